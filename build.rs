@@ -1,0 +1,8 @@
+//! Makes the Rust types of the ticket socket from `src/wire/vigie.proto`, with a protoc written in Rust.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo::rerun-if-changed=src/wire/vigie.proto");
+    let descriptors = protox::compile(["src/wire/vigie.proto"], ["src/wire"])?;
+    prost_build::Config::new().btree_map(["."]).compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! Network → batches of raw frames, each batch with what a restart needs to know.
+//!
+//! Sources are async and hold no rules about posts: they connect, cut the stream into frames, and decide
+//! when to reconnect, from where, and which gap to book. Frames travel by the batch, never one by one.
+
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::parse::Format;
+
+/// Raw frames of one source, back to back in one buffer.
+#[derive(Debug)]
+pub struct FrameBatch {
+    /// Which source, by its name in config.
+    pub source: Arc<str>,
+    /// How to parse the frames.
+    pub format: Format,
+    /// Counts the batches of this source from 0, without holes: later stages settle them in this order.
+    pub sequence: u64,
+    /// All frames' bytes.
+    pub bytes: Vec<u8>,
+    /// Each frame's place in `bytes`.
+    pub frames: Vec<Range<usize>>,
+    /// Frames that were longer than the limit: counted here, their bytes dropped.
+    pub oversize: u64,
+    /// Frames that are no text at all (a binary message where none was agreed): counted as malformed.
+    pub unreadable: u64,
+    /// When the last frame arrived, by our clock.
+    pub received_at: Timestamp,
+    /// Holes in the stream noticed before the first frame of this batch.
+    pub gaps: Vec<Gap>,
+    /// Whether frames wait in the network or in a file while we are behind: such a source is slowed
+    /// down rather than shed.
+    pub patient: bool,
+    /// The batch's place in the queue, given back when it is dropped.
+    pub permit: Option<tokio::sync::OwnedSemaphorePermit>,
+}
+
+/// A hole in a source's stream: frames that existed and were not received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// Last position received before the hole, in the source's own unit (Jetstream: µs since 1970).
+    pub from: i64,
+    /// First position received after it.
+    pub to: i64,
+    /// Why, for people: `cursor older than the server's window`.
+    pub reason: String,
+}
+
+/// Where a batch goes: to the lanes, at most `batches` of them waiting.
+#[derive(Debug, Clone)]
+pub struct BatchSender {
+    queue: crossbeam::channel::Sender<FrameBatch>,
+    places: Arc<tokio::sync::Semaphore>,
+}
+
+/// Makes the queue between the sources and the lanes.
+pub fn batch_queue(batches: NonZeroUsize) -> (BatchSender, crossbeam::channel::Receiver<FrameBatch>) {
+    // The semaphore bounds the queue, so that a source waits without blocking the executor; the channel
+    // itself never fills.
+    let (queue, lanes) = crossbeam::channel::unbounded();
+    let places = Arc::new(tokio::sync::Semaphore::new(batches.get()));
+    (BatchSender { queue, places }, lanes)
+}
+
+impl BatchSender {
+    /// Hands `batch` to the lanes, waiting while the queue is full.
+    ///
+    /// # Errors
+    ///
+    /// The lanes are gone: the daemon is going down, the source ends.
+    pub async fn send(&self, mut batch: FrameBatch) -> Result<(), LanesGone> {
+        let permit = self.places.clone().acquire_owned().await.map_err(|_| LanesGone)?;
+        batch.permit = Some(permit);
+        self.queue.send(batch).map_err(|_| LanesGone)
+    }
+}
+
+/// The lanes have ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the lanes have ended")]
+pub struct LanesGone;
+
+/// What a source tells the console about itself; shared, written by the source, read by anyone.
+#[derive(Debug, Default)]
+pub struct Health {
+    state: parking_lot::Mutex<HealthState>,
+}
+
+/// A reading of [`Health`].
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
+pub struct HealthState {
+    /// Connected and subscribed, or reading.
+    pub connected: bool,
+    /// How often the connection was made again.
+    pub reconnects: u64,
+    /// Last position received, in the source's own unit.
+    pub position: Option<i64>,
+    /// The last trouble, for people; empty when there was none since connecting.
+    pub trouble: String,
+    /// A file or stdin source that has reached its end.
+    pub finished: bool,
+}
+
+impl Health {
+    /// The state now.
+    pub fn read(&self) -> HealthState {
+        self.state.lock().clone()
+    }
+
+    /// Changes the state.
+    pub fn update(&self, change: impl FnOnce(&mut HealthState)) {
+        change(&mut self.state.lock());
+    }
+}

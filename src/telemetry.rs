@@ -1,0 +1,111 @@
+//! Every name an operator meets: the buckets a frame can end in, and the metrics.
+//!
+//! A leaf: any stage may use it, it uses none.
+
+use std::fmt;
+use std::ops::{Index, IndexMut};
+
+/// Where a received frame ended. Each frame ends in exactly one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Bucket {
+    /// Not a post: deletes, account events, likes, heartbeats, kinds we do not know.
+    Control,
+    /// Not JSON, not UTF-8, nested too deeply, or without what a post must have.
+    Malformed,
+    /// Longer than the source's `frame_bytes_max`.
+    Oversize,
+    /// Written by one of the brands' own accounts.
+    Own,
+    /// A post that already has its ticket: a replay, a repost, another server's copy.
+    Duplicate,
+    /// No rule of any brand matches.
+    Unmatched,
+    /// The model says that it is no customer message.
+    Unsupported,
+    /// Joined a ticket that exists: an edit of its post.
+    Merged,
+    /// Made a ticket.
+    Ticketed,
+    /// Given up under overload, lowest value first.
+    Shed,
+    /// A deletion that removed the text of a ticket.
+    Erased,
+}
+
+impl Bucket {
+    /// All buckets, in the order in which tables show them.
+    pub const ALL: [Bucket; 11] = [
+        Bucket::Control,
+        Bucket::Malformed,
+        Bucket::Oversize,
+        Bucket::Own,
+        Bucket::Duplicate,
+        Bucket::Unmatched,
+        Bucket::Unsupported,
+        Bucket::Merged,
+        Bucket::Ticketed,
+        Bucket::Shed,
+        Bucket::Erased,
+    ];
+
+    /// The name in tables, metrics and the ledger.
+    pub fn name(self) -> &'static str {
+        match self {
+            Bucket::Control => "control",
+            Bucket::Malformed => "malformed",
+            Bucket::Oversize => "oversize",
+            Bucket::Own => "own",
+            Bucket::Duplicate => "duplicate",
+            Bucket::Unmatched => "unmatched",
+            Bucket::Unsupported => "unsupported",
+            Bucket::Merged => "merged",
+            Bucket::Ticketed => "ticketed",
+            Bucket::Shed => "shed",
+            Bucket::Erased => "erased",
+        }
+    }
+}
+
+impl fmt::Display for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// How many frames ended in each bucket. Their sum is what was received: there is no second counter
+/// that could disagree.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Buckets([u64; Bucket::ALL.len()]);
+
+impl Buckets {
+    /// Frames received: the sum of all buckets.
+    pub fn received(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// Adds every count of `other`.
+    pub fn add(&mut self, other: &Buckets) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine += theirs;
+        }
+    }
+
+    /// Bucket and count, in table order.
+    pub fn iter(&self) -> impl Iterator<Item = (Bucket, u64)> + '_ {
+        Bucket::ALL.into_iter().zip(self.0)
+    }
+}
+
+impl Index<Bucket> for Buckets {
+    type Output = u64;
+
+    fn index(&self, bucket: Bucket) -> &u64 {
+        &self.0[bucket as usize]
+    }
+}
+
+impl IndexMut<Bucket> for Buckets {
+    fn index_mut(&mut self, bucket: Bucket) -> &mut u64 {
+        &mut self.0[bucket as usize]
+    }
+}

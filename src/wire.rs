@@ -1,0 +1,1 @@
+//! Record → acknowledged delivery: the ticket socket.
