@@ -1,12 +1,35 @@
 //! Ticket → durable record, and back out again to the wire.
+//!
+//! The only door to SQLite. One thread owns the writing connection ([`writer`]); whatever arrives while it
+//! commits goes into the next commit together. A ticket, the buckets of the frames around it and the
+//! position in its source's stream are one transaction: after a crash all three are there, or none.
+//!
+//! A failed commit ends the ledger for good: what is on disk is only known after a restart (Rebello et al.,
+//! *Can Applications Recover from fsync Failures?*, USENIX ATC 2020).
 
+use std::fs::{File, TryLockError};
+use std::io;
 use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags};
 
 use crate::parse::Network;
+use crate::source::Gap;
+use crate::telemetry::Buckets;
 use crate::ticket::TicketId;
 
+pub mod accounting;
 pub mod outbox;
+mod schema;
+mod store;
+mod writer;
+
+pub use accounting::{Accounting, SourceAccount};
+pub use writer::{Handle, Scratch, Writer};
 
 /// A record's place in the ledger; counts from 1 and never repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,4 +127,196 @@ pub enum Feedback {
     Touchpoint(Vec<u8>),
     /// An encoded `vigie.v1.AgentState`.
     AgentState(Vec<u8>),
+}
+
+/// Where the ledger is, and how it commits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The SQLite file; its folder must exist and be writable.
+    pub path: PathBuf,
+    /// Longest time that counts and positions without a ticket wait for a commit of their own.
+    ///
+    /// Tickets and acknowledgements never wait.
+    pub bookkeeping_delay_max: Duration,
+    /// Points that waiting earns a pending ticket in an hour: see [`outbox`].
+    pub ageing_points_per_hour: u32,
+}
+
+/// What one batch of frames came to, handed over once all of it is decided.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settlement {
+    /// The source's name in config.
+    pub source: Arc<str>,
+    /// Greatest position in the batch, in the source's own unit.
+    pub position: Option<i64>,
+    /// Where the frames ended that are not in `entries`.
+    pub buckets: Buckets,
+    /// Holes noticed before this batch.
+    pub gaps: Vec<Gap>,
+    /// What changes tickets, in the order of the frames. Each ends in a bucket that the ledger decides.
+    pub entries: Vec<Entry>,
+}
+
+/// A frame that makes or changes a ticket.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Entry {
+    /// A new ticket, or a duplicate if the ledger knows its id.
+    Ticket(Box<NewTicket>),
+    /// The author changed the text.
+    Edit {
+        /// Which ticket.
+        ticket_id: TicketId,
+        /// The new text.
+        text: String,
+        /// When we saw it.
+        at: Timestamp,
+    },
+    /// The author deleted the post.
+    Erase {
+        /// Which ticket, if there is one.
+        ticket_id: TicketId,
+        /// When we saw it.
+        at: Timestamp,
+    },
+    /// The account is gone, with all its posts.
+    EraseAuthor {
+        /// On which network.
+        network: Network,
+        /// As in the tickets' `author.id`.
+        author_id: String,
+        /// When we saw it.
+        at: Timestamp,
+    },
+}
+
+/// A ticket to be recorded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewTicket {
+    /// Its identity.
+    pub id: TicketId,
+    /// The post's author on its network.
+    pub author_id: String,
+    /// What filters look at.
+    pub traits: Traits,
+    /// When the desk made it.
+    pub created_at: Timestamp,
+    /// When the poster expects an answer, µs since 1970.
+    pub due_at_us: i64,
+    /// The encoded `vigie.v1.Ticket`.
+    pub body: Vec<u8>,
+}
+
+/// Why a ledger cannot be opened or used.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// Another daemon uses this file.
+    #[error("ledger {}: another vigie is using it", .0.display())]
+    InUse(PathBuf),
+    /// The folder or file cannot be written.
+    #[error("ledger {}: {source}", path.display())]
+    Io {
+        /// The ledger's file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// SQLite refused.
+    #[error("ledger {}: {source}", path.display())]
+    Sqlite {
+        /// The ledger's file.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// Written by a newer vigie.
+    #[error("ledger {}: schema {found} is newer than this vigie, which knows {known}", path.display())]
+    Newer {
+        /// The ledger's file.
+        path: PathBuf,
+        /// The schema in the file.
+        found: i64,
+        /// The newest schema we know.
+        known: i64,
+    },
+}
+
+/// An open ledger, before its thread starts.
+#[derive(Debug)]
+pub struct Ledger {
+    pub(super) config: Config,
+    pub(super) connection: Connection,
+    pub(super) reader: Connection,
+    /// Held for as long as the ledger is open; the operating system frees it with the process.
+    pub(super) lock: File,
+}
+
+impl Ledger {
+    /// Opens or creates the ledger and proves that it can be written.
+    ///
+    /// # Errors
+    ///
+    /// The operator must act: the folder is missing or read-only, the disk is full, the file belongs to
+    /// another running vigie or to a newer one, or is no ledger.
+    pub fn open(config: Config) -> Result<Ledger, LedgerError> {
+        let lock = lock(&config.path)?;
+        let failed = |source| LedgerError::Sqlite { path: config.path.clone(), source };
+        let connection = Connection::open(&config.path).map_err(failed)?;
+        schema::prepare(&connection).map_err(failed)?;
+        let found = schema::migrate(&connection).map_err(failed)?;
+        if found > schema::VERSION {
+            return Err(LedgerError::Newer { path: config.path.clone(), found, known: schema::VERSION });
+        }
+        schema::probe(&connection).map_err(failed)?;
+        let reader = Connection::open_with_flags(
+            &config.path,
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )
+        .map_err(failed)?;
+        Ok(Ledger { config, connection, reader, lock })
+    }
+
+    /// Where a restart resumes this source.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn position(&self, source: &str) -> Result<Option<i64>, LedgerError> {
+        store::position(&self.connection, source).map_err(|source| self.failed(source))
+    }
+
+    /// Calls `visit` with each ticket's id and its post's text, oldest first, for the desk to remember;
+    /// at most the newest `tickets_max`.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn tickets(
+        &self,
+        tickets_max: usize,
+        visit: impl FnMut(TicketId, &str),
+    ) -> Result<(), LedgerError> {
+        store::tickets(&self.connection, tickets_max, visit).map_err(|source| self.failed(source))
+    }
+
+    fn failed(&self, source: rusqlite::Error) -> LedgerError {
+        LedgerError::Sqlite { path: self.config.path.clone(), source }
+    }
+}
+
+/// Takes the file lock that keeps a second daemon away. SQLite's own locks would let both in by turns.
+fn lock(path: &Path) -> Result<File, LedgerError> {
+    let failed = |source| LedgerError::Io { path: path.to_owned(), source };
+    let mut lock_path = path.as_os_str().to_owned();
+    lock_path.push(".lock");
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(PathBuf::from(lock_path))
+        .map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(LedgerError::InUse(path.to_owned())),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
 }

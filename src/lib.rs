@@ -12,9 +12,15 @@ pub mod source;
 pub mod parse;
 pub mod prefilter;
 pub mod classify;
+pub mod desk;
 pub mod ledger;
 pub mod wire;
+pub mod console;
 
 pub mod telemetry;
 pub mod ticket;
+
+pub mod pipeline;
+pub mod config;
+pub mod cli;
 

@@ -3,6 +3,7 @@
 //! A leaf: any stage may use it, it uses none.
 
 use std::fmt;
+use std::io::IsTerminal;
 use std::ops::{Index, IndexMut};
 
 /// Where a received frame ended. Each frame ends in exactly one.
@@ -108,4 +109,43 @@ impl IndexMut<Bucket> for Buckets {
     fn index_mut(&mut self, bucket: Bucket) -> &mut u64 {
         &mut self.0[bucket as usize]
     }
+}
+
+/// A page in Prometheus' text exposition format, 0.0.4.
+#[derive(Debug, Default)]
+pub struct Exposition {
+    text: String,
+    name: &'static str,
+}
+
+impl Exposition {
+    /// Begins a metric family.
+    pub fn family(&mut self, name: &'static str, kind: &str, help: &str) {
+        self.text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+        self.name = name;
+    }
+
+    /// Adds a sample to the family begun last.
+    pub fn sample(&mut self, labels: &[(&str, &str)], value: f64) {
+        self.text.push_str(self.name);
+        for (index, (label, content)) in labels.iter().enumerate() {
+            let content = content.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            self.text.push_str(&format!("{}{label}=\"{content}\"", if index == 0 { '{' } else { ',' }));
+        }
+        self.text.push_str(if labels.is_empty() { " " } else { "} " });
+        self.text.push_str(&format!("{value}\n"));
+    }
+
+    /// The page.
+    pub fn into_text(self) -> String {
+        self.text
+    }
+}
+
+/// Sends the daemon's logs to stderr, where journald takes them.
+pub fn install(level: tracing::Level) {
+    let terminal = std::io::stderr().is_terminal();
+    let subscriber = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(terminal);
+    // journald stamps each line itself.
+    if terminal { subscriber.init() } else { subscriber.without_time().init() }
 }

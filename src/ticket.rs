@@ -53,3 +53,79 @@ impl fmt::Debug for TicketId {
         write!(f, "TicketId({self})")
     }
 }
+
+/// A ticket as JSON, for `vigie tail --json` and `vigie replay`: one object, keys in a fixed order of
+/// meaning, times in RFC 3339, the id in hexadecimal.
+pub fn to_json(ticket: &proto::Ticket) -> serde_json::Value {
+    let post = ticket.post.as_ref().cloned().unwrap_or_default();
+    let author = post.author.clone().unwrap_or_default();
+    let verdict = ticket.verdict.clone().unwrap_or_default();
+    let factor = |factor: &proto::Factor| {
+        serde_json::json!({ "name": factor.name, "points": factor.points, "evidence": factor.evidence })
+    };
+    serde_json::json!({
+        "id": hex(&ticket.id),
+        "priority": ticket.priority,
+        "level": ticket.level().as_str_name(),
+        "brand": ticket.brand,
+        "created_at": rfc3339(ticket.created_at_us),
+        "due_at": rfc3339(ticket.due_at_us),
+        "post": {
+            "network": post.network,
+            "id": post.id,
+            "url": post.url,
+            "author": {
+                "id": author.id,
+                "handle": author.handle,
+                "name": author.name,
+                "followers": author.followers_known.then_some(author.followers),
+                "verified": author.verified,
+            },
+            "text": post.text,
+            "language": post.language,
+            "written_at": rfc3339(post.written_at_us),
+            "seen_at": rfc3339(post.seen_at_us),
+            "reply_to": post.reply_to,
+            "quote_of": post.quote_of,
+            "mentions": post.mentions,
+            "hashtags": post.hashtags,
+            "links": post.links,
+        },
+        "verdict": {
+            "sentiment": rounded(&verdict.sentiment),
+            "intent": rounded(&verdict.intent),
+            "urgency": rounded(&verdict.urgency),
+            "model": verdict.model,
+        },
+        "factors": ticket.factors.iter().map(factor).collect::<Vec<_>>(),
+        "hits": ticket.hits,
+    })
+}
+
+/// An update as JSON, beside [`to_json`].
+pub fn update_to_json(update: &proto::Update) -> serde_json::Value {
+    let change = match &update.change {
+        Some(proto::update::Change::Erased(erased)) => serde_json::json!({ "erased": erased.reason }),
+        Some(proto::update::Change::Edited(edited)) => serde_json::json!({ "edited": edited.text }),
+        None => serde_json::Value::Null,
+    };
+    serde_json::json!({ "update": { "ticket_id": hex(&update.ticket_id), "at": rfc3339(update.at_us), "change": change } })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// `None` for 0, which stands for "not known".
+fn rfc3339(at_us: i64) -> Option<String> {
+    if at_us == 0 {
+        return None;
+    }
+    jiff::Timestamp::from_microsecond(at_us).ok().map(|at| at.to_string())
+}
+
+/// Four decimals: more would be noise of the runtime.
+fn rounded(probabilities: &std::collections::BTreeMap<String, f32>) -> std::collections::BTreeMap<&str, f64> {
+    let round = |p: f32| (f64::from(p) * 1e4).round() / 1e4;
+    probabilities.iter().map(|(label, p)| (label.as_str(), round(*p))).collect()
+}

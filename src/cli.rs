@@ -1,0 +1,110 @@
+//! What people type: one file per command in `cli/`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError};
+use crate::parse::Format;
+
+mod check;
+mod classify;
+mod demo;
+mod explain;
+mod print;
+mod replay;
+mod run;
+mod status;
+mod tail;
+
+/// The lookout: finds the people who are asking your company for help in social streams, and puts them
+/// in your helpdesk, worst first.
+#[derive(Debug, Parser)]
+#[command(name = "vigie", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = "Start with `vigie demo`: it needs nothing else installed.\n\
+    Exit codes: 0 fine, 1 a fault that a restart may cure, 64 a mistake in arguments or config.")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show everything working on this machine, with an invented brand and an invented firehose
+    Demo(demo::Arguments),
+    /// Run the daemon
+    Run(ConfigFile),
+    /// Check the config file and list every mistake in it
+    Check(ConfigFile),
+    /// Put recorded posts through the same stages; tickets as NDJSON on stdout, the accounting on stderr
+    Replay(replay::Arguments),
+    /// Classify one text a line from stdin, as NDJSON in the same order
+    Classify(classify::Arguments),
+    /// Say why one post becomes a ticket, or does not: rule hits, probabilities, every factor's points
+    Explain(explain::Arguments),
+    /// Subscribe to the ticket socket and print tickets, worst first, acknowledging each
+    Tail(tail::Arguments),
+    /// Ask the running daemon how it is
+    Status(status::Arguments),
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The config file
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/vigie/vigie.toml")]
+    config: PathBuf,
+}
+
+impl ConfigFile {
+    fn load(&self) -> Result<Config, Failure> {
+        Ok(Config::load(&self.config)?)
+    }
+}
+
+/// Why a command ended badly.
+#[derive(Debug)]
+pub enum Failure {
+    /// A mistake in arguments or config, which no restart cures: exit code 64.
+    Mistake(anyhow::Error),
+    /// A fault that a restart may cure: exit code 1.
+    Fault(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Failure {
+        Failure::Fault(error)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Failure {
+        Failure::Mistake(error.into())
+    }
+}
+
+impl Cli {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    ///
+    /// Shown to the person who asked; see [`Failure`] for the exit code.
+    pub fn run(self) -> Result<(), Failure> {
+        match self.command {
+            Command::Demo(arguments) => demo::run(&arguments),
+            Command::Run(file) => run::run(&file),
+            Command::Check(file) => check::run(&file),
+            Command::Replay(arguments) => replay::run(&arguments),
+            Command::Classify(arguments) => classify::run(&arguments),
+            Command::Explain(arguments) => explain::run(&arguments),
+            Command::Tail(arguments) => tail::run(&arguments),
+            Command::Status(arguments) => status::run(&arguments),
+        }
+    }
+}
+
+fn format(name: &str) -> Result<Format, String> {
+    Format::from_name(name).ok_or_else(|| {
+        let names: Vec<_> = Format::ALL.iter().map(|format| format.name()).collect();
+        format!("must be one of {}", names.join(", "))
+    })
+}

@@ -1,0 +1,293 @@
+//! What people read: a ticket at a glance, the accounting table, the status.
+//!
+//! Colours only where a terminal shows them: `anstream` strips them elsewhere and obeys `NO_COLOR`.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::console::Status;
+use crate::telemetry::{Bucket, Buckets};
+use crate::ticket::proto;
+
+const BOLD: Style = Style::new().bold();
+const QUIET: Style = Style::new().dimmed();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const GOOD: Style = AnsiColor::Green.on_default();
+
+/// Columns of text before a line is broken.
+const TEXT_COLUMNS: usize = 92;
+/// Characters of a post that are shown; the whole text is in the ticket.
+const TEXT_CHARS_MAX: usize = 400;
+
+/// Prints a ticket: who, what, how bad, why, until when.
+///
+/// # Errors
+///
+/// `out` cannot be written.
+pub(super) fn ticket(out: &mut impl Write, ticket: &proto::Ticket, now: Timestamp) -> io::Result<()> {
+    let post = ticket.post.clone().unwrap_or_default();
+    let verdict = ticket.verdict.clone().unwrap_or_default();
+    let style = level_style(ticket.level());
+    writeln!(
+        out,
+        "{style}{} {:>4}{style:#}  {BOLD}{}{BOLD:#}{QUIET} · {} · {}{QUIET:#}  {} · {} · {}  {}",
+        ticket.level().as_str_name(),
+        ticket.priority,
+        who(&post.author.clone().unwrap_or_default()),
+        post.network,
+        ticket.brand,
+        best(&verdict.intent),
+        best(&verdict.sentiment),
+        best(&verdict.urgency),
+        due(ticket.due_at_us, now),
+    )?;
+    let text = if post.text.is_empty() { "(erased by its author)" } else { &post.text };
+    for line in wrapped(text) {
+        writeln!(out, "         {line}")?;
+    }
+    let why: Vec<_> =
+        ticket.factors.iter().map(|factor| format!("{} {:+} ({})", factor.name, factor.points, factor.evidence)).collect();
+    writeln!(out, "         {QUIET}why: {}{QUIET:#}", why.join(", "))?;
+    if !post.url.is_empty() {
+        writeln!(out, "         {QUIET}{}{QUIET:#}", printable(&post.url))?;
+    }
+    Ok(())
+}
+
+/// Prints a change of a ticket.
+///
+/// # Errors
+///
+/// `out` cannot be written.
+pub(super) fn update(out: &mut impl Write, update: &proto::Update) -> io::Result<()> {
+    let id: String = update.ticket_id.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    match &update.change {
+        Some(proto::update::Change::Erased(erased)) => {
+            writeln!(out, "{QUIET}    –    ticket {id}… erased: {}{QUIET:#}", printable(&erased.reason))
+        }
+        Some(proto::update::Change::Edited(edited)) => {
+            writeln!(out, "{QUIET}    –    ticket {id}… edited by its author:{QUIET:#}")?;
+            wrapped(&edited.text).into_iter().try_for_each(|line| writeln!(out, "         {line}"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn level_style(level: proto::Level) -> Style {
+    match level {
+        proto::Level::P1 => AnsiColor::White.on(AnsiColor::Red).bold(),
+        proto::Level::P2 => AnsiColor::Yellow.on_default().bold(),
+        proto::Level::P3 => AnsiColor::Cyan.on_default(),
+        proto::Level::P4 | proto::Level::Unspecified => QUIET,
+    }
+}
+
+fn who(author: &proto::Author) -> String {
+    let mut who = if !author.handle.is_empty() {
+        format!("@{}", printable(&author.handle))
+    } else if !author.name.is_empty() {
+        printable(&author.name)
+    } else {
+        printable(&author.id)
+    };
+    if author.followers_known {
+        who.push_str(&format!(" ({} followers)", grouped(author.followers)));
+    }
+    who
+}
+
+fn best(probabilities: &BTreeMap<String, f32>) -> &str {
+    probabilities.iter().max_by(|a, b| a.1.total_cmp(b.1)).map_or("?", |(label, _)| label)
+}
+
+/// `answer by 14:32 (in 1 h 58 min)`, in the reader's time zone.
+fn due(due_at_us: i64, now: Timestamp) -> String {
+    let Ok(due_at) = Timestamp::from_microsecond(due_at_us) else { return String::new() };
+    let clock = due_at.to_zoned(TimeZone::system()).strftime("%H:%M").to_string();
+    let minutes = (due_at.as_second() - now.as_second()) / 60;
+    let span = |minutes: i64| match (minutes / 60, minutes % 60) {
+        (0, minutes) => format!("{minutes} min"),
+        (hours, minutes) if hours < 48 => format!("{hours} h {minutes:02}"),
+        (hours, _) => format!("{} days", hours / 24),
+    };
+    if minutes >= 0 {
+        format!("answer by {clock} (in {})", span(minutes))
+    } else {
+        format!("{BAD}answer was due {clock} ({} ago){BAD:#}", span(-minutes))
+    }
+}
+
+/// The text without control and bidi characters, which could rewrite the reader's terminal.
+fn printable(text: &str) -> String {
+    let keep = |c: char| !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| keep(*c)).collect()
+}
+
+fn wrapped(text: &str) -> Vec<String> {
+    let mut text = printable(text);
+    if let Some((cut, _)) = text.char_indices().nth(TEXT_CHARS_MAX) {
+        text.truncate(cut);
+        text.push('…');
+    }
+    let mut lines = vec![String::new()];
+    let mut columns = 0;
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let width = word.chars().count();
+        if columns > 0 && columns + 1 + width > TEXT_COLUMNS {
+            lines.push(String::new());
+            columns = 0;
+        }
+        if let Some(line) = lines.last_mut() {
+            if columns > 0 {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        columns += width + usize::from(columns > 0);
+    }
+    lines
+}
+
+/// Prints where the frames ended, with the sum.
+///
+/// # Errors
+///
+/// `out` cannot be written.
+pub(super) fn accounting(out: &mut impl Write, buckets: &Buckets) -> io::Result<()> {
+    for (bucket, frames) in buckets.iter() {
+        let style = match bucket {
+            Bucket::Ticketed => BOLD,
+            Bucket::Shed if frames > 0 => BAD,
+            _ => Style::new(),
+        };
+        writeln!(out, "  {style}{bucket:<12}{:>14}{style:#}   {QUIET}{}{QUIET:#}", grouped(frames), meaning(bucket))?;
+    }
+    writeln!(out, "  {:─<26}", "")?;
+    writeln!(out, "  {BOLD}{:<12}{:>14}{BOLD:#}   {QUIET}the sum: every frame is above, once{QUIET:#}", "received", grouped(buckets.received()))
+}
+
+fn meaning(bucket: Bucket) -> &'static str {
+    match bucket {
+        Bucket::Control => "no post: deletions, account events, likes, heartbeats",
+        Bucket::Malformed => "not JSON, or not what the network sends",
+        Bucket::Oversize => "longer than frame_bytes_max",
+        Bucket::Own => "by one of the brand's own accounts",
+        Bucket::Duplicate => "has its ticket already",
+        Bucket::Unmatched => "no rule of any brand matches",
+        Bucket::Unsupported => "the model says that it is no customer message",
+        Bucket::Merged => "changed a ticket that exists",
+        Bucket::Ticketed => "made a ticket",
+        Bucket::Shed => "given up under overload",
+        Bucket::Erased => "deleted by its author, and removed from its ticket",
+    }
+}
+
+/// Prints the status with rates over the time between two readings.
+///
+/// # Errors
+///
+/// Stdout cannot be written.
+pub(super) fn status(before: &Status, after: &Status) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    let seconds = (after.at_us - before.at_us).max(1) as f64 / 1e6;
+    let rate = |before: u64, after: u64| after.saturating_sub(before) as f64 / seconds;
+    writeln!(
+        out,
+        "{BOLD}vigie {}{BOLD:#}  up {} h {:02} min · model {} on {}",
+        after.version,
+        after.uptime_s / 3600,
+        after.uptime_s / 60 % 60,
+        after.model,
+        after.runtime
+    )?;
+    writeln!(
+        out,
+        "\n{BOLD}sources{BOLD:#}\n  {:<16}{:<14}{:>12}{:>14}{:>10}{:>6}{:>12}",
+        "name", "state", "frames/s", "received", "lag", "gaps", "reconnects"
+    )?;
+    for source in &after.sources {
+        let earlier = before.sources.iter().find(|earlier| earlier.name == source.name);
+        let (style, state) = match (source.connected, source.finished) {
+            (_, true) => (QUIET, "finished"),
+            (true, false) => (GOOD, "connected"),
+            (false, false) => (BAD, "not connected"),
+        };
+        writeln!(
+            out,
+            "  {:<16}{style}{state:<14}{style:#}{:>12.0}{:>14}{:>10}{:>6}{:>12}",
+            printable(&source.name),
+            rate(earlier.map_or(0, |earlier| earlier.received), source.received),
+            grouped(source.received),
+            source.lag_ms.map_or("–".to_owned(), |lag_ms| format!("{:.1} s", lag_ms as f64 / 1000.0)),
+            source.gaps,
+            source.reconnects
+        )?;
+        if !source.trouble.is_empty() {
+            writeln!(out, "  {:<16}{QUIET}{}{QUIET:#}", "", printable(&source.trouble))?;
+        }
+    }
+    writeln!(out, "\n{BOLD}queues{BOLD:#}\n  {:<44}{:>10}\n  {:<44}{:>10}",
+        "frame batches before the lanes", after.queue_batches,
+        "candidates before the model", after.queue_candidates)?;
+    writeln!(out, "\n{BOLD}subscriptions{BOLD:#} (since the daemon started)")?;
+    if after.subscriptions.is_empty() {
+        writeln!(out, "  none: nobody has connected to the ticket socket yet")?;
+    }
+    for subscription in &after.subscriptions {
+        writeln!(
+            out,
+            "  {:<24}{:>10} pending{:>8} in flight{:>8} deferred",
+            printable(&subscription.name),
+            grouped(subscription.pending as u64),
+            subscription.in_flight,
+            subscription.deferred
+        )?;
+    }
+    writeln!(out, "\n{BOLD}where the frames ended{BOLD:#} (since the ledger was made)")?;
+    let mut buckets = Buckets::default();
+    for bucket in Bucket::ALL {
+        buckets[bucket] = after.buckets.get(bucket.name()).copied().unwrap_or_default();
+    }
+    accounting(&mut out, &buckets)
+}
+
+/// `1234567` as `1,234,567`.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        for (number, expected) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), expected);
+        }
+    }
+
+    #[test]
+    fn a_post_cannot_steer_the_terminal() {
+        assert_eq!(wrapped("a\u{1b}[2Jb\u{202e}c\nd"), ["a[2Jbc d"]);
+    }
+
+    #[test]
+    fn long_texts_are_broken_between_words_and_cut() {
+        let lines = wrapped(&"word ".repeat(200));
+        assert!(lines.iter().all(|line| line.chars().count() <= TEXT_COLUMNS));
+        assert!(lines.last().is_some_and(|line| line.ends_with('…')));
+    }
+}

@@ -1,0 +1,101 @@
+//! `vigie replay`: recorded posts through the same stages, the same way every time.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Args;
+use jiff::Timestamp;
+
+use super::{ConfigFile, Failure, print};
+use crate::classify::Classifier;
+use crate::desk::Desk;
+use crate::ledger::Scratch;
+use crate::parse::Format;
+use crate::pipeline::lane::{Lane, LaneOutput};
+use crate::pipeline::model;
+use crate::pipeline::settle::{Clock, settle};
+use crate::prefilter::Prefilter;
+use crate::source::FrameBatch;
+use crate::source::ndjson::{Line, Lines};
+use crate::telemetry::Buckets;
+use crate::ticket;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// What a line of the files is: jetstream, mastodon, x-v2, x-v1 or plain
+    #[arg(long, value_name = "FORMAT", default_value = "jetstream", value_parser = super::format)]
+    format: Format,
+    /// Files of one post a line, plain, .gz or .zst; - is stdin
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+}
+
+/// Lines taken together; part of the output's definition, since the model sees them together.
+const BATCH_LINES: usize = 1024;
+/// Longest line, as a source's `frame_bytes_max`.
+const LINE_BYTES_MAX: usize = 1 << 20;
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let config = arguments.config.load()?;
+    let prefilter = Prefilter::build(&config.prefilter)
+        .map_err(|mistakes| Failure::Mistake(anyhow::anyhow!("{mistakes:?}")))?;
+    let mut classifier = Classifier::open(&config.classify).map_err(anyhow::Error::from)?;
+    let model: Arc<str> = Arc::from(classifier.model());
+    let mut output = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut lane = Lane::default();
+    let mut desk = Desk::default();
+    let mut ledger = Scratch::new().map_err(anyhow::Error::from)?;
+    let mut total = Buckets::default();
+    let mut sequence = 0;
+    for file in &arguments.files {
+        let mut lines = Lines::open(file, LINE_BYTES_MAX).map_err(|error| Failure::Mistake(error.into()))?;
+        while let Some(batch) = next_batch(&mut lines, arguments.format, sequence)? {
+            sequence += 1;
+            let outputs: Vec<LaneOutput> = vec![lane.process(&prefilter, batch)];
+            for decided in model::classify(&mut classifier, &model, outputs).map_err(anyhow::Error::from)? {
+                let mut written = Ok(());
+                let settlement = settle(&mut desk, &config.desk, Clock::Posts, decided, |ticket| {
+                    let line = ticket::to_json(ticket);
+                    written = std::mem::replace(&mut written, Ok(())).and_then(|()| writeln!(output, "{line}"));
+                });
+                written.context("stdout")?;
+                total.add(&ledger.settle(&settlement).map_err(anyhow::Error::from)?);
+            }
+        }
+    }
+    output.flush().context("stdout")?;
+    print::accounting(&mut anstream::stderr().lock(), &total).context("stderr")?;
+    Ok(())
+}
+
+fn next_batch(lines: &mut Lines, format: Format, sequence: u64) -> Result<Option<FrameBatch>, Failure> {
+    let mut batch = FrameBatch {
+        source: Arc::from("replay"),
+        format,
+        sequence,
+        bytes: Vec::new(),
+        frames: Vec::new(),
+        oversize: 0,
+        unreadable: 0,
+        position: None,
+        received_at: Timestamp::UNIX_EPOCH,
+        gaps: Vec::new(),
+        patient: true,
+        permit: None,
+    };
+    let mut read = 0;
+    while read < BATCH_LINES {
+        let start = batch.bytes.len();
+        match lines.next(&mut batch.bytes).map_err(anyhow::Error::from)? {
+            Line::Whole => batch.frames.push(start..batch.bytes.len()),
+            Line::Oversize => batch.oversize += 1,
+            Line::End => break,
+        }
+        read += 1;
+    }
+    Ok((read > 0).then_some(batch))
+}

@@ -1,0 +1,514 @@
+//! The config file as written → each stage's checked config.
+//!
+//! All mistakes come in one run, each with line, key, value and accepted range. A bad value is never
+//! replaced by a default that someone might run with: a file with a mistake gives no config at all.
+//! Every default stands beside the config type of its stage; brands and sources have none.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::parse::{Format, Network};
+use crate::{classify, console, desk, ledger, prefilter, source, wire};
+
+mod reader;
+
+pub use reader::Mistake;
+use reader::{Placed, Reader, Section};
+
+/// Everything the daemon is told, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where posts come from.
+    pub sources: Vec<SourceConfig>,
+    /// Brands and service words.
+    pub prefilter: prefilter::Config,
+    /// The model and its runtime.
+    pub classify: classify::Config,
+    /// Priorities and expectations.
+    pub desk: desk::Config,
+    /// Where tickets are kept.
+    pub ledger: ledger::Config,
+    /// The ticket socket.
+    pub wire: wire::connection::Config,
+    /// The web page, metrics and health.
+    pub console: console::Config,
+    /// Threads and queues between the stages.
+    pub engine: Engine,
+    /// The least level that is logged: `error`, `warn`, `info`, `debug`, `trace`.
+    pub log_level: tracing::Level,
+}
+
+/// One source.
+#[derive(Debug, Clone)]
+pub enum SourceConfig {
+    /// Bluesky Jetstream.
+    Jetstream(source::jetstream::Config),
+    /// Recorded posts, or anything that writes a line a post.
+    Ndjson(source::ndjson::Config),
+}
+
+impl SourceConfig {
+    /// The source's name, unique in the file.
+    pub fn name(&self) -> &Arc<str> {
+        match self {
+            SourceConfig::Jetstream(config) => &config.name,
+            SourceConfig::Ndjson(config) => &config.name,
+        }
+    }
+
+    /// The source's kind, as in config.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            SourceConfig::Jetstream(_) => "jetstream",
+            SourceConfig::Ndjson(_) => "ndjson",
+        }
+    }
+}
+
+/// How the stages are joined on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Engine {
+    /// Threads that parse and prefilter.
+    pub lanes: NonZeroUsize,
+    /// Frame batches that wait for a lane; a source waits when they are full.
+    pub queue_batches: NonZeroUsize,
+    /// Candidates that wait for the model; beyond, the least valuable are shed.
+    pub queue_candidates: NonZeroUsize,
+    /// Longest time from the order to stop until everything is drained and committed.
+    pub drain_max: Duration,
+}
+
+impl Default for Engine {
+    fn default() -> Engine {
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Engine {
+            // One core for the model, one shared by the async edges, the desk and the ledger.
+            lanes: NonZeroUsize::new(cores.saturating_sub(2)).unwrap_or(NonZeroUsize::MIN),
+            queue_batches: QUEUE_BATCHES_DEFAULT,
+            queue_candidates: QUEUE_CANDIDATES_DEFAULT,
+            drain_max: Duration::from_secs(10),
+        }
+    }
+}
+
+/// 64 batches of at most 1 MiB (or a single longer frame): 64 MiB.
+const QUEUE_BATCHES_DEFAULT: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
+/// Ten seconds of work for the model on one core; at about 2 KiB each, 16 MiB.
+const QUEUE_CANDIDATES_DEFAULT: NonZeroUsize = NonZeroUsize::new(8192).expect("not zero");
+
+/// Why there is no config.
+#[derive(Debug)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    Unreadable(PathBuf, std::io::Error),
+    /// The file has these mistakes.
+    Mistakes(PathBuf, Vec<Mistake>),
+}
+
+impl std::error::Error for ConfigError {}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigError::Unreadable(path, error) => write!(f, "config {}: {error}", path.display()),
+            ConfigError::Mistakes(path, mistakes) => {
+                let count = mistakes.len();
+                let plural = if count == 1 { "" } else { "s" };
+                write!(f, "config {} has {count} mistake{plural}:", path.display())?;
+                mistakes.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
+            }
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks the file.
+    ///
+    /// # Errors
+    ///
+    /// The operator must mend the file; every mistake is listed.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Unreadable(path.to_owned(), error))?;
+        Config::parse(&text).map_err(|mistakes| ConfigError::Mistakes(path.to_owned(), mistakes))
+    }
+
+    /// Checks the text of a file. Token files that it names are read.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake, in the order of the lines.
+    pub fn parse(text: &str) -> Result<Config, Vec<Mistake>> {
+        let reader = Reader::new(text);
+        let table = reader.parse();
+        let config = read(&reader.root(&table));
+        drop(table);
+        let mistakes = reader.into_mistakes();
+        match config {
+            Some(config) if mistakes.is_empty() => Ok(config),
+            _ => Err(mistakes),
+        }
+    }
+}
+
+/// Reads all sections; `None` only beside a mistake.
+fn read(root: &Section<'_, '_>) -> Option<Config> {
+    let sources = sources(root);
+    let prefilter = brands(root);
+    let classify = model(&root.section("model"));
+    let (desk, ageing_points_per_hour) = desk(root);
+    let ledger = ledger(&root.section("ledger"), ageing_points_per_hour);
+    let wire = wire(&root.section("wire"));
+    let console = console(&root.section("http"));
+    let engine = engine(&root.section("engine"));
+    let log_level = log(&root.section("log"));
+    root.refuse_unknown();
+    Some(Config { sources: sources?, prefilter, classify, desk, ledger, wire, console, engine, log_level })
+}
+
+fn sources(root: &Section<'_, '_>) -> Option<Vec<SourceConfig>> {
+    let mut sources: Vec<SourceConfig> = Vec::new();
+    let sections = root.sections("source");
+    if sections.is_empty() {
+        root.mistake("no [[source]]: at least one is needed, such as kind = \"jetstream\"");
+        return None;
+    }
+    let mut complete = true;
+    for section in sections {
+        #[derive(Clone, Copy)]
+        enum Kind {
+            Jetstream,
+            Ndjson,
+        }
+        let kind = section.choice("kind", &[("jetstream", Kind::Jetstream), ("ndjson", Kind::Ndjson)]);
+        let given = section.string("name");
+        let name = given.as_ref().map(|name| name.value.clone());
+        let source = match kind {
+            None => {
+                if !section.has("kind") {
+                    section.mistake("kind is missing: \"jetstream\" or \"ndjson\"");
+                }
+                complete = false;
+                continue;
+            }
+            Some(Kind::Jetstream) => jetstream(&section, name.as_deref().unwrap_or("bluesky")),
+            Some(Kind::Ndjson) => ndjson(&section, name.as_deref().unwrap_or("ndjson")),
+        };
+        section.refuse_unknown();
+        let Some(source) = source else {
+            complete = false;
+            continue;
+        };
+        if sources.iter().any(|other| other.name() == source.name()) {
+            let text = format!("the name {:?} is taken by another source: give each its own name", source.name());
+            match given {
+                Some(given) => section.mistake_at(&given, text),
+                None => section.mistake(text),
+            }
+        }
+        sources.push(source);
+    }
+    complete.then_some(sources)
+}
+
+fn jetstream(section: &Section<'_, '_>, name: &str) -> Option<SourceConfig> {
+    const EXAMPLE: &str = "wss://jetstream2.us-east.bsky.network/subscribe";
+    let url = section.string("url");
+    if url.is_none() && !section.has("url") {
+        section.mistake(format_args!("url is missing: {EXAMPLE} or another server's"));
+    }
+    let parsed = source::jetstream::Config::new(name, url.as_ref().map_or(EXAMPLE, |url| &url.value));
+    let mut config = match parsed {
+        Ok(config) => config,
+        Err(mistake) => {
+            section.mistake(mistake);
+            source::jetstream::Config::new(name, EXAMPLE).expect("the example is a right address")
+        }
+    };
+    let collections = section.strings("collections");
+    if !collections.is_empty() {
+        config.collections = collections;
+    }
+    config.frame_bytes_max = section.count("frame_bytes_max", 1024..=16 << 20, config.frame_bytes_max).get();
+    config.rewind = section.milliseconds("rewind_ms", 1_000..=3_600_000, config.rewind);
+    config.silence_max = section.milliseconds("silence_max_ms", 5_000..=3_600_000, config.silence_max);
+    config.mistakes().into_iter().for_each(|mistake| section.mistake(mistake));
+    url.map(|_| SourceConfig::Jetstream(config))
+}
+
+fn ndjson(section: &Section<'_, '_>, name: &str) -> Option<SourceConfig> {
+    let formats = Format::ALL.map(|format| (format.name(), format));
+    let path = section.path("path");
+    let format = section.choice("format", &formats).unwrap_or(Format::Plain);
+    if path.is_none() && !section.has("path") {
+        section.mistake("path is missing: a file of one post a line, plain, .gz or .zst, or \"-\" for stdin");
+    }
+    let mut config = source::ndjson::Config::new(name, path.as_deref().unwrap_or(Path::new("-")), format);
+    config.frame_bytes_max = section.count("frame_bytes_max", 1024..=16 << 20, config.frame_bytes_max).get();
+    config.mistakes().into_iter().for_each(|mistake| section.mistake(mistake));
+    path.map(|_| SourceConfig::Ndjson(config))
+}
+
+fn brands(root: &Section<'_, '_>) -> prefilter::Config {
+    let sections = root.sections("brand");
+    if sections.is_empty() {
+        root.mistake("no [[brand]]: at least one is needed, with name, handles and names");
+    }
+    let mut brands = Vec::new();
+    for section in &sections {
+        let name = section.string("name");
+        let listen = section.string("listen");
+        let brand = prefilter::Brand {
+            handles: section.strings("handles"),
+            hashtags: section.strings("hashtags"),
+            names: section.strings("names"),
+            exclude: section.strings("exclude"),
+            listen: listen.map_or_else(|| prefilter::LISTEN_DEFAULT.to_owned(), |listen| listen.value),
+            rules: section.strings("rules"),
+            fold_accents: section.flag("fold_accents", true),
+            name: name.map(|name| name.value).unwrap_or_default(),
+        };
+        if brand.name.trim().is_empty() {
+            section.mistake("name is missing: what tickets call the brand");
+        }
+        section.refuse_unknown();
+        brands.push(brand);
+    }
+    let triggers = root.section("triggers");
+    let builtin_triggers = triggers.flag("builtin", true);
+    let config = prefilter::Config { brands, triggers: triggers.other_strings(), builtin_triggers };
+    if let Err(mistakes) = prefilter::Prefilter::build(&config) {
+        for mistake in mistakes {
+            let owner = sections.iter().zip(&config.brands).find(|(_, brand)| Some(&brand.name) == mistake.brand.as_ref());
+            owner.map_or(&triggers, |(section, _)| section).mistake(&mistake);
+        }
+    }
+    config
+}
+
+fn model(section: &Section<'_, '_>) -> classify::Config {
+    use classify::RuntimeChoice;
+    let default = classify::Config::default();
+    let choices =
+        [("auto", RuntimeChoice::Auto), ("rten", RuntimeChoice::Rten), ("onnxruntime", RuntimeChoice::OnnxRuntime)];
+    let config = classify::Config {
+        runtime: section.choice("runtime", &choices).unwrap_or(default.runtime),
+        library: section.path("library"),
+        model: section.path("path"),
+        threads: section.count("threads", 1..=256, default.threads.get()),
+        batch_posts_max: section.count("batch_posts_max", 1..=1024, default.batch_posts_max.get()),
+        batch_delay_max: section.milliseconds("batch_delay_max_ms", 0..=10_000, default.batch_delay_max),
+    };
+    section.refuse_unknown();
+    config
+}
+
+/// The desk's config, and the points that waiting earns in an hour, which the ledger's outbox gives.
+fn desk(root: &Section<'_, '_>) -> (desk::Config, u32) {
+    let default = desk::Config::default();
+    let priority = root.section("priority");
+    let factors = factors(&priority, &default.factors);
+    let levels = levels(&priority.section("levels"), default.levels);
+    let waiting = priority.section("waiting");
+    let ageing = waiting.integer("points_per_hour", 0..=10_000, ledger::outbox::AGEING_POINTS_PER_HOUR.into());
+    waiting.refuse_unknown();
+    priority.refuse_unknown();
+
+    let expectation = root.section("answer_within");
+    let mut answer_within = default.answer_within;
+    let keys = ["bluesky_min", "mastodon_min", "x_min", "facebook_min", "plain_min"];
+    for ((network, key), within) in Network::ALL.into_iter().zip(keys).zip(&mut answer_within) {
+        debug_assert!(key.starts_with(network.name()), "keys in the order of the networks");
+        let default_min = i64::try_from(within.as_secs() / 60).unwrap_or(120);
+        let minutes = expectation.integer(key, 1..=60 * 24 * 30, default_min);
+        *within = Duration::from_secs(60 * minutes.unsigned_abs());
+    }
+    expectation.refuse_unknown();
+
+    let section = root.section("desk");
+    let config = desk::Config {
+        factors,
+        levels,
+        answer_within,
+        unsupported_min: section.share("unsupported_min", default.unsupported_min),
+        unsupported_addressed_min: section.share("unsupported_addressed_min", default.unsupported_addressed_min),
+    };
+    section.refuse_unknown();
+    (config, u32::try_from(ageing).unwrap_or(ledger::outbox::AGEING_POINTS_PER_HOUR))
+}
+
+fn factors(priority: &Section<'_, '_>, default: &desk::Factors) -> desk::Factors {
+    let classes = |key: &'static str, labels: &'static [&'static str], defaults: &[i32]| -> Vec<i32> {
+        let section = priority.section(key);
+        let points =
+            labels.iter().zip(defaults).map(|(label, default)| section.points(label, *default)).collect();
+        section.refuse_unknown();
+        points
+    };
+    let sentiment = classes("sentiment", &classify::SENTIMENTS, &default.sentiment);
+    let intent = classes("intent", &classify::INTENTS, &default.intent);
+    let urgency = classes("urgency", &classify::URGENCIES, &default.urgency);
+    let reach = priority.section("reach");
+    let age = priority.section("age");
+    let factors = desk::Factors {
+        // `classes` gives one number for each label.
+        sentiment: sentiment.try_into().unwrap_or(default.sentiment),
+        intent: intent.try_into().unwrap_or(default.intent),
+        urgency: urgency.try_into().unwrap_or(default.urgency),
+        addressed: priority.points("addressed", default.addressed),
+        reach: desk::priority::Reach {
+            points_max: reach.points("points_max", default.reach.points_max),
+            followers_max: reach
+                .integer("followers_max", 10..=1_000_000_000, default.reach.followers_max.cast_signed())
+                .unsigned_abs(),
+        },
+        age: desk::priority::Age {
+            points_per_hour: age.points("points_per_hour", default.age.points_per_hour),
+            points_max: age.points("points_max", default.age.points_max),
+        },
+    };
+    reach.refuse_unknown();
+    age.refuse_unknown();
+    factors
+}
+
+fn levels(section: &Section<'_, '_>, default: desk::Levels) -> desk::Levels {
+    let level = |key, default: u16| {
+        let max = i64::from(desk::priority::PRIORITY_MAX);
+        u16::try_from(section.integer(key, 0..=max, default.into())).unwrap_or(default)
+    };
+    let levels = desk::Levels {
+        p1_min: level("p1_min", default.p1_min),
+        p2_min: level("p2_min", default.p2_min),
+        p3_min: level("p3_min", default.p3_min),
+    };
+    if !(levels.p1_min >= levels.p2_min && levels.p2_min >= levels.p3_min) {
+        section.mistake(format_args!(
+            "p1_min = {}, p2_min = {}, p3_min = {}: each must be at most the one before",
+            levels.p1_min, levels.p2_min, levels.p3_min
+        ));
+    }
+    section.refuse_unknown();
+    levels
+}
+
+fn ledger(section: &Section<'_, '_>, ageing_points_per_hour: u32) -> ledger::Config {
+    let config = ledger::Config {
+        path: section.path("path").unwrap_or_else(|| PathBuf::from("/var/lib/vigie/ledger.sqlite")),
+        bookkeeping_delay_max: section.milliseconds(
+            "bookkeeping_delay_max_ms",
+            0..=10_000,
+            Duration::from_millis(200),
+        ),
+        ageing_points_per_hour,
+    };
+    section.refuse_unknown();
+    config
+}
+
+fn wire(section: &Section<'_, '_>) -> wire::connection::Config {
+    let default = wire::connection::Config::default();
+    let unix = section.path("unix");
+    let tcp = address(section, "tcp");
+    let token = token(section, "token_file");
+    if let Some(tcp) = &tcp
+        && !tcp.value.ip().is_loopback()
+        && token.is_none()
+    {
+        section.mistake_at(tcp, format_args!("{}: other machines can reach this: set token_file", tcp.value));
+    }
+    let config = wire::connection::Config {
+        unix: unix.or_else(|| tcp.is_none().then(|| PathBuf::from("/run/vigie/vigie.sock"))),
+        tcp: tcp.map(|tcp| tcp.value),
+        token,
+        frame_bytes_max: section.count("frame_bytes_max", 1024..=1 << 20, default.frame_bytes_max).get(),
+        window_max: u32::try_from(section.integer("window_max", 1..=65_536, default.window_max.into()))
+            .unwrap_or(default.window_max),
+        handshake_max: section.milliseconds("handshake_max_ms", 100..=5_000, default.handshake_max),
+        heartbeat_interval: section.milliseconds(
+            "heartbeat_interval_ms",
+            1_000..=600_000,
+            default.heartbeat_interval,
+        ),
+        connections_max: section.count("connections_max", 1..=65_536, default.connections_max).get(),
+        ..default
+    };
+    section.refuse_unknown();
+    config
+}
+
+fn address(section: &Section<'_, '_>, key: &'static str) -> Option<Placed<SocketAddr>> {
+    let text = section.string(key)?;
+    match text.value.parse() {
+        Ok(value) => Some(Placed { value, place: text.place, key: text.key }),
+        Err(_) => {
+            section.mistake_at(&text, format_args!("{:?}: must be an address and port: \"127.0.0.1:6010\"", text.value));
+            None
+        }
+    }
+}
+
+/// A secret from a file, without the white space around it.
+fn token(section: &Section<'_, '_>, key: &'static str) -> Option<wire::Token> {
+    let path = section.string(key)?;
+    match std::fs::read_to_string(&path.value) {
+        Ok(text) if text.trim().len() >= 16 => wire::Token::new(text.trim()),
+        Ok(_) => {
+            section.mistake_at(&path, format_args!("{}: a token needs at least 16 characters", path.value));
+            None
+        }
+        Err(error) => {
+            section.mistake_at(&path, format_args!("{}: {error}", path.value));
+            None
+        }
+    }
+}
+
+fn console(section: &Section<'_, '_>) -> console::Config {
+    let default = console::Config::default();
+    let listen = address(section, "listen");
+    if let Some(listen) = &listen
+        && !listen.value.ip().is_loopback()
+    {
+        section.mistake_at(
+            listen,
+            format_args!("{}: must be a loopback address: put a proxy that asks for a login in front", listen.value),
+        );
+    }
+    let config = console::Config {
+        listen: listen.map_or(default.listen, |listen| Some(listen.value)).filter(|_| section.flag("enabled", true)),
+    };
+    section.refuse_unknown();
+    config
+}
+
+fn engine(section: &Section<'_, '_>) -> Engine {
+    let default = Engine::default();
+    section.choice("kind", &[("local", ())]);
+    let engine = Engine {
+        lanes: section.count("lanes", 1..=256, default.lanes.get()),
+        queue_batches: section.count("queue_batches", 1..=4096, default.queue_batches.get()),
+        queue_candidates: section.count("queue_candidates", 1..=1_000_000, default.queue_candidates.get()),
+        drain_max: section.milliseconds("drain_max_ms", 100..=300_000, default.drain_max),
+    };
+    section.refuse_unknown();
+    engine
+}
+
+fn log(section: &Section<'_, '_>) -> tracing::Level {
+    use tracing::Level;
+    let choices = [
+        ("error", Level::ERROR),
+        ("warn", Level::WARN),
+        ("info", Level::INFO),
+        ("debug", Level::DEBUG),
+        ("trace", Level::TRACE),
+    ];
+    let level = section.choice("level", &choices).unwrap_or(Level::INFO);
+    section.refuse_unknown();
+    level
+}

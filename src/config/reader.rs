@@ -1,0 +1,315 @@
+//! Reads TOML key by key and remembers every mistake with its line, key, value and accepted range.
+//!
+//! Not serde: that stops at the first mistake, and an operator on a Friday wants them all at once.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// One mistake in the config file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// Line in the file, from 1.
+    pub line: usize,
+    /// `classify.batch_posts_max = 0: must be 1 to 1024`.
+    pub text: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.text)
+    }
+}
+
+/// A file being read.
+pub(super) struct Reader<'t> {
+    text: &'t str,
+    mistakes: RefCell<Vec<Mistake>>,
+}
+
+impl<'t> Reader<'t> {
+    pub(super) fn new(text: &'t str) -> Reader<'t> {
+        Reader { text, mistakes: RefCell::default() }
+    }
+
+    /// The file's table; syntax mistakes are noted and what could be read of the rest is given.
+    pub(super) fn parse(&self) -> Spanned<DeTable<'t>> {
+        let (table, errors) = DeTable::parse_recoverable(self.text);
+        for error in errors {
+            self.mistake(error.span().map_or(0, |span| span.start), error.message().to_owned());
+        }
+        table
+    }
+
+    pub(super) fn root<'r>(&'r self, table: &'r Spanned<DeTable<'t>>) -> Section<'r, 't> {
+        Section { reader: self, path: String::new(), place: 0, table: Some(table.get_ref()), seen: RefCell::default() }
+    }
+
+    pub(super) fn mistake(&self, place: usize, text: String) {
+        let before = self.text.get(..place).unwrap_or(self.text);
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        self.mistakes.borrow_mut().push(Mistake { line, text });
+    }
+
+    pub(super) fn into_mistakes(self) -> Vec<Mistake> {
+        let mut mistakes = self.mistakes.into_inner();
+        mistakes.sort_by_key(|mistake| mistake.line);
+        mistakes
+    }
+}
+
+/// One table of the file. Every key that is asked for is known; [`Section::end`] refuses the others.
+pub(super) struct Section<'r, 't> {
+    reader: &'r Reader<'t>,
+    path: String,
+    place: usize,
+    table: Option<&'r DeTable<'t>>,
+    seen: RefCell<Vec<&'static str>>,
+}
+
+/// A value with its place, for mistakes that only a later check finds.
+#[derive(Debug, Clone)]
+pub(super) struct Placed<T> {
+    pub(super) value: T,
+    pub(super) place: usize,
+    pub(super) key: String,
+}
+
+impl<'r, 't> Section<'r, 't> {
+    fn get(&self, key: &'static str) -> Option<&'r Spanned<DeValue<'t>>> {
+        self.seen.borrow_mut().push(key);
+        self.table?.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
+    }
+
+    fn full_key(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// Notes that `key` must be something else.
+    fn refuse(&self, key: &str, value: &Spanned<DeValue<'t>>, must: impl fmt::Display) {
+        let text = format!("{} = {}: {must}", self.full_key(key), shown(value.get_ref()));
+        self.reader.mistake(value.span().start, text);
+    }
+
+    /// Notes a mistake about the section as a whole.
+    pub(super) fn mistake(&self, text: impl fmt::Display) {
+        let text = if self.path.is_empty() { text.to_string() } else { format!("{}: {text}", self.path) };
+        self.reader.mistake(self.place, text);
+    }
+
+    /// Notes a mistake about a value read before.
+    pub(super) fn mistake_at<T>(&self, placed: &Placed<T>, text: impl fmt::Display) {
+        self.reader.mistake(placed.place, format!("{}: {text}", placed.key));
+    }
+
+    /// Whether the file has this key, whatever its value.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| table.keys().any(|name| name.get_ref() == key))
+    }
+
+    pub(super) fn string(&self, key: &'static str) -> Option<Placed<String>> {
+        let value = self.get(key)?;
+        let Some(text) = value.get_ref().as_str() else {
+            self.refuse(key, value, "must be a text in quotes");
+            return None;
+        };
+        Some(Placed { value: text.to_owned(), place: value.span().start, key: self.full_key(key) })
+    }
+
+    /// One of a few words.
+    pub(super) fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
+        let value = self.get(key)?;
+        let chosen = value
+            .get_ref()
+            .as_str()
+            .and_then(|text| choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice));
+        if chosen.is_none() {
+            let names: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+            self.refuse(key, value, format_args!("must be {}", names.join(" or ")));
+        }
+        chosen
+    }
+
+    pub(super) fn path(&self, key: &'static str) -> Option<PathBuf> {
+        let path = self.string(key)?;
+        if path.value.is_empty() {
+            self.mistake_at(&path, "must name a file");
+            return None;
+        }
+        Some(PathBuf::from(path.value))
+    }
+
+    pub(super) fn flag(&self, key: &'static str, default: bool) -> bool {
+        let Some(value) = self.get(key) else { return default };
+        value.get_ref().as_bool().unwrap_or_else(|| {
+            self.refuse(key, value, "must be true or false");
+            default
+        })
+    }
+
+    pub(super) fn integer(&self, key: &'static str, range: RangeInclusive<i64>, default: i64) -> i64 {
+        let Some(value) = self.get(key) else { return default };
+        let number = value.get_ref().as_integer().and_then(|number| {
+            i64::from_str_radix(&number.as_str().replace('_', ""), number.radix()).ok()
+        });
+        match number {
+            Some(number) if range.contains(&number) => number,
+            _ => {
+                self.refuse(key, value, format_args!("must be a whole number from {} to {}", range.start(), range.end()));
+                default
+            }
+        }
+    }
+
+    /// Points of a priority factor.
+    pub(super) fn points(&self, key: &'static str, default: i32) -> i32 {
+        i32::try_from(self.integer(key, -1000..=1000, default.into())).unwrap_or(default)
+    }
+
+    pub(super) fn count(&self, key: &'static str, range: RangeInclusive<usize>, default: usize) -> NonZeroUsize {
+        let bound = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        let number = self.integer(key, bound(*range.start())..=bound(*range.end()), bound(default));
+        // Every range of a count starts at 1 or above.
+        usize::try_from(number).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN)
+    }
+
+    /// A key that ends in `_ms`.
+    pub(super) fn milliseconds(&self, key: &'static str, range: RangeInclusive<u64>, default: Duration) -> Duration {
+        let bound = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let default = i64::try_from(default.as_millis()).unwrap_or(i64::MAX);
+        let number = self.integer(key, bound(*range.start())..=bound(*range.end()), default);
+        Duration::from_millis(number.unsigned_abs())
+    }
+
+    /// A share from 0 to 1.
+    pub(super) fn share(&self, key: &'static str, default: f32) -> f32 {
+        let Some(value) = self.get(key) else { return default };
+        let text = match value.get_ref() {
+            DeValue::Float(number) => number.as_str(),
+            DeValue::Integer(number) => number.as_str(),
+            _ => "",
+        };
+        match text.replace('_', "").parse::<f32>() {
+            Ok(share) if (0.0..=1.0).contains(&share) => share,
+            _ => {
+                self.refuse(key, value, "must be a number from 0.0 to 1.0");
+                default
+            }
+        }
+    }
+
+    /// A list of texts; absent is empty.
+    pub(super) fn strings(&self, key: &'static str) -> Vec<String> {
+        self.get(key).map(|value| self.texts(key, value)).unwrap_or_default()
+    }
+
+    fn texts(&self, key: &str, value: &Spanned<DeValue<'t>>) -> Vec<String> {
+        let Some(items) = value.get_ref().as_array() else {
+            self.refuse(key, value, "must be a list of texts: [\"…\", \"…\"]");
+            return Vec::new();
+        };
+        let mut texts = Vec::new();
+        for item in items.iter() {
+            match item.get_ref().as_str() {
+                Some(text) => texts.push(text.to_owned()),
+                None => self.refuse(key, item, "each item of the list must be a text in quotes"),
+            }
+        }
+        texts
+    }
+
+    /// Every other key of the section as a list of texts: for tables whose keys the operator invents.
+    pub(super) fn other_strings(&self) -> Vec<String> {
+        let mut texts = Vec::new();
+        for (name, value) in self.table.into_iter().flatten() {
+            if !self.seen.borrow().contains(&name.get_ref().as_ref()) {
+                texts.extend(self.texts(name.get_ref(), value));
+            }
+        }
+        texts
+    }
+
+    /// A table of its own; absent is an empty one.
+    pub(super) fn section(&self, key: &'static str) -> Section<'r, 't> {
+        let value = self.get(key);
+        let table = value.and_then(|value| {
+            let table = value.get_ref().as_table();
+            if table.is_none() {
+                self.refuse(key, value, format_args!("must be a table: [{}]", self.full_key(key)));
+            }
+            table
+        });
+        let place = value.map_or(self.place, |value| value.span().start);
+        Section { reader: self.reader, path: self.full_key(key), place, table, seen: RefCell::default() }
+    }
+
+    /// A list of tables, `[[key]]`; absent is an empty list.
+    pub(super) fn sections(&self, key: &'static str) -> Vec<Section<'r, 't>> {
+        let Some(value) = self.get(key) else { return Vec::new() };
+        let Some(items) = value.get_ref().as_array() else {
+            self.refuse(key, value, format_args!("must be tables: [[{}]]", self.full_key(key)));
+            return Vec::new();
+        };
+        let count = Cell::new(0);
+        items
+            .iter()
+            .map(|item| {
+                count.set(count.get() + 1);
+                let table = item.get_ref().as_table();
+                if table.is_none() {
+                    self.refuse(key, item, format_args!("must be a table: [[{}]]", self.full_key(key)));
+                }
+                let path = format!("{}[{}]", self.full_key(key), count.get());
+                Section { reader: self.reader, path, place: item.span().start, table, seen: RefCell::default() }
+            })
+            .collect()
+    }
+
+    /// Refuses every key that nobody asked for.
+    pub(super) fn refuse_unknown(&self) {
+        let seen = self.seen.borrow();
+        for (name, value) in self.table.into_iter().flatten() {
+            let name = name.get_ref().as_ref();
+            if !seen.contains(&name) {
+                let mut text = format!("{} = {}: unknown key", self.full_key(name), shown(value.get_ref()));
+                if let Some(near) = nearest(name, &seen) {
+                    text.push_str(&format!("; did you mean {near}?"));
+                } else {
+                    text.push_str(&format!("; known here: {}", seen.join(", ")));
+                }
+                self.reader.mistake(value.span().start, text);
+            }
+        }
+    }
+}
+
+/// A value as one would write it, cut to a readable length.
+fn shown(value: &DeValue<'_>) -> String {
+    const CHARS_MAX: usize = 60;
+    let text = match value {
+        DeValue::String(text) => format!("{text:?}"),
+        DeValue::Integer(number) => number.as_str().to_owned(),
+        DeValue::Float(number) => number.as_str().to_owned(),
+        DeValue::Boolean(flag) => flag.to_string(),
+        DeValue::Datetime(time) => time.to_string(),
+        DeValue::Array(_) => "[…]".to_owned(),
+        DeValue::Table(_) => "{…}".to_owned(),
+    };
+    if text.chars().count() <= CHARS_MAX { text } else { text.chars().take(CHARS_MAX).chain(['…']).collect() }
+}
+
+/// The known key that was probably meant.
+fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+    known
+        .iter()
+        .map(|known| (strsim::damerau_levenshtein(name, known), *known))
+        .filter(|(distance, _)| *distance <= 3)
+        .min()
+        .map(|(_, known)| known)
+}

@@ -1,0 +1,240 @@
+//! Verdict → ticket: the decisions that a dispatcher would make, each with its reasons.
+//!
+//! Plain code without a clock: times come in with the candidate, so that `replay` and `explain` use the
+//! very same lines as `run`.
+
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustc_hash::{FxBuildHasher, FxHashMap};
+
+use crate::classify::{INTENTS, SENTIMENTS, URGENCIES, Verdict};
+use crate::parse::{Network, Post};
+use crate::prefilter::Candidate;
+use crate::ticket::{TicketId, proto};
+
+pub mod priority;
+
+pub use priority::{Factors, Levels, Score};
+
+/// How the desk decides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Points for what speaks for or against a post.
+    pub factors: Factors,
+    /// Where the sum is cut into P1 to P4.
+    pub levels: Levels,
+    /// How soon people expect an answer, by network in the order of [`Network::ALL`].
+    pub answer_within: [Duration; Network::ALL.len()],
+    /// Least probability of `other` at which a post is no customer message. `0.0..=1.0`.
+    pub unsupported_min: f32,
+    /// The same where the post names one of our handles: it speaks to us, so we doubt the model longer.
+    pub unsupported_addressed_min: f32,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let answer_within = Network::ALL.map(|network| match network {
+            Network::Bluesky | Network::Mastodon | Network::X | Network::Plain => 2 * HOUR,
+            // "The same day": a working day, so that a report at opening time is due before closing.
+            Network::Facebook => 8 * HOUR,
+        });
+        Config {
+            factors: Factors::default(),
+            levels: Levels::default(),
+            answer_within,
+            unsupported_min: 0.6,
+            unsupported_addressed_min: 0.9,
+        }
+    }
+}
+
+impl Config {
+    fn answer_within(&self, network: Network) -> Duration {
+        // `Network` has as many variants as the array has places.
+        self.answer_within.get(network as usize).copied().unwrap_or_default()
+    }
+
+    /// Whether the model says that this is no customer message.
+    pub fn is_unsupported(&self, candidate: &Candidate, verdict: &Verdict) -> bool {
+        let other = verdict.intent[INTENTS.len() - 1];
+        let least = if candidate.addressed { self.unsupported_addressed_min } else { self.unsupported_min };
+        other >= least
+    }
+
+    /// The ticket that this candidate makes at `now`, whatever tickets exist already.
+    ///
+    /// `model` is the name and version of what gave `verdict`.
+    pub fn ticket(
+        &self,
+        candidate: &Candidate,
+        verdict: &Verdict,
+        model: &str,
+        now: Timestamp,
+    ) -> proto::Ticket {
+        let post = &candidate.post;
+        let score = self.factors.score(candidate, verdict, now);
+        let created_at_us = now.as_microsecond();
+        let answer_within_us = i64::try_from(self.answer_within(post.network).as_micros()).unwrap_or(i64::MAX);
+        proto::Ticket {
+            id: TicketId::of_post(post.network, &post.id).as_bytes().to_vec(),
+            post: Some(message_of(post, now)),
+            brand: candidate.brand.to_string(),
+            priority: u32::from(score.priority),
+            level: self.levels.level(score.priority).into(),
+            created_at_us,
+            due_at_us: created_at_us.saturating_add(answer_within_us),
+            verdict: Some(proto::Verdict {
+                sentiment: labelled(&SENTIMENTS, &verdict.sentiment),
+                intent: labelled(&INTENTS, &verdict.intent),
+                urgency: labelled(&URGENCIES, &verdict.urgency),
+                model: model.to_owned(),
+            }),
+            factors: score.factors,
+            hits: candidate.hits.clone(),
+            incident_id: Vec::new(),
+            route: String::new(),
+        }
+    }
+}
+
+fn labelled(labels: &[&str], probabilities: &[f32]) -> std::collections::BTreeMap<String, f32> {
+    labels.iter().map(|label| (*label).to_owned()).zip(probabilities.iter().copied()).collect()
+}
+
+fn message_of(post: &Post<'_>, now: Timestamp) -> proto::Post {
+    let owned = |text: &Option<std::borrow::Cow<'_, str>>| text.as_deref().unwrap_or_default().to_owned();
+    let list = |items: &[std::borrow::Cow<'_, str>]| items.iter().map(|item| item.to_string()).collect();
+    proto::Post {
+        network: post.network.name().to_owned(),
+        id: post.id.to_string(),
+        url: post.url().unwrap_or_default(),
+        author: Some(proto::Author {
+            id: post.author.id.to_string(),
+            handle: owned(&post.author.handle),
+            name: owned(&post.author.name),
+            followers: post.author.followers.unwrap_or_default(),
+            followers_known: post.author.followers.is_some(),
+            verified: post.author.verified,
+        }),
+        text: post.text.to_string(),
+        language: owned(&post.language),
+        written_at_us: post.written_at.map_or(0, Timestamp::as_microsecond),
+        seen_at_us: post.seen_at.unwrap_or(now).as_microsecond(),
+        reply_to: owned(&post.reply_to),
+        quote_of: owned(&post.quote_of),
+        mentions: list(&post.mentions),
+        hashtags: list(&post.hashtags),
+        links: list(&post.links),
+    }
+}
+
+/// What becomes of a candidate.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// A new ticket.
+    Ticket(Box<proto::Ticket>),
+    /// The post has its ticket already, and says the same.
+    Duplicate,
+    /// The post has its ticket already, and its author changed the text.
+    Edited(TicketId),
+    /// The model says that it is no customer message.
+    Unsupported,
+}
+
+/// Decides, remembering which posts have a ticket.
+#[derive(Debug, Default)]
+pub struct Desk {
+    known: Known,
+}
+
+impl Desk {
+    /// Remembers a ticket of an earlier run with its post's text; oldest first.
+    pub fn remember(&mut self, id: TicketId, text: &str) {
+        self.known.insert(id, text);
+    }
+
+    /// Decides what becomes of `candidate`.
+    pub fn decide(
+        &mut self,
+        config: &Config,
+        candidate: &Candidate,
+        verdict: &Verdict,
+        model: &str,
+        now: Timestamp,
+    ) -> Decision {
+        let post = &candidate.post;
+        let id = TicketId::of_post(post.network, &post.id);
+        match self.known.compare(id, &post.text) {
+            Some(Same::Text) => return Decision::Duplicate,
+            // Only a frame that says so is an edit: another server's copy may differ in white space.
+            Some(Same::PostOnly) if !post.edited => return Decision::Duplicate,
+            Some(Same::PostOnly) => {
+                self.known.insert(id, &post.text);
+                return Decision::Edited(id);
+            }
+            None => {}
+        }
+        if config.is_unsupported(candidate, verdict) {
+            return Decision::Unsupported;
+        }
+        self.known.insert(id, &post.text);
+        Decision::Ticket(Box::new(config.ticket(candidate, verdict, model, now)))
+    }
+
+    /// Whether a ticket of this id may exist: `false` is certain.
+    pub fn may_know(&self, id: TicketId) -> bool {
+        self.known.texts.contains_key(&id) || !self.known.complete
+    }
+}
+
+/// Tickets remembered at most; the ledger's unique index catches what is older.
+///
+/// 1,000,000 entries of 16 + 8 bytes, twice with the queue of ages, stay under 72 MiB.
+pub const KNOWN_TICKETS_MAX: usize = 1_000_000;
+
+/// Which posts have a ticket, and a hash of the text it was made from.
+#[derive(Debug)]
+struct Known {
+    texts: FxHashMap<TicketId, u64>,
+    ages: VecDeque<TicketId>,
+    complete: bool,
+}
+
+impl Default for Known {
+    fn default() -> Known {
+        Known { texts: FxHashMap::default(), ages: VecDeque::new(), complete: true }
+    }
+}
+
+enum Same {
+    Text,
+    PostOnly,
+}
+
+impl Known {
+    fn insert(&mut self, id: TicketId, text: &str) {
+        if self.texts.insert(id, hash(text)).is_none() {
+            self.ages.push_back(id);
+        }
+        if self.ages.len() > KNOWN_TICKETS_MAX
+            && let Some(oldest) = self.ages.pop_front()
+        {
+            self.texts.remove(&oldest);
+            self.complete = false;
+        }
+    }
+
+    fn compare(&self, id: TicketId, text: &str) -> Option<Same> {
+        let known = self.texts.get(&id)?;
+        Some(if *known == hash(text) { Same::Text } else { Same::PostOnly })
+    }
+}
+
+fn hash(text: &str) -> u64 {
+    // Never leaves the process, so it need not be stable.
+    FxBuildHasher.hash_one(text)
+}

@@ -1,0 +1,179 @@
+//! How much a post matters: a dictionary of factors, each with its points and its evidence.
+//!
+//! The points of a head (sentiment, intent, urgency) are the expectation over its classes, Σ p·points:
+//! a verdict of 0.51 against 0.49 then lies between its neighbours instead of jumping. The sum of all
+//! factors is rounded, clamped to `0..=1000` and cut into P1 to P4.
+
+use jiff::Timestamp;
+
+use crate::classify::{INTENTS, SENTIMENTS, URGENCIES, Verdict};
+use crate::parse::Network;
+use crate::prefilter::Candidate;
+use crate::ticket::proto;
+
+/// Points for each factor; any may be negative.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Factors {
+    /// By class, in the order of [`SENTIMENTS`].
+    pub sentiment: [i32; SENTIMENTS.len()],
+    /// By class, in the order of [`INTENTS`].
+    pub intent: [i32; INTENTS.len()],
+    /// By class, in the order of [`URGENCIES`].
+    pub urgency: [i32; URGENCIES.len()],
+    /// The poster named one of our handles: they wait for us.
+    pub addressed: i32,
+    /// The poster has an audience.
+    pub reach: Reach,
+    /// The post was already old when it reached us.
+    pub age: Age,
+}
+
+/// Points that grow with the logarithm of the author's followers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reach {
+    /// Points at `followers_max` and beyond.
+    pub points_max: i32,
+    /// Where the curve ends; at least 10.
+    pub followers_max: u64,
+}
+
+/// Points that grow with the time between posting and seeing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Age {
+    /// Points for each hour.
+    pub points_per_hour: i32,
+    /// Never more than this.
+    pub points_max: i32,
+}
+
+impl Default for Factors {
+    fn default() -> Factors {
+        Factors {
+            sentiment: [150, 0, -40],
+            //       churn problem help feature question complaint praise other
+            intent: [200, 200, 150, 40, 100, 140, 0, 0],
+            urgency: [0, 120, 300],
+            addressed: 80,
+            reach: Reach { points_max: 150, followers_max: 1_000_000 },
+            age: Age { points_per_hour: 25, points_max: 100 },
+        }
+    }
+}
+
+/// Least priority of P1, P2 and P3, each at most the one before; the rest is P4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Levels {
+    /// Drop what you are doing.
+    pub p1_min: u16,
+    /// Next.
+    pub p2_min: u16,
+    /// Today.
+    pub p3_min: u16,
+}
+
+impl Default for Levels {
+    fn default() -> Levels {
+        // A confident urgent problem (negative, addressed) is P1; the same without urgency P2; a neutral
+        // question to us P3; praise P4.
+        Levels { p1_min: 600, p2_min: 430, p3_min: 250 }
+    }
+}
+
+impl Levels {
+    /// The level of this priority.
+    pub fn level(&self, priority: u16) -> proto::Level {
+        match priority {
+            p if p >= self.p1_min => proto::Level::P1,
+            p if p >= self.p2_min => proto::Level::P2,
+            p if p >= self.p3_min => proto::Level::P3,
+            _ => proto::Level::P4,
+        }
+    }
+}
+
+/// Largest priority.
+pub const PRIORITY_MAX: u16 = 1000;
+
+/// A priority with its reasons.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Score {
+    /// `0..=1000`.
+    pub priority: u16,
+    /// What gave points, in the order of the dictionary; factors that gave none are left out.
+    pub factors: Vec<proto::Factor>,
+}
+
+impl Factors {
+    /// Scores one candidate at `now`.
+    pub fn score(&self, candidate: &Candidate, verdict: &Verdict, now: Timestamp) -> Score {
+        let mut factors = Vec::with_capacity(6);
+        let mut give = |name: &str, points: i32, evidence: String| {
+            if points != 0 {
+                factors.push(proto::Factor { name: name.to_owned(), points, evidence });
+            }
+        };
+        let (points, evidence) = expected(&URGENCIES, &verdict.urgency, &self.urgency);
+        give("urgency", points, evidence);
+        let (points, evidence) = expected(&INTENTS, &verdict.intent, &self.intent);
+        give("intent", points, evidence);
+        let (points, evidence) = expected(&SENTIMENTS, &verdict.sentiment, &self.sentiment);
+        give("sentiment", points, evidence);
+        if candidate.addressed {
+            give("addressed", self.addressed, "names one of our handles".to_owned());
+        }
+        if let Some(followers) = candidate.post.author.followers {
+            give("reach", self.reach.points(followers), format!("{followers} followers"));
+        }
+        if let Some(age_s) = age_s(candidate, now) {
+            give("age", self.age.points(age_s), format!("posted {} min before we saw it", age_s / 60));
+        }
+        // Points are bounded by config to ±1000 each, so that six of them cannot overflow.
+        let sum: i32 = factors.iter().map(|factor| factor.points).sum();
+        let priority = u16::try_from(sum.max(0)).unwrap_or(PRIORITY_MAX).min(PRIORITY_MAX);
+        Score { priority, factors }
+    }
+}
+
+/// Expected points over the classes, and the most probable class as evidence.
+fn expected(labels: &[&str], probabilities: &[f32], points: &[i32]) -> (i32, String) {
+    let mut sum = 0.0;
+    let mut best = ("", 0.0);
+    for ((label, &probability), &class_points) in labels.iter().zip(probabilities).zip(points) {
+        sum += f64::from(probability) * f64::from(class_points);
+        if probability > best.1 {
+            best = (label, probability);
+        }
+    }
+    // Probabilities sum to 1 and points lie within ±1000: the cast cannot saturate.
+    (sum.round() as i32, format!("{} {:.2}", best.0, best.1))
+}
+
+impl Reach {
+    fn points(&self, followers: u64) -> i32 {
+        // log10(1 + followers): 0 at none, a third of the points at 100 of a million, all at a million.
+        let share = (1.0 + followers as f64).ln() / (1.0 + self.followers_max as f64).ln();
+        (share.min(1.0) * f64::from(self.points_max)).round() as i32
+    }
+}
+
+impl Age {
+    fn points(&self, age_s: i64) -> i32 {
+        let points = (age_s as f64 / 3600.0 * f64::from(self.points_per_hour)).round();
+        if self.points_per_hour >= 0 {
+            points.min(f64::from(self.points_max)) as i32
+        } else {
+            points.max(f64::from(self.points_max)) as i32
+        }
+    }
+}
+
+/// Seconds from posting to `now`; `None` where only the author's own clock says when it was posted.
+fn age_s(candidate: &Candidate, now: Timestamp) -> Option<i64> {
+    let post = &candidate.post;
+    let posted_at = match post.network {
+        // X and Mastodon stamp `created_at` on their servers.
+        Network::X | Network::Mastodon | Network::Facebook => post.seen_at.or(post.written_at),
+        Network::Bluesky | Network::Plain => post.seen_at,
+    }?;
+    Some((now.as_second() - posted_at.as_second()).max(0))
+}

@@ -1,0 +1,109 @@
+//! The ledger's tables, version 1, and how an older file becomes a newer one.
+
+use rusqlite::Connection;
+
+/// The schema that this vigie writes.
+pub(super) const VERSION: i64 = 1;
+
+const VERSION_1: &str = "
+    CREATE TABLE source (
+        name      TEXT PRIMARY KEY,
+        position  INTEGER              -- where a restart resumes, in the source's own unit
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE bucket (
+        source  TEXT NOT NULL,
+        bucket  TEXT NOT NULL,         -- a name from telemetry::Bucket
+        frames  INTEGER NOT NULL,
+        PRIMARY KEY (source, bucket)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE gap (
+        source         TEXT NOT NULL,
+        from_position  INTEGER NOT NULL,
+        to_position    INTEGER NOT NULL,
+        reason         TEXT NOT NULL,
+        noticed_at_us  INTEGER NOT NULL,
+        recovered      INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+
+    CREATE TABLE ticket (
+        id             BLOB PRIMARY KEY,   -- 16 bytes
+        seq            INTEGER NOT NULL UNIQUE,
+        network        TEXT NOT NULL,
+        author_id      TEXT NOT NULL,
+        brand          TEXT NOT NULL,
+        language       TEXT NOT NULL,
+        intent         TEXT NOT NULL,
+        priority       INTEGER NOT NULL,
+        created_at_us  INTEGER NOT NULL,
+        due_at_us      INTEGER NOT NULL,
+        erased_at_us   INTEGER
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX ticket_author ON ticket (network, author_id);
+
+    -- What is delivered, in order. AUTOINCREMENT: a seq is never used twice, even if rows are pruned.
+    CREATE TABLE record (
+        seq        INTEGER PRIMARY KEY AUTOINCREMENT,
+        ticket_id  BLOB NOT NULL,
+        kind       INTEGER NOT NULL,       -- 0 ticket, 1 update
+        rank       INTEGER NOT NULL,       -- see outbox
+        body       BLOB NOT NULL           -- the encoded message, sent unchanged
+    ) STRICT;
+    CREATE INDEX record_ticket ON record (ticket_id);
+
+    -- Everything up to and including `floor` is done with, or was not wanted.
+    CREATE TABLE subscription (
+        name    TEXT PRIMARY KEY,
+        floor   INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE acknowledgement (
+        subscription  TEXT NOT NULL,
+        seq           INTEGER NOT NULL,
+        PRIMARY KEY (subscription, seq)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE feedback (
+        at_us      INTEGER NOT NULL,
+        kind       TEXT NOT NULL,          -- ticket_status, touchpoint, agent_state
+        ticket_id  BLOB,
+        body       BLOB NOT NULL           -- the encoded message
+    ) STRICT;
+    CREATE INDEX feedback_ticket ON feedback (ticket_id);
+
+    CREATE TABLE opened (
+        id     INTEGER PRIMARY KEY CHECK (id = 1),
+        times  INTEGER NOT NULL
+    ) STRICT;
+";
+
+/// Settings that belong to a connection and must come before any transaction.
+pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // A commit is on the disk when it returns.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // An erased text is overwritten in the file, not only unlinked.
+    connection.pragma_update(None, "secure_delete", true)?;
+    connection.pragma_update(None, "foreign_keys", true)
+}
+
+/// Brings the schema to [`VERSION`] and returns the version found after that: a greater one was left alone.
+pub(super) fn migrate(connection: &Connection) -> rusqlite::Result<i64> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found == 0 {
+        // In one transaction, so that a crash in between leaves an empty file and not half a schema.
+        connection.execute_batch(&format!("BEGIN IMMEDIATE; {VERSION_1} PRAGMA user_version = 1; COMMIT;"))?;
+        return Ok(VERSION);
+    }
+    Ok(found)
+}
+
+/// Writes something for real, so that a read-only or full disk shows at start and not with the first ticket.
+pub(super) fn probe(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute(
+        "INSERT INTO opened (id, times) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET times = times + 1",
+        [],
+    )?;
+    Ok(())
+}

@@ -1,0 +1,408 @@
+//! The ledger's thread: whatever waits is committed together, then everyone concerned is told.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, after, never, select, unbounded};
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::outbox::Outbox;
+use super::{
+    Accounting, Body, Config, Entry, Feedback, Ledger, LedgerError, RecordHead, Records, Seq, Settlement,
+    SubscriptionRequest, schema, store,
+};
+use crate::telemetry::{Bucket, Buckets};
+use crate::ticket::proto;
+
+/// Settlements and requests taken into one commit at most.
+///
+/// A settlement is one batch of frames with at most a few hundred tickets of about 1 KiB, so that a group
+/// stays well under the 4 MiB at which SQLite begins to spill its page cache.
+const GROUP_MAX: usize = 256;
+
+/// Acknowledgements after which a subscription's floor is raised and their rows are dropped.
+const FLOOR_EVERY_ACKS: u64 = 10_000;
+
+/// The writing half: owns the connection, runs on a thread of its own.
+#[derive(Debug)]
+pub struct Writer {
+    config: Config,
+    connection: Connection,
+    settlements: Receiver<Settlement>,
+    requests: Receiver<Request>,
+    outbox: Arc<Mutex<Outbox>>,
+    accounting: Arc<Mutex<Accounting>>,
+    acknowledgements: u64,
+    _lock: File,
+}
+
+/// What everyone else holds of the ledger.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    requests: Sender<Request>,
+    reader: Arc<Mutex<Connection>>,
+    accounting: Arc<Mutex<Accounting>>,
+}
+
+type Answer = oneshot::Sender<Result<(), String>>;
+
+#[derive(Debug)]
+enum Request {
+    Subscribe(SubscriptionRequest, Answer),
+    Acknowledge { subscription: String, seqs: Vec<Seq>, answer: Answer },
+    Feedback(Feedback, Answer),
+    /// Everything handed over before is committed, then the thread ends.
+    Stop,
+}
+
+/// What one commit takes.
+#[derive(Default)]
+struct Group {
+    settlements: Vec<Settlement>,
+    requests: Vec<Request>,
+    /// When the oldest bookkeeping in it must be on disk.
+    due: Option<Instant>,
+    stop: bool,
+}
+
+impl Group {
+    /// Whether anybody waits for this commit: a ticket to be delivered, a client to be answered.
+    fn is_urgent(&self) -> bool {
+        self.stop
+            || !self.requests.is_empty()
+            || self.settlements.iter().any(|settlement| !settlement.entries.is_empty())
+    }
+
+    fn is_full(&self) -> bool {
+        self.settlements.len() + self.requests.len() >= GROUP_MAX
+    }
+}
+
+impl Ledger {
+    /// Splits the ledger into the half that writes and the half that everyone else holds.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn split(
+        self,
+        settlements: Receiver<Settlement>,
+        outbox: Arc<Mutex<Outbox>>,
+    ) -> Result<(Writer, Handle), LedgerError> {
+        let accounting = store::accounting(&self.connection).map_err(|source| self.failed(source))?;
+        let accounting = Arc::new(Mutex::new(accounting));
+        // Requests are few: each connection has at most one of each kind under way.
+        let (sender, requests) = unbounded();
+        let handle = Handle {
+            requests: sender,
+            reader: Arc::new(Mutex::new(self.reader)),
+            accounting: accounting.clone(),
+        };
+        let writer = Writer {
+            config: self.config,
+            connection: self.connection,
+            settlements,
+            requests,
+            outbox,
+            accounting,
+            acknowledgements: 0,
+            _lock: self.lock,
+        };
+        Ok((writer, handle))
+    }
+}
+
+impl Writer {
+    /// Commits until told to stop. `published` is called after each commit that put heads into the outbox.
+    ///
+    /// # Errors
+    ///
+    /// A commit failed: nothing may be written any more, the process must end and recover.
+    pub fn run(mut self, published: impl Fn()) -> Result<(), LedgerError> {
+        loop {
+            let group = self.gather();
+            let path = self.config.path.clone();
+            let failed = |source| LedgerError::Sqlite { path: path.clone(), source };
+            let new_records = self.commit(&group.settlements, &group.requests).map_err(failed)?;
+            if new_records {
+                published();
+            }
+            let subscribed = self.answer(group.requests).map_err(failed)?;
+            if subscribed {
+                published();
+            }
+            if group.stop {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for work and takes all there is; bookkeeping alone waits for more, up to its delay.
+    fn gather(&self) -> Group {
+        let mut group = Group::default();
+        while !group.is_full() && !group.stop {
+            let wait = match (group.is_urgent(), group.due) {
+                // Somebody waits: take what is there, and go.
+                (true, _) => Some(Duration::ZERO),
+                (false, Some(due)) => Some(due.saturating_duration_since(Instant::now())),
+                (false, None) => None,
+            };
+            if self.take(&mut group, wait).is_err() {
+                break;
+            }
+        }
+        group
+    }
+
+    /// Takes one thing, or fails when none came within `wait`.
+    fn take(&self, group: &mut Group, wait: Option<Duration>) -> Result<(), RecvTimeoutError> {
+        let timeout = wait.map_or_else(never, after);
+        select! {
+            recv(self.settlements) -> settlement => match settlement {
+                Ok(settlement) => {
+                    group.due.get_or_insert_with(|| Instant::now() + self.config.bookkeeping_delay_max);
+                    group.settlements.push(settlement);
+                }
+                // The desk has ended and everything it sent is in the group; what remains to come are
+                // acknowledgements and the stop.
+                Err(_) => match wait.map_or_else(
+                    || self.requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                    |wait| self.requests.recv_timeout(wait),
+                ) {
+                    Ok(request) => push(group, request),
+                    Err(RecvTimeoutError::Disconnected) => group.stop = true,
+                    Err(RecvTimeoutError::Timeout) => return Err(RecvTimeoutError::Timeout),
+                },
+            },
+            recv(self.requests) -> request => match request {
+                Ok(request) => push(group, request),
+                // Every handle is gone, so nobody can tell us to stop.
+                Err(_) => group.stop = true,
+            },
+            recv(timeout) -> _ => return Err(RecvTimeoutError::Timeout),
+        }
+        Ok(())
+    }
+
+    /// One transaction for everything in the group; returns whether the outbox got new heads.
+    fn commit(&mut self, settlements: &[Settlement], requests: &[Request]) -> rusqlite::Result<bool> {
+        let now = Timestamp::now();
+        let ageing = self.config.ageing_points_per_hour;
+        let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let mut heads = Vec::new();
+        let mut ends = Vec::with_capacity(settlements.len());
+        for settlement in settlements {
+            let buckets = apply(&transaction, settlement, ageing, &mut heads)?;
+            store::add_buckets(&transaction, &settlement.source, &buckets)?;
+            store::move_position(&transaction, &settlement.source, settlement.position)?;
+            for gap in &settlement.gaps {
+                store::add_gap(&transaction, &settlement.source, gap, now)?;
+            }
+            ends.push(buckets);
+        }
+        for request in requests {
+            match request {
+                Request::Acknowledge { subscription, seqs, .. } => {
+                    store::acknowledge(&transaction, subscription, seqs)?;
+                    self.acknowledgements += seqs.len() as u64;
+                }
+                Request::Feedback(feedback, _) => store::add_feedback(&transaction, feedback, now)?,
+                Request::Subscribe(..) | Request::Stop => {}
+            }
+        }
+        transaction.commit()?;
+
+        self.account(settlements, &ends);
+        let heads: Vec<_> = heads.into_iter().map(Arc::new).collect();
+        self.outbox.lock().publish(&heads);
+        if self.acknowledgements >= FLOOR_EVERY_ACKS {
+            self.acknowledgements = 0;
+            self.raise_floors()?;
+        }
+        Ok(!heads.is_empty())
+    }
+
+    /// Shows the commit's frames to readers, all batches at once.
+    fn account(&self, settlements: &[Settlement], ends: &[Buckets]) {
+        let mut accounting = self.accounting.lock();
+        for (settlement, buckets) in settlements.iter().zip(ends) {
+            let account = accounting.sources.entry(settlement.source.clone()).or_default();
+            account.buckets.add(buckets);
+            account.position = account.position.max(settlement.position);
+            account.gaps += settlement.gaps.len() as u64;
+        }
+    }
+
+    /// Answers what is now durable, and opens subscriptions; returns whether there was one.
+    fn answer(&mut self, requests: Vec<Request>) -> rusqlite::Result<bool> {
+        let mut subscribed = false;
+        for request in requests {
+            // A dropped receiver is a client that has gone: its answer interests nobody.
+            match request {
+                Request::Acknowledge { answer, .. } | Request::Feedback(_, answer) => drop(answer.send(Ok(()))),
+                Request::Subscribe(request, answer) => {
+                    let heads = store::subscribe(&self.connection, &request.name, request.start_next)?;
+                    let heads = heads.into_iter().map(Arc::new);
+                    self.outbox.lock().open(&request.name, request.filter, heads);
+                    drop(answer.send(Ok(())));
+                    subscribed = true;
+                }
+                Request::Stop => {}
+            }
+        }
+        Ok(subscribed)
+    }
+
+    fn raise_floors(&self) -> rusqlite::Result<()> {
+        for name in store::subscriptions(&self.connection)? {
+            // A subscription that nobody opened since the start keeps its floor.
+            let floor = self.outbox.lock().floor(&name);
+            if let Some(floor) = floor {
+                store::raise_floor(&self.connection, &name, floor)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn push(group: &mut Group, request: Request) {
+    group.stop |= matches!(request, Request::Stop);
+    group.requests.push(request);
+}
+
+/// Applies the settlement's entries and says where all of its frames ended.
+fn apply(
+    connection: &Connection,
+    settlement: &Settlement,
+    ageing_points_per_hour: u32,
+    heads: &mut Vec<RecordHead>,
+) -> rusqlite::Result<Buckets> {
+    let mut buckets = settlement.buckets;
+    for entry in &settlement.entries {
+        buckets[record(connection, entry, ageing_points_per_hour, heads)?] += 1;
+    }
+    Ok(buckets)
+}
+
+/// A ledger in memory that delivers nothing: for replays, which must decide as the daemon does.
+#[derive(Debug)]
+pub struct Scratch {
+    connection: Connection,
+}
+
+impl Scratch {
+    /// An empty one.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for it.
+    pub fn new() -> rusqlite::Result<Scratch> {
+        let connection = Connection::open_in_memory()?;
+        schema::migrate(&connection)?;
+        Ok(Scratch { connection })
+    }
+
+    /// Applies the settlement and says where its frames ended.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for it.
+    pub fn settle(&mut self, settlement: &Settlement) -> rusqlite::Result<Buckets> {
+        let transaction = self.connection.transaction()?;
+        let buckets = apply(&transaction, settlement, 0, &mut Vec::new())?;
+        transaction.commit()?;
+        Ok(buckets)
+    }
+}
+
+/// Applies one entry and says in which bucket its frame ends.
+fn record(
+    connection: &Connection,
+    entry: &Entry,
+    ageing_points_per_hour: u32,
+    heads: &mut Vec<RecordHead>,
+) -> rusqlite::Result<Bucket> {
+    Ok(match entry {
+        Entry::Ticket(ticket) => match store::add_ticket(connection, ticket, ageing_points_per_hour)? {
+            Some(head) => {
+                heads.push(head);
+                Bucket::Ticketed
+            }
+            None => Bucket::Duplicate,
+        },
+        Entry::Edit { ticket_id, text, at } => {
+            let edited = proto::update::Edited { text: text.clone() };
+            let update = proto::Update {
+                ticket_id: ticket_id.as_bytes().to_vec(),
+                at_us: at.as_microsecond(),
+                change: Some(proto::update::Change::Edited(edited)),
+            };
+            match store::add_update(connection, *ticket_id, &update)? {
+                Some(head) => {
+                    heads.push(head);
+                    Bucket::Merged
+                }
+                // Erased before: the text stays away.
+                None => Bucket::Duplicate,
+            }
+        }
+        Entry::Erase { ticket_id, at } => match store::erase(connection, *ticket_id, "post_deleted", *at)? {
+            Some(head) => {
+                heads.push(head);
+                Bucket::Erased
+            }
+            None => Bucket::Control,
+        },
+        Entry::EraseAuthor { network, author_id, at } => {
+            let mut bucket = Bucket::Control;
+            for ticket_id in store::tickets_of(connection, *network, author_id)? {
+                heads.extend(store::erase(connection, ticket_id, "account_deleted", *at)?);
+                bucket = Bucket::Erased;
+            }
+            bucket
+        }
+    })
+}
+
+impl Handle {
+    /// The accounts as of the last commit.
+    pub fn accounting(&self) -> Accounting {
+        self.accounting.lock().clone()
+    }
+
+    /// Lets the writer commit what it has and end.
+    pub fn stop(&self) {
+        // A writer that has failed is gone already; its error is what its thread returns.
+        drop(self.requests.send(Request::Stop));
+    }
+
+    fn ask(&self, request: impl FnOnce(Answer) -> Request) -> oneshot::Receiver<Result<(), String>> {
+        let (answer, receiver) = oneshot::channel();
+        // With the writer gone the request is dropped, and its answer's sender with it: the receiver fails.
+        drop(self.requests.send(request(answer)));
+        receiver
+    }
+}
+
+impl Records for Handle {
+    fn subscribe(&self, request: SubscriptionRequest) -> oneshot::Receiver<Result<(), String>> {
+        self.ask(|answer| Request::Subscribe(request, answer))
+    }
+
+    fn acknowledge(&self, subscription: &str, seqs: Vec<Seq>) -> oneshot::Receiver<Result<(), String>> {
+        let subscription = subscription.to_owned();
+        self.ask(|answer| Request::Acknowledge { subscription, seqs, answer })
+    }
+
+    fn read(&self, seqs: &[Seq]) -> Result<Vec<(Seq, Body)>, String> {
+        store::read(&self.reader.lock(), seqs).map_err(|error| error.to_string())
+    }
+
+    fn feedback(&self, feedback: Feedback) -> oneshot::Receiver<Result<(), String>> {
+        self.ask(|answer| Request::Feedback(feedback, answer))
+    }
+}

@@ -1,0 +1,490 @@
+//! Builds the stages, joins them with bounded queues, and drains them.
+//!
+//! The only place that spawns threads and tasks. Data flows down, acknowledgements flow up on channels of
+//! their own. Stopping is a direction too: the sources end, the queues run dry in order, the ledger
+//! commits, the connections are closed.
+
+use std::future::Future;
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use crossbeam::channel::{Receiver, Sender, bounded};
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info, warn};
+
+use crate::classify::{Classifier, ClassifyError, OpenError};
+use crate::config::{Config, Engine, SourceConfig};
+use crate::console::{self, Console};
+use crate::desk::{self, Desk, KNOWN_TICKETS_MAX};
+use crate::ledger::outbox::Outbox;
+use crate::ledger::{Accounting, Handle, Ledger, LedgerError, Settlement, Writer};
+use crate::prefilter::{self, Prefilter};
+use crate::source::{self, BatchSender, FrameBatch, Health};
+use crate::wire::{BindError, Hub, Listener};
+
+pub mod lane;
+pub mod model;
+pub mod settle;
+
+use lane::{Forward, Lane, LaneOutput, Waiting};
+use model::Decided;
+
+/// Outputs that wait for the model; each holds the counts of one batch and its few candidates.
+const QUEUE_OUTPUTS: usize = 1024;
+/// Decided batches that wait for the desk, and settlements that wait for the ledger.
+const QUEUE_DECIDED: usize = 64;
+
+/// Why the daemon cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The model.
+    #[error(transparent)]
+    Model(#[from] OpenError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The ticket socket.
+    #[error(transparent)]
+    Wire(#[from] BindError),
+    /// The console.
+    #[error("console {address}: {error}")]
+    Console {
+        /// Where it should listen.
+        address: String,
+        /// Why it cannot.
+        error: io::Error,
+    },
+    /// Rules that the config check let through.
+    #[error("brands: {0}")]
+    Rules(String),
+    /// The async runtime or a thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] io::Error),
+    /// A stage ended before it was told to.
+    #[error("{0}")]
+    Fault(String),
+    /// Draining took longer than allowed.
+    #[error("not drained within {0} ms: what was not committed comes again after the restart")]
+    DrainTimedOut(u128),
+}
+
+/// What the operator asks of a running daemon.
+#[derive(Debug)]
+pub enum Control {
+    /// Use these brands, service words and priorities from now on.
+    Reload(Box<Config>),
+    /// Stop the sources, finish what was received, and end.
+    Drain,
+}
+
+/// Everything opened and bound, nothing running yet.
+pub struct Pipeline {
+    runtime: Runtime,
+    sources: Vec<(SourceConfig, Option<i64>, Arc<Health>)>,
+    engine: Engine,
+    batches: (BatchSender, Receiver<FrameBatch>),
+    prefilter: Arc<ArcSwap<Prefilter>>,
+    prefilter_config: prefilter::Config,
+    classifier: Classifier,
+    batching: (NonZeroUsize, std::time::Duration),
+    desk: Desk,
+    desk_config: Arc<ArcSwap<desk::Config>>,
+    settlements: Sender<Settlement>,
+    writer: Writer,
+    ledger: Handle,
+    hub: Hub,
+    listener: Listener,
+    console: Option<Console>,
+    view: Arc<View>,
+}
+
+impl Pipeline {
+    /// Opens the model and the ledger, compiles the dictionary, and binds the sockets.
+    ///
+    /// # Errors
+    ///
+    /// Anything of these cannot be had; nothing is left behind.
+    pub fn build(config: Config) -> Result<Pipeline, PipelineError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("vigie-async")
+            .enable_all()
+            .build()?;
+        let _inside = runtime.enter();
+        let prefilter = Prefilter::build(&config.prefilter).map_err(|mistakes| {
+            PipelineError::Rules(mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        })?;
+        let classifier = Classifier::open(&config.classify)?;
+        let batching = (config.classify.batch_posts_max, config.classify.batch_delay_max);
+
+        let ledger = Ledger::open(config.ledger)?;
+        let mut desk = Desk::default();
+        ledger.tickets(KNOWN_TICKETS_MAX, |id, text| desk.remember(id, text))?;
+        let sources: Vec<_> = config
+            .sources
+            .into_iter()
+            .map(|source| Ok((ledger.position(source.name())?, source)))
+            .map(|source| source.map(|(position, source)| (source, position, Arc::new(Health::default()))))
+            .collect::<Result<_, LedgerError>>()?;
+
+        let (settlements, settled) = bounded(QUEUE_DECIDED);
+        let outbox = Arc::new(Mutex::new(Outbox::new()));
+        let (writer, ledger) = ledger.split(settled, outbox.clone())?;
+        let hub = Hub::new(Arc::new(ledger.clone()), outbox.clone());
+        let listener = Listener::bind(config.wire)?;
+        let console = config.console.listen.map(|address| {
+            Console::bind(address).map_err(|error| PipelineError::Console { address: address.to_string(), error })
+        });
+        let console = console.transpose()?;
+        let batches = source::batch_queue(config.engine.queue_batches);
+        let view = Arc::new(View {
+            started: Instant::now(),
+            model: classifier.model().to_owned(),
+            runtime: classifier.runtime().to_owned(),
+            healths: sources
+                .iter()
+                .map(|(source, _, health)| (source.name().clone(), source.kind(), health.clone()))
+                .collect(),
+            ledger: ledger.clone(),
+            outbox,
+            waiting: Arc::default(),
+            batches: batches.1.clone(),
+        });
+        drop(_inside);
+        Ok(Pipeline {
+            runtime,
+            sources,
+            engine: config.engine,
+            batches,
+            prefilter: Arc::new(ArcSwap::from_pointee(prefilter)),
+            prefilter_config: config.prefilter,
+            classifier,
+            batching,
+            desk,
+            desk_config: Arc::new(ArcSwap::from_pointee(config.desk)),
+            settlements,
+            writer,
+            ledger,
+            hub,
+            listener,
+            console,
+            view,
+        })
+    }
+
+    /// Where the console listens, if it does.
+    pub fn console_address(&self) -> Option<std::net::SocketAddr> {
+        self.console.as_ref().map(Console::address)
+    }
+
+    /// Runs something beside the daemon, on its runtime: what follows its signals, say.
+    pub fn spawn<F: Future<Output = ()> + Send + 'static>(&self, make: impl FnOnce() -> F) {
+        let _inside = self.runtime.enter();
+        self.runtime.spawn(make());
+    }
+
+    /// What the console shows, for whoever embeds the daemon.
+    pub fn view(&self) -> Arc<View> {
+        self.view.clone()
+    }
+
+    /// Runs until told to drain, or until a stage fails.
+    ///
+    /// `ready` is called once every stage runs.
+    ///
+    /// # Errors
+    ///
+    /// A fault that a restart may cure; what was not committed comes again after it.
+    pub fn run(
+        self,
+        control: mpsc::Receiver<Control>,
+        ready: impl FnOnce(),
+    ) -> Result<Accounting, PipelineError> {
+        let runtime = self.runtime;
+        let drain_max = self.engine.drain_max;
+        let (faults, mut fault) = mpsc::unbounded_channel();
+        let spawn = Spawn { faults: faults.clone() };
+        let (stop_sources, sources_stopped) = watch::channel(false);
+        let (stop_edges, edges_stopped) = watch::channel(false);
+
+        // Downstream first, so that nothing waits for a stage that is not there yet.
+        let hub = self.hub.clone();
+        let ledger_thread = spawn.thread("vigie-ledger", move || {
+            self.writer.run(|| hub.published()).map_err(|error| error.to_string())
+        })?;
+        let (to_desk, decided) = bounded::<Decided>(QUEUE_DECIDED);
+        let (desk, desk_config, settlements) = (self.desk, self.desk_config.clone(), self.settlements);
+        let desk_thread = spawn.thread("vigie-desk", move || {
+            settle::run(desk, &desk_config, &decided, &settlements);
+            Ok(())
+        })?;
+        let (to_model, outputs) = bounded::<LaneOutput>(QUEUE_OUTPUTS);
+        let (classifier, waiting) = (self.classifier, self.view.waiting.clone());
+        let (posts_max, delay_max) = (self.batching.0.get(), self.batching.1);
+        let model_thread = spawn.thread("vigie-model", move || {
+            model::run(classifier, posts_max, delay_max, &outputs, &waiting, &to_desk)
+                .map_err(|error: ClassifyError| error.to_string())
+        })?;
+        let (batch_sender, batches) = self.batches;
+        let mut lane_threads = Vec::new();
+        for lane in 0..self.engine.lanes.get() {
+            let forward = Forward {
+                queue: to_model.clone(),
+                waiting: self.view.waiting.clone(),
+                candidates_max: self.engine.queue_candidates.get(),
+                held: Vec::new(),
+            };
+            let (batches, prefilter) = (batches.clone(), self.prefilter.clone());
+            lane_threads.push(spawn.thread(&format!("vigie-lane-{lane}"), move || {
+                run_lane(&batches, &prefilter, forward);
+                Ok(())
+            })?);
+        }
+        // The lanes hold the last of these from here on: the queues close when they end.
+        drop((to_model, batches));
+
+        let _inside = runtime.enter();
+        let serve = self.listener.serve(self.hub, edges_stopped.clone());
+        let wire = spawn.task(&runtime, "wire", async move {
+            if let Err(error) = serve.await {
+                error!(%error, "the ticket socket ended");
+            }
+        });
+        if let Some(console) = self.console {
+            let view = self.view.clone();
+            spawn.task(&runtime, "console", console.serve(Arc::new(move || view.status()), edges_stopped));
+        }
+        let mut source_tasks = Vec::new();
+        for (source, position, health) in self.sources {
+            let (out, stop) = (batch_sender.clone(), sources_stopped.clone());
+            source_tasks.push(spawn.task(&runtime, "source", async move {
+                match source {
+                    SourceConfig::Jetstream(config) => {
+                        source::jetstream::run(config, position, out, health, stop).await;
+                    }
+                    SourceConfig::Ndjson(config) => {
+                        source::ndjson::run(config, position, out, health, stop).await;
+                    }
+                }
+            }));
+        }
+        drop(batch_sender);
+        ready();
+
+        let told = runtime.block_on(obey(control, &mut fault, &self.prefilter, self.prefilter_config, &self.desk_config));
+        if let Err(fault) = told {
+            // Nothing is drained: the stages around the fault may hold anything. The ledger has what counts.
+            error!(%fault, "ending after a fault");
+            runtime.shutdown_background();
+            return Err(PipelineError::Fault(fault));
+        }
+
+        info!("draining");
+        drop(stop_sources.send(true));
+        let ledger = self.ledger;
+        let drained = runtime.block_on(async {
+            tokio::time::timeout(drain_max, async {
+                for task in source_tasks {
+                    drop(task.await);
+                }
+                for thread in lane_threads.into_iter().chain([model_thread, desk_thread]) {
+                    join(thread).await;
+                }
+                // Everything received is settled; clients are told to go, their last acknowledgements are
+                // committed, and the ledger ends.
+                drop(stop_edges.send(true));
+                drop(wire.await);
+                ledger.stop();
+                join(ledger_thread).await;
+            })
+            .await
+        });
+        let accounting = ledger.accounting();
+        runtime.shutdown_background();
+        if let Ok(fault) = fault.try_recv() {
+            return Err(PipelineError::Fault(fault));
+        }
+        drained.map_err(|_| PipelineError::DrainTimedOut(drain_max.as_millis()))?;
+        Ok(accounting)
+    }
+}
+
+/// Follows orders until one is to drain; fails when a stage does.
+async fn obey(
+    mut control: mpsc::Receiver<Control>,
+    fault: &mut mpsc::UnboundedReceiver<String>,
+    prefilter: &ArcSwap<Prefilter>,
+    mut prefilter_config: prefilter::Config,
+    desk_config: &ArcSwap<desk::Config>,
+) -> Result<(), String> {
+    loop {
+        tokio::select! {
+            order = control.recv() => match order {
+                Some(Control::Reload(config)) => {
+                    if config.prefilter != prefilter_config {
+                        match Prefilter::build(&config.prefilter) {
+                            Ok(new) => prefilter.store(Arc::new(new)),
+                            Err(mistakes) => {
+                                let mistakes: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+                                warn!(mistakes = mistakes.join("; "), "reload refused: the running config stays");
+                                continue;
+                            }
+                        }
+                        prefilter_config = config.prefilter;
+                    }
+                    desk_config.store(Arc::new(config.desk));
+                    info!("reloaded brands, service words and priorities");
+                }
+                // Whoever gave the orders is gone.
+                Some(Control::Drain) | None => return Ok(()),
+            },
+            Some(fault) = fault.recv() => return Err(fault),
+        }
+    }
+}
+
+fn run_lane(batches: &Receiver<FrameBatch>, prefilter: &ArcSwap<Prefilter>, mut forward: Forward) {
+    let mut lane = Lane::default();
+    loop {
+        let batch = match batches.try_recv() {
+            Ok(batch) => batch,
+            // About to idle: what is held need not wait for the next batch.
+            Err(_) => {
+                if forward.flush().is_err() {
+                    return;
+                }
+                match batches.recv() {
+                    Ok(batch) => batch,
+                    Err(_) => return,
+                }
+            }
+        };
+        let output = lane.process(&prefilter.load(), batch);
+        if forward.send(output).is_err() {
+            return;
+        }
+    }
+}
+
+/// Starts threads and tasks, and reports those that end badly.
+struct Spawn {
+    faults: mpsc::UnboundedSender<String>,
+}
+
+impl Spawn {
+    fn thread(
+        &self,
+        name: &str,
+        run: impl FnOnce() -> Result<(), String> + Send + 'static,
+    ) -> io::Result<JoinHandle<()>> {
+        let report = Report { name: name.to_owned(), faults: self.faults.clone() };
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            if let Err(fault) = run() {
+                report.fault(&fault);
+            }
+        })
+    }
+
+    fn task(
+        &self,
+        runtime: &Runtime,
+        name: &str,
+        run: impl Future<Output = ()> + Send + 'static,
+    ) -> tokio::task::JoinHandle<()> {
+        let report = Report { name: name.to_owned(), faults: self.faults.clone() };
+        runtime.spawn(async move {
+            run.await;
+            drop(report);
+        })
+    }
+}
+
+/// Tells of a fault, and of a panic by being dropped during one.
+struct Report {
+    name: String,
+    faults: mpsc::UnboundedSender<String>,
+}
+
+impl Report {
+    fn fault(&self, fault: &str) {
+        // Nobody listens only when the daemon ends anyway.
+        drop(self.faults.send(format!("{}: {fault}", self.name)));
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.fault("panicked; this is a bug in vigie");
+        }
+    }
+}
+
+/// Waits for a thread without blocking the executor. A panic was reported by the thread itself.
+async fn join(thread: JoinHandle<()>) {
+    drop(tokio::task::spawn_blocking(move || thread.join()).await);
+}
+
+/// What can be seen of a running daemon from outside its path.
+#[derive(Debug)]
+pub struct View {
+    started: Instant,
+    model: String,
+    runtime: String,
+    healths: Vec<(Arc<str>, &'static str, Arc<Health>)>,
+    ledger: Handle,
+    outbox: Arc<Mutex<Outbox>>,
+    waiting: Arc<Waiting>,
+    batches: Receiver<FrameBatch>,
+}
+
+impl View {
+    /// The status now.
+    pub fn status(&self) -> console::Status {
+        let now = Timestamp::now();
+        let accounting = self.ledger.accounting();
+        let sources = self
+            .healths
+            .iter()
+            .map(|(name, kind, health)| {
+                let health = health.read();
+                let account = accounting.sources.get(name).cloned().unwrap_or_default();
+                // Only Jetstream's positions are times.
+                let lag_ms = (*kind == "jetstream")
+                    .then(|| health.position.map(|position| (now.as_microsecond() - position) / 1000))
+                    .flatten();
+                console::SourceStatus::new(name, kind, health, &account, lag_ms)
+            })
+            .collect();
+        console::Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            at_us: now.as_microsecond(),
+            uptime_s: self.started.elapsed().as_secs(),
+            model: self.model.clone(),
+            runtime: self.runtime.clone(),
+            sources,
+            received: accounting.total().received(),
+            buckets: console::named(&accounting.total()),
+            queue_batches: self.batches.len(),
+            queue_candidates: self.waiting.candidates(),
+            subscriptions: self
+                .outbox
+                .lock()
+                .counts()
+                .map(|counts| console::SubscriptionStatus {
+                    name: counts.name,
+                    pending: counts.pending,
+                    in_flight: counts.in_flight,
+                    deferred: counts.deferred,
+                })
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The desk thread: verdicts become tickets, and a batch is settled once all of it is decided.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use crossbeam::channel::{Receiver, Sender};
+use jiff::Timestamp;
+use prost::Message;
+
+use super::lane::Item;
+use super::model::Decided;
+use crate::classify::INTENTS;
+use crate::desk::{self, Decision, Desk};
+use crate::ledger::{Entry, NewTicket, Settlement, Traits};
+use crate::parse::Post;
+use crate::prefilter::Candidate;
+use crate::telemetry::Bucket;
+use crate::ticket::{TicketId, proto};
+
+/// Whose time a decision is made at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clock {
+    /// Ours, when the batch arrived.
+    Arrival,
+    /// The post's own: a replay gives the same output whenever it is run.
+    Posts,
+}
+
+impl Clock {
+    /// The time at which this post is decided about.
+    pub fn now(self, post: &Post<'_>, received_at: Timestamp) -> Timestamp {
+        match self {
+            Clock::Arrival => received_at,
+            Clock::Posts => post.seen_at.or(post.written_at).unwrap_or(Timestamp::UNIX_EPOCH),
+        }
+    }
+}
+
+/// Decides about everything in the batch; `visit` sees each new ticket before it is encoded.
+pub fn settle(
+    desk: &mut Desk,
+    config: &desk::Config,
+    clock: Clock,
+    decided: Decided,
+    mut visit: impl FnMut(&proto::Ticket),
+) -> Settlement {
+    let Decided { output, verdicts, model } = decided;
+    let mut buckets = output.buckets;
+    let mut entries = Vec::new();
+    let mut verdicts = verdicts.iter();
+    for item in output.items {
+        match item {
+            Item::Candidate(candidate) => {
+                let verdict = verdicts.next().expect("the model gives one verdict a candidate");
+                let now = clock.now(&candidate.post, output.received_at);
+                match desk.decide(config, &candidate, verdict, &model, now) {
+                    Decision::Ticket(ticket) => {
+                        visit(&ticket);
+                        entries.push(Entry::Ticket(Box::new(new_ticket(&candidate, &ticket, now))));
+                    }
+                    Decision::Edited(ticket_id) => {
+                        entries.push(Entry::Edit { ticket_id, text: candidate.post.text.to_string(), at: now });
+                    }
+                    Decision::Duplicate => buckets[Bucket::Duplicate] += 1,
+                    Decision::Unsupported => buckets[Bucket::Unsupported] += 1,
+                }
+            }
+            Item::PostDeleted { network, id } => {
+                let ticket_id = TicketId::of_post(network, &id);
+                if desk.may_know(ticket_id) {
+                    entries.push(Entry::Erase { ticket_id, at: output.received_at });
+                } else {
+                    buckets[Bucket::Control] += 1;
+                }
+            }
+            Item::AccountDeleted { network, author_id } => {
+                entries.push(Entry::EraseAuthor { network, author_id, at: output.received_at });
+            }
+        }
+    }
+    Settlement { source: output.source, position: output.position, buckets, gaps: output.gaps, entries }
+}
+
+fn new_ticket(candidate: &Candidate, ticket: &proto::Ticket, created_at: Timestamp) -> NewTicket {
+    let post = &candidate.post;
+    let intents = ticket.verdict.as_ref().map(|verdict| &verdict.intent);
+    let probability = |label: &str| intents.and_then(|intents| intents.get(label)).copied().unwrap_or(0.0);
+    let intent =
+        INTENTS.into_iter().max_by(|a, b| probability(a).total_cmp(&probability(b))).unwrap_or_default();
+    NewTicket {
+        id: TicketId::of_post(post.network, &post.id),
+        author_id: post.author.id.to_string(),
+        traits: Traits {
+            brand: candidate.brand.clone(),
+            network: post.network,
+            language: post.language.as_deref().unwrap_or_default().into(),
+            intent: intent.into(),
+            priority: u16::try_from(ticket.priority).unwrap_or(desk::priority::PRIORITY_MAX),
+        },
+        created_at,
+        due_at_us: ticket.due_at_us,
+        body: ticket.encode_to_vec(),
+    }
+}
+
+/// Runs until the model thread or the ledger has ended.
+pub fn run(
+    mut desk: Desk,
+    config: &ArcSwap<desk::Config>,
+    decided: &Receiver<Decided>,
+    ledger: &Sender<Settlement>,
+) {
+    let mut order = Order::default();
+    while let Ok(decided) = decided.recv() {
+        let config = config.load();
+        for decided in order.next(decided) {
+            let settlement = settle(&mut desk, &config, Clock::Arrival, decided, |_| ());
+            if ledger.send(settlement).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Brings each source's batches back into their order: several lanes finish them out of it, and the cursor
+/// may only move over what is settled.
+#[derive(Debug, Default)]
+struct Order {
+    sources: HashMap<Arc<str>, (u64, BTreeMap<u64, Decided>)>,
+}
+
+impl Order {
+    /// Takes one batch and gives those whose turn it is.
+    ///
+    /// Holds at most one batch for each lane: a lane takes the next only after it has forwarded the last.
+    fn next(&mut self, decided: Decided) -> Vec<Decided> {
+        let source = decided.output.source.clone();
+        let (next, early) = self.sources.entry(source).or_default();
+        early.insert(decided.output.first_sequence, decided);
+        let mut ready = Vec::new();
+        while let Some(decided) = early.remove(next) {
+            *next = decided.output.end_sequence;
+            ready.push(decided);
+        }
+        ready
+    }
+}
