@@ -34,7 +34,11 @@ pub struct Parser {
 impl Parser {
     /// A parser of frames in this format.
     pub fn new(format: Format) -> Parser {
-        Parser { format, reader: tape::Reader::new(), payloads: mastodon::Payloads::new() }
+        Parser {
+            format,
+            reader: tape::Reader::new(),
+            payloads: mastodon::Payloads::new(),
+        }
     }
 
     /// Reads one frame, overwriting it: strings are unescaped in place and borrowed from there.
@@ -46,9 +50,16 @@ impl Parser {
     /// The frame is not what the format says it should be: count it and go on with the next.
     pub fn parse<'f>(&mut self, frame: &'f mut [u8]) -> Result<Parsed<'f>, Malformed> {
         if frame.trim_ascii().is_empty() {
-            return Ok(Parsed { position: None, frame: Frame::Control });
+            return Ok(Parsed {
+                position: None,
+                frame: Frame::Control,
+            });
         }
-        let Parser { format, reader, payloads } = self;
+        let Parser {
+            format,
+            reader,
+            payloads,
+        } = self;
         reader.read(frame, |root| match format {
             Format::Jetstream => jetstream::read(root),
             Format::Mastodon => mastodon::read(root, payloads),
@@ -61,7 +72,9 @@ impl Parser {
 
 impl fmt::Debug for Parser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Parser").field("format", &self.format).finish_non_exhaustive()
+        f.debug_struct("Parser")
+            .field("format", &self.format)
+            .finish_non_exhaustive()
     }
 }
 
@@ -71,9 +84,10 @@ impl fmt::Debug for Parser {
 /// `None` for a frame that is malformed and for networks that have no positions.
 pub fn position(format: Format, frame: &[u8]) -> Option<i64> {
     match format {
-        Format::Jetstream => {
-            tape::Reader::new().read(&mut frame.to_vec(), |root| Ok(jetstream::position(root))).ok().flatten()
-        }
+        Format::Jetstream => tape::Reader::new()
+            .read(&mut frame.to_vec(), |root| Ok(jetstream::position(root)))
+            .ok()
+            .flatten(),
         Format::Mastodon | Format::XV2 | Format::XV1 | Format::Plain => None,
     }
 }
@@ -95,8 +109,13 @@ pub enum Network {
 
 impl Network {
     /// All networks.
-    pub const ALL: [Network; 5] =
-        [Network::Bluesky, Network::Mastodon, Network::X, Network::Facebook, Network::Plain];
+    pub const ALL: [Network; 5] = [
+        Network::Bluesky,
+        Network::Mastodon,
+        Network::X,
+        Network::Facebook,
+        Network::Plain,
+    ];
 
     /// The name in config, tickets and metrics.
     pub fn name(self) -> &'static str {
@@ -138,8 +157,13 @@ pub enum Format {
 
 impl Format {
     /// All formats.
-    pub const ALL: [Format; 5] =
-        [Format::Jetstream, Format::Mastodon, Format::XV2, Format::XV1, Format::Plain];
+    pub const ALL: [Format; 5] = [
+        Format::Jetstream,
+        Format::Mastodon,
+        Format::XV2,
+        Format::XV1,
+        Format::Plain,
+    ];
 
     /// The name on the command line and in config.
     pub fn name(self) -> &'static str {
@@ -301,11 +325,31 @@ mod tests {
         for (format, json) in FRAMES {
             let mut parser = Parser::new(format);
             let expected = parse(format, json.as_bytes());
-            assert!(matches!(&expected, Ok(Parsed { frame: Frame::Post(_), .. })), "{format:?}: {expected:?}");
-            for bad in [&b"{"[..], b"[]", &b"[".repeat(1000), b"", b"\xff", json.as_bytes()] {
+            assert!(
+                matches!(
+                    &expected,
+                    Ok(Parsed {
+                        frame: Frame::Post(_),
+                        ..
+                    })
+                ),
+                "{format:?}: {expected:?}"
+            );
+            for bad in [
+                &b"{"[..],
+                b"[]",
+                &b"[".repeat(1000),
+                b"",
+                b"\xff",
+                json.as_bytes(),
+            ] {
                 let _ = parser.parse(&mut bad.to_vec());
                 let mut good = json.as_bytes().to_vec();
-                assert_eq!(parser.parse(&mut good).map(recorded::owned), expected, "{format:?}");
+                assert_eq!(
+                    parser.parse(&mut good).map(recorded::owned),
+                    expected,
+                    "{format:?}"
+                );
             }
         }
     }
@@ -314,7 +358,10 @@ mod tests {
     fn a_blank_frame_keeps_the_connection_alive_in_every_format() {
         for format in Format::ALL {
             for blank in ["", "\r\n", " \t\n"] {
-                let control = Parsed { position: None, frame: Frame::Control };
+                let control = Parsed {
+                    position: None,
+                    frame: Frame::Control,
+                };
                 assert_eq!(parse(format, blank.as_bytes()), Ok(control), "{format:?}");
             }
         }
@@ -324,9 +371,17 @@ mod tests {
     fn nesting_beyond_the_limit_is_too_deep_in_every_format() {
         for format in Format::ALL {
             let brackets = "[".repeat(100_000);
-            assert_eq!(parse(format, brackets.as_bytes()), Err(Malformed::TooDeep), "{format:?}");
+            assert_eq!(
+                parse(format, brackets.as_bytes()),
+                Err(Malformed::TooDeep),
+                "{format:?}"
+            );
             let objects = r#"{"data":"#.repeat(100_000);
-            assert_eq!(parse(format, objects.as_bytes()), Err(Malformed::TooDeep), "{format:?}");
+            assert_eq!(
+                parse(format, objects.as_bytes()),
+                Err(Malformed::TooDeep),
+                "{format:?}"
+            );
         }
     }
 
@@ -334,7 +389,7 @@ mod tests {
     fn a_text_of_a_megabyte_is_kept_whole() {
         for (format, json) in FRAMES {
             let long = "é&amp;<".repeat(150_000);
-            let frame = ["RT @bob: a", "text\":\"a", "box", "\\u00e9"]
+            let frame = ["RT @bob: a", "full_text\":\"a", "text\":\"a", "box", "\\u00e9"]
                 .iter()
                 .find(|part| json.contains(**part))
                 .map(|part| json.replacen(part, &[part, long.as_str()].concat(), 1))
@@ -350,7 +405,11 @@ mod tests {
     fn a_cut_frame_is_not_json() {
         for (format, json) in FRAMES {
             for end in 1..json.len() {
-                assert_eq!(parse(format, &json.as_bytes()[..end]), Err(Malformed::NotJson), "{format:?} {end}");
+                assert_eq!(
+                    parse(format, &json.as_bytes()[..end]),
+                    Err(Malformed::NotJson),
+                    "{format:?} {end}"
+                );
             }
         }
     }
@@ -365,7 +424,9 @@ mod tests {
             ("x_v11_stream.jsonl", Format::XV1),
             ("x_v11_rest_extended.jsonl", Format::XV1),
         ] {
-            let Some(frames) = recorded::frames(file) else { return };
+            let Some(frames) = recorded::frames(file) else {
+                return;
+            };
             let mut parser = Parser::new(format);
             let mut cut = Vec::new();
             for frame in frames.iter().take(3) {
@@ -385,7 +446,10 @@ mod tests {
             assert_eq!(position(format, json.as_bytes()), expected);
             assert_eq!(expected.is_some(), format == Format::Jetstream);
         }
-        assert_eq!(position(Format::Jetstream, br#"{"kind":"tomorrow","time_us":5}"#), Some(5));
+        assert_eq!(
+            position(Format::Jetstream, br#"{"kind":"tomorrow","time_us":5}"#),
+            Some(5)
+        );
         assert_eq!(position(Format::Jetstream, br#"{"time_us":5"#), None);
         assert_eq!(position(Format::Jetstream, b"[5]"), None);
     }
@@ -439,7 +503,7 @@ mod tests {
             let mut root: serde_json::Value = serde_json::from_str(json).unwrap();
             let mut places = Vec::new();
             pointers(&root, String::new(), &mut places);
-            *root.pointer_mut(place.get(&places)).unwrap() = serde_json::from_str(value).unwrap();
+            *root.pointer_mut(place.get::<String>(&places)).unwrap() = serde_json::from_str(value).unwrap();
             let read = parse(format, root.to_string().as_bytes());
             prop_assert!(!matches!(read, Err(Malformed::TooDeep)));
         }
@@ -449,10 +513,15 @@ mod tests {
     fn pointers(value: &serde_json::Value, at: String, places: &mut Vec<String>) {
         match value {
             serde_json::Value::Object(fields) => {
-                fields.iter().for_each(|(key, field)| pointers(field, format!("{at}/{key}"), places));
+                fields
+                    .iter()
+                    .for_each(|(key, field)| pointers(field, format!("{at}/{key}"), places));
             }
             serde_json::Value::Array(items) => {
-                items.iter().enumerate().for_each(|(i, item)| pointers(item, format!("{at}/{i}"), places));
+                items
+                    .iter()
+                    .enumerate()
+                    .for_each(|(i, item)| pointers(item, format!("{at}/{i}"), places));
             }
             _ => {}
         }

@@ -6,7 +6,12 @@ use super::{Author, Network, Post};
 
 impl<'f> Post<'f> {
     /// A post that says nothing yet but who wrote what.
-    pub(super) fn new(network: Network, id: Cow<'f, str>, author: Author<'f>, text: Cow<'f, str>) -> Post<'f> {
+    pub(super) fn new(
+        network: Network,
+        id: Cow<'f, str>,
+        author: Author<'f>,
+        text: Cow<'f, str>,
+    ) -> Post<'f> {
         Post {
             network,
             id,
@@ -63,7 +68,8 @@ impl<'f> Post<'f> {
             Network::Bluesky => {
                 let (did, rest) = self.id.strip_prefix("at://")?.split_once('/')?;
                 let rkey = rest.strip_prefix("app.bsky.feed.post/")?;
-                (is_plain(did) && is_plain(rkey)).then(|| format!("https://bsky.app/profile/{did}/post/{rkey}"))
+                (is_plain(did) && is_plain(rkey))
+                    .then(|| format!("https://bsky.app/profile/{did}/post/{rkey}"))
             }
             Network::X if is_plain(&self.id) => {
                 // Without a handle X itself leads on from any name; `i` is the one that is nobody's.
@@ -99,7 +105,10 @@ pub(super) fn web_address(address: &str) -> Option<&str> {
 
 /// Whether `id` holds only what DIDs, record keys, handles and numbers are made of.
 fn is_plain(id: &str) -> bool {
-    !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'.' | b'_' | b'-' | b'~'))
+    !id.is_empty()
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'.' | b'_' | b'-' | b'~'))
 }
 
 fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
@@ -111,31 +120,68 @@ mod tests {
     use super::*;
 
     fn post(network: Network, id: &'static str, handle: Option<&'static str>) -> Post<'static> {
-        let author = Author { handle: handle.map(Cow::Borrowed), ..Author::default() };
+        let author = Author {
+            handle: handle.map(Cow::Borrowed),
+            ..Author::default()
+        };
         Post::new(network, id.into(), author, "text".into())
     }
 
     fn check(network: Network, id: &'static str, handle: Option<&'static str>, expected: Option<&str>) {
-        assert_eq!(post(network, id, handle).url().as_deref(), expected, "{network} {id}");
+        assert_eq!(
+            post(network, id, handle).url().as_deref(),
+            expected,
+            "{network} {id}"
+        );
     }
 
     #[test]
     fn an_address_is_made_of_the_networks_ids() {
         let bluesky = "https://bsky.app/profile/did:plc:abc/post/3k2a";
-        check(Network::Bluesky, "at://did:plc:abc/app.bsky.feed.post/3k2a", None, Some(bluesky));
+        check(
+            Network::Bluesky,
+            "at://did:plc:abc/app.bsky.feed.post/3k2a",
+            None,
+            Some(bluesky),
+        );
         check(Network::X, "123", None, Some("https://x.com/i/status/123"));
-        check(Network::X, "123", Some("lumio"), Some("https://x.com/lumio/status/123"));
-        check(Network::Mastodon, "https://m.example/users/a/1", None, Some("https://m.example/users/a/1"));
+        check(
+            Network::X,
+            "123",
+            Some("lumio"),
+            Some("https://x.com/lumio/status/123"),
+        );
+        check(
+            Network::Mastodon,
+            "https://m.example/users/a/1",
+            None,
+            Some("https://m.example/users/a/1"),
+        );
         check(Network::Plain, "123", None, None);
     }
 
     #[test]
     fn an_id_of_other_letters_makes_no_address() {
-        check(Network::Bluesky, "at://did:plc:abc/app.bsky.feed.like/3k2a", None, None);
-        check(Network::Bluesky, "at://did:plc:abc/app.bsky.feed.post/a?b=c", None, None);
+        check(
+            Network::Bluesky,
+            "at://did:plc:abc/app.bsky.feed.like/3k2a",
+            None,
+            None,
+        );
+        check(
+            Network::Bluesky,
+            "at://did:plc:abc/app.bsky.feed.post/a?b=c",
+            None,
+            None,
+        );
         check(Network::Bluesky, "3k2a", None, None);
         check(Network::X, "12 3", None, None);
-        check(Network::X, "123", Some("a/../b"), Some("https://x.com/i/status/123"));
+        check(
+            Network::X,
+            "123",
+            Some("a/../b"),
+            Some("https://x.com/i/status/123"),
+        );
         check(Network::Mastodon, "tag:m.example,2024:1", None, None);
     }
 

@@ -15,9 +15,9 @@ use super::{DEPTH_MAX, Malformed};
 
 /// Frames up to this size leave their buffers for the next one; longer ones give the memory back.
 ///
-/// Sixteen times the longest frame of the recorded streams. A tape holds at most one 24-byte node and one
-/// 4-byte index a byte of JSON, and the frame is copied twice, so a reader keeps at most 30 times this,
-/// 7.5 MiB, and that only after a frame of nothing but brackets and commas; real ones keep under 64 KiB.
+/// Sixteen times the longest frame of the recorded streams, 16,400 bytes. The frame is copied twice, and a
+/// byte of JSON makes at most one 4-byte index and one 24-byte node, so what a reader keeps is at most 30
+/// times this, 7.5 MiB, and that only after frames of nothing but brackets and commas.
 const FRAME_BYTES_KEPT: usize = 256 * 1024;
 
 /// Turns frames into tapes in buffers that it keeps.
@@ -29,7 +29,10 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn new() -> Reader {
         // Both grow to what the stream's frames need within the first few.
-        Reader { buffers: Buffers::with_max_depth(0, DEPTH_MAX), tape: Tape(Vec::new()) }
+        Reader {
+            buffers: Buffers::with_max_depth(0, DEPTH_MAX),
+            tape: Tape(Vec::new()),
+        }
     }
 
     /// Parses `json`, overwriting it, and gives the root to `take`.
@@ -128,7 +131,10 @@ impl<'t, 'f> Value<'t, 'f> {
     /// The field of this name, the last one if it comes twice. For more than one field of an object,
     /// [`Value::fields`] reads them in one pass.
     pub(super) fn field(self, name: &str) -> Option<Value<'t, 'f>> {
-        self.fields().filter(|(key, _)| *key == name).last().map(|(_, value)| value)
+        self.fields()
+            .filter(|(key, _)| *key == name)
+            .last()
+            .map(|(_, value)| value)
     }
 
     /// The items of the array here; none if it is no array.
@@ -156,7 +162,9 @@ impl<'t, 'f> Iterator for Fields<'t, 'f> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
-        let (Node::String(key), nodes) = self.nodes.split_first()? else { return None };
+        let (Node::String(key), nodes) = self.nodes.split_first()? else {
+            return None;
+        };
         self.nodes = after_first(nodes)?;
         Some((key, Value { nodes }))
     }
@@ -213,22 +221,39 @@ mod tests {
             assert_eq!(keys, ["a", "e", "f"]);
             assert_eq!(root.field("f").and_then(Value::string), Some("g"));
             assert_eq!(root.field("a").map(|a| a.fields().count()), Some(2));
-            assert_eq!(root.field("a").and_then(|a| a.field("b")).map(|b| b.items().count()), Some(2));
+            assert_eq!(
+                root.field("a")
+                    .and_then(|a| a.field("b"))
+                    .map(|b| b.items().count()),
+                Some(2)
+            );
         });
     }
 
     #[test]
     fn of_a_key_that_comes_twice_the_last_counts() {
-        check(r#"{"a":1,"a":2}"#, |root| assert_eq!(root.field("a").and_then(Value::i64), Some(2)));
+        check(r#"{"a":1,"a":2}"#, |root| {
+            assert_eq!(root.field("a").and_then(Value::i64), Some(2));
+        });
     }
 
     #[test]
     fn integers_of_64_bits_are_exact() {
-        check(r"[9007199254740993,18446744073709551615,-9223372036854775808]", |root| {
-            let ids: Vec<_> = root.items().map(Value::id).collect();
-            assert_eq!(ids, [Some("9007199254740993".into()), Some("18446744073709551615".into()), None]);
-            assert_eq!(root.items().last().and_then(Value::i64), Some(i64::MIN));
-        });
+        check(
+            r"[9007199254740993,18446744073709551615,-9223372036854775808]",
+            |root| {
+                let ids: Vec<_> = root.items().map(Value::id).collect();
+                assert_eq!(
+                    ids,
+                    [
+                        Some("9007199254740993".into()),
+                        Some("18446744073709551615".into()),
+                        None
+                    ]
+                );
+                assert_eq!(root.items().last().and_then(Value::i64), Some(i64::MIN));
+            },
+        );
     }
 
     #[test]
@@ -279,7 +304,10 @@ mod tests {
             let mut json = format!("[\"{}\"]", "a".repeat(bytes)).into_bytes();
             let read = reader.read(&mut json, |root| Ok(root.items().next().and_then(Value::string)));
             assert_eq!(read.map(|string| string.map(str::len)), Ok(Some(bytes)));
-            assert_eq!(reader.read(&mut b"[".to_vec(), |_| Ok(())), Err(Malformed::NotJson));
+            assert_eq!(
+                reader.read(&mut b"[".to_vec(), |_| Ok(())),
+                Err(Malformed::NotJson)
+            );
         }
     }
 }

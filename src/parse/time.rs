@@ -29,7 +29,10 @@ mod tests {
         check(rfc3339, "1970-01-01T01:00:10.123456789+01:00", Some(10));
         check(rfc3339, "2026-07-04T14:38:02+00:00", Some(1_783_175_882));
         check(rfc3339, "2024-09-09T19:46:02.102Z", Some(1_725_911_162));
-        assert_eq!(rfc3339("2024-09-09T19:46:02.102Z").map(|t| t.as_microsecond()), Some(1_725_911_162_102_000));
+        assert_eq!(
+            rfc3339("2024-09-09T19:46:02.102Z").map(|t| t.as_microsecond()),
+            Some(1_725_911_162_102_000)
+        );
     }
 
     #[test]
@@ -40,7 +43,14 @@ mod tests {
 
     #[test]
     fn a_time_that_is_none_reads_as_none() {
-        for time in ["", "now", "2024-09-09T19:46:02", "2024-02-30T00:00:00Z", "99999-01-01T00:00:00Z", "é"] {
+        for time in [
+            "",
+            "now",
+            "2024-09-09T19:46:02",
+            "2024-02-30T00:00:00Z",
+            "99999-01-01T00:00:00Z",
+            "é",
+        ] {
             check(rfc3339, time, None);
             check(x_v1, time, None);
         }
