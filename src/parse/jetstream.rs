@@ -85,10 +85,10 @@ fn read_commit<'f>(did: &'f str, time_us: i64, commit: Value<'_, 'f>) -> Result<
 }
 
 fn read_account<'f>(did: &'f str, account: Value<'_, 'f>) -> Frame<'f> {
-    let active = account.field("active").is_some_and(Value::is_true);
+    let inactive = account.field("active").is_some_and(Value::is_false);
     let status = account.field("status").and_then(Value::string);
     // The other statuses (takendown, suspended, deactivated) can be undone: no erasure.
-    if !active && status == Some("deleted") {
+    if inactive && status == Some("deleted") {
         Frame::AccountDeleted {
             network: Network::Bluesky,
             author_id: Cow::Borrowed(did),
@@ -413,6 +413,8 @@ mod tests {
             r#""kind":"identity","identity":{"did":"did:plc:ana","seq":1}"#,
             r#""kind":"account","account":{"active":true,"did":"did:plc:ana"}"#,
             r#""kind":"account","account":{"active":false,"status":"takendown"}"#,
+            r#""kind":"account","account":{"active":true,"status":"deleted"}"#,
+            r#""kind":"account","account":{"status":"deleted"}"#,
             r#""kind":"commit","commit":{"operation":"create","collection":"app.bsky.feed.like","rkey":"1","record":{}}"#,
             r#""kind":"commit","commit":{"operation":"delete","collection":"app.bsky.graph.follow","rkey":"1"}"#,
             r#""kind":"commit","commit":{"operation":"resync","collection":"app.bsky.feed.post","rkey":"1"}"#,

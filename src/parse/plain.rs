@@ -228,6 +228,8 @@ mod tests {
         ] {
             assert_ne!(first, id(other), "{other}");
         }
+        // The same letters, cut elsewhere.
+        assert_ne!(id(r#"{"text":"a","author":"b"}"#), id(r#"{"text":"ba"}"#));
     }
 
     #[test]

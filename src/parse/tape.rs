@@ -99,6 +99,11 @@ impl<'t, 'f> Value<'t, 'f> {
         matches!(self.nodes.first(), Some(Node::Static(StaticNode::Bool(true))))
     }
 
+    /// Whether `false` is here.
+    pub(super) fn is_false(self) -> bool {
+        matches!(self.nodes.first(), Some(Node::Static(StaticNode::Bool(false))))
+    }
+
     /// The id here: a string that is not empty, or an integer in decimal.
     pub(super) fn id(self) -> Option<Cow<'f, str>> {
         match self.string() {
