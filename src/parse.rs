@@ -3,10 +3,94 @@
 //! The only door to simd-json. A frame is well-formed or [`Malformed`]; nothing else is decided here.
 //! Strings borrow from the frame wherever the network's encoding allows.
 
+mod html;
+mod jetstream;
+mod language;
+mod mastodon;
+pub mod plain;
+mod post;
+#[cfg(test)]
+mod recorded;
+mod tape;
+mod time;
+mod x_entities;
+mod x_v1;
+mod x_v2;
+
 use std::borrow::Cow;
 use std::fmt;
 
 use jiff::Timestamp;
+
+/// Turns the frames of one source's format into posts, in buffers that it keeps: one for each lane.
+///
+/// After the first few frames a Jetstream post costs two allocations, its box and its id.
+pub struct Parser {
+    format: Format,
+    reader: tape::Reader,
+    payloads: mastodon::Payloads,
+}
+
+impl Parser {
+    /// A parser of frames in this format.
+    pub fn new(format: Format) -> Parser {
+        Parser {
+            format,
+            reader: tape::Reader::new(),
+            payloads: mastodon::Payloads::new(),
+        }
+    }
+
+    /// Reads one frame, overwriting it: strings are unescaped in place and borrowed from there.
+    ///
+    /// A frame of nothing but white space keeps a connection alive and is [`Frame::Control`].
+    ///
+    /// # Errors
+    ///
+    /// The frame is not what the format says it should be: count it and go on with the next.
+    pub fn parse<'f>(&mut self, frame: &'f mut [u8]) -> Result<Parsed<'f>, Malformed> {
+        if frame.trim_ascii().is_empty() {
+            return Ok(Parsed {
+                position: None,
+                frame: Frame::Control,
+            });
+        }
+        let Parser {
+            format,
+            reader,
+            payloads,
+        } = self;
+        reader.read(frame, |root| match format {
+            Format::Jetstream => jetstream::read(root),
+            Format::Mastodon => mastodon::read(root, payloads),
+            Format::XV2 => x_v2::read(root),
+            Format::XV1 => x_v1::read(root),
+            Format::Plain => plain::read(root),
+        })
+    }
+}
+
+impl fmt::Debug for Parser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parser")
+            .field("format", &self.format)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The position in the stream that `frame` names, as in [`Parsed::position`].
+///
+/// Works on a copy, with buffers of its own: for the first frame of a connection, not for each.
+/// `None` for a frame that is malformed and for networks that have no positions.
+pub fn position(format: Format, frame: &[u8]) -> Option<i64> {
+    match format {
+        Format::Jetstream => tape::Reader::new()
+            .read(&mut frame.to_vec(), |root| Ok(jetstream::position(root)))
+            .ok()
+            .flatten(),
+        Format::Mastodon | Format::XV2 | Format::XV1 | Format::Plain => None,
+    }
+}
 
 /// A network that posts come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,8 +109,13 @@ pub enum Network {
 
 impl Network {
     /// All networks.
-    pub const ALL: [Network; 5] =
-        [Network::Bluesky, Network::Mastodon, Network::X, Network::Facebook, Network::Plain];
+    pub const ALL: [Network; 5] = [
+        Network::Bluesky,
+        Network::Mastodon,
+        Network::X,
+        Network::Facebook,
+        Network::Plain,
+    ];
 
     /// The name in config, tickets and metrics.
     pub fn name(self) -> &'static str {
@@ -68,8 +157,13 @@ pub enum Format {
 
 impl Format {
     /// All formats.
-    pub const ALL: [Format; 5] =
-        [Format::Jetstream, Format::Mastodon, Format::XV2, Format::XV1, Format::Plain];
+    pub const ALL: [Format; 5] = [
+        Format::Jetstream,
+        Format::Mastodon,
+        Format::XV2,
+        Format::XV1,
+        Format::Plain,
+    ];
 
     /// The name on the command line and in config.
     pub fn name(self) -> &'static str {
@@ -190,3 +284,247 @@ pub enum Malformed {
 
 /// Deepest JSON nesting we follow; real frames stay under 20.
 pub const DEPTH_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// For each format a frame that uses most of what it can say.
+    const FRAMES: [(Format, &str); 5] = [
+        (
+            Format::Jetstream,
+            r##"{"did":"did:plc:ana","time_us":1725911162329308,"kind":"commit","commit":{"operation":"create","collection":"app.bsky.feed.post","rkey":"3l","record":{"$type":"app.bsky.feed.post","createdAt":"2024-09-09T19:46:02.102Z","langs":["fr"],"text":"\u00e9 @lumio #panne","reply":{"parent":{"uri":"at://p"}},"facets":[{"index":{"byteStart":3,"byteEnd":9},"features":[{"$type":"app.bsky.richtext.facet#mention","did":"did:plc:l"},{"$type":"app.bsky.richtext.facet#tag","tag":"panne"}]}],"embed":{"$type":"app.bsky.embed.recordWithMedia","record":{"record":{"uri":"at://q/app.bsky.feed.post/1"}},"media":{"$type":"app.bsky.embed.images"}}}}}"##,
+        ),
+        (
+            Format::Mastodon,
+            r##"{"stream":["public"],"event":"update","payload":"{\"uri\":\"https://m.example/1\",\"content\":\"<p>box &amp; <a href='https://e.org'><span class='invisible'>https://</span>e</a><br></p>\",\"spoiler_text\":\"panne\",\"language\":\"fr\",\"account\":{\"acct\":\"ana\",\"followers_count\":3},\"tags\":[{\"name\":\"a\"}]}"}"##,
+        ),
+        (
+            Format::XV2,
+            r##"{"data":{"id":"71","author_id":"7","text":"RT @bob: a &amp; b","lang":"fr","created_at":"2024-01-15T10:35:00.000Z","entities":{"mentions":[{"username":"bob"}],"urls":[{"expanded_url":"https://e.org"}]},"referenced_tweets":[{"type":"retweeted","id":"70"},{"type":"quoted","id":"90"}]},"includes":{"users":[{"id":"7","username":"ana","public_metrics":{"followers_count":3}}],"tweets":[{"id":"90","text":"q"}]}}"##,
+        ),
+        (
+            Format::XV1,
+            r##"{"created_at":"Wed Oct 10 20:19:24 +0000 2018","id":1050118621198921728,"text":"a &amp; b","lang":"fr","user":{"id":7,"screen_name":"ana"},"entities":{"hashtags":[{"text":"a"}]},"quoted_status":{"id":9,"text":"q"},"extended_tweet":{"full_text":"a &amp; b c"}}"##,
+        ),
+        (
+            Format::Plain,
+            r##"{"text":"a","id":12,"author":{"handle":"@ana","followers":3},"lang":"fr","at":"2024-01-15T10:35:00Z","mentions":["@a"]}"##,
+        ),
+    ];
+
+    fn parse(format: Format, frame: &[u8]) -> Result<Parsed<'static>, Malformed> {
+        let mut frame = frame.to_vec();
+        Parser::new(format).parse(&mut frame).map(recorded::owned)
+    }
+
+    #[test]
+    fn one_parser_reads_good_frames_after_bad_ones() {
+        for (format, json) in FRAMES {
+            let mut parser = Parser::new(format);
+            let expected = parse(format, json.as_bytes());
+            assert!(
+                matches!(
+                    &expected,
+                    Ok(Parsed {
+                        frame: Frame::Post(_),
+                        ..
+                    })
+                ),
+                "{format:?}: {expected:?}"
+            );
+            for bad in [
+                &b"{"[..],
+                b"[]",
+                &b"[".repeat(1000),
+                b"",
+                b"\xff",
+                json.as_bytes(),
+            ] {
+                let _ = parser.parse(&mut bad.to_vec());
+                let mut good = json.as_bytes().to_vec();
+                assert_eq!(
+                    parser.parse(&mut good).map(recorded::owned),
+                    expected,
+                    "{format:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_blank_frame_keeps_the_connection_alive_in_every_format() {
+        for format in Format::ALL {
+            for blank in ["", "\r\n", " \t\n"] {
+                let control = Parsed {
+                    position: None,
+                    frame: Frame::Control,
+                };
+                assert_eq!(parse(format, blank.as_bytes()), Ok(control), "{format:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nesting_beyond_the_limit_is_too_deep_in_every_format() {
+        for format in Format::ALL {
+            let brackets = "[".repeat(100_000);
+            assert_eq!(
+                parse(format, brackets.as_bytes()),
+                Err(Malformed::TooDeep),
+                "{format:?}"
+            );
+            let objects = r#"{"data":"#.repeat(100_000);
+            assert_eq!(
+                parse(format, objects.as_bytes()),
+                Err(Malformed::TooDeep),
+                "{format:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_text_of_a_megabyte_is_kept_whole() {
+        for (format, json) in FRAMES {
+            let long = "é&amp;<".repeat(150_000);
+            let frame = ["RT @bob: a", "full_text\":\"a", "text\":\"a", "box", "\\u00e9"]
+                .iter()
+                .find(|part| json.contains(**part))
+                .map(|part| json.replacen(part, &[part, long.as_str()].concat(), 1))
+                .unwrap();
+            match parse(format, frame.as_bytes()).map(|parsed| parsed.frame) {
+                Ok(Frame::Post(post)) => assert!(post.text.len() > 400_000, "{format:?}"),
+                other => panic!("{format:?}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_cut_frame_is_not_json() {
+        for (format, json) in FRAMES {
+            for end in 1..json.len() {
+                assert_eq!(
+                    parse(format, &json.as_bytes()[..end]),
+                    Err(Malformed::NotJson),
+                    "{format:?} {end}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn recorded_frames_cut_anywhere_are_not_json() {
+        for (file, format) in [
+            ("jetstream_real.jsonl", Format::Jetstream),
+            ("jetstream_reenveloped.jsonl", Format::Jetstream),
+            ("mastodon_update.jsonl", Format::Mastodon),
+            ("x_v2_filtered_stream.jsonl", Format::XV2),
+            ("x_v11_stream.jsonl", Format::XV1),
+            ("x_v11_rest_extended.jsonl", Format::XV1),
+        ] {
+            let Some(frames) = recorded::frames(file) else {
+                return;
+            };
+            let mut parser = Parser::new(format);
+            let mut cut = Vec::new();
+            for frame in frames.iter().take(3) {
+                for end in 1..frame.len() {
+                    cut.clear();
+                    cut.extend_from_slice(&frame[..end]);
+                    assert_eq!(parser.parse(&mut cut), Err(Malformed::NotJson), "{file} {end}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_jetstream_frames_have_a_position() {
+        for (format, json) in FRAMES {
+            let expected = parse(format, json.as_bytes()).unwrap().position;
+            assert_eq!(position(format, json.as_bytes()), expected);
+            assert_eq!(expected.is_some(), format == Format::Jetstream);
+        }
+        assert_eq!(
+            position(Format::Jetstream, br#"{"kind":"tomorrow","time_us":5}"#),
+            Some(5)
+        );
+        assert_eq!(position(Format::Jetstream, br#"{"time_us":5"#), None);
+        assert_eq!(position(Format::Jetstream, b"[5]"), None);
+    }
+
+    #[test]
+    fn names_lead_back_to_what_they_name() {
+        for network in Network::ALL {
+            assert_eq!(Network::from_name(network.name()), Some(network));
+        }
+        for format in Format::ALL {
+            assert_eq!(Format::from_name(format.name()), Some(format));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes: Vec<u8>) {
+            for format in Format::ALL {
+                let _ = parse(format, &bytes);
+                let _ = position(format, &bytes);
+            }
+        }
+
+        #[test]
+        fn any_change_of_a_good_frame_is_read_without_panic(
+            which in 0..FRAMES.len(),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4_u8), 1..8),
+        ) {
+            let (format, json) = FRAMES[which];
+            let mut frame = json.as_bytes().to_vec();
+            for (at, byte, change) in changes {
+                let at = at.index(frame.len());
+                match change {
+                    0 => frame[at] = byte,
+                    1 => frame.insert(at, byte),
+                    2 => drop(frame.remove(at)),
+                    // Digits and quotes change meaning more often than noise does.
+                    _ => frame[at] = b"0129\"{}[]:,-"[usize::from(byte) % 12],
+                }
+            }
+            let _ = parse(format, &frame);
+        }
+
+        #[test]
+        fn any_value_in_any_place_is_read_without_panic(
+            which in 0..FRAMES.len(),
+            place in any::<prop::sample::Index>(),
+            value in prop::sample::select(vec!["null", "1", "-1", "1e308", "\"\"", "\"<\"", "[]", "{}", "[[{}]]", "true"]),
+        ) {
+            let (format, json) = FRAMES[which];
+            let mut root: serde_json::Value = serde_json::from_str(json).unwrap();
+            let mut places = Vec::new();
+            pointers(&root, String::new(), &mut places);
+            *root.pointer_mut(place.get::<String>(&places)).unwrap() = serde_json::from_str(value).unwrap();
+            let read = parse(format, root.to_string().as_bytes());
+            prop_assert!(!matches!(read, Err(Malformed::TooDeep)));
+        }
+    }
+
+    /// The JSON pointer of each value in `value`.
+    fn pointers(value: &serde_json::Value, at: String, places: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                fields
+                    .iter()
+                    .for_each(|(key, field)| pointers(field, format!("{at}/{key}"), places));
+            }
+            serde_json::Value::Array(items) => {
+                items
+                    .iter()
+                    .enumerate()
+                    .for_each(|(i, item)| pointers(item, format!("{at}/{i}"), places));
+            }
+            _ => {}
+        }
+        places.push(at);
+    }
+}
