@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 use crate::console::Status;
 use crate::telemetry::{Bucket, Buckets};
 use crate::ticket::proto;
+use crate::ticket::proto::delivery::Record;
 
 const BOLD: Style = Style::new().bold();
 const QUIET: Style = Style::new().dimmed();
@@ -22,6 +23,21 @@ const GOOD: Style = AnsiColor::Green.on_default();
 const TEXT_COLUMNS: usize = 92;
 /// Characters of a post that are shown; the whole text is in the ticket.
 const TEXT_CHARS_MAX: usize = 400;
+
+/// Prints what a delivery holds, to stdout.
+///
+/// # Errors
+///
+/// Stdout cannot be written.
+pub(super) fn delivery(delivery: &proto::Delivery) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    match &delivery.record {
+        Some(Record::Ticket(record)) => ticket(&mut out, record, Timestamp::now())?,
+        Some(Record::Update(record)) => update(&mut out, record)?,
+        None => {}
+    }
+    out.flush()
+}
 
 /// Prints a ticket: who, what, how bad, why, until when.
 ///

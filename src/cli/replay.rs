@@ -81,19 +81,25 @@ fn next_batch(lines: &mut Lines, format: Format, sequence: u64) -> Result<Option
         frames: Vec::new(),
         oversize: 0,
         unreadable: 0,
+        heartbeats: 0,
         position: None,
         received_at: Timestamp::UNIX_EPOCH,
         gaps: Vec::new(),
         patient: true,
         permit: None,
     };
+    let mut line = Vec::new();
     let mut read = 0;
     while read < BATCH_LINES {
-        let start = batch.bytes.len();
-        match lines.next(&mut batch.bytes).map_err(anyhow::Error::from)? {
-            Line::Whole => batch.frames.push(start..batch.bytes.len()),
-            Line::Oversize => batch.oversize += 1,
-            Line::End => break,
+        match lines.next_line(&mut line).map_err(anyhow::Error::from)? {
+            None => break,
+            Some(Line::Blank) => batch.heartbeats += 1,
+            Some(Line::Oversize) => batch.oversize += 1,
+            Some(Line::Text) => {
+                let start = batch.bytes.len();
+                batch.bytes.extend_from_slice(&line);
+                batch.frames.push(start..batch.bytes.len());
+            }
         }
         read += 1;
     }

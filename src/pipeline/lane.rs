@@ -107,6 +107,7 @@ impl Lane {
         let mut buckets = Buckets::default();
         buckets[Bucket::Oversize] += batch.oversize;
         buckets[Bucket::Malformed] += batch.unreadable;
+        buckets[Bucket::Control] += batch.heartbeats;
         let mut position = batch.position;
         let mut items = Vec::new();
 

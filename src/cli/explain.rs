@@ -1,0 +1,125 @@
+//! `vigie explain`: one post through the daemon's own code, with nothing left out.
+
+use std::io::{Read, Write};
+
+use anyhow::{Context, anyhow};
+use anstyle::Style;
+use clap::Args;
+use jiff::Timestamp;
+
+use super::{ConfigFile, Failure, print};
+use crate::classify::{Classifier, INTENTS, SENTIMENTS, URGENCIES, Verdict};
+use crate::config::Config;
+use crate::parse::{Format, Frame, Parser, Post};
+use crate::prefilter::{Explanation, Prefilter, Scan, Scratch, Standing};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// What stdin holds: jetstream, mastodon, x-v2, x-v1 or plain; a text that is no JSON is taken as it is
+    #[arg(long, value_name = "FORMAT", default_value = "plain", value_parser = super::format)]
+    format: Format,
+}
+
+const BOLD: Style = Style::new().bold();
+const QUIET: Style = Style::new().dimmed();
+/// As a source's `frame_bytes_max`.
+const POST_BYTES_MAX: u64 = 1 << 20;
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let config = arguments.config.load()?;
+    let mut input = Vec::new();
+    std::io::stdin().take(POST_BYTES_MAX).read_to_end(&mut input).context("stdin")?;
+    let trimmed = input.trim_ascii();
+    let mut frame = match arguments.format {
+        Format::Plain if !trimmed.starts_with(b"{") => {
+            serde_json::json!({ "text": String::from_utf8_lossy(trimmed) }).to_string().into_bytes()
+        }
+        _ => trimmed.to_vec(),
+    };
+    let mut parser = Parser::new(arguments.format);
+    let parsed = parser
+        .parse(&mut frame)
+        .map_err(|malformed| Failure::Mistake(anyhow!("stdin: no post of the format {}: {malformed}", arguments.format.name())))?;
+    let Frame::Post(post) = parsed.frame else {
+        println!("control: this frame is no post; it is counted and forgotten");
+        return Ok(());
+    };
+    let prefilter =
+        Prefilter::build(&config.prefilter).map_err(|mistakes| Failure::Mistake(anyhow!("{mistakes:?}")))?;
+    let mut out = anstream::stdout().lock();
+    explain(&mut out, &config, &prefilter, &post)
+}
+
+fn explain(out: &mut impl Write, config: &Config, prefilter: &Prefilter, post: &Post<'_>) -> Result<(), Failure> {
+    rules(out, post, &prefilter.explain(post)).context("stdout")?;
+    let candidate = match prefilter.scan(post, &mut Scratch::default()) {
+        Scan::Own => return Ok(writeln!(out, "\n{BOLD}own{BOLD:#}: by one of the brand's own accounts").context("stdout")?),
+        Scan::Unmatched => return Ok(writeln!(out, "\n{BOLD}unmatched{BOLD:#}: no rule matches").context("stdout")?),
+        Scan::Candidate(candidate) => candidate,
+    };
+
+    let mut classifier = Classifier::open(&config.classify).map_err(anyhow::Error::from)?;
+    let mut verdicts = Vec::new();
+    classifier.classify(&[&candidate.post.text], &mut verdicts).map_err(anyhow::Error::from)?;
+    let verdict = verdicts.first().ok_or_else(|| anyhow!("the model gave no verdict"))?;
+    classes(out, verdict, &classifier).context("stdout")?;
+
+    let other = verdict.intent[INTENTS.len() - 1];
+    if config.desk.is_unsupported(&candidate, verdict) {
+        writeln!(out, "\n{BOLD}unsupported{BOLD:#}: no customer message, says the model with {other:.2}").context("stdout")?;
+        return Ok(());
+    }
+    let now = candidate.post.seen_at.or(candidate.post.written_at).unwrap_or_else(Timestamp::now);
+    let ticket = config.desk.ticket(&candidate, verdict, classifier.model(), now);
+    writeln!(out, "\n{BOLD}priority{BOLD:#}").context("stdout")?;
+    for factor in &ticket.factors {
+        writeln!(out, "  {:<12}{:>+6}   {QUIET}{}{QUIET:#}", factor.name, factor.points, factor.evidence).context("stdout")?;
+    }
+    writeln!(out, "  {:─<18}\n  {:<12}{:>6}   cut to 0..1000\n", "", "sum", ticket.priority).context("stdout")?;
+    print::ticket(out, &ticket, now).context("stdout")?;
+    Ok(())
+}
+
+fn rules(out: &mut impl Write, post: &Post<'_>, explanation: &Explanation) -> std::io::Result<()> {
+    writeln!(out, "{BOLD}terms found{BOLD:#}")?;
+    if explanation.hits.is_empty() {
+        writeln!(out, "  none")?;
+    }
+    for hit in &explanation.hits {
+        let why = match hit.standing {
+            Standing::Counts => "",
+            Standing::Excluded => "   does not count: inside an excluded phrase",
+            Standing::OtherAccents => "   does not count: other accents",
+            Standing::Quoted => "   does not count: only the quoted author says it",
+        };
+        let brand = hit.brand.as_deref().unwrap_or("any brand");
+        let kind = format!("{:?}", hit.kind).to_lowercase();
+        writeln!(out, "  {:<24}{QUIET}{kind} of {brand}, at byte {}{why}{QUIET:#}", hit.term, hit.span.start)?;
+    }
+    writeln!(out, "\n{BOLD}rules{BOLD:#}   {QUIET}language {}{QUIET:#}", post.language.as_deref().unwrap_or("unknown"))?;
+    for brand in &explanation.brands {
+        for rule in &brand.rules {
+            let verdict = if rule.matched { "matches" } else { "no" };
+            writeln!(out, "  {:<10}{:<12}{:<10}{QUIET}{}{QUIET:#}", brand.brand, rule.key, verdict, rule.text)?;
+        }
+    }
+    Ok(())
+}
+
+fn classes(out: &mut impl Write, verdict: &Verdict, classifier: &Classifier) -> std::io::Result<()> {
+    writeln!(out, "\n{BOLD}classes{BOLD:#}   {QUIET}{} on {}{QUIET:#}", classifier.model(), classifier.runtime())?;
+    let heads: [(&str, &[&str], &[f32]); 3] = [
+        ("sentiment", &SENTIMENTS, &verdict.sentiment),
+        ("intent", &INTENTS, &verdict.intent),
+        ("urgency", &URGENCIES, &verdict.urgency),
+    ];
+    for (head, labels, probabilities) in heads {
+        let mut classes: Vec<_> = labels.iter().zip(probabilities).collect();
+        classes.sort_by(|a, b| b.1.total_cmp(a.1));
+        let shown: Vec<_> = classes.iter().take(4).map(|(label, p)| format!("{label} {p:.2}")).collect();
+        writeln!(out, "  {head:<12}{}", shown.join(" · "))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,174 @@
+//! `vigie tail`: a client of the ticket socket that prints.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+
+use super::{Failure, print};
+use crate::parse::Network;
+use crate::ticket::proto::delivery::Record;
+use crate::ticket::{self, proto};
+use crate::wire::{Address, Client, ClientError, Event, Introduction};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Where the daemon listens: a socket file or HOST:PORT
+    #[arg(long, value_name = "ADDRESS", default_value = "/run/vigie/vigie.sock")]
+    socket: String,
+    /// The durable subscription to take from; what one name has acknowledged, it never sees again
+    #[arg(long, value_name = "NAME", default_value = "tail")]
+    name: String,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    /// A file that holds the token, where the daemon asks for one
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Only these brands
+    #[arg(long, value_name = "BRAND")]
+    brand: Vec<String>,
+    /// Only these networks: bluesky, mastodon, x, facebook, plain
+    #[arg(long, value_name = "NETWORK", value_parser = network)]
+    network: Vec<Network>,
+    /// Only these languages: fr, en, ...
+    #[arg(long, value_name = "LANGUAGE")]
+    language: Vec<String>,
+    /// Only from this priority on, 0 to 1000
+    #[arg(long, value_name = "POINTS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    priority_min: u32,
+    /// A new subscription begins with what comes next, not with everything the ledger holds
+    #[arg(long)]
+    from_now: bool,
+    /// End after this many tickets and updates
+    #[arg(long, value_name = "COUNT")]
+    count: Option<u64>,
+}
+
+fn network(name: &str) -> Result<Network, String> {
+    Network::from_name(name).ok_or_else(|| {
+        let names: Vec<_> = Network::ALL.iter().map(|network| network.name()).collect();
+        format!("must be one of {}", names.join(", "))
+    })
+}
+
+/// Between two tries to reach a daemon that is away.
+const RETRY: Duration = Duration::from_secs(1);
+/// Deliveries printed but not yet acknowledged at most, so that a crash repeats few.
+const WINDOW: u32 = 16;
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let token = match &arguments.token_file {
+        None => String::new(),
+        Some(path) => std::fs::read_to_string(path)
+            .with_context(|| format!("token file {}", path.display()))
+            .map_err(Failure::Mistake)?
+            .trim()
+            .to_owned(),
+    };
+    let introduction = Introduction {
+        client: concat!("vigie tail ", env!("CARGO_PKG_VERSION")).to_owned(),
+        token,
+        subscription: arguments.name.clone(),
+        filter: Some(proto::Filter {
+            brands: arguments.brand.clone(),
+            networks: arguments.network.iter().map(|network| network.name().to_owned()).collect(),
+            languages: arguments.language.clone(),
+            intents: Vec::new(),
+            priority_min: arguments.priority_min,
+        }),
+        start_next: arguments.from_now,
+        window: WINDOW,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("async runtime")?;
+    runtime.block_on(async {
+        tokio::select! {
+            followed = follow(arguments, introduction) => followed,
+            // Asked to end: what is printed and not acknowledged comes again, once.
+            _ = tokio::signal::ctrl_c() => Ok(()),
+        }
+    })
+}
+
+/// Follows the subscription through restarts of the daemon, until the count is reached.
+async fn follow(arguments: &Arguments, introduction: Introduction) -> Result<(), Failure> {
+    let address = Address::parse(&arguments.socket);
+    let mut printed = 0;
+    let mut was_connected = false;
+    let mut told = false;
+    loop {
+        let ended = match Client::connect(&address, introduction.clone()).await {
+            Ok(mut client) => {
+                (was_connected, told) = (true, false);
+                match take(arguments, &mut client, &mut printed).await {
+                    Ok(()) => return Ok(()),
+                    Err(TakeError::Output(error)) => return Err(error),
+                    Err(TakeError::Client(error)) => error,
+                }
+            }
+            // A first connection that fails is a wrong address more often than a daemon that is away.
+            Err(error @ ClientError::Connect { .. }) if !was_connected => {
+                let error = anyhow::Error::from(error).context("is vigie running, and is --socket its address?");
+                return Err(Failure::Fault(error));
+            }
+            Err(error) => error,
+        };
+        if !ended.is_transient() {
+            return Err(Failure::Fault(ended.into()));
+        }
+        if !told {
+            eprintln!("vigie tail: {ended}; trying again");
+            told = true;
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+enum TakeError {
+    Client(ClientError),
+    Output(Failure),
+}
+
+impl From<ClientError> for TakeError {
+    fn from(error: ClientError) -> TakeError {
+        TakeError::Client(error)
+    }
+}
+
+async fn take(arguments: &Arguments, client: &mut Client, printed: &mut u64) -> Result<(), TakeError> {
+    let mut last_acked = None;
+    while arguments.count.is_none_or(|count| *printed < count) {
+        let delivery = client.next().await?;
+        // Acknowledged once it is out: a reader who has gone away gets it again.
+        show(arguments.json, &delivery)
+            .context("stdout")
+            .map_err(|error| TakeError::Output(Failure::Fault(error)))?;
+        client.ack(&[delivery.seq]).await?;
+        last_acked = Some(delivery.seq);
+        *printed += 1;
+    }
+    // Leaving before the last acknowledgement is durable would have it delivered again.
+    while let Some(last) = last_acked {
+        if let Event::Acked(seqs) = client.next_event().await?
+            && seqs.contains(&last)
+        {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn show(json: bool, delivery: &proto::Delivery) -> std::io::Result<()> {
+    if !json {
+        return print::delivery(delivery);
+    }
+    let mut out = std::io::stdout().lock();
+    match &delivery.record {
+        Some(Record::Ticket(ticket)) => writeln!(out, "{}", ticket::to_json(ticket))?,
+        Some(Record::Update(update)) => writeln!(out, "{}", ticket::update_to_json(update))?,
+        None => {}
+    }
+    out.flush()
+}
