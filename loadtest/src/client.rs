@@ -103,11 +103,6 @@ pub struct Client {
     acks_confirmed: u64,
 }
 
-enum Heard {
-    Delivery(proto::Delivery),
-    Other,
-}
-
 impl Client {
     /// Connects, and subscribes under the name `subscription` to everything.
     ///
@@ -183,7 +178,7 @@ impl Client {
     /// The conversation is over. What was not acknowledged comes again to the next connection.
     pub async fn next(&mut self) -> Result<proto::Delivery, ClientError> {
         loop {
-            if let Heard::Delivery(delivery) = self.hear().await? {
+            if let Some(delivery) = self.hear().await? {
                 return Ok(delivery);
             }
         }
@@ -218,10 +213,11 @@ impl Client {
         Ok(())
     }
 
-    async fn hear(&mut self) -> Result<Heard, ClientError> {
+    /// Takes one message; `None` if it was no delivery.
+    async fn hear(&mut self) -> Result<Option<proto::Delivery>, ClientError> {
         self.flush().await?;
         match self.receive().await?.kind {
-            Some(server_message::Kind::Delivery(delivery)) => return Ok(Heard::Delivery(delivery)),
+            Some(server_message::Kind::Delivery(delivery)) => return Ok(Some(delivery)),
             Some(server_message::Kind::Acked(acked)) => self.acks_confirmed += acked.seqs.len() as u64,
             // "Answering each heartbeat with one is enough for a client."
             Some(server_message::Kind::Heartbeat(_)) => {
@@ -235,7 +231,7 @@ impl Client {
             // "A client must ignore a server message whose kind it does not know."
             None => {}
         }
-        Ok(Heard::Other)
+        Ok(None)
     }
 
     fn queue(&mut self, kind: client_message::Kind) {

@@ -144,6 +144,11 @@ impl Serving {
         self.shared.frames.load(Ordering::Relaxed)
     }
 
+    /// Connections there are now.
+    pub fn readers(&self) -> usize {
+        CONNECTIONS_MAX - self.shared.places.available_permits()
+    }
+
     /// Waits until the shutdown has come and every reader has been told or given up.
     pub async fn finished(self) {
         // The task neither panics nor is aborted; if it did, there would be nobody left to wait for.
@@ -157,6 +162,8 @@ struct Shared {
     network: Script,
     posts: Script,
     frames: AtomicU64,
+    /// One permit for each connection.
+    places: Arc<Semaphore>,
     waits: Waits,
 }
 
@@ -212,10 +219,12 @@ async fn serve_with(
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     let address = listener.local_addr().context("no local address")?;
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let shared = Arc::new(Shared {
         network,
         posts,
         frames: AtomicU64::new(0),
+        places,
         waits,
     });
     let task = tokio::spawn(accept(listener, shared.clone(), shutdown));
@@ -228,7 +237,6 @@ async fn serve_with(
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>, shutdown: impl Future<Output = ()>) {
     let (leave, leaving) = watch::channel(false);
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -239,7 +247,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, shutdown: impl Futur
                     tokio::time::sleep(ACCEPT_RETRY).await;
                     continue;
                 };
-                let (shared, leaving, place) = (shared.clone(), leaving.clone(), places.clone().try_acquire_owned());
+                let (shared, leaving, place) = (shared.clone(), leaving.clone(), shared.places.clone().try_acquire_owned());
                 connections.spawn(async move {
                     connection::run(stream, &shared, leaving, place.is_ok()).await;
                 });

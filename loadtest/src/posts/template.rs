@@ -265,12 +265,12 @@ mod tests {
     #[test]
     fn a_slot_that_comes_twice_has_one_value() {
         let cities = Cities::new("Paris\nOttawa\n");
-        let template = template("fr", "negative", "a{days}b{days}c");
+        let template = template("fr", "negative", "<{days}|{days}>");
         for n in 0..50 {
             let text = template.fill(1, n, &cities, None);
-            let (_, rest) = text.split_once('a').unwrap();
-            let (first, rest) = rest.split_once('b').unwrap();
-            assert_eq!(rest.split_once('c').unwrap().0, first, "{text}");
+            let (_, rest) = text.split_once('<').unwrap();
+            let (first, rest) = rest.split_once('|').unwrap();
+            assert_eq!(rest.split_once('>').unwrap().0, first, "{text}");
         }
     }
 
