@@ -1,0 +1,206 @@
+//! What can be typed, and what it does.
+
+mod listen;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use firehose::client::Address;
+use firehose::{JetstreamConfig, Rate, Scenario};
+use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Serves the social networks' streaming protocols at a fixed rate, and counts what vigie makes of them.
+#[derive(Debug, Parser)]
+#[command(version, disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a network's stream
+    #[command(subcommand)]
+    Serve(Network),
+    /// Take tickets from a daemon's socket, acknowledge them, and count
+    Listen(Listen),
+}
+
+#[derive(Debug, Subcommand)]
+enum Network {
+    /// Bluesky's Jetstream, version 1
+    Jetstream(Jetstream),
+}
+
+#[derive(Debug, Args)]
+struct Jetstream {
+    /// Address to listen on
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6008")]
+    listen: SocketAddr,
+    /// Events a second, or max: as fast as the reader reads
+    #[arg(long, value_name = "RATE", default_value = "2000")]
+    rate: Rate,
+    /// Share of the posts that ask Lumio for support, 0 to 1
+    #[arg(long, default_value_t = 0.01)]
+    share: f64,
+    /// Share of the posts that name Lumio and need nothing, 0 to 1
+    #[arg(long, default_value_t = 0.005)]
+    confusing: f64,
+    /// Another seed is another stream
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Serve the posts of recorded Jetstream events (JSON lines) instead of the built-in background
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    stream: Vec<PathBuf>,
+    /// Serve only so many events from the start, then stay silent
+    #[arg(long, value_name = "N")]
+    events: Option<u64>,
+    /// When the stream starts: RFC 3339, or now
+    #[arg(long, value_name = "TIME", default_value = "now", value_parser = start)]
+    start: Start,
+    /// How much earlier than its turn time_us may be, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 31, value_parser = clap::value_parser!(u32).range(..=3_600_000))]
+    jitter_ms: u32,
+    /// How far back a cursor reaches, in hours
+    #[arg(long, value_name = "HOURS", default_value_t = 36, value_parser = clap::value_parser!(u16).range(1..))]
+    look_back_hours: u16,
+    /// What happens: calm, outage or quiet
+    #[arg(long, value_name = "NAME", default_value = "calm")]
+    scenario: Scenario,
+}
+
+#[derive(Debug, Args)]
+struct Listen {
+    /// The daemon's ticket socket
+    #[arg(long, value_name = "PATH|HOST:PORT")]
+    socket: Address,
+    /// Deliveries unanswered at once, at most
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    window: u32,
+    /// Stop after so many deliveries
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+    /// Acknowledge each delivery so long after it came, in milliseconds
+    #[arg(long, value_name = "D", default_value_t = 0)]
+    delay_ms: u64,
+    /// Name of the subscription
+    #[arg(long, value_name = "NAME", default_value = "firehose")]
+    subscription: String,
+}
+
+/// `None` is now; clap would take an `Option` for an argument that may be absent.
+#[derive(Debug, Clone)]
+struct Start(Option<Timestamp>);
+
+fn start(text: &str) -> Result<Start, String> {
+    match text {
+        "now" => Ok(Start(None)),
+        text => text
+            .parse()
+            .map(|at| Start(Some(at)))
+            .map_err(|error| format!("neither now nor RFC 3339: {error}")),
+    }
+}
+
+/// Runs the command to its end.
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    match arguments.command {
+        Command::Serve(Network::Jetstream(arguments)) => serve_jetstream(arguments).await,
+        Command::Listen(arguments) => {
+            let shutdown = shutdown_signal()?;
+            tokio::select! {
+                listened = listen::run(&arguments) => listened,
+                () = shutdown => Ok(()),
+            }
+        }
+    }
+}
+
+async fn serve_jetstream(arguments: Jetstream) -> anyhow::Result<()> {
+    let config = JetstreamConfig {
+        listen: arguments.listen,
+        rate: arguments.rate,
+        share: arguments.share,
+        confusing: arguments.confusing,
+        seed: arguments.seed,
+        events: arguments.events,
+        start: arguments.start.0,
+        look_back_us: i64::from(arguments.look_back_hours) * 3_600_000_000,
+        jitter_ms: arguments.jitter_ms,
+        streams: arguments.stream,
+        scenario: arguments.scenario,
+    };
+    let serving = firehose::serve(config, shutdown_signal()?).await?;
+    println!("{}", serving.url());
+    serving.finished().await;
+    Ok(())
+}
+
+/// Completes on Ctrl-C and on SIGTERM.
+fn shutdown_signal() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_argument_is_named() {
+        let check = |arguments: &[&str], expected: &str| {
+            let error = Arguments::try_parse_from([&["firehose"], arguments].concat())
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(expected), "{error}");
+        };
+        check(&["serve", "jetstream", "--rate", "0"], "nor max");
+        check(&["serve", "jetstream", "--start", "yesterday"], "RFC 3339");
+        check(
+            &["serve", "jetstream", "--scenario", "storm"],
+            "calm, outage, quiet",
+        );
+        check(&["serve", "jetstream", "--listen", "here"], "--listen");
+        check(&["listen"], "--socket");
+        check(&["listen", "--socket", "x:1", "--window", "0"], "1..=65536");
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_library() {
+        let arguments = Arguments::try_parse_from(["firehose", "serve", "jetstream"]).unwrap();
+        let Command::Serve(Network::Jetstream(ours)) = arguments.command else {
+            panic!()
+        };
+        let library = JetstreamConfig::default();
+        assert_eq!(
+            (ours.listen, ours.rate, ours.seed),
+            (library.listen, library.rate, library.seed)
+        );
+        assert_eq!((ours.share, ours.confusing), (library.share, library.confusing));
+        assert_eq!(
+            (ours.jitter_ms, ours.scenario),
+            (library.jitter_ms, library.scenario)
+        );
+        assert_eq!(
+            i64::from(ours.look_back_hours) * 3_600_000_000,
+            library.look_back_us
+        );
+    }
+}
