@@ -237,6 +237,7 @@ mod tests {
         batcher.push_heartbeat(arrival);
         assert!(batcher.is_full());
         let batch = batcher.take().expect("three frames were pushed");
+        assert!(!batcher.is_full());
         assert_eq!((batch.oversize, batch.unreadable, batch.heartbeats), (1, 1, 1));
         assert_eq!(batch.received_at, arrival.at);
     }

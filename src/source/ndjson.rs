@@ -187,10 +187,9 @@ fn read_file(
     let mut line = Vec::new();
     let mut arrival = Arrival::now();
     let end = loop {
-        if batcher.is_full() || !lines.is_next_buffered() {
-            if !hand_over(&mut batcher, batches) || is_stopped(stop) {
-                return Ok(None);
-            }
+        let is_due = batcher.is_full() || !lines.is_next_buffered();
+        if is_due && (!hand_over(&mut batcher, batches) || is_stopped(stop)) {
+            return Ok(None);
         }
         let next = lines.next_line(&mut line);
         if batcher.is_empty() {
@@ -280,7 +279,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_is_read_once_to_its_end() {
         let read = read("one\n\ntwo\r\nfar too long\nthree", None, |config| {
-            config.frame_bytes_max = 8
+            config.frame_bytes_max = 8;
         })
         .await;
         assert_eq!(read.frames(), ["one", "two", "three"]);

@@ -277,7 +277,7 @@ async fn pings_are_answered_and_sent() {
         b"are you there",
     ))])];
     let mut run = Run::start_with(None, visits, |config| {
-        config.ping_interval = Duration::from_millis(1)
+        config.ping_interval = Duration::from_millis(1);
     })
     .await;
     let (mut has_answered, mut has_asked) = (false, false);
@@ -394,6 +394,23 @@ async fn a_refusal_names_status_and_reason_and_is_tried_again() {
         assert_eq!(refused.wants_operator(), wants_operator);
         run.stop().await;
     }
+}
+
+#[test]
+fn a_refusal_that_wants_the_operator_is_tried_again_slowly() {
+    let config = Config::new("test", "ws://h/subscribe").unwrap();
+    let (delay_min, delay_max) = (config.reconnect_delay_min, config.reconnect_delay_max);
+    let (out, _lanes) = batch_queue(NonZeroUsize::MIN);
+    let (_stop, stopping) = watch::channel(false);
+    let mut subscriber = Subscriber::new(config, None, out, Arc::new(Health::default()), stopping);
+    let mut delay = |status| {
+        subscriber.after(&Trouble::Refused {
+            status,
+            body: String::new(),
+        })
+    };
+    assert!(delay(503) <= delay_min);
+    assert!((delay_max / 2..=delay_max).contains(&delay(400)));
 }
 
 #[tokio::test]
@@ -556,7 +573,7 @@ async fn the_source_ends_when_the_lanes_are_gone_or_nobody_can_stop_it() {
 #[tokio::test]
 async fn stopping_does_not_wait_for_a_handshake_or_a_back_off() {
     let mut run = Run::start_with(None, vec![Visit::Mute], |config| {
-        config.connect_timeout = PATIENCE * 2
+        config.connect_timeout = PATIENCE * 2;
     })
     .await;
     run.server.request().await;
