@@ -11,6 +11,12 @@ use jiff::Timestamp;
 
 use crate::parse::Format;
 
+pub mod jetstream;
+pub mod ndjson;
+
+pub mod backoff;
+pub mod batcher;
+
 /// Raw frames of one source, back to back in one buffer.
 #[derive(Debug)]
 pub struct FrameBatch {
@@ -28,6 +34,11 @@ pub struct FrameBatch {
     pub oversize: u64,
     /// Frames that are no text at all (a binary message where none was agreed): counted as malformed.
     pub unreadable: u64,
+    /// Frames that were empty: networks and recorders send blank lines to keep a connection open.
+    /// Counted as control.
+    pub heartbeats: u64,
+    /// Position after this batch, where frames carry none: a file's line number. `None` where they do.
+    pub position: Option<i64>,
     /// When the last frame arrived, by our clock.
     pub received_at: Timestamp,
     /// Holes in the stream noticed before the first frame of this batch.
@@ -79,6 +90,18 @@ impl BatchSender {
     }
 }
 
+/// A setting that a source cannot work with. Shown as `url = "http://…": must …`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key} = {value}: {accepted}")]
+pub struct Mistake {
+    /// The key in the source's section of the config.
+    pub key: &'static str,
+    /// What was found there, as TOML would write it.
+    pub value: String,
+    /// What would be right: `must be at least 1`.
+    pub accepted: String,
+}
+
 /// The lanes have ended.
 #[derive(Debug, thiserror::Error)]
 #[error("the lanes have ended")]
@@ -115,4 +138,9 @@ impl Health {
     pub fn update(&self, change: impl FnOnce(&mut HealthState)) {
         change(&mut self.state.lock());
     }
+}
+
+/// Resolves once `stop` has turned true, or nobody is left who could turn it.
+async fn stopped(stop: &mut tokio::sync::watch::Receiver<bool>) {
+    let _ = stop.wait_for(|&stop| stop).await;
 }

@@ -1,0 +1,231 @@
+//! One connection, from the handshake to its end.
+//!
+//! Each wake takes everything the socket has, up to a full batch, into the batch's buffer; nothing is
+//! done per frame but copying its bytes. tungstenite queues an answer to each ping and writes it at the
+//! next read, and reads go on until the socket is empty, so answers leave in the same wake.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::header::{HeaderValue, USER_AGENT};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Bytes, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
+
+use super::address::Subscription;
+use super::resume::Resume;
+use super::trouble::Trouble;
+use super::{Config, FRAME_BYTES_CAP, Subscriber, position};
+use crate::source::batcher::{Arrival, Batcher};
+use crate::source::{LanesGone, stopped};
+
+pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Why reading a connection ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The daemon goes down.
+    Stopped,
+    /// The connection is gone or useless.
+    Lost(Trouble),
+}
+
+/// Messages taken in one wake. A batch takes 512 frames by default, so this only bounds how long a
+/// server that sends nothing but pings can keep the executor's thread.
+const MESSAGES_PER_WAKE_MAX: usize = 4_096;
+
+/// How long a ping or a farewell may take to be written. Both fit into any socket's buffer, unless the
+/// server has stopped reading.
+const WRITE_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// Bytes waiting to be written: some thousands of answers to pings.
+const WRITE_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// Opens a connection and subscribes.
+pub(super) async fn connect(config: &Config, cursor: Option<i64>) -> Result<Socket, Trouble> {
+    let subscription = Subscription {
+        collections: &config.collections,
+        frame_bytes_max: config.frame_bytes_max,
+        cursor,
+    };
+    let mut request = config
+        .url
+        .with(&subscription)
+        .into_client_request()
+        .map_err(Trouble::connecting)?;
+    let user_agent = HeaderValue::from_static(concat!("vigie/", env!("CARGO_PKG_VERSION")));
+    request.headers_mut().insert(USER_AGENT, user_agent);
+
+    let limits = WebSocketConfig::default()
+        .max_message_size(Some(FRAME_BYTES_CAP))
+        .max_frame_size(Some(FRAME_BYTES_CAP))
+        .write_buffer_size(0)
+        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX);
+    // No connector: the web's roots, and the crypto provider that `run` installed.
+    let connecting = connect_async_tls_with_config(request, Some(limits), true, None);
+    match timeout(config.connect_timeout, connecting).await {
+        Ok(Ok((socket, _response))) => Ok(socket),
+        Ok(Err(error)) => Err(Trouble::connecting(error)),
+        Err(_elapsed) => Err(Trouble::ConnectTimeout(config.connect_timeout)),
+    }
+}
+
+/// Says goodbye, or answers the server's goodbye, as far as the server still listens.
+pub(super) async fn close(socket: &mut Socket) {
+    let _ = timeout(WRITE_TIME_MAX, SinkExt::close(socket)).await;
+}
+
+impl Subscriber {
+    /// Hands the frames of `socket` to the lanes until it ends. What the last batch holds is left to the
+    /// caller.
+    ///
+    /// # Errors
+    ///
+    /// The lanes are gone.
+    pub(super) async fn read(&mut self, socket: &mut Socket) -> Result<End, LanesGone> {
+        let start = Instant::now();
+        let mut life = Life {
+            heard_at: start,
+            frame_at: start,
+            ping_at: start + self.config.ping_interval,
+        };
+        let mut is_quiet = false;
+        loop {
+            let silent_at = life.heard_at + self.config.silence_max;
+            let wake_at = silent_at.min(life.ping_at);
+            let wake_at = self
+                .batcher
+                .due_at()
+                .map_or(wake_at, |due_at| due_at.min(wake_at));
+            let read = tokio::select! {
+                biased;
+                () = stopped(&mut self.stop) => return Ok(End::Stopped),
+                read = poll_fn(|cx| {
+                    let config = &self.config;
+                    poll_frames(socket, &mut self.batcher, &mut self.resume, config, cx)
+                }) => Some(read),
+                () = sleep_until(wake_at) => None,
+            };
+
+            let now = Instant::now();
+            if let Some(Read { frames, trouble }) = read {
+                life.heard_at = now;
+                if frames {
+                    life.frame_at = now;
+                    self.has_frames = true;
+                    if std::mem::take(&mut is_quiet) {
+                        self.events_again();
+                    }
+                }
+                if let Some(trouble) = trouble {
+                    return Ok(End::Lost(trouble));
+                }
+            } else if now >= silent_at {
+                return Ok(End::Lost(Trouble::Silent(self.config.silence_max)));
+            }
+            if self.batcher.is_full() || self.batcher.due_at().is_some_and(|due_at| now >= due_at) {
+                self.hand_over().await?;
+            }
+            if now >= life.ping_at {
+                life.ping_at = now + self.config.ping_interval;
+                let ping = socket.send(Message::Ping(Bytes::new()));
+                match timeout(WRITE_TIME_MAX, ping).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return Ok(End::Lost(Trouble::reading(error, FRAME_BYTES_CAP))),
+                    Err(_elapsed) => return Ok(End::Lost(Trouble::Silent(WRITE_TIME_MAX))),
+                }
+            }
+            if !is_quiet && now >= life.frame_at + self.config.silence_max {
+                is_quiet = true;
+                self.no_events();
+            }
+        }
+    }
+}
+
+/// When the connection last showed that it lives.
+struct Life {
+    /// Anything: frame, ping, or answer to ours.
+    heard_at: Instant,
+    frame_at: Instant,
+    /// When to ping next.
+    ping_at: Instant,
+}
+
+/// What one wake brought.
+struct Read {
+    frames: bool,
+    /// The connection's end.
+    trouble: Option<Trouble>,
+}
+
+/// Takes what the socket has, as far as it fits into the batch. Pending only if that is nothing.
+fn poll_frames(
+    socket: &mut Socket,
+    batcher: &mut Batcher,
+    resume: &mut Resume,
+    config: &Config,
+    cx: &mut Context<'_>,
+) -> Poll<Read> {
+    let arrival = Arrival::now();
+    let mut frames = false;
+    for messages in 0..MESSAGES_PER_WAKE_MAX {
+        if batcher.is_full() {
+            break;
+        }
+        let message = match socket.poll_next_unpin(cx) {
+            Poll::Pending if messages == 0 => return Poll::Pending,
+            Poll::Pending => break,
+            Poll::Ready(message) => message,
+        };
+        let trouble = match message {
+            Some(Ok(Message::Text(text))) => {
+                frames = true;
+                take_frame(text.as_bytes(), arrival, batcher, resume, config);
+                continue;
+            }
+            Some(Ok(Message::Binary(_))) => {
+                // We never asked for compression, so nothing that we could read comes in binary.
+                frames = true;
+                batcher.push_unreadable(arrival);
+                continue;
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
+            Some(Ok(Message::Close(frame))) => Trouble::closed(frame),
+            Some(Err(error)) => Trouble::reading(error, FRAME_BYTES_CAP),
+            None => Trouble::Dropped,
+        };
+        match trouble {
+            Trouble::FrameTooLong(_) => batcher.push_oversize(arrival),
+            Trouble::FrameNotText | Trouble::FrameBroken(_) => batcher.push_unreadable(arrival),
+            _ => {}
+        }
+        return Poll::Ready(Read {
+            frames,
+            trouble: Some(trouble),
+        });
+    }
+    Poll::Ready(Read {
+        frames,
+        trouble: None,
+    })
+}
+
+fn take_frame(frame: &[u8], arrival: Arrival, batcher: &mut Batcher, resume: &mut Resume, config: &Config) {
+    if frame.len() > config.frame_bytes_max {
+        batcher.push_oversize(arrival);
+        return;
+    }
+    if resume.awaits_first()
+        && let Some(first) = position(frame)
+        && let Some(gap) = resume.first(first)
+    {
+        batcher.push_gap(gap, arrival);
+    }
+    batcher.push(frame, arrival);
+}
