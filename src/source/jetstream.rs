@@ -369,18 +369,8 @@ impl Subscriber {
 }
 
 /// The event's `time_us`.
-///
-/// TODO: stands in until `parse::position(Format::Jetstream, frame)` is there, and goes then.
 fn position(frame: &[u8]) -> Option<i64> {
-    let key = b"\"time_us\":";
-    // Quotes inside strings are escaped, so this cannot be found in a post's text.
-    let at = frame.windows(key.len()).position(|window| window == key)? + key.len();
-    let digits = frame.get(at..)?;
-    let end = digits
-        .iter()
-        .position(|byte| !byte.is_ascii_digit())
-        .unwrap_or(digits.len());
-    std::str::from_utf8(digits.get(..end)?).ok()?.parse().ok()
+    crate::parse::position(Format::Jetstream, frame)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The server's address as the operator wrote it → the subscription request.
 //!
-//! What vigie asks for itself (`cursor`, `wantedCollections`, `maxMessageSizeBytes`) or cannot read
+//! What vigie asks for itself (`cursor`, `wantedCollections`) or cannot read
 //! (`compress`, `requireHello`) may not be in the address: the server would believe it silently.
 
 use std::fmt;
@@ -22,7 +22,6 @@ pub struct Address {
 #[derive(Debug)]
 pub(super) struct Subscription<'c> {
     pub(super) collections: &'c [String],
-    pub(super) frame_bytes_max: usize,
     pub(super) cursor: Option<i64>,
 }
 
@@ -95,11 +94,13 @@ impl Address {
 
     /// The whole address of a subscription.
     pub(super) fn with(&self, subscription: &Subscription<'_>) -> String {
+        // `maxMessageSizeBytes` is not asked for: the server would leave longer events out without a word,
+        // and vigie counts every frame that there was.
         let mut url = self.base.clone();
-        // Writing to a string cannot fail.
-        let _ = write!(url, "maxMessageSizeBytes={}", subscription.frame_bytes_max);
-        for collection in subscription.collections {
-            let _ = write!(url, "&wantedCollections={collection}");
+        for (index, collection) in subscription.collections.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "&" };
+            // Writing to a string cannot fail.
+            let _ = write!(url, "{separator}wantedCollections={collection}");
         }
         if let Some(cursor) = subscription.cursor {
             let _ = write!(url, "&cursor={cursor}");
@@ -161,7 +162,6 @@ mod tests {
             let collections = ["app.bsky.feed.post".to_owned(), "app.bsky.graph.*".to_owned()];
             let subscription = Subscription {
                 collections: &collections,
-                frame_bytes_max: 7,
                 cursor,
             };
             let address = Address::parse(written).unwrap_or_else(|mistake| panic!("{mistake}"));
@@ -169,7 +169,7 @@ mod tests {
             assert_eq!(address.to_string(), written);
         };
         let parameters =
-            "maxMessageSizeBytes=7&wantedCollections=app.bsky.feed.post&wantedCollections=app.bsky.graph.*";
+            "wantedCollections=app.bsky.feed.post&wantedCollections=app.bsky.graph.*";
         check(
             "ws://localhost:6008/subscribe",
             None,

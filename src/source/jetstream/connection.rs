@@ -50,7 +50,6 @@ const WRITE_BUFFER_BYTES_MAX: usize = 64 * 1024;
 pub(super) async fn connect(config: &Config, cursor: Option<i64>) -> Result<Socket, Trouble> {
     let subscription = Subscription {
         collections: &config.collections,
-        frame_bytes_max: config.frame_bytes_max,
         cursor,
     };
     let mut request = config

@@ -129,7 +129,7 @@ fn strings<const N: usize>(messages: [Message; N]) -> Vec<String> {
 async fn the_server_is_asked_for_what_config_says() {
     let mut run = Run::start(Some(LAST), vec![]).await;
     let expected = format!(
-        "/subscribe?maxMessageSizeBytes=1048576&wantedCollections=app.bsky.feed.post&cursor={}",
+        "/subscribe?wantedCollections=app.bsky.feed.post&cursor={}",
         LAST - REWIND_US
     );
     assert_eq!(run.server.request().await, expected);
@@ -137,10 +137,9 @@ async fn the_server_is_asked_for_what_config_says() {
 
     let mut run = Run::start_with(None, vec![], |config| {
         config.collections = vec!["a.b".to_owned(), "c.*".to_owned()];
-        config.frame_bytes_max = 9;
     })
     .await;
-    let expected = "/subscribe?maxMessageSizeBytes=9&wantedCollections=a.b&wantedCollections=c.*";
+    let expected = "/subscribe?wantedCollections=a.b&wantedCollections=c.*";
     assert_eq!(run.server.request().await, expected);
     run.stop().await;
 }

@@ -1,0 +1,239 @@
+//! A real daemon in a folder of its own, and a network for it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use firehose::client::{Address, Client, proto};
+use firehose::{JetstreamConfig, Mix, Rate, Script, Serving};
+use proto::delivery::Record;
+use tempfile::TempDir;
+
+/// Longest wait for anything that must happen: far above what a loaded machine needs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The brand that firehose's posts are about.
+pub(crate) const BRAND: &str = r#"
+    [[brand]]
+    name = "Lumio"
+    handles = ["@lumio", "@lumio_help", "@lumio.bsky.social"]
+    names = ["lumio", "lumiobox", "lumio mobile"]
+    exclude = ["lumio festival", "lumio lamp"]
+    [model]
+    runtime = "rten"
+"#;
+
+/// A command of the binary under test.
+pub(crate) fn vigie() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_vigie"))
+}
+
+/// What a command printed, and how it ended.
+pub(crate) struct Output {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs a command to its end with `input` on stdin.
+pub(crate) fn run(command: &mut Command, input: &[u8]) -> Output {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let output = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // A command that does not read its input is free to end before.
+            drop(std::io::Write::write_all(&mut stdin, input));
+        });
+        child.wait_with_output().unwrap()
+    });
+    Output {
+        status: output.status,
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A folder with a config, in which a daemon can be started and killed.
+pub(crate) struct State {
+    pub(crate) folder: TempDir,
+    pub(crate) config: PathBuf,
+}
+
+impl State {
+    /// A config with these sources and our brand; everything else in the folder.
+    pub(crate) fn new(sources: &str) -> State {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("vigie.toml");
+        let state = State { folder, config };
+        state.configure(sources, BRAND);
+        state
+    }
+
+    pub(crate) fn configure(&self, sources: &str, brands: &str) {
+        let path = self.folder.path().display();
+        let mut text = String::new();
+        write!(
+            text,
+            "{sources}\n{brands}\n[ledger]\npath = \"{path}/ledger.sqlite\"\n\
+             [wire]\nunix = \"{path}/vigie.sock\"\n[http]\nenabled = false\n"
+        )
+        .unwrap();
+        std::fs::write(&self.config, text).unwrap();
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join("vigie.sock")
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts the daemon and waits until it says that it runs.
+    pub(crate) fn start(&self) -> Daemon {
+        let mut child = vigie()
+            .args(["run", "-c"])
+            .arg(&self.config)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut seen = String::new();
+        while !seen.contains("running") {
+            let bytes = log.read_line(&mut seen).unwrap();
+            assert!(bytes > 0, "the daemon ended before it ran:\n{seen}");
+        }
+        // The rest of the log is read to the end, so that a full pipe never stops the daemon.
+        let rest = std::thread::spawn(move || {
+            let mut rest = Vec::new();
+            drop(log.read_to_end(&mut rest));
+            String::from_utf8_lossy(&rest).into_owned()
+        });
+        Daemon { child, rest: Some(rest) }
+    }
+
+    pub(crate) async fn subscribe(&self, name: &str, window: u32) -> Client {
+        Client::connect(&Address::Unix(self.socket()), name, window).await.unwrap()
+    }
+
+    pub(crate) fn ledger(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.folder.path().join("ledger.sqlite")).unwrap()
+    }
+
+    /// Where the frames ended, as stored.
+    pub(crate) fn buckets(&self) -> BTreeMap<String, i64> {
+        let ledger = self.ledger();
+        let mut statement = ledger.prepare("SELECT bucket, sum(frames) FROM bucket GROUP BY bucket").unwrap();
+        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
+    }
+}
+
+/// A running daemon; killed when dropped.
+pub(crate) struct Daemon {
+    child: Child,
+    rest: Option<std::thread::JoinHandle<String>>,
+}
+
+impl Daemon {
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+    }
+
+    /// Ends it as `kill -9` does.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to drain, and gives how it ended and what it logged.
+    pub(crate) fn terminate(mut self) -> (ExitStatus, String) {
+        self.signal("TERM");
+        let status = self.child.wait().unwrap();
+        (status, self.rest.take().unwrap().join().unwrap())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A network of `events` invented posts, at an address that stays the same when it is served again.
+pub(crate) struct Network {
+    pub(crate) config: JetstreamConfig,
+}
+
+impl Network {
+    pub(crate) fn new(events: u64, share: f64) -> Network {
+        // In the past, so that a server at full rate can hand out everything at once.
+        let start = jiff::Timestamp::from_second(1_790_000_000).unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        Network {
+            config: JetstreamConfig {
+                listen: port,
+                rate: Rate::Max,
+                share,
+                confusing: share / 2.0,
+                events: Some(events),
+                start: Some(start),
+                ..JetstreamConfig::default()
+            },
+        }
+    }
+
+    pub(crate) fn source(&self) -> String {
+        format!("[[source]]\nkind = \"jetstream\"\nurl = \"ws://{}/subscribe\"\n", self.config.listen)
+    }
+
+    pub(crate) async fn serve(&self, stop: tokio::sync::oneshot::Receiver<()>) -> Serving {
+        firehose::serve(self.config.clone(), async { drop(stop.await) }).await.unwrap()
+    }
+
+    /// Every frame that a subscription to posts receives, in order.
+    pub(crate) fn frames(&self) -> Vec<String> {
+        let script = Script::new(&self.config, Mix::Posts).unwrap();
+        let timeline = script.timeline();
+        (timeline.start()..timeline.end()).map(|n| script.event(n).frame).collect()
+    }
+
+    /// The ids of the tickets that `vigie replay` makes of these posts.
+    pub(crate) fn expected_tickets(&self, state: &State) -> std::collections::BTreeSet<String> {
+        let frames = self.frames().join("\n");
+        let output = run(vigie().args(["replay", "-c"]).arg(&state.config).arg("-"), frames.as_bytes());
+        assert!(output.status.success(), "{}", output.stderr);
+        output
+            .stdout
+            .lines()
+            .map(|line| {
+                let ticket: serde_json::Value = serde_json::from_str(line).unwrap();
+                ticket["id"].as_str().unwrap().to_owned()
+            })
+            .collect()
+    }
+}
+
+/// Hexadecimal, as `vigie tail --json` and `replay` show ids.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The ticket's id, if the delivery is a ticket.
+pub(crate) fn ticket_of(delivery: &proto::Delivery) -> Option<String> {
+    match &delivery.record {
+        Some(Record::Ticket(ticket)) => Some(hex(&ticket.id)),
+        _ => None,
+    }
+}
+
+/// Fails the test when `wait` takes for ever.
+pub(crate) async fn patiently<T>(what: &str, wait: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}

@@ -1,0 +1,15 @@
+//! What vigie does, seen from outside: the real binary, real sockets, the load generator as its network.
+//!
+//! One binary with a module for each capability, so that it links once.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+mod daemon;
+
+mod accounting;
+mod clients;
+mod commands;
+mod delivery;
+mod end_to_end;
+mod recovery;
+mod shutdown;

@@ -1,0 +1,130 @@
+//! Whatever is killed, and whenever: nothing is lost, and nothing comes again after its ack.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::daemon::{Network, State, patiently, ticket_of};
+
+/// Kills the daemon after a while that differs each time: somewhere between connecting and the last ticket.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_killed_again_and_again_loses_and_repeats_nothing() {
+    let network = Network::new(4_000, 0.04);
+    let state = State::new(&network.source());
+    let expected = network.expected_tickets(&state);
+    let (_stop, stopped) = tokio::sync::oneshot::channel();
+    let _serving = network.serve(stopped).await;
+
+    let mut acknowledged = BTreeSet::new();
+    let mut received = BTreeSet::new();
+    let mut kills = 0;
+    patiently("all tickets", async {
+        while acknowledged.len() < expected.len() {
+            let daemon = state.start();
+            let mut client = state.subscribe("helpdesk", 8).await;
+            // The first runs are cut short after a few more tickets each; the last one finishes.
+            let until = if kills < 6 { acknowledged.len() + 3 + 5 * kills } else { expected.len() };
+            let mut confirmed = acknowledged.clone();
+            while confirmed.len() < until.min(expected.len()) {
+                let delivery = client.next().await.unwrap();
+                if let Some(ticket) = ticket_of(&delivery) {
+                    assert!(!acknowledged.contains(&ticket), "{ticket} came again after its ack was durable");
+                    received.insert(ticket.clone());
+                    client.ack(vec![delivery.seq]).await.unwrap();
+                    // `settle` waits for `Acked`: only then the promise holds. Deliveries that come meanwhile
+                    // are let go, and come again after the kill.
+                    client.settle().await.unwrap();
+                    confirmed.insert(ticket);
+                } else {
+                    client.ack(vec![delivery.seq]).await.unwrap();
+                }
+                if client.acks_confirmed() % 8 == 7 {
+                    // What `settle` let go must be offered again: take it up with a fresh connection.
+                    client = reconnect(&state, client).await;
+                }
+            }
+            acknowledged = confirmed;
+            daemon.kill();
+            kills += 1;
+        }
+    })
+    .await;
+    assert!(kills >= 7, "the daemon was killed only {kills} times");
+    assert_eq!(received, expected);
+    assert_eq!(state.buckets().get("ticketed"), Some(&(expected.len() as i64)));
+}
+
+async fn reconnect(state: &State, client: firehose::client::Client) -> firehose::client::Client {
+    drop(client);
+    state.subscribe("helpdesk", 8).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_goes_away_and_comes_back_is_resumed_without_a_gap() {
+    let network = Network::new(3_000, 0.03);
+    let state = State::new(&network.source());
+    let expected = network.expected_tickets(&state);
+    // Nobody serves yet: the daemon must wait for its network.
+    let daemon = state.start();
+    let mut client = state.subscribe("helpdesk", 50).await;
+    let mut received = BTreeSet::new();
+    patiently("all tickets", async {
+        while received.len() < expected.len() {
+            let (stop, stopped) = tokio::sync::oneshot::channel();
+            let serving = network.serve(stopped).await;
+            let until = received.len() + expected.len() / 3;
+            while received.len() < until.min(expected.len()) {
+                let delivery = client.next().await.unwrap();
+                client.ack(vec![delivery.seq]).await.unwrap();
+                if let Some(ticket) = ticket_of(&delivery) {
+                    assert!(received.insert(ticket), "delivered twice: {delivery:?}");
+                }
+            }
+            drop(stop);
+            serving.finished().await;
+        }
+    })
+    .await;
+    assert_eq!(received, expected);
+    let (status, log) = daemon.terminate();
+    assert!(status.success(), "{log}");
+    let gaps: i64 = state.ledger().query_row("SELECT count(*) FROM gap", [], |row| row.get(0)).unwrap();
+    assert_eq!(gaps, 0, "the server replays everything, so no hole may be booked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_older_than_the_networks_memory_is_booked_as_a_gap() {
+    let mut network = Network::new(2_000, 0.03);
+    let state = State::new(&network.source());
+    let (_stop, stopped) = tokio::sync::oneshot::channel();
+    let serving = network.serve(stopped).await;
+    let daemon = state.start();
+    wait_for_frames(&state, 2_000).await;
+    daemon.kill();
+    drop((_stop, serving));
+
+    // The same network an hour later, which remembers only what comes from there on.
+    let start = network.config.start.unwrap() + Duration::from_secs(3600);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    network.config.start = Some(start);
+    network.config.listen = port;
+    state.configure(&network.source(), crate::daemon::BRAND);
+    let (_stop, stopped) = tokio::sync::oneshot::channel();
+    let _serving = network.serve(stopped).await;
+    let _daemon = state.start();
+    wait_for_frames(&state, 4_000).await;
+    let (from, to): (i64, i64) = state
+        .ledger()
+        .query_row("SELECT from_position, to_position FROM gap", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    let hour = Duration::from_secs(3600).as_micros() as i64;
+    assert!((hour - 100_000..=hour).contains(&(to - from)), "a hole of {} µs", to - from);
+}
+
+async fn wait_for_frames(state: &State, frames: i64) {
+    patiently("frames", async {
+        while state.buckets().values().sum::<i64>() < frames {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}

@@ -1,0 +1,103 @@
+//! How a daemon starts, reloads and ends, and what it says when it cannot.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::daemon::{BRAND, Network, State, run, vigie};
+
+fn refused(state: &State) -> (Option<i32>, String) {
+    let output = run(vigie().args(["run", "-c"]).arg(&state.config), b"");
+    (output.status.code(), output.stderr)
+}
+
+#[test]
+fn a_second_daemon_on_the_same_ledger_is_refused() {
+    let state = State::new(&Network::new(1, 0.0).source());
+    let daemon = state.start();
+    let (code, said) = refused(&state);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("another vigie is using it"), "{said}");
+    let (status, log) = daemon.terminate();
+    assert!(status.success(), "{log}");
+}
+
+#[test]
+fn a_state_folder_that_cannot_be_written_is_named() {
+    let state = State::new(&Network::new(1, 0.0).source());
+    let missing = state.path().join("missing");
+    let text = std::fs::read_to_string(&state.config).unwrap();
+    let ledger = format!("{}/ledger.sqlite", missing.display());
+    std::fs::write(&state.config, text.replace(&format!("{}/ledger.sqlite", state.path().display()), &ledger))
+        .unwrap();
+    let (code, said) = refused(&state);
+    assert_eq!(code, Some(1));
+    assert!(said.contains(&ledger) && said.contains("No such file"), "{said}");
+
+    std::fs::create_dir(&missing).unwrap();
+    std::fs::set_permissions(&missing, std::fs::Permissions::from_mode(0o500)).unwrap();
+    if std::fs::write(missing.join("probe"), b"").is_ok() {
+        println!("skipped: this user may write anywhere (root)");
+        return;
+    }
+    let (code, said) = refused(&state);
+    assert_eq!(code, Some(1));
+    assert!(said.contains(&ledger) && said.contains("ermission denied"), "{said}");
+}
+
+#[test]
+fn a_full_disk_is_said_at_start() {
+    // /dev/full is a disk that is always full; SQLite cannot use it, but the lock file beside it can be made
+    // to live there by a link.
+    let state = State::new(&Network::new(1, 0.0).source());
+    std::os::unix::fs::symlink("/dev/full", state.path().join("ledger.sqlite")).unwrap();
+    let (code, said) = refused(&state);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("ledger.sqlite"), "{said}");
+}
+
+#[test]
+fn a_file_that_is_no_ledger_is_refused_and_left_alone() {
+    let state = State::new(&Network::new(1, 0.0).source());
+    let path = state.path().join("ledger.sqlite");
+    let content = "not a database, but somebody's notes ".repeat(100);
+    std::fs::write(&path, &content).unwrap();
+    let (code, said) = refused(&state);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("not a database"), "{said}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+}
+
+#[test]
+fn a_ledger_of_a_newer_vigie_is_refused() {
+    let state = State::new(&Network::new(1, 0.0).source());
+    state.start().terminate();
+    state.ledger().pragma_update(None, "user_version", 99).unwrap();
+    let (code, said) = refused(&state);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("schema 99 is newer"), "{said}");
+}
+
+#[test]
+fn a_reload_with_a_mistake_leaves_the_running_config_in_place() {
+    let network = Network::new(1, 0.0);
+    let state = State::new(&network.source());
+    let daemon = state.start();
+    let right = std::fs::read_to_string(&state.config).unwrap();
+    std::fs::write(&state.config, right.replace("[[brand]]", "[[brand]]\nnonsense = 1")).unwrap();
+    daemon.signal("HUP");
+    // Signals of one kind merge while they wait: the second must come after the first was obeyed. The log
+    // says when, but it is read only at the end; the process's own signal queue says it too.
+    wait_until_handled(&daemon);
+    state.configure(&network.source(), BRAND);
+    daemon.signal("HUP");
+    wait_until_handled(&daemon);
+    let (status, log) = daemon.terminate();
+    assert!(status.success(), "{log}");
+    assert!(log.contains("reload refused") && log.contains("nonsense = 1: unknown key"), "{log}");
+    assert!(log.contains("reloaded brands"), "{log}");
+}
+
+/// Gives the daemon time to obey: there is nothing outside that shows it, and being too early only makes the
+/// test fail when it should not, never pass.
+fn wait_until_handled(_: &crate::daemon::Daemon) {
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+}
