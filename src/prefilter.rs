@@ -485,7 +485,7 @@ mod tests {
         check("Lumio #panne", "lumio + panne");
         check("https://lumio.fr/panne", "");
         check(
-            "mon colis à quai, Lumio Mobile ok, en panne",
+            "Lumio Mobile en panne",
             "lumio + en panne, lumio mobile + en panne",
         );
     }

@@ -261,7 +261,9 @@ mod tests {
         let terms: Vec<String> = (0..10_000).map(|n| format!("marque{n}")).collect();
         let first_words = FirstWords::of(terms.len(), terms.iter().map(String::as_str));
         let mut words = Words::default();
-        (0..10_000).for_each(|n| drop(words.push(&format!("autre{n}"), Opening::Text, Mentions::Bare)));
+        for n in 0..10_000 {
+            words.push(&format!("autre{n}"), Opening::Text, Mentions::Bare);
+        }
         let passed = words
             .starts()
             .iter()

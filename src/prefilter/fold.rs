@@ -158,7 +158,9 @@ pub(super) fn narrow(letter: char) -> Option<u8> {
 /// The folded form of U+00C0 to U+024F, most of what is not ASCII in a European post: up to two ASCII
 /// letters, none where the character is a break. Anything else there takes the way through [`fold`].
 pub(super) fn latin(letter: char) -> Option<&'static [u8]> {
-    static LATIN: LazyLock<Vec<Option<([u8; 2], usize)>>> = LazyLock::new(|| {
+    /// The letters, and how many they are.
+    type Folded = ([u8; 2], usize);
+    static LATIN: LazyLock<Vec<Option<Folded>>> = LazyLock::new(|| {
         ('\u{C0}'..='\u{24F}')
             .map(|letter| {
                 let mut folded = String::new();

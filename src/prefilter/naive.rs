@@ -92,16 +92,23 @@ const TERMS: [&str; 12] = [
     "😡",
 ];
 
+fn term() -> impl Strategy<Value = Tree> {
+    prop::sample::select(&TERMS[..]).prop_map(Tree::Term)
+}
+
 fn tree() -> impl Strategy<Value = Tree> {
-    prop::sample::select(&TERMS[..])
-        .prop_map(Tree::Term)
-        .prop_recursive(4, 12, 3, |part| {
-            prop_oneof![
-                part.clone().prop_map(|part| Tree::Not(Box::new(part))),
-                prop::collection::vec(part.clone(), 1..4).prop_map(Tree::All),
-                prop::collection::vec(part, 1..4).prop_map(Tree::Any),
-            ]
-        })
+    let tree = term().prop_recursive(4, 12, 3, |part| {
+        prop_oneof![
+            part.clone().prop_map(|part| Tree::Not(Box::new(part))),
+            prop::collection::vec(part.clone(), 1..4).prop_map(Tree::All),
+            prop::collection::vec(part, 1..4).prop_map(Tree::Any),
+        ]
+    });
+    // Most trees with a negation need a term beside it to be allowed.
+    prop_oneof![
+        tree.clone(),
+        (term(), tree).prop_map(|(term, tree)| Tree::All(vec![term, tree]))
+    ]
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -146,7 +153,12 @@ fn text() -> impl Strategy<Value = String> {
         "#",
         "x",
     ];
-    prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..14).prop_map(|pieces| pieces.concat())
+    // Whole terms half of the time, so that several meet in one text.
+    let piece = prop_oneof![
+        prop::sample::select(pieces.to_vec()).prop_map(String::from),
+        prop::sample::select(&TERMS[..]).prop_map(|term| format!(" {term} ")),
+    ];
+    prop::collection::vec(piece, 0..10).prop_map(|pieces| pieces.concat())
 }
 
 fn post(text: &str) -> Post<'_> {
