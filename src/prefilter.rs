@@ -3,10 +3,32 @@
 //! Walks one FST of all brands' terms from every word start and evaluates the brands' rules on what it
 //! found. May let through a post that does not matter; never misses one that a rule matches.
 
-use crate::parse::Post;
+mod accounts;
+mod compile;
+mod dictionary;
+mod explain;
+mod fold;
+mod marks;
+#[cfg(test)]
+mod naive;
+mod normalise;
+mod reading;
+mod rule;
+mod stand_in;
+mod term;
+mod triggers;
+
+pub use compile::Mistake;
+pub use explain::{BrandExplained, Explanation, Field, HitExplained, HitKind, RuleExplained, Standing};
+
+use crate::parse::{Network, Post};
+use compile::{Purpose, Tables};
+use dictionary::Search;
+use marks::Marks;
+use reading::Reading;
 
 /// What to listen for.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// In the config file's order: the first of equally good matches wins.
     pub brands: Vec<Brand>,
@@ -14,6 +36,16 @@ pub struct Config {
     pub triggers: Vec<String>,
     /// Whether the built-in French and English service words are used. Default true.
     pub builtin_triggers: bool,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            brands: Vec::new(),
+            triggers: Vec::new(),
+            builtin_triggers: true,
+        }
+    }
 }
 
 /// One brand as checked config.
@@ -26,7 +58,7 @@ pub struct Brand {
     pub handles: Vec<String>,
     /// With or without `#`; empty: made from `names` and the brand's name by leaving out spaces.
     pub hashtags: Vec<String>,
-    /// How people call the brand and its products.
+    /// How people call the brand and its products; empty: the brand's name.
     pub names: Vec<String>,
     /// Phrases that contain a name but mean something else.
     pub exclude: Vec<String>,
@@ -36,6 +68,22 @@ pub struct Brand {
     pub rules: Vec<String>,
     /// Whether `é` and `e` are the same letter. Default true.
     pub fold_accents: bool,
+}
+
+impl Default for Brand {
+    /// A brand without a name, which is a mistake, and every other default.
+    fn default() -> Brand {
+        Brand {
+            name: String::new(),
+            handles: Vec::new(),
+            hashtags: Vec::new(),
+            names: Vec::new(),
+            exclude: Vec::new(),
+            listen: LISTEN_DEFAULT.into(),
+            rules: Vec::new(),
+            fold_accents: true,
+        }
+    }
 }
 
 /// The default of [`Brand::listen`].
@@ -54,6 +102,9 @@ pub struct Candidate {
     pub hits: Vec<String>,
     /// Whether one of the brand's handles was mentioned: the poster speaks to us.
     pub addressed: bool,
+    /// What losing it would cost, to choose what is shed first: 3 where a handle was mentioned, 2 for a
+    /// hashtag or a rule of the brand's, 1 for a name.
+    pub value: u8,
 }
 
 /// What the prefilter says of a post.
@@ -65,4 +116,586 @@ pub enum Scan {
     Unmatched,
     /// At least one rule matches.
     Candidate(Box<Candidate>),
+}
+
+/// All brands' terms and rules, immutable: a reload builds another one.
+#[derive(Debug)]
+pub struct Prefilter {
+    tables: Tables,
+}
+
+/// What a lane's scans work in, reused from post to post. Fits any [`Prefilter`].
+#[derive(Debug, Default)]
+pub struct Scratch {
+    reading: Reading,
+    marks: Marks,
+}
+
+impl Prefilter {
+    /// Compiles what `config` says to listen for.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake in `config`, each with its place: show them all, and keep what ran before.
+    pub fn build(config: &Config) -> Result<Prefilter, Vec<Mistake>> {
+        Ok(Prefilter {
+            tables: compile::compile(config)?,
+        })
+    }
+
+    /// Says whether `post` may be for one of the brands, and for which.
+    ///
+    /// Searched are the text, the quoted text, and the tags and mentions that the network names; links are
+    /// not. A mention or tag in a quoted text is the quoted author's: rules see it, `handle` and `hashtag`
+    /// do not. Of several brands that match wins the one whose handle was mentioned, then whose hashtag,
+    /// then whose rule matched, then whose name was said; of equals the first in config.
+    ///
+    /// A post that holds nothing any rule needs costs no allocation once `scratch` has grown.
+    pub fn scan(&self, post: &Post<'_>, scratch: &mut Scratch) -> Scan {
+        if self.is_own(post, scratch) {
+            return Scan::Own;
+        }
+        if !self.read(post, scratch, Search::Anchors) {
+            return Scan::Unmatched;
+        }
+        self.judge(post, scratch);
+        match self.best(scratch) {
+            Some(best) => Scan::Candidate(Box::new(self.candidate(post, scratch, best))),
+            None => Scan::Unmatched,
+        }
+    }
+
+    fn is_own(&self, post: &Post<'_>, scratch: &mut Scratch) -> bool {
+        self.tables.accounts.is_own(post, &mut scratch.reading.lower)
+    }
+
+    /// Normalises `post` and finds its terms: all of them, or none if no rule can match and `least` allows.
+    /// Gives whether terms were found.
+    fn read(&self, post: &Post<'_>, scratch: &mut Scratch, least: Search) -> bool {
+        let Scratch { reading, marks } = scratch;
+        marks.begin(self.tables.slots(), self.tables.rules.len());
+        self.tables.accounts.slots(post, &mut reading.lower, |slot| {
+            marks.fill(slot, self.tables.anchored(slot));
+        });
+        reading.normalise(post);
+        // Most posts hold no term that a rule cannot do without: look for the others only behind those.
+        let dots_end = matches!(post.network, Network::Plain | Network::Facebook);
+        let mut search = |search| {
+            reading.hits.clear();
+            self.tables
+                .dictionary
+                .find(&reading.words, search, dots_end, &mut reading.hits);
+            !reading.hits.is_empty()
+        };
+        if least == Search::Anchors && marks.touched.is_empty() && !search(Search::Anchors) {
+            return false;
+        }
+        search(Search::All) || !marks.touched.is_empty()
+    }
+
+    /// Fills the slots of what was read and leaves the rules that match in `marks.matched`.
+    fn judge(&self, post: &Post<'_>, scratch: &mut Scratch) {
+        let Scratch { reading, marks } = scratch;
+        reading.each_use(&self.tables, post, |_, _, meaning, standing| {
+            if standing == Standing::Counts && meaning.purpose != Purpose::Exclude {
+                marks.fill(meaning.slot, self.tables.anchored(meaning.slot));
+            }
+        });
+        let Marks { touched, matched, .. } = marks;
+        let mut touched = std::mem::take(touched);
+        let mut matched = std::mem::take(matched);
+        touched.sort_unstable();
+        matched.clear();
+        matched.extend(
+            touched
+                .iter()
+                .copied()
+                .filter(|rule_idx| self.matches(*rule_idx, post, reading, marks)),
+        );
+        (marks.touched, marks.matched) = (touched, matched);
+    }
+
+    fn matches(&self, rule_idx: usize, post: &Post<'_>, reading: &Reading, marks: &Marks) -> bool {
+        self.tables.rules.get(rule_idx).is_some_and(|brand_rule| {
+            brand_rule
+                .rule
+                .matches(&|slot| marks.is_filled(slot), &|condition| {
+                    reading.holds(condition, post)
+                })
+        })
+    }
+
+    /// The best-matching brand and how it matched.
+    fn best(&self, scratch: &Scratch) -> Option<(Reason, usize)> {
+        let marks = &scratch.marks;
+        let reasons = marks.matched.iter().filter_map(|rule_idx| {
+            let brand_rule = self.tables.rules.get(*rule_idx)?;
+            let brand = self.tables.brands.get(brand_rule.brand)?;
+            let reason = if marks.is_filled(brand.handle) {
+                Reason::Handle
+            } else if marks.is_filled(brand.hashtag) {
+                Reason::Hashtag
+            } else if brand_rule.rule_idx.is_some() || !marks.is_filled(brand.name_slot) {
+                Reason::Rule
+            } else {
+                Reason::Name
+            };
+            Some((reason, brand_rule.brand))
+        });
+        reasons.min()
+    }
+
+    fn candidate(
+        &self,
+        post: &Post<'_>,
+        scratch: &mut Scratch,
+        (reason, brand_idx): (Reason, usize),
+    ) -> Candidate {
+        let brand = self
+            .tables
+            .brands
+            .get(brand_idx)
+            .map_or_else(|| "".into(), |brand| brand.name.clone());
+        let hits = self.hits_shown(post, scratch, brand_idx);
+        Candidate {
+            post: stand_in::into_owned(post),
+            brand,
+            hits,
+            addressed: reason == Reason::Handle,
+            value: match reason {
+                Reason::Handle => 3,
+                Reason::Hashtag | Reason::Rule => 2,
+                Reason::Name => 1,
+            },
+        }
+    }
+
+    /// What matched, for people: at most [`HITS_SHOWN_MAX`], the strongest first.
+    fn hits_shown(&self, post: &Post<'_>, scratch: &mut Scratch, brand_idx: usize) -> Vec<String> {
+        let Scratch { reading, marks } = scratch;
+        let [mut handles, mut hashtags, mut names, mut triggers] = [const { Vec::<String>::new() }; 4];
+        reading.each_use(&self.tables, post, |_, _, meaning, standing| {
+            let shown = match meaning.purpose {
+                Purpose::Trigger => &mut triggers,
+                _ if meaning.brand != brand_idx => return,
+                Purpose::Handle => &mut handles,
+                Purpose::Hashtag => &mut hashtags,
+                Purpose::Name => &mut names,
+                Purpose::Exclude | Purpose::Literal => return,
+            };
+            if standing == Standing::Counts && shown.len() < HITS_SHOWN_MAX && !shown.contains(&meaning.shown)
+            {
+                shown.push(meaning.shown.clone());
+            }
+        });
+        let rules = marks.matched.iter().filter_map(|rule_idx| {
+            let rule = self
+                .tables
+                .rules
+                .get(*rule_idx)
+                .filter(|rule| rule.brand == brand_idx)?;
+            rule.rule_idx.map(|_| format!("rule: {}", rule.text))
+        });
+        let mut shown: Vec<String> = handles.into_iter().chain(hashtags).chain(rules).collect();
+        match triggers.first() {
+            Some(trigger) => shown.extend(names.iter().map(|name| format!("{name} + {trigger}"))),
+            // A tag is a name too: beside the tag it says nothing new.
+            None if shown.is_empty() => shown.extend(names),
+            None => {}
+        }
+        // A `listen` that asks for none of these has matched by words of its own.
+        if shown.is_empty() {
+            let listen = self.tables.rules.iter().find(|rule| rule.brand == brand_idx);
+            shown.extend(listen.map(|listen| format!("listen: {}", listen.text)));
+        }
+        shown.truncate(HITS_SHOWN_MAX);
+        shown
+    }
+}
+
+/// Hits shown on a ticket: more than fit its line would only be noise.
+const HITS_SHOWN_MAX: usize = 8;
+
+/// Why a brand matches, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Reason {
+    Handle,
+    Hashtag,
+    Rule,
+    Name,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::Author;
+
+    fn post(text: &str) -> Post<'_> {
+        Post {
+            network: Network::Plain,
+            id: "1".into(),
+            page: None,
+            author: Author {
+                id: "42".into(),
+                ..Author::default()
+            },
+            text: text.into(),
+            quoted_text: None,
+            language: Some("fr".into()),
+            written_at: None,
+            seen_at: None,
+            reply_to: None,
+            quote_of: None,
+            reposted_by: None,
+            mentions: Vec::new(),
+            hashtags: Vec::new(),
+            links: Vec::new(),
+            has_media: false,
+            edited: false,
+        }
+    }
+
+    fn texts(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).into()).collect()
+    }
+
+    fn lumio() -> Brand {
+        Brand {
+            name: "Lumio".into(),
+            handles: texts(&[
+                "@lumio",
+                "@lumio_help",
+                "lumio.bsky.social",
+                "@lumio@mastodon.social",
+                "did:plc:lumio",
+            ]),
+            names: texts(&["lumio", "lumiobox", "lumio mobile", "ルミオ"]),
+            exclude: texts(&["lumio festival", "la lampe lumio"]),
+            ..Brand::default()
+        }
+    }
+
+    fn build(brands: Vec<Brand>) -> Prefilter {
+        Prefilter::build(&Config {
+            brands,
+            ..Config::default()
+        })
+        .unwrap()
+    }
+
+    fn scan(brands: Vec<Brand>, post: &Post<'_>) -> Option<Candidate> {
+        match build(brands).scan(post, &mut Scratch::default()) {
+            Scan::Candidate(candidate) => Some(*candidate),
+            Scan::Unmatched => None,
+            Scan::Own => panic!("own: {post:?}"),
+        }
+    }
+
+    /// The hits joined by `, `; empty where nothing matches.
+    fn check(text: &str, expected: &str) {
+        check_post(&post(text), expected);
+    }
+
+    fn check_post(post: &Post<'_>, expected: &str) {
+        let hits = scan(vec![lumio()], post)
+            .map(|candidate| candidate.hits.join(", "))
+            .unwrap_or_default();
+        assert_eq!(hits, expected, "{}", post.text);
+    }
+
+    fn check_rule(rule: &str, post: &Post<'_>, expected: bool) {
+        let brand = Brand {
+            name: "Zeta".into(),
+            rules: texts(&[rule]),
+            ..Brand::default()
+        };
+        assert_eq!(
+            scan(vec![brand], post).is_some(),
+            expected,
+            "{rule} on {:?}",
+            post.text
+        );
+    }
+
+    #[test]
+    fn a_mention_is_enough() {
+        check("Merci @Lumio !", "@lumio");
+        check("bonjour @LUMIO.bsky.social.", "@lumio, @lumio.bsky.social");
+        check("cc @lumio@mastodon.social", "@lumio, @lumio@mastodon.social");
+        check("@lumiofan bravo", "");
+        check_post(
+            &Post {
+                mentions: vec!["Lumio_Help".into()],
+                ..post("svp")
+            },
+            "@lumio_help",
+        );
+        check_post(
+            &Post {
+                network: Network::Bluesky,
+                ..post("@lumio.example.com panne")
+            },
+            "",
+        );
+        check_post(
+            &Post {
+                network: Network::X,
+                ..post("@lumio.Panne totale")
+            },
+            "@lumio",
+        );
+    }
+
+    #[test]
+    fn a_mention_addresses_us_and_is_worth_most() {
+        for (text, addressed, value) in [
+            ("@lumio", true, 3),
+            ("#lumio", false, 2),
+            ("lumio en panne", false, 1),
+        ] {
+            let candidate = scan(vec![lumio()], &post(text)).unwrap();
+            assert_eq!(
+                (candidate.addressed, candidate.value),
+                (addressed, value),
+                "{text}"
+            );
+            assert_eq!(&*candidate.brand, "Lumio");
+        }
+    }
+
+    #[test]
+    fn hashtags_are_made_from_names() {
+        check("vive #Lumio", "#lumio");
+        check("vive #LumioMobile ＃ルミオ", "#lumiomobile, #ルミオ");
+        check("vive #lumiofestival", "");
+        check_post(
+            &Post {
+                hashtags: vec!["LumioBox".into()],
+                ..post("vive")
+            },
+            "#lumiobox",
+        );
+    }
+
+    #[test]
+    fn a_name_needs_a_service_word() {
+        check("lumio c'est bien", "");
+        check("L’Lumio est en panne", "lumio + en panne");
+        check("ma Lumiobox ne marche plus", "lumiobox + ne marche plus");
+        check("Lumio #panne", "lumio + panne");
+        check("https://lumio.fr/panne", "");
+        check(
+            "Lumio Mobile en panne",
+            "lumio + en panne, lumio mobile + en panne",
+        );
+    }
+
+    #[test]
+    fn a_name_inside_an_exclusion_does_not_count() {
+        check("le Lumio Festival est en panne", "");
+        check("la lampe lumio en panne", "");
+        check("le Lumio Festival: lumio en panne", "lumio + en panne");
+        check("le Lumio Festival: lumiobox en panne", "lumiobox + en panne");
+        check("@lumio festival", "@lumio");
+    }
+
+    #[test]
+    fn our_own_posts_are_own() {
+        let prefilter = build(vec![lumio()]);
+        let mut scratch = Scratch::default();
+        for (id, handle, own) in [
+            ("did:plc:lumio", None, true),
+            ("DID:PLC:lumio", None, true),
+            ("did:plc:other", Some("other"), false),
+            ("1", Some("LUMIO_help"), true),
+            ("1", Some("lumio@mastodon.social"), true),
+            ("https://mastodon.social/users/lumio", Some("x"), true),
+            ("1", Some("lumio@evil.example"), false),
+            ("1", None, false),
+        ] {
+            let author = Author {
+                id: id.into(),
+                handle: handle.map(Into::into),
+                ..Author::default()
+            };
+            let scan = prefilter.scan(
+                &Post {
+                    author,
+                    ..post("@lumio en panne")
+                },
+                &mut scratch,
+            );
+            assert_eq!(scan == Scan::Own, own, "{id} {handle:?}");
+        }
+    }
+
+    #[test]
+    fn a_quoted_text_counts_for_names_and_rules_but_addresses_nobody() {
+        let quote = |text, quoted: &'static str| Post {
+            quoted_text: Some(quoted.into()),
+            ..post(text)
+        };
+        check_post(&quote("en panne", "Lumio c'est bien"), "lumio + en panne");
+        check_post(&quote("oh", "@lumio #lumiobox"), "");
+        check_rule("@lumio", &quote("oh", "@lumio"), true);
+        // A phrase does not reach over the end of a text.
+        check_rule("\"a b\"", &quote("a", "b"), false);
+    }
+
+    #[test]
+    fn conditions_ask_the_post() {
+        let plain = post("zig");
+        let rich = Post {
+            author: Author {
+                id: "7".into(),
+                handle: Some("Bob".into()),
+                verified: true,
+                ..Author::default()
+            },
+            reply_to: Some("at://did:plc:ann/app.bsky.feed.post/1".into()),
+            quote_of: Some("2".into()),
+            reposted_by: Some("ann".into()),
+            links: vec!["https://a.b".into()],
+            has_media: true,
+            ..post("zig #x @ann")
+        };
+        for rule in [
+            "from:bob",
+            "from:@BOB",
+            "from:7",
+            "to:ann",
+            "to:did:plc:ann",
+            "zig is:reply",
+            "zig is:quote",
+            "zig is:repost",
+            "zig is:retweet",
+            "zig is:verified",
+            "zig has:links",
+            "zig has:hashtags",
+            "zig has:mentions",
+            "zig has:media",
+        ] {
+            check_rule(rule, &rich, true);
+            check_rule(rule, &plain, false);
+        }
+        check_rule("zig lang:fr", &plain, true);
+        check_rule("zig lang:en", &plain, false);
+        check_rule("zig -has:links", &plain, true);
+        check_rule("zig has:links", &post("zig https://a.b"), true);
+        check_rule(
+            "zig lang:und",
+            &Post {
+                language: None,
+                ..post("zig")
+            },
+            true,
+        );
+    }
+
+    #[test]
+    fn accents_count_where_a_brand_says_so() {
+        let brand = |fold_accents| Brand {
+            name: "Élan".into(),
+            exclude: texts(&["bel élan"]),
+            rules: texts(&["pâte"]),
+            fold_accents,
+            ..Brand::default()
+        };
+        for (text, folded, exact) in [
+            ("l'ÉLAN en panne", true, true),
+            ("l'E\u{301}lan en panne", true, true),
+            ("l'elan en panne", true, false),
+            ("#élan", true, true),
+            ("#elan", true, false),
+            ("pâte", true, true),
+            ("PATE", true, false),
+            ("bel élan en panne", false, false),
+        ] {
+            assert_eq!(scan(vec![brand(true)], &post(text)).is_some(), folded, "{text}");
+            assert_eq!(scan(vec![brand(false)], &post(text)).is_some(), exact, "{text}");
+        }
+        let tagged = |tag: &'static str| Post {
+            hashtags: vec!["x".into(), tag.into()],
+            ..post("ça")
+        };
+        assert!(scan(vec![brand(false)], &tagged("Élan")).is_some());
+        assert!(scan(vec![brand(false)], &tagged("Elan")).is_none());
+    }
+
+    #[test]
+    fn the_best_match_wins_then_the_first_brand() {
+        let brand = |name: &str, rules: &[&str]| Brand {
+            name: name.into(),
+            handles: vec![format!("@{name}")],
+            rules: texts(rules),
+            ..Brand::default()
+        };
+        let brands = || vec![brand("aa", &[]), brand("bb", &["zig"]), brand("cc", &[])];
+        for (text, winner) in [
+            ("aa et cc en panne", "aa"),
+            ("aa en panne, zig", "bb"),
+            ("zig #cc", "cc"),
+            ("#aa #cc", "aa"),
+            ("#aa @cc", "cc"),
+        ] {
+            assert_eq!(&*scan(brands(), &post(text)).unwrap().brand, winner, "{text}");
+        }
+        let hits = scan(brands(), &post("bb zig en panne")).unwrap().hits;
+        assert_eq!(hits, ["rule: zig", "bb + en panne"]);
+    }
+
+    #[test]
+    fn listen_can_be_any_rule() {
+        let brand = |listen: &str| Brand {
+            listen: listen.into(),
+            ..lumio()
+        };
+        for (listen, text, expected) in [
+            ("name", "lumio", Some("lumio")),
+            ("trigger lang:fr", "en panne", Some("listen: trigger lang:fr")),
+            ("handle -trigger", "@lumio en panne", None),
+            ("name zig", "lumio zig", Some("lumio")),
+        ] {
+            let hits = scan(vec![brand(listen)], &post(text)).map(|candidate| candidate.hits.join(", "));
+            assert_eq!(hits.as_deref(), expected, "{listen} on {text}");
+        }
+    }
+
+    #[test]
+    fn the_companys_own_triggers_join_the_builtin_ones() {
+        let config = |builtin_triggers| Config {
+            brands: vec![lumio()],
+            triggers: texts(&["zut alors"]),
+            builtin_triggers,
+        };
+        for (text, with, without) in [("lumio ZUT, alors", true, true), ("lumio en panne", true, false)] {
+            for (builtin, expected) in [(true, with), (false, without)] {
+                let prefilter = Prefilter::build(&config(builtin)).unwrap();
+                let scan = prefilter.scan(&post(text), &mut Scratch::default());
+                assert_eq!(scan != Scan::Unmatched, expected, "{text} {builtin}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_scratch_serves_one_prefilter_after_another() {
+        let mut scratch = Scratch::default();
+        let large = build(vec![
+            lumio(),
+            Brand {
+                name: "zig".into(),
+                ..Brand::default()
+            },
+        ]);
+        let small = build(vec![Brand {
+            name: "zag".into(),
+            ..Brand::default()
+        }]);
+        for _ in 0..3 {
+            assert_ne!(large.scan(&post("zig en panne"), &mut scratch), Scan::Unmatched);
+            assert_eq!(small.scan(&post("zig en panne"), &mut scratch), Scan::Unmatched);
+            assert_ne!(small.scan(&post("zag en panne"), &mut scratch), Scan::Unmatched);
+            assert_eq!(large.scan(&post("en panne"), &mut scratch), Scan::Unmatched);
+        }
+    }
 }

@@ -1,0 +1,246 @@
+//! The prefilter's twin for tests: slow, obvious, and sharing no code with it.
+//!
+//! It spells a whole text at once, looks for each term at every letter, and evaluates a rule by following
+//! its grammar. Where the two disagree, one of them misses posts.
+
+use proptest::prelude::*;
+use unicode_normalization::UnicodeNormalization;
+
+use super::{Brand, Config, Prefilter, Scan, Scratch};
+use crate::parse::{Author, Network, Post};
+
+/// Lower case without accents; everything that is neither letter, digit nor emoji is one space.
+fn spelled(text: &str) -> Vec<char> {
+    let mut letters: Vec<char> = vec![' '];
+    let folded = text
+        .to_lowercase()
+        .nfkd()
+        .filter(|c| !('\u{300}'..='\u{36F}').contains(c))
+        .nfc()
+        .collect::<String>();
+    for letter in folded.replace('œ', "oe").replace('ß', "ss").chars() {
+        match letter {
+            '\u{200B}' | '\u{AD}' | '\u{FE0F}' => {}
+            letter if letter.is_alphanumeric() || is_free(letter) => letters.push(letter),
+            _ if letters.last() == Some(&' ') => {}
+            _ => letters.push(' '),
+        }
+    }
+    if letters.last() != Some(&' ') {
+        letters.push(' ');
+    }
+    letters
+}
+
+fn is_free(letter: char) -> bool {
+    matches!(letter, 'ぁ'..='ヿ' | '一'..='龥' | '가'..='힣' | '😀'..='🙏')
+}
+
+fn holds(text: &str, term: &str) -> bool {
+    let (text, term) = (spelled(text), spelled(term));
+    let term = &term[1..term.len() - 1];
+    let open = |at: usize| {
+        [text[at - 1], text[at]]
+            .iter()
+            .any(|letter| *letter == ' ' || is_free(*letter))
+    };
+    (1..text.len()).any(|at| text[at..].starts_with(term) && open(at) && open(at + term.len()))
+}
+
+/// Rules over the terms below, written with every bracket.
+#[derive(Debug, Clone)]
+enum Tree {
+    Term(&'static str),
+    Not(Box<Tree>),
+    All(Vec<Tree>),
+    Any(Vec<Tree>),
+}
+
+impl Tree {
+    fn text(&self) -> String {
+        let joined = |parts: &[Tree], by| parts.iter().map(Tree::text).collect::<Vec<_>>().join(by);
+        match self {
+            Tree::Term(term) => format!("\"{term}\""),
+            Tree::Not(inner) => format!("-({})", inner.text()),
+            Tree::All(all) => format!("({})", joined(all, " ")),
+            Tree::Any(any) => format!("({})", joined(any, " OR ")),
+        }
+    }
+
+    fn matches(&self, text: &str) -> bool {
+        match self {
+            Tree::Term(term) => holds(text, term),
+            Tree::Not(inner) => !inner.matches(text),
+            Tree::All(all) => all.iter().all(|part| part.matches(text)),
+            Tree::Any(any) => any.iter().any(|part| part.matches(text)),
+        }
+    }
+}
+
+const TERMS: [&str; 12] = [
+    "lumio",
+    "Lumio Box",
+    "été",
+    "l'été",
+    "ne marche plus",
+    "plus",
+    "ルミオ",
+    "オ",
+    "루미오",
+    "cœur",
+    "4g",
+    "😡",
+];
+
+fn term() -> impl Strategy<Value = Tree> {
+    prop::sample::select(&TERMS[..]).prop_map(Tree::Term)
+}
+
+fn tree() -> impl Strategy<Value = Tree> {
+    let tree = term().prop_recursive(4, 12, 3, |part| {
+        prop_oneof![
+            part.clone().prop_map(|part| Tree::Not(Box::new(part))),
+            prop::collection::vec(part.clone(), 1..4).prop_map(Tree::All),
+            prop::collection::vec(part, 1..4).prop_map(Tree::Any),
+        ]
+    });
+    // Most trees with a negation need a term beside it to be allowed.
+    prop_oneof![
+        tree.clone(),
+        (term(), tree).prop_map(|(term, tree)| Tree::All(vec![term, tree]))
+    ]
+}
+
+fn text() -> impl Strategy<Value = String> {
+    let pieces = [
+        "lumio",
+        "LUMIO",
+        "Ｌｕｍｉｏ",
+        "lu\u{200B}mio",
+        "Box",
+        "box",
+        "été",
+        "E\u{301}TE\u{301}",
+        "ete",
+        "l'",
+        "l’",
+        "d",
+        "ne",
+        "marche",
+        "plus",
+        "Plus.",
+        "ルミオ",
+        "が",
+        "オ",
+        "루미오",
+        "가",
+        "cœur",
+        "COEUR",
+        "4G",
+        "4",
+        "😡",
+        "\u{FE0F}",
+        "\u{AD}",
+        " ",
+        " ",
+        " ",
+        " ",
+        "-",
+        "…",
+        "\u{A0}",
+        "!",
+        "\n",
+        "#",
+        "x",
+    ];
+    // Whole terms half of the time, so that several meet in one text.
+    let piece = prop_oneof![
+        prop::sample::select(pieces.to_vec()).prop_map(String::from),
+        prop::sample::select(&TERMS[..]).prop_map(|term| format!(" {term} ")),
+    ];
+    prop::collection::vec(piece, 0..10).prop_map(|pieces| pieces.concat())
+}
+
+fn post(text: &str) -> Post<'_> {
+    Post {
+        network: Network::Plain,
+        id: "1".into(),
+        page: None,
+        author: Author::default(),
+        text: text.into(),
+        quoted_text: None,
+        language: None,
+        written_at: None,
+        seen_at: None,
+        reply_to: None,
+        quote_of: None,
+        reposted_by: None,
+        mentions: Vec::new(),
+        hashtags: Vec::new(),
+        links: Vec::new(),
+        has_media: false,
+        edited: false,
+    }
+}
+
+fn config() -> Config {
+    // The built-in words are many, and another test's.
+    Config {
+        builtin_triggers: false,
+        ..Config::default()
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_prefilter_never_misses_what_a_naive_search_finds(
+        rules in prop::collection::vec(tree(), 1..4),
+        texts in prop::collection::vec(text(), 1..8),
+    ) {
+        let brand = |rule: &Tree| Brand {
+            name: format!("b{}", rule.text()),
+            listen: rule.text(),
+            ..Brand::default()
+        };
+        // A rule that needs no term is refused, and so is nothing else.
+        let (kept, refused): (Vec<_>, Vec<_>) = rules.into_iter().partition(|rule| {
+            Prefilter::build(&Config { brands: vec![brand(rule)], ..config() }).is_ok()
+        });
+        for rule in &refused {
+            prop_assert!(rule.text().contains('-'), "{} is refused", rule.text());
+        }
+        let mut scratch = Scratch::default();
+        let rules = kept.iter().map(Tree::text).collect();
+        let all = Brand { name: "zz".into(), listen: "handle".into(), rules, ..Brand::default() };
+        let prefilter = Prefilter::build(&Config { brands: vec![all], ..config() }).unwrap();
+        for text in &texts {
+            let expected: Vec<bool> = kept.iter().map(|rule| rule.matches(text)).collect();
+            let explained = prefilter.explain(&post(text));
+            let found: Vec<bool> = explained.brands[0].rules[1..].iter().map(|rule| rule.matched).collect();
+            prop_assert_eq!(&found, &expected, "{:?} in {:?}", &kept, text);
+            let candidate = prefilter.scan(&post(text), &mut scratch) != Scan::Unmatched;
+            prop_assert_eq!(candidate, expected.contains(&true), "{:?} in {:?}", &kept, text);
+        }
+    }
+
+    #[test]
+    fn any_text_is_scanned(text in "\\PC{0,60}|[a-z@#._: \u{301}\u{3099}ｶﾞが한-]{0,40}", other in "\\PC{0,9}") {
+        let brand = Brand {
+            name: "Lumio".into(),
+            handles: vec!["lumio".into()],
+            rules: TERMS.map(|term| format!("\"{term}\"")).to_vec(),
+            fold_accents: false,
+            ..Brand::default()
+        };
+        let prefilter = Prefilter::build(&Config { brands: vec![brand], ..config() }).unwrap();
+        let post = Post {
+            quoted_text: Some(other.as_str().into()),
+            hashtags: vec![other.as_str().into()],
+            mentions: vec![other.as_str().into()],
+            ..post(&text)
+        };
+        let scan = prefilter.scan(&post, &mut Scratch::default());
+        let explained = prefilter.explain(&post);
+        prop_assert_eq!(matches!(scan, Scan::Candidate(_)), explained.winner.is_some());
+    }
+}
