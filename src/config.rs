@@ -132,8 +132,8 @@ impl Config {
     ///
     /// The operator must mend the file; every mistake is listed.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::Unreadable(path.to_owned(), error))?;
+        let text =
+            std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable(path.to_owned(), error))?;
         Config::parse(&text).map_err(|mistakes| ConfigError::Mistakes(path.to_owned(), mistakes))
     }
 
@@ -204,7 +204,8 @@ fn sources(root: &Section<'_, '_>) -> Option<Vec<SourceConfig>> {
             continue;
         };
         if sources.iter().any(|other| other.name() == source.name()) {
-            let text = format!("the name {:?} is taken by another source: give each its own name", source.name());
+            let text =
+                format!("the name {:?} is taken by another source: give each its own name", source.name());
             match given {
                 Some(given) => section.mistake_at(&given, text),
                 None => section.mistake(text),
@@ -283,7 +284,10 @@ fn brands(root: &Section<'_, '_>) -> prefilter::Config {
     let config = prefilter::Config { brands, triggers: triggers.other_strings(), builtin_triggers };
     if let Err(mistakes) = prefilter::Prefilter::build(&config) {
         for mistake in mistakes {
-            let owner = sections.iter().zip(&config.brands).find(|(_, brand)| Some(&brand.name) == mistake.brand.as_ref());
+            let owner = sections
+                .iter()
+                .zip(&config.brands)
+                .find(|(_, brand)| Some(&brand.name) == mistake.brand.as_ref());
             owner.map_or(&triggers, |(section, _)| section).mistake(&mistake);
         }
     }
@@ -293,8 +297,11 @@ fn brands(root: &Section<'_, '_>) -> prefilter::Config {
 fn model(section: &Section<'_, '_>) -> classify::Config {
     use classify::RuntimeChoice;
     let default = classify::Config::default();
-    let choices =
-        [("auto", RuntimeChoice::Auto), ("rten", RuntimeChoice::Rten), ("onnxruntime", RuntimeChoice::OnnxRuntime)];
+    let choices = [
+        ("auto", RuntimeChoice::Auto),
+        ("rten", RuntimeChoice::Rten),
+        ("onnxruntime", RuntimeChoice::OnnxRuntime),
+    ];
     let config = classify::Config {
         runtime: section.choice("runtime", &choices).unwrap_or(default.runtime),
         library: section.path("library"),
@@ -314,7 +321,8 @@ fn desk(root: &Section<'_, '_>) -> (desk::Config, u32) {
     let factors = factors(&priority, &default.factors);
     let levels = levels(&priority.section("levels"), default.levels);
     let waiting = priority.section("waiting");
-    let ageing = waiting.integer("points_per_hour", 0..=10_000, ledger::outbox::AGEING_POINTS_PER_HOUR.into());
+    let ageing =
+        waiting.integer("points_per_hour", 0..=10_000, ledger::outbox::AGEING_POINTS_PER_HOUR.into());
     waiting.refuse_unknown();
     priority.refuse_unknown();
 
@@ -335,7 +343,8 @@ fn desk(root: &Section<'_, '_>) -> (desk::Config, u32) {
         levels,
         answer_within,
         unsupported_min: section.share("unsupported_min", default.unsupported_min),
-        unsupported_addressed_min: section.share("unsupported_addressed_min", default.unsupported_addressed_min),
+        unsupported_addressed_min: section
+            .share("unsupported_addressed_min", default.unsupported_addressed_min),
     };
     section.refuse_unknown();
     (config, u32::try_from(ageing).unwrap_or(ledger::outbox::AGEING_POINTS_PER_HOUR))
@@ -446,7 +455,10 @@ fn address(section: &Section<'_, '_>, key: &'static str) -> Option<Placed<Socket
     match text.value.parse() {
         Ok(value) => Some(Placed { value, place: text.place, key: text.key }),
         Err(_) => {
-            section.mistake_at(&text, format_args!("{:?}: must be an address and port: \"127.0.0.1:6010\"", text.value));
+            section.mistake_at(
+                &text,
+                format_args!("{:?}: must be an address and port: \"127.0.0.1:6010\"", text.value),
+            );
             None
         }
     }
@@ -476,11 +488,16 @@ fn console(section: &Section<'_, '_>) -> console::Config {
     {
         section.mistake_at(
             listen,
-            format_args!("{}: must be a loopback address: put a proxy that asks for a login in front", listen.value),
+            format_args!(
+                "{}: must be a loopback address: put a proxy that asks for a login in front",
+                listen.value
+            ),
         );
     }
     let config = console::Config {
-        listen: listen.map_or(default.listen, |listen| Some(listen.value)).filter(|_| section.flag("enabled", true)),
+        listen: listen
+            .map_or(default.listen, |listen| Some(listen.value))
+            .filter(|_| section.flag("enabled", true)),
     };
     section.refuse_unknown();
     config

@@ -170,7 +170,11 @@ impl Console {
     }
 
     /// Serves until told to stop.
-    pub fn serve(self, look: Look, mut stop: watch::Receiver<bool>) -> impl Future<Output = ()> + Send + 'static {
+    pub fn serve(
+        self,
+        look: Look,
+        mut stop: watch::Receiver<bool>,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let router = Router::new()
             .route("/", get(|| async { Html(include_str!("console/page.html")) }))
             .route("/v1/status", get(|State(look): State<Look>| async move { Json(look()) }))
@@ -233,7 +237,11 @@ pub fn exposition(status: &Status) -> String {
     page.sample(&[], status.queue_batches as f64);
     page.family("vigie_queue_candidates", "gauge", "Candidates that wait for the model.");
     page.sample(&[], status.queue_candidates as f64);
-    page.family("vigie_subscription_records", "gauge", "Records of a subscription that are not acknowledged.");
+    page.family(
+        "vigie_subscription_records",
+        "gauge",
+        "Records of a subscription that are not acknowledged.",
+    );
     for subscription in &status.subscriptions {
         let states = [
             ("pending", subscription.pending),

@@ -78,7 +78,8 @@ impl Config {
         let post = &candidate.post;
         let score = self.factors.score(candidate, verdict, now);
         let created_at_us = now.as_microsecond();
-        let answer_within_us = i64::try_from(self.answer_within(post.network).as_micros()).unwrap_or(i64::MAX);
+        let answer_within_us =
+            i64::try_from(self.answer_within(post.network).as_micros()).unwrap_or(i64::MAX);
         proto::Ticket {
             id: TicketId::of_post(post.network, &post.id).as_bytes().to_vec(),
             post: Some(message_of(post, now)),

@@ -290,11 +290,7 @@ impl Ledger {
     /// # Errors
     ///
     /// The file cannot be read.
-    pub fn tickets(
-        &self,
-        tickets_max: usize,
-        visit: impl FnMut(TicketId, &str),
-    ) -> Result<(), LedgerError> {
+    pub fn tickets(&self, tickets_max: usize, visit: impl FnMut(TicketId, &str)) -> Result<(), LedgerError> {
         store::tickets(&self.connection, tickets_max, visit).map_err(|source| self.failed(source))
     }
 

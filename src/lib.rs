@@ -23,4 +23,3 @@ pub mod ticket;
 pub mod pipeline;
 pub mod config;
 pub mod cli;
-

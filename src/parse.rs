@@ -34,11 +34,7 @@ pub struct Parser {
 impl Parser {
     /// A parser of frames in this format.
     pub fn new(format: Format) -> Parser {
-        Parser {
-            format,
-            reader: tape::Reader::new(),
-            payloads: mastodon::Payloads::new(),
-        }
+        Parser { format, reader: tape::Reader::new(), payloads: mastodon::Payloads::new() }
     }
 
     /// Reads one frame, overwriting it: strings are unescaped in place and borrowed from there.
@@ -50,16 +46,9 @@ impl Parser {
     /// The frame is not what the format says it should be: count it and go on with the next.
     pub fn parse<'f>(&mut self, frame: &'f mut [u8]) -> Result<Parsed<'f>, Malformed> {
         if frame.trim_ascii().is_empty() {
-            return Ok(Parsed {
-                position: None,
-                frame: Frame::Control,
-            });
+            return Ok(Parsed { position: None, frame: Frame::Control });
         }
-        let Parser {
-            format,
-            reader,
-            payloads,
-        } = self;
+        let Parser { format, reader, payloads } = self;
         reader.read(frame, |root| match format {
             Format::Jetstream => jetstream::read(root),
             Format::Mastodon => mastodon::read(root, payloads),
@@ -72,9 +61,7 @@ impl Parser {
 
 impl fmt::Debug for Parser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Parser")
-            .field("format", &self.format)
-            .finish_non_exhaustive()
+        f.debug_struct("Parser").field("format", &self.format).finish_non_exhaustive()
     }
 }
 
@@ -84,10 +71,9 @@ impl fmt::Debug for Parser {
 /// `None` for a frame that is malformed and for networks that have no positions.
 pub fn position(format: Format, frame: &[u8]) -> Option<i64> {
     match format {
-        Format::Jetstream => tape::Reader::new()
-            .read(&mut frame.to_vec(), |root| Ok(jetstream::position(root)))
-            .ok()
-            .flatten(),
+        Format::Jetstream => {
+            tape::Reader::new().read(&mut frame.to_vec(), |root| Ok(jetstream::position(root))).ok().flatten()
+        }
         Format::Mastodon | Format::XV2 | Format::XV1 | Format::Plain => None,
     }
 }
@@ -109,13 +95,8 @@ pub enum Network {
 
 impl Network {
     /// All networks.
-    pub const ALL: [Network; 5] = [
-        Network::Bluesky,
-        Network::Mastodon,
-        Network::X,
-        Network::Facebook,
-        Network::Plain,
-    ];
+    pub const ALL: [Network; 5] =
+        [Network::Bluesky, Network::Mastodon, Network::X, Network::Facebook, Network::Plain];
 
     /// The name in config, tickets and metrics.
     pub fn name(self) -> &'static str {
@@ -157,13 +138,8 @@ pub enum Format {
 
 impl Format {
     /// All formats.
-    pub const ALL: [Format; 5] = [
-        Format::Jetstream,
-        Format::Mastodon,
-        Format::XV2,
-        Format::XV1,
-        Format::Plain,
-    ];
+    pub const ALL: [Format; 5] =
+        [Format::Jetstream, Format::Mastodon, Format::XV2, Format::XV1, Format::Plain];
 
     /// The name on the command line and in config.
     pub fn name(self) -> &'static str {
@@ -326,30 +302,13 @@ mod tests {
             let mut parser = Parser::new(format);
             let expected = parse(format, json.as_bytes());
             assert!(
-                matches!(
-                    &expected,
-                    Ok(Parsed {
-                        frame: Frame::Post(_),
-                        ..
-                    })
-                ),
+                matches!(&expected, Ok(Parsed { frame: Frame::Post(_), .. })),
                 "{format:?}: {expected:?}"
             );
-            for bad in [
-                &b"{"[..],
-                b"[]",
-                &b"[".repeat(1000),
-                b"",
-                b"\xff",
-                json.as_bytes(),
-            ] {
+            for bad in [&b"{"[..], b"[]", &b"[".repeat(1000), b"", b"\xff", json.as_bytes()] {
                 let _ = parser.parse(&mut bad.to_vec());
                 let mut good = json.as_bytes().to_vec();
-                assert_eq!(
-                    parser.parse(&mut good).map(recorded::owned),
-                    expected,
-                    "{format:?}"
-                );
+                assert_eq!(parser.parse(&mut good).map(recorded::owned), expected, "{format:?}");
             }
         }
     }
@@ -358,10 +317,7 @@ mod tests {
     fn a_blank_frame_keeps_the_connection_alive_in_every_format() {
         for format in Format::ALL {
             for blank in ["", "\r\n", " \t\n"] {
-                let control = Parsed {
-                    position: None,
-                    frame: Frame::Control,
-                };
+                let control = Parsed { position: None, frame: Frame::Control };
                 assert_eq!(parse(format, blank.as_bytes()), Ok(control), "{format:?}");
             }
         }
@@ -371,17 +327,9 @@ mod tests {
     fn nesting_beyond_the_limit_is_too_deep_in_every_format() {
         for format in Format::ALL {
             let brackets = "[".repeat(100_000);
-            assert_eq!(
-                parse(format, brackets.as_bytes()),
-                Err(Malformed::TooDeep),
-                "{format:?}"
-            );
+            assert_eq!(parse(format, brackets.as_bytes()), Err(Malformed::TooDeep), "{format:?}");
             let objects = r#"{"data":"#.repeat(100_000);
-            assert_eq!(
-                parse(format, objects.as_bytes()),
-                Err(Malformed::TooDeep),
-                "{format:?}"
-            );
+            assert_eq!(parse(format, objects.as_bytes()), Err(Malformed::TooDeep), "{format:?}");
         }
     }
 
@@ -446,10 +394,7 @@ mod tests {
             assert_eq!(position(format, json.as_bytes()), expected);
             assert_eq!(expected.is_some(), format == Format::Jetstream);
         }
-        assert_eq!(
-            position(Format::Jetstream, br#"{"kind":"tomorrow","time_us":5}"#),
-            Some(5)
-        );
+        assert_eq!(position(Format::Jetstream, br#"{"kind":"tomorrow","time_us":5}"#), Some(5));
         assert_eq!(position(Format::Jetstream, br#"{"time_us":5"#), None);
         assert_eq!(position(Format::Jetstream, b"[5]"), None);
     }
@@ -513,15 +458,10 @@ mod tests {
     fn pointers(value: &serde_json::Value, at: String, places: &mut Vec<String>) {
         match value {
             serde_json::Value::Object(fields) => {
-                fields
-                    .iter()
-                    .for_each(|(key, field)| pointers(field, format!("{at}/{key}"), places));
+                fields.iter().for_each(|(key, field)| pointers(field, format!("{at}/{key}"), places));
             }
             serde_json::Value::Array(items) => {
-                items
-                    .iter()
-                    .enumerate()
-                    .for_each(|(i, item)| pointers(item, format!("{at}/{i}"), places));
+                items.iter().enumerate().for_each(|(i, item)| pointers(item, format!("{at}/{i}"), places));
             }
             _ => {}
         }

@@ -140,7 +140,8 @@ impl Pipeline {
         let hub = Hub::new(Arc::new(ledger.clone()), outbox.clone());
         let listener = Listener::bind(config.wire)?;
         let console = config.console.listen.map(|address| {
-            Console::bind(address).map_err(|error| PipelineError::Console { address: address.to_string(), error })
+            Console::bind(address)
+                .map_err(|error| PipelineError::Console { address: address.to_string(), error })
         });
         let console = console.transpose()?;
         let batches = source::batch_queue(config.engine.queue_batches);
@@ -278,7 +279,13 @@ impl Pipeline {
         drop(batch_sender);
         ready();
 
-        let told = runtime.block_on(obey(control, &mut fault, &self.prefilter, self.prefilter_config, &self.desk_config));
+        let told = runtime.block_on(obey(
+            control,
+            &mut fault,
+            &self.prefilter,
+            self.prefilter_config,
+            &self.desk_config,
+        ));
         if let Err(fault) = told {
             // Nothing is drained: the stages around the fault may hold anything. The ledger has what counts.
             error!(%fault, "ending after a fault");

@@ -14,7 +14,6 @@ mod naive;
 mod normalise;
 mod reading;
 mod rule;
-mod stand_in;
 mod term;
 mod triggers;
 
@@ -40,11 +39,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Config {
-        Config {
-            brands: Vec::new(),
-            triggers: Vec::new(),
-            builtin_triggers: true,
-        }
+        Config { brands: Vec::new(), triggers: Vec::new(), builtin_triggers: true }
     }
 }
 
@@ -138,9 +133,7 @@ impl Prefilter {
     ///
     /// Every mistake in `config`, each with its place: show them all, and keep what ran before.
     pub fn build(config: &Config) -> Result<Prefilter, Vec<Mistake>> {
-        Ok(Prefilter {
-            tables: compile::compile(config)?,
-        })
+        Ok(Prefilter { tables: compile::compile(config)? })
     }
 
     /// Says whether `post` may be for one of the brands, and for which.
@@ -182,9 +175,7 @@ impl Prefilter {
         let dots_end = matches!(post.network, Network::Plain | Network::Facebook);
         let mut search = |search| {
             reading.hits.clear();
-            self.tables
-                .dictionary
-                .find(&reading.words, search, dots_end, &mut reading.hits);
+            self.tables.dictionary.find(&reading.words, search, dots_end, &mut reading.hits);
             !reading.hits.is_empty()
         };
         if least == Search::Anchors && marks.touched.is_empty() && !search(Search::Anchors) {
@@ -206,12 +197,8 @@ impl Prefilter {
         let mut matched = std::mem::take(matched);
         touched.sort_unstable();
         matched.clear();
-        matched.extend(
-            touched
-                .iter()
-                .copied()
-                .filter(|rule_idx| self.matches(*rule_idx, post, reading, marks)),
-        );
+        matched
+            .extend(touched.iter().copied().filter(|rule_idx| self.matches(*rule_idx, post, reading, marks)));
         (marks.touched, marks.matched) = (touched, matched);
     }
 
@@ -219,9 +206,7 @@ impl Prefilter {
         self.tables.rules.get(rule_idx).is_some_and(|brand_rule| {
             brand_rule
                 .rule
-                .matches(&|slot| marks.is_filled(slot), &|condition| {
-                    reading.holds(condition, post)
-                })
+                .matches(&|slot| marks.is_filled(slot), &|condition| reading.holds(condition, post))
         })
     }
 
@@ -251,14 +236,10 @@ impl Prefilter {
         scratch: &mut Scratch,
         (reason, brand_idx): (Reason, usize),
     ) -> Candidate {
-        let brand = self
-            .tables
-            .brands
-            .get(brand_idx)
-            .map_or_else(|| "".into(), |brand| brand.name.clone());
+        let brand = self.tables.brands.get(brand_idx).map_or_else(|| "".into(), |brand| brand.name.clone());
         let hits = self.hits_shown(post, scratch, brand_idx);
         Candidate {
-            post: stand_in::into_owned(post),
+            post: post.clone().into_owned(),
             brand,
             hits,
             addressed: reason == Reason::Handle,
@@ -289,11 +270,7 @@ impl Prefilter {
             }
         });
         let rules = marks.matched.iter().filter_map(|rule_idx| {
-            let rule = self
-                .tables
-                .rules
-                .get(*rule_idx)
-                .filter(|rule| rule.brand == brand_idx)?;
+            let rule = self.tables.rules.get(*rule_idx).filter(|rule| rule.brand == brand_idx)?;
             rule.rule_idx.map(|_| format!("rule: {}", rule.text))
         });
         let mut shown: Vec<String> = handles.into_iter().chain(hashtags).chain(rules).collect();
@@ -335,10 +312,7 @@ mod tests {
             network: Network::Plain,
             id: "1".into(),
             page: None,
-            author: Author {
-                id: "42".into(),
-                ..Author::default()
-            },
+            author: Author { id: "42".into(), ..Author::default() },
             text: text.into(),
             quoted_text: None,
             language: Some("fr".into()),
@@ -376,11 +350,7 @@ mod tests {
     }
 
     fn build(brands: Vec<Brand>) -> Prefilter {
-        Prefilter::build(&Config {
-            brands,
-            ..Config::default()
-        })
-        .unwrap()
+        Prefilter::build(&Config { brands, ..Config::default() }).unwrap()
     }
 
     fn scan(brands: Vec<Brand>, post: &Post<'_>) -> Option<Candidate> {
@@ -397,24 +367,13 @@ mod tests {
     }
 
     fn check_post(post: &Post<'_>, expected: &str) {
-        let hits = scan(vec![lumio()], post)
-            .map(|candidate| candidate.hits.join(", "))
-            .unwrap_or_default();
+        let hits = scan(vec![lumio()], post).map(|candidate| candidate.hits.join(", ")).unwrap_or_default();
         assert_eq!(hits, expected, "{}", post.text);
     }
 
     fn check_rule(rule: &str, post: &Post<'_>, expected: bool) {
-        let brand = Brand {
-            name: "Zeta".into(),
-            rules: texts(&[rule]),
-            ..Brand::default()
-        };
-        assert_eq!(
-            scan(vec![brand], post).is_some(),
-            expected,
-            "{rule} on {:?}",
-            post.text
-        );
+        let brand = Brand { name: "Zeta".into(), rules: texts(&[rule]), ..Brand::default() };
+        assert_eq!(scan(vec![brand], post).is_some(), expected, "{rule} on {:?}", post.text);
     }
 
     #[test]
@@ -423,42 +382,18 @@ mod tests {
         check("bonjour @LUMIO.bsky.social.", "@lumio, @lumio.bsky.social");
         check("cc @lumio@mastodon.social", "@lumio, @lumio@mastodon.social");
         check("@lumiofan bravo", "");
-        check_post(
-            &Post {
-                mentions: vec!["Lumio_Help".into()],
-                ..post("svp")
-            },
-            "@lumio_help",
-        );
-        check_post(
-            &Post {
-                network: Network::Bluesky,
-                ..post("@lumio.example.com panne")
-            },
-            "",
-        );
-        check_post(
-            &Post {
-                network: Network::X,
-                ..post("@lumio.Panne totale")
-            },
-            "@lumio",
-        );
+        check_post(&Post { mentions: vec!["Lumio_Help".into()], ..post("svp") }, "@lumio_help");
+        check_post(&Post { network: Network::Bluesky, ..post("@lumio.example.com panne") }, "");
+        check_post(&Post { network: Network::X, ..post("@lumio.Panne totale") }, "@lumio");
     }
 
     #[test]
     fn a_mention_addresses_us_and_is_worth_most() {
-        for (text, addressed, value) in [
-            ("@lumio", true, 3),
-            ("#lumio", false, 2),
-            ("lumio en panne", false, 1),
-        ] {
+        for (text, addressed, value) in
+            [("@lumio", true, 3), ("#lumio", false, 2), ("lumio en panne", false, 1)]
+        {
             let candidate = scan(vec![lumio()], &post(text)).unwrap();
-            assert_eq!(
-                (candidate.addressed, candidate.value),
-                (addressed, value),
-                "{text}"
-            );
+            assert_eq!((candidate.addressed, candidate.value), (addressed, value), "{text}");
             assert_eq!(&*candidate.brand, "Lumio");
         }
     }
@@ -468,13 +403,7 @@ mod tests {
         check("vive #Lumio", "#lumio");
         check("vive #LumioMobile ＃ルミオ", "#lumiomobile, #ルミオ");
         check("vive #lumiofestival", "");
-        check_post(
-            &Post {
-                hashtags: vec!["LumioBox".into()],
-                ..post("vive")
-            },
-            "#lumiobox",
-        );
+        check_post(&Post { hashtags: vec!["LumioBox".into()], ..post("vive") }, "#lumiobox");
     }
 
     #[test]
@@ -484,10 +413,7 @@ mod tests {
         check("ma Lumiobox ne marche plus", "lumiobox + ne marche plus");
         check("Lumio #panne", "lumio + panne");
         check("https://lumio.fr/panne", "");
-        check(
-            "Lumio Mobile en panne",
-            "lumio + en panne, lumio mobile + en panne",
-        );
+        check("Lumio Mobile en panne", "lumio + en panne, lumio mobile + en panne");
     }
 
     #[test]
@@ -513,28 +439,15 @@ mod tests {
             ("1", Some("lumio@evil.example"), false),
             ("1", None, false),
         ] {
-            let author = Author {
-                id: id.into(),
-                handle: handle.map(Into::into),
-                ..Author::default()
-            };
-            let scan = prefilter.scan(
-                &Post {
-                    author,
-                    ..post("@lumio en panne")
-                },
-                &mut scratch,
-            );
+            let author = Author { id: id.into(), handle: handle.map(Into::into), ..Author::default() };
+            let scan = prefilter.scan(&Post { author, ..post("@lumio en panne") }, &mut scratch);
             assert_eq!(scan == Scan::Own, own, "{id} {handle:?}");
         }
     }
 
     #[test]
     fn a_quoted_text_counts_for_names_and_rules_but_addresses_nobody() {
-        let quote = |text, quoted: &'static str| Post {
-            quoted_text: Some(quoted.into()),
-            ..post(text)
-        };
+        let quote = |text, quoted: &'static str| Post { quoted_text: Some(quoted.into()), ..post(text) };
         check_post(&quote("en panne", "Lumio c'est bien"), "lumio + en panne");
         check_post(&quote("oh", "@lumio #lumiobox"), "");
         check_rule("@lumio", &quote("oh", "@lumio"), true);
@@ -582,14 +495,7 @@ mod tests {
         check_rule("zig lang:en", &plain, false);
         check_rule("zig -has:links", &plain, true);
         check_rule("zig has:links", &post("zig https://a.b"), true);
-        check_rule(
-            "zig lang:und",
-            &Post {
-                language: None,
-                ..post("zig")
-            },
-            true,
-        );
+        check_rule("zig lang:und", &Post { language: None, ..post("zig") }, true);
     }
 
     #[test]
@@ -614,10 +520,7 @@ mod tests {
             assert_eq!(scan(vec![brand(true)], &post(text)).is_some(), folded, "{text}");
             assert_eq!(scan(vec![brand(false)], &post(text)).is_some(), exact, "{text}");
         }
-        let tagged = |tag: &'static str| Post {
-            hashtags: vec!["x".into(), tag.into()],
-            ..post("ça")
-        };
+        let tagged = |tag: &'static str| Post { hashtags: vec!["x".into(), tag.into()], ..post("ça") };
         assert!(scan(vec![brand(false)], &tagged("Élan")).is_some());
         assert!(scan(vec![brand(false)], &tagged("Elan")).is_none());
     }
@@ -646,10 +549,7 @@ mod tests {
 
     #[test]
     fn listen_can_be_any_rule() {
-        let brand = |listen: &str| Brand {
-            listen: listen.into(),
-            ..lumio()
-        };
+        let brand = |listen: &str| Brand { listen: listen.into(), ..lumio() };
         for (listen, text, expected) in [
             ("name", "lumio", Some("lumio")),
             ("trigger lang:fr", "en panne", Some("listen: trigger lang:fr")),
@@ -680,17 +580,8 @@ mod tests {
     #[test]
     fn a_scratch_serves_one_prefilter_after_another() {
         let mut scratch = Scratch::default();
-        let large = build(vec![
-            lumio(),
-            Brand {
-                name: "zig".into(),
-                ..Brand::default()
-            },
-        ]);
-        let small = build(vec![Brand {
-            name: "zag".into(),
-            ..Brand::default()
-        }]);
+        let large = build(vec![lumio(), Brand { name: "zig".into(), ..Brand::default() }]);
+        let small = build(vec![Brand { name: "zag".into(), ..Brand::default() }]);
         for _ in 0..3 {
             assert_ne!(large.scan(&post("zig en panne"), &mut scratch), Scan::Unmatched);
             assert_eq!(small.scan(&post("zig en panne"), &mut scratch), Scan::Unmatched);

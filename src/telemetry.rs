@@ -145,7 +145,8 @@ impl Exposition {
 /// Sends the daemon's logs to stderr, where journald takes them.
 pub fn install(level: tracing::Level) {
     let terminal = std::io::stderr().is_terminal();
-    let subscriber = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(terminal);
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(terminal);
     // journald stamps each line itself.
     if terminal { subscriber.init() } else { subscriber.without_time().init() }
 }

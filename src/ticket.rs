@@ -8,7 +8,12 @@ use crate::parse::Network;
 
 /// The generated messages of wire protocol 1.
 #[expect(missing_docs, reason = "generated: the comments are in vigie.proto")]
-#[allow(clippy::allow_attributes_without_reason, unreachable_pub, clippy::doc_markdown, reason = "generated code")]
+#[allow(
+    clippy::allow_attributes_without_reason,
+    unreachable_pub,
+    clippy::doc_markdown,
+    reason = "generated code"
+)]
 pub mod proto {
     include!(concat!(env!("OUT_DIR"), "/vigie.v1.rs"));
 }
@@ -60,9 +65,7 @@ pub fn to_json(ticket: &proto::Ticket) -> serde_json::Value {
     let post = ticket.post.as_ref().cloned().unwrap_or_default();
     let author = post.author.clone().unwrap_or_default();
     let verdict = ticket.verdict.clone().unwrap_or_default();
-    let factor = |factor: &proto::Factor| {
-        serde_json::json!({ "name": factor.name, "points": factor.points, "evidence": factor.evidence })
-    };
+    let factor = |factor: &proto::Factor| serde_json::json!({ "name": factor.name, "points": factor.points, "evidence": factor.evidence });
     serde_json::json!({
         "id": hex(&ticket.id),
         "priority": ticket.priority,

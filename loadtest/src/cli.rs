@@ -166,17 +166,13 @@ mod tests {
     #[test]
     fn a_wrong_argument_is_named() {
         let check = |arguments: &[&str], expected: &str| {
-            let error = Arguments::try_parse_from([&["firehose"], arguments].concat())
-                .unwrap_err()
-                .to_string();
+            let error =
+                Arguments::try_parse_from([&["firehose"], arguments].concat()).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         };
         check(&["serve", "jetstream", "--rate", "0"], "nor max");
         check(&["serve", "jetstream", "--start", "yesterday"], "RFC 3339");
-        check(
-            &["serve", "jetstream", "--scenario", "storm"],
-            "calm, outage, quiet",
-        );
+        check(&["serve", "jetstream", "--scenario", "storm"], "calm, outage, quiet");
         check(&["serve", "jetstream", "--listen", "here"], "--listen");
         check(&["listen"], "--socket");
         check(&["listen", "--socket", "x:1", "--window", "0"], "1..=65536");
@@ -185,22 +181,11 @@ mod tests {
     #[test]
     fn the_defaults_are_those_of_the_library() {
         let arguments = Arguments::try_parse_from(["firehose", "serve", "jetstream"]).unwrap();
-        let Command::Serve(Network::Jetstream(ours)) = arguments.command else {
-            panic!()
-        };
+        let Command::Serve(Network::Jetstream(ours)) = arguments.command else { panic!() };
         let library = JetstreamConfig::default();
-        assert_eq!(
-            (ours.listen, ours.rate, ours.seed),
-            (library.listen, library.rate, library.seed)
-        );
+        assert_eq!((ours.listen, ours.rate, ours.seed), (library.listen, library.rate, library.seed));
         assert_eq!((ours.share, ours.confusing), (library.share, library.confusing));
-        assert_eq!(
-            (ours.jitter_ms, ours.scenario),
-            (library.jitter_ms, library.scenario)
-        );
-        assert_eq!(
-            i64::from(ours.look_back_hours) * 3_600_000_000,
-            library.look_back_us
-        );
+        assert_eq!((ours.jitter_ms, ours.scenario), (library.jitter_ms, library.scenario));
+        assert_eq!(i64::from(ours.look_back_hours) * 3_600_000_000, library.look_back_us);
     }
 }

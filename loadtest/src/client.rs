@@ -17,12 +17,7 @@ use delimited::{FrameError, Frames};
 use proto::{ClientMessage, ServerMessage, client_message, goodbye, server_message};
 
 /// The generated messages of wire protocol 1.
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    clippy::all,
-    reason = "generated: the comments are in vigie.proto"
-)]
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated: the comments are in vigie.proto")]
 pub mod proto {
     include!(concat!(env!("OUT_DIR"), "/vigie.v1.rs"));
 }
@@ -46,9 +41,7 @@ impl FromStr for Address {
 
     /// `host:port` without a slash is TCP, everything else a path.
     fn from_str(text: &str) -> Result<Address, String> {
-        let port = text
-            .rsplit_once(':')
-            .and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+        let port = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
         match port {
             _ if text.is_empty() => Err("an empty address".to_owned()),
             Some((host, _)) if !host.is_empty() && !text.contains('/') => Ok(Address::Tcp(text.to_owned())),
@@ -140,10 +133,7 @@ impl Client {
             acks_sent: 0,
             acks_confirmed: 0,
         };
-        let subscription = proto::Subscription {
-            name: subscription.to_owned(),
-            ..Default::default()
-        };
+        let subscription = proto::Subscription { name: subscription.to_owned(), ..Default::default() };
         client.queue(client_message::Kind::Hello(proto::Hello {
             protocol: PROTOCOL,
             client: concat!("firehose ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -156,9 +146,7 @@ impl Client {
             Some(server_message::Kind::Welcome(welcome)) => client.welcome = welcome,
             Some(server_message::Kind::Goodbye(goodbye)) => return Err(said(&goodbye)),
             _ => {
-                return Err(ClientError::Unexpected(
-                    "the first message is neither welcome nor goodbye",
-                ));
+                return Err(ClientError::Unexpected("the first message is neither welcome nor goodbye"));
             }
         }
         Ok(client)
@@ -260,17 +248,12 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
-            .field("welcome", &self.welcome)
-            .finish_non_exhaustive()
+        f.debug_struct("Client").field("welcome", &self.welcome).finish_non_exhaustive()
     }
 }
 
 fn said(goodbye: &proto::Goodbye) -> ClientError {
-    ClientError::Goodbye {
-        code: goodbye.code(),
-        reason: goodbye.reason.clone(),
-    }
+    ClientError::Goodbye { code: goodbye.code(), reason: goodbye.reason.clone() }
 }
 
 #[cfg(test)]
@@ -296,19 +279,11 @@ mod tests {
     }
 
     fn welcome() -> Vec<u8> {
-        frame(Kind::Welcome(proto::Welcome {
-            protocol: 1,
-            window: 7,
-            ..Default::default()
-        }))
+        frame(Kind::Welcome(proto::Welcome { protocol: 1, window: 7, ..Default::default() }))
     }
 
     fn delivery(seq: u64) -> Vec<u8> {
-        frame(Kind::Delivery(proto::Delivery {
-            seq,
-            attempt: 1,
-            record: None,
-        }))
+        frame(Kind::Delivery(proto::Delivery { seq, attempt: 1, record: None }))
     }
 
     #[tokio::test]
@@ -340,9 +315,7 @@ mod tests {
             let message: ClientMessage = prost::Message::decode(frame).unwrap();
             kinds.push(message.kind.unwrap());
         }
-        let [client_message::Kind::Hello(hello), ack, heartbeat] = &kinds[..] else {
-            panic!("{kinds:?}")
-        };
+        let [client_message::Kind::Hello(hello), ack, heartbeat] = &kinds[..] else { panic!("{kinds:?}") };
         assert_eq!((hello.protocol, hello.window), (1, 7));
         assert_eq!(hello.subscription.as_ref().unwrap().name, "load");
         assert_eq!(*ack, client_message::Kind::Ack(proto::Ack { seqs: vec![3] }));
@@ -356,13 +329,7 @@ mod tests {
             reason: "no".to_owned(),
         }));
         let (client, _server) = client_of(goodbye).await;
-        assert!(matches!(
-            client,
-            Err(ClientError::Goodbye {
-                code: goodbye::Code::TokenRefused,
-                ..
-            })
-        ));
+        assert!(matches!(client, Err(ClientError::Goodbye { code: goodbye::Code::TokenRefused, .. })));
         let (client, _server) = client_of(delivery(1)).await;
         assert!(matches!(client, Err(ClientError::Unexpected(_))));
     }
@@ -372,10 +339,7 @@ mod tests {
         let tcp = |text: &str| Ok(Address::Tcp(text.to_owned()));
         assert_eq!("localhost:7373".parse(), tcp("localhost:7373"));
         assert_eq!("[::1]:7373".parse(), tcp("[::1]:7373"));
-        assert_eq!(
-            "/run/vigie/tickets.sock".parse(),
-            Ok(Address::Unix("/run/vigie/tickets.sock".into()))
-        );
+        assert_eq!("/run/vigie/tickets.sock".parse(), Ok(Address::Unix("/run/vigie/tickets.sock".into())));
         assert_eq!("./a:1".parse(), Ok(Address::Unix("./a:1".into())));
         assert!("".parse::<Address>().is_err());
     }

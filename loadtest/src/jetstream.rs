@@ -81,13 +81,7 @@ impl Default for JetstreamConfig {
 impl JetstreamConfig {
     pub(crate) fn timeline(&self) -> Timeline {
         let start_us = self.start.unwrap_or_else(Timestamp::now).as_microsecond();
-        Timeline::new(
-            self.rate,
-            start_us,
-            self.look_back_us,
-            self.start.is_some(),
-            self.events,
-        )
+        Timeline::new(self.rate, start_us, self.look_back_us, self.start.is_some(), self.events)
     }
 }
 
@@ -220,19 +214,9 @@ async fn serve_with(
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     let address = listener.local_addr().context("no local address")?;
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let shared = Arc::new(Shared {
-        network,
-        posts,
-        frames: AtomicU64::new(0),
-        places,
-        waits,
-    });
+    let shared = Arc::new(Shared { network, posts, frames: AtomicU64::new(0), places, waits });
     let task = tokio::spawn(accept(listener, shared.clone(), shutdown));
-    Ok(Serving {
-        address,
-        shared,
-        task,
-    })
+    Ok(Serving { address, shared, task })
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>, shutdown: impl Future<Output = ()>) {

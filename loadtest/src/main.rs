@@ -17,11 +17,7 @@ fn main() -> ExitCode {
         Err(message) => {
             // Nothing is left to do if the terminal is gone.
             let _ = message.print();
-            return if message.use_stderr() {
-                ExitCode::from(EXIT_USAGE)
-            } else {
-                ExitCode::SUCCESS
-            };
+            return if message.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
         }
     };
     let runtime = match tokio::runtime::Runtime::new() {

@@ -52,21 +52,9 @@ impl Posts {
             files => recorded(files)?,
         };
         let cities = template::Cities::new(include_str!("../posts/cities.txt"));
-        ensure!(
-            !support.is_empty() && !local_problems.is_empty(),
-            "posts/support.tsv has too few rows"
-        );
-        ensure!(
-            !confusing.is_empty() && !background.is_empty(),
-            "posts/ has an empty file"
-        );
-        Ok(Posts {
-            support,
-            local_problems,
-            confusing,
-            background,
-            cities,
-        })
+        ensure!(!support.is_empty() && !local_problems.is_empty(), "posts/support.tsv has too few rows");
+        ensure!(!confusing.is_empty() && !background.is_empty(), "posts/ has an empty file");
+        Ok(Posts { support, local_problems, confusing, background, cities })
     }
 
     /// The support post of event `n`. `outage` is the city in trouble, if there is an outage now.
@@ -74,9 +62,7 @@ impl Posts {
         let mut dice = Dice::new(seed, n, Purpose::Text);
         let drawn = match outage {
             None => dice.pick(&self.support),
-            Some(_) => dice
-                .pick(&self.local_problems)
-                .and_then(|idx| self.support.get(*idx)),
+            Some(_) => dice.pick(&self.local_problems).and_then(|idx| self.support.get(*idx)),
         };
         let template = drawn.expect("`load` refuses an empty table");
         (template, template.fill(seed, n, &self.cities, outage))
@@ -89,8 +75,7 @@ impl Posts {
 
     /// A post that is not about the brand.
     pub(crate) fn background(&self, dice: &mut Dice) -> &Record {
-        dice.pick(&self.background)
-            .expect("`load` refuses an empty table")
+        dice.pick(&self.background).expect("`load` refuses an empty table")
     }
 
     /// One city of all.
@@ -106,9 +91,7 @@ fn rows(table: &str) -> impl Iterator<Item = &str> {
 
 fn plain(table: &str) -> anyhow::Result<Vec<Record>> {
     let record = |row: &str| {
-        let (language, text) = row
-            .split_once('\t')
-            .with_context(|| format!("{row:?} has no tab"))?;
+        let (language, text) = row.split_once('\t').with_context(|| format!("{row:?} has no tab"))?;
         Ok(Record::of_text(language, text))
     };
     rows(table).map(record).collect()
@@ -120,11 +103,7 @@ fn recorded(files: &[PathBuf]) -> anyhow::Result<Vec<Record>> {
     for file in files {
         read_stream(file, &mut records, &mut bytes).with_context(|| format!("stream {}", file.display()))?;
     }
-    ensure!(
-        !records.is_empty(),
-        "no post in any of the {} stream files",
-        files.len()
-    );
+    ensure!(!records.is_empty(), "no post in any of the {} stream files", files.len());
     Ok(records)
 }
 
@@ -167,10 +146,7 @@ mod tests {
             for n in 0..20 {
                 let filled = template.fill(idx as u64, n, &posts.cities, None);
                 assert!(!filled.contains(['{', '}']), "{filled}");
-                assert!(
-                    filled.chars().count() <= 300,
-                    "longer than a Bluesky post: {filled}"
-                );
+                assert!(filled.chars().count() <= 300, "longer than a Bluesky post: {filled}");
             }
         }
     }

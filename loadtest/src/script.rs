@@ -167,11 +167,7 @@ impl Script {
     ///
     /// A share is not in 0..=1, both are more than 1 together, or a stream file cannot be read.
     pub fn new(config: &JetstreamConfig, mix: Mix) -> anyhow::Result<Script> {
-        let quiet = if config.scenario == Scenario::Quiet {
-            QUIET_SHARE_FACTOR
-        } else {
-            1.0
-        };
+        let quiet = if config.scenario == Scenario::Quiet { QUIET_SHARE_FACTOR } else { 1.0 };
         let support = Share::new("share", config.share)?;
         let confusing = Share::new("confusing", config.confusing)?;
         anyhow::ensure!(
@@ -188,9 +184,7 @@ impl Script {
                 events: timeline.first_at(from_us)
                     ..timeline.first_at(from_us.saturating_add(OUTAGE_LASTS_US)),
                 support: Share::of(share),
-                city: posts
-                    .city(&mut Dice::new(config.seed, 0, Purpose::Outage))
-                    .to_owned(),
+                city: posts.city(&mut Dice::new(config.seed, 0, Purpose::Outage)).to_owned(),
             }
         });
         Ok(Script {
@@ -322,11 +316,7 @@ impl Script {
 
     /// The text of the support post at `n`, and the template that it was made from.
     fn support_text(&self, n: u64, edited: bool) -> (&crate::posts::Template, String) {
-        let city = self
-            .outage
-            .as_ref()
-            .filter(|outage| outage.events.contains(&n))
-            .map(|o| o.city.as_str());
+        let city = self.outage.as_ref().filter(|outage| outage.events.contains(&n)).map(|o| o.city.as_str());
         let (template, mut text) = self.posts.support(self.mixed_seed(), n, city);
         if edited {
             text.push_str(template.afterthought());
@@ -338,11 +328,7 @@ impl Script {
         let (template, text) = self.support_text(n, edited);
         let rkey = self.identifiers(n).rkey.characters();
         SupportPost {
-            id: format!(
-                "at://{}/{POST}/{}",
-                self.author(n).as_str(),
-                String::from_utf8_lossy(&rkey)
-            ),
+            id: format!("at://{}/{POST}/{}", self.author(n).as_str(), String::from_utf8_lossy(&rkey)),
             intent: template.intent.clone(),
             sentiment: template.sentiment.clone(),
             urgency: template.urgency.clone(),
@@ -371,11 +357,7 @@ impl Script {
     fn time_us(&self, n: u64) -> i64 {
         let mut dice = Dice::new(self.seed, n, Purpose::Jitter);
         let late = self.jitter_ms > 0 && dice.percent(25);
-        let jitter_us = if late {
-            1 + dice.below(self.jitter_ms.saturating_mul(1_000))
-        } else {
-            0
-        };
+        let jitter_us = if late { 1 + dice.below(self.jitter_ms.saturating_mul(1_000)) } else { 0 };
         self.timeline.nominal_us(n) - i64::from(jitter_us)
     }
 

@@ -64,13 +64,7 @@ impl Timeline {
     /// `events` it ends after that many.
     pub fn new(rate: Rate, start_us: i64, look_back_us: i64, bounded: bool, events: Option<u64>) -> Timeline {
         let start_us = start_us.max(0);
-        let mut timeline = Timeline {
-            rate,
-            start_us,
-            look_back_us,
-            first: 0,
-            end: u64::MAX,
-        };
+        let mut timeline = Timeline { rate, start_us, look_back_us, first: 0, end: u64::MAX };
         let start = timeline.first_at(start_us);
         if bounded || events.is_some() {
             timeline.first = start;
@@ -150,13 +144,7 @@ mod tests {
 
     #[test]
     fn index_and_time_are_each_others_inverse() {
-        for rate in [
-            per_second(1),
-            per_second(3),
-            per_second(2_000),
-            per_second(7_919),
-            Rate::Max,
-        ] {
+        for rate in [per_second(1), per_second(3), per_second(2_000), per_second(7_919), Rate::Max] {
             let timeline = Timeline::new(rate, NOW_US, LOOK_BACK_US, false, None);
             let start = timeline.start();
             for n in start..start + 1_000 {
@@ -171,44 +159,18 @@ mod tests {
         let free = Timeline::new(per_second(1_000), NOW_US - DAY_US, LOOK_BACK_US, false, None);
         let live = free.first_at(NOW_US);
         assert_eq!(free.resume(None, NOW_US), live, "missing: live tail");
-        assert_eq!(
-            free.resume(Some(NOW_US + DAY_US), NOW_US),
-            live,
-            "future: live tail"
-        );
-        assert_eq!(
-            free.resume(Some(NOW_US - 1_000_000), NOW_US),
-            live - 1_000,
-            "inclusive"
-        );
+        assert_eq!(free.resume(Some(NOW_US + DAY_US), NOW_US), live, "future: live tail");
+        assert_eq!(free.resume(Some(NOW_US - 1_000_000), NOW_US), live - 1_000, "inclusive");
         let oldest = free.first_at(NOW_US - LOOK_BACK_US);
-        assert_eq!(
-            free.resume(Some(NOW_US - 2 * DAY_US), NOW_US),
-            oldest,
-            "too old: clamped"
-        );
+        assert_eq!(free.resume(Some(NOW_US - 2 * DAY_US), NOW_US), oldest, "too old: clamped");
         assert_eq!(free.resume(Some(i64::MIN), NOW_US), oldest, "absurd: clamped");
 
-        let bounded = Timeline::new(
-            per_second(1_000),
-            NOW_US - 1_000_000,
-            LOOK_BACK_US,
-            true,
-            Some(10),
-        );
-        assert_eq!(
-            bounded.resume(Some(1), NOW_US),
-            bounded.start(),
-            "nothing before the start"
-        );
+        let bounded = Timeline::new(per_second(1_000), NOW_US - 1_000_000, LOOK_BACK_US, true, Some(10));
+        assert_eq!(bounded.resume(Some(1), NOW_US), bounded.start(), "nothing before the start");
         assert_eq!(bounded.due(NOW_US), bounded.start() + 10, "nothing after the end");
 
         let max = Timeline::new(Rate::Max, NOW_US, LOOK_BACK_US, false, None);
-        assert_eq!(
-            max.resume(None, NOW_US + DAY_US),
-            max.start(),
-            "unlimited: everyone starts at the start"
-        );
+        assert_eq!(max.resume(None, NOW_US + DAY_US), max.start(), "unlimited: everyone starts at the start");
         assert_eq!(max.resume(Some(NOW_US + 5), NOW_US), max.start() + 5);
     }
 

@@ -191,7 +191,9 @@ async fn collect(socket: Address) -> Result<Collected, ClientError> {
     loop {
         let delivery = match client.next().await {
             Ok(delivery) => delivery,
-            Err(ClientError::Goodbye { .. } | ClientError::Closed | ClientError::Lost(_)) => return Ok(collected),
+            Err(ClientError::Goodbye { .. } | ClientError::Closed | ClientError::Lost(_)) => {
+                return Ok(collected);
+            }
             Err(error) => return Err(error),
         };
         match delivery.record {
@@ -226,7 +228,12 @@ async fn settle(serving: &Serving, view: &Arc<View>) {
     drop(tokio::time::timeout(SETTLE_MAX, settled).await);
 }
 
-fn summarise(accounting: &Accounting, collected: &Collected, served: u64, seconds: f64) -> std::io::Result<()> {
+fn summarise(
+    accounting: &Accounting,
+    collected: &Collected,
+    served: u64,
+    seconds: f64,
+) -> std::io::Result<()> {
     let mut out = anstream::stdout().lock();
     let buckets = accounting.total();
     writeln!(out, "\n{BOLD}The {WORST} that mattered most{BOLD:#}\n")?;
@@ -243,12 +250,29 @@ fn summarise(accounting: &Accounting, collected: &Collected, served: u64, second
     let levels: Vec<_> = levels.iter().map(|(level, count)| format!("{count} {level}")).collect();
     writeln!(out, "\n{BOLD}In {seconds:.0} s{BOLD:#}")?;
     let rate = buckets.received() as f64 / seconds;
-    writeln!(out, "  {} frames served, {} received: {rate:.0} a second", print::grouped(served), print::grouped(buckets.received()))?;
-    writeln!(out, "  {} tickets: {}; {} updates", buckets[Bucket::Ticketed], levels.join(", "), collected.updates)?;
+    writeln!(
+        out,
+        "  {} frames served, {} received: {rate:.0} a second",
+        print::grouped(served),
+        print::grouped(buckets.received())
+    )?;
+    writeln!(
+        out,
+        "  {} tickets: {}; {} updates",
+        buckets[Bucket::Ticketed],
+        levels.join(", "),
+        collected.updates
+    )?;
     let mut latencies: Vec<_> = collected.latencies_us.clone();
     latencies.sort_unstable();
-    let percentile = |percent: usize| latencies.get(latencies.len() * percent / 100).map_or(0.0, |us| *us as f64 / 1000.0);
-    writeln!(out, "  from post to ticket at the client: {:.0} ms median, {:.0} ms for 99 %", percentile(50), percentile(99))?;
+    let percentile =
+        |percent: usize| latencies.get(latencies.len() * percent / 100).map_or(0.0, |us| *us as f64 / 1000.0);
+    writeln!(
+        out,
+        "  from post to ticket at the client: {:.0} ms median, {:.0} ms for 99 %",
+        percentile(50),
+        percentile(99)
+    )?;
     writeln!(out, "\n{BOLD}Where the frames ended{BOLD:#}")?;
     print::accounting(&mut out, &buckets)
 }

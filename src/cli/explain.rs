@@ -2,8 +2,8 @@
 
 use std::io::{Read, Write};
 
-use anyhow::{Context, anyhow};
 use anstyle::Style;
+use anyhow::{Context, anyhow};
 use clap::Args;
 use jiff::Timestamp;
 
@@ -39,9 +39,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         _ => trimmed.to_vec(),
     };
     let mut parser = Parser::new(arguments.format);
-    let parsed = parser
-        .parse(&mut frame)
-        .map_err(|malformed| Failure::Mistake(anyhow!("stdin: no post of the format {}: {malformed}", arguments.format.name())))?;
+    let parsed = parser.parse(&mut frame).map_err(|malformed| {
+        Failure::Mistake(anyhow!("stdin: no post of the format {}: {malformed}", arguments.format.name()))
+    })?;
     let Frame::Post(post) = parsed.frame else {
         println!("control: this frame is no post; it is counted and forgotten");
         return Ok(());
@@ -52,11 +52,22 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     explain(&mut out, &config, &prefilter, &post)
 }
 
-fn explain(out: &mut impl Write, config: &Config, prefilter: &Prefilter, post: &Post<'_>) -> Result<(), Failure> {
+fn explain(
+    out: &mut impl Write,
+    config: &Config,
+    prefilter: &Prefilter,
+    post: &Post<'_>,
+) -> Result<(), Failure> {
     rules(out, post, &prefilter.explain(post)).context("stdout")?;
     let candidate = match prefilter.scan(post, &mut Scratch::default()) {
-        Scan::Own => return Ok(writeln!(out, "\n{BOLD}own{BOLD:#}: by one of the brand's own accounts").context("stdout")?),
-        Scan::Unmatched => return Ok(writeln!(out, "\n{BOLD}unmatched{BOLD:#}: no rule matches").context("stdout")?),
+        Scan::Own => {
+            return Ok(
+                writeln!(out, "\n{BOLD}own{BOLD:#}: by one of the brand's own accounts").context("stdout")?
+            );
+        }
+        Scan::Unmatched => {
+            return Ok(writeln!(out, "\n{BOLD}unmatched{BOLD:#}: no rule matches").context("stdout")?);
+        }
         Scan::Candidate(candidate) => candidate,
     };
 
@@ -68,16 +79,19 @@ fn explain(out: &mut impl Write, config: &Config, prefilter: &Prefilter, post: &
 
     let other = verdict.intent[INTENTS.len() - 1];
     if config.desk.is_unsupported(&candidate, verdict) {
-        writeln!(out, "\n{BOLD}unsupported{BOLD:#}: no customer message, says the model with {other:.2}").context("stdout")?;
+        writeln!(out, "\n{BOLD}unsupported{BOLD:#}: no customer message, says the model with {other:.2}")
+            .context("stdout")?;
         return Ok(());
     }
     let now = candidate.post.seen_at.or(candidate.post.written_at).unwrap_or_else(Timestamp::now);
     let ticket = config.desk.ticket(&candidate, verdict, classifier.model(), now);
     writeln!(out, "\n{BOLD}priority{BOLD:#}").context("stdout")?;
     for factor in &ticket.factors {
-        writeln!(out, "  {:<12}{:>+6}   {QUIET}{}{QUIET:#}", factor.name, factor.points, factor.evidence).context("stdout")?;
+        writeln!(out, "  {:<12}{:>+6}   {QUIET}{}{QUIET:#}", factor.name, factor.points, factor.evidence)
+            .context("stdout")?;
     }
-    writeln!(out, "  {:─<18}\n  {:<12}{:>6}   cut to 0..1000\n", "", "sum", ticket.priority).context("stdout")?;
+    writeln!(out, "  {:─<18}\n  {:<12}{:>6}   cut to 0..1000\n", "", "sum", ticket.priority)
+        .context("stdout")?;
     print::ticket(out, &ticket, now).context("stdout")?;
     Ok(())
 }
@@ -96,20 +110,37 @@ fn rules(out: &mut impl Write, post: &Post<'_>, explanation: &Explanation) -> st
         };
         let brand = hit.brand.as_deref().unwrap_or("any brand");
         let kind = format!("{:?}", hit.kind).to_lowercase();
-        writeln!(out, "  {:<24}{QUIET}{kind} of {brand}, at byte {}{why}{QUIET:#}", hit.term, hit.span.start)?;
+        writeln!(
+            out,
+            "  {:<24}{QUIET}{kind} of {brand}, at byte {}{why}{QUIET:#}",
+            hit.term, hit.span.start
+        )?;
     }
-    writeln!(out, "\n{BOLD}rules{BOLD:#}   {QUIET}language {}{QUIET:#}", post.language.as_deref().unwrap_or("unknown"))?;
+    writeln!(
+        out,
+        "\n{BOLD}rules{BOLD:#}   {QUIET}language {}{QUIET:#}",
+        post.language.as_deref().unwrap_or("unknown")
+    )?;
     for brand in &explanation.brands {
         for rule in &brand.rules {
             let verdict = if rule.matched { "matches" } else { "no" };
-            writeln!(out, "  {:<10}{:<12}{:<10}{QUIET}{}{QUIET:#}", brand.brand, rule.key, verdict, rule.text)?;
+            writeln!(
+                out,
+                "  {:<10}{:<12}{:<10}{QUIET}{}{QUIET:#}",
+                brand.brand, rule.key, verdict, rule.text
+            )?;
         }
     }
     Ok(())
 }
 
 fn classes(out: &mut impl Write, verdict: &Verdict, classifier: &Classifier) -> std::io::Result<()> {
-    writeln!(out, "\n{BOLD}classes{BOLD:#}   {QUIET}{} on {}{QUIET:#}", classifier.model(), classifier.runtime())?;
+    writeln!(
+        out,
+        "\n{BOLD}classes{BOLD:#}   {QUIET}{} on {}{QUIET:#}",
+        classifier.model(),
+        classifier.runtime()
+    )?;
     let heads: [(&str, &[&str], &[f32]); 3] = [
         ("sentiment", &SENTIMENTS, &verdict.sentiment),
         ("intent", &INTENTS, &verdict.intent),

@@ -65,8 +65,11 @@ pub(super) fn ticket(out: &mut impl Write, ticket: &proto::Ticket, now: Timestam
     for line in wrapped(text) {
         writeln!(out, "         {line}")?;
     }
-    let why: Vec<_> =
-        ticket.factors.iter().map(|factor| format!("{} {:+} ({})", factor.name, factor.points, factor.evidence)).collect();
+    let why: Vec<_> = ticket
+        .factors
+        .iter()
+        .map(|factor| format!("{} {:+} ({})", factor.name, factor.points, factor.evidence))
+        .collect();
     writeln!(out, "         {QUIET}why: {}{QUIET:#}", why.join(", "))?;
     if !post.url.is_empty() {
         writeln!(out, "         {QUIET}{}{QUIET:#}", printable(&post.url))?;
@@ -139,7 +142,10 @@ fn due(due_at_us: i64, now: Timestamp) -> String {
 
 /// The text without control and bidi characters, which could rewrite the reader's terminal.
 fn printable(text: &str) -> String {
-    let keep = |c: char| !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let keep = |c: char| {
+        !c.is_control()
+            && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| keep(*c)).collect()
 }
 
@@ -180,10 +186,20 @@ pub(super) fn accounting(out: &mut impl Write, buckets: &Buckets) -> io::Result<
             Bucket::Shed if frames > 0 => BAD,
             _ => Style::new(),
         };
-        writeln!(out, "  {style}{bucket:<12}{:>14}{style:#}   {QUIET}{}{QUIET:#}", grouped(frames), meaning(bucket))?;
+        writeln!(
+            out,
+            "  {style}{bucket:<12}{:>14}{style:#}   {QUIET}{}{QUIET:#}",
+            grouped(frames),
+            meaning(bucket)
+        )?;
     }
     writeln!(out, "  {:─<26}", "")?;
-    writeln!(out, "  {BOLD}{:<12}{:>14}{BOLD:#}   {QUIET}the sum: every frame is above, once{QUIET:#}", "received", grouped(buckets.received()))
+    writeln!(
+        out,
+        "  {BOLD}{:<12}{:>14}{BOLD:#}   {QUIET}the sum: every frame is above, once{QUIET:#}",
+        "received",
+        grouped(buckets.received())
+    )
 }
 
 fn meaning(bucket: Bucket) -> &'static str {
@@ -246,9 +262,14 @@ pub(super) fn status(before: &Status, after: &Status) -> io::Result<()> {
             writeln!(out, "  {:<16}{QUIET}{}{QUIET:#}", "", printable(&source.trouble))?;
         }
     }
-    writeln!(out, "\n{BOLD}queues{BOLD:#}\n  {:<44}{:>10}\n  {:<44}{:>10}",
-        "frame batches before the lanes", after.queue_batches,
-        "candidates before the model", after.queue_candidates)?;
+    writeln!(
+        out,
+        "\n{BOLD}queues{BOLD:#}\n  {:<44}{:>10}\n  {:<44}{:>10}",
+        "frame batches before the lanes",
+        after.queue_batches,
+        "candidates before the model",
+        after.queue_candidates
+    )?;
     writeln!(out, "\n{BOLD}subscriptions{BOLD:#} (since the daemon started)")?;
     if after.subscriptions.is_empty() {
         writeln!(out, "  none: nobody has connected to the ticket socket yet")?;

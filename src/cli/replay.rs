@@ -60,7 +60,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 let mut written = Ok(());
                 let settlement = settle(&mut desk, &config.desk, Clock::Posts, decided, |ticket| {
                     let line = ticket::to_json(ticket);
-                    written = std::mem::replace(&mut written, Ok(())).and_then(|()| writeln!(output, "{line}"));
+                    written =
+                        std::mem::replace(&mut written, Ok(())).and_then(|()| writeln!(output, "{line}"));
                 });
                 written.context("stdout")?;
                 total.add(&ledger.settle(&settlement).map_err(anyhow::Error::from)?);

@@ -32,7 +32,8 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
 /// Turns signals into orders: SIGHUP reloads, SIGTERM and SIGINT drain.
 async fn obey_signals(path: PathBuf, orders: mpsc::Sender<Control>) {
     let listen = |kind| signal(kind).map_err(|error| error!(%error, "cannot listen to signals"));
-    let signals = (listen(SignalKind::terminate()), listen(SignalKind::interrupt()), listen(SignalKind::hangup()));
+    let signals =
+        (listen(SignalKind::terminate()), listen(SignalKind::interrupt()), listen(SignalKind::hangup()));
     // Dropping `orders` drains: a daemon that cannot be told to stop must not run.
     let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else { return };
     loop {

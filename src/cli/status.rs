@@ -29,7 +29,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 const STATUS_BYTES_MAX: usize = 1 << 20;
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("async runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("async runtime")?;
     let look = || async {
         tokio::time::timeout(ANSWER_MAX, ask(arguments.http))
             .await

@@ -82,7 +82,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         start_next: arguments.from_now,
         window: WINDOW,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("async runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("async runtime")?;
     runtime.block_on(async {
         tokio::select! {
             followed = follow(arguments, introduction) => followed,
@@ -110,7 +111,8 @@ async fn follow(arguments: &Arguments, introduction: Introduction) -> Result<(),
             }
             // A first connection that fails is a wrong address more often than a daemon that is away.
             Err(error @ ClientError::Connect { .. }) if !was_connected => {
-                let error = anyhow::Error::from(error).context("is vigie running, and is --socket its address?");
+                let error =
+                    anyhow::Error::from(error).context("is vigie running, and is --socket its address?");
                 return Err(Failure::Fault(error));
             }
             Err(error) => error,

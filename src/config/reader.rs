@@ -48,7 +48,13 @@ impl<'t> Reader<'t> {
     }
 
     pub(super) fn root<'r>(&'r self, table: &'r Spanned<DeTable<'t>>) -> Section<'r, 't> {
-        Section { reader: self, path: String::new(), place: 0, table: Some(table.get_ref()), seen: RefCell::default() }
+        Section {
+            reader: self,
+            path: String::new(),
+            place: 0,
+            table: Some(table.get_ref()),
+            seen: RefCell::default(),
+        }
     }
 
     pub(super) fn mistake(&self, place: usize, text: String) {
@@ -155,13 +161,18 @@ impl<'r, 't> Section<'r, 't> {
 
     pub(super) fn integer(&self, key: &'static str, range: RangeInclusive<i64>, default: i64) -> i64 {
         let Some(value) = self.get(key) else { return default };
-        let number = value.get_ref().as_integer().and_then(|number| {
-            i64::from_str_radix(&number.as_str().replace('_', ""), number.radix()).ok()
-        });
+        let number = value
+            .get_ref()
+            .as_integer()
+            .and_then(|number| i64::from_str_radix(&number.as_str().replace('_', ""), number.radix()).ok());
         match number {
             Some(number) if range.contains(&number) => number,
             _ => {
-                self.refuse(key, value, format_args!("must be a whole number from {} to {}", range.start(), range.end()));
+                self.refuse(
+                    key,
+                    value,
+                    format_args!("must be a whole number from {} to {}", range.start(), range.end()),
+                );
                 default
             }
         }
@@ -172,7 +183,12 @@ impl<'r, 't> Section<'r, 't> {
         i32::try_from(self.integer(key, -1000..=1000, default.into())).unwrap_or(default)
     }
 
-    pub(super) fn count(&self, key: &'static str, range: RangeInclusive<usize>, default: usize) -> NonZeroUsize {
+    pub(super) fn count(
+        &self,
+        key: &'static str,
+        range: RangeInclusive<usize>,
+        default: usize,
+    ) -> NonZeroUsize {
         let bound = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         let number = self.integer(key, bound(*range.start())..=bound(*range.end()), bound(default));
         // Every range of a count starts at 1 or above.
@@ -180,7 +196,12 @@ impl<'r, 't> Section<'r, 't> {
     }
 
     /// A key that ends in `_ms`.
-    pub(super) fn milliseconds(&self, key: &'static str, range: RangeInclusive<u64>, default: Duration) -> Duration {
+    pub(super) fn milliseconds(
+        &self,
+        key: &'static str,
+        range: RangeInclusive<u64>,
+        default: Duration,
+    ) -> Duration {
         let bound = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let default = i64::try_from(default.as_millis()).unwrap_or(i64::MAX);
         let number = self.integer(key, bound(*range.start())..=bound(*range.end()), default);
@@ -266,7 +287,13 @@ impl<'r, 't> Section<'r, 't> {
                     self.refuse(key, item, format_args!("must be a table: [[{}]]", self.full_key(key)));
                 }
                 let path = format!("{}[{}]", self.full_key(key), count.get());
-                Section { reader: self.reader, path, place: item.span().start, table, seen: RefCell::default() }
+                Section {
+                    reader: self.reader,
+                    path,
+                    place: item.span().start,
+                    table,
+                    seen: RefCell::default(),
+                }
             })
             .collect()
     }
@@ -301,7 +328,11 @@ fn shown(value: &DeValue<'_>) -> String {
         DeValue::Array(_) => "[…]".to_owned(),
         DeValue::Table(_) => "{…}".to_owned(),
     };
-    if text.chars().count() <= CHARS_MAX { text } else { text.chars().take(CHARS_MAX).chain(['…']).collect() }
+    if text.chars().count() <= CHARS_MAX {
+        text
+    } else {
+        text.chars().take(CHARS_MAX).chain(['…']).collect()
+    }
 }
 
 /// The known key that was probably meant.

@@ -93,7 +93,8 @@ pub(super) fn migrate(connection: &Connection) -> rusqlite::Result<i64> {
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found == 0 {
         // In one transaction, so that a crash in between leaves an empty file and not half a schema.
-        connection.execute_batch(&format!("BEGIN IMMEDIATE; {VERSION_1} PRAGMA user_version = 1; COMMIT;"))?;
+        connection
+            .execute_batch(&format!("BEGIN IMMEDIATE; {VERSION_1} PRAGMA user_version = 1; COMMIT;"))?;
         return Ok(VERSION);
     }
     Ok(found)

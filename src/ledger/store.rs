@@ -26,7 +26,11 @@ pub(super) fn position(connection: &Connection, source: &str) -> rusqlite::Resul
 }
 
 /// Moves a position forward; it never goes back, because replays arrive with older ones.
-pub(super) fn move_position(connection: &Connection, source: &str, position: Option<i64>) -> rusqlite::Result<()> {
+pub(super) fn move_position(
+    connection: &Connection,
+    source: &str,
+    position: Option<i64>,
+) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO source (name, position) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE
@@ -47,7 +51,12 @@ pub(super) fn add_buckets(connection: &Connection, source: &str, buckets: &Bucke
     Ok(())
 }
 
-pub(super) fn add_gap(connection: &Connection, source: &str, gap: &Gap, at: Timestamp) -> rusqlite::Result<()> {
+pub(super) fn add_gap(
+    connection: &Connection,
+    source: &str,
+    gap: &Gap,
+    at: Timestamp,
+) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO gap (source, from_position, to_position, reason, noticed_at_us)
@@ -63,13 +72,13 @@ pub(super) fn add_ticket(
     ticket: &NewTicket,
     ageing_points_per_hour: u32,
 ) -> rusqlite::Result<Option<RecordHead>> {
-    let known = connection
-        .prepare_cached("SELECT 1 FROM ticket WHERE id = ?1")?
-        .exists([ticket.id.as_bytes()])?;
+    let known =
+        connection.prepare_cached("SELECT 1 FROM ticket WHERE id = ?1")?.exists([ticket.id.as_bytes()])?;
     if known {
         return Ok(None);
     }
-    let rank = outbox::rank(ticket.traits.priority, ticket.created_at.as_microsecond(), ageing_points_per_hour);
+    let rank =
+        outbox::rank(ticket.traits.priority, ticket.created_at.as_microsecond(), ageing_points_per_hour);
     let seq = add_record(connection, ticket.id, KIND_TICKET, rank, &ticket.body)?;
     connection
         .prepare_cached(
@@ -234,7 +243,11 @@ pub(super) fn subscriptions(connection: &Connection) -> rusqlite::Result<Vec<Str
     connection.prepare_cached("SELECT name FROM subscription")?.query_map([], |row| row.get(0))?.collect()
 }
 
-pub(super) fn add_feedback(connection: &Connection, feedback: &Feedback, at: Timestamp) -> rusqlite::Result<()> {
+pub(super) fn add_feedback(
+    connection: &Connection,
+    feedback: &Feedback,
+    at: Timestamp,
+) -> rusqlite::Result<()> {
     let (kind, ticket_id, body) = match feedback {
         Feedback::TicketStatus(id, body) => ("ticket_status", Some(id.as_bytes()), body),
         Feedback::Touchpoint(body) => ("touchpoint", None, body),
@@ -317,7 +330,8 @@ fn body(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Seq, Body)> {
 }
 
 /// A record with what filters look at; [`head`] reads its rows.
-const HEADS: &str = "SELECT r.seq, r.ticket_id, r.rank, t.due_at_us, t.brand, t.network, t.language, t.intent, t.priority
+const HEADS: &str =
+    "SELECT r.seq, r.ticket_id, r.rank, t.due_at_us, t.brand, t.network, t.language, t.intent, t.priority
      FROM record r JOIN ticket t ON t.id = r.ticket_id";
 
 fn head(row: &rusqlite::Row<'_>) -> rusqlite::Result<RecordHead> {

@@ -53,7 +53,11 @@ type Answer = oneshot::Sender<Result<(), String>>;
 #[derive(Debug)]
 enum Request {
     Subscribe(SubscriptionRequest, Answer),
-    Acknowledge { subscription: String, seqs: Vec<Seq>, answer: Answer },
+    Acknowledge {
+        subscription: String,
+        seqs: Vec<Seq>,
+        answer: Answer,
+    },
     Feedback(Feedback, Answer),
     /// Everything handed over before is committed, then the thread ends.
     Stop,
@@ -192,7 +196,8 @@ impl Writer {
     fn commit(&mut self, settlements: &[Settlement], requests: &[Request]) -> rusqlite::Result<bool> {
         let now = Timestamp::now();
         let ageing = self.config.ageing_points_per_hour;
-        let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let transaction =
+            self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let mut heads = Vec::new();
         let mut ends = Vec::with_capacity(settlements.len());
         for settlement in settlements {
@@ -243,7 +248,9 @@ impl Writer {
         for request in requests {
             // A dropped receiver is a client that has gone: its answer interests nobody.
             match request {
-                Request::Acknowledge { answer, .. } | Request::Feedback(_, answer) => drop(answer.send(Ok(()))),
+                Request::Acknowledge { answer, .. } | Request::Feedback(_, answer) => {
+                    drop(answer.send(Ok(())))
+                }
                 Request::Subscribe(request, answer) => {
                     let heads = store::subscribe(&self.connection, &request.name, request.start_next)?;
                     let heads = heads.into_iter().map(Arc::new);

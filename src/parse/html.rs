@@ -14,11 +14,7 @@ pub(super) fn text<'h>(html: &'h str, links: &mut Vec<Cow<'h, str>>) -> Cow<'h, 
     if !html.contains(['<', '&']) {
         return Cow::Borrowed(html.trim());
     }
-    let mut stripper = Stripper {
-        out: String::with_capacity(html.len()),
-        hidden_spans: 0,
-        shortened: false,
-    };
+    let mut stripper = Stripper { out: String::with_capacity(html.len()), hidden_spans: 0, shortened: false };
     let mut rest = html;
     // A quote that never closes would otherwise be searched for from every later tag.
     let mut quotes_close = true;
@@ -30,11 +26,7 @@ pub(super) fn text<'h>(html: &'h str, links: &mut Vec<Cow<'h, str>>) -> Cow<'h, 
             rest = from_tag.get(1..).unwrap_or_default();
             continue;
         }
-        let quoted_end = if quotes_close {
-            end_outside_quotes(from_tag)
-        } else {
-            None
-        };
+        let quoted_end = if quotes_close { end_outside_quotes(from_tag) } else { None };
         quotes_close &= quoted_end.is_some();
         let Some(end) = quoted_end.or_else(|| from_tag.find('>')) else {
             break;
@@ -71,9 +63,7 @@ impl Stripper {
     fn tag<'h>(&mut self, tag: &'h str, links: &mut Vec<Cow<'h, str>>) {
         let closes = tag.starts_with('/');
         let tag = tag.trim_start_matches('/');
-        let name_end = tag
-            .find(|c: char| !c.is_ascii_alphanumeric())
-            .unwrap_or(tag.len());
+        let name_end = tag.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(tag.len());
         let (name, attributes) = tag.split_at(name_end);
         let is = |element: &str| name.eq_ignore_ascii_case(element);
         if is("span") {
@@ -116,29 +106,12 @@ impl Stripper {
 }
 
 /// Elements that stand on lines of their own, of those that Mastodon and its peers let through.
-const BLOCKS: [&str; 14] = [
-    "p",
-    "div",
-    "li",
-    "ul",
-    "ol",
-    "blockquote",
-    "pre",
-    "h1",
-    "h2",
-    "h3",
-    "h4",
-    "h5",
-    "h6",
-    "hr",
-];
+const BLOCKS: [&str; 14] =
+    ["p", "div", "li", "ul", "ol", "blockquote", "pre", "h1", "h2", "h3", "h4", "h5", "h6", "hr"];
 
 /// Whether `html`, which begins with `<`, begins a tag or comment rather than a "less than".
 fn opens_tag(html: &str) -> bool {
-    matches!(
-        html.as_bytes().get(1),
-        Some(b'a'..=b'z' | b'A'..=b'Z' | b'/' | b'!' | b'?')
-    )
+    matches!(html.as_bytes().get(1), Some(b'a'..=b'z' | b'A'..=b'Z' | b'/' | b'!' | b'?'))
 }
 
 /// Where the `>` is that ends the tag at the start of `html`.
@@ -161,10 +134,7 @@ fn end_outside_quotes(html: &str) -> Option<usize> {
 /// The target of an anchor, unless it leads to a mention's profile or a hashtag's page.
 fn link(attributes: &str) -> Option<Cow<'_, str>> {
     let class = attribute(attributes, "class").unwrap_or_default();
-    if class
-        .split_ascii_whitespace()
-        .any(|class| matches!(class, "mention" | "hashtag"))
-    {
+    if class.split_ascii_whitespace().any(|class| matches!(class, "mention" | "hashtag")) {
         return None;
     }
     let rel = attribute(attributes, "rel").unwrap_or_default();
@@ -183,15 +153,10 @@ fn attribute<'h>(attributes: &'h str, name: &str) -> Option<&'h str> {
         if rest.is_empty() {
             return None;
         }
-        let key_end = rest
-            .find(|c: char| c == '=' || c == '/' || c.is_ascii_whitespace())
-            .unwrap_or(rest.len());
+        let key_end =
+            rest.find(|c: char| c == '=' || c == '/' || c.is_ascii_whitespace()).unwrap_or(rest.len());
         let (key, after_key) = rest.split_at(key_end);
-        let Some(value) = after_key
-            .trim_ascii_start()
-            .strip_prefix('=')
-            .map(str::trim_ascii_start)
-        else {
+        let Some(value) = after_key.trim_ascii_start().strip_prefix('=').map(str::trim_ascii_start) else {
             rest = after_key;
             continue;
         };
@@ -200,11 +165,7 @@ fn attribute<'h>(attributes: &'h str, name: &str) -> Option<&'h str> {
                 let inner = value.get(1..).unwrap_or_default();
                 inner.split_once(quote).unwrap_or((inner, ""))
             }
-            _ => value.split_at(
-                value
-                    .find(|c: char| c.is_ascii_whitespace())
-                    .unwrap_or(value.len()),
-            ),
+            _ => value.split_at(value.find(|c: char| c.is_ascii_whitespace()).unwrap_or(value.len())),
         };
         if key.eq_ignore_ascii_case(name) {
             return Some(value);
@@ -237,11 +198,7 @@ mod tests {
     fn blocks_and_breaks_become_lines() {
         check("plain", "plain", &[]);
         check("<p>one</p>", "one", &[]);
-        check(
-            "<p>one</p><p>two<br>three<br />four</p>",
-            "one\ntwo\nthree\nfour",
-            &[],
-        );
+        check("<p>one</p><p>two<br>three<br />four</p>", "one\ntwo\nthree\nfour", &[]);
         check("<p>list</p><ul><li>a</li><li>b</li></ul>", "list\na\nb", &[]);
         check("<P>upper<BR/>case</P>", "upper\ncase", &[]);
         check("", "", &[]);
@@ -250,11 +207,7 @@ mod tests {
 
     #[test]
     fn character_references_are_resolved_once() {
-        check(
-            "<p>a &amp; b &lt;c&gt; &#39;d&#39; &quot;e&quot; &eacute;</p>",
-            "a & b <c> 'd' \"e\" é",
-            &[],
-        );
+        check("<p>a &amp; b &lt;c&gt; &#39;d&#39; &quot;e&quot; &eacute;</p>", "a & b <c> 'd' \"e\" é", &[]);
         check("&amp;lt;", "&lt;", &[]);
         check("&unknown; &#xD800; &", "&unknown; &#xD800; &", &[]);
     }
@@ -268,11 +221,7 @@ mod tests {
         );
         check(r"<a href='http://e.org'>e</a>", "e", &["http://e.org"]);
         check(r"<a href=http://e.org>e</a>", "e", &["http://e.org"]);
-        check(
-            r#"<a data-href="http://no" href="javascript:x()">e</a>"#,
-            "e",
-            &[],
-        );
+        check(r#"<a data-href="http://no" href="javascript:x()">e</a>"#, "e", &[]);
     }
 
     #[test]
@@ -286,11 +235,7 @@ mod tests {
 
     #[test]
     fn an_unclosed_hidden_span_ends_with_its_link_or_paragraph() {
-        check(
-            r#"<a href="https://e"><span class="invisible">https://</a> seen"#,
-            "seen",
-            &["https://e"],
-        );
+        check(r#"<a href="https://e"><span class="invisible">https://</a> seen"#, "seen", &["https://e"]);
         check(r#"<p><span class="invisible">hidden</p><p>seen</p>"#, "seen", &[]);
         check(r#"<span class="invisible">a<span>b</span>c</span>d"#, "d", &[]);
     }

@@ -34,10 +34,7 @@ pub(super) fn read<'f>(root: Value<'_, 'f>) -> Result<Parsed<'f>, Malformed> {
         "account" => read_account(did?, account.ok_or(Malformed::Shape("account"))?),
         _ => Frame::Control,
     };
-    Ok(Parsed {
-        position: Some(time_us),
-        frame,
-    })
+    Ok(Parsed { position: Some(time_us), frame })
 }
 
 /// The position of an event: `time_us`.
@@ -59,25 +56,17 @@ fn read_commit<'f>(did: &'f str, time_us: i64, commit: Value<'_, 'f>) -> Result<
     if collection.ok_or(Malformed::Shape("commit.collection"))? != POSTS {
         return Ok(Frame::Control);
     }
-    let rkey = rkey
-        .filter(|rkey| !rkey.is_empty())
-        .ok_or(Malformed::Shape("commit.rkey"))?;
+    let rkey = rkey.filter(|rkey| !rkey.is_empty()).ok_or(Malformed::Shape("commit.rkey"))?;
     let id = Cow::Owned(["at://", did, "/", POSTS, "/", rkey].concat());
     let edited = match operation.ok_or(Malformed::Shape("commit.operation"))? {
         "create" => false,
         "update" => true,
         "delete" => {
-            return Ok(Frame::PostDeleted {
-                network: Network::Bluesky,
-                id,
-            });
+            return Ok(Frame::PostDeleted { network: Network::Bluesky, id });
         }
         _ => return Ok(Frame::Control),
     };
-    let author = Author {
-        id: Cow::Borrowed(did),
-        ..Author::default()
-    };
+    let author = Author { id: Cow::Borrowed(did), ..Author::default() };
     let mut post = read_post(id, author, record.ok_or(Malformed::Shape("commit.record"))?)?;
     post.seen_at = Timestamp::from_microsecond(time_us).ok();
     post.edited = edited;
@@ -89,10 +78,7 @@ fn read_account<'f>(did: &'f str, account: Value<'_, 'f>) -> Frame<'f> {
     let status = account.field("status").and_then(Value::string);
     // The other statuses (takendown, suspended, deactivated) can be undone: no erasure.
     if inactive && status == Some("deleted") {
-        Frame::AccountDeleted {
-            network: Network::Bluesky,
-            author_id: Cow::Borrowed(did),
-        }
+        Frame::AccountDeleted { network: Network::Bluesky, author_id: Cow::Borrowed(did) }
     } else {
         Frame::Control
     }
@@ -115,20 +101,15 @@ fn read_post<'f>(id: Cow<'f, str>, author: Author<'f>, record: Value<'_, 'f>) ->
     }
     let text = text.ok_or(Malformed::Shape("commit.record.text"))?;
     let mut post = Post::new(Network::Bluesky, id, author, Cow::Borrowed(text));
-    post.language = langs
-        .and_then(|langs| langs.items().next()?.string())
-        .and_then(language::primary);
+    post.language = langs.and_then(|langs| langs.items().next()?.string()).and_then(language::primary);
     post.written_at = created_at.and_then(time::rfc3339);
-    post.reply_to = reply
-        .and_then(|reply| reply.field("parent")?.field("uri")?.string())
-        .map(Cow::Borrowed);
+    post.reply_to = reply.and_then(|reply| reply.field("parent")?.field("uri")?.string()).map(Cow::Borrowed);
     if let Some(facets) = facets {
         read_facets(facets, text, &mut post);
     }
     if let Some(tags) = tags {
         // Tags that the author added outside the text.
-        post.hashtags
-            .extend(tags.items().filter_map(Value::string).map(Cow::Borrowed));
+        post.hashtags.extend(tags.items().filter_map(Value::string).map(Cow::Borrowed));
     }
     if let Some(embed) = embed {
         read_embed(embed, &mut post);
@@ -160,12 +141,10 @@ fn read_facets<'f>(facets: Value<'_, 'f>, text: &'f str, post: &mut Post<'f>) {
             match (kind, did, uri, tag) {
                 (Some("app.bsky.richtext.facet#mention"), Some(did), _, _) => {
                     // A facet may name an account under any words; only `@handle` is a handle.
-                    let handle = index
-                        .and_then(|index| marked(text, index))
-                        .and_then(|t| t.strip_prefix('@'));
-                    post.mentions.push(Cow::Borrowed(
-                        handle.filter(|handle| !handle.is_empty()).unwrap_or(did),
-                    ));
+                    let handle =
+                        index.and_then(|index| marked(text, index)).and_then(|t| t.strip_prefix('@'));
+                    post.mentions
+                        .push(Cow::Borrowed(handle.filter(|handle| !handle.is_empty()).unwrap_or(did)));
                 }
                 (Some("app.bsky.richtext.facet#link"), _, Some(uri), _) => {
                     post.links.push(Cow::Borrowed(uri));
@@ -223,9 +202,7 @@ fn read_external<'f>(external: Option<Value<'_, 'f>>, post: &mut Post<'f>) {
 fn read_quote<'f>(record: Option<Value<'_, 'f>>, post: &mut Post<'f>) {
     // Feeds, lists and starter packs are embedded as records too; only a post can be quoted.
     let uri = record.and_then(|record| record.field("uri")?.string());
-    post.quote_of = uri
-        .filter(|uri| uri.contains("/app.bsky.feed.post/"))
-        .map(Cow::Borrowed);
+    post.quote_of = uri.filter(|uri| uri.contains("/app.bsky.feed.post/")).map(Cow::Borrowed);
 }
 
 #[cfg(test)]
@@ -243,10 +220,7 @@ mod tests {
     fn check(json: &str, expected: Frame<'static>) {
         assert_eq!(
             parsed(json),
-            Ok(Parsed {
-                position: Some(1_725_911_162_329_308),
-                frame: expected
-            }),
+            Ok(Parsed { position: Some(1_725_911_162_329_308), frame: expected }),
             "{json}"
         );
     }
@@ -285,14 +259,8 @@ mod tests {
             at("lumio.example"),
         ));
         assert_eq!(post.id, "at://did:plc:ana/app.bsky.feed.post/3l3q");
-        assert_eq!(
-            post.url().as_deref(),
-            Some("https://bsky.app/profile/did:plc:ana/post/3l3q")
-        );
-        assert_eq!(
-            (&*post.author.id, post.author.handle.as_deref()),
-            ("did:plc:ana", None)
-        );
+        assert_eq!(post.url().as_deref(), Some("https://bsky.app/profile/did:plc:ana/post/3l3q"));
+        assert_eq!((&*post.author.id, post.author.handle.as_deref()), ("did:plc:ana", None));
         assert_eq!(post.text, text);
         assert_eq!(post.language.as_deref(), Some("fr"));
         assert_eq!(post.written_at, time::rfc3339("2024-09-09T19:46:02.102Z"));
@@ -322,47 +290,17 @@ mod tests {
                 "{embed}"
             );
         };
-        check(
-            r#"{"$type":"app.bsky.embed.images","images":[]}"#.into(),
-            false,
-            true,
-            0,
-        );
-        check(
-            r#"{"$type":"app.bsky.embed.video","video":{}}"#.into(),
-            false,
-            true,
-            0,
-        );
-        check(
-            format!(r#"{{"$type":"app.bsky.embed.record","record":{quote}}}"#),
-            true,
-            false,
-            0,
-        );
-        check(
-            format!(r#"{{"$type":"app.bsky.embed.record","record":{list}}}"#),
-            false,
-            false,
-            0,
-        );
+        check(r#"{"$type":"app.bsky.embed.images","images":[]}"#.into(), false, true, 0);
+        check(r#"{"$type":"app.bsky.embed.video","video":{}}"#.into(), false, true, 0);
+        check(format!(r#"{{"$type":"app.bsky.embed.record","record":{quote}}}"#), true, false, 0);
+        check(format!(r#"{{"$type":"app.bsky.embed.record","record":{list}}}"#), false, false, 0);
         let with = |media: &str| {
             format!(
                 r#"{{"$type":"app.bsky.embed.recordWithMedia","record":{{"$type":"x","record":{quote}}},"media":{media}}}"#
             )
         };
-        check(
-            with(r#"{"$type":"app.bsky.embed.images","images":[]}"#),
-            true,
-            true,
-            0,
-        );
-        check(
-            with(r#"{"$type":"app.bsky.embed.external","external":{"uri":"https://e"}}"#),
-            true,
-            false,
-            1,
-        );
+        check(with(r#"{"$type":"app.bsky.embed.images","images":[]}"#), true, true, 0);
+        check(with(r#"{"$type":"app.bsky.embed.external","external":{"uri":"https://e"}}"#), true, false, 1);
         check(r#"{"$type":"new"}"#.into(), false, false, 0);
         check("[]".into(), false, false, 0);
     }
@@ -382,10 +320,7 @@ mod tests {
         check(r#"{"byteStart":7,"byteEnd":3}"#, "did:plc:bob");
         check(r#"{"byteStart":0,"byteEnd":2}"#, "did:plc:bob");
         check(r#"{"byteStart":3,"byteEnd":4}"#, "did:plc:bob");
-        check(
-            r#"{"byteStart":-1,"byteEnd":18446744073709551615}"#,
-            "did:plc:bob",
-        );
+        check(r#"{"byteStart":-1,"byteEnd":18446744073709551615}"#, "did:plc:bob");
         check(r#""none""#, "did:plc:bob");
     }
 
@@ -400,10 +335,7 @@ mod tests {
         );
         check(
             r#"{"did":"did:plc:ana","time_us":1725911162329308,"kind":"account","account":{"active":false,"did":"did:plc:ana","seq":1,"status":"deleted"}}"#,
-            Frame::AccountDeleted {
-                network: Network::Bluesky,
-                author_id: "did:plc:ana".into(),
-            },
+            Frame::AccountDeleted { network: Network::Bluesky, author_id: "did:plc:ana".into() },
         );
     }
 
@@ -420,10 +352,7 @@ mod tests {
             r#""kind":"commit","commit":{"operation":"resync","collection":"app.bsky.feed.post","rkey":"1"}"#,
             r#""kind":"tomorrow","new":[]"#,
         ] {
-            check(
-                &format!(r#"{{"did":"did:plc:ana","time_us":1725911162329308,{rest}}}"#),
-                Frame::Control,
-            );
+            check(&format!(r#"{{"did":"did:plc:ana","time_us":1725911162329308,{rest}}}"#), Frame::Control);
         }
     }
 
@@ -437,17 +366,11 @@ mod tests {
         check(r#"{"time_us":1,"kind":"commit","commit":{}}"#, "did");
         check(r#"{"did":"d","time_us":1,"kind":"commit","commit":[]}"#, "commit");
         check(r#"{"did":"d","time_us":1,"kind":"account"}"#, "account");
-        check(
-            r#"{"did":"d","time_us":1,"kind":"commit","commit":{}}"#,
-            "commit.collection",
-        );
+        check(r#"{"did":"d","time_us":1,"kind":"commit","commit":{}}"#, "commit.collection");
         let at = r#"{"did":"d","time_us":1,"kind":"commit","commit":{"collection":"app.bsky.feed.post""#;
         check(&format!("{at}}}}}"), "commit.rkey");
         check(&format!(r#"{at},"rkey":"1"}}}}"#), "commit.operation");
-        check(
-            &format!(r#"{at},"rkey":"1","operation":"create"}}}}"#),
-            "commit.record",
-        );
+        check(&format!(r#"{at},"rkey":"1","operation":"create"}}}}"#), "commit.record");
         check(
             &format!(r#"{at},"rkey":"1","operation":"create","record":{{"text":1}}}}}}"#),
             "commit.record.text",
@@ -460,10 +383,7 @@ mod tests {
             r#"{"text":"a","createdAt":1,"langs":"fr","reply":"x","embed":[1],"facets":{"a":[]},"tags":"b"}"#,
         );
         assert_eq!(post.text, "a");
-        assert_eq!(
-            (post.language, post.written_at, post.reply_to),
-            (None, None, None)
-        );
+        assert_eq!((post.language, post.written_at, post.reply_to), (None, None, None));
     }
 
     #[test]
@@ -471,20 +391,11 @@ mod tests {
         let Some(real) = recorded::tally("jetstream_real.jsonl", Format::Jetstream) else {
             return;
         };
-        assert_eq!(
-            (real.frames, real.posts, real.posts_deleted, real.control),
-            (152, 17, 1, 134)
-        );
-        assert_eq!(
-            (real.replies, real.positions, real.hashtags, real.links),
-            (8, 152, 2, 5)
-        );
+        assert_eq!((real.frames, real.posts, real.posts_deleted, real.control), (152, 17, 1, 134));
+        assert_eq!((real.replies, real.positions, real.hashtags, real.links), (8, 152, 2, 5));
         let Some(many) = recorded::tally("jetstream_reenveloped.jsonl", Format::Jetstream) else {
             return;
         };
-        assert_eq!(
-            (many.frames, many.posts, many.authors, many.languages),
-            (3988, 3988, 3988, 3988)
-        );
+        assert_eq!((many.frames, many.posts, many.authors, many.languages), (3988, 3988, 3988, 3988));
     }
 }

@@ -49,20 +49,9 @@ mod tests {
 
     #[test]
     fn what_names_no_language_is_none() {
-        for tag in [
-            "",
-            "und",
-            "zxx",
-            "qme",
-            "qht",
-            "art",
-            "mul",
-            "x",
-            "-fr",
-            "français",
-            "1234",
-            "languages1",
-        ] {
+        for tag in
+            ["", "und", "zxx", "qme", "qht", "art", "mul", "x", "-fr", "français", "1234", "languages1"]
+        {
             check(tag, None);
         }
         check("qu", Some("qu"));

@@ -24,18 +24,13 @@ const PAYLOAD_BYTES_KEPT: usize = 256 * 1024;
 
 impl Payloads {
     pub(super) fn new() -> Payloads {
-        Payloads {
-            reader: Reader::new(),
-            json: Vec::new(),
-        }
+        Payloads { reader: Reader::new(), json: Vec::new() }
     }
 
     fn read_status(&mut self, payload: &str) -> Result<Post<'static>, Malformed> {
         self.json.clear();
         self.json.extend_from_slice(payload.as_bytes());
-        let post = self
-            .reader
-            .read(&mut self.json, |root| Ok(read_status(root)?.into_owned()));
+        let post = self.reader.read(&mut self.json, |root| Ok(read_status(root)?.into_owned()));
         self.json.clear();
         self.json.shrink_to(PAYLOAD_BYTES_KEPT);
         post
@@ -66,10 +61,7 @@ pub(super) fn read<'f>(root: Value<'_, 'f>, payloads: &mut Payloads) -> Result<P
         }
         Some("delete") => {
             let id = payload.and_then(Value::id).ok_or(Malformed::Shape("payload"))?;
-            Frame::PostDeleted {
-                network: Network::Mastodon,
-                id,
-            }
+            Frame::PostDeleted { network: Network::Mastodon, id }
         }
         // Notifications, announcements, `filters_changed`, and events that do not exist yet.
         Some(_) => Frame::Control,
@@ -78,10 +70,7 @@ pub(super) fn read<'f>(root: Value<'_, 'f>, payloads: &mut Payloads) -> Result<P
         None if is_error => Frame::Control,
         None => return Err(Malformed::Shape("event or content")),
     };
-    Ok(Parsed {
-        position: None,
-        frame,
-    })
+    Ok(Parsed { position: None, frame })
 }
 
 /// Reads a status; of a reblog the status it repeats.
@@ -144,9 +133,7 @@ fn read_original<'f>(status: Value<'_, 'f>) -> Result<Post<'f>, Malformed> {
 }
 
 fn read_author<'f>(account: Option<Value<'_, 'f>>) -> Result<Author<'f>, Malformed> {
-    let account = account
-        .and_then(Value::object)
-        .ok_or(Malformed::Shape("account"))?;
+    let account = account.and_then(Value::object).ok_or(Malformed::Shape("account"))?;
     let (mut uri, mut url, mut acct, mut name, mut followers) = (None, None, None, None, None);
     for (key, value) in account.fields() {
         match key {
@@ -159,10 +146,7 @@ fn read_author<'f>(account: Option<Value<'_, 'f>>) -> Result<Author<'f>, Malform
         }
     }
     let filled = |text: Option<&'f str>| text.filter(|text| !text.is_empty());
-    let id = filled(uri)
-        .or(filled(url))
-        .or(filled(acct))
-        .ok_or(Malformed::Shape("account.uri"))?;
+    let id = filled(uri).or(filled(url)).or(filled(acct)).ok_or(Malformed::Shape("account.uri"))?;
     Ok(Author {
         id: Cow::Borrowed(id),
         handle: filled(acct).map(Cow::Borrowed),
@@ -175,10 +159,7 @@ fn read_author<'f>(account: Option<Value<'_, 'f>>) -> Result<Author<'f>, Malform
 /// The field `name` of each object in `list`.
 fn names<'f>(list: Option<Value<'_, 'f>>, name: &str) -> Vec<Cow<'f, str>> {
     let items = list.into_iter().flat_map(Value::items);
-    items
-        .filter_map(|item| item.field(name)?.string())
-        .map(Cow::Borrowed)
-        .collect()
+    items.filter_map(|item| item.field(name)?.string()).map(Cow::Borrowed).collect()
 }
 
 #[cfg(test)]
@@ -220,10 +201,7 @@ mod tests {
         assert_eq!(post.author.handle.as_deref(), Some("ana"));
         assert_eq!(post.author.name.as_deref(), Some("Ana"));
         assert_eq!(post.author.followers, Some(42));
-        assert_eq!(
-            post.text,
-            "Panne &\n@lumio plus rien & lumio.example/etat\nmerci #panne"
-        );
+        assert_eq!(post.text, "Panne &\n@lumio plus rien & lumio.example/etat\nmerci #panne");
         assert_eq!(post.language.as_deref(), Some("fr"));
         assert_eq!(post.written_at, time::rfc3339("2024-10-21T19:29:01.175Z"));
         assert_eq!(post.reply_to.as_deref(), Some("112"));
@@ -238,10 +216,7 @@ mod tests {
     #[test]
     fn a_streamed_status_reads_as_the_bare_one() {
         assert_eq!(post(&message("update", STATUS)), post(STATUS));
-        assert_eq!(
-            post(&format!(r#"{{"event":"update","payload":{STATUS}}}"#)),
-            post(STATUS)
-        );
+        assert_eq!(post(&format!(r#"{{"event":"update","payload":{STATUS}}}"#)), post(STATUS));
     }
 
     #[test]
@@ -274,10 +249,7 @@ mod tests {
 
     #[test]
     fn a_deletion_names_the_local_id() {
-        let deleted = Frame::PostDeleted {
-            network: Network::Mastodon,
-            id: "113".into(),
-        };
+        let deleted = Frame::PostDeleted { network: Network::Mastodon, id: "113".into() };
         assert_eq!(parsed(&message("delete", "113")), Ok(deleted.clone()));
         assert_eq!(parsed(r#"{"event":"delete","payload":113}"#), Ok(deleted));
     }
@@ -307,14 +279,8 @@ mod tests {
         check(&message("update", &"[".repeat(100_000)), Malformed::TooDeep);
         check(r#"{"event":"update","payload":"1"}"#, Malformed::Shape("uri"));
         check(r#"{"content":"a","uri":"u"}"#, Malformed::Shape("account"));
-        check(
-            r#"{"content":"a","uri":"u","account":{}}"#,
-            Malformed::Shape("account.uri"),
-        );
-        check(
-            r#"{"content":1,"uri":"u","account":{"acct":"a"}}"#,
-            Malformed::Shape("content"),
-        );
+        check(r#"{"content":"a","uri":"u","account":{}}"#, Malformed::Shape("account.uri"));
+        check(r#"{"content":1,"uri":"u","account":{"acct":"a"}}"#, Malformed::Shape("content"));
     }
 
     #[test]
@@ -329,21 +295,9 @@ mod tests {
         let Some(tally) = recorded::tally("mastodon_update.jsonl", Format::Mastodon) else {
             return;
         };
-        assert_eq!(
-            (tally.frames, tally.posts, tally.authors, tally.handles),
-            (439, 439, 439, 439)
-        );
-        assert_eq!(
-            (tally.followers, tally.written_at, tally.languages, tally.reposts),
-            (439, 439, 435, 2)
-        );
-        assert_eq!(
-            (tally.replies, tally.mentions, tally.hashtags, tally.links),
-            (182, 187, 242, 190)
-        );
-        assert_eq!(
-            (tally.media, tally.texts_empty, tally.texts_marked_up),
-            (83, 1, 0)
-        );
+        assert_eq!((tally.frames, tally.posts, tally.authors, tally.handles), (439, 439, 439, 439));
+        assert_eq!((tally.followers, tally.written_at, tally.languages, tally.reposts), (439, 439, 435, 2));
+        assert_eq!((tally.replies, tally.mentions, tally.hashtags, tally.links), (182, 187, 242, 190));
+        assert_eq!((tally.media, tally.texts_empty, tally.texts_marked_up), (83, 1, 0));
     }
 }

@@ -33,10 +33,7 @@ pub(super) fn read<'f>(root: Value<'_, 'f>) -> Result<Parsed<'f>, Malformed> {
         }
         None => read_post(root)?,
     };
-    Ok(Parsed {
-        position: None,
-        frame: Frame::Post(Box::new(post)),
-    })
+    Ok(Parsed { position: None, frame: Frame::Post(Box::new(post)) })
 }
 
 fn read_post<'f>(root: Value<'_, 'f>) -> Result<Post<'f>, Malformed> {
@@ -80,11 +77,7 @@ fn read_post<'f>(root: Value<'_, 'f>) -> Result<Post<'f>, Malformed> {
 fn read_author<'f>(author: Value<'_, 'f>) -> Author<'f> {
     if let Some(handle) = author.string() {
         let handle = without(handle, '@');
-        return Author {
-            handle: handle.clone(),
-            id: handle.unwrap_or_default(),
-            ..Author::default()
-        };
+        return Author { handle: handle.clone(), id: handle.unwrap_or_default(), ..Author::default() };
     }
     let (mut id, mut read) = (None, Author::default());
     for (key, value) in author.fields() {
@@ -98,19 +91,13 @@ fn read_author<'f>(author: Value<'_, 'f>) -> Author<'f> {
         }
     }
     // Somebody is better known by a name than by nothing.
-    read.id = id
-        .or(read.handle.clone())
-        .or(read.name.clone())
-        .unwrap_or_default();
+    read.id = id.or(read.handle.clone()).or(read.name.clone()).unwrap_or_default();
     read
 }
 
 fn strings<'f>(list: Option<Value<'_, 'f>>, mark: char) -> Vec<Cow<'f, str>> {
     let items = list.into_iter().flat_map(Value::items);
-    items
-        .filter_map(Value::string)
-        .filter_map(|string| without(string, mark))
-        .collect()
+    items.filter_map(Value::string).filter_map(|string| without(string, mark)).collect()
 }
 
 /// `string` without a leading `mark`; `None` if nothing is left.
@@ -156,22 +143,10 @@ mod tests {
                 "lang":"fr-FR","created_at":"2024-01-15T10:35:00Z","network":"facebook","url":"https://f.example/12","reply_to":"11",
                 "mentions":["@lumio"],"hashtags":["#panne","box"],"links":["https://e.org"]}"##,
         );
-        assert_eq!(
-            (post.network, &*post.id, &*post.text),
-            (Network::Facebook, "12", "box en panne")
-        );
-        assert_eq!(
-            (&*post.author.id, post.author.handle.as_deref()),
-            ("7", Some("ana"))
-        );
-        assert_eq!(
-            (post.author.name.as_deref(), post.author.followers),
-            (Some("Ana"), Some(42))
-        );
-        assert_eq!(
-            (post.language.as_deref(), post.author.verified),
-            (Some("fr"), true)
-        );
+        assert_eq!((post.network, &*post.id, &*post.text), (Network::Facebook, "12", "box en panne"));
+        assert_eq!((&*post.author.id, post.author.handle.as_deref()), ("7", Some("ana")));
+        assert_eq!((post.author.name.as_deref(), post.author.followers), (Some("Ana"), Some(42)));
+        assert_eq!((post.language.as_deref(), post.author.verified), (Some("fr"), true));
         assert_eq!(post.written_at, time::rfc3339("2024-01-15T10:35:00Z"));
         assert_eq!(post.url().as_deref(), Some("https://f.example/12"));
         assert_eq!(post.reply_to.as_deref(), Some("11"));
@@ -184,14 +159,8 @@ mod tests {
     fn other_names_for_fields_are_understood() {
         let post =
             post(r#"{"text":"a","author":"@ana","language":"EN","at":"2024-01-15T10:35:00Z","lang":null}"#);
-        assert_eq!(
-            (&*post.author.id, post.author.handle.as_deref()),
-            ("ana", Some("ana"))
-        );
-        assert_eq!(
-            (post.language.as_deref(), post.written_at.is_some()),
-            (Some("en"), true)
-        );
+        assert_eq!((&*post.author.id, post.author.handle.as_deref()), ("ana", Some("ana")));
+        assert_eq!((post.language.as_deref(), post.written_at.is_some()), (Some("en"), true));
     }
 
     #[test]
@@ -248,10 +217,7 @@ mod tests {
         let post = post(
             r#"{"text":"a","id":[],"author":3,"lang":4,"at":5,"url":"javascript:x","reply_to":{},"mentions":"x","links":[1]}"#,
         );
-        assert_eq!(
-            (post.page, post.reply_to, post.written_at, post.language),
-            (None, None, None, None)
-        );
+        assert_eq!((post.page, post.reply_to, post.written_at, post.language), (None, None, None, None));
         assert!(post.mentions.is_empty() && post.links.is_empty());
     }
 }

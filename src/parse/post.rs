@@ -106,9 +106,7 @@ pub(super) fn web_address(address: &str) -> Option<&str> {
 /// Whether `id` holds only what DIDs, record keys, handles and numbers are made of.
 fn is_plain(id: &str) -> bool {
     !id.is_empty()
-        && id
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'.' | b'_' | b'-' | b'~'))
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'.' | b'_' | b'-' | b'~'))
 }
 
 fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
@@ -120,68 +118,31 @@ mod tests {
     use super::*;
 
     fn post(network: Network, id: &'static str, handle: Option<&'static str>) -> Post<'static> {
-        let author = Author {
-            handle: handle.map(Cow::Borrowed),
-            ..Author::default()
-        };
+        let author = Author { handle: handle.map(Cow::Borrowed), ..Author::default() };
         Post::new(network, id.into(), author, "text".into())
     }
 
     fn check(network: Network, id: &'static str, handle: Option<&'static str>, expected: Option<&str>) {
-        assert_eq!(
-            post(network, id, handle).url().as_deref(),
-            expected,
-            "{network} {id}"
-        );
+        assert_eq!(post(network, id, handle).url().as_deref(), expected, "{network} {id}");
     }
 
     #[test]
     fn an_address_is_made_of_the_networks_ids() {
         let bluesky = "https://bsky.app/profile/did:plc:abc/post/3k2a";
-        check(
-            Network::Bluesky,
-            "at://did:plc:abc/app.bsky.feed.post/3k2a",
-            None,
-            Some(bluesky),
-        );
+        check(Network::Bluesky, "at://did:plc:abc/app.bsky.feed.post/3k2a", None, Some(bluesky));
         check(Network::X, "123", None, Some("https://x.com/i/status/123"));
-        check(
-            Network::X,
-            "123",
-            Some("lumio"),
-            Some("https://x.com/lumio/status/123"),
-        );
-        check(
-            Network::Mastodon,
-            "https://m.example/users/a/1",
-            None,
-            Some("https://m.example/users/a/1"),
-        );
+        check(Network::X, "123", Some("lumio"), Some("https://x.com/lumio/status/123"));
+        check(Network::Mastodon, "https://m.example/users/a/1", None, Some("https://m.example/users/a/1"));
         check(Network::Plain, "123", None, None);
     }
 
     #[test]
     fn an_id_of_other_letters_makes_no_address() {
-        check(
-            Network::Bluesky,
-            "at://did:plc:abc/app.bsky.feed.like/3k2a",
-            None,
-            None,
-        );
-        check(
-            Network::Bluesky,
-            "at://did:plc:abc/app.bsky.feed.post/a?b=c",
-            None,
-            None,
-        );
+        check(Network::Bluesky, "at://did:plc:abc/app.bsky.feed.like/3k2a", None, None);
+        check(Network::Bluesky, "at://did:plc:abc/app.bsky.feed.post/a?b=c", None, None);
         check(Network::Bluesky, "3k2a", None, None);
         check(Network::X, "12 3", None, None);
-        check(
-            Network::X,
-            "123",
-            Some("a/../b"),
-            Some("https://x.com/i/status/123"),
-        );
+        check(Network::X, "123", Some("a/../b"), Some("https://x.com/i/status/123"));
         check(Network::Mastodon, "tag:m.example,2024:1", None, None);
     }
 

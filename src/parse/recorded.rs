@@ -38,20 +38,12 @@ pub(super) struct Tally {
 
 /// The frames of a recorded stream, or `None`, said on stdout, where the data is not at hand.
 pub(super) fn frames(file: &str) -> Option<Vec<Vec<u8>>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../shared/data/streams")
-        .join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/streams").join(file);
     let Ok(bytes) = std::fs::read(&path) else {
         println!("skipped: no recorded stream at {}", path.display());
         return None;
     };
-    Some(
-        bytes
-            .split(|&byte| byte == b'\n')
-            .filter(|line| !line.is_empty())
-            .map(<[u8]>::to_vec)
-            .collect(),
-    )
+    Some(bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect())
 }
 
 /// Parses every frame of `file`, printing the counts. Panics on a malformed one.
@@ -83,9 +75,7 @@ pub(super) fn tally(file: &str, format: Format) -> Option<Tally> {
 
 impl Tally {
     fn add(&mut self, post: &Post<'_>) {
-        let marks = [
-            "<p>", "<br", "</", "<span", "href=", "&amp;", "&lt;", "&gt;", "&#39;", "&quot;",
-        ];
+        let marks = ["<p>", "<br", "</", "<span", "href=", "&amp;", "&lt;", "&gt;", "&#39;", "&quot;"];
         for (count, said) in [
             (&mut self.posts, true),
             (&mut self.authors, !post.author.id.is_empty()),
@@ -105,10 +95,7 @@ impl Tally {
             (&mut self.media, post.has_media),
             (&mut self.urls, post.url().is_some()),
             (&mut self.texts_empty, post.text.trim().is_empty()),
-            (
-                &mut self.texts_marked_up,
-                marks.iter().any(|mark| post.text.contains(mark)),
-            ),
+            (&mut self.texts_marked_up, marks.iter().any(|mark| post.text.contains(mark))),
         ] {
             *count += usize::from(said);
         }
@@ -119,18 +106,11 @@ impl Tally {
 pub(super) fn owned(parsed: Parsed<'_>) -> Parsed<'static> {
     let frame = match parsed.frame {
         Frame::Post(post) => Frame::Post(Box::new(post.into_owned())),
-        Frame::PostDeleted { network, id } => Frame::PostDeleted {
-            network,
-            id: id.into_owned().into(),
-        },
-        Frame::AccountDeleted { network, author_id } => Frame::AccountDeleted {
-            network,
-            author_id: author_id.into_owned().into(),
-        },
+        Frame::PostDeleted { network, id } => Frame::PostDeleted { network, id: id.into_owned().into() },
+        Frame::AccountDeleted { network, author_id } => {
+            Frame::AccountDeleted { network, author_id: author_id.into_owned().into() }
+        }
         Frame::Control => Frame::Control,
     };
-    Parsed {
-        position: parsed.position,
-        frame,
-    }
+    Parsed { position: parsed.position, frame }
 }

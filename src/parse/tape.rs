@@ -29,10 +29,7 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn new() -> Reader {
         // Both grow to what the stream's frames need within the first few.
-        Reader {
-            buffers: Buffers::with_max_depth(0, DEPTH_MAX),
-            tape: Tape(Vec::new()),
-        }
+        Reader { buffers: Buffers::with_max_depth(0, DEPTH_MAX), tape: Tape(Vec::new()) }
     }
 
     /// Parses `json`, overwriting it, and gives the root to `take`.
@@ -136,10 +133,7 @@ impl<'t, 'f> Value<'t, 'f> {
     /// The field of this name, the last one if it comes twice. For more than one field of an object,
     /// [`Value::fields`] reads them in one pass.
     pub(super) fn field(self, name: &str) -> Option<Value<'t, 'f>> {
-        self.fields()
-            .filter(|(key, _)| *key == name)
-            .last()
-            .map(|(_, value)| value)
+        self.fields().filter(|(key, _)| *key == name).last().map(|(_, value)| value)
     }
 
     /// The items of the array here; none if it is no array.
@@ -226,12 +220,7 @@ mod tests {
             assert_eq!(keys, ["a", "e", "f"]);
             assert_eq!(root.field("f").and_then(Value::string), Some("g"));
             assert_eq!(root.field("a").map(|a| a.fields().count()), Some(2));
-            assert_eq!(
-                root.field("a")
-                    .and_then(|a| a.field("b"))
-                    .map(|b| b.items().count()),
-                Some(2)
-            );
+            assert_eq!(root.field("a").and_then(|a| a.field("b")).map(|b| b.items().count()), Some(2));
         });
     }
 
@@ -244,21 +233,11 @@ mod tests {
 
     #[test]
     fn integers_of_64_bits_are_exact() {
-        check(
-            r"[9007199254740993,18446744073709551615,-9223372036854775808]",
-            |root| {
-                let ids: Vec<_> = root.items().map(Value::id).collect();
-                assert_eq!(
-                    ids,
-                    [
-                        Some("9007199254740993".into()),
-                        Some("18446744073709551615".into()),
-                        None
-                    ]
-                );
-                assert_eq!(root.items().last().and_then(Value::i64), Some(i64::MIN));
-            },
-        );
+        check(r"[9007199254740993,18446744073709551615,-9223372036854775808]", |root| {
+            let ids: Vec<_> = root.items().map(Value::id).collect();
+            assert_eq!(ids, [Some("9007199254740993".into()), Some("18446744073709551615".into()), None]);
+            assert_eq!(root.items().last().and_then(Value::i64), Some(i64::MIN));
+        });
     }
 
     #[test]
@@ -309,10 +288,7 @@ mod tests {
             let mut json = format!("[\"{}\"]", "a".repeat(bytes)).into_bytes();
             let read = reader.read(&mut json, |root| Ok(root.items().next().and_then(Value::string)));
             assert_eq!(read.map(|string| string.map(str::len)), Ok(Some(bytes)));
-            assert_eq!(
-                reader.read(&mut b"[".to_vec(), |_| Ok(())),
-                Err(Malformed::NotJson)
-            );
+            assert_eq!(reader.read(&mut b"[".to_vec(), |_| Ok(())), Err(Malformed::NotJson));
         }
     }
 }

@@ -15,32 +15,18 @@ pub(super) struct Names {
 }
 
 /// API v2.
-pub(super) const V2: Names = Names {
-    mentions: "mentions",
-    handle: "username",
-    hashtag: "tag",
-};
+pub(super) const V2: Names = Names { mentions: "mentions", handle: "username", hashtag: "tag" };
 
 /// API v1.1.
-pub(super) const V1: Names = Names {
-    mentions: "user_mentions",
-    handle: "screen_name",
-    hashtag: "text",
-};
+pub(super) const V1: Names = Names { mentions: "user_mentions", handle: "screen_name", hashtag: "text" };
 
 /// Adds the mentions, hashtags and links of `entities` to `post`.
 pub(super) fn read<'f>(entities: Value<'_, 'f>, names: &Names, post: &mut Post<'f>) {
     for (key, list) in entities.fields() {
         if key == names.mentions {
-            post.mentions = list
-                .items()
-                .filter_map(|item| string(item, names.handle))
-                .collect();
+            post.mentions = list.items().filter_map(|item| string(item, names.handle)).collect();
         } else if key == "hashtags" {
-            post.hashtags = list
-                .items()
-                .filter_map(|item| string(item, names.hashtag))
-                .collect();
+            post.hashtags = list.items().filter_map(|item| string(item, names.hashtag)).collect();
         } else if key == "urls" {
             post.links = list.items().filter_map(link).collect();
         }

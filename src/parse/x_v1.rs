@@ -13,10 +13,7 @@ use super::{Author, Frame, Malformed, Network, Parsed, Post, language, time};
 /// Reads one line of the stream.
 pub(super) fn read<'f>(root: Value<'_, 'f>) -> Result<Parsed<'f>, Malformed> {
     let frame = read_frame(only_item(root)?)?;
-    Ok(Parsed {
-        position: None,
-        frame,
-    })
+    Ok(Parsed { position: None, frame })
 }
 
 /// Of an array with one item the item: a frame is one post, so whoever reads arrays of several cuts them up.
@@ -45,10 +42,7 @@ fn read_frame<'f>(root: Value<'_, 'f>) -> Result<Frame<'f>, Malformed> {
     }
     match delete.and_then(|delete| delete.field("status")) {
         Some(status) => {
-            let id = status
-                .field("id_str")
-                .and_then(Value::id)
-                .or(status.field("id").and_then(Value::id));
+            let id = status.field("id_str").and_then(Value::id).or(status.field("id").and_then(Value::id));
             Ok(Frame::PostDeleted {
                 network: Network::X,
                 id: id.ok_or(Malformed::Shape("delete.status.id_str"))?,
@@ -140,9 +134,7 @@ impl<'t, 'f> Status<'t, 'f> {
         post.reply_to = self.reply_to;
         post.quote_of = self.quoted_id;
         let media = |entities: Option<Value<'_, '_>>| {
-            entities
-                .and_then(|entities| entities.field("media"))
-                .is_some_and(Value::has_items)
+            entities.and_then(|entities| entities.field("media")).is_some_and(Value::has_items)
         };
         post.has_media = media(self.entities) || media(self.extended_entities);
         if let Some(entities) = self.entities {
@@ -205,15 +197,9 @@ mod tests {
     fn a_status_is_read_in_full() {
         let post = post(STATUS);
         assert_eq!(post.id, "1050118621198921728");
-        assert_eq!(
-            post.url().as_deref(),
-            Some("https://x.com/ana/status/1050118621198921728")
-        );
+        assert_eq!(post.url().as_deref(), Some("https://x.com/ana/status/1050118621198921728"));
         assert_eq!(post.author.id, "7");
-        assert_eq!(
-            (post.author.handle.as_deref(), post.author.name.as_deref()),
-            (Some("ana"), Some("Ana"))
-        );
+        assert_eq!((post.author.handle.as_deref(), post.author.name.as_deref()), (Some("ana"), Some("Ana")));
         assert_eq!((post.author.followers, post.author.verified), (Some(42), true));
         assert_eq!(post.text, "@lumio box & panne #panne https://t.co/a");
         assert_eq!(post.language.as_deref(), Some("fr"));
@@ -237,19 +223,13 @@ mod tests {
         let text = |fields: &str| post(&format!(r#"{{"id_str":"1","user":{{"id_str":"2"}},{fields}}}"#)).text;
         assert_eq!(text(r#""text":"a""#), "a");
         assert_eq!(text(r#""text":"a","full_text":"b""#), "b");
-        assert_eq!(
-            text(r#""full_text":"b","extended_tweet":{"full_text":"c"},"text":"a""#),
-            "c"
-        );
+        assert_eq!(text(r#""full_text":"b","extended_tweet":{"full_text":"c"},"text":"a""#), "c");
     }
 
     #[test]
     fn ids_beyond_a_double_are_exact() {
         let post = post(r#"{"id":9007199254740993,"user":{"id":18446744073709551615},"text":"a"}"#);
-        assert_eq!(
-            (&*post.id, &*post.author.id),
-            ("9007199254740993", "18446744073709551615")
-        );
+        assert_eq!((&*post.id, &*post.author.id), ("9007199254740993", "18446744073709551615"));
     }
 
     #[test]
@@ -264,10 +244,7 @@ mod tests {
 
     #[test]
     fn a_deletion_is_told() {
-        let deleted = Frame::PostDeleted {
-            network: Network::X,
-            id: "1234".into(),
-        };
+        let deleted = Frame::PostDeleted { network: Network::X, id: "1234".into() };
         let json = r#"{"delete":{"status":{"id":1234,"id_str":"1234","user_id":3},"timestamp_ms":"1"}}"#;
         assert_eq!(parsed(json), Ok(deleted.clone()));
         assert_eq!(parsed(r#"{"delete":{"status":{"id":1234}}}"#), Ok(deleted));
@@ -297,10 +274,7 @@ mod tests {
         check(r#"{"id_str":"1","user":{"id_str":"2"}}"#, "text");
         check(r#"{"id_str":"1","text":"a"}"#, "user");
         check(r#"{"id_str":"1","text":"a","user":{}}"#, "user.id_str");
-        check(
-            r#"{"id_str":"1","text":"a","user":{"id":1},"retweeted_status":{}}"#,
-            "id_str",
-        );
+        check(r#"{"id_str":"1","text":"a","user":{"id":1},"retweeted_status":{}}"#, "id_str");
         check(r#"{"delete":{"status":{}}}"#, "delete.status.id_str");
     }
 
@@ -309,46 +283,17 @@ mod tests {
         let Some(stream) = recorded::tally("x_v11_stream.jsonl", Format::XV1) else {
             return;
         };
-        assert_eq!(
-            (stream.frames, stream.posts, stream.authors, stream.handles),
-            (523, 523, 523, 523)
-        );
-        assert_eq!(
-            (stream.followers, stream.written_at, stream.reposts),
-            (523, 523, 336)
-        );
-        assert_eq!(
-            (
-                stream.languages,
-                stream.replies,
-                stream.quotes,
-                stream.quoted_texts
-            ),
-            (515, 72, 91, 91)
-        );
-        assert_eq!(
-            (stream.mentions, stream.hashtags, stream.links, stream.media),
-            (132, 94, 261, 98)
-        );
+        assert_eq!((stream.frames, stream.posts, stream.authors, stream.handles), (523, 523, 523, 523));
+        assert_eq!((stream.followers, stream.written_at, stream.reposts), (523, 523, 336));
+        assert_eq!((stream.languages, stream.replies, stream.quotes, stream.quoted_texts), (515, 72, 91, 91));
+        assert_eq!((stream.mentions, stream.hashtags, stream.links, stream.media), (132, 94, 261, 98));
         assert_eq!((stream.verified, stream.texts_marked_up), (99, 0));
         let Some(rest) = recorded::tally("x_v11_rest_extended.jsonl", Format::XV1) else {
             return;
         };
-        assert_eq!(
-            (rest.frames, rest.posts, rest.authors, rest.followers),
-            (781, 781, 781, 781)
-        );
-        assert_eq!(
-            (rest.reposts, rest.written_at, rest.texts_marked_up),
-            (148, 781, 0)
-        );
-        assert_eq!(
-            (rest.languages, rest.replies, rest.quotes, rest.quoted_texts),
-            (746, 130, 60, 58)
-        );
-        assert_eq!(
-            (rest.mentions, rest.hashtags, rest.links, rest.media),
-            (319, 264, 417, 300)
-        );
+        assert_eq!((rest.frames, rest.posts, rest.authors, rest.followers), (781, 781, 781, 781));
+        assert_eq!((rest.reposts, rest.written_at, rest.texts_marked_up), (148, 781, 0));
+        assert_eq!((rest.languages, rest.replies, rest.quotes, rest.quoted_texts), (746, 130, 60, 58));
+        assert_eq!((rest.mentions, rest.hashtags, rest.links, rest.media), (319, 264, 417, 300));
     }
 }

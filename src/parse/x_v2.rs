@@ -38,10 +38,7 @@ pub(super) fn read<'f>(root: Value<'_, 'f>) -> Result<Parsed<'f>, Malformed> {
         Some(data) => Frame::Post(Box::new(read_post(data, &Includes::read(includes))?)),
         None => Frame::Control,
     };
-    Ok(Parsed {
-        position: None,
-        frame,
-    })
+    Ok(Parsed { position: None, frame })
 }
 
 /// The objects that `data` refers to.
@@ -71,25 +68,16 @@ impl<'t, 'f> Includes<'t, 'f> {
     fn author(&self, id: Cow<'f, str>) -> Author<'f> {
         match find(self.users, "id", |user_id| user_id == id) {
             Some(user) => read_user(id, user),
-            None => Author {
-                id,
-                ..Author::default()
-            },
+            None => Author { id, ..Author::default() },
         }
     }
 
     /// The author of this handle; without a user object the handle is all there is to know them by.
     fn author_of_handle(&self, handle: &'f str) -> Author<'f> {
-        let user = find(self.users, "username", |username| {
-            username.eq_ignore_ascii_case(handle)
-        });
+        let user = find(self.users, "username", |username| username.eq_ignore_ascii_case(handle));
         match user.and_then(|user| Some((user.field("id")?.id()?, user))) {
             Some((id, user)) => read_user(id, user),
-            None => Author {
-                id: handle.into(),
-                handle: Some(handle.into()),
-                ..Author::default()
-            },
+            None => Author { id: handle.into(), handle: Some(handle.into()), ..Author::default() },
         }
     }
 }
@@ -100,16 +88,11 @@ fn find<'t, 'f>(
     key: &str,
     test: impl Fn(&str) -> bool,
 ) -> Option<Value<'t, 'f>> {
-    list?
-        .items()
-        .find(|item| item.field(key).and_then(Value::string).is_some_and(&test))
+    list?.items().find(|item| item.field(key).and_then(Value::string).is_some_and(&test))
 }
 
 fn read_user<'f>(id: Cow<'f, str>, user: Value<'_, 'f>) -> Author<'f> {
-    let mut author = Author {
-        id,
-        ..Author::default()
-    };
+    let mut author = Author { id, ..Author::default() };
     for (key, value) in user.fields() {
         match key {
             "username" => author.handle = value.string().map(Cow::Borrowed),
@@ -226,11 +209,7 @@ fn read_post<'f>(data: Value<'_, 'f>, includes: &Includes<'_, 'f>) -> Result<Pos
         outer.created_at = None;
         let mut post = outer.into_post(includes.author_of_handle(handle), includes);
         // The first mention is the prefix's.
-        if post
-            .mentions
-            .first()
-            .is_some_and(|mention| mention.eq_ignore_ascii_case(handle))
-        {
+        if post.mentions.first().is_some_and(|mention| mention.eq_ignore_ascii_case(handle)) {
             post.mentions.remove(0);
         }
         post
@@ -245,10 +224,8 @@ fn read_post<'f>(data: Value<'_, 'f>, includes: &Includes<'_, 'f>) -> Result<Pos
 /// Splits `RT @handle: text`.
 fn repost_prefix(text: &str) -> Option<(&str, &str)> {
     let (handle, text) = text.strip_prefix("RT @")?.split_once(": ")?;
-    let is_handle = !handle.is_empty()
-        && handle
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let is_handle =
+        !handle.is_empty() && handle.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     is_handle.then_some((handle, text))
 }
 
@@ -292,15 +269,9 @@ mod tests {
     fn a_tweet_is_read_in_full() {
         let post = post(&payload(TWEET, ""));
         assert_eq!(post.id, "1234567890123456789");
-        assert_eq!(
-            post.url().as_deref(),
-            Some("https://x.com/ana/status/1234567890123456789")
-        );
+        assert_eq!(post.url().as_deref(), Some("https://x.com/ana/status/1234567890123456789"));
         assert_eq!(post.author.id, "7");
-        assert_eq!(
-            (post.author.handle.as_deref(), post.author.name.as_deref()),
-            (Some("ana"), Some("Ana"))
-        );
+        assert_eq!((post.author.handle.as_deref(), post.author.name.as_deref()), (Some("ana"), Some("Ana")));
         assert_eq!((post.author.followers, post.author.verified), (Some(42), true));
         assert_eq!(post.text, "@lumio box & panne #panne https://t.co/a");
         assert_eq!(post.language.as_deref(), Some("fr"));
@@ -317,10 +288,7 @@ mod tests {
     #[test]
     fn the_default_fields_are_enough() {
         let post = post(r#"{"data":{"id":"1","text":"a","edit_history_tweet_ids":["1"]}}"#);
-        assert_eq!(
-            (&*post.id, &*post.text, &*post.author.id, post.edited),
-            ("1", "a", "", false)
-        );
+        assert_eq!((&*post.id, &*post.text, &*post.author.id, post.edited), ("1", "a", "", false));
         assert_eq!(post.url().as_deref(), Some("https://x.com/i/status/1"));
     }
 
@@ -349,30 +317,15 @@ mod tests {
         let of = |text: &str| {
             let post = post(&payload(&data(text), ""));
             assert_eq!(post.reposted_by.as_deref(), Some("7"));
-            (
-                post.id,
-                post.author.id,
-                post.text,
-                post.mentions.len(),
-                post.written_at.is_some(),
-            )
+            (post.id, post.author.id, post.text, post.mentions.len(), post.written_at.is_some())
         };
-        assert_eq!(
-            of("RT @bob: @lumio it is…"),
-            ("70".into(), "8".into(), "@lumio it is…".into(), 1, false)
-        );
+        assert_eq!(of("RT @bob: @lumio it is…"), ("70".into(), "8".into(), "@lumio it is…".into(), 1, false));
         assert_eq!(
             of("RT @eve: @lumio it is…"),
             ("70".into(), "eve".into(), "@lumio it is…".into(), 2, false)
         );
-        assert_eq!(
-            of("@lumio it is…"),
-            ("71".into(), "7".into(), "@lumio it is…".into(), 2, true)
-        );
-        assert_eq!(
-            of("RT @b b: x"),
-            ("71".into(), "7".into(), "RT @b b: x".into(), 2, true)
-        );
+        assert_eq!(of("@lumio it is…"), ("71".into(), "7".into(), "@lumio it is…".into(), 2, true));
+        assert_eq!(of("RT @b b: x"), ("71".into(), "7".into(), "RT @b b: x".into(), 2, true));
     }
 
     #[test]
@@ -418,14 +371,8 @@ mod tests {
         // The same as a few lines of Python count: half of the users came without metrics, 38 reposts
         // without their original.
         assert_eq!((tally.names, tally.followers, tally.verified), (949, 475, 87));
-        assert_eq!(
-            (tally.languages, tally.replies, tally.quotes, tally.quoted_texts),
-            (506, 225, 82, 31)
-        );
-        assert_eq!(
-            (tally.mentions, tally.hashtags, tally.links, tally.media),
-            (323, 423, 384, 162)
-        );
+        assert_eq!((tally.languages, tally.replies, tally.quotes, tally.quoted_texts), (506, 225, 82, 31));
+        assert_eq!((tally.mentions, tally.hashtags, tally.links, tally.media), (323, 423, 384, 162));
         // Reposts of one post are one post.
         assert!(tally.distinct_ids < tally.posts);
     }

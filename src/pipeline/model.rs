@@ -76,7 +76,8 @@ fn gather(lanes: &Receiver<LaneOutput>, posts_max: usize, delay_max: Duration) -
     let deadline = Instant::now() + delay_max;
     // Without a candidate nobody gains by waiting; with one, a fuller batch is cheaper a post.
     while posts < posts_max {
-        let wait = if posts == 0 { Duration::ZERO } else { deadline.saturating_duration_since(Instant::now()) };
+        let wait =
+            if posts == 0 { Duration::ZERO } else { deadline.saturating_duration_since(Instant::now()) };
         match lanes.recv_timeout(wait) {
             Ok(output) => {
                 posts += output.candidates().count();

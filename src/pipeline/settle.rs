@@ -60,7 +60,11 @@ pub fn settle(
                         entries.push(Entry::Ticket(Box::new(new_ticket(&candidate, &ticket, now))));
                     }
                     Decision::Edited(ticket_id) => {
-                        entries.push(Entry::Edit { ticket_id, text: candidate.post.text.to_string(), at: now });
+                        entries.push(Entry::Edit {
+                            ticket_id,
+                            text: candidate.post.text.to_string(),
+                            at: now,
+                        });
                     }
                     Decision::Duplicate => buckets[Bucket::Duplicate] += 1,
                     Decision::Unsupported => buckets[Bucket::Unsupported] += 1,

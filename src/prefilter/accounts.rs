@@ -55,10 +55,7 @@ impl Accounts {
             let from = self.find(name, lower).map_or(&[][..], |account| &account.from);
             from.iter().copied().for_each(&mut fill);
         }
-        let parent = post
-            .reply_to
-            .as_deref()
-            .and_then(|parent| parent.strip_prefix("at://"));
+        let parent = post.reply_to.as_deref().and_then(|parent| parent.strip_prefix("at://"));
         if let Some(did) = parent.and_then(|parent| parent.split('/').next()) {
             let to = self.find(did, lower).map_or(&[][..], |account| &account.to);
             to.iter().copied().for_each(&mut fill);
@@ -82,11 +79,7 @@ impl Accounts {
 }
 
 fn author<'p>(post: &'p Post<'_>) -> impl Iterator<Item = &'p str> {
-    let handle = post
-        .author
-        .handle
-        .as_deref()
-        .filter(|handle| *handle != post.author.id);
+    let handle = post.author.handle.as_deref().filter(|handle| *handle != post.author.id);
     [Some(&*post.author.id), handle].into_iter().flatten()
 }
 

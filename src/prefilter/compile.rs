@@ -126,10 +126,7 @@ impl Tables {
 ///
 /// Every mistake in `config`.
 pub(super) fn compile(config: &Config) -> Result<Tables, Vec<Mistake>> {
-    let mut compiler = Compiler {
-        slots: TRIGGER.0 + 1,
-        ..Compiler::default()
-    };
+    let mut compiler = Compiler { slots: TRIGGER.0 + 1, ..Compiler::default() };
     compiler.triggers(config);
     for (brand_idx, brand) in config.brands.iter().enumerate() {
         compiler.brand(brand_idx, brand, &config.brands);
@@ -156,42 +153,22 @@ struct Compiler {
 
 impl Compiler {
     fn triggers(&mut self, config: &Config) {
-        let builtin = if config.builtin_triggers {
-            triggers::builtin()
-        } else {
-            Vec::new()
-        };
+        let builtin = if config.builtin_triggers { triggers::builtin() } else { Vec::new() };
         let own = config.triggers.iter().enumerate();
         let own = own.map(|(idx, text)| (format!("triggers[{idx}]"), text.as_str()));
-        for (key, text) in builtin
-            .into_iter()
-            .map(|text| ("builtin".into(), text))
-            .chain(own)
-        {
+        for (key, text) in builtin.into_iter().map(|text| ("builtin".into(), text)).chain(own) {
             match Term::phrase(text) {
                 Ok(term) => {
                     if self.trigger_keys.insert(term.key.clone()) {
                         let (purpose, brand) = (Purpose::Trigger, NO_BRAND);
                         let shown = term.shown;
-                        let meaning = Use {
-                            purpose,
-                            brand,
-                            slot: TRIGGER,
-                            spelling: None,
-                            shown,
-                        };
+                        let meaning = Use { purpose, brand, slot: TRIGGER, spelling: None, shown };
                         self.uses.entry(term.key).or_default().push(meaning);
                     }
                 }
                 Err(message) => {
                     let value = text.into();
-                    self.mistakes.push(Mistake {
-                        brand: None,
-                        key,
-                        value,
-                        position: None,
-                        message,
-                    });
+                    self.mistakes.push(Mistake { brand: None, key, value, position: None, message });
                 }
             }
         }
@@ -199,49 +176,20 @@ impl Compiler {
 
     fn brand(&mut self, brand_idx: usize, brand: &Brand, all: &[Brand]) {
         let [handle, hashtag, name_slot] = [(); 3].map(|()| self.slot());
-        self.brands.push(Watched {
-            name: brand.name.as_str().into(),
-            handle,
-            hashtag,
-            name_slot,
-        });
+        self.brands.push(Watched { name: brand.name.as_str().into(), handle, hashtag, name_slot });
         self.check_name(brand_idx, brand, all);
         for (idx, text) in brand.handles.iter().enumerate() {
             self.handle(brand_idx, brand, &format!("handles[{idx}]"), text, handle);
         }
         // A brand without names is called by its own.
-        let names = if brand.names.is_empty() {
-            std::slice::from_ref(&brand.name)
-        } else {
-            &brand.names
-        };
+        let names = if brand.names.is_empty() { std::slice::from_ref(&brand.name) } else { &brand.names };
         for (idx, text) in names.iter().enumerate() {
-            let key = if brand.names.is_empty() {
-                "name".into()
-            } else {
-                format!("names[{idx}]")
-            };
-            self.term(
-                brand_idx,
-                brand,
-                &key,
-                text,
-                Term::phrase(text),
-                Purpose::Name,
-                name_slot,
-            );
+            let key = if brand.names.is_empty() { "name".into() } else { format!("names[{idx}]") };
+            self.term(brand_idx, brand, &key, text, Term::phrase(text), Purpose::Name, name_slot);
         }
         for (idx, text) in brand.hashtags.iter().enumerate() {
             let key = format!("hashtags[{idx}]");
-            self.term(
-                brand_idx,
-                brand,
-                &key,
-                text,
-                Term::tag(text),
-                Purpose::Hashtag,
-                hashtag,
-            );
+            self.term(brand_idx, brand, &key, text, Term::tag(text), Purpose::Hashtag, hashtag);
         }
         if brand.hashtags.is_empty() {
             for text in names.iter().chain([&brand.name]) {
@@ -256,8 +204,7 @@ impl Compiler {
             let key = format!("exclude[{idx}]");
             let term = Term::phrase(text);
             let hides = |name: &&String| {
-                term.as_ref()
-                    .is_ok_and(|term| Term::phrase(name).is_ok_and(|name| name.key == term.key))
+                term.as_ref().is_ok_and(|term| Term::phrase(name).is_ok_and(|name| name.key == term.key))
             };
             if let Some(name) = names.iter().find(hides) {
                 let message = format!("is the name {name:?} itself, which would then never count");
@@ -273,13 +220,7 @@ impl Compiler {
 
     fn check_name(&mut self, brand_idx: usize, brand: &Brand, all: &[Brand]) {
         if brand.name.trim().is_empty() {
-            self.mistake(
-                brand,
-                "name",
-                &brand.name,
-                None,
-                "a brand has a name, for tickets to show".into(),
-            );
+            self.mistake(brand, "name", &brand.name, None, "a brand has a name, for tickets to show".into());
             return;
         }
         let same = |other: &&Brand| other.name.trim().to_lowercase() == brand.name.trim().to_lowercase();
@@ -294,38 +235,18 @@ impl Compiler {
         if let Some(owner) = self.owners.insert(name.clone(), brand_idx)
             && owner != brand_idx
         {
-            let owner = self
-                .brands
-                .get(owner)
-                .map_or_else(String::new, |owner| owner.name.to_string());
-            self.mistake(
-                brand,
-                key,
-                text,
-                None,
-                format!("is brand {owner:?}'s handle already"),
-            );
+            let owner = self.brands.get(owner).map_or_else(String::new, |owner| owner.name.to_string());
+            self.mistake(brand, key, text, None, format!("is brand {owner:?}'s handle already"));
         }
         if !name.is_empty() {
             self.accounts.add_own(text);
         }
         if !name.starts_with("did:") {
-            self.term(
-                brand_idx,
-                brand,
-                key,
-                text,
-                Term::mention(text),
-                Purpose::Handle,
-                slot,
-            );
+            self.term(brand_idx, brand, key, text, Term::mention(text), Purpose::Handle, slot);
         }
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a value, where it stands, and what it is for"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "a value, where it stands, and what it is for")]
     fn term(
         &mut self,
         brand_idx: usize,
@@ -350,23 +271,13 @@ impl Compiler {
                 && other.spelling == spelling
         });
         if !known {
-            uses.push(Use {
-                purpose,
-                brand: brand_idx,
-                slot,
-                spelling,
-                shown: term.shown,
-            });
+            uses.push(Use { purpose, brand: brand_idx, slot, spelling, shown: term.shown });
         }
     }
 
     fn rule(&mut self, brand_idx: usize, brand: &Brand, rule_idx: Option<usize>, text: &str) {
         let key = rule_idx.map_or_else(|| "listen".into(), |idx| format!("rules[{idx}]"));
-        let dialect = if rule_idx.is_none() {
-            Dialect::Listen
-        } else {
-            Dialect::Rule
-        };
+        let dialect = if rule_idx.is_none() { Dialect::Listen } else { Dialect::Rule };
         let expression = match syntax::parse(text, dialect) {
             Ok(expression) => expression,
             Err(problems) => {
@@ -384,20 +295,12 @@ impl Compiler {
             self.mistake(brand, &key, text, None, message);
             return;
         }
-        self.rules.push(BrandRule {
-            brand: brand_idx,
-            rule_idx,
-            text: text.into(),
-            rule,
-        });
+        self.rules.push(BrandRule { brand: brand_idx, rule_idx, text: text.into(), rule });
     }
 
     fn leaf(&mut self, brand_idx: usize, brand: &Brand, leaf: Leaf) -> Slot {
         // Reserved above: a brand's three classes come first.
-        let watched = self
-            .brands
-            .last()
-            .map(|brand| [brand.handle, brand.hashtag, brand.name_slot]);
+        let watched = self.brands.last().map(|brand| [brand.handle, brand.hashtag, brand.name_slot]);
         let [handle, hashtag, name] = watched.unwrap_or([TRIGGER; 3]);
         match leaf {
             Leaf::Class(TermClass::Handle) => handle,
@@ -437,13 +340,7 @@ impl Compiler {
 
     fn mistake(&mut self, brand: &Brand, key: &str, value: &str, position: Option<usize>, message: String) {
         let brand = Some(brand.name.clone());
-        self.mistakes.push(Mistake {
-            brand,
-            key: key.into(),
-            value: value.into(),
-            position,
-            message,
-        });
+        self.mistakes.push(Mistake { brand, key: key.into(), value: value.into(), position, message });
     }
 
     fn finish(mut self) -> Result<Tables, Vec<Mistake>> {
@@ -462,15 +359,9 @@ impl Compiler {
         }
         let is_anchor = |meaning: &Use| {
             meaning.purpose != Purpose::Exclude
-                && anchored
-                    .get(meaning.slot.0 as usize)
-                    .is_some_and(|rules: &Vec<usize>| !rules.is_empty())
+                && anchored.get(meaning.slot.0 as usize).is_some_and(|rules: &Vec<usize>| !rules.is_empty())
         };
-        let terms = self
-            .uses
-            .iter()
-            .map(|(key, uses)| (key.clone(), uses.iter().any(is_anchor)))
-            .collect();
+        let terms = self.uses.iter().map(|(key, uses)| (key.clone(), uses.iter().any(is_anchor))).collect();
         match Dictionary::build(&terms) {
             Ok(dictionary) if self.mistakes.is_empty() => Ok(Tables {
                 dictionary,
@@ -483,13 +374,7 @@ impl Compiler {
             Ok(_) => Err(self.mistakes),
             Err(error) => {
                 let (key, value, message) = ("names".into(), String::new(), error.to_string());
-                self.mistakes.push(Mistake {
-                    brand: None,
-                    key,
-                    value,
-                    position: None,
-                    message,
-                });
+                self.mistakes.push(Mistake { brand: None, key, value, position: None, message });
                 Err(self.mistakes)
             }
         }
@@ -511,23 +396,14 @@ mod tests {
     use super::*;
 
     fn check(brand: Brand, expected: &[(&str, Option<usize>, &str)]) {
-        let config = Config {
-            brands: vec![brand],
-            ..Config::default()
-        };
+        let config = Config { brands: vec![brand], ..Config::default() };
         check_config(&config, expected);
     }
 
     fn check_config(config: &Config, expected: &[(&str, Option<usize>, &str)]) {
         let mistakes = compile(config).err().unwrap_or_default();
-        let found: Vec<_> = mistakes
-            .iter()
-            .map(|mistake| (mistake.key.as_str(), mistake.position))
-            .collect();
-        let wanted: Vec<_> = expected
-            .iter()
-            .map(|(key, position, _)| (*key, *position))
-            .collect();
+        let found: Vec<_> = mistakes.iter().map(|mistake| (mistake.key.as_str(), mistake.position)).collect();
+        let wanted: Vec<_> = expected.iter().map(|(key, position, _)| (*key, *position)).collect();
         assert_eq!(found, wanted, "{mistakes:#?}");
         for (mistake, (_, _, part)) in mistakes.iter().zip(expected) {
             assert!(mistake.to_string().contains(part), "{mistake}");
@@ -535,10 +411,7 @@ mod tests {
     }
 
     fn lumio() -> Brand {
-        Brand {
-            name: "Lumio".into(),
-            ..Brand::default()
-        }
+        Brand { name: "Lumio".into(), ..Brand::default() }
     }
 
     fn texts(texts: &[&str]) -> Vec<String> {
@@ -564,11 +437,7 @@ mod tests {
         check(
             brand,
             &[
-                (
-                    "handles[1]",
-                    None,
-                    "brand \"Lumio\": handles[1] = \"lumio help\": an account",
-                ),
+                ("handles[1]", None, "brand \"Lumio\": handles[1] = \"lumio help\": an account"),
                 ("handles[3]", None, "an account"),
                 ("names[1]", None, "no letter"),
                 ("names[2]", None, "no letter"),
@@ -587,42 +456,24 @@ mod tests {
 
     #[test]
     fn brands_cannot_share_a_name_or_an_account() {
-        let other = Brand {
-            handles: texts(&["LUMIO"]),
-            ..lumio()
-        };
-        let first = Brand {
-            handles: texts(&["@lumio"]),
-            ..lumio()
-        };
+        let other = Brand { handles: texts(&["LUMIO"]), ..lumio() };
+        let first = Brand { handles: texts(&["@lumio"]), ..lumio() };
         check_config(
-            &Config {
-                brands: vec![first, other],
-                ..Config::default()
-            },
+            &Config { brands: vec![first, other], ..Config::default() },
             &[
                 ("name", None, "another brand has this name"),
                 ("handles[0]", None, "\"Lumio\"'s handle already"),
             ],
         );
         check(
-            Brand {
-                name: " ".into(),
-                ..Brand::default()
-            },
+            Brand { name: " ".into(), ..Brand::default() },
             &[("name", None, "has a name"), ("name", None, "no letter")],
         );
     }
 
     #[test]
     fn triggers_are_checked_too() {
-        let config = Config {
-            triggers: texts(&["à l'aide", "…"]),
-            ..Config::default()
-        };
-        check_config(
-            &config,
-            &[("triggers[1]", None, "triggers[1] = \"…\": holds no letter")],
-        );
+        let config = Config { triggers: texts(&["à l'aide", "…"]), ..Config::default() };
+        check_config(&config, &[("triggers[1]", None, "triggers[1] = \"…\": holds no letter")]);
     }
 }

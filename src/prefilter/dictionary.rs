@@ -52,16 +52,8 @@ impl Dictionary {
         let ids = terms.keys().zip(0..);
         let map = fst::Map::from_iter(ids)?;
         let root = map.as_fst().root();
-        let tag = root
-            .find_input(b'#')
-            .map(|arc| root.transition(arc))
-            .map(|arc| (arc.addr, arc.out));
-        let anchors = || {
-            terms
-                .iter()
-                .filter(|(_, anchor)| **anchor)
-                .map(|(term, _)| term.as_str())
-        };
+        let tag = root.find_input(b'#').map(|arc| root.transition(arc)).map(|arc| (arc.addr, arc.out));
+        let anchors = || terms.iter().filter(|(_, anchor)| **anchor).map(|(term, _)| term.as_str());
         Ok(Dictionary {
             tag,
             anchor_words: FirstWords::of(anchors().count(), anchors()),
@@ -100,11 +92,7 @@ impl Dictionary {
             if node.is_final() && ends_term(bytes, end, dots_end) {
                 let term = value.cat(node.final_output()).value();
                 let term = TermId(u32::try_from(term).unwrap_or(u32::MAX));
-                hits.push(Hit {
-                    term,
-                    start: start.at,
-                    end: u32::try_from(end).unwrap_or(u32::MAX),
-                });
+                hits.push(Hit { term, start: start.at, end: u32::try_from(end).unwrap_or(u32::MAX) });
             }
         }
     }
@@ -121,10 +109,7 @@ fn ends_term(bytes: &[u8], end: usize, dots_end: bool) -> bool {
         Some(_) => {
             let before = (1..=4).find_map(|len| letter(bytes, end.checked_sub(len)?..end));
             let after = (1..=4).find_map(|len| letter(bytes, end..end + len));
-            [before, after]
-                .into_iter()
-                .flatten()
-                .any(|letter| fold::class(letter) == Class::Free)
+            [before, after].into_iter().flatten().any(|letter| fold::class(letter) == Class::Free)
         }
     }
 }
@@ -142,21 +127,14 @@ pub(super) struct FirstWords {
 
 impl FirstWords {
     fn of<'t>(terms: usize, each: impl Iterator<Item = &'t str>) -> FirstWords {
-        let blocks = (terms * BITS_PER_TERM / 64)
-            .next_power_of_two()
-            .clamp(BLOCKS_MIN, BLOCKS_MAX);
-        let mut first_words = FirstWords {
-            blocks: vec![0; blocks],
-        };
+        let blocks = (terms * BITS_PER_TERM / 64).next_power_of_two().clamp(BLOCKS_MIN, BLOCKS_MAX);
+        let mut first_words = FirstWords { blocks: vec![0; blocks] };
         let mut words = Words::default();
         for term in each {
             words.clear();
             words.push(term, Opening::Text, Mentions::Dotted);
             let is_tag = term.starts_with('#');
-            let start = words
-                .starts()
-                .iter()
-                .find(|start| (start.kind == StartKind::Tag) == is_tag);
+            let start = words.starts().iter().find(|start| (start.kind == StartKind::Tag) == is_tag);
             if let Some(start) = start {
                 let (block, bits) = first_words.place(start);
                 if let Some(block) = first_words.blocks.get_mut(block) {
@@ -199,10 +177,7 @@ mod tests {
         words.push(text, Opening::Text, Mentions::Dotted);
         let mut hits = Vec::new();
         dictionary.find(&words, Search::Anchors, false, &mut hits);
-        let found: Vec<_> = hits
-            .iter()
-            .map(|hit| terms.keys().nth(hit.term.0 as usize).unwrap())
-            .collect();
+        let found: Vec<_> = hits.iter().map(|hit| terms.keys().nth(hit.term.0 as usize).unwrap()).collect();
         assert_eq!(found, expected, "{text:?}");
     }
 
@@ -229,26 +204,10 @@ mod tests {
 
     #[test]
     fn tags_and_mentions_match_as_a_whole() {
-        check(
-            &["#lumio", "lumio"],
-            "#Lumio #lumiofan lumio",
-            &["lumio", "#lumio", "lumio"],
-        );
-        check(
-            &["@lumio"],
-            "@lumio @lumiofan @lumio@host @lumio.bsky.social lumio",
-            &["@lumio", "@lumio"],
-        );
-        check(
-            &["@lumio.bsky.social"],
-            "@lumio.bsky.social. @lumio",
-            &["@lumio.bsky.social"],
-        );
-        check(
-            &["@lumio@host"],
-            "@lumio@host @lumio @lumio@host.fr",
-            &["@lumio@host"],
-        );
+        check(&["#lumio", "lumio"], "#Lumio #lumiofan lumio", &["lumio", "#lumio", "lumio"]);
+        check(&["@lumio"], "@lumio @lumiofan @lumio@host @lumio.bsky.social lumio", &["@lumio", "@lumio"]);
+        check(&["@lumio.bsky.social"], "@lumio.bsky.social. @lumio", &["@lumio.bsky.social"]);
+        check(&["@lumio@host"], "@lumio@host @lumio @lumio@host.fr", &["@lumio@host"]);
     }
 
     #[test]
@@ -264,11 +223,7 @@ mod tests {
         for n in 0..10_000 {
             words.push(&format!("autre{n}"), Opening::Text, Mentions::Bare);
         }
-        let passed = words
-            .starts()
-            .iter()
-            .filter(|start| first_words.may_hold(start))
-            .count();
+        let passed = words.starts().iter().filter(|start| first_words.may_hold(start)).count();
         assert!(passed < 300, "{passed} of 10000 words pass");
     }
 }

@@ -109,9 +109,7 @@ impl Prefilter {
         let own = self.is_own(post, &mut scratch);
         self.read(post, &mut scratch, Search::All);
         self.judge(post, &mut scratch);
-        let winner = self
-            .best(&scratch)
-            .and_then(|(_, brand_idx)| self.tables.brands.get(brand_idx));
+        let winner = self.best(&scratch).and_then(|(_, brand_idx)| self.tables.brands.get(brand_idx));
         Explanation {
             own,
             brands: self.brands_explained(post, &scratch),
@@ -122,18 +120,12 @@ impl Prefilter {
 
     fn hits_explained(&self, post: &Post<'_>, scratch: &mut Scratch) -> Vec<HitExplained> {
         let mut found = Vec::new();
-        scratch
-            .reading
-            .each_use(&self.tables, post, |hit, field, meaning, standing| {
-                found.push((*hit, field, meaning.clone(), standing));
-            });
+        scratch.reading.each_use(&self.tables, post, |hit, field, meaning, standing| {
+            found.push((*hit, field, meaning.clone(), standing));
+        });
         let explain = |(hit, field, meaning, standing): (_, Field, Use, Standing)| HitExplained {
             kind: kind(meaning.purpose),
-            brand: self
-                .tables
-                .brands
-                .get(meaning.brand)
-                .map(|brand| brand.name.clone()),
+            brand: self.tables.brands.get(meaning.brand).map(|brand| brand.name.clone()),
             field,
             span: scratch.reading.origin(post, field, &hit).unwrap_or_default(),
             standing,
@@ -144,17 +136,12 @@ impl Prefilter {
 
     fn brands_explained(&self, post: &Post<'_>, scratch: &Scratch) -> Vec<BrandExplained> {
         let mut brands: Vec<BrandExplained> = (self.tables.brands.iter())
-            .map(|brand| BrandExplained {
-                brand: brand.name.clone(),
-                rules: Vec::new(),
-            })
+            .map(|brand| BrandExplained { brand: brand.name.clone(), rules: Vec::new() })
             .collect();
         for (rule_idx, rule) in self.tables.rules.iter().enumerate() {
             if let Some(brand) = brands.get_mut(rule.brand) {
                 brand.rules.push(RuleExplained {
-                    key: rule
-                        .rule_idx
-                        .map_or_else(|| "listen".into(), |idx| format!("rules[{idx}]")),
+                    key: rule.rule_idx.map_or_else(|| "listen".into(), |idx| format!("rules[{idx}]")),
                     text: rule.text.clone(),
                     matched: self.matches(rule_idx, post, &scratch.reading, &scratch.marks),
                 });
@@ -210,19 +197,12 @@ mod tests {
             rules: vec!["😡 -panne".into(), "😡 lang:und".into()],
             ..Brand::default()
         };
-        let config = Config {
-            brands: vec![brand],
-            triggers: vec!["en panne".into()],
-            builtin_triggers: false,
-        };
+        let config =
+            Config { brands: vec![brand], triggers: vec!["en panne".into()], builtin_triggers: false };
         let explanation = Prefilter::build(&config).unwrap().explain(&post);
         let hits: Vec<_> = (explanation.hits.iter())
             .map(|hit| {
-                let source = if hit.field == Field::Quoted {
-                    "#élan"
-                } else {
-                    text
-                };
+                let source = if hit.field == Field::Quoted { "#élan" } else { text };
                 (hit.kind, source.get(hit.span.clone()).unwrap(), hit.standing)
             })
             .collect();
@@ -241,10 +221,7 @@ mod tests {
             ]
         );
         let rules: Vec<_> = explanation.brands.iter().flat_map(|brand| &brand.rules).collect();
-        let told: Vec<_> = rules
-            .iter()
-            .map(|rule| (rule.key.as_str(), rule.matched))
-            .collect();
+        let told: Vec<_> = rules.iter().map(|rule| (rule.key.as_str(), rule.matched)).collect();
         assert_eq!(told, [("listen", true), ("rules[0]", false), ("rules[1]", true)]);
         assert_eq!(explanation.winner.as_deref(), Some("Élan"));
         assert!(!explanation.own);

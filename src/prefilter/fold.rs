@@ -26,11 +26,7 @@ pub(super) enum Class {
 /// What `letter`, already folded, is to the search.
 pub(super) fn class(letter: char) -> Class {
     if letter.is_ascii() {
-        return if letter.is_ascii_alphanumeric() {
-            Class::Word
-        } else {
-            Class::Break
-        };
+        return if letter.is_ascii_alphanumeric() { Class::Word } else { Class::Break };
     }
     if is_dropped(letter) {
         Class::Dropped
@@ -74,11 +70,7 @@ fn is_apostrophe(letter: char) -> bool {
 
 /// NFKC writes ™ and ℠ as letters, but `Lumio™` is not `lumiotm`.
 fn without_signs(letter: char) -> char {
-    if matches!(letter, '\u{2120}' | '\u{2122}') {
-        ' '
-    } else {
-        letter
-    }
+    if matches!(letter, '\u{2120}' | '\u{2122}') { ' ' } else { letter }
 }
 
 /// Whether this mark only changes how the letter under it is written: it goes when accents go.
@@ -100,11 +92,7 @@ pub(super) fn fold(cluster: &str, mut emit: impl FnMut(char)) {
     if cluster.chars().all(is_accent) {
         return;
     }
-    let letters = cluster
-        .chars()
-        .map(without_signs)
-        .nfkd()
-        .filter(|letter| !is_accent(*letter));
+    let letters = cluster.chars().map(without_signs).nfkd().filter(|letter| !is_accent(*letter));
     let letters = letters.flat_map(char::to_lowercase).nfc();
     for letter in letters {
         match letter {
@@ -127,13 +115,7 @@ pub(super) fn fold(cluster: &str, mut emit: impl FnMut(char)) {
 /// spellings are compared by where a brand says that `é` is not `e`.
 pub(super) fn accented(text: &str) -> String {
     let mut spelling = String::with_capacity(text.len());
-    for letter in text
-        .chars()
-        .map(without_signs)
-        .nfkd()
-        .flat_map(char::to_lowercase)
-        .nfc()
-    {
+    for letter in text.chars().map(without_signs).nfkd().flat_map(char::to_lowercase).nfc() {
         match class(letter) {
             Class::Dropped => {}
             Class::Word | Class::Free => spelling.push(letter),

@@ -12,12 +12,8 @@ use crate::parse::{Author, Network, Post};
 /// Lower case without accents; everything that is neither letter, digit nor emoji is one space.
 fn spelled(text: &str) -> Vec<char> {
     let mut letters: Vec<char> = vec![' '];
-    let folded = text
-        .to_lowercase()
-        .nfkd()
-        .filter(|c| !('\u{300}'..='\u{36F}').contains(c))
-        .nfc()
-        .collect::<String>();
+    let folded =
+        text.to_lowercase().nfkd().filter(|c| !('\u{300}'..='\u{36F}').contains(c)).nfc().collect::<String>();
     for letter in folded.replace('œ', "oe").replace('ß', "ss").chars() {
         match letter {
             '\u{200B}' | '\u{AD}' | '\u{FE0F}' => {}
@@ -39,11 +35,7 @@ fn is_free(letter: char) -> bool {
 fn holds(text: &str, term: &str) -> bool {
     let (text, term) = (spelled(text), spelled(term));
     let term = &term[1..term.len() - 1];
-    let open = |at: usize| {
-        [text[at - 1], text[at]]
-            .iter()
-            .any(|letter| *letter == ' ' || is_free(*letter))
-    };
+    let open = |at: usize| [text[at - 1], text[at]].iter().any(|letter| *letter == ' ' || is_free(*letter));
     (1..text.len()).any(|at| text[at..].starts_with(term) && open(at) && open(at + term.len()))
 }
 
@@ -105,10 +97,7 @@ fn tree() -> impl Strategy<Value = Tree> {
         ]
     });
     // Most trees with a negation need a term beside it to be allowed.
-    prop_oneof![
-        tree.clone(),
-        (term(), tree).prop_map(|(term, tree)| Tree::All(vec![term, tree]))
-    ]
+    prop_oneof![tree.clone(), (term(), tree).prop_map(|(term, tree)| Tree::All(vec![term, tree]))]
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -185,10 +174,7 @@ fn post(text: &str) -> Post<'_> {
 
 fn config() -> Config {
     // The built-in words are many, and another test's.
-    Config {
-        builtin_triggers: false,
-        ..Config::default()
-    }
+    Config { builtin_triggers: false, ..Config::default() }
 }
 
 proptest! {

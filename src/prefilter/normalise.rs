@@ -119,11 +119,7 @@ impl Words {
             begin,
             state: State::Break,
             word_at: begin,
-            tag: if opening == Opening::Tag {
-                Tag::Opening
-            } else {
-                Tag::None
-            },
+            tag: if opening == Opening::Tag { Tag::Opening } else { Tag::None },
             mentions,
         };
         reader.read(opening);
@@ -203,9 +199,7 @@ impl<const TRACED: bool> Reader<'_, TRACED> {
         self.words.bytes.extend_from_slice(&letters.to_le_bytes());
         self.words.bytes.truncate(end);
         if TRACED {
-            self.words
-                .origins
-                .extend((at..at + run).map(|at| place(at)..place(at + 1)));
+            self.words.origins.extend((at..at + run).map(|at| place(at)..place(at + 1)));
         }
     }
 
@@ -250,12 +244,8 @@ impl<const TRACED: bool> Reader<'_, TRACED> {
             }
             return next;
         }
-        let melted: usize = rest
-            .chars()
-            .skip(1)
-            .take_while(|next| fold::continues(*next))
-            .map(char::len_utf8)
-            .sum();
+        let melted: usize =
+            rest.chars().skip(1).take_while(|next| fold::continues(*next)).map(char::len_utf8).sum();
         let len = len + melted;
         let folds_to_itself =
             matches!(letter, '\u{3041}'..='\u{3096}' | '\u{30A1}'..='\u{30FA}' | '\u{4E00}'..='\u{9FFF}');
@@ -317,11 +307,7 @@ impl<const TRACED: bool> Reader<'_, TRACED> {
         let mut hosted = false;
         for (offset, letter) in self.text.get(from..).unwrap_or_default().char_indices() {
             let letter_at = from + offset;
-            let sign = if letter.is_ascii() {
-                Some(letter as u8)
-            } else {
-                fold::narrow(letter)
-            };
+            let sign = if letter.is_ascii() { Some(letter as u8) } else { fold::narrow(letter) };
             let Some(sign) = sign else {
                 // Clients wrap what they insert in direction marks.
                 if fold::is_dropped(letter) { continue } else { break }
@@ -345,10 +331,7 @@ impl<const TRACED: bool> Reader<'_, TRACED> {
         } else {
             self.words.has_mention = true;
             let first = self.words.bytes.get(start + 1..end).unwrap_or_default();
-            let first = first
-                .split(|byte| matches!(byte, b'.' | b'-' | b'@'))
-                .next()
-                .unwrap_or_default();
+            let first = first.split(|byte| matches!(byte, b'.' | b'-' | b'@')).next().unwrap_or_default();
             self.start(start, bytes_hash(first), StartKind::Mention);
         }
         self.words.bytes.truncate(end);
@@ -377,10 +360,7 @@ impl<const TRACED: bool> Reader<'_, TRACED> {
     }
 
     fn follows(&self, at: usize, expected: &str) -> bool {
-        self.text
-            .as_bytes()
-            .get(at..)
-            .is_some_and(|rest| rest.starts_with(expected.as_bytes()))
+        self.text.as_bytes().get(at..).is_some_and(|rest| rest.starts_with(expected.as_bytes()))
     }
 
     fn word_letter(&mut self, letter: u8, at: usize, len: usize) {
@@ -428,9 +408,7 @@ impl<const TRACED: bool> Reader<'_, TRACED> {
             // With zeros behind it, a word of any length is hashed by one load.
             self.words.bytes.extend_from_slice(&[0; 8]);
             let head = self.words.bytes.get(self.word_at..self.word_at + 8);
-            let head = head
-                .and_then(|head| head.try_into().ok())
-                .map_or(0, u64::from_le_bytes);
+            let head = head.and_then(|head| head.try_into().ok()).map_or(0, u64::from_le_bytes);
             self.words.bytes.truncate(end);
             let hash = hash(head, end - self.word_at);
             self.start(self.word_at, hash, StartKind::Word);
@@ -443,18 +421,12 @@ impl<const TRACED: bool> Reader<'_, TRACED> {
 
     fn start(&mut self, at: usize, hash: u32, kind: StartKind) {
         self.words.has_tag |= kind == StartKind::Tag;
-        self.words.starts.push(Start {
-            at: place(at),
-            hash,
-            kind,
-        });
+        self.words.starts.push(Start { at: place(at), hash, kind });
     }
 
     fn trace(&mut self, bytes: usize, at: usize, len: usize) {
         if TRACED {
-            self.words
-                .origins
-                .extend(std::iter::repeat_n(place(at)..place(at + len), bytes));
+            self.words.origins.extend(std::iter::repeat_n(place(at)..place(at + len), bytes));
         }
     }
 
@@ -479,11 +451,7 @@ fn hash(head: u64, len: usize) -> u32 {
 }
 
 fn bytes_hash(word: &[u8]) -> u32 {
-    let head = word
-        .iter()
-        .take(8)
-        .rev()
-        .fold(0, |head, byte| head << 8 | u64::from(*byte));
+    let head = word.iter().take(8).rev().fold(0, |head, byte| head << 8 | u64::from(*byte));
     hash(head, word.len())
 }
 
@@ -496,17 +464,11 @@ fn bytes_hash(word: &[u8]) -> u32 {
 fn letters_at(bytes: &[u8], at: usize) -> (u64, usize) {
     const HIGH: u64 = 0x8080_8080_8080_8080;
     const ONES: u64 = 0x0101_0101_0101_0101;
-    let eight = bytes
-        .get(at..at + 8)
-        .and_then(|eight| eight.try_into().ok())
-        .unwrap_or_else(|| {
-            let mut padded = [0; 8];
-            padded
-                .iter_mut()
-                .zip(bytes.get(at..).unwrap_or_default())
-                .for_each(|(to, from)| *to = *from);
-            padded
-        });
+    let eight = bytes.get(at..at + 8).and_then(|eight| eight.try_into().ok()).unwrap_or_else(|| {
+        let mut padded = [0; 8];
+        padded.iter_mut().zip(bytes.get(at..).unwrap_or_default()).for_each(|(to, from)| *to = *from);
+        padded
+    });
     let eight = u64::from_le_bytes(eight);
     // Setting this bit lowers a letter and leaves a digit as it is.
     let lower = eight | (ONES * 0x20);
@@ -571,18 +533,8 @@ mod tests {
         check("\u{2068}@lumio.bsky.social\u{2069} ok", "@lumio.bsky.social ok");
         check("aide@lumio.fr", "aide lumio fr");
         check("@ lumio @@ @", "lumio");
-        check_as(
-            "@lumio.Merci @a@b",
-            Opening::Text,
-            Mentions::Bare,
-            "@lumio merci @a @b",
-        );
-        check_as(
-            "Lumio@Host.fr",
-            Opening::Mention,
-            Mentions::Dotted,
-            "@lumio@host.fr",
-        );
+        check_as("@lumio.Merci @a@b", Opening::Text, Mentions::Bare, "@lumio merci @a @b");
+        check_as("Lumio@Host.fr", Opening::Mention, Mentions::Dotted, "@lumio@host.fr");
     }
 
     #[test]
@@ -605,11 +557,7 @@ mod tests {
     fn starts_say_what_may_begin_there() {
         let mut words = Words::default();
         words.push("a #b @c カ", Opening::Text, Mentions::Bare);
-        let starts: Vec<_> = words
-            .starts()
-            .iter()
-            .map(|start| (start.at, start.kind))
-            .collect();
+        let starts: Vec<_> = words.starts().iter().map(|start| (start.at, start.kind)).collect();
         let expected = [
             (0, StartKind::Word),
             (2, StartKind::Word),

@@ -49,17 +49,8 @@ impl Reading {
             self.segments.push((place.start, field));
         };
         push(&mut self.words, Field::Text);
-        let Words {
-            has_link,
-            has_tag,
-            has_mention,
-            ..
-        } = self.words;
-        self.own_words = OwnWords {
-            links: has_link,
-            tags: has_tag,
-            mentions: has_mention,
-        };
+        let Words { has_link, has_tag, has_mention, .. } = self.words;
+        self.own_words = OwnWords { links: has_link, tags: has_tag, mentions: has_mention };
         (0..post.hashtags.len()).for_each(|idx| push(&mut self.words, Field::Hashtag(idx)));
         (0..post.mentions.len()).for_each(|idx| push(&mut self.words, Field::Mention(idx)));
         if post.quoted_text.is_some() {
@@ -80,11 +71,8 @@ impl Reading {
         // Hits come in the order of their starts, so that an exclusion around a name is known by then.
         for group in hits.chunk_by(|one, next| one.start == next.start) {
             let field = self.field(group);
-            let uses = || {
-                group
-                    .iter()
-                    .flat_map(|hit| tables.uses(hit).iter().map(move |meaning| (hit, meaning)))
-            };
+            let uses =
+                || group.iter().flat_map(|hit| tables.uses(hit).iter().map(move |meaning| (hit, meaning)));
             for (hit, meaning) in uses().filter(|(_, meaning)| meaning.purpose == Purpose::Exclude) {
                 let standing = self.standing(post, field, hit, meaning);
                 if standing == Standing::Counts
@@ -115,10 +103,7 @@ impl Reading {
             Condition::Media => post.has_media,
             // X calls a language that nobody could tell `und`.
             Condition::Language(language) => post.language.as_deref().map_or(language == "und", |claimed| {
-                claimed
-                    .split(['-', '_'])
-                    .next()
-                    .is_some_and(|claimed| claimed.eq_ignore_ascii_case(language))
+                claimed.split(['-', '_']).next().is_some_and(|claimed| claimed.eq_ignore_ascii_case(language))
             }),
         }
     }
@@ -126,10 +111,7 @@ impl Reading {
     fn field(&self, group: &[Hit]) -> Field {
         let at = group.first().map_or(0, |hit| hit.start);
         let behind = self.segments.partition_point(|(start, _)| *start <= at);
-        behind
-            .checked_sub(1)
-            .and_then(|idx| self.segments.get(idx))
-            .map_or(Field::Text, |(_, field)| *field)
+        behind.checked_sub(1).and_then(|idx| self.segments.get(idx)).map_or(Field::Text, |(_, field)| *field)
     }
 
     fn standing(&mut self, post: &Post<'_>, field: Field, hit: &Hit, meaning: &Use) -> Standing {
@@ -143,9 +125,7 @@ impl Reading {
         let Some(spelling) = &meaning.spelling else {
             return Standing::Counts;
         };
-        let spelt = self
-            .origin(post, field, hit)
-            .and_then(|span| part(post, field).get(span));
+        let spelt = self.origin(post, field, hit).and_then(|span| part(post, field).get(span));
         if spelt.is_some_and(|spelt| fold::accented(spelt) == *spelling) {
             Standing::Counts
         } else {
@@ -157,8 +137,7 @@ impl Reading {
     pub(super) fn origin(&mut self, post: &Post<'_>, field: Field, hit: &Hit) -> Option<Range<usize>> {
         if self.traced != Some(field) {
             self.traced_words.clear();
-            self.traced_words
-                .push_traced(part(post, field), opening(field), mentions(post));
+            self.traced_words.push_traced(part(post, field), opening(field), mentions(post));
             self.traced = Some(field);
         }
         let (segment, _) = self.segments.iter().find(|(_, other)| *other == field)?;
@@ -174,14 +153,8 @@ fn part<'p>(post: &'p Post<'_>, field: Field) -> &'p str {
     match field {
         Field::Text => &post.text,
         Field::Quoted => post.quoted_text.as_deref().unwrap_or_default(),
-        Field::Hashtag(idx) => post
-            .hashtags
-            .get(idx)
-            .map_or("", |tag| tag.trim_start_matches('#')),
-        Field::Mention(idx) => post
-            .mentions
-            .get(idx)
-            .map_or("", |mention| mention.trim_start_matches('@')),
+        Field::Hashtag(idx) => post.hashtags.get(idx).map_or("", |tag| tag.trim_start_matches('#')),
+        Field::Mention(idx) => post.mentions.get(idx).map_or("", |mention| mention.trim_start_matches('@')),
     }
 }
 
@@ -194,9 +167,5 @@ fn opening(field: Field) -> Opening {
 }
 
 fn mentions(post: &Post<'_>) -> Mentions {
-    if post.network == Network::X {
-        Mentions::Bare
-    } else {
-        Mentions::Dotted
-    }
+    if post.network == Network::X { Mentions::Bare } else { Mentions::Dotted }
 }

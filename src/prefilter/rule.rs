@@ -33,10 +33,7 @@ impl Rule {
 
     fn compile_as(expression: Expression, wanted: bool, slot: &mut dyn FnMut(Leaf) -> Slot) -> Rule {
         let mut parts = |parts: Vec<Expression>| -> Vec<Rule> {
-            parts
-                .into_iter()
-                .map(|part| Rule::compile_as(part, wanted, slot))
-                .collect()
+            parts.into_iter().map(|part| Rule::compile_as(part, wanted, slot)).collect()
         };
         match expression {
             Expression::All(all) if wanted => Rule::All(parts(all)),
@@ -96,17 +93,9 @@ mod tests {
     }
 
     fn check(text: &str, present: &str, expected: bool) {
-        let filled = |slot: Slot| {
-            present
-                .bytes()
-                .any(|letter| u32::from(letter) == slot.0 + u32::from(b'a'))
-        };
+        let filled = |slot: Slot| present.bytes().any(|letter| u32::from(letter) == slot.0 + u32::from(b'a'));
         let is = |condition: &Condition| *condition == Condition::Language("fr".into());
-        assert_eq!(
-            compile(text).matches(&filled, &is),
-            expected,
-            "{text} on {present:?}"
-        );
+        assert_eq!(compile(text).matches(&filled, &is), expected, "{text} on {present:?}");
     }
 
     #[test]
@@ -148,9 +137,7 @@ mod tests {
             ("lang:fr is:reply", None),
             ("-(-a OR -b)", Some(vec![1])),
         ] {
-            let anchors = compile(text)
-                .anchors(&cost)
-                .map(|slots| slots.iter().map(|slot| slot.0).collect());
+            let anchors = compile(text).anchors(&cost).map(|slots| slots.iter().map(|slot| slot.0).collect());
             assert_eq!(anchors, expected, "{text}");
         }
     }

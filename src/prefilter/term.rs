@@ -52,11 +52,9 @@ impl Term {
         let body = account(text);
         let key = normalised(body, Opening::Mention);
         if key.contains(' ') || key.strip_prefix('@') != Some(&body.to_lowercase()) {
-            return Err(
-                "an account is written with letters a to z, digits, `_`, `.` and `-`, \
+            return Err("an account is written with letters a to z, digits, `_`, `.` and `-`, \
                         and may have a host behind a second `@`"
-                    .into(),
-            );
+                .into());
         }
         Term::checked(key, body, format!("@{body}"))
     }
@@ -68,11 +66,7 @@ impl Term {
         if key.len() > TERM_BYTES_MAX {
             return Err(format!("is {} bytes long: at most {TERM_BYTES_MAX}", key.len()));
         }
-        Ok(Term {
-            key,
-            spelling: fold::accented(text),
-            shown,
-        })
+        Ok(Term { key, spelling: fold::accented(text), shown })
     }
 }
 

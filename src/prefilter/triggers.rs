@@ -10,9 +10,7 @@ pub(super) fn builtin() -> Vec<&'static str> {
 
 /// One term a line; `#` begins a comment.
 fn terms(list: &str) -> impl Iterator<Item = &str> {
-    list.lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
 #[cfg(test)]
@@ -43,10 +41,7 @@ mod tests {
         let everyday: HashSet<&str> = EVERYDAY.split_whitespace().collect();
         for term in builtin() {
             let key = Term::phrase(term).unwrap().key;
-            assert!(
-                !everyday.contains(key.as_str()),
-                "{term:?} is in nearly every sentence"
-            );
+            assert!(!everyday.contains(key.as_str()), "{term:?} is in nearly every sentence");
         }
     }
 }

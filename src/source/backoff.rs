@@ -18,11 +18,7 @@ pub struct Backoff {
 impl Backoff {
     /// The first ceiling is `delay_min`, the last `delay_max`.
     pub fn new(delay_min: Duration, delay_max: Duration) -> Backoff {
-        Backoff {
-            delay_min,
-            delay_max,
-            failures: 0,
-        }
+        Backoff { delay_min, delay_max, failures: 0 }
     }
 
     /// The wait after one more failure: between zero and the ceiling, which then doubles.
@@ -50,9 +46,7 @@ impl Backoff {
     }
 
     fn ceiling(&self) -> Duration {
-        let doubled = 1_u32
-            .checked_shl(self.failures)
-            .and_then(|factor| self.delay_min.checked_mul(factor));
+        let doubled = 1_u32.checked_shl(self.failures).and_then(|factor| self.delay_min.checked_mul(factor));
         doubled.unwrap_or(self.delay_max).min(self.delay_max)
     }
 }

@@ -35,10 +35,7 @@ pub struct Arrival {
 impl Arrival {
     /// Both clocks, now.
     pub fn now() -> Arrival {
-        Arrival {
-            instant: Instant::now(),
-            at: Timestamp::now(),
-        }
+        Arrival { instant: Instant::now(), at: Timestamp::now() }
     }
 }
 
@@ -71,12 +68,7 @@ impl Batcher {
             patient,
             permit: None,
         };
-        Batcher {
-            limits,
-            frames: 0,
-            opened_at: None,
-            batch,
-        }
+        Batcher { limits, frames: 0, opened_at: None, batch }
     }
 
     /// Adds a frame.
@@ -170,11 +162,7 @@ mod tests {
     use super::*;
 
     fn batcher(frames_max: usize, bytes_max: usize) -> Batcher {
-        let limits = Limits {
-            frames_max,
-            bytes_max,
-            delay_max: Duration::from_millis(10),
-        };
+        let limits = Limits { frames_max, bytes_max, delay_max: Duration::from_millis(10) };
         Batcher::new("test".into(), Format::Plain, false, limits)
     }
 
@@ -216,10 +204,7 @@ mod tests {
         assert_eq!(batcher.due_at(), None);
         let first = Arrival::now();
         batcher.push(b"a", first);
-        let later = Arrival {
-            instant: first.instant + Duration::from_millis(9),
-            ..first
-        };
+        let later = Arrival { instant: first.instant + Duration::from_millis(9), ..first };
         batcher.push(b"b", later);
         assert_eq!(batcher.due_at(), Some(first.instant + Duration::from_millis(10)));
         assert!(batcher.take().is_some());
@@ -245,11 +230,7 @@ mod tests {
     #[test]
     fn a_gap_alone_makes_a_batch_that_is_due() {
         let mut batcher = batcher(3, 1_000);
-        let gap = Gap {
-            from: 1,
-            to: 9,
-            reason: "test".to_owned(),
-        };
+        let gap = Gap { from: 1, to: 9, reason: "test".to_owned() };
         batcher.push_gap(gap.clone(), Arrival::now());
         assert!(batcher.due_at().is_some());
         assert_eq!(batcher.take().map(|batch| batch.gaps), Some(vec![gap]));

@@ -101,74 +101,33 @@ impl Config {
         mistakes.extend(address::check_collections(&self.collections).err());
         let mut check = |is_right: bool, key, value: String, accepted: &str| {
             if !is_right {
-                mistakes.push(Mistake {
-                    key,
-                    value,
-                    accepted: accepted.to_owned(),
-                });
+                mistakes.push(Mistake { key, value, accepted: accepted.to_owned() });
             }
         };
         let frame = 1..=FRAME_BYTES_CAP;
         let value = self.frame_bytes_max;
-        check(
-            frame.contains(&value),
-            "frame_bytes_max",
-            value.to_string(),
-            "must be 1 to 16777216",
-        );
+        check(frame.contains(&value), "frame_bytes_max", value.to_string(), "must be 1 to 16777216");
         let value = self.batch_frames_max;
-        check(
-            (1..=65_536).contains(&value),
-            "batch_frames_max",
-            value.to_string(),
-            "must be 1 to 65536",
-        );
+        check((1..=65_536).contains(&value), "batch_frames_max", value.to_string(), "must be 1 to 65536");
         let value = self.batch_bytes_max;
-        check(
-            (1..=64 << 20).contains(&value),
-            "batch_bytes_max",
-            value.to_string(),
-            "must be 1 to 67108864",
-        );
+        check((1..=64 << 20).contains(&value), "batch_bytes_max", value.to_string(), "must be 1 to 67108864");
 
         let hour = Duration::from_secs(3_600);
         for (key, value, least) in [
             ("rewind_ms", self.rewind, Duration::ZERO),
             ("batch_delay_max_ms", self.batch_delay_max, Duration::ZERO),
-            (
-                "connect_timeout_ms",
-                self.connect_timeout,
-                Duration::from_millis(1),
-            ),
+            ("connect_timeout_ms", self.connect_timeout, Duration::from_millis(1)),
             ("ping_interval_ms", self.ping_interval, Duration::from_millis(1)),
             ("silence_max_ms", self.silence_max, Duration::from_millis(1)),
-            (
-                "reconnect_delay_min_ms",
-                self.reconnect_delay_min,
-                Duration::from_millis(1),
-            ),
-            (
-                "reconnect_delay_max_ms",
-                self.reconnect_delay_max,
-                Duration::from_millis(1),
-            ),
+            ("reconnect_delay_min_ms", self.reconnect_delay_min, Duration::from_millis(1)),
+            ("reconnect_delay_max_ms", self.reconnect_delay_max, Duration::from_millis(1)),
             ("healthy_after_ms", self.healthy_after, Duration::ZERO),
         ] {
             let accepted = format!("must be {} to {}", least.as_millis(), hour.as_millis());
-            check(
-                (least..=hour).contains(&value),
-                key,
-                value.as_millis().to_string(),
-                &accepted,
-            );
+            check((least..=hour).contains(&value), key, value.as_millis().to_string(), &accepted);
         }
         let value = self.silence_max.as_millis().to_string();
-        check(
-            self.silence_max > self.ping_interval,
-            "silence_max_ms",
-            value,
-            "must exceed ping_interval_ms",
-        );
+        check(self.silence_max > self.ping_interval, "silence_max_ms", value, "must exceed ping_interval_ms");
         let value = self.reconnect_delay_max.as_millis().to_string();
         check(
             self.reconnect_delay_max >= self.reconnect_delay_min,
@@ -336,8 +295,7 @@ impl Subscriber {
     fn no_events(&mut self) {
         let silence = self.config.silence_max;
         warn!(source = %self.config.name, ?silence, "connected, but no event");
-        self.health
-            .update(|state| state.trouble = format!("connected, but no event for {silence:?}"));
+        self.health.update(|state| state.trouble = format!("connected, but no event for {silence:?}"));
     }
 
     fn events_again(&mut self) {
@@ -355,9 +313,7 @@ impl Subscriber {
             return Ok(());
         };
         let last = batch.frames.iter().rev().take(POSITIONS_PER_BATCH);
-        let reached = last
-            .filter_map(|range| position(batch.bytes.get(range.clone())?))
-            .max();
+        let reached = last.filter_map(|range| position(batch.bytes.get(range.clone())?)).max();
         self.out.send(batch).await?;
         if let Some(reached) = reached {
             self.resume.reached(reached);

@@ -54,12 +54,7 @@ impl Config {
     pub fn mistakes(&self) -> Vec<Mistake> {
         let path = self.path.display().to_string();
         let checks = [
-            (
-                !path.is_empty(),
-                "path",
-                format!("{path:?}"),
-                "must be a file, or - for standard input",
-            ),
+            (!path.is_empty(), "path", format!("{path:?}"), "must be a file, or - for standard input"),
             (
                 (1..=16 << 20).contains(&self.frame_bytes_max),
                 "frame_bytes_max",
@@ -80,13 +75,7 @@ impl Config {
             ),
         ];
         let wrong = checks.into_iter().filter(|(is_right, ..)| !is_right);
-        wrong
-            .map(|(_, key, value, accepted)| Mistake {
-                key,
-                value,
-                accepted: accepted.to_owned(),
-            })
-            .collect()
+        wrong.map(|(_, key, value, accepted)| Mistake { key, value, accepted: accepted.to_owned() }).collect()
     }
 }
 
@@ -212,9 +201,7 @@ fn read_file(
 
 /// Whether there is still somebody to read for.
 fn hand_over(batcher: &mut Batcher, batches: &mpsc::Sender<FrameBatch>) -> bool {
-    batcher
-        .take()
-        .is_none_or(|batch| batches.blocking_send(batch).is_ok())
+    batcher.take().is_none_or(|batch| batches.blocking_send(batch).is_ok())
 }
 
 /// As [`stopped`], without waiting.
@@ -242,10 +229,7 @@ mod tests {
     impl Read {
         fn frames(&self) -> Vec<&str> {
             let frames = self.batches.iter().flat_map(|batch| {
-                batch
-                    .frames
-                    .iter()
-                    .map(|range| std::str::from_utf8(&batch.bytes[range.clone()]).unwrap())
+                batch.frames.iter().map(|range| std::str::from_utf8(&batch.bytes[range.clone()]).unwrap())
             });
             frames.collect()
         }
@@ -262,17 +246,12 @@ mod tests {
         let health = Arc::new(Health::default());
         let (_stop, stopping) = watch::channel(false);
         run(config, start_line, out, health.clone(), stopping).await;
-        Read {
-            batches: lanes.try_iter().collect(),
-            state: health.read(),
-        }
+        Read { batches: lanes.try_iter().collect(), state: health.read() }
     }
 
     async fn batch(lanes: &Receiver<FrameBatch>) -> FrameBatch {
         let lanes = lanes.clone();
-        let batch = tokio::task::spawn_blocking(move || lanes.recv_timeout(PATIENCE))
-            .await
-            .unwrap();
+        let batch = tokio::task::spawn_blocking(move || lanes.recv_timeout(PATIENCE)).await.unwrap();
         batch.expect("a batch in time")
     }
 
@@ -283,19 +262,9 @@ mod tests {
         })
         .await;
         assert_eq!(read.frames(), ["one", "two", "three"]);
-        let counts = read
-            .batches
-            .iter()
-            .map(|batch| (batch.heartbeats, batch.oversize));
-        assert_eq!(
-            counts.fold((0, 0), |sum, (blank, long)| (sum.0 + blank, sum.1 + long)),
-            (1, 1)
-        );
-        assert!(
-            read.batches
-                .iter()
-                .all(|batch| batch.patient && batch.format == Format::Plain)
-        );
+        let counts = read.batches.iter().map(|batch| (batch.heartbeats, batch.oversize));
+        assert_eq!(counts.fold((0, 0), |sum, (blank, long)| (sum.0 + blank, sum.1 + long)), (1, 1));
+        assert!(read.batches.iter().all(|batch| batch.patient && batch.format == Format::Plain));
         assert!(read.state.finished && !read.state.connected && read.state.trouble.is_empty());
         assert_eq!(read.state.position, Some(5));
     }
@@ -310,10 +279,7 @@ mod tests {
         assert_eq!(sequences, [0, 1, 2, 3]);
         for position in 0..=10 {
             let rest = read(&content, Some(position), |_| {}).await;
-            assert_eq!(
-                rest.frames(),
-                whole.frames()[usize::try_from(position).unwrap()..]
-            );
+            assert_eq!(rest.frames(), whole.frames()[usize::try_from(position).unwrap()..]);
             assert!(rest.state.finished);
         }
     }
@@ -323,9 +289,7 @@ mod tests {
         let read = read("one\ntwo\n", Some(3), |_| {}).await;
         assert!(read.batches.is_empty());
         assert!(
-            read.state
-                .trouble
-                .ends_with("posts.jsonl has 2 lines, and 3 were read before"),
+            read.state.trouble.ends_with("posts.jsonl has 2 lines, and 3 were read before"),
             "{:?}",
             read.state
         );
@@ -347,11 +311,7 @@ mod tests {
     async fn a_line_in_a_pipe_waits_neither_for_the_next_one_nor_does_stopping() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pipe");
-        if !std::process::Command::new("mkfifo")
-            .arg(&path)
-            .status()
-            .is_ok_and(|status| status.success())
-        {
+        if !std::process::Command::new("mkfifo").arg(&path).status().is_ok_and(|status| status.success()) {
             println!("no mkfifo here: not tested");
             return;
         }
@@ -360,36 +320,19 @@ mod tests {
         let (stop, stopping) = watch::channel(false);
         let config = Config::new("test", &path, Format::Plain);
         let source = tokio::spawn(run(config, None, out, health.clone(), stopping));
-        let mut writer = tokio::fs::OpenOptions::new()
-            .write(true)
-            .open(&path)
-            .await
-            .unwrap();
+        let mut writer = tokio::fs::OpenOptions::new().write(true).open(&path).await.unwrap();
 
-        tokio::io::AsyncWriteExt::write_all(&mut writer, b"one\ntwo\nthr")
-            .await
-            .unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut writer, b"one\ntwo\nthr").await.unwrap();
         tokio::io::AsyncWriteExt::flush(&mut writer).await.unwrap();
         let first = batch(&lanes).await;
-        assert_eq!(
-            (first.bytes.as_slice(), first.position),
-            (&b"onetwo"[..], Some(2))
-        );
-        tokio::io::AsyncWriteExt::write_all(&mut writer, b"ee\n")
-            .await
-            .unwrap();
+        assert_eq!((first.bytes.as_slice(), first.position), (&b"onetwo"[..], Some(2)));
+        tokio::io::AsyncWriteExt::write_all(&mut writer, b"ee\n").await.unwrap();
         tokio::io::AsyncWriteExt::flush(&mut writer).await.unwrap();
         let second = batch(&lanes).await;
-        assert_eq!(
-            (second.bytes.as_slice(), second.position),
-            (&b"three"[..], Some(3))
-        );
+        assert_eq!((second.bytes.as_slice(), second.position), (&b"three"[..], Some(3)));
 
         stop.send(true).unwrap();
-        tokio::time::timeout(PATIENCE, source)
-            .await
-            .expect("an end in time")
-            .unwrap();
+        tokio::time::timeout(PATIENCE, source).await.expect("an end in time").unwrap();
         assert!(!health.read().finished);
     }
 
@@ -427,14 +370,7 @@ mod tests {
         drop(lanes);
         let health = Arc::new(Health::default());
         let (_stop, stopping) = watch::channel(false);
-        run(
-            Config::new("test", path, Format::Plain),
-            None,
-            out,
-            health.clone(),
-            stopping,
-        )
-        .await;
+        run(Config::new("test", path, Format::Plain), None, out, health.clone(), stopping).await;
         assert!(!health.read().finished);
     }
 
@@ -447,9 +383,6 @@ mod tests {
         config.batch_frames_max = 65_537;
         config.batch_bytes_max = 0;
         let keys: Vec<_> = config.mistakes().iter().map(|mistake| mistake.key).collect();
-        assert_eq!(
-            keys,
-            ["path", "frame_bytes_max", "batch_frames_max", "batch_bytes_max"]
-        );
+        assert_eq!(keys, ["path", "frame_bytes_max", "batch_frames_max", "batch_bytes_max"]);
     }
 }

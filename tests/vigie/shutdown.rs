@@ -26,8 +26,11 @@ fn a_state_folder_that_cannot_be_written_is_named() {
     let missing = state.path().join("missing");
     let text = std::fs::read_to_string(&state.config).unwrap();
     let ledger = format!("{}/ledger.sqlite", missing.display());
-    std::fs::write(&state.config, text.replace(&format!("{}/ledger.sqlite", state.path().display()), &ledger))
-        .unwrap();
+    std::fs::write(
+        &state.config,
+        text.replace(&format!("{}/ledger.sqlite", state.path().display()), &ledger),
+    )
+    .unwrap();
     let (code, said) = refused(&state);
     assert_eq!(code, Some(1));
     assert!(said.contains(&ledger) && said.contains("No such file"), "{said}");

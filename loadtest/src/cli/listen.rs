@@ -20,10 +20,7 @@ pub(super) async fn run(arguments: &Listen) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("socket {}", arguments.socket))?;
     let welcome = client.welcome();
-    println!(
-        "{}: window {}, {} pending",
-        welcome.server, welcome.window, welcome.pending
-    );
+    println!("{}: window {}, {} pending", welcome.server, welcome.window, welcome.pending);
     let mut counts = Counts::default();
     let outcome = take(&mut client, arguments, &mut counts).await;
     println!("{counts}, {} confirmed", client.acks_confirmed());
@@ -93,14 +90,7 @@ impl Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts {
-            deliveries,
-            again,
-            tickets,
-            updates,
-            unknown,
-            levels: [_, p1, p2, p3, p4],
-        } = self;
+        let Counts { deliveries, again, tickets, updates, unknown, levels: [_, p1, p2, p3, p4] } = self;
         write!(
             f,
             "{deliveries} deliveries ({again} again): {tickets} tickets, P1 {p1}, P2 {p2}, P3 {p3}, P4 {p4}"
@@ -118,12 +108,7 @@ mod tests {
     #[test]
     fn counts_tell_tickets_from_updates_and_levels_apart() {
         let mut counts = Counts::default();
-        let ticket = |level: i32| {
-            Some(Record::Ticket(Ticket {
-                level,
-                ..Default::default()
-            }))
-        };
+        let ticket = |level: i32| Some(Record::Ticket(Ticket { level, ..Default::default() }));
         for (attempt, record) in [
             (1, ticket(Level::P1.into())),
             (2, ticket(Level::P4.into())),
@@ -131,11 +116,7 @@ mod tests {
             (1, Some(Record::Update(Update::default()))),
             (1, None),
         ] {
-            counts.add(&Delivery {
-                seq: 1,
-                attempt,
-                record,
-            });
+            counts.add(&Delivery { seq: 1, attempt, record });
         }
         assert_eq!(
             counts.to_string(),

@@ -78,11 +78,7 @@ fn varint(bytes: &[u8]) -> Result<Option<(u64, usize)>, FrameError> {
             return Ok(Some((number, place + 1)));
         }
     }
-    if bytes.len() < VARINT_BYTES_MAX {
-        Ok(None)
-    } else {
-        Err(FrameError::EndlessLength)
-    }
+    if bytes.len() < VARINT_BYTES_MAX { Ok(None) } else { Err(FrameError::EndlessLength) }
 }
 
 #[cfg(test)]
@@ -92,11 +88,7 @@ mod tests {
 
     fn messages() -> Vec<Ack> {
         // Empty, short, and long enough for a length of two bytes.
-        [0, 1, 100, 300]
-            .map(|seqs| Ack {
-                seqs: (0..seqs).collect(),
-            })
-            .into()
+        [0, 1, 100, 300].map(|seqs| Ack { seqs: (0..seqs).collect() }).into()
     }
 
     fn decoded(frames: &mut Frames) -> Vec<Ack> {

@@ -101,19 +101,8 @@ type Farewell = (CloseCode, String);
 impl<'s> Reader<'s> {
     fn new(socket: Socket, shared: &'s Shared, opening: Opening) -> Reader<'s> {
         let next = shared.network.timeline().resume(opening.cursor, now_us());
-        let Opening {
-            subscription,
-            hello_required,
-            ..
-        } = opening;
-        Reader {
-            socket,
-            shared,
-            subscription,
-            next,
-            hello_required,
-            chunk: Chunk::default(),
-        }
+        let Opening { subscription, hello_required, .. } = opening;
+        Reader { socket, shared, subscription, next, hello_required, chunk: Chunk::default() }
     }
 
     async fn serve(mut self, mut leaving: watch::Receiver<bool>) {
@@ -178,10 +167,9 @@ impl<'s> Reader<'s> {
             }
             // The library has queued the answer to a close; one more read sends it and ends the stream.
             Some(Ok(_)) => ControlFlow::Continue(()),
-            Some(Err(Error::Capacity(_))) => ControlFlow::Break(Some((
-                CloseCode::Size,
-                format!("message over {MESSAGE_BYTES_MAX} bytes"),
-            ))),
+            Some(Err(Error::Capacity(_))) => {
+                ControlFlow::Break(Some((CloseCode::Size, format!("message over {MESSAGE_BYTES_MAX} bytes"))))
+            }
             Some(Err(Error::Utf8(_))) => {
                 ControlFlow::Break(Some((CloseCode::Invalid, "not UTF-8".to_owned())))
             }
@@ -212,10 +200,7 @@ impl<'s> Reader<'s> {
     /// Makes the frames that are due, up to a chunk of them.
     fn fill(&mut self) {
         let script = self.shared.script(self.subscription.mix());
-        let end = script
-            .timeline()
-            .due(now_us())
-            .min(self.next.saturating_add(CHUNK_EVENTS_MAX));
+        let end = script.timeline().due(now_us()).min(self.next.saturating_add(CHUNK_EVENTS_MAX));
         let Chunk { bytes, ends } = &mut self.chunk;
         while self.next < end && bytes.len() < CHUNK_BYTES {
             let (n, start) = (self.next, bytes.len());
@@ -233,18 +218,8 @@ impl<'s> Reader<'s> {
     }
 
     async fn close(&mut self, code: CloseCode, reason: &str) {
-        let reason = reason
-            .get(..reason.floor_char_boundary(REASON_BYTES_MAX))
-            .unwrap_or_default();
-        if self
-            .socket
-            .close(Some(CloseFrame {
-                code,
-                reason: reason.into(),
-            }))
-            .await
-            .is_ok()
-        {
+        let reason = reason.get(..reason.floor_char_boundary(REASON_BYTES_MAX)).unwrap_or_default();
+        if self.socket.close(Some(CloseFrame { code, reason: reason.into() })).await.is_ok() {
             // What the reader still sends is read and forgotten, so that its answer can be seen.
             while let Some(Ok(_)) = self.socket.next().await {}
         }

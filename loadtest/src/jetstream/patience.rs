@@ -23,11 +23,7 @@ pub(super) struct Patience<S> {
 impl<S> Patience<S> {
     /// Bears `wait` without progress.
     pub(super) fn new(stream: S, wait: Duration) -> Patience<S> {
-        Patience {
-            stream,
-            wait,
-            blocked: None,
-        }
+        Patience { stream, wait, blocked: None }
     }
 
     fn judge<T>(&mut self, cx: &mut Context<'_>, progress: Poll<io::Result<T>>) -> Poll<io::Result<T>> {

@@ -42,10 +42,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(status: &'static str, reason: impl Into<String>) -> Refusal {
-        Refusal {
-            status,
-            reason: reason.into(),
-        }
+        Refusal { status, reason: reason.into() }
     }
 
     /// The answer, which names what is wrong.
@@ -87,22 +84,15 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Upgrad
     bytes.truncate(end);
     let head = std::str::from_utf8(&bytes).map_err(|_| bad("the request's head is not UTF-8"))?;
     let (opening, accept) = understand(head)?;
-    Ok(Upgrade {
-        opening,
-        accept,
-        rest,
-    })
+    Ok(Upgrade { opening, accept, rest })
 }
 
 fn understand(head: &str) -> Result<(Opening, String), Refusal> {
     let mut lines = head.split("\r\n");
     let mut request_line = lines.next().unwrap_or_default().split(' ');
-    let (Some(method), Some(target), Some("HTTP/1.1"), None) = (
-        request_line.next(),
-        request_line.next(),
-        request_line.next(),
-        request_line.next(),
-    ) else {
+    let (Some(method), Some(target), Some("HTTP/1.1"), None) =
+        (request_line.next(), request_line.next(), request_line.next(), request_line.next())
+    else {
         return Err(bad("the first line is no HTTP/1.1 request"));
     };
     let header = |wanted: &str| {
@@ -114,27 +104,17 @@ fn understand(head: &str) -> Result<(Opening, String), Refusal> {
     };
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     if path != "/subscribe" {
-        return Err(Refusal::new(
-            "404 Not Found",
-            format!("{path} is not served here, only /subscribe"),
-        ));
+        return Err(Refusal::new("404 Not Found", format!("{path} is not served here, only /subscribe")));
     }
     if method != "GET" {
-        return Err(Refusal::new(
-            "405 Method Not Allowed",
-            format!("{method} is not served, only GET"),
-        ));
+        return Err(Refusal::new("405 Method Not Allowed", format!("{method} is not served, only GET")));
     }
     if header("socket-encoding").is_some_and(|encoding| encoding.contains("zstd")) {
         return Err(bad("Socket-Encoding: zstd is not offered yet: leave it out"));
     }
     let opening = Opening::from_query(query).map_err(|invalid| bad(invalid.to_string()))?;
     let lists = |value: Option<&str>, token: &str| {
-        value.is_some_and(|value| {
-            value
-                .split(',')
-                .any(|part| part.trim().eq_ignore_ascii_case(token))
-        })
+        value.is_some_and(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
     };
     if !lists(header("upgrade"), "websocket") || !lists(header("connection"), "upgrade") {
         return Err(Refusal::new("426 Upgrade Required", "/subscribe is a WebSocket"));
@@ -168,11 +148,7 @@ mod tests {
         // RFC 6455, 1.3: the key "dGhlIHNhbXBsZSBub25jZQ==" is accepted with this value.
         let request = format!("GET /subscribe?requireHello=true HTTP/1.1\r\n{UPGRADE}after");
         let upgrade = read(&mut request.as_bytes()).await.unwrap();
-        assert!(
-            upgrade
-                .answer()
-                .contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n")
-        );
+        assert!(upgrade.answer().contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
         assert!(upgrade.opening.hello_required);
         assert_eq!(upgrade.rest, b"after");
     }
@@ -181,49 +157,16 @@ mod tests {
     async fn a_wrong_request_is_answered_with_what_is_wrong() {
         async fn check(request: String, status: &str, reason: &str) {
             let answer = read(&mut request.as_bytes()).await.unwrap_err().answer();
-            assert!(
-                answer.starts_with(&format!("HTTP/1.1 {status}")) && answer.contains(reason),
-                "{answer}"
-            );
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")) && answer.contains(reason), "{answer}");
         }
         check(format!("GET / HTTP/1.1\r\n{UPGRADE}"), "404", "only /subscribe").await;
         check(format!("POST /subscribe HTTP/1.1\r\n{UPGRADE}"), "405", "POST").await;
-        check(
-            "GET /subscribe HTTP/1.1\r\nHost: x\r\n\r\n".into(),
-            "426",
-            "WebSocket",
-        )
-        .await;
-        check(
-            format!("GET /subscribe?cursor=x HTTP/1.1\r\n{UPGRADE}"),
-            "400",
-            "cursor",
-        )
-        .await;
-        check(
-            format!("GET /subscribe?compress=true HTTP/1.1\r\n{UPGRADE}"),
-            "400",
-            "zstd",
-        )
-        .await;
-        check(
-            format!("GET /subscribe HTTP/1.1\r\nSocket-Encoding: zstd\r\n{UPGRADE}"),
-            "400",
-            "zstd",
-        )
-        .await;
-        check(
-            format!("GET /subscribe HTTP/1.1\r\n{}", UPGRADE.replace("13", "12")),
-            "400",
-            "Version",
-        )
-        .await;
-        check(
-            format!("GET /subscribe HTTP/1.1\r\n{}", UPGRADE.replace("==", "")),
-            "400",
-            "Key",
-        )
-        .await;
+        check("GET /subscribe HTTP/1.1\r\nHost: x\r\n\r\n".into(), "426", "WebSocket").await;
+        check(format!("GET /subscribe?cursor=x HTTP/1.1\r\n{UPGRADE}"), "400", "cursor").await;
+        check(format!("GET /subscribe?compress=true HTTP/1.1\r\n{UPGRADE}"), "400", "zstd").await;
+        check(format!("GET /subscribe HTTP/1.1\r\nSocket-Encoding: zstd\r\n{UPGRADE}"), "400", "zstd").await;
+        check(format!("GET /subscribe HTTP/1.1\r\n{}", UPGRADE.replace("13", "12")), "400", "Version").await;
+        check(format!("GET /subscribe HTTP/1.1\r\n{}", UPGRADE.replace("==", "")), "400", "Key").await;
         check("nonsense\r\n\r\n".into(), "400", "no HTTP/1.1 request").await;
         check("GET /subscribe HTTP/1.1\r\n".into(), "400", "ends before").await;
         check("x".repeat(HEAD_BYTES_MAX + 4_096), "431", "longer than").await;

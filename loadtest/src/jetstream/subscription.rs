@@ -65,9 +65,7 @@ impl Opening {
                 "maxMessageSizeBytes" => opening.subscription.message_bytes_max = value.parse().unwrap_or(0),
                 "requireHello" => opening.hello_required = value == "true",
                 "compress" if value == "true" => {
-                    return Err(InvalidOptions(
-                        "compress: zstd is not offered yet, leave it out".into(),
-                    ));
+                    return Err(InvalidOptions("compress: zstd is not offered yet, leave it out".into()));
                 }
                 "cursor" if !value.is_empty() => {
                     let invalid =
@@ -89,11 +87,7 @@ impl Subscription {
     /// Whoever asks for posts alone gets the stream of posts, in which the rate counts posts.
     pub(super) fn mix(&self) -> Mix {
         let posts_only = self.prefixes.is_empty() && self.collections.iter().all(|name| name == POST);
-        if posts_only && !self.collections.is_empty() {
-            Mix::Posts
-        } else {
-            Mix::Network
-        }
+        if posts_only && !self.collections.is_empty() { Mix::Posts } else { Mix::Network }
     }
 
     /// Whether event `n` is to be sent, as far as can be told without its frame.
@@ -123,14 +117,10 @@ impl Subscription {
             } else if is_collection(&name) {
                 self.collections.insert(name);
             } else {
-                return Err(InvalidOptions(format!(
-                    "wantedCollections: {name:?} is no collection"
-                )));
+                return Err(InvalidOptions(format!("wantedCollections: {name:?} is no collection")));
             }
             if self.collections.len() + self.prefixes.len() > WANTED_COLLECTIONS_MAX {
-                return Err(InvalidOptions(format!(
-                    "wantedCollections: more than {WANTED_COLLECTIONS_MAX}"
-                )));
+                return Err(InvalidOptions(format!("wantedCollections: more than {WANTED_COLLECTIONS_MAX}")));
             }
         }
         Ok(())
@@ -224,10 +214,8 @@ fn decode(value: &str) -> Option<String> {
         decoded.push(match byte {
             b'+' => b' ',
             b'%' => {
-                let (high, low) = (
-                    char::from(bytes.next()?).to_digit(16)?,
-                    char::from(bytes.next()?).to_digit(16)?,
-                );
+                let (high, low) =
+                    (char::from(bytes.next()?).to_digit(16)?, char::from(bytes.next()?).to_digit(16)?);
                 (high * 16 + low) as u8
             }
             plain => plain,
@@ -270,10 +258,7 @@ mod tests {
         refused("wantedDids=lumio", "\"lumio\" is no DID");
         refused("wantedDids=%zz", "bad escape");
         let many = |name: &str, value: &dyn Fn(usize) -> String, count: usize| {
-            (0..count)
-                .map(|i| format!("{name}={}", value(i)))
-                .collect::<Vec<_>>()
-                .join("&")
+            (0..count).map(|i| format!("{name}={}", value(i))).collect::<Vec<_>>().join("&")
         };
         let collections = |count| many("wantedCollections", &|i| format!("a.b.c{i}"), count);
         assert!(Opening::from_query(&collections(100)).is_ok());
@@ -299,22 +284,13 @@ mod tests {
     fn a_message_is_an_update_or_says_how_it_is_wrong() {
         let update =
             r#"{"type":"options_update","payload":{"wantedCollections":["a.b.c"],"maxMessageSizeBytes":-3}}"#;
-        let Request::Update(subscription) = Request::parse(update) else {
-            panic!("no update")
-        };
+        let Request::Update(subscription) = Request::parse(update) else { panic!("no update") };
         assert!(subscription.collections.contains("a.b.c") && subscription.takes(usize::MAX));
         assert_eq!(Request::parse(r#"{"type":"hello"}"#), Request::Unknown);
-        for malformed in [
-            "",
-            "nonsense",
-            "[]",
-            r#"{"payload":{}}"#,
-            r#"{"type":"options_update","payload":[1]}"#,
-        ] {
-            assert!(
-                matches!(Request::parse(malformed), Request::Malformed(_)),
-                "{malformed}"
-            );
+        for malformed in
+            ["", "nonsense", "[]", r#"{"payload":{}}"#, r#"{"type":"options_update","payload":[1]}"#]
+        {
+            assert!(matches!(Request::parse(malformed), Request::Malformed(_)), "{malformed}");
         }
         let refused = r#"{"type":"options_update","payload":{"wantedDids":["lumio"]}}"#;
         assert!(matches!(Request::parse(refused), Request::Refused(_)));

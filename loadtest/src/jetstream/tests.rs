@@ -34,10 +34,7 @@ async fn server(config: JetstreamConfig) -> (Serving, oneshot::Sender<()>) {
 }
 
 async fn reader(serving: &Serving, query: &str) -> Reader {
-    connect_async(format!("{}?{query}", serving.url()))
-        .await
-        .unwrap()
-        .0
+    connect_async(format!("{}?{query}", serving.url())).await.unwrap().0
 }
 
 /// The next `count` frames.
@@ -67,18 +64,13 @@ async fn end(reader: &mut Reader) -> (CloseCode, String, usize) {
 }
 
 fn time_us(frame: &str) -> i64 {
-    serde_json::from_str::<serde_json::Value>(frame).unwrap()["time_us"]
-        .as_i64()
-        .unwrap()
+    serde_json::from_str::<serde_json::Value>(frame).unwrap()["time_us"].as_i64().unwrap()
 }
 
 #[tokio::test]
 async fn a_reader_receives_exactly_the_events_of_the_script() {
     let (serving, stop) = server(past(1_000)).await;
-    for (query, mix) in [
-        ("cursor=1", Mix::Network),
-        (&*format!("cursor=1&{POSTS}"), Mix::Posts),
-    ] {
+    for (query, mix) in [("cursor=1", Mix::Network), (&*format!("cursor=1&{POSTS}"), Mix::Posts)] {
         let script = serving.script(mix);
         let start = script.timeline().start();
         let mut reader = reader(&serving, query).await;
@@ -104,18 +96,12 @@ async fn a_cursor_replays_the_same_frames_from_this_server_and_from_the_next() {
         timeline.nominal_us(timeline.start() + n as u64)
     };
     let cursor = format!("cursor={}", nominal(1_234));
-    assert_eq!(
-        take(&mut reader(&first, &cursor).await, 1_766).await,
-        all[1_234..]
-    );
+    assert_eq!(take(&mut reader(&first, &cursor).await, 1_766).await, all[1_234..]);
     drop(stop);
     first.finished().await;
 
     let (second, _stop) = server(config).await;
-    assert_eq!(
-        take(&mut reader(&second, &cursor).await, 1_766).await,
-        all[1_234..]
-    );
+    assert_eq!(take(&mut reader(&second, &cursor).await, 1_766).await, all[1_234..]);
     // Whatever frame was seen last, its own time as cursor loses nothing after it.
     for seen in [0, 500, 501, 502, 503, 2_990] {
         let mut again = reader(&second, &format!("cursor={}", time_us(&all[seen]))).await;
@@ -143,22 +129,13 @@ async fn an_old_cursor_is_clamped_and_a_future_one_is_live() {
     for (cursor, expected_us) in [
         (String::new(), now_us),
         (format!("cursor={}", now_us + 10 * minute_us), now_us),
-        (
-            format!("cursor={}", now_us - 2 * LOOK_BACK_US),
-            now_us - LOOK_BACK_US,
-        ),
+        (format!("cursor={}", now_us - 2 * LOOK_BACK_US), now_us - LOOK_BACK_US),
         ("cursor=-5".to_owned(), now_us - LOOK_BACK_US),
-        (
-            format!("cursor={}", now_us - 10 * minute_us),
-            now_us - 10 * minute_us,
-        ),
+        (format!("cursor={}", now_us - 10 * minute_us), now_us - 10 * minute_us),
     ] {
         let frame = take(&mut reader(&serving, &cursor).await, 1).await.remove(0);
         let off_us = time_us(&frame) - expected_us;
-        assert!(
-            (-31_000..minute_us).contains(&off_us),
-            "{cursor}: {off_us} µs off"
-        );
+        assert!((-31_000..minute_us).contains(&off_us), "{cursor}: {off_us} µs off");
     }
 }
 
@@ -176,17 +153,11 @@ async fn filters_let_pass_what_was_asked_for() {
     let anyway = |kind: EventKind| kind.collection().is_none();
     let likes = wanted(&|_, kind| anyway(kind) || kind.collection() == Some("app.bsky.feed.like"));
     let graph = wanted(&|_, kind| {
-        anyway(kind)
-            || kind
-                .collection()
-                .is_some_and(|c| c.starts_with("app.bsky.graph."))
+        anyway(kind) || kind.collection().is_some_and(|c| c.starts_with("app.bsky.graph."))
     });
     let did = (start..).map(|n| script.did(n, script.kind(n))).next().unwrap();
     let of_one = wanted(&|n, kind| script.did(n, kind) == did);
-    let short = (start..start + 20_000)
-        .map(|n| script.event(n).frame)
-        .filter(|f| f.len() <= 300)
-        .collect();
+    let short = (start..start + 20_000).map(|n| script.event(n).frame).filter(|f| f.len() <= 300).collect();
     for (query, expected) in [
         ("wantedCollections=app.bsky.feed.like".to_owned(), likes),
         ("wantedCollections=app.bsky.graph.*".to_owned(), graph),
@@ -237,38 +208,24 @@ async fn ten_thousand_dids_fit_into_a_request() {
 async fn nothing_comes_before_the_hello_and_an_update_changes_what_comes() {
     let (serving, _stop) = server(past(100)).await;
     let mut reader = reader(&serving, "cursor=1&requireHello=true").await;
-    reader
-        .send(Message::text(r#"{"type":"unknown to us"}"#))
-        .await
-        .unwrap();
+    reader.send(Message::text(r#"{"type":"unknown to us"}"#)).await.unwrap();
     reader.send(Message::Ping("x".into())).await.unwrap();
-    assert!(
-        matches!(reader.next().await, Some(Ok(Message::Pong(_)))),
-        "a frame before the hello"
-    );
+    assert!(matches!(reader.next().await, Some(Ok(Message::Pong(_)))), "a frame before the hello");
     let update = r#"{"type":"options_update","payload":{"wantedCollections":["app.bsky.feed.post"]}}"#;
     reader.send(Message::text(update)).await.unwrap();
     let script = serving.script(Mix::Posts);
-    let expected: Vec<String> = (script.timeline().start()..)
-        .take(100)
-        .map(|n| script.event(n).frame)
-        .collect();
+    let expected: Vec<String> =
+        (script.timeline().start()..).take(100).map(|n| script.event(n).frame).collect();
     assert_eq!(take(&mut reader, 100).await, expected);
 }
 
 #[tokio::test]
 async fn a_bad_message_closes_with_its_code() {
     let (serving, _stop) = server(past(10)).await;
-    let long = format!(
-        r#"{{"type":"options_update","payload":{{"wantedDids":["{}"]}}}}"#,
-        "é".repeat(500)
-    );
+    let long = format!(r#"{{"type":"options_update","payload":{{"wantedDids":["{}"]}}}}"#, "é".repeat(500));
     for (message, expected) in [
         (Message::text("nonsense"), CloseCode::Invalid),
-        (
-            Message::text(r#"{"type":"options_update","payload":{"wantedDids":7}}"#),
-            CloseCode::Invalid,
-        ),
+        (Message::text(r#"{"type":"options_update","payload":{"wantedDids":7}}"#), CloseCode::Invalid),
         (Message::binary(vec![1]), CloseCode::Invalid),
         (
             Message::text(r#"{"type":"options_update","payload":{"wantedCollections":["x"]}}"#),
@@ -286,16 +243,9 @@ async fn a_bad_message_closes_with_its_code() {
 
 #[tokio::test]
 async fn shutdown_closes_every_reader_with_1001() {
-    let config = JetstreamConfig {
-        rate: Rate::Max,
-        events: None,
-        ..past(0)
-    };
+    let config = JetstreamConfig { rate: Rate::Max, events: None, ..past(0) };
     let (serving, stop) = server(config).await;
-    let (mut busy, mut idle) = (
-        reader(&serving, POSTS).await,
-        reader(&serving, "requireHello=true").await,
-    );
+    let (mut busy, mut idle) = (reader(&serving, POSTS).await, reader(&serving, "requireHello=true").await);
     take(&mut busy, 100).await;
     stop.send(()).unwrap();
     for (reader, least) in [(&mut busy, 1), (&mut idle, 0)] {
@@ -310,15 +260,8 @@ async fn shutdown_closes_every_reader_with_1001() {
 
 #[tokio::test]
 async fn a_reader_that_takes_nothing_is_closed() {
-    let config = JetstreamConfig {
-        rate: Rate::Max,
-        events: None,
-        ..past(0)
-    };
-    let waits = Waits {
-        write: Duration::from_millis(2),
-        ..WAITS
-    };
+    let config = JetstreamConfig { rate: Rate::Max, events: None, ..past(0) };
+    let waits = Waits { write: Duration::from_millis(2), ..WAITS };
     let serving = serve_with(config, waits, std::future::pending()).await.unwrap();
     let mut reader = reader(&serving, POSTS).await;
     while serving.readers() > 0 {
@@ -336,10 +279,7 @@ async fn a_reader_that_takes_nothing_is_closed() {
 
 #[tokio::test]
 async fn pings_come_in_silence() {
-    let waits = Waits {
-        ping: Duration::from_millis(1),
-        ..WAITS
-    };
+    let waits = Waits { ping: Duration::from_millis(1), ..WAITS };
     let serving = serve_with(past(0), waits, std::future::pending()).await.unwrap();
     let mut reader = reader(&serving, "").await;
     for _ in 0..2 {
@@ -350,13 +290,7 @@ async fn pings_come_in_silence() {
 #[tokio::test]
 async fn an_address_in_use_is_named() {
     let (serving, _stop) = server(past(1)).await;
-    let config = JetstreamConfig {
-        listen: serving.local_addr(),
-        ..past(1)
-    };
+    let config = JetstreamConfig { listen: serving.local_addr(), ..past(1) };
     let error = serve(config, std::future::pending()).await.unwrap_err();
-    assert!(
-        error.to_string().contains(&serving.local_addr().to_string()),
-        "{error}"
-    );
+    assert!(error.to_string().contains(&serving.local_addr().to_string()), "{error}");
 }

@@ -58,11 +58,7 @@ impl Record {
             head.push(']');
         }
         let tail = format!(",\"text\":{}}}", json(text));
-        Record {
-            head: head.into_bytes(),
-            tail: tail.into_bytes(),
-            recorded: false,
-        }
+        Record { head: head.into_bytes(), tail: tail.into_bytes(), recorded: false }
     }
 
     /// The record of a recorded Jetstream event; `None` unless it creates or changes a post.
@@ -82,11 +78,7 @@ impl Record {
             "}" => "}".to_owned(),
             rest => format!(",{rest}"),
         };
-        Some(Record {
-            head: Vec::new(),
-            tail: tail.into_bytes(),
-            recorded: true,
-        })
+        Some(Record { head: Vec::new(), tail: tail.into_bytes(), recorded: true })
     }
 
     /// Bytes held.
@@ -129,16 +121,10 @@ fn facets(text: &str) -> String {
         if let Some(tag) = word.strip_prefix('#') {
             let tag = tag.trim_end_matches(|c: char| !c.is_alphanumeric());
             if !tag.is_empty() {
-                let feature = format!(
-                    "{{\"$type\":\"app.bsky.richtext.facet#tag\",\"tag\":{}}}",
-                    json(tag)
-                );
+                let feature = format!("{{\"$type\":\"app.bsky.richtext.facet#tag\",\"tag\":{}}}", json(tag));
                 facets.push(facet(start, start + 1 + tag.len(), &feature));
             }
-        } else if word
-            .strip_prefix('@')
-            .is_some_and(|handle| handle.starts_with(BRAND_HANDLE))
-        {
+        } else if word.strip_prefix('@').is_some_and(|handle| handle.starts_with(BRAND_HANDLE)) {
             let feature =
                 format!("{{\"$type\":\"app.bsky.richtext.facet#mention\",\"did\":\"{BRAND_DID}\"}}");
             facets.push(facet(start, start + 1 + BRAND_HANDLE.len(), &feature));
@@ -156,8 +142,7 @@ fn facet(start: usize, end: usize, feature: &str) -> String {
 
 /// The words of a text, each with the byte it starts at.
 fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.split_whitespace()
-        .map(|word| (word.as_ptr() as usize - text.as_ptr() as usize, word))
+    text.split_whitespace().map(|word| (word.as_ptr() as usize - text.as_ptr() as usize, word))
 }
 
 fn json(text: &str) -> String {
@@ -206,12 +191,7 @@ mod tests {
         let record = Record::of_text("und", "x");
         let reply = written(&record, &Conversation::ReplyTo(reference()));
         assert_eq!(reply["reply"]["parent"], reply["reply"]["root"]);
-        assert!(
-            reply["reply"]["root"]["uri"]
-                .as_str()
-                .unwrap()
-                .starts_with("at://did:plc:")
-        );
+        assert!(reply["reply"]["root"]["uri"].as_str().unwrap().starts_with("at://did:plc:"));
         assert_eq!(reply.get("langs"), None);
         let quote = written(&record, &Conversation::Quoting(reference()));
         assert_eq!(quote["embed"]["$type"], "app.bsky.embed.record");

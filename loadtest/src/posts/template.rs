@@ -9,17 +9,8 @@ const FIRST_ENGLISH_CITY: &str = "Ottawa";
 
 const GREETINGS_FR: &[&str] = &["Bonjour, ", "Bonsoir, ", "Salut, ", "Coucou "];
 const GREETINGS_EN: &[&str] = &["Hi, ", "Hello, ", "Hey ", "Good evening, "];
-const WEEKDAYS_FR: &[&str] = &[
-    "lundi",
-    "mardi",
-    "mercredi",
-    "jeudi",
-    "vendredi",
-    "samedi",
-    "dimanche",
-    "lundi matin",
-    "jeudi soir",
-];
+const WEEKDAYS_FR: &[&str] =
+    &["lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche", "lundi matin", "jeudi soir"];
 const WEEKDAYS_EN: &[&str] = &[
     "Monday",
     "Tuesday",
@@ -73,15 +64,8 @@ pub(crate) struct Cities {
 impl Cities {
     /// One name a line.
     pub(crate) fn new(lines: &str) -> Cities {
-        let names: Vec<String> = lines
-            .lines()
-            .filter(|line| !line.is_empty())
-            .map(str::to_owned)
-            .collect();
-        let french = names
-            .iter()
-            .position(|name| name == FIRST_ENGLISH_CITY)
-            .unwrap_or(names.len());
+        let names: Vec<String> = lines.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect();
+        let french = names.iter().position(|name| name == FIRST_ENGLISH_CITY).unwrap_or(names.len());
         Cities { names, french }
     }
 
@@ -159,10 +143,7 @@ impl Template {
             Slot::Hour => (8 + dice.below(15)).to_string(),
             Slot::Amount => {
                 let separator = if self.is_french() { ',' } else { '.' };
-                let cents = dice
-                    .pick(&["99", "90", "50", "00", "49"])
-                    .copied()
-                    .unwrap_or("99");
+                let cents = dice.pick(&["99", "90", "50", "00", "49"]).copied().unwrap_or("99");
                 format!("{}{separator}{cents}", 9 + dice.below(140))
             }
             // People praise hundreds and complain about a few.
@@ -170,11 +151,7 @@ impl Template {
             Slot::Speed => (1 + dice.below(9)).to_string(),
             Slot::Order => format!("LM-{}", 100_000 + dice.below(900_000)),
             Slot::Since => {
-                let weekdays = if self.is_french() {
-                    WEEKDAYS_FR
-                } else {
-                    WEEKDAYS_EN
-                };
+                let weekdays = if self.is_french() { WEEKDAYS_FR } else { WEEKDAYS_EN };
                 dice.pick(weekdays).copied().unwrap_or_default().to_owned()
             }
         }
@@ -182,11 +159,7 @@ impl Template {
 
     fn decorate(&self, body: &str, dice: &mut Dice) -> String {
         let mut text = String::with_capacity(body.len() + 32);
-        let greetings = if self.is_french() {
-            GREETINGS_FR
-        } else {
-            GREETINGS_EN
-        };
+        let greetings = if self.is_french() { GREETINGS_FR } else { GREETINGS_EN };
         if dice.percent(12) && !greets(body) {
             text.push_str(dice.pick(greetings).copied().unwrap_or_default());
         }
@@ -212,11 +185,7 @@ impl Template {
 }
 
 fn greets(text: &str) -> bool {
-    let first: String = text
-        .chars()
-        .take_while(|c| c.is_alphabetic())
-        .flat_map(char::to_lowercase)
-        .collect();
+    let first: String = text.chars().take_while(|c| c.is_alphabetic()).flat_map(char::to_lowercase).collect();
     matches!(
         first.as_str(),
         "bonjour" | "bonsoir" | "salut" | "coucou" | "hi" | "hello" | "hey" | "good" | "bjr"
@@ -296,10 +265,7 @@ mod tests {
             assert!(error.contains(expected), "{error}");
         };
         check("fr\tproblem", "2 columns, not 5");
-        check(
-            "fr\tproblem\tnegative\thigh\t{town}",
-            "no slot is called \"town\"",
-        );
+        check("fr\tproblem\tnegative\thigh\t{town}", "no slot is called \"town\"");
         check("fr\tproblem\tnegative\thigh\t{city", "not closed");
         check("fr\tproblem\tnegative\thigh\tcity}", "not opened");
     }
@@ -308,9 +274,7 @@ mod tests {
     fn some_posts_are_decorated_and_most_are_not() {
         let cities = Cities::new("Paris\n");
         let template = template("fr", "negative", "rien ne marche");
-        let plain = (0..1_000)
-            .filter(|n| template.fill(1, *n, &cities, None) == "rien ne marche")
-            .count();
+        let plain = (0..1_000).filter(|n| template.fill(1, *n, &cities, None) == "rien ne marche").count();
         assert!((650..780).contains(&plain), "{plain}");
         let greeted = Template::parse("fr\thelp\tneutral\tlow\tBonjour à tous").unwrap();
         assert!((0..1_000).all(|n| greeted.fill(1, n, &cities, None).matches("onjour").count() == 1));

@@ -112,9 +112,6 @@ mod tests {
             counts[Dice::new(7, index, Purpose::Role).below(10) as usize] += 1;
         }
         // Five standard deviations (95) around 10,000.
-        assert!(
-            counts.iter().all(|count| (9_525..10_475).contains(count)),
-            "{counts:?}"
-        );
+        assert!(counts.iter().all(|count| (9_525..10_475).contains(count)), "{counts:?}");
     }
 }

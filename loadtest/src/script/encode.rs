@@ -51,9 +51,7 @@ impl Script {
         match kind {
             EventKind::Support => self.write_support(n, false, out),
             EventKind::Confusing => {
-                self.posts
-                    .confusing(&mut dice)
-                    .write(&created_at, &Conversation::Alone, out);
+                self.posts.confusing(&mut dice).write(&created_at, &Conversation::Alone, out);
             }
             EventKind::Background => {
                 let record = self.posts.background(&mut dice);
@@ -150,11 +148,7 @@ impl Script {
         let earlier = n.saturating_sub(1 + u64::from(dice.below(REFERENCE_EVENTS)));
         let identifiers = self.identifiers(earlier);
         let did: Did = self.author(earlier);
-        Reference {
-            did,
-            rkey: identifiers.rkey,
-            cid: identifiers.cid,
-        }
+        Reference { did, rkey: identifiers.rkey, cid: identifiers.cid }
     }
 }
 

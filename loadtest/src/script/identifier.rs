@@ -112,11 +112,7 @@ fn civil(day: i64) -> (u64, u64, u64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day_of_month = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     let year = year_of_era as i64 + era * 400 + i64::from(month <= 2);
     (year.unsigned_abs(), month, day_of_month)
 }
@@ -155,10 +151,7 @@ mod tests {
         let did = Did::new(1, 2, Purpose::Did);
         let (method, rest) = did.as_str().split_at(8);
         assert_eq!(method, "did:plc:");
-        assert!(
-            rest.len() == 24 && rest.bytes().all(|byte| BASE32.contains(&byte)),
-            "{rest}"
-        );
+        assert!(rest.len() == 24 && rest.bytes().all(|byte| BASE32.contains(&byte)), "{rest}");
     }
 
     #[test]
@@ -183,13 +176,9 @@ mod tests {
 
     #[test]
     fn times_read_as_a_calendar_library_writes_them() {
-        for at_us in [
-            0,
-            1_783_175_888_085_434,
-            951_782_399_999_999,
-            951_868_800_000_000,
-            4_102_444_800_000_000,
-        ] {
+        for at_us in
+            [0, 1_783_175_888_085_434, 951_782_399_999_999, 951_868_800_000_000, 4_102_444_800_000_000]
+        {
             let expected = jiff::Timestamp::from_microsecond(at_us / 1_000 * 1_000).unwrap();
             assert_eq!(text(&rfc3339(at_us)), format!("{expected:.3}"));
         }

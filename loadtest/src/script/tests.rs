@@ -8,10 +8,7 @@ use crate::timeline::Rate;
 const EVENTS: u64 = 100_000;
 
 fn config() -> JetstreamConfig {
-    JetstreamConfig {
-        start: Some("2026-07-04T14:38:00Z".parse().unwrap()),
-        ..JetstreamConfig::default()
-    }
+    JetstreamConfig { start: Some("2026-07-04T14:38:00Z".parse().unwrap()), ..JetstreamConfig::default() }
 }
 
 fn script(mix: Mix) -> Script {
@@ -31,10 +28,7 @@ fn json(event: &Event) -> Value {
 fn check_share(count: usize, of: usize, share: f64) {
     let expected = share * of as f64;
     let deviation = (expected * (1.0 - share)).sqrt();
-    assert!(
-        (count as f64 - expected).abs() <= 5.0 * deviation,
-        "{count} of {of}, expected {expected}"
-    );
+    assert!((count as f64 - expected).abs() <= 5.0 * deviation, "{count} of {of}, expected {expected}");
 }
 
 #[test]
@@ -52,23 +46,15 @@ fn the_same_config_makes_the_same_events() {
 
 #[test]
 fn every_frame_has_the_fields_of_its_kind() {
-    let text = |value: &Value| {
-        value
-            .as_str()
-            .map(str::to_owned)
-            .unwrap_or_else(|| panic!("no text: {value}"))
-    };
+    let text =
+        |value: &Value| value.as_str().map(str::to_owned).unwrap_or_else(|| panic!("no text: {value}"));
     for mix in [Mix::Network, Mix::Posts] {
         for (_, event) in events(&script(mix), EVENTS / 4) {
             let frame = json(&event);
             let did = text(&frame["did"]);
             assert!(did.starts_with("did:plc:") && did.len() == 32, "{did}");
             assert!(frame["time_us"].as_i64().unwrap() > 1_700_000_000_000_000);
-            assert_eq!(
-                frame.get("cursor"),
-                None,
-                "absent, as on the servers with the older code"
-            );
+            assert_eq!(frame.get("cursor"), None, "absent, as on the servers with the older code");
             let Some(collection) = event.kind.collection() else {
                 let kind = text(&frame["kind"]);
                 let body = &frame[&kind];
@@ -91,9 +77,7 @@ fn every_frame_has_the_fields_of_its_kind() {
             }
             assert_eq!(commit["record"]["$type"], collection);
             assert_eq!(text(&commit["cid"]).len(), 59);
-            text(&commit["record"]["createdAt"])
-                .parse::<jiff::Timestamp>()
-                .unwrap();
+            text(&commit["record"]["createdAt"]).parse::<jiff::Timestamp>().unwrap();
             assert!(event.frame.find("\"record\":").unwrap() < event.frame.rfind("\"cid\":").unwrap());
             if collection == POST {
                 text(&commit["record"]["text"]);
@@ -153,47 +137,29 @@ fn support_posts_are_what_the_frames_say() {
 fn shares_are_as_configured() {
     let kinds = |script: &Script| {
         let start = script.timeline().start();
-        (start..start + EVENTS)
-            .map(|n| script.kind(n))
-            .collect::<Vec<_>>()
+        (start..start + EVENTS).map(|n| script.kind(n)).collect::<Vec<_>>()
     };
     let count =
         |kinds: &[EventKind], test: &dyn Fn(EventKind) -> bool| kinds.iter().filter(|k| test(**k)).count();
     let support = |kind| kind == EventKind::Support;
     let first_hand = |kind: EventKind| kind.creates_post() && !matches!(kind, EventKind::Repeat { .. });
     for (share, confusing) in [(0.01, 0.005), (0.2, 0.1), (0.0, 0.0), (1.0, 0.0)] {
-        let config = JetstreamConfig {
-            share,
-            confusing,
-            ..config()
-        };
+        let config = JetstreamConfig { share, confusing, ..config() };
         for mix in [Mix::Posts, Mix::Network] {
             let kinds = kinds(&Script::new(&config, mix).unwrap());
             let posts = count(&kinds, &first_hand);
             check_share(count(&kinds, &support), posts, share);
-            check_share(
-                count(&kinds, &|kind| kind == EventKind::Confusing),
-                posts,
-                confusing,
-            );
+            check_share(count(&kinds, &|kind| kind == EventKind::Confusing), posts, confusing);
         }
     }
     let network = kinds(&script(Mix::Network));
-    check_share(
-        count(&network, &|kind| kind == EventKind::Like),
-        network.len(),
-        707.0 / 1_024.0,
-    );
+    check_share(count(&network, &|kind| kind == EventKind::Like), network.len(), 707.0 / 1_024.0);
     check_share(count(&network, &first_hand), network.len(), 115.0 / 1_024.0);
 
     let posts = kinds(&script(Mix::Posts));
     let all = count(&posts, &support);
     for (least, most, test) in [
-        (
-            0.02,
-            0.09,
-            &(|kind| matches!(kind, EventKind::Withdrawal { .. })) as &dyn Fn(EventKind) -> bool,
-        ),
+        (0.02, 0.09, &(|kind| matches!(kind, EventKind::Withdrawal { .. })) as &dyn Fn(EventKind) -> bool),
         (0.01, 0.07, &|kind| matches!(kind, EventKind::Edit { .. })),
         (0.01, 0.07, &|kind| matches!(kind, EventKind::Repeat { .. })),
     ] {
@@ -204,14 +170,7 @@ fn shares_are_as_configured() {
 
 #[test]
 fn no_support_post_is_followed_up_twice_or_from_its_future() {
-    let script = Script::new(
-        &JetstreamConfig {
-            share: 0.3,
-            ..config()
-        },
-        Mix::Posts,
-    )
-    .unwrap();
+    let script = Script::new(&JetstreamConfig { share: 0.3, ..config() }, Mix::Posts).unwrap();
     let start = script.timeline().start();
     let mut followed = HashSet::new();
     for n in start..start + EVENTS {
@@ -228,30 +187,15 @@ fn no_support_post_is_followed_up_twice_or_from_its_future() {
 #[test]
 fn time_goes_backwards_but_never_more_than_stated() {
     let times = |jitter_ms| {
-        let script = Script::new(
-            &JetstreamConfig {
-                jitter_ms,
-                ..config()
-            },
-            Mix::Posts,
-        )
-        .unwrap();
+        let script = Script::new(&JetstreamConfig { jitter_ms, ..config() }, Mix::Posts).unwrap();
         let start = script.timeline().start();
         (start..start + 10_000)
             .map(|n| (script.time_us(n), script.timeline().nominal_us(n)))
             .collect::<Vec<_>>()
     };
     let jittered = times(31);
-    assert!(
-        jittered
-            .iter()
-            .all(|(time, nominal)| (0..=31_000).contains(&(nominal - time)))
-    );
-    check_share(
-        jittered.iter().filter(|(time, nominal)| time < nominal).count(),
-        jittered.len(),
-        0.25,
-    );
+    assert!(jittered.iter().all(|(time, nominal)| (0..=31_000).contains(&(nominal - time))));
+    check_share(jittered.iter().filter(|(time, nominal)| time < nominal).count(), jittered.len(), 0.25);
     assert!(jittered.windows(2).filter(|pair| pair[1].0 < pair[0].0).count() > 2_000);
     assert!(times(0).iter().all(|(time, nominal)| time == nominal));
 }
@@ -262,34 +206,21 @@ fn one_author_writes_several_posts() {
     let mut posts: HashMap<String, usize> = HashMap::new();
     for (n, event) in events(&script, 20_000) {
         if event.kind.creates_post() {
-            *posts
-                .entry(script.did(n, event.kind).as_str().to_owned())
-                .or_default() += 1;
+            *posts.entry(script.did(n, event.kind).as_str().to_owned()).or_default() += 1;
         }
     }
     assert!(posts.len() > 5_000, "{} authors", posts.len());
     let most = *posts.values().max().unwrap();
-    assert!(
-        (20..200).contains(&most),
-        "{most} posts by one author of {}",
-        posts.len()
-    );
+    assert!((20..200).contains(&most), "{most} posts by one author of {}", posts.len());
 }
 
 #[test]
 fn an_outage_multiplies_the_problems_of_one_city() {
-    let config = JetstreamConfig {
-        scenario: Scenario::Outage,
-        ..config()
-    };
+    let config = JetstreamConfig { scenario: Scenario::Outage, ..config() };
     let script = Script::new(&config, Mix::Posts).unwrap();
     let outage = script.outage.clone().unwrap();
     let start = script.timeline().start();
-    assert_eq!(
-        outage.events,
-        start + 10_000..start + 50_000,
-        "from 5 s on, for 20 s, at 2,000 events/s"
-    );
+    assert_eq!(outage.events, start + 10_000..start + 50_000, "from 5 s on, for 20 s, at 2,000 events/s");
     let support = |range: Range<u64>| {
         let posts: Vec<SupportPost> = range
             .filter(|n| script.kind(*n) == EventKind::Support)
@@ -297,44 +228,24 @@ fn an_outage_multiplies_the_problems_of_one_city() {
             .collect();
         posts
     };
-    let (calm, during) = (
-        support(start..start + 10_000),
-        support(start + 10_000..start + 20_000),
-    );
-    assert!(
-        during.len() > 6 * calm.len(),
-        "{} and {}",
-        calm.len(),
-        during.len()
-    );
-    assert!(
-        during
-            .iter()
-            .all(|post| post.intent == "problem" && post.text.contains(&outage.city))
-    );
+    let (calm, during) = (support(start..start + 10_000), support(start + 10_000..start + 20_000));
+    assert!(during.len() > 6 * calm.len(), "{} and {}", calm.len(), during.len());
+    assert!(during.iter().all(|post| post.intent == "problem" && post.text.contains(&outage.city)));
     assert!(calm.iter().any(|post| post.intent != "problem"));
 }
 
 #[test]
 fn a_quiet_network_has_a_tenth_of_the_mentions() {
-    let config = JetstreamConfig {
-        scenario: Scenario::Quiet,
-        ..config()
-    };
+    let config = JetstreamConfig { scenario: Scenario::Quiet, ..config() };
     let script = Script::new(&config, Mix::Posts).unwrap();
     let start = script.timeline().start();
-    let support = (start..start + EVENTS)
-        .filter(|n| script.kind(*n) == EventKind::Support)
-        .count();
+    let support = (start..start + EVENTS).filter(|n| script.kind(*n) == EventKind::Support).count();
     check_share(support, 97_600, 0.001);
 }
 
 #[test]
 fn the_stream_is_its_own_history_whatever_the_start() {
-    let later = JetstreamConfig {
-        start: Some("2026-07-04T14:39:00Z".parse().unwrap()),
-        ..config()
-    };
+    let later = JetstreamConfig { start: Some("2026-07-04T14:39:00Z".parse().unwrap()), ..config() };
     let (early, late) = (script(Mix::Posts), Script::new(&later, Mix::Posts).unwrap());
     let n = late.timeline().start() + 5;
     assert_eq!(early.event(n), late.event(n));
@@ -347,11 +258,7 @@ fn a_wrong_share_is_named() {
         (0.0, f64::NAN, "confusing = NaN: must be 0 to 1"),
         (0.6, 0.6, "more than 1 together"),
     ] {
-        let config = JetstreamConfig {
-            share,
-            confusing,
-            ..config()
-        };
+        let config = JetstreamConfig { share, confusing, ..config() };
         let error = Script::new(&config, Mix::Posts).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
@@ -365,23 +272,13 @@ fn recorded_posts_are_served_with_fresh_identifiers() {
         println!("{} is absent: nothing to check", file.display());
         return;
     }
-    let config = JetstreamConfig {
-        share: 0.0,
-        confusing: 0.0,
-        rate: Rate::Max,
-        streams: vec![file],
-        ..config()
-    };
+    let config =
+        JetstreamConfig { share: 0.0, confusing: 0.0, rate: Rate::Max, streams: vec![file], ..config() };
     let script = Script::new(&config, Mix::Posts).unwrap();
     let mut texts = HashSet::new();
     for (_, event) in events(&script, 2_000).filter(|(_, event)| event.kind == EventKind::Background) {
         let frame = json(&event);
-        assert!(
-            frame["commit"]["record"]["createdAt"]
-                .as_str()
-                .unwrap()
-                .starts_with("2026-07-04T14:3")
-        );
+        assert!(frame["commit"]["record"]["createdAt"].as_str().unwrap().starts_with("2026-07-04T14:3"));
         texts.insert(frame["commit"]["record"]["text"].to_string());
     }
     assert!(texts.len() > 1_000, "{} texts", texts.len());

@@ -94,18 +94,9 @@ pub(in crate::prefilter) fn parse(text: &str, dialect: Dialect) -> Result<Expres
     let chars = text.chars().count();
     if chars > RULE_CHARS_MAX {
         let message = format!("{chars} characters: a rule has at most {RULE_CHARS_MAX}");
-        return Err(vec![Problem {
-            position: RULE_CHARS_MAX,
-            message,
-        }]);
+        return Err(vec![Problem { position: RULE_CHARS_MAX, message }]);
     }
-    let mut parser = Parser {
-        text,
-        at: 0,
-        depth: 0,
-        dialect,
-        problems: Vec::new(),
-    };
+    let mut parser = Parser { text, at: 0, depth: 0, dialect, problems: Vec::new() };
     let parsed = parser.any().and_then(|expression| match parser.peek() {
         None => Ok(expression),
         // `any` ends at the end or at this.
@@ -118,9 +109,7 @@ pub(in crate::prefilter) fn parse(text: &str, dialect: Dialect) -> Result<Expres
             None
         }
     };
-    expression
-        .filter(|_| parser.problems.is_empty())
-        .ok_or(parser.problems)
+    expression.filter(|_| parser.problems.is_empty()).ok_or(parser.problems)
 }
 
 struct Parser<'t> {
@@ -209,11 +198,7 @@ impl<'t> Parser<'t> {
             return Ok(None);
         }
         let phrase = self.take_while(|next| next != '"');
-        if self.eat('"') {
-            Ok(Some(phrase))
-        } else {
-            Err(self.problem(start, "`\"` is never closed"))
-        }
+        if self.eat('"') { Ok(Some(phrase)) } else { Err(self.problem(start, "`\"` is never closed")) }
     }
 
     fn word(&mut self, start: usize, word: &str) -> Result<Expression, Problem> {
@@ -236,9 +221,7 @@ impl<'t> Parser<'t> {
         }
         if let Some((operator, value)) = word.split_once(':')
             && !operator.is_empty()
-            && operator
-                .chars()
-                .all(|letter| letter.is_ascii_alphabetic() || letter == '_')
+            && operator.chars().all(|letter| letter.is_ascii_alphabetic() || letter == '_')
         {
             return self.operator(start, &operator.to_ascii_lowercase(), value);
         }
@@ -316,11 +299,7 @@ impl<'t> Parser<'t> {
             Err(message) => {
                 let problem = self.problem(start, &message);
                 // What is already said to be unsupported is not also said to be empty.
-                if self
-                    .problems
-                    .last()
-                    .is_none_or(|last| last.position != problem.position)
-                {
+                if self.problems.last().is_none_or(|last| last.position != problem.position) {
                     self.problems.push(problem);
                 }
                 Expression::Is(Condition::Reply)
@@ -335,10 +314,7 @@ impl<'t> Parser<'t> {
 
     fn problem(&self, at: usize, message: &str) -> Problem {
         let position = self.text.get(..at).map_or(0, |before| before.chars().count());
-        Problem {
-            position,
-            message: message.into(),
-        }
+        Problem { position, message: message.into() }
     }
 
     fn rest(&self) -> &'t str {
@@ -359,12 +335,8 @@ impl<'t> Parser<'t> {
 
     fn at_or(&self) -> bool {
         let after = self.rest().strip_prefix("OR");
-        after.is_some_and(|after| {
-            after
-                .chars()
-                .next()
-                .is_none_or(|c| c.is_whitespace() || "()\"".contains(c))
-        })
+        after
+            .is_some_and(|after| after.chars().next().is_none_or(|c| c.is_whitespace() || "()\"".contains(c)))
     }
 
     fn eat_or(&mut self) -> bool {
@@ -417,11 +389,7 @@ mod tests {
 
     fn check(text: &str, expected: &str) {
         let parsed = parse(text, Dialect::Listen);
-        assert_eq!(
-            parsed.as_ref().map(shown).map_err(|e| format!("{e:?}")),
-            Ok(expected.into()),
-            "{text}"
-        );
+        assert_eq!(parsed.as_ref().map(shown).map_err(|e| format!("{e:?}")), Ok(expected.into()), "{text}");
     }
 
     fn check_problems(text: &str, expected: &[(usize, &str)]) {
@@ -449,10 +417,7 @@ mod tests {
             "x is:reply is:quote is:repost is:retweet is:verified",
             "(<x> Reply Quote Repost Repost Verified)",
         );
-        check(
-            "x has:links has:hashtags has:mentions has:media",
-            "(<x> Links Hashtags Mentions Media)",
-        );
+        check("x has:links has:hashtags has:mentions has:media", "(<x> Links Hashtags Mentions Media)");
         check("x or y ORange", "(<x> <or> <y> <orange>)");
         check("12:30 😡", "(<12 30> <😡>)");
     }
@@ -489,10 +454,7 @@ mod tests {
 
     #[test]
     fn unsupported_operators_are_all_named() {
-        check_problems(
-            "é sample:10 b",
-            &[(2, "`sample:10` is not supported: supported are")],
-        );
+        check_problems("é sample:10 b", &[(2, "`sample:10` is not supported: supported are")]);
         check_problems("a \"b c\"~3", &[(2, "proximity")]);
         check_problems("a embedding:\"b c\" d", &[(2, "`embedding:\"…\"`")]);
         check_problems(

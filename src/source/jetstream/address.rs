@@ -38,11 +38,7 @@ impl Address {
     ///
     /// It is none that this source can subscribe at; shown under the key `url`.
     pub fn parse(written: &str) -> Result<Address, Mistake> {
-        let mistake = |accepted: String| Mistake {
-            key: "url",
-            value: format!("{written:?}"),
-            accepted,
-        };
+        let mistake = |accepted: String| Mistake { key: "url", value: format!("{written:?}"), accepted };
         let refuse = |why: &str| mistake(format!("{ACCEPTED}: {why}"));
 
         let uri: Uri = written.parse().map_err(|error| refuse(&format!("{error}")))?;
@@ -57,23 +53,14 @@ impl Address {
             return Err(refuse("it holds a user name, and Jetstream knows none"));
         }
         // `http` reads a port that is none as no port, and would connect to the scheme's own.
-        let port = authority
-            .as_str()
-            .strip_prefix(authority.host())
-            .unwrap_or_default();
+        let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
         if !port.is_empty() && uri.port_u16().is_none_or(|port| port == 0) {
             return Err(refuse("the port is no number from 1 to 65535"));
         }
         if uri.path() == V2_PATH {
-            return Err(mistake(
-                "is Jetstream v2, vigie speaks v1: the same host's /subscribe".to_owned(),
-            ));
+            return Err(mistake("is Jetstream v2, vigie speaks v1: the same host's /subscribe".to_owned()));
         }
-        for parameter in uri
-            .query()
-            .unwrap_or_default()
-            .split('&')
-            .filter(|parameter| !parameter.is_empty())
+        for parameter in uri.query().unwrap_or_default().split('&').filter(|parameter| !parameter.is_empty())
         {
             let name = parameter.split('=').next().unwrap_or_default();
             if name != "wantedDids" {
@@ -86,10 +73,7 @@ impl Address {
         if let Some(query) = uri.query().filter(|query| !query.is_empty()) {
             let _ = write!(base, "{query}&");
         }
-        Ok(Address {
-            base,
-            written: written.to_owned(),
-        })
+        Ok(Address { base, written: written.to_owned() })
     }
 
     /// The whole address of a subscription.
@@ -127,10 +111,7 @@ pub(super) fn check_collections(collections: &[String]) -> Result<(), Mistake> {
     let is_name = |collection: &String| {
         let name = collection.strip_suffix(".*").unwrap_or(collection);
         let is_label = |label: &str| {
-            !label.is_empty()
-                && label
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         };
         name.len() <= NAME_BYTES_MAX && name.split('.').all(is_label)
     };
@@ -160,26 +141,14 @@ mod tests {
     fn addresses_of_v1_are_accepted_and_get_the_parameters() {
         let check = |written: &str, cursor: Option<i64>, expected: &str| {
             let collections = ["app.bsky.feed.post".to_owned(), "app.bsky.graph.*".to_owned()];
-            let subscription = Subscription {
-                collections: &collections,
-                cursor,
-            };
+            let subscription = Subscription { collections: &collections, cursor };
             let address = Address::parse(written).unwrap_or_else(|mistake| panic!("{mistake}"));
             assert_eq!(address.with(&subscription), expected);
             assert_eq!(address.to_string(), written);
         };
-        let parameters =
-            "wantedCollections=app.bsky.feed.post&wantedCollections=app.bsky.graph.*";
-        check(
-            "ws://localhost:6008/subscribe",
-            None,
-            &format!("ws://localhost:6008/subscribe?{parameters}"),
-        );
-        check(
-            "wss://[::1]/subscribe?",
-            Some(5),
-            &format!("wss://[::1]/subscribe?{parameters}&cursor=5"),
-        );
+        let parameters = "wantedCollections=app.bsky.feed.post&wantedCollections=app.bsky.graph.*";
+        check("ws://localhost:6008/subscribe", None, &format!("ws://localhost:6008/subscribe?{parameters}"));
+        check("wss://[::1]/subscribe?", Some(5), &format!("wss://[::1]/subscribe?{parameters}&cursor=5"));
         check(
             "ws://h/subscribe?wantedDids=did:plc:a&wantedDids=did:plc:b",
             None,
@@ -193,10 +162,7 @@ mod tests {
         let check = |written: &str, why: &str| {
             let mistake = Address::parse(written).expect_err(written).to_string();
             assert!(mistake.starts_with(&format!("url = {written:?}: ")), "{mistake}");
-            assert!(
-                mistake.contains("/subscribe") && mistake.contains(why),
-                "{mistake}"
-            );
+            assert!(mistake.contains("/subscribe") && mistake.contains(why), "{mistake}");
         };
         check("", "empty");
         check("https://jetstream/subscribe", "scheme");
@@ -218,11 +184,7 @@ mod tests {
     fn collections_are_names_or_prefixes() {
         let check = |collections: &[&str], accepted: bool| {
             let collections: Vec<String> = collections.iter().map(|&name| name.to_owned()).collect();
-            assert_eq!(
-                check_collections(&collections).is_ok(),
-                accepted,
-                "{collections:?}"
-            );
+            assert_eq!(check_collections(&collections).is_ok(), accepted, "{collections:?}");
         };
         check(&["app.bsky.feed.post"], true);
         check(&["app.bsky.*", "com.ex-ample.a1"], true);

@@ -48,15 +48,8 @@ const WRITE_BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// Opens a connection and subscribes.
 pub(super) async fn connect(config: &Config, cursor: Option<i64>) -> Result<Socket, Trouble> {
-    let subscription = Subscription {
-        collections: &config.collections,
-        cursor,
-    };
-    let mut request = config
-        .url
-        .with(&subscription)
-        .into_client_request()
-        .map_err(Trouble::connecting)?;
+    let subscription = Subscription { collections: &config.collections, cursor };
+    let mut request = config.url.with(&subscription).into_client_request().map_err(Trouble::connecting)?;
     let user_agent = HeaderValue::from_static(concat!("vigie/", env!("CARGO_PKG_VERSION")));
     request.headers_mut().insert(USER_AGENT, user_agent);
 
@@ -88,19 +81,12 @@ impl Subscriber {
     /// The lanes are gone.
     pub(super) async fn read(&mut self, socket: &mut Socket) -> Result<End, LanesGone> {
         let start = Instant::now();
-        let mut life = Life {
-            heard_at: start,
-            frame_at: start,
-            ping_at: start + self.config.ping_interval,
-        };
+        let mut life = Life { heard_at: start, frame_at: start, ping_at: start + self.config.ping_interval };
         let mut is_quiet = false;
         loop {
             let silent_at = life.heard_at + self.config.silence_max;
             let wake_at = silent_at.min(life.ping_at);
-            let wake_at = self
-                .batcher
-                .due_at()
-                .map_or(wake_at, |due_at| due_at.min(wake_at));
+            let wake_at = self.batcher.due_at().map_or(wake_at, |due_at| due_at.min(wake_at));
             let read = tokio::select! {
                 biased;
                 () = stopped(&mut self.stop) => return Ok(End::Stopped),
@@ -204,15 +190,9 @@ fn poll_frames(
             Trouble::FrameNotText | Trouble::FrameBroken(_) => batcher.push_unreadable(arrival),
             _ => {}
         }
-        return Poll::Ready(Read {
-            frames,
-            trouble: Some(trouble),
-        });
+        return Poll::Ready(Read { frames, trouble: Some(trouble) });
     }
-    Poll::Ready(Read {
-        frames,
-        trouble: None,
-    })
+    Poll::Ready(Read { frames, trouble: None })
 }
 
 fn take_frame(frame: &[u8], arrival: Arrival, batcher: &mut Batcher, resume: &mut Resume, config: &Config) {

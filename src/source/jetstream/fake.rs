@@ -59,26 +59,18 @@ impl Server {
 
     /// The next subscription's path and query.
     pub(super) async fn request(&mut self) -> String {
-        tokio::time::timeout(PATIENCE, self.requests.recv())
-            .await
-            .expect("a request in time")
-            .unwrap()
+        tokio::time::timeout(PATIENCE, self.requests.recv()).await.expect("a request in time").unwrap()
     }
 
     /// The next subscription's cursor.
     pub(super) async fn cursor(&mut self) -> Option<i64> {
         let request = self.request().await;
-        request
-            .split(['?', '&'])
-            .find_map(|pair| pair.strip_prefix("cursor=")?.parse().ok())
+        request.split(['?', '&']).find_map(|pair| pair.strip_prefix("cursor=")?.parse().ok())
     }
 
     /// The next message from a client.
     pub(super) async fn hear(&mut self) -> Message {
-        tokio::time::timeout(PATIENCE, self.heard.recv())
-            .await
-            .expect("a message in time")
-            .unwrap()
+        tokio::time::timeout(PATIENCE, self.heard.recv()).await.expect("a message in time").unwrap()
     }
 }
 
@@ -89,9 +81,7 @@ pub(super) fn text(text: impl Into<String>) -> Message {
 
 /// An event of this time, as short as they get.
 pub(super) fn event(time_us: i64) -> Message {
-    text(format!(
-        r#"{{"did":"did:plc:a","time_us":{time_us},"kind":"identity"}}"#
-    ))
+    text(format!(r#"{{"did":"did:plc:a","time_us":{time_us},"kind":"identity"}}"#))
 }
 
 /// A text frame of any bytes.
@@ -101,10 +91,7 @@ pub(super) fn raw_text(bytes: &'static [u8]) -> Message {
 
 /// A farewell.
 pub(super) fn close(code: u16, reason: &'static str) -> Message {
-    Message::Close(Some(CloseFrame {
-        code: code.into(),
-        reason: reason.into(),
-    }))
+    Message::Close(Some(CloseFrame { code: code.into(), reason: reason.into() }))
 }
 
 async fn serve(

@@ -78,11 +78,7 @@ impl Resume {
                 "the server starts {seconds} s after the last event: its window is shorter, or it keeps none"
             )
         };
-        Some(Gap {
-            from: last,
-            to: first,
-            reason,
-        })
+        Some(Gap { from: last, to: first, reason })
     }
 
     /// A position was handed to the lanes.
@@ -162,9 +158,7 @@ mod tests {
         assert_eq!(cursors, [-5_000_000, 1_000, 2_000, 4_000]);
 
         resume.connected();
-        let gap = resume
-            .first(LAST + 9_000)
-            .expect("events up to 9 ms were skipped");
+        let gap = resume.first(LAST + 9_000).expect("events up to 9 ms were skipped");
         assert!(gap.reason.contains("stepped over"), "{}", gap.reason);
         resume.reached(LAST + 9_000);
         resume.ended(false);

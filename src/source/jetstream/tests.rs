@@ -50,21 +50,13 @@ impl Run {
         let health = Arc::new(Health::default());
         let (stop, stopping) = watch::channel(false);
         let source = tokio::spawn(run(config, cursor, out, health.clone(), stopping));
-        Run {
-            server,
-            health,
-            stop,
-            source,
-            lanes,
-        }
+        Run { server, health, stop, source, lanes }
     }
 
     /// The next batch.
     async fn batch(&self) -> FrameBatch {
         let lanes = self.lanes.clone();
-        let batch = tokio::task::spawn_blocking(move || lanes.recv_timeout(PATIENCE))
-            .await
-            .unwrap();
+        let batch = tokio::task::spawn_blocking(move || lanes.recv_timeout(PATIENCE)).await.unwrap();
         batch.expect("a batch in time")
     }
 
@@ -95,10 +87,7 @@ impl Run {
     /// Stops the source; what it still handed over.
     async fn stop(self) -> Handed {
         self.stop.send(true).unwrap();
-        tokio::time::timeout(PATIENCE, self.source)
-            .await
-            .expect("an end in time")
-            .unwrap();
+        tokio::time::timeout(PATIENCE, self.source).await.expect("an end in time").unwrap();
         let mut handed = Handed::default();
         self.lanes.try_iter().for_each(|batch| handed.add(batch));
         assert!(!self.health.read().connected);
@@ -113,25 +102,18 @@ impl Handed {
         self.frames.extend(batch.frames.iter().map(frame));
         self.oversize += batch.oversize;
         self.unreadable += batch.unreadable;
-        self.gaps
-            .extend(batch.gaps.iter().map(|gap: &Gap| (gap.from, gap.to)));
+        self.gaps.extend(batch.gaps.iter().map(|gap: &Gap| (gap.from, gap.to)));
     }
 }
 
 fn strings<const N: usize>(messages: [Message; N]) -> Vec<String> {
-    messages
-        .iter()
-        .map(|message| message.to_text().unwrap().to_owned())
-        .collect()
+    messages.iter().map(|message| message.to_text().unwrap().to_owned()).collect()
 }
 
 #[tokio::test]
 async fn the_server_is_asked_for_what_config_says() {
     let mut run = Run::start(Some(LAST), vec![]).await;
-    let expected = format!(
-        "/subscribe?wantedCollections=app.bsky.feed.post&cursor={}",
-        LAST - REWIND_US
-    );
+    let expected = format!("/subscribe?wantedCollections=app.bsky.feed.post&cursor={}", LAST - REWIND_US);
     assert_eq!(run.server.request().await, expected);
     run.stop().await;
 
@@ -146,22 +128,12 @@ async fn the_server_is_asked_for_what_config_says() {
 
 #[tokio::test]
 async fn text_frames_are_handed_over_in_order() {
-    let run = Run::start(
-        None,
-        vec![Visit::Stay(vec![event(LAST), text("{"), text(""), event(7)])],
-    )
-    .await;
+    let run = Run::start(None, vec![Visit::Stay(vec![event(LAST), text("{"), text(""), event(7)])]).await;
     let handed = run.frames(4).await;
-    assert_eq!(
-        handed.frames,
-        strings([event(LAST), text("{"), text(""), event(7)])
-    );
+    assert_eq!(handed.frames, strings([event(LAST), text("{"), text(""), event(7)]));
     assert_eq!(handed.gaps, []);
     let state = run.until(|state| state.position.is_some()).await;
-    assert_eq!(
-        (state.connected, state.reconnects, state.position),
-        (true, 0, Some(LAST))
-    );
+    assert_eq!((state.connected, state.reconnects, state.position), (true, 0, Some(LAST)));
     run.stop().await;
 }
 
@@ -177,10 +149,7 @@ async fn a_lost_connection_resumes_from_the_greatest_position_less_the_rewind() 
     let handed = run.frames(6).await;
     assert_eq!(handed.gaps, [], "a faithful replay has none");
     let state = run.until(|state| state.position == Some(LAST + 1)).await;
-    assert_eq!(
-        (state.connected, state.reconnects, state.trouble.as_str()),
-        (true, 1, "")
-    );
+    assert_eq!((state.connected, state.reconnects, state.trouble.as_str()), (true, 1, ""));
     run.stop().await;
 }
 
@@ -195,11 +164,7 @@ async fn a_silent_clamp_is_booked_as_a_gap_once() {
     let first = run.batch().await;
     assert_eq!(first.gaps.len(), 1);
     assert_eq!((first.gaps[0].from, first.gaps[0].to), (LAST, late));
-    assert!(
-        first.gaps[0].reason.contains("3600 s"),
-        "{}",
-        first.gaps[0].reason
-    );
+    assert!(first.gaps[0].reason.contains("3600 s"), "{}", first.gaps[0].reason);
     let mut handed = Handed::default();
     handed.add(first);
     while handed.frames.len() < 4 {
@@ -229,10 +194,7 @@ async fn binary_and_oversize_frames_are_counted_and_the_connection_stays() {
     ])];
     let run = Run::start_with(None, visits, |config| config.frame_bytes_max = 100).await;
     let handed = run.frames(5).await;
-    assert_eq!(
-        (handed.frames.len(), handed.oversize, handed.unreadable),
-        (3, 1, 1)
-    );
+    assert_eq!((handed.frames.len(), handed.oversize, handed.unreadable), (3, 1, 1));
     assert_eq!(run.health.read().reconnects, 0);
     run.stop().await;
 }
@@ -240,11 +202,7 @@ async fn binary_and_oversize_frames_are_counted_and_the_connection_stays() {
 #[tokio::test]
 async fn a_frame_beyond_all_limits_ends_the_connection_and_is_counted() {
     let huge = "x".repeat(FRAME_BYTES_CAP + 1);
-    let run = Run::start(
-        None,
-        vec![Visit::Stay(vec![event(LAST), text(huge)]), Visit::Mute],
-    )
-    .await;
+    let run = Run::start(None, vec![Visit::Stay(vec![event(LAST), text(huge)]), Visit::Mute]).await;
     let state = run.until(|state| !state.trouble.is_empty()).await;
     assert_eq!(state.trouble, "a frame of more than 16777216 bytes");
     let handed = run.frames(2).await;
@@ -262,19 +220,14 @@ async fn a_frame_that_ends_every_connection_does_not_hold_the_source_up() {
     assert_eq!(run.server.cursor().await, Some(LAST + 1_000));
     let handed = run.frames(6).await;
     assert_eq!(handed.unreadable, 2);
-    assert_eq!(
-        handed.frames,
-        strings([event(LAST), event(LAST), event(LAST + 2), event(LAST + 3)])
-    );
+    assert_eq!(handed.frames, strings([event(LAST), event(LAST), event(LAST + 2), event(LAST + 3)]));
     assert_eq!(handed.gaps, [(LAST, LAST + 2)]);
     run.stop().await;
 }
 
 #[tokio::test]
 async fn pings_are_answered_and_sent() {
-    let visits = vec![Visit::Stay(vec![Message::Ping(Bytes::from_static(
-        b"are you there",
-    ))])];
+    let visits = vec![Visit::Stay(vec![Message::Ping(Bytes::from_static(b"are you there"))])];
     let mut run = Run::start_with(None, visits, |config| {
         config.ping_interval = Duration::from_millis(1);
     })
@@ -299,10 +252,7 @@ async fn a_server_that_never_answers_the_handshake_is_left() {
     run.server.request().await;
     run.server.request().await;
     let state = run.health.read();
-    assert_eq!(
-        (state.trouble.as_str(), state.connected),
-        ("no subscription within 20ms", false)
-    );
+    assert_eq!((state.trouble.as_str(), state.connected), ("no subscription within 20ms", false));
     run.stop().await;
 }
 
@@ -314,13 +264,8 @@ async fn a_server_of_which_nothing_is_heard_is_left() {
     })
     .await;
     run.server.request().await;
-    let state = run
-        .until(|state| state.trouble.starts_with("nothing heard"))
-        .await;
-    assert_eq!(
-        (state.trouble.as_str(), state.connected),
-        ("nothing heard from the server for 20ms", false)
-    );
+    let state = run.until(|state| state.trouble.starts_with("nothing heard")).await;
+    assert_eq!((state.trouble.as_str(), state.connected), ("nothing heard from the server for 20ms", false));
     run.stop().await;
 }
 
@@ -332,9 +277,7 @@ async fn a_connection_without_events_is_reported() {
         config.silence_max = Duration::from_millis(50);
     })
     .await;
-    let state = run
-        .until(|state| state.trouble == "connected, but no event for 50ms")
-        .await;
+    let state = run.until(|state| state.trouble == "connected, but no event for 50ms").await;
     assert!(state.connected);
     run.stop().await;
 }
@@ -349,25 +292,19 @@ async fn a_farewell_is_answered_and_followed_by_a_new_connection() {
     assert_eq!(run.server.cursor().await, None);
     assert_eq!(run.server.cursor().await, Some(LAST - REWIND_US));
     assert!(matches!(run.server.hear().await, Message::Close(Some(frame)) if u16::from(frame.code) == 1001));
-    assert_eq!(
-        run.frames(3).await.frames,
-        strings([event(LAST), event(LAST), event(LAST + 1)])
-    );
+    assert_eq!(run.frames(3).await.frames, strings([event(LAST), event(LAST), event(LAST + 1)]));
     assert_eq!(run.until(|state| state.connected).await.reconnects, 1);
     run.stop().await;
 }
 
 #[tokio::test]
 async fn a_refusal_names_status_and_reason_and_is_tried_again() {
-    for (status, body, wants_operator) in [
-        ("400 Bad Request", "invalid cursor\n", true),
-        ("503 Service Unavailable", "warming up", false),
-    ] {
+    for (status, body, wants_operator) in
+        [("400 Bad Request", "invalid cursor\n", true), ("503 Service Unavailable", "warming up", false)]
+    {
         let answer = || {
             let length = body.len();
-            Visit::Answer(format!(
-                "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}"
-            ))
+            Visit::Answer(format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}"))
         };
         let mut run = Run::start_with(Some(LAST), vec![answer(), answer(), Visit::Mute], |config| {
             config.connect_timeout = PATIENCE;
@@ -378,18 +315,9 @@ async fn a_refusal_names_status_and_reason_and_is_tried_again() {
         }
         let state = run.health.read();
         let code = &status[..3];
-        let expected = format!(
-            "the server refused the subscription with status {code}: {:?}",
-            body.trim()
-        );
-        assert_eq!(
-            (state.connected, state.reconnects, state.trouble),
-            (false, 0, expected)
-        );
-        let refused = Trouble::Refused {
-            status: code.parse().unwrap(),
-            body: String::new(),
-        };
+        let expected = format!("the server refused the subscription with status {code}: {:?}", body.trim());
+        assert_eq!((state.connected, state.reconnects, state.trouble), (false, 0, expected));
+        let refused = Trouble::Refused { status: code.parse().unwrap(), body: String::new() };
         assert_eq!(refused.wants_operator(), wants_operator);
         run.stop().await;
     }
@@ -402,12 +330,7 @@ fn a_refusal_that_wants_the_operator_is_tried_again_slowly() {
     let (out, _lanes) = batch_queue(NonZeroUsize::MIN);
     let (_stop, stopping) = watch::channel(false);
     let mut subscriber = Subscriber::new(config, None, out, Arc::new(Health::default()), stopping);
-    let mut delay = |status| {
-        subscriber.after(&Trouble::Refused {
-            status,
-            body: String::new(),
-        })
-    };
+    let mut delay = |status| subscriber.after(&Trouble::Refused { status, body: String::new() });
     assert!(delay(503) <= delay_min);
     assert!((delay_max / 2..=delay_max).contains(&delay(400)));
 }
@@ -422,11 +345,7 @@ async fn a_server_that_accepts_and_closes_at_once_is_asked_ever_more_slowly() {
         let (_stop, stopping) = watch::channel(false);
         let mut subscriber = Subscriber::new(config, None, out, Arc::new(Health::default()), stopping);
         for _ in 0..visits {
-            let trouble = subscriber
-                .attempt()
-                .await
-                .unwrap()
-                .expect("the server drops the connection");
+            let trouble = subscriber.attempt().await.unwrap().expect("the server drops the connection");
             assert!(matches!(trouble, Trouble::Dropped), "{trouble}");
             subscriber.after(&trouble);
         }
@@ -447,17 +366,9 @@ async fn nonsense_instead_of_a_handshake_is_a_trouble_not_a_crash() {
     };
     check("", "does not speak WebSocket").await;
     check("\0\0\0\0", "does not speak WebSocket").await;
-    check(
-        "HTTP/1.1 101 Switching Protocols\r\n\r\n",
-        "does not speak WebSocket",
-    )
-    .await;
+    check("HTTP/1.1 101 Switching Protocols\r\n\r\n", "does not speak WebSocket").await;
     check("HTTP/1.1 200 OK\r\n\r\n<html>", "status 200: \"<html>\"").await;
-    check(
-        &format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(100_000)),
-        "",
-    )
-    .await;
+    check(&format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(100_000)), "").await;
 }
 
 #[tokio::test]
@@ -478,10 +389,7 @@ async fn nobody_listening_and_no_tls_are_troubles() {
         };
         tokio::time::timeout(PATIENCE, waiting).await.unwrap();
         let trouble = health.read().trouble;
-        assert!(
-            trouble.starts_with("cannot connect: ") && trouble.contains(expected),
-            "{trouble}"
-        );
+        assert!(trouble.starts_with("cannot connect: ") && trouble.contains(expected), "{trouble}");
         stop.send(true).unwrap();
         source.await.unwrap();
     };
@@ -501,14 +409,8 @@ async fn batches_respect_their_limits_and_are_numbered() {
     .await;
     for sequence in 0..2 {
         let batch = run.batch().await;
-        assert_eq!(
-            (batch.sequence, batch.frames.len(), batch.patient),
-            (sequence, 4, false)
-        );
-        assert_eq!(
-            (batch.position, &*batch.source, batch.format),
-            (None, "test", Format::Jetstream)
-        );
+        assert_eq!((batch.sequence, batch.frames.len(), batch.patient), (sequence, 4, false));
+        assert_eq!((batch.position, &*batch.source, batch.format), (None, "test", Format::Jetstream));
     }
     run.stop().await;
 
@@ -526,24 +428,14 @@ async fn batches_respect_their_limits_and_are_numbered() {
 #[tokio::test]
 async fn stopping_hands_over_the_partial_batch_and_says_goodbye() {
     // The answered ping proves that the frames before it were read.
-    let visits = vec![Visit::Stay(vec![
-        event(LAST),
-        event(LAST + 1),
-        Message::Ping(Bytes::new()),
-    ])];
+    let visits = vec![Visit::Stay(vec![event(LAST), event(LAST + 1), Message::Ping(Bytes::new())])];
     let mut run = Run::start_with(None, visits, |config| {
         config.batch_delay_max = Duration::from_secs(3_600);
     })
     .await;
     assert!(matches!(run.server.hear().await, Message::Pong(_)));
     assert!(run.lanes.is_empty());
-    let Run {
-        mut server,
-        health,
-        stop,
-        source,
-        lanes,
-    } = run;
+    let Run { mut server, health, stop, source, lanes } = run;
     stop.send(true).unwrap();
     source.await.unwrap();
     assert!(matches!(server.hear().await, Message::Close(_)));
@@ -556,17 +448,11 @@ async fn stopping_hands_over_the_partial_batch_and_says_goodbye() {
 async fn the_source_ends_when_the_lanes_are_gone_or_nobody_can_stop_it() {
     let run = Run::start(None, vec![Visit::Stay(vec![event(LAST)])]).await;
     drop(run.lanes);
-    tokio::time::timeout(PATIENCE, run.source)
-        .await
-        .expect("an end in time")
-        .unwrap();
+    tokio::time::timeout(PATIENCE, run.source).await.expect("an end in time").unwrap();
 
     let run = Run::start(None, vec![]).await;
     drop(run.stop);
-    tokio::time::timeout(PATIENCE, run.source)
-        .await
-        .expect("an end in time")
-        .unwrap();
+    tokio::time::timeout(PATIENCE, run.source).await.expect("an end in time").unwrap();
 }
 
 #[tokio::test]

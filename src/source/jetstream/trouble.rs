@@ -69,10 +69,9 @@ impl Trouble {
     pub(super) fn closed(frame: Option<CloseFrame>) -> Trouble {
         match frame {
             None => Trouble::Dropped,
-            Some(frame) => Trouble::Closed {
-                code: frame.code.into(),
-                reason: quote(frame.reason.as_str().as_bytes()),
-            },
+            Some(frame) => {
+                Trouble::Closed { code: frame.code.into(), reason: quote(frame.reason.as_str().as_bytes()) }
+            }
         }
     }
 
@@ -89,31 +88,18 @@ impl Trouble {
 
     /// Whether a frame ended the connection, and would end the next one that meets it.
     pub(super) fn is_at_a_frame(&self) -> bool {
-        matches!(
-            self,
-            Trouble::FrameTooLong(_) | Trouble::FrameNotText | Trouble::FrameBroken(_)
-        )
+        matches!(self, Trouble::FrameTooLong(_) | Trouble::FrameNotText | Trouble::FrameBroken(_))
     }
 
     /// Whether the server said goodbye as servers do before they restart.
     pub(super) fn is_farewell(&self) -> bool {
-        matches!(
-            self,
-            Trouble::Closed {
-                code: 1000 | 1001,
-                ..
-            }
-        )
+        matches!(self, Trouble::Closed { code: 1000 | 1001, .. })
     }
 }
 
 fn quote(bytes: &[u8]) -> String {
     let start = bytes.get(..QUOTE_BYTES_MAX).unwrap_or(bytes);
-    String::from_utf8_lossy(start)
-        .trim()
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    String::from_utf8_lossy(start).trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -130,10 +116,7 @@ mod tests {
     #[test]
     fn only_refusals_that_stay_refusals_want_the_operator() {
         let check = |status: u16, expected: bool| {
-            let refused = Trouble::Refused {
-                status,
-                body: String::new(),
-            };
+            let refused = Trouble::Refused { status, body: String::new() };
             assert_eq!(refused.wants_operator(), expected, "{status}");
         };
         for status in [301, 308, 400, 401, 403, 404, 410, 426] {

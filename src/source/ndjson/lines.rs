@@ -70,10 +70,7 @@ impl Lines {
         if path == Path::new("-") {
             return Ok(Lines::new(path, Box::new(io::stdin()), line_bytes_max));
         }
-        let open_error = |error| LinesError::Open {
-            path: path.to_owned(),
-            error,
-        };
+        let open_error = |error| LinesError::Open { path: path.to_owned(), error };
         let file = File::open(path).map_err(open_error)?;
         let reader: Box<dyn Read + Send> = match path.extension().and_then(|extension| extension.to_str()) {
             Some("gz") => Box::new(MultiGzDecoder::new(BufReader::new(file))),
@@ -86,12 +83,7 @@ impl Lines {
     /// Reads from `reader`; `path` is for messages.
     fn new(path: &Path, reader: Box<dyn Read + Send>, line_bytes_max: usize) -> Lines {
         let reader = BufReader::with_capacity(BUFFER_BYTES, reader);
-        Lines {
-            path: path.to_owned(),
-            reader,
-            line_bytes_max,
-            taken: 0,
-        }
+        Lines { path: path.to_owned(), reader, line_bytes_max, taken: 0 }
     }
 
     /// Reads the next line into `line`, replacing what it held; `None` at the end. Both `\n` and `\r\n`
@@ -112,9 +104,7 @@ impl Lines {
         if line.last() == Some(&b'\n') {
             line.pop();
         } else if read == room {
-            self.reader
-                .skip_until(b'\n')
-                .map_err(|error| self.read_error(error))?;
+            self.reader.skip_until(b'\n').map_err(|error| self.read_error(error))?;
         }
         if line.last() == Some(&b'\r') {
             line.pop();
@@ -141,12 +131,7 @@ impl Lines {
     /// The file cannot be read any further.
     pub fn skip(&mut self, lines: u64) -> Result<u64, LinesError> {
         for skipped in 0..lines {
-            if self
-                .reader
-                .skip_until(b'\n')
-                .map_err(|error| self.read_error(error))?
-                == 0
-            {
+            if self.reader.skip_until(b'\n').map_err(|error| self.read_error(error))? == 0 {
                 return Ok(skipped);
             }
             self.taken += 1;
@@ -166,20 +151,12 @@ impl Lines {
     }
 
     fn read_error(&self, error: io::Error) -> LinesError {
-        LinesError::Read {
-            path: self.path.clone(),
-            line: self.taken + 1,
-            error,
-        }
+        LinesError::Read { path: self.path.clone(), line: self.taken + 1, error }
     }
 }
 
 fn named(path: &Path) -> String {
-    if path == Path::new("-") {
-        "standard input".to_owned()
-    } else {
-        path.display().to_string()
-    }
+    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
 }
 
 #[cfg(test)]
@@ -233,12 +210,7 @@ mod tests {
             ] {
                 let (_folder, path) = file(name, &bytes);
                 let seen = all(Lines::open(&path, LIMIT).expect("it exists")).expect("it is whole");
-                assert_eq!(
-                    seen,
-                    expected,
-                    "{name} of {:?}",
-                    content.escape_ascii().to_string()
-                );
+                assert_eq!(seen, expected, "{name} of {:?}", content.escape_ascii().to_string());
             }
         };
         check(b"", &[]);
@@ -275,10 +247,7 @@ mod tests {
         let (_folder, path) = file("a.zst", &zstandard(&content));
         let mut lines = Lines::open(&path, LIMIT).expect("it exists");
         let mut line = Vec::new();
-        assert_eq!(
-            lines.next_line(&mut line).expect("it is whole"),
-            Some(Line::Oversize)
-        );
+        assert_eq!(lines.next_line(&mut line).expect("it is whole"), Some(Line::Oversize));
         assert!(line.is_empty() && line.capacity() < 1_024, "{}", line.capacity());
         assert_eq!(lines.next_line(&mut line).expect("it is whole"), Some(Line::Text));
         assert_eq!(line, b"short");
@@ -288,10 +257,7 @@ mod tests {
     fn a_broken_file_is_named_with_the_line_it_breaks_at() {
         let check = |name: &str, bytes: &[u8], expected: &str| {
             let (_folder, path) = file(name, bytes);
-            let error = Lines::open(&path, LIMIT)
-                .and_then(all)
-                .expect_err(name)
-                .to_string();
+            let error = Lines::open(&path, LIMIT).and_then(all).expect_err(name).to_string();
             assert!(error.starts_with("cannot read "), "{error}");
             assert!(error.contains(&format!("{name} at line {expected}: ")), "{error}");
         };
@@ -309,13 +275,8 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named() {
-        let error = Lines::open(Path::new("/no/such/file.jsonl"), LIMIT)
-            .err()
-            .expect("it is missing");
-        assert!(
-            error.to_string().starts_with("cannot open /no/such/file.jsonl: "),
-            "{error}"
-        );
+        let error = Lines::open(Path::new("/no/such/file.jsonl"), LIMIT).err().expect("it is missing");
+        assert!(error.to_string().starts_with("cannot open /no/such/file.jsonl: "), "{error}");
         assert_eq!(named(Path::new("-")), "standard input");
     }
 

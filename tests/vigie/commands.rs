@@ -1,0 +1,202 @@
+//! What people type, and what they are told.
+
+use crate::daemon::{State, run, vigie};
+
+/// The example config, with what it would need root for moved into a folder.
+fn example() -> String {
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/vigie.toml")).unwrap()
+}
+
+#[test]
+fn the_example_config_is_right_with_and_without_its_comments() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |text: &str| {
+        let path = folder.path().join("vigie.toml");
+        std::fs::write(&path, text).unwrap();
+        let output = run(vigie().args(["check", "-c"]).arg(&path), b"");
+        assert!(output.status.success(), "{}", output.stderr);
+        assert!(output.stdout.contains("fine"), "{}", output.stdout);
+    };
+    check(&example());
+
+    // A line that is a commented-out key becomes one; whole commented-out tables stay comments.
+    let token = folder.path().join("token");
+    std::fs::write(&token, "0123456789abcdef0123").unwrap();
+    let uncommented: String = example()
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(key)
+                if key.split(" = ").next().is_some_and(|key| !key.contains(' ')) && key.contains(" = ") =>
+            {
+                key
+            }
+            _ => line,
+        })
+        .map(|line| line.replace("/etc/vigie/token", &token.display().to_string()))
+        .filter(|line| !line.starts_with("path   =") && !line.starts_with("format ="))
+        .map(|line| line + "\n")
+        .collect();
+    assert!(uncommented.contains("\nunsupported_min = 0.6"), "nothing was uncommented:\n{uncommented}");
+    check(&uncommented);
+}
+
+#[test]
+fn ten_mistakes_are_shown_at_once_with_line_key_value_and_range() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vigie.toml");
+    let text = r#"
+[[source]]
+kind = "jetstrem"
+
+[[source]]
+kind = "jetstream"
+url = "https://example.org/subscribe"
+rewind_ms = 1
+
+[[brand]]
+name = "Lumio"
+names = ["lumio", 7]
+rules = ["(lumio panne"]
+
+[model]
+batch_posts_max = 0
+runtime = "tensorflow"
+
+[wire]
+windw_max = 5
+tcp = "0.0.0.0:6010"
+
+[desk]
+unsupported_min = 1.5
+
+[priority.levels]
+p1_min = 100
+
+[log]
+level = true
+"#;
+    std::fs::write(&path, text).unwrap();
+    let output = run(vigie().args(["check", "-c"]).arg(&path), b"");
+    assert_eq!(output.status.code(), Some(64), "{}", output.stderr);
+    for expected in [
+        r#"line 3: source[1].kind = "jetstrem": must be "jetstream" or "ndjson""#,
+        "source[2]: url = \"https://example.org/subscribe\": must be ws://",
+        "line 8: source[2].rewind_ms = 1: must be a whole number from 1000 to 3600000",
+        "line 12: brand[1].names = 7: each item of the list must be a text in quotes",
+        "rules[0] = \"(lumio panne\"",
+        "line 16: model.batch_posts_max = 0: must be a whole number from 1 to 1024",
+        r#"line 17: model.runtime = "tensorflow": must be "auto" or "rten" or "onnxruntime""#,
+        "line 20: wire.windw_max = 5: unknown key; did you mean window_max?",
+        "line 21: wire.tcp: 0.0.0.0:6010: other machines can reach this: set token_file",
+        "line 24: desk.unsupported_min = 1.5: must be a number from 0.0 to 1.0",
+        "p1_min = 100, p2_min = 430, p3_min = 250: each must be at most the one before",
+        r#"line 30: log.level = true: must be "error" or "warn""#,
+    ] {
+        assert!(output.stderr.contains(expected), "{expected} is missing in:\n{}", output.stderr);
+    }
+    assert!(output.stderr.contains("has 12 mistakes"), "{}", output.stderr);
+}
+
+#[test]
+fn a_file_that_is_no_toml_or_not_there_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vigie.toml");
+    let check = |expected: &str| {
+        let output = run(vigie().args(["check", "-c"]).arg(&path), b"");
+        assert_eq!(output.status.code(), Some(64));
+        assert!(output.stderr.contains(expected), "{}", output.stderr);
+    };
+    check("No such file");
+    std::fs::write(&path, "[[source\nkind = ").unwrap();
+    check("line 1:");
+    std::fs::write(&path, "").unwrap();
+    check("no [[source]]");
+    std::fs::write(&path, b"\xff\xfe").unwrap();
+    check("UTF-8");
+}
+
+#[test]
+fn arguments_that_are_wrong_exit_with_64_and_help_with_0() {
+    let check = |arguments: &[&str], code: i32, said: &str| {
+        let output = run(vigie().args(arguments), b"");
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", output.stderr);
+        assert!(
+            output.stdout.contains(said) || output.stderr.contains(said),
+            "{said} is missing in:\n{}{}",
+            output.stdout,
+            output.stderr
+        );
+    };
+    check(&["--help"], 0, "Exit codes: 0 fine, 1 a fault that a restart may cure, 64 a mistake");
+    check(&["replay", "--help"], 0, "jetstream, mastodon, x-v2, x-v1 or plain");
+    check(&["--version"], 0, "vigie 0.");
+    check(&[], 64, "Usage: vigie <COMMAND>");
+    check(&["rn"], 64, "a similar subcommand exists: 'run'");
+    check(&["replay", "--format", "xml", "-"], 64, "must be one of jetstream, mastodon, x-v2, x-v1, plain");
+    check(&["demo", "--rate", "0"], 64, "neither 1 to");
+    check(&["demo", "--scenario", "calmer"], 64, "none of calm, outage, quiet");
+    check(&["tail", "--socket", "/nowhere/vigie.sock"], 1, "/nowhere/vigie.sock");
+    check(&["status", "--http", "127.0.0.1:9"], 1, "no vigie console at 127.0.0.1:9");
+}
+
+#[test]
+fn classify_answers_each_line_in_order_whatever_it_holds() {
+    let long = "panne ".repeat(200_000);
+    let input = format!(
+        "@lumio plus d'internet depuis 3 jours, c'est inadmissible\n{{\"text\": \"merci beaucoup @lumio, super service !\"}}\n\n🔥\n{long}\n\u{202e}\u{0}x\n{{\"no\": 1}}"
+    );
+    let output = run(vigie().arg("classify"), input.as_bytes());
+    assert!(output.status.success(), "{}", output.stderr);
+    let answers: Vec<serde_json::Value> =
+        output.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), 7);
+    assert_eq!(answers[0]["sentiment"]["label"], "negative");
+    assert_eq!(answers[1]["sentiment"]["label"], "positive");
+    for answer in &answers {
+        for head in ["sentiment", "intent", "urgency"] {
+            let sum: f64 = answer[head].as_object().unwrap().values().filter_map(|p| p.as_f64()).sum();
+            assert!((sum - 1.0).abs() < 0.01, "{head} sums to {sum} in {answer}");
+        }
+    }
+}
+
+#[test]
+fn explain_shows_terms_rules_classes_points_and_the_ticket() {
+    let state = State::new("[[source]]\nkind = \"ndjson\"\npath = \"-\"");
+    let explain = |input: &str| {
+        let output = run(vigie().args(["explain", "-c"]).arg(&state.config), input.as_bytes());
+        assert!(output.status.success(), "{}", output.stderr);
+        output.stdout
+    };
+    let said = explain("Lumiobox en panne depuis 3 jours @lumio, je ne peux plus travailler");
+    for expected in [
+        "handle of Lumio",
+        "trigger of any brand",
+        "listen",
+        "matches",
+        "urgency",
+        "sum",
+        "names one of our handles",
+    ] {
+        assert!(said.contains(expected), "{expected} is missing in:\n{said}");
+    }
+    assert!(explain("nothing for anybody").contains("unmatched: no rule matches"));
+    let own = r#"{"text": "Panne résolue chez Lumio", "author": {"id": "1", "handle": "lumio_help"}}"#;
+    assert!(explain(own).contains("own: by one of the brand's own accounts"));
+    assert!(
+        explain("Le Lumio Festival est en panne de bière")
+            .contains("does not count: inside an excluded phrase")
+    );
+
+    let output = run(vigie().args(["explain", "-c"]).arg(&state.config), b"{\"text\": ");
+    assert_eq!(output.status.code(), Some(64));
+    assert!(output.stderr.contains("not valid JSON"), "{}", output.stderr);
+}
+
+#[test]
+fn a_replay_names_the_file_that_it_cannot_read() {
+    let state = State::new("[[source]]\nkind = \"ndjson\"\npath = \"-\"");
+    let output = run(vigie().args(["replay", "-c"]).arg(&state.config).arg("/nowhere/posts.ndjson"), b"");
+    assert_eq!(output.status.code(), Some(64));
+    assert!(output.stderr.contains("/nowhere/posts.ndjson"), "{}", output.stderr);
+}
