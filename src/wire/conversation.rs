@@ -87,7 +87,15 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut bytes = BytesMut::new();
-    if frame::encode(&ServerMessage { kind: Some(farewell(code, reason)) }, usize::MAX, &mut bytes).is_ok() {
+    if frame::encode(
+        &ServerMessage {
+            kind: Some(farewell(code, reason)),
+        },
+        usize::MAX,
+        &mut bytes,
+    )
+    .is_ok()
+    {
         _ = tokio::time::timeout(LINGER_MAX, stream.write_all(&bytes)).await;
         linger(stream).await;
     }
@@ -155,10 +163,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
             self.write_deadline = Some(now + self.terms.write_max);
         }
         let session_at = self.session.deadline().map(Instant::from_std);
-        let wake_at = [session_at, self.retry_at, self.write_deadline].into_iter().flatten().min();
+        let wake_at = [session_at, self.retry_at, self.write_deadline]
+            .into_iter()
+            .flatten()
+            .min();
         let listens = self.may_digest() && self.outgoing.len() < OUTGOING_BYTES_MAX;
         let hungry = self.may_refill();
-        let Conversation { stream, incoming, outgoing, subscribing, reading, .. } = self;
+        let Conversation {
+            stream,
+            incoming,
+            outgoing,
+            subscribing,
+            reading,
+            ..
+        } = self;
         let (mut reader, mut writer) = tokio::io::split(stream);
         incoming.reserve(READ_BYTES);
         tokio::select! {
@@ -219,17 +237,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
                     match ClientMessage::decode(payload) {
                         Ok(message) => self.session.receive(message, now.into_std(), &mut self.actions),
                         Err(error) => {
-                            self.session.violated(Code::FrameInvalid, error.to_string(), &mut self.actions);
+                            self.session
+                                .violated(Code::FrameInvalid, error.to_string(), &mut self.actions);
                         }
                     }
                     self.incoming.advance(bytes);
                 }
                 Decoded::TooLarge { bytes } => {
                     let reason = format!("frame of {bytes} bytes exceeds the limit of {limit}");
-                    self.session.violated(Code::FrameTooLarge, reason, &mut self.actions);
+                    self.session
+                        .violated(Code::FrameTooLarge, reason, &mut self.actions);
                 }
                 Decoded::Invalid => {
-                    self.session.violated(Code::FrameInvalid, "the frame's length is no varint", &mut self.actions);
+                    self.session.violated(
+                        Code::FrameInvalid,
+                        "the frame's length is no varint",
+                        &mut self.actions,
+                    );
                 }
                 Decoded::Incomplete { .. } => break,
             }
@@ -254,7 +278,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
                     self.put_back(seq, until);
                 }
                 Action::Store(feedback) => {
-                    self.stored.push(Box::pin(answered(self.hub.records.feedback(feedback))));
+                    self.stored
+                        .push(Box::pin(answered(self.hub.records.feedback(feedback))));
                 }
                 // The session is closed now, which ends the loop.
                 Action::Close => {}
@@ -288,15 +313,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
             return self.session.subscribed(full, now.into_std(), &mut self.actions);
         }
         let (hub, client) = (self.hub.clone(), self.hub.next_client());
-        let lease = Lease { hub, subscription: request.name.clone(), client };
+        let lease = Lease {
+            hub,
+            subscription: request.name.clone(),
+            client,
+        };
         self.subscribing = Some((lease, self.hub.records.subscribe(request)));
     }
 
     fn ask_acknowledgements(&mut self) {
-        let (Some(lease), false) = (&self.lease, self.acknowledging.is_empty()) else { return };
+        let (Some(lease), false) = (&self.lease, self.acknowledging.is_empty()) else {
+            return;
+        };
         let seqs = std::mem::take(&mut self.acknowledging);
         let answer = self.hub.records.acknowledge(&lease.subscription, seqs.clone());
-        self.acknowledged.push(Box::pin(async move { (seqs, answered(answer).await) }));
+        self.acknowledged
+            .push(Box::pin(async move { (seqs, answered(answer).await) }));
     }
 
     fn settle(&mut self, seqs: &[Seq], answer: Answer, now: Instant) {
@@ -306,12 +338,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
                 self.hub.bell.ring();
             }
         }
-        self.session.durable(seqs, answer, now.into_std(), &mut self.actions);
+        self.session
+            .durable(seqs, answer, now.into_std(), &mut self.actions);
     }
 
     fn put_back(&self, seq: Seq, until: Option<std::time::Instant>) {
         if let Some(lease) = &self.lease {
-            self.hub.outbox.lock().nack(&lease.subscription, lease.client, seq, until);
+            self.hub
+                .outbox
+                .lock()
+                .nack(&lease.subscription, lease.client, seq, until);
             self.hub.bell.ring();
         }
     }
@@ -323,7 +359,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
     /// Takes as many records as this client has room for, and has their bodies read.
     fn refill(&mut self, now: Instant) {
         self.retry_at = None;
-        let (Some(lease), true) = (&self.lease, self.may_refill()) else { return };
+        let (Some(lease), true) = (&self.lease, self.may_refill()) else {
+            return;
+        };
         let room = self.session.room().min(GROUP_RECORDS);
         let mut group = Vec::new();
         {
@@ -429,12 +467,16 @@ pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 async fn answered(answer: impl Future<Output = Result<Answer, oneshot::error::RecvError>>) -> Answer {
-    answer.await.unwrap_or_else(|_| Err("the ledger has stopped".to_owned()))
+    answer
+        .await
+        .unwrap_or_else(|_| Err("the ledger has stopped".to_owned()))
 }
 
 /// Waits for the ledger's answer to a subscription; the caller checks that one is asked.
 async fn subscription(asked: &mut Option<(Lease, oneshot::Receiver<Answer>)>) -> (Lease, Answer) {
-    let Some((_, answer)) = asked else { return std::future::pending().await };
+    let Some((_, answer)) = asked else {
+        return std::future::pending().await;
+    };
     let answer = answered(answer).await;
     match asked.take() {
         Some((lease, _)) => (lease, answer),
@@ -445,8 +487,12 @@ async fn subscription(asked: &mut Option<(Lease, oneshot::Receiver<Answer>)>) ->
 async fn bodies(
     reading: &mut Option<(Vec<Taken>, JoinHandle<Result<Vec<(Seq, Body)>, String>>)>,
 ) -> (Vec<Taken>, Result<Vec<(Seq, Body)>, String>) {
-    let Some((_, read)) = reading else { return std::future::pending().await };
-    let read = read.await.unwrap_or_else(|error| Err(format!("reading records failed: {error}")));
+    let Some((_, read)) = reading else {
+        return std::future::pending().await;
+    };
+    let read = read
+        .await
+        .unwrap_or_else(|error| Err(format!("reading records failed: {error}")));
     match reading.take() {
         Some((group, _)) => (group, read),
         None => std::future::pending().await,
@@ -454,4 +500,4 @@ async fn bodies(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

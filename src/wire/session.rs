@@ -13,7 +13,8 @@ use super::hello::{self, HELLO_BYTES_MAX, Token, WINDOW_MAX};
 use super::{PROTOCOL, feedback, frame};
 use crate::ledger::{Feedback, Seq, SubscriptionRequest};
 use crate::ticket::proto::{
-    Acked, ClientMessage, Goodbye, Heartbeat, Nack, Welcome, client_message, goodbye::Code, server_message::Kind,
+    Acked, ClientMessage, Goodbye, Heartbeat, Nack, Welcome, client_message, goodbye::Code,
+    server_message::Kind,
 };
 
 /// Longest that a nack may defer a delivery.
@@ -119,7 +120,10 @@ impl Session {
     /// A session of a client that has just connected.
     pub(super) fn new(terms: Arc<Terms>, now: Instant) -> Session {
         let deadline = now + terms.handshake_max;
-        Session { terms, state: State::AwaitingHello { deadline } }
+        Session {
+            terms,
+            state: State::AwaitingHello { deadline },
+        }
     }
 
     /// Longest frame the client may send now. A stranger's is shorter.
@@ -150,7 +154,8 @@ impl Session {
 
     /// Whether the client has this record and has not answered it.
     pub(super) fn awaits(&self, seq: Seq) -> bool {
-        self.open().is_some_and(|open| open.unanswered.get(&seq) == Some(&Answer::Awaited))
+        self.open()
+            .is_some_and(|open| open.unanswered.get(&seq) == Some(&Answer::Awaited))
     }
 
     /// When [`Session::elapse`] wants to be called.
@@ -172,8 +177,15 @@ impl Session {
             (State::Closed, _) => {}
             (State::AwaitingHello { .. }, Some(Client::Hello(hello))) => {
                 match hello::check(hello, &self.terms) {
-                    Ok(hello::Accepted { client, request, window }) => {
-                        self.state = State::Subscribing { window, heard_at: now };
+                    Ok(hello::Accepted {
+                        client,
+                        request,
+                        window,
+                    }) => {
+                        self.state = State::Subscribing {
+                            window,
+                            heard_at: now,
+                        };
                         actions.push(Action::Subscribe { client, request });
                     }
                     Err(refusal) => self.end(refusal.code, refusal.reason, actions),
@@ -218,7 +230,9 @@ impl Session {
         now: Instant,
         actions: &mut Vec<Action>,
     ) {
-        let State::Subscribing { window, heard_at } = self.state else { return };
+        let State::Subscribing { window, heard_at } = self.state else {
+            return;
+        };
         match answer {
             Ok(pending) => {
                 actions.push(Action::Send(Kind::Welcome(Welcome {
@@ -234,7 +248,13 @@ impl Session {
                 let heard_at = heard_at.max(now);
                 let unanswered = FxHashMap::default();
                 let window = window as usize;
-                self.state = State::Open(Open { window, unanswered, heard_at, spoke_at: now, asked_at: now });
+                self.state = State::Open(Open {
+                    window,
+                    unanswered,
+                    heard_at,
+                    spoke_at: now,
+                    asked_at: now,
+                });
             }
             Err(reason) => self.end(Code::Fault, reason, actions),
         }
@@ -289,7 +309,10 @@ impl Session {
     pub(super) fn stop(&mut self, now: Instant, actions: &mut Vec<Action>) {
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Open(open) => {
-                actions.push(Action::Send(farewell(Code::Shutdown, "the server stops; connect again later")));
+                actions.push(Action::Send(farewell(
+                    Code::Shutdown,
+                    "the server stops; connect again later",
+                )));
                 // The last quarter is for writing out what is left.
                 let deadline = now + self.terms.drain_max.mul_f64(0.75);
                 self.state = State::Draining { open, deadline };
@@ -401,13 +424,20 @@ impl Open {
         let after = Duration::from_millis(nack.retry_after_ms.into()).min(RETRY_AFTER_MAX);
         let mut reason = nack.reason;
         reason.truncate(reason.floor_char_boundary(NACK_REASON_BYTES_MAX));
-        Some(Action::PutBack { seq, until: (!after.is_zero()).then(|| now + after), reason })
+        Some(Action::PutBack {
+            seq,
+            until: (!after.is_zero()).then(|| now + after),
+            reason,
+        })
     }
 }
 
 /// The last message of a connection.
 pub(super) fn farewell(code: Code, reason: impl Into<String>) -> Kind {
-    Kind::Goodbye(Goodbye { code: code as i32, reason: reason.into() })
+    Kind::Goodbye(Goodbye {
+        code: code as i32,
+        reason: reason.into(),
+    })
 }
 
 #[cfg(test)]

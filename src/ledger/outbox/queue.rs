@@ -44,7 +44,11 @@ struct InFlight {
 type TicketKey = u64;
 
 fn key_of(head: &RecordHead) -> TicketKey {
-    let (key, _) = head.ticket_id.as_bytes().split_first_chunk().expect("a ticket's id has 16 bytes");
+    let (key, _) = head
+        .ticket_id
+        .as_bytes()
+        .split_first_chunk()
+        .expect("a ticket's id has 16 bytes");
     u64::from_le_bytes(*key)
 }
 
@@ -60,7 +64,12 @@ struct Ready {
 
 impl Ready {
     fn new(head: Arc<RecordHead>) -> Ready {
-        Ready { rank: head.rank, due_at_us: head.due_at_us, seq: head.seq, head }
+        Ready {
+            rank: head.rank,
+            due_at_us: head.due_at_us,
+            seq: head.seq,
+            head,
+        }
     }
 
     fn order(&self) -> (i64, Reverse<i64>, Reverse<Seq>) {
@@ -94,9 +103,15 @@ impl Queue {
         self.filter = filter;
         self.ready.clear();
         self.behind.clear();
-        self.led = self.in_flight.values().map(|flight| key_of(&flight.head)).collect();
-        let deferred: FxHashMap<Seq, Instant> =
-            std::mem::take(&mut self.deferred).into_keys().map(|(until, seq)| (seq, until)).collect();
+        self.led = self
+            .in_flight
+            .values()
+            .map(|flight| key_of(&flight.head))
+            .collect();
+        let deferred: FxHashMap<Seq, Instant> = std::mem::take(&mut self.deferred)
+            .into_keys()
+            .map(|(until, seq)| (seq, until))
+            .collect();
         let mut attempts = std::mem::take(&mut self.attempts);
         for head in heads {
             self.newest = self.newest.max(Some(head.seq));
@@ -133,7 +148,14 @@ impl Queue {
         let Ready { seq, head, .. } = self.ready.pop()?;
         self.trim();
         let attempt = self.attempts.remove(&seq).unwrap_or(0).saturating_add(1);
-        self.in_flight.insert(seq, InFlight { client, attempt, head });
+        self.in_flight.insert(
+            seq,
+            InFlight {
+                client,
+                attempt,
+                head,
+            },
+        );
         Some(Taken { seq, attempt })
     }
 
@@ -151,7 +173,11 @@ impl Queue {
     }
 
     pub(super) fn nack(&mut self, client: ClientId, seq: Seq, until: Option<Instant>) -> bool {
-        if self.in_flight.get(&seq).is_none_or(|flight| flight.client != client) {
+        if self
+            .in_flight
+            .get(&seq)
+            .is_none_or(|flight| flight.client != client)
+        {
             return false;
         }
         if let Some(flight) = self.in_flight.remove(&seq) {
@@ -161,8 +187,11 @@ impl Queue {
     }
 
     pub(super) fn release(&mut self, client: ClientId) -> usize {
-        let released: Vec<_> =
-            self.in_flight.extract_if(|_, flight| flight.client == client).map(|(_, flight)| flight).collect();
+        let released: Vec<_> = self
+            .in_flight
+            .extract_if(|_, flight| flight.client == client)
+            .map(|(_, flight)| flight)
+            .collect();
         let records = released.len();
         for flight in released {
             self.put_back(flight, None);
@@ -286,7 +315,15 @@ mod tests {
         while let Some(taken) = queue.take(ClientId(1), now) {
             queue.acknowledge(&[taken.seq]);
         }
-        assert!(queue.ready.capacity() <= CAPACITY_KEPT * 2, "{}", queue.ready.capacity());
-        assert!(queue.led.capacity() <= CAPACITY_KEPT * 2, "{}", queue.led.capacity());
+        assert!(
+            queue.ready.capacity() <= CAPACITY_KEPT * 2,
+            "{}",
+            queue.ready.capacity()
+        );
+        assert!(
+            queue.led.capacity() <= CAPACITY_KEPT * 2,
+            "{}",
+            queue.led.capacity()
+        );
     }
 }
