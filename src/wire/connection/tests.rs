@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -119,6 +119,29 @@ async fn clients_over_the_limit_are_told_and_a_place_that_is_left_is_given_again
         ),
         "{farewell}"
     );
+    served.await.unwrap().unwrap();
+}
+
+/// Closing a socket with unread bytes resets it, and a reset destroys what the other side has not read.
+#[tokio::test]
+async fn a_client_sent_away_in_the_middle_of_a_frame_still_reads_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vigie.sock");
+    let listener = Listener::bind(config(&path)).unwrap();
+    let stop = watch::Sender::new(false);
+    let served = tokio::spawn(listener.serve(Memory::new().hub(), stop.subscribe()));
+    let mut stream = tokio::net::UnixStream::connect(&path).await.unwrap();
+    let mut long = vec![0x80, 0x80, 0x80, 0x01];
+    long.resize(2 * 1024 * 1024, 7);
+    stream.write_all(&long).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(
+        String::from_utf8_lossy(&answer).contains("frame of 2097152 bytes exceeds"),
+        "{answer:?}"
+    );
+    drop(stream);
+    stop.send_replace(true);
     served.await.unwrap().unwrap();
 }
 
