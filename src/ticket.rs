@@ -8,7 +8,7 @@ use crate::parse::Network;
 
 /// The generated messages of wire protocol 1.
 #[expect(missing_docs, reason = "generated: the comments are in vigie.proto")]
-#[allow(clippy::allow_attributes_without_reason, unreachable_pub, clippy::doc_markdown, reason = "generated code")]
+#[allow(clippy::allow_attributes_without_reason, unreachable_pub, clippy::doc_markdown, clippy::large_enum_variant, reason = "generated code")]
 pub mod proto {
     include!(concat!(env!("OUT_DIR"), "/vigie.v1.rs"));
 }

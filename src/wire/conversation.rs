@@ -50,6 +50,8 @@ const UNSENDABLE_REST: Duration = Duration::from_secs(60 * 60);
 
 type Answer = Result<(), String>;
 
+type Bodies = Result<Vec<(Seq, Body)>, String>;
+
 /// Serves one client until it leaves, breaks a rule, or the daemon stops and it is drained.
 pub(super) async fn converse<S>(stream: S, hub: Hub, terms: Arc<Terms>, stop: watch::Receiver<bool>)
 where
@@ -121,7 +123,7 @@ struct Conversation<S> {
     acknowledging: Vec<Seq>,
     acknowledged: FuturesUnordered<BoxFuture<'static, (Vec<Seq>, Answer)>>,
     stored: FuturesUnordered<BoxFuture<'static, Answer>>,
-    reading: Option<(Vec<Taken>, JoinHandle<Result<Vec<(Seq, Body)>, String>>)>,
+    reading: Option<(Vec<Taken>, JoinHandle<Bodies>)>,
     actions: Vec<Action>,
     /// The stream is of no more use.
     lost: bool,
@@ -135,7 +137,7 @@ enum Event {
     Subscribed(Lease, Answer),
     Durable(Vec<Seq>, Answer),
     Stored(Answer),
-    Bodies(Vec<Taken>, Result<Vec<(Seq, Body)>, String>),
+    Fetched(Vec<Taken>, Bodies),
     Published,
     Elapsed,
 }
@@ -188,7 +190,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
             (lease, answer) = subscription(subscribing), if subscribing.is_some() => {
                 Event::Subscribed(lease, answer)
             }
-            (taken, bodies) = bodies(reading), if reading.is_some() => Event::Bodies(taken, bodies),
+            (taken, bodies) = bodies(reading), if reading.is_some() => Event::Fetched(taken, bodies),
             Ok(()) = self.published.changed(), if hungry => Event::Published,
             () = tokio::time::sleep_until(wake_at.unwrap_or(now)), if wake_at.is_some() => Event::Elapsed,
         }
@@ -215,7 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
             Event::Durable(seqs, answer) => self.settle(&seqs, answer, now),
             Event::Stored(Ok(())) | Event::Published => {}
             Event::Stored(Err(reason)) => warn!(reason, "feedback not stored"),
-            Event::Bodies(taken, bodies) => self.deliver(taken, bodies, now),
+            Event::Fetched(taken, bodies) => self.deliver(taken, bodies, now),
             Event::Elapsed => {
                 if self.write_deadline.is_some_and(|deadline| deadline <= now) {
                     info!(waited = ?self.terms.write_max, "client does not read: closed");
@@ -383,7 +385,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
         self.reading = Some((group, tokio::task::spawn_blocking(move || records.read(&seqs))));
     }
 
-    fn deliver(&mut self, group: Vec<Taken>, bodies: Result<Vec<(Seq, Body)>, String>, now: Instant) {
+    fn deliver(&mut self, group: Vec<Taken>, bodies: Bodies, now: Instant) {
         let mut bodies: FxHashMap<Seq, Body> = match bodies {
             Ok(bodies) => bodies.into_iter().collect(),
             Err(reason) => return self.session.violated(Code::Fault, reason, &mut self.actions),
@@ -484,9 +486,7 @@ async fn subscription(asked: &mut Option<(Lease, oneshot::Receiver<Answer>)>) ->
     }
 }
 
-async fn bodies(
-    reading: &mut Option<(Vec<Taken>, JoinHandle<Result<Vec<(Seq, Body)>, String>>)>,
-) -> (Vec<Taken>, Result<Vec<(Seq, Body)>, String>) {
+async fn bodies(reading: &mut Option<(Vec<Taken>, JoinHandle<Bodies>)>) -> (Vec<Taken>, Bodies) {
     let Some((_, read)) = reading else {
         return std::future::pending().await;
     };

@@ -56,6 +56,10 @@ impl Default for Terms {
 
 /// What the conversation must do, in this order.
 #[derive(Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one or two live at a time, in a buffer that is reused"
+)]
 pub(super) enum Action {
     /// Send this message.
     Send(Kind),
