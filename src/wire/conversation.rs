@@ -211,6 +211,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
                 let answer = answer.map(|()| self.hub.outbox.lock().pending(&lease.subscription));
                 if answer.is_ok() {
                     self.lease = Some(lease);
+                    // The filter may let through more than before, to others of this name too.
+                    self.hub.bell.ring();
                 }
                 self.session.subscribed(answer, now.into_std(), &mut self.actions);
             }

@@ -425,6 +425,28 @@ async fn a_filter_holds_back_what_it_does_not_ask_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wider_filter_wakes_the_clients_that_share_it() {
+    let daemon = Daemon::new();
+    daemon.memory.record(&[2, 1]);
+    let filter = crate::ticket::proto::Filter {
+        brands: vec!["volt".into()],
+        ..Default::default()
+    };
+    let introduction = Introduction {
+        subscription: "desk".into(),
+        filter: Some(filter),
+        ..Default::default()
+    };
+    let mut anne = daemon.introduce(introduction).await.unwrap();
+    idle(&mut anne).await;
+    let since = Instant::now();
+    let mut bill = daemon.connect("desk", 1).await;
+    let (one, other) = tokio::join!(next(&mut anne), next(&mut bill));
+    assert_eq!(since.elapsed(), Duration::ZERO);
+    assert_eq!(one.0 + other.0, 3, "each has one: {one:?} {other:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_answers_heartbeats_stays_for_hours() {
     let daemon = Daemon::new();
     let mut client = daemon.connect("desk", 1).await;
