@@ -12,6 +12,7 @@ use crate::parse::Network;
     clippy::allow_attributes_without_reason,
     unreachable_pub,
     clippy::doc_markdown,
+    clippy::large_enum_variant,
     reason = "generated code"
 )]
 pub mod proto {

@@ -1,0 +1,329 @@
+//! The records of one subscription, and what the order among them costs.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BinaryHeap};
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::{ClientId, Filter, RecordHead, Seq, Taken};
+
+/// Tables smaller than this keep their memory when they run empty: below 64 KiB it is not worth returning.
+const CAPACITY_KEPT: usize = 2048;
+
+/// What a subscription has not acknowledged.
+///
+/// A record is in `ready`, `behind`, `deferred` or `in_flight`. Of each ticket at most one record is
+/// outside `behind`: that ticket's key is in `led`.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    filter: Filter,
+    /// The newest record offered, whether or not it passed the filter.
+    newest: Option<Seq>,
+    ready: BinaryHeap<Ready>,
+    /// Records whose ticket has an older unacknowledged one. Few: updates come long after their tickets.
+    behind: BTreeMap<(TicketKey, Seq), Arc<RecordHead>>,
+    led: FxHashSet<TicketKey>,
+    deferred: BTreeMap<(Instant, Seq), Arc<RecordHead>>,
+    in_flight: FxHashMap<Seq, InFlight>,
+    /// How often a record was taken, for those that were and are not in flight now.
+    attempts: FxHashMap<Seq, u32>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    client: ClientId,
+    attempt: u32,
+    head: Arc<RecordHead>,
+}
+
+/// The first 8 bytes of a ticket's id, which is a cryptographic hash. Two tickets that share them, one
+/// pair in 2³² tickets, only wait for each other: half the memory for no loss.
+type TicketKey = u64;
+
+fn key_of(head: &RecordHead) -> TicketKey {
+    let (key, _) = head
+        .ticket_id
+        .as_bytes()
+        .split_first_chunk()
+        .expect("a ticket's id has 16 bytes");
+    u64::from_le_bytes(*key)
+}
+
+/// A record in the heap, with its order beside it: following the pointer at each comparison would miss
+/// the cache twenty times a take among a million.
+#[derive(Debug)]
+struct Ready {
+    rank: i64,
+    due_at_us: i64,
+    head: Arc<RecordHead>,
+    seq: Seq,
+}
+
+impl Ready {
+    fn new(head: Arc<RecordHead>) -> Ready {
+        Ready {
+            rank: head.rank,
+            due_at_us: head.due_at_us,
+            seq: head.seq,
+            head,
+        }
+    }
+
+    fn order(&self) -> (i64, Reverse<i64>, Reverse<Seq>) {
+        (self.rank, Reverse(self.due_at_us), Reverse(self.seq))
+    }
+}
+
+impl Ord for Ready {
+    fn cmp(&self, other: &Ready) -> Ordering {
+        self.order().cmp(&other.order())
+    }
+}
+
+impl PartialOrd for Ready {
+    fn partial_cmp(&self, other: &Ready) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Ready {
+    fn eq(&self, other: &Ready) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Ready {}
+
+impl Queue {
+    /// Replaces the filter and all that is not in flight. `heads` are sorted by seq, each once.
+    pub(super) fn open(&mut self, filter: Filter, heads: Vec<Arc<RecordHead>>) {
+        self.filter = filter;
+        self.ready.clear();
+        self.behind.clear();
+        self.led = self
+            .in_flight
+            .values()
+            .map(|flight| key_of(&flight.head))
+            .collect();
+        let deferred: FxHashMap<Seq, Instant> = std::mem::take(&mut self.deferred)
+            .into_keys()
+            .map(|(until, seq)| (seq, until))
+            .collect();
+        let mut attempts = std::mem::take(&mut self.attempts);
+        for head in heads {
+            self.newest = self.newest.max(Some(head.seq));
+            if self.in_flight.contains_key(&head.seq) || !self.filter.matches(&head.traits) {
+                continue;
+            }
+            if let Some(attempt) = attempts.remove(&head.seq) {
+                self.attempts.insert(head.seq, attempt);
+            }
+            match deferred.get(&head.seq) {
+                Some(&until) if self.led.insert(key_of(&head)) => {
+                    self.deferred.insert((until, head.seq), head);
+                }
+                _ => self.admit(head),
+            }
+        }
+        self.trim();
+    }
+
+    pub(super) fn publish(&mut self, head: &Arc<RecordHead>) {
+        if self.newest >= Some(head.seq) {
+            return;
+        }
+        self.newest = Some(head.seq);
+        if self.filter.matches(&head.traits) {
+            self.admit(Arc::clone(head));
+        }
+    }
+
+    pub(super) fn take(&mut self, client: ClientId, now: Instant) -> Option<Taken> {
+        while let Some(first) = self.deferred.first_entry().filter(|first| first.key().0 <= now) {
+            self.ready.push(Ready::new(first.remove()));
+        }
+        let Ready { seq, head, .. } = self.ready.pop()?;
+        self.trim();
+        let attempt = self.attempts.remove(&seq).unwrap_or(0).saturating_add(1);
+        self.in_flight.insert(
+            seq,
+            InFlight {
+                client,
+                attempt,
+                head,
+            },
+        );
+        Some(Taken { seq, attempt })
+    }
+
+    pub(super) fn acknowledge(&mut self, seqs: &[Seq]) -> bool {
+        let ready_before = self.ready.len();
+        let mut elsewhere = FxHashSet::default();
+        for seq in seqs {
+            match self.in_flight.remove(seq) {
+                Some(flight) => self.advance(key_of(&flight.head)),
+                None => _ = elsewhere.insert(*seq),
+            }
+        }
+        let promoted = self.ready.len() > ready_before;
+        promoted | (!elsewhere.is_empty() && self.forget(&elsewhere))
+    }
+
+    pub(super) fn nack(&mut self, client: ClientId, seq: Seq, until: Option<Instant>) -> bool {
+        if self
+            .in_flight
+            .get(&seq)
+            .is_none_or(|flight| flight.client != client)
+        {
+            return false;
+        }
+        if let Some(flight) = self.in_flight.remove(&seq) {
+            self.put_back(flight, until);
+        }
+        true
+    }
+
+    pub(super) fn release(&mut self, client: ClientId) -> usize {
+        let released: Vec<_> = self
+            .in_flight
+            .extract_if(|_, flight| flight.client == client)
+            .map(|(_, flight)| flight)
+            .collect();
+        let records = released.len();
+        for flight in released {
+            self.put_back(flight, None);
+        }
+        records
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deferred.first_key_value().map(|((until, _), _)| *until)
+    }
+
+    pub(super) fn pending(&self) -> usize {
+        self.ready.len() + self.behind.len()
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    pub(super) fn deferred(&self) -> usize {
+        self.deferred.len()
+    }
+
+    /// Takes in a record that is nowhere yet.
+    fn admit(&mut self, head: Arc<RecordHead>) {
+        let key = key_of(&head);
+        if self.led.insert(key) {
+            self.ready.push(Ready::new(head));
+        } else {
+            self.behind.insert((key, head.seq), head);
+        }
+    }
+
+    /// A record comes back from a client: it still leads its ticket, unless the filter has changed.
+    fn put_back(&mut self, InFlight { attempt, head, .. }: InFlight, until: Option<Instant>) {
+        if !self.filter.matches(&head.traits) {
+            return self.advance(key_of(&head));
+        }
+        self.attempts.insert(head.seq, attempt);
+        match until {
+            Some(until) => _ = self.deferred.insert((until, head.seq), head),
+            None => self.ready.push(Ready::new(head)),
+        }
+    }
+
+    /// The record that led its ticket is gone: the next one leads, if there is one.
+    fn advance(&mut self, key: TicketKey) {
+        let behind = (key, Seq(NonZeroU64::MIN))..=(key, Seq(NonZeroU64::MAX));
+        match self.behind.range(behind).next().map(|(place, _)| *place) {
+            Some(place) => self.ready.extend(self.behind.remove(&place).map(Ready::new)),
+            None => _ = self.led.remove(&key),
+        }
+    }
+
+    /// Removes records that are not in flight; whether one behind them is ready now.
+    fn forget(&mut self, seqs: &FxHashSet<Seq>) -> bool {
+        let mut leaderless = Vec::new();
+        self.ready.retain(|ready| {
+            let kept = !seqs.contains(&ready.seq);
+            if !kept {
+                leaderless.push(key_of(&ready.head));
+            }
+            kept
+        });
+        self.deferred.retain(|(_, seq), head| {
+            let kept = !seqs.contains(seq);
+            if !kept {
+                leaderless.push(key_of(head));
+            }
+            kept
+        });
+        self.behind.retain(|(_, seq), _| !seqs.contains(seq));
+        self.attempts.retain(|seq, _| !seqs.contains(seq));
+        let ready_before = self.ready.len();
+        for key in leaderless {
+            self.advance(key);
+        }
+        self.ready.len() > ready_before
+    }
+
+    /// Returns the memory of a backlog that has been worked off.
+    fn trim(&mut self) {
+        if self.ready.capacity() > CAPACITY_KEPT && self.ready.len() < self.ready.capacity() / 4 {
+            self.ready.shrink_to(self.ready.capacity() / 2);
+        }
+        if self.led.capacity() > CAPACITY_KEPT && self.led.len() < self.led.capacity() / 4 {
+            self.led.shrink_to(self.led.capacity() / 2);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pending_record_costs_32_bytes_in_the_heap() {
+        assert_eq!(size_of::<Ready>(), 32);
+    }
+
+    #[test]
+    fn a_backlog_worked_off_returns_its_memory() {
+        let head = |seq: u64| RecordHead {
+            seq: Seq::new(seq).unwrap(),
+            ticket_id: crate::ticket::TicketId::of_post(crate::parse::Network::X, &seq.to_string()),
+            rank: 0,
+            due_at_us: 0,
+            traits: super::super::Traits {
+                brand: "lumio".into(),
+                network: crate::parse::Network::X,
+                language: "fr".into(),
+                intent: "complaint".into(),
+                priority: 1,
+            },
+        };
+        let mut queue = Queue::default();
+        for seq in 1..=20_000 {
+            queue.publish(&Arc::new(head(seq)));
+        }
+        let now = Instant::now();
+        while let Some(taken) = queue.take(ClientId(1), now) {
+            queue.acknowledge(&[taken.seq]);
+        }
+        assert!(
+            queue.ready.capacity() <= CAPACITY_KEPT * 2,
+            "{}",
+            queue.ready.capacity()
+        );
+        assert!(
+            queue.led.capacity() <= CAPACITY_KEPT * 2,
+            "{}",
+            queue.led.capacity()
+        );
+    }
+}

@@ -1,0 +1,470 @@
+//! The listening sockets: what may connect, how many, and what happens when accepting fails.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tracing::{debug, error, info, warn};
+
+use super::conversation::{converse, refuse, stopped};
+use super::frame::FRAME_BYTES_MAX;
+use super::hello::{Token, WINDOW_MAX};
+use super::hub::Hub;
+use super::session::Terms;
+use crate::ticket::proto::goodbye::Code;
+
+/// Who may use the socket file: the daemon's user and group.
+const SOCKET_MODE: u32 = 0o660;
+
+/// How long to wait after `accept` failed for want of descriptors or memory: trying again at once would
+/// only burn the processor until a connection ends.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Clients over the limit that are told so at any one time; further ones are closed without a word.
+const REFUSALS_MAX: usize = 64;
+
+/// Smallest frame limit, in bytes: room for a `Welcome` and for a ticket with a short post.
+const FRAME_BYTES_MIN: usize = 4096;
+
+/// What the operator sets. Every limit can only be lowered, but for `connections_max`.
+///
+/// A connected client costs some 40 KiB while it is idle or well-behaved. One that breaks nothing and
+/// still wants to hurt can make it hold twice `frame_bytes_max` of unfinished frame and some 500 KiB of
+/// unread deliveries; a stranger that has not said hello, 512 KiB for `handshake_max`.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Socket file; its folder must exist. `None`: no Unix socket.
+    pub unix: Option<PathBuf>,
+    /// Address of the TCP listener. `None`: none. Anything but loopback needs a `token`.
+    pub tcp: Option<SocketAddr>,
+    /// What clients must know; `None`: whoever can connect may.
+    pub token: Option<Token>,
+    /// Longest frame either way, in bytes: 4096 to 1 MiB, which is the default.
+    pub frame_bytes_max: usize,
+    /// Largest window granted: 1 to 65,536, which is the default.
+    pub window_max: u32,
+    /// From connecting to a whole `Hello`: at most 5 s, which is the default.
+    pub handshake_max: Duration,
+    /// Silence after which a heartbeat is sent; three times as long closes. At most an hour; default 15 s.
+    pub heartbeat_interval: Duration,
+    /// A client that has something to read and reads nothing for so long is closed; default 10 s.
+    pub write_max: Duration,
+    /// From the stop to the end of the last connection; default 5 s.
+    pub drain_max: Duration,
+    /// Most clients at once, both listeners together; default 1024.
+    pub connections_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        let terms = Terms::default();
+        Config {
+            unix: None,
+            tcp: None,
+            token: None,
+            frame_bytes_max: terms.frame_bytes_max,
+            window_max: terms.window_max,
+            handshake_max: terms.handshake_max,
+            heartbeat_interval: terms.heartbeat_interval,
+            write_max: terms.write_max,
+            drain_max: terms.drain_max,
+            connections_max: 1024,
+        }
+    }
+}
+
+/// Why the ticket socket cannot be opened. Each names the path, address or key.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Neither address is set.
+    #[error("neither a unix socket nor a tcp address is configured")]
+    NoAddress,
+    /// A value outside its range.
+    #[error("{key} = {value}: must be {range}")]
+    OutOfRange {
+        /// The field of [`Config`].
+        key: &'static str,
+        /// As given.
+        value: String,
+        /// Accepted.
+        range: &'static str,
+    },
+    /// Open to the network without a token.
+    #[error("tcp = {address}: a listener that others can reach needs a token")]
+    TokenMissing {
+        /// As configured.
+        address: SocketAddr,
+    },
+    /// Someone answers on the socket file.
+    #[error("{}: another daemon is listening", path.display())]
+    AnotherDaemon {
+        /// The socket file.
+        path: PathBuf,
+    },
+    /// The path holds something that is no socket, and that we do not remove.
+    #[error("{}: exists and is not a socket", path.display())]
+    NotASocket {
+        /// As configured.
+        path: PathBuf,
+    },
+    /// The socket file cannot be made.
+    #[error("{}: {source}", path.display())]
+    Unix {
+        /// The socket file.
+        path: PathBuf,
+        /// Of the system.
+        source: io::Error,
+    },
+    /// The address cannot be used.
+    #[error("{address}: {source}")]
+    Tcp {
+        /// As configured.
+        address: SocketAddr,
+        /// Of the system.
+        source: io::Error,
+    },
+}
+
+/// Bound sockets, not served yet.
+#[derive(Debug)]
+pub struct Listener {
+    unix: Option<(std::os::unix::net::UnixListener, SocketFile)>,
+    tcp: Option<std::net::TcpListener>,
+    terms: Terms,
+    connections_max: usize,
+}
+
+impl Listener {
+    /// Opens the sockets. Needs no runtime.
+    ///
+    /// # Errors
+    ///
+    /// See [`BindError`]; nothing is left open or on disk.
+    pub fn bind(config: Config) -> Result<Listener, BindError> {
+        check(&config)?;
+        let unix = config.unix.as_deref().map(bind_unix).transpose()?;
+        let bind_tcp = |address: SocketAddr| {
+            let listener = std::net::TcpListener::bind(address);
+            listener
+                .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+                .map_err(|source| BindError::Tcp { address, source })
+        };
+        let tcp = config.tcp.map(bind_tcp).transpose()?;
+        let terms = Terms {
+            token: config.token,
+            window_max: config.window_max,
+            frame_bytes_max: config.frame_bytes_max,
+            handshake_max: config.handshake_max,
+            heartbeat_interval: config.heartbeat_interval,
+            write_max: config.write_max,
+            drain_max: config.drain_max,
+        };
+        Ok(Listener {
+            unix,
+            tcp,
+            terms,
+            connections_max: config.connections_max,
+        })
+    }
+
+    /// The TCP address bound, with the port that the system chose for port 0.
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        self.tcp.as_ref()?.local_addr().ok()
+    }
+
+    /// Serves clients until `stop` holds true or its sender is gone, then drains them: each is told, may
+    /// answer what it has, and is closed within `drain_max`. The socket file is removed first.
+    ///
+    /// # Errors
+    ///
+    /// Only where the runtime cannot watch the sockets. A failing `accept` or client ends nothing.
+    pub async fn serve(self, hub: Hub, stop: watch::Receiver<bool>) -> io::Result<()> {
+        let (unix, file) = self.unix.unzip();
+        let unix = unix.map(tokio::net::UnixListener::from_std).transpose()?;
+        let tcp = self.tcp.map(tokio::net::TcpListener::from_std).transpose()?;
+        let guests = Guests {
+            hub,
+            terms: Arc::new(self.terms),
+            places: Arc::new(Semaphore::new(self.connections_max)),
+            stop,
+        };
+        let unix = async {
+            if let Some(unix) = unix {
+                attend(unix, file, guests.clone()).await;
+            }
+        };
+        let tcp = async {
+            if let Some(tcp) = tcp {
+                attend(tcp, None, guests.clone()).await;
+            }
+        };
+        tokio::join!(unix, tcp);
+        Ok(())
+    }
+}
+
+fn check(config: &Config) -> Result<(), BindError> {
+    let second = Duration::from_secs(1);
+    let checks = [
+        (
+            (FRAME_BYTES_MIN..=FRAME_BYTES_MAX).contains(&config.frame_bytes_max),
+            (
+                "frame_bytes_max",
+                config.frame_bytes_max.to_string(),
+                "4096 to 1048576",
+            ),
+        ),
+        (
+            (1..=WINDOW_MAX).contains(&config.window_max),
+            ("window_max", config.window_max.to_string(), "1 to 65536"),
+        ),
+        (
+            !config.handshake_max.is_zero() && config.handshake_max <= 5 * second,
+            (
+                "handshake_max",
+                format!("{:?}", config.handshake_max),
+                "more than 0 and at most 5 s",
+            ),
+        ),
+        (
+            !config.heartbeat_interval.is_zero() && config.heartbeat_interval <= 3600 * second,
+            (
+                "heartbeat_interval",
+                format!("{:?}", config.heartbeat_interval),
+                "more than 0 and at most 1 h",
+            ),
+        ),
+        (
+            !config.write_max.is_zero() && config.write_max <= 3600 * second,
+            (
+                "write_max",
+                format!("{:?}", config.write_max),
+                "more than 0 and at most 1 h",
+            ),
+        ),
+        (
+            config.drain_max <= 3600 * second,
+            ("drain_max", format!("{:?}", config.drain_max), "at most 1 h"),
+        ),
+        (
+            (1..=Semaphore::MAX_PERMITS).contains(&config.connections_max),
+            (
+                "connections_max",
+                config.connections_max.to_string(),
+                "at least 1",
+            ),
+        ),
+    ];
+    if let Some((_, (key, value, range))) = checks.into_iter().find(|(fine, _)| !fine) {
+        return Err(BindError::OutOfRange { key, value, range });
+    }
+    match config.tcp {
+        None if config.unix.is_none() => Err(BindError::NoAddress),
+        Some(address) if !address.ip().is_loopback() && config.token.is_none() => {
+            Err(BindError::TokenMissing { address })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The file of a bound socket; removed with it, unless someone else has put another in its place.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let ours =
+            std::fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.identity);
+        if ours && let Err(error) = std::fs::remove_file(&self.path) {
+            warn!(path = %self.path.display(), %error, "socket file not removed");
+        }
+    }
+}
+
+fn bind_unix(path: &Path) -> Result<(std::os::unix::net::UnixListener, SocketFile), BindError> {
+    let at = |source: io::Error| BindError::Unix {
+        path: path.to_owned(),
+        source,
+    };
+    match std::fs::symlink_metadata(path) {
+        Ok(file) if !file.file_type().is_socket() => {
+            return Err(BindError::NotASocket {
+                path: path.to_owned(),
+            });
+        }
+        Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
+            // Nobody listens: a daemon that was killed left it behind.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            // Answered, or alive with its queue full.
+            Ok(_) => {
+                return Err(BindError::AnotherDaemon {
+                    path: path.to_owned(),
+                });
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(BindError::AnotherDaemon {
+                    path: path.to_owned(),
+                });
+            }
+            Err(error) => return Err(at(error)),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(at(error)),
+    }
+    // Made beside its place and moved there once its mode is right, so that nobody ever finds the socket
+    // with the mode of the umask, and a stale file is replaced in one step.
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}", std::process::id()));
+    let made = path.with_file_name(name);
+    _ = std::fs::remove_file(&made);
+    let prepare = || {
+        let listener = std::os::unix::net::UnixListener::bind(&made)?;
+        std::fs::set_permissions(&made, std::fs::Permissions::from_mode(SOCKET_MODE))?;
+        listener.set_nonblocking(true)?;
+        let file = std::fs::symlink_metadata(&made)?;
+        std::fs::rename(&made, path)?;
+        Ok((
+            listener,
+            SocketFile {
+                path: path.to_owned(),
+                identity: (file.dev(), file.ino()),
+            },
+        ))
+    };
+    prepare().map_err(|error| {
+        _ = std::fs::remove_file(&made);
+        at(error)
+    })
+}
+
+/// What every connection is given.
+#[derive(Clone)]
+struct Guests {
+    hub: Hub,
+    terms: Arc<Terms>,
+    places: Arc<Semaphore>,
+    stop: watch::Receiver<bool>,
+}
+
+/// Where clients come in.
+trait Door {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    fn admit(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Door for tokio::net::UnixListener {
+    type Stream = tokio::net::UnixStream;
+
+    async fn admit(&self) -> io::Result<Self::Stream> {
+        Ok(self.accept().await?.0)
+    }
+}
+
+impl Door for tokio::net::TcpListener {
+    type Stream = tokio::net::TcpStream;
+
+    async fn admit(&self) -> io::Result<Self::Stream> {
+        let (stream, peer) = self.accept().await?;
+        debug!(%peer, "connected");
+        // Deliveries and acks are small and awaited: Nagle's algorithm would hold each back for the last
+        // one's answer.
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
+async fn attend<D: Door>(door: D, file: Option<SocketFile>, mut guests: Guests) {
+    let mut conversations = JoinSet::new();
+    let mut refusals = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stopped(&mut guests.stop) => break,
+            Some(ended) = conversations.join_next() => log_panic(ended),
+            Some(ended) = refusals.join_next() => log_panic(ended),
+            admitted = door.admit() => match admitted {
+                Ok(stream) => match Arc::clone(&guests.places).try_acquire_owned() {
+                    Ok(place) => {
+                        let Guests { hub, terms, stop, .. } = guests.clone();
+                        conversations.spawn(async move {
+                            converse(stream, hub, terms, stop).await;
+                            drop(place);
+                        });
+                    }
+                    Err(_) => {
+                        info!("too many connections: a client was refused");
+                        if refusals.len() < REFUSALS_MAX {
+                            refusals.spawn(refuse(stream, Code::TooManyConnections, "too many connections"));
+                        }
+                    }
+                },
+                Err(error) if concerns_one_client(&error) => debug!(%error, "a client left at the door"),
+                Err(error) => {
+                    warn!(%error, pause = ?ACCEPT_PAUSE, "no client can be accepted");
+                    tokio::select! {
+                        () = stopped(&mut guests.stop) => break,
+                        () = tokio::time::sleep(ACCEPT_PAUSE) => {}
+                    }
+                }
+            },
+        }
+    }
+    drop((door, file));
+    refusals.abort_all();
+    let drained = async {
+        while let Some(ended) = conversations.join_next().await {
+            log_panic(ended);
+        }
+    };
+    if tokio::time::timeout(guests.terms.drain_max, drained)
+        .await
+        .is_err()
+    {
+        warn!(
+            clients = conversations.len(),
+            "clients closed at the end of the grace period"
+        );
+        conversations.shutdown().await;
+    }
+}
+
+/// Errors of `accept` that come from the connection at hand (accept(2), "Error handling").
+fn concerns_one_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, InvalidInput,
+        NetworkDown, NetworkUnreachable, NotConnected, TimedOut,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionRefused
+            | ConnectionReset
+            | HostUnreachable
+            | Interrupted
+            | InvalidInput
+            | NetworkDown
+            | NetworkUnreachable
+            | NotConnected
+            | TimedOut
+    )
+}
+
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        error!(%error, "a connection failed");
+    }
+}
+
+#[cfg(test)]
+mod tests;

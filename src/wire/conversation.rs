@@ -1,0 +1,505 @@
+//! Drives one session over one stream: the only place where protocol, outbox, ledger and bytes meet.
+//!
+//! One task a connection. It waits for whatever comes next and never for one thing alone, so that a client
+//! that does not read, a slow disk or a slow ledger delays this connection and no other. Bodies are read in
+//! groups on the blocking pool.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use prost::Message;
+use prost::bytes::{Buf, BytesMut};
+use rustc_hash::FxHashMap;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tracing::{debug, error, info, warn};
+
+use super::delivery::Envelope;
+use super::frame::{self, Decoded};
+use super::hub::{Hub, Lease};
+use super::session::{Action, Session, Terms, farewell};
+use crate::ledger::outbox::Taken;
+use crate::ledger::{Body, Seq, SubscriptionRequest};
+use crate::ticket::proto::{ClientMessage, Goodbye, ServerMessage, goodbye::Code, server_message::Kind};
+
+/// Bytes asked of the socket at once.
+const READ_BYTES: usize = 16 * 1024;
+
+/// No further records are read for a client while this much waits to be written: some 100 tickets, more
+/// than a round trip on a fast network carries.
+pub(super) const OUTGOING_BYTES_MAX: usize = 256 * 1024;
+
+/// Records read from the ledger at once: enough to spread the cost of a hop to the blocking pool, few
+/// enough that a more urgent record which arrives meanwhile is not far behind.
+const GROUP_RECORDS: usize = 32;
+
+/// Feedback handed to the ledger and not durable yet. At the limit the client is not read from.
+const FEEDBACKS_MAX: usize = 64;
+
+/// How long a closed connection still listens, so that the client gets to read the goodbye: closing with
+/// unread bytes resets the connection and destroys what the client has not read.
+const LINGER_MAX: Duration = Duration::from_secs(1);
+
+/// How long a record that is longer than `frame_bytes_max` rests before the next try. Only a greater limit
+/// can help, and meanwhile it must not take a place in the window again and again.
+const UNSENDABLE_REST: Duration = Duration::from_secs(60 * 60);
+
+type Answer = Result<(), String>;
+
+type Bodies = Result<Vec<(Seq, Body)>, String>;
+
+/// Serves one client until it leaves, breaks a rule, or the daemon stops and it is drained.
+pub(super) async fn converse<S>(stream: S, hub: Hub, terms: Arc<Terms>, stop: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let published = hub.bell.listen();
+    let mut conversation = Conversation {
+        stream,
+        session: Session::new(Arc::clone(&terms), Instant::now().into_std()),
+        terms,
+        hub,
+        published,
+        stop,
+        stopping: false,
+        incoming: BytesMut::new(),
+        outgoing: BytesMut::new(),
+        write_deadline: None,
+        retry_at: None,
+        subscribing: None,
+        lease: None,
+        acknowledging: Vec::new(),
+        acknowledged: FuturesUnordered::new(),
+        stored: FuturesUnordered::new(),
+        reading: None,
+        actions: Vec::new(),
+        lost: false,
+    };
+    conversation.run().await;
+    conversation.finish().await;
+}
+
+/// Says goodbye to a client that was never let in.
+pub(super) async fn refuse<S>(mut stream: S, code: Code, reason: &str)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut bytes = BytesMut::new();
+    if frame::encode(
+        &ServerMessage {
+            kind: Some(farewell(code, reason)),
+        },
+        usize::MAX,
+        &mut bytes,
+    )
+    .is_ok()
+    {
+        _ = tokio::time::timeout(LINGER_MAX, stream.write_all(&bytes)).await;
+        linger(stream).await;
+    }
+}
+
+struct Conversation<S> {
+    stream: S,
+    session: Session,
+    terms: Arc<Terms>,
+    hub: Hub,
+    published: watch::Receiver<()>,
+    stop: watch::Receiver<bool>,
+    stopping: bool,
+    incoming: BytesMut,
+    outgoing: BytesMut,
+    /// When the client must have read something, while there is something to read.
+    write_deadline: Option<Instant>,
+    /// When a deferred record becomes ready, while this client has room.
+    retry_at: Option<Instant>,
+    subscribing: Option<(Lease, oneshot::Receiver<Answer>)>,
+    lease: Option<Lease>,
+    /// Acknowledgements of this turn, asked of the ledger together.
+    acknowledging: Vec<Seq>,
+    acknowledged: FuturesUnordered<BoxFuture<'static, (Vec<Seq>, Answer)>>,
+    stored: FuturesUnordered<BoxFuture<'static, Answer>>,
+    reading: Option<(Vec<Taken>, JoinHandle<Bodies>)>,
+    actions: Vec<Action>,
+    /// The stream is of no more use.
+    lost: bool,
+}
+
+/// What happened next.
+enum Event {
+    Stopped,
+    Read(std::io::Result<usize>),
+    Wrote(std::io::Result<usize>),
+    Subscribed(Lease, Answer),
+    Durable(Vec<Seq>, Answer),
+    Stored(Answer),
+    Fetched(Vec<Taken>, Bodies),
+    Published,
+    Elapsed,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
+    async fn run(&mut self) {
+        while !self.lost && !self.session.is_closed() {
+            let now = Instant::now();
+            self.digest(now);
+            self.ask_acknowledgements();
+            self.refill(now);
+            if self.session.is_closed() {
+                break;
+            }
+            let event = self.next_event(now).await;
+            self.apply(event);
+        }
+    }
+
+    /// Waits for whatever comes next. Each wait can be given up without losing anything.
+    async fn next_event(&mut self, now: Instant) -> Event {
+        if self.outgoing.is_empty() {
+            self.write_deadline = None;
+        } else if self.write_deadline.is_none() {
+            self.write_deadline = Some(now + self.terms.write_max);
+        }
+        let session_at = self.session.deadline().map(Instant::from_std);
+        let wake_at = [session_at, self.retry_at, self.write_deadline]
+            .into_iter()
+            .flatten()
+            .min();
+        let listens = self.may_digest() && self.outgoing.len() < OUTGOING_BYTES_MAX;
+        let hungry = self.may_refill();
+        let Conversation {
+            stream,
+            incoming,
+            outgoing,
+            subscribing,
+            reading,
+            ..
+        } = self;
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        incoming.reserve(READ_BYTES);
+        tokio::select! {
+            () = stopped(&mut self.stop), if !self.stopping => Event::Stopped,
+            read = reader.read_buf(incoming), if listens => Event::Read(read),
+            wrote = writer.write_buf(outgoing), if !outgoing.is_empty() => Event::Wrote(wrote),
+            Some((seqs, answer)) = self.acknowledged.next() => Event::Durable(seqs, answer),
+            Some(answer) = self.stored.next() => Event::Stored(answer),
+            (lease, answer) = subscription(subscribing), if subscribing.is_some() => {
+                Event::Subscribed(lease, answer)
+            }
+            (taken, bodies) = bodies(reading), if reading.is_some() => Event::Fetched(taken, bodies),
+            Ok(()) = self.published.changed(), if hungry => Event::Published,
+            () = tokio::time::sleep_until(wake_at.unwrap_or(now)), if wake_at.is_some() => Event::Elapsed,
+        }
+    }
+
+    fn apply(&mut self, event: Event) {
+        let now = Instant::now();
+        match event {
+            Event::Stopped => {
+                self.stopping = true;
+                self.session.stop(now.into_std(), &mut self.actions);
+            }
+            Event::Read(Ok(0) | Err(_)) | Event::Wrote(Ok(0) | Err(_)) => self.lost = true,
+            // What was read is digested at the start of the next turn.
+            Event::Read(Ok(_)) => {}
+            Event::Wrote(Ok(_)) => self.write_deadline = None,
+            Event::Subscribed(lease, answer) => {
+                let answer = answer.map(|()| self.hub.outbox.lock().pending(&lease.subscription));
+                if answer.is_ok() {
+                    self.lease = Some(lease);
+                    // The filter may let through more than before, to others of this name too.
+                    self.hub.bell.ring();
+                }
+                self.session.subscribed(answer, now.into_std(), &mut self.actions);
+            }
+            Event::Durable(seqs, answer) => self.settle(&seqs, answer, now),
+            Event::Stored(Ok(())) | Event::Published => {}
+            Event::Stored(Err(reason)) => warn!(reason, "feedback not stored"),
+            Event::Fetched(taken, bodies) => self.deliver(taken, bodies, now),
+            Event::Elapsed => {
+                if self.write_deadline.is_some_and(|deadline| deadline <= now) {
+                    info!(waited = ?self.terms.write_max, "client does not read: closed");
+                    self.lost = true;
+                } else {
+                    self.session.elapse(now.into_std(), &mut self.actions);
+                }
+            }
+        }
+        self.act(now);
+    }
+
+    /// Hands every whole frame that has arrived to the session.
+    fn digest(&mut self, now: Instant) {
+        while self.may_digest() {
+            let limit = self.session.frame_bytes_max();
+            match frame::decode(&self.incoming, limit) {
+                Decoded::Frame { payload, bytes } => {
+                    match ClientMessage::decode(payload) {
+                        Ok(message) => self.session.receive(message, now.into_std(), &mut self.actions),
+                        Err(error) => {
+                            self.session
+                                .violated(Code::FrameInvalid, error.to_string(), &mut self.actions);
+                        }
+                    }
+                    self.incoming.advance(bytes);
+                }
+                Decoded::TooLarge { bytes } => {
+                    let reason = format!("frame of {bytes} bytes exceeds the limit of {limit}");
+                    self.session
+                        .violated(Code::FrameTooLarge, reason, &mut self.actions);
+                }
+                Decoded::Invalid => {
+                    self.session.violated(
+                        Code::FrameInvalid,
+                        "the frame's length is no varint",
+                        &mut self.actions,
+                    );
+                }
+                Decoded::Incomplete { .. } => break,
+            }
+            self.act(now);
+        }
+    }
+
+    fn may_digest(&self) -> bool {
+        !self.session.is_closed() && self.stored.len() < FEEDBACKS_MAX
+    }
+
+    /// Does what the session asks.
+    fn act(&mut self, now: Instant) {
+        let mut actions = std::mem::take(&mut self.actions);
+        for action in actions.drain(..) {
+            match action {
+                Action::Send(kind) => self.send(kind),
+                Action::Subscribe { client, request } => self.subscribe(&client, request, now),
+                Action::Acknowledge(seqs) => self.acknowledging.extend(seqs),
+                Action::PutBack { seq, until, reason } => {
+                    debug!(seq = seq.get(), ?reason, "nack");
+                    self.put_back(seq, until);
+                }
+                Action::Store(feedback) => {
+                    self.stored
+                        .push(Box::pin(answered(self.hub.records.feedback(feedback))));
+                }
+                // The session is closed now, which ends the loop.
+                Action::Close => {}
+            }
+        }
+        // Only a refused subscription asks for more at once: its goodbye.
+        let asked = std::mem::replace(&mut self.actions, actions);
+        if !asked.is_empty() {
+            self.actions = asked;
+            self.act(now);
+        }
+    }
+
+    fn send(&mut self, kind: Kind) {
+        if let Kind::Goodbye(Goodbye { code, reason }) = &kind {
+            let code = Code::try_from(*code).unwrap_or_default().as_str_name();
+            let subscription = self.lease.as_ref().map(|lease| lease.subscription.as_str());
+            info!(code, ?reason, subscription, "goodbye");
+        }
+        let message = ServerMessage { kind: Some(kind) };
+        if let Err(error) = frame::encode(&message, self.terms.frame_bytes_max, &mut self.outgoing) {
+            error!(%error, "message not sent");
+            self.lost = true;
+        }
+    }
+
+    fn subscribe(&mut self, client: &str, request: SubscriptionRequest, now: Instant) {
+        info!(?client, subscription = request.name, "client");
+        if !self.hub.outbox.lock().has_room_for(&request.name) {
+            let full = Err("too many subscriptions".to_owned());
+            return self.session.subscribed(full, now.into_std(), &mut self.actions);
+        }
+        let (hub, client) = (self.hub.clone(), self.hub.next_client());
+        let lease = Lease {
+            hub,
+            subscription: request.name.clone(),
+            client,
+        };
+        self.subscribing = Some((lease, self.hub.records.subscribe(request)));
+    }
+
+    fn ask_acknowledgements(&mut self) {
+        let (Some(lease), false) = (&self.lease, self.acknowledging.is_empty()) else {
+            return;
+        };
+        let seqs = std::mem::take(&mut self.acknowledging);
+        let answer = self.hub.records.acknowledge(&lease.subscription, seqs.clone());
+        self.acknowledged
+            .push(Box::pin(async move { (seqs, answered(answer).await) }));
+    }
+
+    fn settle(&mut self, seqs: &[Seq], answer: Answer, now: Instant) {
+        if let (Some(lease), Ok(())) = (&self.lease, &answer) {
+            let promoted = self.hub.outbox.lock().acknowledge(&lease.subscription, seqs);
+            if promoted {
+                self.hub.bell.ring();
+            }
+        }
+        self.session
+            .durable(seqs, answer, now.into_std(), &mut self.actions);
+    }
+
+    fn put_back(&self, seq: Seq, until: Option<std::time::Instant>) {
+        if let Some(lease) = &self.lease {
+            self.hub
+                .outbox
+                .lock()
+                .nack(&lease.subscription, lease.client, seq, until);
+            self.hub.bell.ring();
+        }
+    }
+
+    fn may_refill(&self) -> bool {
+        self.session.room() > 0 && self.reading.is_none() && self.outgoing.len() < OUTGOING_BYTES_MAX
+    }
+
+    /// Takes as many records as this client has room for, and has their bodies read.
+    fn refill(&mut self, now: Instant) {
+        self.retry_at = None;
+        let (Some(lease), true) = (&self.lease, self.may_refill()) else {
+            return;
+        };
+        let room = self.session.room().min(GROUP_RECORDS);
+        let mut group = Vec::new();
+        {
+            let mut outbox = self.hub.outbox.lock();
+            while group.len() < room {
+                let Some(taken) = outbox.take(&lease.subscription, lease.client, now.into_std()) else {
+                    self.retry_at = outbox.next_deadline(&lease.subscription).map(Instant::from_std);
+                    break;
+                };
+                group.push(taken);
+            }
+        }
+        if group.is_empty() {
+            return;
+        }
+        let seqs: Vec<Seq> = group.iter().map(|taken| taken.seq).collect();
+        seqs.iter().for_each(|seq| self.session.taken(*seq));
+        let records = Arc::clone(&self.hub.records);
+        self.reading = Some((group, tokio::task::spawn_blocking(move || records.read(&seqs))));
+    }
+
+    fn deliver(&mut self, group: Vec<Taken>, bodies: Bodies, now: Instant) {
+        let mut bodies: FxHashMap<Seq, Body> = match bodies {
+            Ok(bodies) => bodies.into_iter().collect(),
+            Err(reason) => return self.session.violated(Code::Fault, reason, &mut self.actions),
+        };
+        for taken in group {
+            let seq = taken.seq;
+            if !self.session.awaits(seq) {
+                // Answered before it was sent, by a client that guesses.
+                continue;
+            }
+            let Some(body) = bodies.remove(&seq) else {
+                self.forget(seq);
+                continue;
+            };
+            let until = if self.session.is_open() {
+                let envelope = Envelope::seal(taken, body);
+                match frame::encode(&envelope, self.terms.frame_bytes_max, &mut self.outgoing) {
+                    Ok(()) => {
+                        self.session.spoke(now.into_std());
+                        continue;
+                    }
+                    Err(error) => {
+                        error!(seq = seq.get(), %error, "record cannot be sent: raise frame_bytes_max");
+                        Some((now + UNSENDABLE_REST).into_std())
+                    }
+                }
+            } else {
+                None
+            };
+            self.put_back(seq, until);
+            self.session.untaken(seq, &mut self.actions);
+        }
+    }
+
+    /// The ledger no longer holds a record: nobody can have it, and it must not hold up others.
+    fn forget(&mut self, seq: Seq) {
+        debug!(seq = seq.get(), "record is gone from the ledger");
+        if let Some(lease) = &self.lease {
+            let promoted = self.hub.outbox.lock().acknowledge(&lease.subscription, &[seq]);
+            if promoted {
+                self.hub.bell.ring();
+            }
+        }
+        self.session.untaken(seq, &mut self.actions);
+    }
+
+    /// Settles what the client has acknowledged, gives back what it has not, and lets it read the rest.
+    async fn finish(mut self) {
+        self.ask_acknowledgements();
+        // The lease outlives the acknowledgements under way: released earlier, their records could go to
+        // another client although they are about to be durable.
+        while let Some((seqs, answer)) = self.acknowledged.next().await {
+            self.settle(&seqs, answer, Instant::now());
+        }
+        drop(self.lease.take());
+        if !self.lost {
+            let written = self.stream.write_all_buf(&mut self.outgoing);
+            if let Ok(Ok(())) = tokio::time::timeout(self.terms.write_max, written).await {
+                linger(self.stream).await;
+            }
+        }
+        // Feedback under way is the ledger's already; only its failure would go unlogged.
+        while let Some(answer) = self.stored.next().await {
+            if let Err(reason) = answer {
+                warn!(reason, "feedback not stored");
+            }
+        }
+    }
+}
+
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    _ = stream.shutdown().await;
+    let mut unread = [0; 4096];
+    let drained = async { while !matches!(stream.read(&mut unread).await, Ok(0) | Err(_)) {} };
+    _ = tokio::time::timeout(LINGER_MAX, drained).await;
+}
+
+/// Waits until the daemon stops. Whoever could say so being gone means the same.
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    _ = stop.wait_for(|stopping| *stopping).await;
+}
+
+async fn answered(answer: impl Future<Output = Result<Answer, oneshot::error::RecvError>>) -> Answer {
+    answer
+        .await
+        .unwrap_or_else(|_| Err("the ledger has stopped".to_owned()))
+}
+
+/// Waits for the ledger's answer to a subscription; the caller checks that one is asked.
+async fn subscription(asked: &mut Option<(Lease, oneshot::Receiver<Answer>)>) -> (Lease, Answer) {
+    let Some((_, answer)) = asked else {
+        return std::future::pending().await;
+    };
+    let answer = answered(answer).await;
+    match asked.take() {
+        Some((lease, _)) => (lease, answer),
+        None => std::future::pending().await,
+    }
+}
+
+async fn bodies(reading: &mut Option<(Vec<Taken>, JoinHandle<Bodies>)>) -> (Vec<Taken>, Bodies) {
+    let Some((_, read)) = reading else {
+        return std::future::pending().await;
+    };
+    let read = read
+        .await
+        .unwrap_or_else(|error| Err(format!("reading records failed: {error}")));
+    match reading.take() {
+        Some((group, _)) => (group, read),
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;
