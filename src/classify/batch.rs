@@ -108,7 +108,7 @@ mod tests {
     }
 
     fn check(lengths: &[usize], posts_max: usize, expected: &[&[usize]]) {
-        let (mut order, mut batches) = (vec![9], vec![0..9]);
+        let (mut order, mut batches) = (vec![9], Vec::from([0..9, 9..9]));
         cut(
             lengths,
             NonZeroUsize::new(posts_max).unwrap(),
