@@ -39,16 +39,8 @@ pub struct Verdict {
 /// Sentiment labels.
 pub const SENTIMENTS: [&str; 3] = ["negative", "neutral", "positive"];
 /// Intent labels; `other` is no customer message.
-pub const INTENTS: [&str; 8] = [
-    "churn",
-    "problem",
-    "help",
-    "feature",
-    "question",
-    "complaint",
-    "praise",
-    "other",
-];
+pub const INTENTS: [&str; 8] =
+    ["churn", "problem", "help", "feature", "question", "complaint", "praise", "other"];
 /// Urgency labels.
 pub const URGENCIES: [&str; 3] = ["low", "normal", "high"];
 
@@ -165,32 +157,17 @@ impl Classifier {
     }
 
     fn open_with(config: &Config, places: &[PathBuf]) -> Result<Self, OpenError> {
-        let Bundle {
-            name,
-            tokens_max,
-            pad_id,
-            heads,
-            model,
-            tokeniser,
-        } = Bundle::open(config.model.as_deref())?;
-        let tokeniser = Tokeniser::from_json(&tokeniser).map_err(|error| OpenError::Tokeniser {
-            model: name.clone(),
-            reason: error.to_string(),
-        })?;
+        let Bundle { name, tokens_max, pad_id, heads, model, tokeniser } =
+            Bundle::open(config.model.as_deref())?;
+        let tokeniser = Tokeniser::from_json(&tokeniser)
+            .map_err(|error| OpenError::Tokeniser { model: name.clone(), reason: error.to_string() })?;
         // The widest rows, and the last piece of the vocabulary: what the graph has no room for shows now.
         let mut probe = Batch::default();
         let row = vec![tokeniser.last_id(); tokens_max];
-        probe.fill(
-            [row.as_slice(), row.get(..2).unwrap_or_default()].into_iter(),
-            pad_id,
-        );
+        probe.fill([row.as_slice(), row.get(..2).unwrap_or_default()].into_iter(), pad_id);
         let library = config.library.as_deref();
-        let runtime = runtime::open(config.runtime, library, places, config.threads, model, &probe).map_err(
-            |source| OpenError::Runtime {
-                model: name.clone(),
-                source,
-            },
-        )?;
+        let runtime = runtime::open(config.runtime, library, places, config.threads, model, &probe)
+            .map_err(|source| OpenError::Runtime { model: name.clone(), source })?;
         Ok(Self {
             model: name,
             tokens_max,
@@ -225,10 +202,7 @@ impl Classifier {
             let posts = self.order.get(range.clone()).unwrap_or_default();
             let row = |idx: &usize| self.rows.get(*idx).and_then(|row| self.ids.get(row.clone()));
             self.batch.fill(posts.iter().filter_map(row), self.pad_id);
-            let outputs = self
-                .runtime
-                .run(&self.batch)
-                .map_err(|error| failed(&self.model, error))?;
+            let outputs = self.runtime.run(&self.batch).map_err(|error| failed(&self.model, error))?;
             for (idx, (sentiment, intent, urgency)) in posts.iter().zip(outputs.rows()) {
                 let verdict = self.heads.verdict(sentiment, intent, urgency);
                 check(&verdict).map_err(|reason| failed(&self.model, reason))?;
@@ -259,10 +233,7 @@ impl Classifier {
             let start = self.ids.len();
             self.tokeniser
                 .encode(text, &mut self.ids)
-                .map_err(|source| ClassifyError::Tokeniser {
-                    model: self.model.clone(),
-                    source,
-                })?;
+                .map_err(|source| ClassifyError::Tokeniser { model: self.model.clone(), source })?;
             tokenise::truncate(&mut self.ids, start, self.tokens_max);
             self.rows.push(start..self.ids.len());
             self.lengths.push(self.ids.len() - start);
@@ -272,24 +243,13 @@ impl Classifier {
 }
 
 fn failed(model: &str, reason: impl std::fmt::Display) -> ClassifyError {
-    ClassifyError::Runtime {
-        model: model.to_owned(),
-        reason: reason.to_string(),
-    }
+    ClassifyError::Runtime { model: model.to_owned(), reason: reason.to_string() }
 }
 
 /// Whether each head holds probabilities that sum to 1.
 fn check(verdict: &Verdict) -> Result<(), String> {
-    let Verdict {
-        sentiment,
-        intent,
-        urgency,
-    } = verdict;
-    for (head, row) in [
-        ("sentiment", &sentiment[..]),
-        ("intent", &intent[..]),
-        ("urgency", &urgency[..]),
-    ] {
+    let Verdict { sentiment, intent, urgency } = verdict;
+    for (head, row) in [("sentiment", &sentiment[..]), ("intent", &intent[..]), ("urgency", &urgency[..])] {
         // NaN and infinities are outside every range.
         let range = 0.0..=1.0 + SUM_TOLERANCE;
         let sum: f32 = row.iter().sum();
@@ -319,10 +279,7 @@ mod tests {
     const MATES_TOLERANCE: f32 = 0.02;
 
     fn rten() -> Config {
-        Config {
-            runtime: RuntimeChoice::Rten,
-            ..Config::default()
-        }
+        Config { runtime: RuntimeChoice::Rten, ..Config::default() }
     }
 
     /// The config of the library under test, or `None` with a line that says so.
@@ -332,26 +289,16 @@ mod tests {
             return None;
         };
         let library = Some(PathBuf::from(library));
-        Some(Config {
-            runtime: RuntimeChoice::OnnxRuntime,
-            library,
-            ..Config::default()
-        })
+        Some(Config { runtime: RuntimeChoice::OnnxRuntime, library, ..Config::default() })
     }
 
     fn alone(config: Config) -> Config {
-        Config {
-            batch_posts_max: NonZeroUsize::MIN,
-            ..config
-        }
+        Config { batch_posts_max: NonZeroUsize::MIN, ..config }
     }
 
     fn verdicts(config: &Config, texts: &[&str]) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
-        Classifier::open(config)
-            .unwrap()
-            .classify(texts, &mut verdicts)
-            .unwrap();
+        Classifier::open(config).unwrap().classify(texts, &mut verdicts).unwrap();
         verdicts
     }
 
@@ -362,11 +309,7 @@ mod tests {
     /// The largest difference between two probabilities of the same text.
     fn difference(ours: &[Verdict], theirs: &[Verdict]) -> f32 {
         assert_eq!(ours.len(), theirs.len());
-        let pairs = ours
-            .iter()
-            .flat_map(heads)
-            .flatten()
-            .zip(theirs.iter().flat_map(heads).flatten());
+        let pairs = ours.iter().flat_map(heads).flatten().zip(theirs.iter().flat_map(heads).flatten());
         pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
     }
 
@@ -424,10 +367,7 @@ mod tests {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         for (a, b) in [(rten(), onnxruntime.clone()), (alone(rten()), alone(onnxruntime))] {
             let far = difference(&verdicts(&a, &texts), &verdicts(&b, &texts));
-            println!(
-                "largest difference between the runtimes {far}, {} posts a batch",
-                a.batch_posts_max
-            );
+            println!("largest difference between the runtimes {far}, {} posts a batch", a.batch_posts_max);
             assert!(far <= GOLDEN_TOLERANCE, "{far}");
         }
     }
@@ -436,21 +376,11 @@ mod tests {
     fn onnx_runtime_says_its_name_and_a_second_library_is_refused() {
         let Some(config) = onnxruntime() else { return };
         let classifier = Classifier::open(&config).unwrap();
-        assert!(
-            classifier.runtime().starts_with("onnxruntime 1."),
-            "{}",
-            classifier.runtime()
-        );
+        assert!(classifier.runtime().starts_with("onnxruntime 1."), "{}", classifier.runtime());
         let folder = tempfile::tempdir().unwrap();
         let other = folder.path().join("libonnxruntime.so");
         std::fs::copy(config.library.as_deref().unwrap(), &other).unwrap();
-        let error = Classifier::open(&Config {
-            library: Some(other),
-            ..config
-        })
-        .err()
-        .unwrap()
-        .to_string();
+        let error = Classifier::open(&Config { library: Some(other), ..config }).err().unwrap().to_string();
         assert!(error.contains("is loaded already"), "{error}");
     }
 
@@ -494,9 +424,7 @@ mod tests {
         check(&rten());
         onnxruntime().iter().for_each(check);
         assert_eq!(verdicts(&rten(), &[]), []);
-        let [full, cut] = verdicts(&alone(rten()), &[&long, &long[..2_000]])
-            .try_into()
-            .unwrap();
+        let [full, cut] = verdicts(&alone(rten()), &[&long, &long[..2_000]]).try_into().unwrap();
         assert_eq!(full, cut, "only the first tokens count");
     }
 
@@ -511,29 +439,18 @@ mod tests {
         fn run(&mut self, batch: &Batch) -> Result<Outputs, RuntimeError> {
             let mut p = Vec::new();
             for row in batch.ids().chunks(batch.tokens()) {
-                let failed = |reason| RuntimeError::Run {
-                    runtime: "fake".into(),
-                    reason,
-                };
+                let failed = |reason| RuntimeError::Run { runtime: "fake".into(), reason };
                 p.push((self.0)(row[1]).map_err(failed)?);
             }
             Ok(Outputs::from_rows(p.iter().map(|&p| {
-                (
-                    [p, 0.0, 1.0 - p],
-                    [p, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0 - p],
-                    [p, 0.0, 1.0 - p],
-                )
+                ([p, 0.0, 1.0 - p], [p, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0 - p], [p, 0.0, 1.0 - p])
             })))
         }
     }
 
     fn faked(say: fn(i64) -> Result<f32, String>) -> Classifier {
         let posts_max = NonZeroUsize::new(3).unwrap();
-        Classifier {
-            runtime: Box::new(Fake(say)),
-            posts_max,
-            ..Classifier::open(&rten()).unwrap()
-        }
+        Classifier { runtime: Box::new(Fake(say)), posts_max, ..Classifier::open(&rten()).unwrap() }
     }
 
     #[test]
@@ -557,35 +474,19 @@ mod tests {
     #[test]
     fn what_is_no_probability_is_an_error_that_names_the_model() {
         let check = |say: fn(i64) -> Result<f32, String>, expected: &str| {
-            let before = Verdict {
-                sentiment: [1., 0., 0.],
-                intent: [0.125; 8],
-                urgency: [0., 0., 1.],
-            };
+            let before = Verdict { sentiment: [1., 0., 0.], intent: [0.125; 8], urgency: [0., 0., 1.] };
             let mut verdicts = vec![before];
-            let error = faked(say)
-                .classify(&["a", "b c d", "", "e"], &mut verdicts)
-                .unwrap_err()
-                .to_string();
+            let error = faked(say).classify(&["a", "b c d", "", "e"], &mut verdicts).unwrap_err().to_string();
             assert!(error.starts_with("model vigie-full 1: "), "{error:?}");
-            assert!(
-                error.contains(expected),
-                "{error:?} does not contain {expected:?}"
-            );
+            assert!(error.contains(expected), "{error:?} does not contain {expected:?}");
             assert_eq!(verdicts, [before], "a failed call leaves no verdicts");
         };
         check(
             |id| Ok(if id == 2 { f32::NAN } else { 0.5 }),
             "sentiment is no probability distribution: [NaN",
         );
-        check(
-            |id| Ok(if id == 2 { f32::INFINITY } else { 0.5 }),
-            "sentiment is no probability",
-        );
-        check(
-            |_| Ok(1.5),
-            "sentiment is no probability distribution: [1.5, 0.0, -0.5]",
-        );
+        check(|id| Ok(if id == 2 { f32::INFINITY } else { 0.5 }), "sentiment is no probability");
+        check(|_| Ok(1.5), "sentiment is no probability distribution: [1.5, 0.0, -0.5]");
         check(
             |id| if id == 2 { Err("no memory".into()) } else { Ok(0.5) },
             "fake does not run the graph: no memory",
@@ -594,25 +495,12 @@ mod tests {
 
     #[test]
     fn probabilities_must_sum_to_one() {
-        let even = Verdict {
-            sentiment: [0.25, 0.5, 0.25],
-            intent: [0.125; 8],
-            urgency: [0.0, 0.0, 1.0],
-        };
+        let even = Verdict { sentiment: [0.25, 0.5, 0.25], intent: [0.125; 8], urgency: [0.0, 0.0, 1.0] };
         assert_eq!(super::check(&even), Ok(()));
-        assert_eq!(
-            super::check(&Verdict {
-                urgency: [0.0, 0.0, 1.009],
-                ..even
-            }),
-            Ok(())
-        );
+        assert_eq!(super::check(&Verdict { urgency: [0.0, 0.0, 1.009], ..even }), Ok(()));
         for urgency in [[0.0, 0.0, 1.02], [0.3, 0.3, 0.3], [0.0; 3]] {
             let reason = super::check(&Verdict { urgency, ..even }).unwrap_err();
-            assert!(
-                reason.starts_with("urgency is no probability distribution"),
-                "{reason}"
-            );
+            assert!(reason.starts_with("urgency is no probability distribution"), "{reason}");
         }
     }
 
@@ -622,10 +510,7 @@ mod tests {
         let (mut model, mut tokeniser) = (embedded::MODEL.to_vec(), embedded::TOKENISER.to_vec());
         edit(&mut description, &mut model, &mut tokeniser);
         for (key, bytes) in [("model", model), ("tokenizer", tokeniser)] {
-            let sum: String = Sha256::digest(&bytes)
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
+            let sum: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
             description[format!("{key}_sha256")] = sum.into();
             std::fs::write(folder.join(description[key].as_str().unwrap()), bytes).unwrap();
         }
@@ -648,68 +533,35 @@ mod tests {
             description["name"] = json!("vigie-other");
             description["heads"]["urgency"] = json!(["high", "low", "normal"]);
         });
-        let mut classifier = Classifier::open(&Config {
-            model: Some(folder.path().to_owned()),
-            ..rten()
-        })
-        .unwrap();
+        let mut classifier =
+            Classifier::open(&Config { model: Some(folder.path().to_owned()), ..rten() }).unwrap();
         assert_eq!(classifier.model(), "vigie-other 1");
         let mut found = Vec::new();
         classifier.classify(&["plus de réseau"], &mut found).unwrap();
         let expected = verdicts(&rten(), &["plus de réseau"])[0];
         let [first, second, third] = expected.urgency;
-        assert_eq!(
-            found,
-            [Verdict {
-                urgency: [second, third, first],
-                ..expected
-            }]
-        );
+        assert_eq!(found, [Verdict { urgency: [second, third, first], ..expected }]);
     }
 
     #[test]
     fn a_bundle_that_cannot_run_is_refused_when_it_is_opened() {
         type Edit = fn(&mut Value, &mut Vec<u8>, &mut Vec<u8>);
         let cases: [(Edit, &str); 6] = [
-            (
-                |_, _, tokeniser| tokeniser.truncate(1_000),
-                "tokeniser: EOF while parsing",
-            ),
-            (
-                |_, model, _| model.truncate(1_000_000),
-                " does not load the graph: ",
-            ),
-            (
-                |_, model, _| *model = b"not a graph".to_vec(),
-                " does not load the graph: ",
-            ),
-            (
-                |_, model, _| rename(model, b"urgency", b"emotion"),
-                "output urgency: ",
-            ),
-            (
-                |_, model, _| rename(model, b"attention_mask", b"intention_mask"),
-                "attention_mask",
-            ),
-            (
-                |description, _, _| description["tokens_max"] = json!(300),
-                " does not run the graph: ",
-            ),
+            (|_, _, tokeniser| tokeniser.truncate(1_000), "tokeniser: EOF while parsing"),
+            (|_, model, _| model.truncate(1_000_000), " does not load the graph: "),
+            (|_, model, _| *model = b"not a graph".to_vec(), " does not load the graph: "),
+            (|_, model, _| rename(model, b"urgency", b"emotion"), "output urgency: "),
+            (|_, model, _| rename(model, b"attention_mask", b"intention_mask"), "attention_mask"),
+            (|description, _, _| description["tokens_max"] = json!(300), " does not run the graph: "),
         ];
         for (edit, expected) in cases {
             let folder = tempfile::tempdir().unwrap();
             write_bundle(folder.path(), edit);
             for config in [Some(rten()), onnxruntime()].into_iter().flatten() {
-                let config = Config {
-                    model: Some(folder.path().to_owned()),
-                    ..config
-                };
+                let config = Config { model: Some(folder.path().to_owned()), ..config };
                 let error = Classifier::open(&config).err().unwrap().to_string();
                 assert!(error.starts_with("model vigie-full 1: "), "{error:?}");
-                assert!(
-                    error.contains(expected),
-                    "{error:?} does not contain {expected:?}"
-                );
+                assert!(error.contains(expected), "{error:?} does not contain {expected:?}");
             }
         }
     }

@@ -294,7 +294,7 @@ impl Pipeline {
         }
 
         info!("draining");
-        drop(stop_sources.send(true));
+        stop_sources.send_replace(true);
         let ledger = self.ledger;
         let drained = runtime.block_on(async {
             tokio::time::timeout(drain_max, async {
@@ -306,7 +306,7 @@ impl Pipeline {
                 }
                 // Everything received is settled; clients are told to go, their last acknowledgements are
                 // committed, and the ledger ends.
-                drop(stop_edges.send(true));
+                stop_edges.send_replace(true);
                 drop(wire.await);
                 ledger.stop();
                 join(ledger_thread).await;

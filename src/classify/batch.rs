@@ -101,20 +101,12 @@ mod tests {
         assert_eq!(batch.ids(), [5, 6, 7, 1, 1, 1, 8, 1, 1]);
         assert_eq!(batch.mask(), [1, 1, 1, 0, 0, 0, 1, 0, 0]);
         batch.fill([&[9][..]].into_iter(), 1);
-        assert_eq!(
-            (batch.posts(), batch.ids(), batch.mask()),
-            (1, &[9][..], &[1][..])
-        );
+        assert_eq!((batch.posts(), batch.ids(), batch.mask()), (1, &[9][..], &[1][..]));
     }
 
     fn check(lengths: &[usize], posts_max: usize, expected: &[&[usize]]) {
         let (mut order, mut batches) = (vec![9], Vec::from([0..9, 9..9]));
-        cut(
-            lengths,
-            NonZeroUsize::new(posts_max).unwrap(),
-            &mut order,
-            &mut batches,
-        );
+        cut(lengths, NonZeroUsize::new(posts_max).unwrap(), &mut order, &mut batches);
         let found: Vec<&[usize]> = batches.iter().map(|range| &order[range.clone()]).collect();
         assert_eq!(found, expected, "lengths {lengths:?}");
     }

@@ -105,10 +105,8 @@ impl Bundle {
             );
         };
         let origin = folder.display().to_string();
-        let description = Description::parse(
-            &origin,
-            &read(&folder.join(DESCRIPTION_FILE), DESCRIPTION_BYTES_MAX)?,
-        )?;
+        let description =
+            Description::parse(&origin, &read(&folder.join(DESCRIPTION_FILE), DESCRIPTION_BYTES_MAX)?)?;
         let model = read(&folder.join(&description.model), MODEL_BYTES_MAX)?;
         let tokeniser = read(&folder.join(&description.tokenizer), TOKENISER_BYTES_MAX)?;
         description.into_bundle(&origin, Cow::Owned(model), Cow::Owned(tokeniser))
@@ -170,33 +168,20 @@ struct DescribedHeads {
 
 impl Description {
     fn parse(origin: &str, bytes: &[u8]) -> Result<Self, BundleError> {
-        let wrong = |reason: String| BundleError::Description {
-            origin: origin.to_owned(),
-            reason,
-        };
+        let wrong = |reason: String| BundleError::Description { origin: origin.to_owned(), reason };
         let description: Self = serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
         if description.name.trim().is_empty() || description.version.trim().is_empty() {
             return Err(wrong("name and version must not be empty".into()));
         }
-        for (key, file) in [
-            ("model", &description.model),
-            ("tokenizer", &description.tokenizer),
-        ] {
+        for (key, file) in [("model", &description.model), ("tokenizer", &description.tokenizer)] {
             // A description speaks of its own folder only.
-            if Path::new(file)
-                .file_name()
-                .is_none_or(|name| name != file.as_str())
-            {
-                return Err(wrong(format!(
-                    "{key} = {file:?}: must be a file name without a folder"
-                )));
+            if Path::new(file).file_name().is_none_or(|name| name != file.as_str()) {
+                return Err(wrong(format!("{key} = {file:?}: must be a file name without a folder")));
             }
         }
         if !(2..=TOKENS_MAX).contains(&description.tokens_max) {
             let tokens = description.tokens_max;
-            return Err(wrong(format!(
-                "tokens_max = {tokens}: must be from 2 to {TOKENS_MAX}"
-            )));
+            return Err(wrong(format!("tokens_max = {tokens}: must be from 2 to {TOKENS_MAX}")));
         }
         if description.inputs != super::runtime::INPUTS {
             let found = description.inputs.join(", ");
@@ -257,10 +242,7 @@ fn places<const N: usize>(
 }
 
 fn check_sha256(origin: &str, file: &str, bytes: &[u8], stated: &str) -> Result<(), BundleError> {
-    let found: String = Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let found: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     if found.eq_ignore_ascii_case(stated) {
         return Ok(());
     }
@@ -275,17 +257,11 @@ fn check_sha256(origin: &str, file: &str, bytes: &[u8], stated: &str) -> Result<
 
 /// The whole file, which may have at most `bytes_max`.
 fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, BundleError> {
-    let unreadable = |source| BundleError::Unreadable {
-        path: path.to_owned(),
-        source,
-    };
+    let unreadable = |source| BundleError::Unreadable { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     // One byte more than allowed tells a longer file from one that just fits, without reading it all.
-    let read = file
-        .take(bytes_max + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    let read = file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if read as u64 > bytes_max {
         let reason = format!("longer than the limit of {bytes_max} bytes");
         return Err(unreadable(io::Error::new(io::ErrorKind::FileTooLarge, reason)));
@@ -303,20 +279,15 @@ mod tests {
     }
 
     fn sha256(bytes: &[u8]) -> String {
-        Sha256::digest(bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Opens a bundle of two short files whose description `edit` has changed.
     fn open(edit: impl FnOnce(&mut Value)) -> Result<Bundle, BundleError> {
         let folder = tempfile::tempdir().unwrap();
         let mut description = description();
-        for (key, file, bytes) in [
-            ("model", "full.onnx", "graph"),
-            ("tokenizer", "tokenizer.json", "pieces"),
-        ] {
+        for (key, file, bytes) in [("model", "full.onnx", "graph"), ("tokenizer", "tokenizer.json", "pieces")]
+        {
             std::fs::write(folder.path().join(file), bytes).unwrap();
             description[format!("{key}_sha256")] = sha256(bytes.as_bytes()).into();
         }
@@ -335,68 +306,32 @@ mod tests {
     #[test]
     fn a_described_folder_is_a_bundle() {
         let bundle = open(|_| ()).unwrap();
-        assert_eq!(
-            (&*bundle.model, &*bundle.tokeniser),
-            (&b"graph"[..], &b"pieces"[..])
-        );
+        assert_eq!((&*bundle.model, &*bundle.tokeniser), (&b"graph"[..], &b"pieces"[..]));
     }
 
     #[test]
     fn a_mistake_in_a_bundle_is_named() {
         let check = |edit: fn(&mut Value), expected: &str| {
             let error = open(edit).unwrap_err().to_string();
-            assert!(
-                error.contains(expected),
-                "{error:?} does not contain {expected:?}"
-            );
+            assert!(error.contains(expected), "{error:?} does not contain {expected:?}");
         };
-        check(
-            |d| d["colour"] = json!("red"),
-            "model.json: unknown field `colour`",
-        );
+        check(|d| d["colour"] = json!("red"), "model.json: unknown field `colour`");
         check(|d| d["tokens_max"] = json!("96"), "invalid type: string \"96\"");
-        check(
-            |d| d["tokens_max"] = json!(1),
-            "tokens_max = 1: must be from 2 to 512",
-        );
-        check(
-            |d| d["tokens_max"] = json!(100_000),
-            "tokens_max = 100000: must be from 2 to 512",
-        );
+        check(|d| d["tokens_max"] = json!(1), "tokens_max = 1: must be from 2 to 512");
+        check(|d| d["tokens_max"] = json!(100_000), "tokens_max = 100000: must be from 2 to 512");
         check(|d| d["name"] = json!(" "), "name and version must not be empty");
-        check(
-            |d| d["model"] = json!("../full.onnx"),
-            "model = \"../full.onnx\": must be a file name",
-        );
-        check(
-            |d| d["model"] = json!("/etc/passwd"),
-            "must be a file name without a folder",
-        );
-        check(
-            |d| d["tokenizer"] = json!(""),
-            "tokenizer = \"\": must be a file name",
-        );
-        check(
-            |d| d["tokenizer"] = json!("other.json"),
-            "other.json: No such file",
-        );
+        check(|d| d["model"] = json!("../full.onnx"), "model = \"../full.onnx\": must be a file name");
+        check(|d| d["model"] = json!("/etc/passwd"), "must be a file name without a folder");
+        check(|d| d["tokenizer"] = json!(""), "tokenizer = \"\": must be a file name");
+        check(|d| d["tokenizer"] = json!("other.json"), "other.json: No such file");
         check(
             |d| d["inputs"] = json!(["input_ids"]),
             "inputs are input_ids, but vigie gives input_ids, atten",
         );
-        check(
-            |d| d["model_sha256"] = json!("00"),
-            "full.onnx has 5 bytes with sha256",
-        );
-        check(
-            |d| d["tokenizer_sha256"] = json!("00"),
-            "tokenizer.json has 6 bytes with sha256",
-        );
+        check(|d| d["model_sha256"] = json!("00"), "full.onnx has 5 bytes with sha256");
+        check(|d| d["tokenizer_sha256"] = json!("00"), "tokenizer.json has 6 bytes with sha256");
         check(|d| d["heads"]["mood"] = json!([]), "unknown field `mood`");
-        check(
-            |d| drop(d["heads"].as_object_mut().unwrap().remove("intent")),
-            "missing field `intent`",
-        );
+        check(|d| drop(d["heads"].as_object_mut().unwrap().remove("intent")), "missing field `intent`");
         check(
             |d| d["heads"]["urgency"] = json!(["low", "normal", "urgent"]),
             "head urgency has the labels low, normal, urgent, but vigie needs low, normal, high",
@@ -419,10 +354,7 @@ mod tests {
     fn a_description_cut_anywhere_is_refused() {
         for cut in 0..embedded::DESCRIPTION.trim_ascii_end().len() {
             let found = Description::parse("bundle", &embedded::DESCRIPTION[..cut]);
-            assert!(
-                matches!(found, Err(BundleError::Description { .. })),
-                "cut at byte {cut}"
-            );
+            assert!(matches!(found, Err(BundleError::Description { .. })), "cut at byte {cut}");
         }
     }
 
@@ -432,12 +364,7 @@ mod tests {
         let path = folder.path().join("file");
         std::fs::write(&path, [7; 10]).unwrap();
         assert_eq!(read(&path, 10).unwrap(), [7; 10]);
-        assert!(
-            read(&path, 9)
-                .unwrap_err()
-                .to_string()
-                .ends_with("file: longer than the limit of 9 bytes")
-        );
+        assert!(read(&path, 9).unwrap_err().to_string().ends_with("file: longer than the limit of 9 bytes"));
     }
 
     #[test]
@@ -449,11 +376,7 @@ mod tests {
         .unwrap();
         let intent = [0.1, 0.2, 0.3, 0.4, 0.0, 0.0, 0.0, 0.0];
         let verdict = bundle.heads.verdict(&[0.7, 0.1, 0.2], &intent, &[0.6, 0.3, 0.1]);
-        let expected = Verdict {
-            sentiment: [0.1, 0.2, 0.7],
-            intent,
-            urgency: [0.1, 0.3, 0.6],
-        };
+        let expected = Verdict { sentiment: [0.1, 0.2, 0.7], intent, urgency: [0.1, 0.3, 0.6] };
         assert_eq!(verdict, expected);
     }
 }

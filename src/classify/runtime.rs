@@ -15,11 +15,8 @@ use super::{INTENTS, SENTIMENTS, URGENCIES};
 pub(super) const INPUTS: [&str; 2] = ["input_ids", "attention_mask"];
 
 /// The graph's outputs, each `[posts, labels]`, `f32`, with the number of its labels.
-const OUTPUTS: [(&str, usize); 3] = [
-    ("sentiment", SENTIMENTS.len()),
-    ("intent", INTENTS.len()),
-    ("urgency", URGENCIES.len()),
-];
+const OUTPUTS: [(&str, usize); 3] =
+    [("sentiment", SENTIMENTS.len()), ("intent", INTENTS.len()), ("urgency", URGENCIES.len())];
 
 /// Which runtime to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -94,11 +91,7 @@ pub(super) struct Outputs {
 }
 
 /// One post's row of each head.
-pub(super) type Row<'o> = (
-    &'o [f32; SENTIMENTS.len()],
-    &'o [f32; INTENTS.len()],
-    &'o [f32; URGENCIES.len()],
-);
+pub(super) type Row<'o> = (&'o [f32; SENTIMENTS.len()], &'o [f32; INTENTS.len()], &'o [f32; URGENCIES.len()]);
 
 impl Outputs {
     /// Collects the outputs with `output`, which gives the shape and values of one of them by its name.
@@ -109,11 +102,7 @@ impl Outputs {
         mut output: impl FnMut(&'static str) -> Result<(Vec<usize>, Vec<f32>), String>,
     ) -> Result<Self, RuntimeError> {
         let mut collected = Self::default();
-        let places = [
-            &mut collected.sentiment,
-            &mut collected.intent,
-            &mut collected.urgency,
-        ];
+        let places = [&mut collected.sentiment, &mut collected.intent, &mut collected.urgency];
         for ((name, labels), place) in OUTPUTS.into_iter().zip(places) {
             let wrong = |reason| RuntimeError::Output { output: name, reason };
             let (shape, values) = output(name).map_err(wrong)?;
@@ -141,13 +130,7 @@ impl Outputs {
     pub(super) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         let intents = self.intent.as_chunks().0;
         let urgencies = self.urgency.as_chunks().0;
-        self.sentiment
-            .as_chunks()
-            .0
-            .iter()
-            .zip(intents)
-            .zip(urgencies)
-            .map(|((s, i), u)| (s, i, u))
+        self.sentiment.as_chunks().0.iter().zip(intents).zip(urgencies).map(|((s, i), u)| (s, i, u))
     }
 }
 
@@ -171,9 +154,7 @@ pub(super) fn open(
             Some(path) => shared(&path),
             None => {
                 let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
-                Err(RuntimeError::NoLibrary {
-                    places: places.join(", "),
-                })
+                Err(RuntimeError::NoLibrary { places: places.join(", ") })
             }
         },
         (RuntimeChoice::Auto, None) => {
@@ -220,58 +201,24 @@ mod tests {
             });
             assert_eq!(outputs.unwrap_err().to_string(), expected);
         };
-        check(
-            "intent",
-            &[2, 7],
-            14,
-            "output intent: has the shape [2, 7], not [2, 8]",
-        );
-        check(
-            "urgency",
-            &[3, 2],
-            6,
-            "output urgency: has the shape [3, 2], not [2, 3]",
-        );
-        check(
-            "sentiment",
-            &[2, 1, 3],
-            6,
-            "output sentiment: has the shape [2, 1, 3], not [2, 3]",
-        );
-        check(
-            "sentiment",
-            &[2, 3],
-            5,
-            "output sentiment: has the shape [2, 3], not [2, 3]",
-        );
-        check(
-            "sentiment",
-            &[],
-            1,
-            "output sentiment: has the shape [], not [2, 3]",
-        );
+        check("intent", &[2, 7], 14, "output intent: has the shape [2, 7], not [2, 8]");
+        check("urgency", &[3, 2], 6, "output urgency: has the shape [3, 2], not [2, 3]");
+        check("sentiment", &[2, 1, 3], 6, "output sentiment: has the shape [2, 1, 3], not [2, 3]");
+        check("sentiment", &[2, 3], 5, "output sentiment: has the shape [2, 3], not [2, 3]");
+        check("sentiment", &[], 1, "output sentiment: has the shape [], not [2, 3]");
     }
 
     #[test]
     fn rows_are_the_posts_in_order() {
         let counted = |labels: usize| (vec![2, labels], (0..2 * labels).map(|i| i as f32).collect());
         let outputs = Outputs::collect(2, |name| {
-            Ok(counted(
-                OUTPUTS.iter().find(|(output, _)| *output == name).unwrap().1,
-            ))
+            Ok(counted(OUTPUTS.iter().find(|(output, _)| *output == name).unwrap().1))
         });
         let outputs = outputs.unwrap();
         let rows: Vec<Row<'_>> = outputs.rows().collect();
         assert_eq!(rows.len(), 2);
         assert_eq!(rows[0].0, &[0., 1., 2.]);
-        assert_eq!(
-            rows[1],
-            (
-                &[3., 4., 5.],
-                &[8., 9., 10., 11., 12., 13., 14., 15.],
-                &[3., 4., 5.]
-            )
-        );
+        assert_eq!(rows[1], (&[3., 4., 5.], &[8., 9., 10., 11., 12., 13., 14., 15.], &[3., 4., 5.]));
     }
 
     /// Opens the embedded model with a library that is no library in the one standard place.
@@ -286,28 +233,17 @@ mod tests {
         let mut probe = Batch::default();
         probe.fill([&[0, 2][..]].into_iter(), bundle.pad_id);
         let places = [place.path().to_owned()];
-        let opened = open(
-            choice,
-            configured.as_deref(),
-            &places,
-            NonZeroUsize::MIN,
-            bundle.model,
-            &probe,
-        );
+        let opened = open(choice, configured.as_deref(), &places, NonZeroUsize::MIN, bundle.model, &probe);
         match (opened, expected) {
             (Ok(runtime), Ok(name)) => assert_eq!(runtime.name(), name),
             (Err(error), Err(reason)) => {
                 let error = error.to_string();
                 assert!(error.contains(reason), "{error:?} does not contain {reason:?}");
-                assert!(
-                    error.contains(&place.path().display().to_string()),
-                    "{error:?} names no path"
-                );
+                assert!(error.contains(&place.path().display().to_string()), "{error:?} names no path");
             }
-            (opened, expected) => panic!(
-                "{expected:?} expected, not {:?}",
-                opened.map(|r| r.name().to_owned())
-            ),
+            (opened, expected) => {
+                panic!("{expected:?} expected, not {:?}", opened.map(|r| r.name().to_owned()))
+            }
         }
     }
 
@@ -321,17 +257,7 @@ mod tests {
         check(Auto, false, true, rten);
         check(Auto, true, false, Err("configured.so: No such file"));
         check(OnnxRuntime, true, true, Err("configured.so: No such file"));
-        check(
-            OnnxRuntime,
-            false,
-            true,
-            Err("libonnxruntime.so: is not a shared library"),
-        );
-        check(
-            OnnxRuntime,
-            false,
-            false,
-            Err("no ONNX Runtime library (libonnxruntime.so) in"),
-        );
+        check(OnnxRuntime, false, true, Err("libonnxruntime.so: is not a shared library"));
+        check(OnnxRuntime, false, false, Err("no ONNX Runtime library (libonnxruntime.so) in"));
     }
 }

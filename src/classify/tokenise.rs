@@ -44,10 +44,7 @@ impl Tokeniser {
     /// When the JSON is no tokeniser, or does not put one piece before and one behind each text.
     pub fn from_json(bytes: &[u8]) -> Result<Self, TokeniseError> {
         let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(failed)?;
-        tokenizer
-            .with_padding(None)
-            .with_truncation(None)
-            .map_err(failed)?;
+        tokenizer.with_padding(None).with_truncation(None).map_err(failed)?;
         let mut tokeniser = Self {
             tokenizer,
             link: Regex::new(r"https?://\S+").map_err(failed)?,
@@ -60,9 +57,7 @@ impl Tokeniser {
         tokeniser.encode("", &mut ids)?;
         if ids.len() != ENDS {
             let found = ids.len();
-            return Err(TokeniseError {
-                reason: format!("the empty text has {found} pieces, not {ENDS}"),
-            });
+            return Err(TokeniseError { reason: format!("the empty text has {found} pieces, not {ENDS}") });
         }
         Ok(tokeniser)
     }
@@ -81,18 +76,13 @@ impl Tokeniser {
     /// When the vocabulary has no piece for unknown characters and meets one: a fault of the bundle.
     pub fn encode(&mut self, text: &str, ids: &mut Vec<u32>) -> Result<(), TokeniseError> {
         self.normalise(text);
-        let encoding = self
-            .tokenizer
-            .encode_fast(self.normalised.as_str(), true)
-            .map_err(failed)?;
+        let encoding = self.tokenizer.encode_fast(self.normalised.as_str(), true).map_err(failed)?;
         ids.extend_from_slice(encoding.get_ids());
         Ok(())
     }
 
     fn normalise(&mut self, text: &str) {
-        let text = text
-            .get(..text.floor_char_boundary(TEXT_BYTES_MAX))
-            .unwrap_or(text);
+        let text = text.get(..text.floor_char_boundary(TEXT_BYTES_MAX)).unwrap_or(text);
         let text = replaced(&self.link, text, "http", &mut self.without_links);
         let text = replaced(&self.mention, text, "@user", &mut self.without_mentions);
         self.normalised.clear();
@@ -131,9 +121,7 @@ fn replaced<'t>(pattern: &Regex, text: &'t str, by: &str, buffer: &'t mut String
 }
 
 fn failed(error: impl std::fmt::Display) -> TokeniseError {
-    TokeniseError {
-        reason: error.to_string(),
-    }
+    TokeniseError { reason: error.to_string() }
 }
 
 #[cfg(test)]
@@ -159,10 +147,7 @@ mod tests {
         check(" \t\r\n\u{3000}", "");
         check("  a \u{a0}\u{2028} b  ", "a b");
         check("voir https://a.example/x?y=@z) ici", "voir http ici");
-        check(
-            "http:// HTTPS://A.example https://",
-            "http:// HTTPS://A.example https://",
-        );
+        check("http:// HTTPS://A.example https://", "http:// HTTPS://A.example https://");
         check("http://é\u{3000}x", "http x");
         check("@a @a.b-c @a@b.example @ a@b", "@user @user @user @ a@user");
         check("@@a, .@a: @élise_3!", "@@user, .@user: @user!");

@@ -92,13 +92,9 @@ impl Filter {
         };
         traits.priority >= self.priority_min
             && (self.networks.is_empty() || self.networks.contains(&traits.network))
-            && asks_or(&self.languages, &|language| {
-                language.eq_ignore_ascii_case(&traits.language)
-            })
+            && asks_or(&self.languages, &|language| language.eq_ignore_ascii_case(&traits.language))
             && asks_or(&self.intents, &|intent| intent == &*traits.intent)
-            && asks_or(&self.brands, &|brand| {
-                lowercase(brand).eq(lowercase(&traits.brand))
-            })
+            && asks_or(&self.brands, &|brand| lowercase(brand).eq(lowercase(&traits.brand)))
     }
 }
 
@@ -161,10 +157,7 @@ impl Outbox {
         let mut heads: Vec<_> = unacknowledged.into_iter().collect();
         heads.sort_unstable_by_key(|head| head.seq);
         heads.dedup_by_key(|head| head.seq);
-        self.queues
-            .entry(name.to_owned())
-            .or_default()
-            .open(filter, heads);
+        self.queues.entry(name.to_owned()).or_default().open(filter, heads);
     }
 
     /// Adds records that have just become durable to every subscription whose filter they pass.
@@ -191,18 +184,14 @@ impl Outbox {
     /// Returns whether a record that waited behind one of them is ready now. Seqs in flight cost one look
     /// each; others cost one walk over everything pending, so callers check what clients claim first.
     pub fn acknowledge(&mut self, name: &str, seqs: &[Seq]) -> bool {
-        self.queues
-            .get_mut(name)
-            .is_some_and(|queue| queue.acknowledge(seqs))
+        self.queues.get_mut(name).is_some_and(|queue| queue.acknowledge(seqs))
     }
 
     /// Puts back one record that `client` has: pending at once, or from `until` on.
     ///
     /// Returns false, and does nothing, if `client` does not have it.
     pub fn nack(&mut self, name: &str, client: ClientId, seq: Seq, until: Option<Instant>) -> bool {
-        self.queues
-            .get_mut(name)
-            .is_some_and(|queue| queue.nack(client, seq, until))
+        self.queues.get_mut(name).is_some_and(|queue| queue.nack(client, seq, until))
     }
 
     /// Puts back everything that `client` has, keeping attempts. Returns how many records.
@@ -217,9 +206,13 @@ impl Outbox {
 
     /// Records waiting for this subscription: not in flight, deferred ones included.
     pub fn pending(&self, name: &str) -> usize {
-        self.queues
-            .get(name)
-            .map_or(0, |queue| queue.pending() + queue.deferred())
+        self.queues.get(name).map_or(0, |queue| queue.pending() + queue.deferred())
+    }
+
+    /// The greatest seq up to which this subscription has nothing left to acknowledge, of those it was
+    /// offered; `None` if it is not open. Looks at every unacknowledged record.
+    pub fn floor(&self, name: &str) -> Option<u64> {
+        self.queues.get(name).map(Queue::floor)
     }
 
     /// The counts of every subscription, by name.

@@ -34,11 +34,7 @@ pub enum Address {
 impl Address {
     /// Anything with a slash is a path, anything else `host:port`.
     pub fn parse(text: &str) -> Address {
-        if text.contains('/') {
-            Address::Unix(text.into())
-        } else {
-            Address::Tcp(text.to_owned())
-        }
+        if text.contains('/') { Address::Unix(text.into()) } else { Address::Tcp(text.to_owned()) }
     }
 }
 
@@ -147,10 +143,7 @@ impl Client {
     ///
     /// See [`ClientError`]; `is_transient` says whether to try again.
     pub async fn connect(address: &Address, introduction: Introduction) -> Result<Client, ClientError> {
-        let failed = |source| ClientError::Connect {
-            address: address.clone(),
-            source,
-        };
+        let failed = |source| ClientError::Connect { address: address.clone(), source };
         match address {
             Address::Unix(path) => {
                 let stream = tokio::net::UnixStream::connect(path).await.map_err(failed)?;
@@ -180,11 +173,7 @@ impl Client {
             outgoing: BytesMut::new(),
             heard_at: Instant::now(),
         };
-        let start = if introduction.start_next {
-            Start::Next
-        } else {
-            Start::Oldest
-        };
+        let start = if introduction.start_next { Start::Next } else { Start::Oldest };
         client.send(client_message::Kind::Hello(Hello {
             protocol: PROTOCOL,
             client: introduction.client,
@@ -199,10 +188,7 @@ impl Client {
         match client.next_message(WELCOME_MAX).await? {
             Kind::Welcome(welcome) => client.welcome = welcome,
             other => {
-                return Err(ClientError::Protocol(format!(
-                    "{} before a welcome",
-                    name_of(&other)
-                )));
+                return Err(ClientError::Protocol(format!("{} before a welcome", name_of(&other))));
             }
         }
         Ok(client)
@@ -233,11 +219,7 @@ impl Client {
     /// The conversation is over: see [`ClientError`].
     pub async fn next_event(&mut self) -> Result<Event, ClientError> {
         let interval = Duration::from_millis(self.welcome.heartbeat_interval_ms.into());
-        let silent = if interval.is_zero() {
-            WELCOME_MAX
-        } else {
-            interval * SILENT_INTERVALS
-        };
+        let silent = if interval.is_zero() { WELCOME_MAX } else { interval * SILENT_INTERVALS };
         loop {
             match self.next_message(silent).await? {
                 Kind::Delivery(delivery) => return Ok(Event::Delivery(Box::new(delivery))),
@@ -268,11 +250,7 @@ impl Client {
     /// The connection broke.
     pub async fn nack(&mut self, seq: u64, reason: &str, retry_after: Duration) -> Result<(), ClientError> {
         let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
-        self.send(client_message::Kind::Nack(Nack {
-            seq,
-            reason: reason.to_owned(),
-            retry_after_ms,
-        }));
+        self.send(client_message::Kind::Nack(Nack { seq, reason: reason.to_owned(), retry_after_ms }));
         self.flush().await
     }
 
@@ -305,12 +283,7 @@ impl Client {
                 return Ok(kind);
             }
             let deadline = self.heard_at + silent;
-            let Client {
-                stream,
-                incoming,
-                outgoing,
-                ..
-            } = &mut *self;
+            let Client { stream, incoming, outgoing, .. } = &mut *self;
             let (mut reader, mut writer) = tokio::io::split(stream);
             incoming.reserve(16 * 1024);
             // Reading goes on while a server that waits for us to read does not take our words. It comes
@@ -342,16 +315,10 @@ impl Client {
             };
             let message = ServerMessage::decode(payload);
             self.incoming.advance(bytes);
-            match message
-                .map_err(|error| ClientError::Protocol(error.to_string()))?
-                .kind
-            {
+            match message.map_err(|error| ClientError::Protocol(error.to_string()))?.kind {
                 Some(Kind::Goodbye(goodbye)) => {
                     let code = Code::try_from(goodbye.code).unwrap_or_default();
-                    return Err(ClientError::Goodbye {
-                        code,
-                        reason: goodbye.reason,
-                    });
+                    return Err(ClientError::Goodbye { code, reason: goodbye.reason });
                 }
                 Some(kind) => return Ok(Some(kind)),
                 // "A client must ignore a server message whose kind it does not know."
@@ -377,24 +344,15 @@ mod tests {
 
     #[test]
     fn an_address_with_a_slash_is_a_path() {
-        assert_eq!(
-            Address::parse("/run/vigie.sock"),
-            Address::Unix("/run/vigie.sock".into())
-        );
+        assert_eq!(Address::parse("/run/vigie.sock"), Address::Unix("/run/vigie.sock".into()));
         assert_eq!(Address::parse("./sock"), Address::Unix("./sock".into()));
-        assert_eq!(
-            Address::parse("localhost:7414"),
-            Address::Tcp("localhost:7414".into())
-        );
+        assert_eq!(Address::parse("localhost:7414"), Address::Tcp("localhost:7414".into()));
     }
 
     #[test]
     fn a_goodbye_says_whether_to_come_back() {
         let check = |code: Code, expected: bool| {
-            let error = ClientError::Goodbye {
-                code,
-                reason: "because".into(),
-            };
+            let error = ClientError::Goodbye { code, reason: "because".into() };
             assert_eq!(error.is_transient(), expected, "{code:?}");
             assert_eq!(
                 error.to_string(),

@@ -165,12 +165,7 @@ impl Listener {
             write_max: config.write_max,
             drain_max: config.drain_max,
         };
-        Ok(Listener {
-            unix,
-            tcp,
-            terms,
-            connections_max: config.connections_max,
-        })
+        Ok(Listener { unix, tcp, terms, connections_max: config.connections_max })
     }
 
     /// The TCP address bound, with the port that the system chose for port 0.
@@ -214,11 +209,7 @@ fn check(config: &Config) -> Result<(), BindError> {
     let checks = [
         (
             (FRAME_BYTES_MIN..=FRAME_BYTES_MAX).contains(&config.frame_bytes_max),
-            (
-                "frame_bytes_max",
-                config.frame_bytes_max.to_string(),
-                "4096 to 1048576",
-            ),
+            ("frame_bytes_max", config.frame_bytes_max.to_string(), "4096 to 1048576"),
         ),
         (
             (1..=WINDOW_MAX).contains(&config.window_max),
@@ -226,39 +217,20 @@ fn check(config: &Config) -> Result<(), BindError> {
         ),
         (
             !config.handshake_max.is_zero() && config.handshake_max <= 5 * second,
-            (
-                "handshake_max",
-                format!("{:?}", config.handshake_max),
-                "more than 0 and at most 5 s",
-            ),
+            ("handshake_max", format!("{:?}", config.handshake_max), "more than 0 and at most 5 s"),
         ),
         (
             !config.heartbeat_interval.is_zero() && config.heartbeat_interval <= 3600 * second,
-            (
-                "heartbeat_interval",
-                format!("{:?}", config.heartbeat_interval),
-                "more than 0 and at most 1 h",
-            ),
+            ("heartbeat_interval", format!("{:?}", config.heartbeat_interval), "more than 0 and at most 1 h"),
         ),
         (
             !config.write_max.is_zero() && config.write_max <= 3600 * second,
-            (
-                "write_max",
-                format!("{:?}", config.write_max),
-                "more than 0 and at most 1 h",
-            ),
+            ("write_max", format!("{:?}", config.write_max), "more than 0 and at most 1 h"),
         ),
-        (
-            config.drain_max <= 3600 * second,
-            ("drain_max", format!("{:?}", config.drain_max), "at most 1 h"),
-        ),
+        (config.drain_max <= 3600 * second, ("drain_max", format!("{:?}", config.drain_max), "at most 1 h")),
         (
             (1..=Semaphore::MAX_PERMITS).contains(&config.connections_max),
-            (
-                "connections_max",
-                config.connections_max.to_string(),
-                "at least 1",
-            ),
+            ("connections_max", config.connections_max.to_string(), "at least 1"),
         ),
     ];
     if let Some((_, (key, value, range))) = checks.into_iter().find(|(fine, _)| !fine) {
@@ -291,29 +263,20 @@ impl Drop for SocketFile {
 }
 
 fn bind_unix(path: &Path) -> Result<(std::os::unix::net::UnixListener, SocketFile), BindError> {
-    let at = |source: io::Error| BindError::Unix {
-        path: path.to_owned(),
-        source,
-    };
+    let at = |source: io::Error| BindError::Unix { path: path.to_owned(), source };
     match std::fs::symlink_metadata(path) {
         Ok(file) if !file.file_type().is_socket() => {
-            return Err(BindError::NotASocket {
-                path: path.to_owned(),
-            });
+            return Err(BindError::NotASocket { path: path.to_owned() });
         }
         Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
             // Nobody listens: a daemon that was killed left it behind.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
             // Answered, or alive with its queue full.
             Ok(_) => {
-                return Err(BindError::AnotherDaemon {
-                    path: path.to_owned(),
-                });
+                return Err(BindError::AnotherDaemon { path: path.to_owned() });
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(BindError::AnotherDaemon {
-                    path: path.to_owned(),
-                });
+                return Err(BindError::AnotherDaemon { path: path.to_owned() });
             }
             Err(error) => return Err(at(error)),
         },
@@ -332,13 +295,7 @@ fn bind_unix(path: &Path) -> Result<(std::os::unix::net::UnixListener, SocketFil
         listener.set_nonblocking(true)?;
         let file = std::fs::symlink_metadata(&made)?;
         std::fs::rename(&made, path)?;
-        Ok((
-            listener,
-            SocketFile {
-                path: path.to_owned(),
-                identity: (file.dev(), file.ino()),
-            },
-        ))
+        Ok((listener, SocketFile { path: path.to_owned(), identity: (file.dev(), file.ino()) }))
     };
     prepare().map_err(|error| {
         _ = std::fs::remove_file(&made);
@@ -425,14 +382,8 @@ async fn attend<D: Door>(door: D, file: Option<SocketFile>, mut guests: Guests) 
             log_panic(ended);
         }
     };
-    if tokio::time::timeout(guests.terms.drain_max, drained)
-        .await
-        .is_err()
-    {
-        warn!(
-            clients = conversations.len(),
-            "clients closed at the end of the grace period"
-        );
+    if tokio::time::timeout(guests.terms.drain_max, drained).await.is_err() {
+        warn!(clients = conversations.len(), "clients closed at the end of the grace period");
         conversations.shutdown().await;
     }
 }

@@ -89,15 +89,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut bytes = BytesMut::new();
-    if frame::encode(
-        &ServerMessage {
-            kind: Some(farewell(code, reason)),
-        },
-        usize::MAX,
-        &mut bytes,
-    )
-    .is_ok()
-    {
+    if frame::encode(&ServerMessage { kind: Some(farewell(code, reason)) }, usize::MAX, &mut bytes).is_ok() {
         _ = tokio::time::timeout(LINGER_MAX, stream.write_all(&bytes)).await;
         linger(stream).await;
     }
@@ -165,20 +157,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
             self.write_deadline = Some(now + self.terms.write_max);
         }
         let session_at = self.session.deadline().map(Instant::from_std);
-        let wake_at = [session_at, self.retry_at, self.write_deadline]
-            .into_iter()
-            .flatten()
-            .min();
+        let wake_at = [session_at, self.retry_at, self.write_deadline].into_iter().flatten().min();
         let listens = self.may_digest() && self.outgoing.len() < OUTGOING_BYTES_MAX;
         let hungry = self.may_refill();
-        let Conversation {
-            stream,
-            incoming,
-            outgoing,
-            subscribing,
-            reading,
-            ..
-        } = self;
+        let Conversation { stream, incoming, outgoing, subscribing, reading, .. } = self;
         let (mut reader, mut writer) = tokio::io::split(stream);
         incoming.reserve(READ_BYTES);
         tokio::select! {
@@ -241,16 +223,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
                     match ClientMessage::decode(payload) {
                         Ok(message) => self.session.receive(message, now.into_std(), &mut self.actions),
                         Err(error) => {
-                            self.session
-                                .violated(Code::FrameInvalid, error.to_string(), &mut self.actions);
+                            self.session.violated(Code::FrameInvalid, error.to_string(), &mut self.actions);
                         }
                     }
                     self.incoming.advance(bytes);
                 }
                 Decoded::TooLarge { bytes } => {
                     let reason = format!("frame of {bytes} bytes exceeds the limit of {limit}");
-                    self.session
-                        .violated(Code::FrameTooLarge, reason, &mut self.actions);
+                    self.session.violated(Code::FrameTooLarge, reason, &mut self.actions);
                 }
                 Decoded::Invalid => {
                     self.session.violated(
@@ -282,8 +262,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
                     self.put_back(seq, until);
                 }
                 Action::Store(feedback) => {
-                    self.stored
-                        .push(Box::pin(answered(self.hub.records.feedback(feedback))));
+                    self.stored.push(Box::pin(answered(self.hub.records.feedback(feedback))));
                 }
                 // The session is closed now, which ends the loop.
                 Action::Close => {}
@@ -317,11 +296,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
             return self.session.subscribed(full, now.into_std(), &mut self.actions);
         }
         let (hub, client) = (self.hub.clone(), self.hub.next_client());
-        let lease = Lease {
-            hub,
-            subscription: request.name.clone(),
-            client,
-        };
+        let lease = Lease { hub, subscription: request.name.clone(), client };
         self.subscribing = Some((lease, self.hub.records.subscribe(request)));
     }
 
@@ -331,8 +306,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
         };
         let seqs = std::mem::take(&mut self.acknowledging);
         let answer = self.hub.records.acknowledge(&lease.subscription, seqs.clone());
-        self.acknowledged
-            .push(Box::pin(async move { (seqs, answered(answer).await) }));
+        self.acknowledged.push(Box::pin(async move { (seqs, answered(answer).await) }));
     }
 
     fn settle(&mut self, seqs: &[Seq], answer: Answer, now: Instant) {
@@ -342,16 +316,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
                 self.hub.bell.ring();
             }
         }
-        self.session
-            .durable(seqs, answer, now.into_std(), &mut self.actions);
+        self.session.durable(seqs, answer, now.into_std(), &mut self.actions);
     }
 
     fn put_back(&self, seq: Seq, until: Option<std::time::Instant>) {
         if let Some(lease) = &self.lease {
-            self.hub
-                .outbox
-                .lock()
-                .nack(&lease.subscription, lease.client, seq, until);
+            self.hub.outbox.lock().nack(&lease.subscription, lease.client, seq, until);
             self.hub.bell.ring();
         }
     }
@@ -471,9 +441,7 @@ pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 async fn answered(answer: impl Future<Output = Result<Answer, oneshot::error::RecvError>>) -> Answer {
-    answer
-        .await
-        .unwrap_or_else(|_| Err("the ledger has stopped".to_owned()))
+    answer.await.unwrap_or_else(|_| Err("the ledger has stopped".to_owned()))
 }
 
 /// Waits for the ledger's answer to a subscription; the caller checks that one is asked.
@@ -492,9 +460,7 @@ async fn bodies(reading: &mut Option<(Vec<Taken>, JoinHandle<Bodies>)>) -> (Vec<
     let Some((_, read)) = reading else {
         return std::future::pending().await;
     };
-    let read = read
-        .await
-        .unwrap_or_else(|error| Err(format!("reading records failed: {error}")));
+    let read = read.await.unwrap_or_else(|error| Err(format!("reading records failed: {error}")));
     match reading.take() {
         Some((group, _)) => (group, read),
         None => std::future::pending().await,

@@ -32,14 +32,7 @@ impl Envelope {
             Body::Ticket(bytes) => (Some(bytes), None),
             Body::Update(bytes) => (None, Some(bytes)),
         };
-        Envelope {
-            delivery: Sealed {
-                seq: taken.seq.get(),
-                attempt: taken.attempt,
-                ticket,
-                update,
-            },
-        }
+        Envelope { delivery: Sealed { seq: taken.seq.get(), attempt: taken.attempt, ticket, update } }
     }
 }
 
@@ -54,45 +47,20 @@ mod tests {
     };
 
     fn check(body: Body, expected: Option<Record>) {
-        let taken = Taken {
-            seq: Seq::new(300).unwrap(),
-            attempt: 2,
-        };
+        let taken = Taken { seq: Seq::new(300).unwrap(), attempt: 2 };
         let bytes = Envelope::seal(taken, body).encode_to_vec();
         let message = ServerMessage::decode(bytes.as_slice()).unwrap();
-        let delivery = Delivery {
-            seq: 300,
-            attempt: 2,
-            record: expected,
-        };
+        let delivery = Delivery { seq: 300, attempt: 2, record: expected };
         assert_eq!(message.kind, Some(Kind::Delivery(delivery.clone())));
-        assert_eq!(
-            ServerMessage {
-                kind: Some(Kind::Delivery(delivery))
-            }
-            .encode_to_vec(),
-            bytes
-        );
+        assert_eq!(ServerMessage { kind: Some(Kind::Delivery(delivery)) }.encode_to_vec(), bytes);
     }
 
     #[test]
     fn a_sealed_record_is_the_delivery_that_the_contract_describes() {
-        let post = Post {
-            text: "toujours pas de réseau".into(),
-            ..Post::default()
-        };
-        let ticket = Ticket {
-            id: vec![7; 16],
-            post: Some(post),
-            priority: 640,
-            ..Ticket::default()
-        };
+        let post = Post { text: "toujours pas de réseau".into(), ..Post::default() };
+        let ticket = Ticket { id: vec![7; 16], post: Some(post), priority: 640, ..Ticket::default() };
         check(Body::Ticket(ticket.encode_to_vec()), Some(Record::Ticket(ticket)));
-        let update = Update {
-            ticket_id: vec![7; 16],
-            at_us: 5,
-            change: None,
-        };
+        let update = Update { ticket_id: vec![7; 16], at_us: 5, change: None };
         check(Body::Update(update.encode_to_vec()), Some(Record::Update(update)));
     }
 

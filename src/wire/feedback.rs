@@ -20,19 +20,13 @@ const SATISFACTION_MAX: u32 = 5;
 
 /// Checks a status. A state this version does not know is passed on: a newer client may know more.
 pub(super) fn ticket_status(status: &TicketStatus) -> Result<Feedback, String> {
-    let id = TicketId::from_bytes(&status.ticket_id).ok_or_else(|| {
-        format!(
-            "ticket_status.ticket_id has {} bytes: must be 16",
-            status.ticket_id.len()
-        )
-    })?;
+    let id = TicketId::from_bytes(&status.ticket_id)
+        .ok_or_else(|| format!("ticket_status.ticket_id has {} bytes: must be 16", status.ticket_id.len()))?;
     bounded("ticket_status.agent", &status.agent, NAME_BYTES_MAX)?;
     bounded("ticket_status.helpdesk_ref", &status.helpdesk_ref, NAME_BYTES_MAX)?;
     if status.satisfaction > SATISFACTION_MAX {
         let given = status.satisfaction;
-        return Err(format!(
-            "ticket_status.satisfaction = {given}: must be 0 to {SATISFACTION_MAX}"
-        ));
+        return Err(format!("ticket_status.satisfaction = {given}: must be 0 to {SATISFACTION_MAX}"));
     }
     Ok(Feedback::TicketStatus(id, status.encode_to_vec()))
 }
@@ -48,19 +42,13 @@ pub(super) fn touchpoint(touchpoint: &Touchpoint) -> Result<Feedback, String> {
 
 pub(super) fn agent_state(state: &AgentState) -> Result<Feedback, String> {
     bounded("agent_state.agent", &state.agent, NAME_BYTES_MAX)?;
-    for (field, values) in [
-        ("agent_state.skills", &state.skills),
-        ("agent_state.languages", &state.languages),
-    ] {
+    for (field, values) in
+        [("agent_state.skills", &state.skills), ("agent_state.languages", &state.languages)]
+    {
         if values.len() > SKILLS_MAX {
-            return Err(format!(
-                "{field} has {} values: must be at most {SKILLS_MAX}",
-                values.len()
-            ));
+            return Err(format!("{field} has {} values: must be at most {SKILLS_MAX}", values.len()));
         }
-        values
-            .iter()
-            .try_for_each(|value| bounded(field, value, NAME_BYTES_MAX))?;
+        values.iter().try_for_each(|value| bounded(field, value, NAME_BYTES_MAX))?;
     }
     Ok(Feedback::AgentState(state.encode_to_vec()))
 }
@@ -76,79 +64,25 @@ mod tests {
 
     #[test]
     fn feedback_over_a_limit_is_refused_with_the_limit() {
-        let status = TicketStatus {
-            ticket_id: vec![1; 16],
-            ..Default::default()
-        };
+        let status = TicketStatus { ticket_id: vec![1; 16], ..Default::default() };
         check(ticket_status(&TicketStatus::default()), "has 0 bytes: must be 16");
+        check(ticket_status(&TicketStatus { ticket_id: vec![1; 17], ..Default::default() }), "17 bytes");
+        check(ticket_status(&TicketStatus { satisfaction: 6, ..status.clone() }), "satisfaction = 6");
+        check(ticket_status(&TicketStatus { agent: "a".repeat(201), ..status.clone() }), "agent has 201");
+        check(ticket_status(&TicketStatus { helpdesk_ref: "r".repeat(201), ..status }), "helpdesk_ref");
+        check(touchpoint(&Touchpoint { note: "n".repeat(16_385), ..Default::default() }), "note has 16385");
+        check(touchpoint(&Touchpoint { customer: "c".repeat(201), ..Default::default() }), "customer");
+        check(agent_state(&AgentState { skills: vec!["s".into(); 101], ..Default::default() }), "101 values");
         check(
-            ticket_status(&TicketStatus {
-                ticket_id: vec![1; 17],
-                ..Default::default()
-            }),
-            "17 bytes",
-        );
-        check(
-            ticket_status(&TicketStatus {
-                satisfaction: 6,
-                ..status.clone()
-            }),
-            "satisfaction = 6",
-        );
-        check(
-            ticket_status(&TicketStatus {
-                agent: "a".repeat(201),
-                ..status.clone()
-            }),
-            "agent has 201",
-        );
-        check(
-            ticket_status(&TicketStatus {
-                helpdesk_ref: "r".repeat(201),
-                ..status
-            }),
-            "helpdesk_ref",
-        );
-        check(
-            touchpoint(&Touchpoint {
-                note: "n".repeat(16_385),
-                ..Default::default()
-            }),
-            "note has 16385",
-        );
-        check(
-            touchpoint(&Touchpoint {
-                customer: "c".repeat(201),
-                ..Default::default()
-            }),
-            "customer",
-        );
-        check(
-            agent_state(&AgentState {
-                skills: vec!["s".into(); 101],
-                ..Default::default()
-            }),
-            "101 values",
-        );
-        check(
-            agent_state(&AgentState {
-                languages: vec!["l".repeat(201)],
-                ..Default::default()
-            }),
+            agent_state(&AgentState { languages: vec!["l".repeat(201)], ..Default::default() }),
             "languages",
         );
     }
 
     #[test]
     fn feedback_keeps_a_state_that_is_new_to_us() {
-        let status = TicketStatus {
-            ticket_id: vec![1; 16],
-            state: 77,
-            ..Default::default()
-        };
-        let Feedback::TicketStatus(id, bytes) = ticket_status(&status).unwrap() else {
-            panic!()
-        };
+        let status = TicketStatus { ticket_id: vec![1; 16], state: 77, ..Default::default() };
+        let Feedback::TicketStatus(id, bytes) = ticket_status(&status).unwrap() else { panic!() };
         assert_eq!(id.as_bytes(), &[1; 16]);
         assert_eq!(TicketStatus::decode(bytes.as_slice()).unwrap(), status);
     }

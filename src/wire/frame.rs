@@ -72,20 +72,11 @@ pub fn decode(buffer: &[u8], bytes_max: usize) -> Decoded<'_> {
         let (start, length) = (place + 1, length as usize);
         let rest = buffer.get(start..).unwrap_or_default();
         return match rest.get(..length) {
-            Some(payload) => Decoded::Frame {
-                payload,
-                bytes: start + length,
-            },
-            None => Decoded::Incomplete {
-                missing: length - rest.len(),
-            },
+            Some(payload) => Decoded::Frame { payload, bytes: start + length },
+            None => Decoded::Incomplete { missing: length - rest.len() },
         };
     }
-    if buffer.len() < VARINT_BYTES_MAX {
-        Decoded::Incomplete { missing: 1 }
-    } else {
-        Decoded::Invalid
-    }
+    if buffer.len() < VARINT_BYTES_MAX { Decoded::Incomplete { missing: 1 } } else { Decoded::Invalid }
 }
 
 /// Appends `message` as one frame to `out`, the caller's buffer.
@@ -96,14 +87,9 @@ pub fn decode(buffer: &[u8], bytes_max: usize) -> Decoded<'_> {
 pub fn encode(message: &impl Message, bytes_max: usize, out: &mut impl BufMut) -> Result<(), TooLarge> {
     let bytes = message.encoded_len();
     if bytes > bytes_max {
-        return Err(TooLarge {
-            bytes,
-            limit: bytes_max,
-        });
+        return Err(TooLarge { bytes, limit: bytes_max });
     }
-    message
-        .encode_length_delimited(out)
-        .expect("a growing buffer has room");
+    message.encode_length_delimited(out).expect("a growing buffer has room");
     Ok(())
 }
 
@@ -118,10 +104,7 @@ mod tests {
         let mut payloads = Vec::new();
         loop {
             match decode(bytes, bytes_max) {
-                Decoded::Frame {
-                    payload,
-                    bytes: taken,
-                } => {
+                Decoded::Frame { payload, bytes: taken } => {
                     payloads.push(payload);
                     bytes = &bytes[taken..];
                 }
@@ -136,75 +119,34 @@ mod tests {
             |bytes: &[u8], expected: Decoded<'_>| assert_eq!(decode(bytes, 300), expected, "{bytes:x?}");
         let long = [&[0xac, 0x02][..], &[7; 300]].concat();
         check(&[], Decoded::Incomplete { missing: 1 });
-        check(
-            &[0],
-            Decoded::Frame {
-                payload: &[],
-                bytes: 1,
-            },
-        );
-        check(
-            &[2, 8, 1, 9],
-            Decoded::Frame {
-                payload: &[8, 1],
-                bytes: 3,
-            },
-        );
+        check(&[0], Decoded::Frame { payload: &[], bytes: 1 });
+        check(&[2, 8, 1, 9], Decoded::Frame { payload: &[8, 1], bytes: 3 });
         check(&[2, 8], Decoded::Incomplete { missing: 1 });
         check(&[0xac], Decoded::Incomplete { missing: 1 });
         check(&[0xac, 0x02], Decoded::Incomplete { missing: 300 });
-        check(
-            &long,
-            Decoded::Frame {
-                payload: &[7; 300],
-                bytes: 302,
-            },
-        );
+        check(&long, Decoded::Frame { payload: &[7; 300], bytes: 302 });
         check(&[0xad, 0x02], Decoded::TooLarge { bytes: 301 });
-        check(
-            &[0xff, 0xff, 0xff, 0xff, 0x0f],
-            Decoded::TooLarge {
-                bytes: u64::from(u32::MAX),
-            },
-        );
+        check(&[0xff, 0xff, 0xff, 0xff, 0x0f], Decoded::TooLarge { bytes: u64::from(u32::MAX) });
         let most = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
         check(&most, Decoded::TooLarge { bytes: u64::MAX });
-        check(
-            &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02],
-            Decoded::Invalid,
-        );
+        check(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02], Decoded::Invalid);
         check(&[0x80; 9], Decoded::Incomplete { missing: 1 });
         check(&[0x80; 10], Decoded::Invalid);
     }
 
     #[test]
     fn an_overlong_length_is_refused() {
-        for bytes in [
-            &[0x80, 0x00][..],
-            &[0x81, 0x00],
-            &[0x81, 0x80, 0x00],
-            &[0xac, 0x82, 0x00],
-        ] {
+        for bytes in [&[0x80, 0x00][..], &[0x81, 0x00], &[0x81, 0x80, 0x00], &[0xac, 0x82, 0x00]] {
             assert_eq!(decode(bytes, 300), Decoded::Invalid, "{bytes:x?}");
         }
     }
 
     #[test]
     fn a_message_over_the_limit_leaves_the_buffer_alone() {
-        let nack = Nack {
-            seq: 1,
-            reason: "x".repeat(100),
-            retry_after_ms: 0,
-        };
+        let nack = Nack { seq: 1, reason: "x".repeat(100), retry_after_ms: 0 };
         let mut out = vec![1, 2];
         let bytes = nack.encoded_len();
-        assert_eq!(
-            encode(&nack, bytes - 1, &mut out),
-            Err(TooLarge {
-                bytes,
-                limit: bytes - 1
-            })
-        );
+        assert_eq!(encode(&nack, bytes - 1, &mut out), Err(TooLarge { bytes, limit: bytes - 1 }));
         assert_eq!(out, [1, 2]);
         assert_eq!(encode(&nack, bytes, &mut out), Ok(()));
         assert_eq!(out.len(), 2 + 1 + bytes);
@@ -223,9 +165,7 @@ mod tests {
         let mut bytes = Vec::new();
         let mut ends = Vec::new();
         for number in 0..20 {
-            let ack = Ack {
-                seqs: (0..number * 9).collect(),
-            };
+            let ack = Ack { seqs: (0..number * 9).collect() };
             encode(&ack, FRAME_BYTES_MAX, &mut bytes).unwrap();
             ends.push(bytes.len());
         }
@@ -234,14 +174,9 @@ mod tests {
             let whole = ends.iter().filter(|end| **end <= cut).count();
             let (frames, rest) = decode_all(&bytes[..cut], FRAME_BYTES_MAX);
             assert_eq!(frames, all[..whole], "cut at byte {cut}");
-            let Decoded::Incomplete { missing } = rest else {
-                panic!("{rest:?}, cut at byte {cut}")
-            };
+            let Decoded::Incomplete { missing } = rest else { panic!("{rest:?}, cut at byte {cut}") };
             let next = ends.get(whole).copied().unwrap_or(usize::MAX);
-            assert!(
-                missing > 0 && cut + missing <= next,
-                "cut at byte {cut}, missing {missing}"
-            );
+            assert!(missing > 0 && cut + missing <= next, "cut at byte {cut}, missing {missing}");
         }
     }
 

@@ -71,30 +71,18 @@ pub(super) struct Refusal {
 pub(super) fn check(hello: proto::Hello, terms: &Terms) -> Result<Accepted, Refusal> {
     if hello.protocol != PROTOCOL {
         let reason = format!("protocol {} is not spoken here, {PROTOCOL} is", hello.protocol);
-        return Err(Refusal {
-            code: Code::ProtocolUnsupported,
-            reason,
-        });
+        return Err(Refusal { code: Code::ProtocolUnsupported, reason });
     }
     let known = hello.token.len() <= TOKEN_BYTES_MAX
-        && terms
-            .token
-            .as_ref()
-            .is_none_or(|token| token.admits(&hello.token));
+        && terms.token.as_ref().is_none_or(|token| token.admits(&hello.token));
     if !known {
         let reason = match hello.token.as_str() {
             "" => "this listener asks for a token".to_owned(),
             _ => "wrong token".to_owned(),
         };
-        return Err(Refusal {
-            code: Code::TokenRefused,
-            reason,
-        });
+        return Err(Refusal { code: Code::TokenRefused, reason });
     }
-    accept(hello, terms).map_err(|reason| Refusal {
-        code: Code::HelloInvalid,
-        reason,
-    })
+    accept(hello, terms).map_err(|reason| Refusal { code: Code::HelloInvalid, reason })
 }
 
 fn accept(hello: proto::Hello, terms: &Terms) -> Result<Accepted, String> {
@@ -108,9 +96,7 @@ fn accept(hello: proto::Hello, terms: &Terms) -> Result<Accepted, String> {
     let name = subscription.name;
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if name.is_empty() || name.len() > SUBSCRIPTION_BYTES_MAX || !name.bytes().all(allowed) {
-        return Err(format!(
-            "subscription.name must be 1 to {SUBSCRIPTION_BYTES_MAX} of a-z A-Z 0-9 . _ -"
-        ));
+        return Err(format!("subscription.name must be 1 to {SUBSCRIPTION_BYTES_MAX} of a-z A-Z 0-9 . _ -"));
     }
     let start_next = match Start::try_from(subscription.start) {
         Ok(Start::Oldest) => false,
@@ -120,11 +106,7 @@ fn accept(hello: proto::Hello, terms: &Terms) -> Result<Accepted, String> {
     let filter = subscription.filter.map(filter).transpose()?.unwrap_or_default();
     Ok(Accepted {
         client: hello.client,
-        request: SubscriptionRequest {
-            name,
-            filter,
-            start_next,
-        },
+        request: SubscriptionRequest { name, filter, start_next },
         window: window.min(terms.window_max),
     })
 }
@@ -138,20 +120,12 @@ fn filter(filter: proto::Filter) -> Result<Filter, String> {
     ];
     for (field, values) in lists {
         if values.len() > FILTER_VALUES_MAX {
-            return Err(format!(
-                "{field} has {} values: must be at most {FILTER_VALUES_MAX}",
-                values.len()
-            ));
+            return Err(format!("{field} has {} values: must be at most {FILTER_VALUES_MAX}", values.len()));
         }
-        values
-            .iter()
-            .try_for_each(|value| bounded(field, value, FILTER_VALUE_BYTES_MAX))?;
+        values.iter().try_for_each(|value| bounded(field, value, FILTER_VALUE_BYTES_MAX))?;
     }
     if filter.priority_min > PRIORITY_MAX {
-        return Err(format!(
-            "filter.priority_min = {}: must be at most {PRIORITY_MAX}",
-            filter.priority_min
-        ));
+        return Err(format!("filter.priority_min = {}: must be at most {PRIORITY_MAX}", filter.priority_min));
     }
     let network = |name: &String| {
         Network::from_name(name).ok_or_else(|| format!("filter.networks: {name:?} is no network"))
@@ -168,10 +142,7 @@ fn filter(filter: proto::Filter) -> Result<Filter, String> {
 /// Refuses a string that is longer than the protocol allows.
 pub(super) fn bounded(field: &str, value: &str, bytes_max: usize) -> Result<(), String> {
     if value.len() > bytes_max {
-        return Err(format!(
-            "{field} has {} bytes: must be at most {bytes_max}",
-            value.len()
-        ));
+        return Err(format!("{field} has {} bytes: must be at most {bytes_max}", value.len()));
     }
     Ok(())
 }
@@ -184,10 +155,7 @@ mod tests {
         proto::Hello {
             protocol: 1,
             client: "bridge 1.0".into(),
-            subscription: Some(proto::Subscription {
-                name: "desk".into(),
-                ..Default::default()
-            }),
+            subscription: Some(proto::Subscription { name: "desk".into(), ..Default::default() }),
             ..Default::default()
         }
     }
@@ -208,10 +176,7 @@ mod tests {
 
     #[test]
     fn a_hello_that_breaks_a_rule_is_refused_with_the_rule() {
-        let terms = Terms {
-            token: Token::new("swordfish"),
-            ..Terms::default()
-        };
+        let terms = Terms { token: Token::new("swordfish"), ..Terms::default() };
         let check = |change: &dyn Fn(&mut proto::Hello), code: Code, reason: &str| {
             let known = |hello: &mut proto::Hello| {
                 hello.token = "swordfish".into();
@@ -224,80 +189,30 @@ mod tests {
         use Code::{HelloInvalid, ProtocolUnsupported, TokenRefused};
         check(&|hello| hello.protocol = 0, ProtocolUnsupported, "protocol 0");
         check(&|hello| hello.protocol = 2, ProtocolUnsupported, "protocol 2");
-        check(
-            &|hello| (hello.token, hello.window) = ("".into(), 70_000),
-            TokenRefused,
-            "asks for a token",
-        );
-        check(
-            &|hello| hello.token = "Swordfish".into(),
-            TokenRefused,
-            "wrong token",
-        );
-        check(
-            &|hello| hello.token = "x".repeat(2000),
-            TokenRefused,
-            "wrong token",
-        );
-        check(
-            &|hello| hello.client = "c".repeat(201),
-            HelloInvalid,
-            "client has 201 bytes",
-        );
+        check(&|hello| (hello.token, hello.window) = ("".into(), 70_000), TokenRefused, "asks for a token");
+        check(&|hello| hello.token = "Swordfish".into(), TokenRefused, "wrong token");
+        check(&|hello| hello.token = "x".repeat(2000), TokenRefused, "wrong token");
+        check(&|hello| hello.client = "c".repeat(201), HelloInvalid, "client has 201 bytes");
         check(&|hello| hello.window = 65_537, HelloInvalid, "window = 65537");
-        check(
-            &|hello| hello.subscription = None,
-            HelloInvalid,
-            "subscription is required",
-        );
+        check(&|hello| hello.subscription = None, HelloInvalid, "subscription is required");
         for name in ["", "a b", "é", "a/b", &"n".repeat(101)] {
-            check(
-                &|hello| subscription(hello).name = name.into(),
-                HelloInvalid,
-                "subscription.name",
-            );
+            check(&|hello| subscription(hello).name = name.into(), HelloInvalid, "subscription.name");
         }
-        check(
-            &|hello| subscription(hello).start = 9,
-            HelloInvalid,
-            "subscription.start = 9",
-        );
-        check(
-            &|hello| filtered(hello).networks = vec!["Bluesky".into()],
-            HelloInvalid,
-            "\"Bluesky\"",
-        );
-        check(
-            &|hello| filtered(hello).priority_min = 1001,
-            HelloInvalid,
-            "priority_min = 1001",
-        );
-        check(
-            &|hello| filtered(hello).intents = vec!["x".repeat(201)],
-            HelloInvalid,
-            "filter.intents",
-        );
-        check(
-            &|hello| filtered(hello).brands = vec![String::new(); 257],
-            HelloInvalid,
-            "257 values",
-        );
+        check(&|hello| subscription(hello).start = 9, HelloInvalid, "subscription.start = 9");
+        check(&|hello| filtered(hello).networks = vec!["Bluesky".into()], HelloInvalid, "\"Bluesky\"");
+        check(&|hello| filtered(hello).priority_min = 1001, HelloInvalid, "priority_min = 1001");
+        check(&|hello| filtered(hello).intents = vec!["x".repeat(201)], HelloInvalid, "filter.intents");
+        check(&|hello| filtered(hello).brands = vec![String::new(); 257], HelloInvalid, "257 values");
     }
 
     #[test]
     fn a_window_is_granted_up_to_the_operators_limit() {
-        let terms = Terms {
-            window_max: 1000,
-            ..Terms::default()
-        };
+        let terms = Terms { window_max: 1000, ..Terms::default() };
         for (window, granted) in [(0, 100), (1, 1), (999, 999), (1000, 1000), (65_536, 1000)] {
             let accepted = asked(|hello| hello.window = window, &terms).unwrap();
             assert_eq!(accepted.window, granted, "asked for {window}");
         }
-        let narrow = Terms {
-            window_max: 10,
-            ..Terms::default()
-        };
+        let narrow = Terms { window_max: 10, ..Terms::default() };
         assert_eq!(asked(|_| (), &narrow).unwrap().window, 10);
     }
 
@@ -324,19 +239,8 @@ mod tests {
             intents: vec!["outage".into()],
             priority_min: 1000,
         };
-        let request = SubscriptionRequest {
-            name: "desk.fr_2-x".into(),
-            filter,
-            start_next: true,
-        };
-        assert_eq!(
-            accepted,
-            Ok(Accepted {
-                client: "bridge 1.0".into(),
-                request,
-                window: 100
-            })
-        );
+        let request = SubscriptionRequest { name: "desk.fr_2-x".into(), filter, start_next: true };
+        assert_eq!(accepted, Ok(Accepted { client: "bridge 1.0".into(), request, window: 100 }));
     }
 
     #[test]

@@ -54,12 +54,7 @@ impl Hub {
 
     /// The same, with a bell made before the ledger was, so that the ledger's thread can ring it.
     pub fn with_bell(records: Arc<dyn Records>, outbox: Arc<Mutex<Outbox>>, bell: Bell) -> Hub {
-        Hub {
-            records,
-            outbox,
-            bell,
-            clients: Arc::new(AtomicU64::new(0)),
-        }
+        Hub { records, outbox, bell, clients: Arc::new(AtomicU64::new(0)) }
     }
 
     /// Tells the conversations that the ledger has put heads into the outbox.

@@ -56,10 +56,7 @@ impl Default for Terms {
 
 /// What the conversation must do, in this order.
 #[derive(Debug, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one or two live at a time, in a buffer that is reused"
-)]
+#[expect(clippy::large_enum_variant, reason = "one or two live at a time, in a buffer that is reused")]
 pub(super) enum Action {
     /// Send this message.
     Send(Kind),
@@ -124,10 +121,7 @@ impl Session {
     /// A session of a client that has just connected.
     pub(super) fn new(terms: Arc<Terms>, now: Instant) -> Session {
         let deadline = now + terms.handshake_max;
-        Session {
-            terms,
-            state: State::AwaitingHello { deadline },
-        }
+        Session { terms, state: State::AwaitingHello { deadline } }
     }
 
     /// Longest frame the client may send now. A stranger's is shorter.
@@ -158,8 +152,7 @@ impl Session {
 
     /// Whether the client has this record and has not answered it.
     pub(super) fn awaits(&self, seq: Seq) -> bool {
-        self.open()
-            .is_some_and(|open| open.unanswered.get(&seq) == Some(&Answer::Awaited))
+        self.open().is_some_and(|open| open.unanswered.get(&seq) == Some(&Answer::Awaited))
     }
 
     /// When [`Session::elapse`] wants to be called.
@@ -181,15 +174,8 @@ impl Session {
             (State::Closed, _) => {}
             (State::AwaitingHello { .. }, Some(Client::Hello(hello))) => {
                 match hello::check(hello, &self.terms) {
-                    Ok(hello::Accepted {
-                        client,
-                        request,
-                        window,
-                    }) => {
-                        self.state = State::Subscribing {
-                            window,
-                            heard_at: now,
-                        };
+                    Ok(hello::Accepted { client, request, window }) => {
+                        self.state = State::Subscribing { window, heard_at: now };
                         actions.push(Action::Subscribe { client, request });
                     }
                     Err(refusal) => self.end(refusal.code, refusal.reason, actions),
@@ -252,13 +238,7 @@ impl Session {
                 let heard_at = heard_at.max(now);
                 let unanswered = FxHashMap::default();
                 let window = window as usize;
-                self.state = State::Open(Open {
-                    window,
-                    unanswered,
-                    heard_at,
-                    spoke_at: now,
-                    asked_at: now,
-                });
+                self.state = State::Open(Open { window, unanswered, heard_at, spoke_at: now, asked_at: now });
             }
             Err(reason) => self.end(Code::Fault, reason, actions),
         }
@@ -313,10 +293,7 @@ impl Session {
     pub(super) fn stop(&mut self, now: Instant, actions: &mut Vec<Action>) {
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Open(open) => {
-                actions.push(Action::Send(farewell(
-                    Code::Shutdown,
-                    "the server stops; connect again later",
-                )));
+                actions.push(Action::Send(farewell(Code::Shutdown, "the server stops; connect again later")));
                 // The last quarter is for writing out what is left.
                 let deadline = now + self.terms.drain_max.mul_f64(0.75);
                 self.state = State::Draining { open, deadline };
@@ -428,20 +405,13 @@ impl Open {
         let after = Duration::from_millis(nack.retry_after_ms.into()).min(RETRY_AFTER_MAX);
         let mut reason = nack.reason;
         reason.truncate(reason.floor_char_boundary(NACK_REASON_BYTES_MAX));
-        Some(Action::PutBack {
-            seq,
-            until: (!after.is_zero()).then(|| now + after),
-            reason,
-        })
+        Some(Action::PutBack { seq, until: (!after.is_zero()).then(|| now + after), reason })
     }
 }
 
 /// The last message of a connection.
 pub(super) fn farewell(code: Code, reason: impl Into<String>) -> Kind {
-    Kind::Goodbye(Goodbye {
-        code: code as i32,
-        reason: reason.into(),
-    })
+    Kind::Goodbye(Goodbye { code: code as i32, reason: reason.into() })
 }
 
 #[cfg(test)]

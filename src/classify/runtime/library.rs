@@ -16,16 +16,9 @@ const VERSION_SEARCH_BYTES: u64 = 8 * 1024 * 1024;
 
 /// The folders where packages and people put it, beside the binary first.
 pub(super) fn standard_places() -> Vec<PathBuf> {
-    let beside = std::env::current_exe()
-        .ok()
-        .and_then(|binary| Some(binary.parent()?.to_owned()));
-    let installed = [
-        "/usr/lib",
-        "/usr/lib/x86_64-linux-gnu",
-        "/usr/local/lib",
-        "/opt/onnxruntime/lib",
-    ]
-    .map(PathBuf::from);
+    let beside = std::env::current_exe().ok().and_then(|binary| Some(binary.parent()?.to_owned()));
+    let installed = ["/usr/lib", "/usr/lib/x86_64-linux-gnu", "/usr/local/lib", "/opt/onnxruntime/lib"]
+        .map(PathBuf::from);
     beside.into_iter().chain(installed).collect()
 }
 
@@ -33,24 +26,16 @@ pub(super) fn standard_places() -> Vec<PathBuf> {
 /// is the link that an administrator set, else the newest.
 pub(super) fn find(places: &[PathBuf]) -> Option<PathBuf> {
     places.iter().find_map(|place| {
-        let files = place
-            .read_dir()
-            .ok()?
-            .filter_map(|entry| Some(entry.ok()?.path()));
+        let files = place.read_dir().ok()?.filter_map(|entry| Some(entry.ok()?.path()));
         files
             .filter_map(|path| {
                 let version = path.file_name()?.to_str()?.strip_prefix(FILE_NAME)?;
                 let rank = match version.strip_prefix('.') {
                     None if version.is_empty() => (1, Vec::new()),
                     None => return None,
-                    Some(parts) => (
-                        0,
-                        parts
-                            .split('.')
-                            .map(str::parse)
-                            .collect::<Result<Vec<u32>, _>>()
-                            .ok()?,
-                    ),
+                    Some(parts) => {
+                        (0, parts.split('.').map(str::parse).collect::<Result<Vec<u32>, _>>().ok()?)
+                    }
                 };
                 path.is_file().then_some((Reverse(rank), path))
             })
@@ -87,9 +72,7 @@ pub(super) fn check(path: &Path) -> io::Result<()> {
         let end = segment.u64_at(8).saturating_add(segment.u64_at(32));
         if segment.array(0) == 1_u32.to_le_bytes() && end > metadata.len() {
             let bytes = metadata.len();
-            return Err(invalid(&format!(
-                "is cut: it has {bytes} bytes and needs {end} or more"
-            )));
+            return Err(invalid(&format!("is cut: it has {bytes} bytes and needs {end} or more")));
         }
     }
     Ok(())
@@ -99,11 +82,7 @@ pub(super) fn check(path: &Path) -> io::Result<()> {
 pub(super) fn version(path: &Path) -> Option<String> {
     const MARK: &[u8] = b"VERS_";
     let mut bytes = Vec::new();
-    File::open(path)
-        .ok()?
-        .take(VERSION_SEARCH_BYTES)
-        .read_to_end(&mut bytes)
-        .ok()?;
+    File::open(path).ok()?.take(VERSION_SEARCH_BYTES).read_to_end(&mut bytes).ok()?;
     let found = bytes.windows(MARK.len()).position(|window| window == MARK)?;
     let version = bytes.get(found + MARK.len()..)?.split(|byte| *byte == 0).next()?;
     let version = str::from_utf8(version).ok()?;
@@ -130,11 +109,7 @@ impl<const N: usize> Elf<N> {
     }
 
     fn array<const M: usize>(&self, at: usize) -> [u8; M] {
-        self.0
-            .get(at..)
-            .and_then(|rest| rest.first_chunk())
-            .copied()
-            .unwrap_or([0; M])
+        self.0.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; M])
     }
 }
 
@@ -156,46 +131,18 @@ mod tests {
                 folders.push(folder);
             }
             let found = find(&folders);
-            assert_eq!(
-                found,
-                expected.map(|file| root.path().join(file)),
-                "in {places:?}"
-            );
+            assert_eq!(found, expected.map(|file| root.path().join(file)), "in {places:?}");
         };
         check(&[], None);
-        check(
-            &[&[
-                "libonnx.so",
-                "libonnxruntime.dylib",
-                "libonnxruntime_providers_shared.so",
-            ]],
-            None,
-        );
-        check(
-            &[&[
-                "libonnxruntime.sox",
-                "libonnxruntime.so.old",
-                "libonnxruntime.so.1.part",
-            ]],
-            None,
-        );
+        check(&[&["libonnx.so", "libonnxruntime.dylib", "libonnxruntime_providers_shared.so"]], None);
+        check(&[&["libonnxruntime.sox", "libonnxruntime.so.old", "libonnxruntime.so.1.part"]], None);
         check(&[&[], &["libonnxruntime.so"]], Some("1/libonnxruntime.so"));
+        check(&[&["libonnxruntime.so.1"], &["libonnxruntime.so"]], Some("0/libonnxruntime.so.1"));
         check(
-            &[&["libonnxruntime.so.1"], &["libonnxruntime.so"]],
-            Some("0/libonnxruntime.so.1"),
-        );
-        check(
-            &[&[
-                "libonnxruntime.so.1.9.0",
-                "libonnxruntime.so.1.31.1",
-                "libonnxruntime.so.1.31",
-            ]],
+            &[&["libonnxruntime.so.1.9.0", "libonnxruntime.so.1.31.1", "libonnxruntime.so.1.31"]],
             Some("0/libonnxruntime.so.1.31.1"),
         );
-        check(
-            &[&["libonnxruntime.so.2", "libonnxruntime.so"]],
-            Some("0/libonnxruntime.so"),
-        );
+        check(&[&["libonnxruntime.so.2", "libonnxruntime.so"]], Some("0/libonnxruntime.so"));
     }
 
     #[test]
@@ -227,15 +174,9 @@ mod tests {
             check(&path).map_err(|error| error.to_string())
         };
         assert_eq!(said(&elf(120)), Ok(()));
-        assert_eq!(
-            said(&elf(121)),
-            Err("is cut: it has 120 bytes and needs 121 or more".into())
-        );
+        assert_eq!(said(&elf(121)), Err("is cut: it has 120 bytes and needs 121 or more".into()));
         assert_eq!(said(b""), Err("is not a shared library (too short)".into()));
-        assert_eq!(
-            said(&[b'x'; 100]),
-            Err("is not a shared library (not an ELF file)".into())
-        );
+        assert_eq!(said(&[b'x'; 100]), Err("is not a shared library (not an ELF file)".into()));
         for cut in 64..120 {
             assert_eq!(said(&elf(120)[..cut]), Err("is cut".into()), "at byte {cut}");
         }

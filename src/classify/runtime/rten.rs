@@ -32,27 +32,17 @@ impl Rten {
             Cow::Borrowed(bytes) => options.load_static_slice(bytes),
             Cow::Owned(bytes) => options.load(bytes),
         }
-        .map_err(|error| RuntimeError::Graph {
-            runtime: NAME.into(),
-            reason: error.to_string(),
-        })?;
+        .map_err(|error| RuntimeError::Graph { runtime: NAME.into(), reason: error.to_string() })?;
         let input = |name: &str| {
-            model
-                .find_node(name)
-                .filter(|id| model.input_ids().contains(id))
-                .ok_or_else(|| RuntimeError::Graph {
-                    runtime: NAME.into(),
-                    reason: format!("there is no input {name}"),
-                })
+            model.find_node(name).filter(|id| model.input_ids().contains(id)).ok_or_else(|| {
+                RuntimeError::Graph { runtime: NAME.into(), reason: format!("there is no input {name}") }
+            })
         };
         let output = |output: &'static str| {
             model
                 .find_node(output)
                 .filter(|id| model.output_ids().contains(id))
-                .ok_or_else(|| RuntimeError::Output {
-                    output,
-                    reason: "the graph has no such output".into(),
-                })
+                .ok_or_else(|| RuntimeError::Output { output, reason: "the graph has no such output".into() })
         };
         let [ids, mask] = INPUTS;
         let [(sentiment, _), (intent, _), (urgency, _)] = OUTPUTS;
@@ -74,10 +64,7 @@ impl Runtime for Rten {
     }
 
     fn run(&mut self, batch: &Batch) -> Result<Outputs, RuntimeError> {
-        let failed = |reason: String| RuntimeError::Run {
-            runtime: NAME.into(),
-            reason,
-        };
+        let failed = |reason: String| RuntimeError::Run { runtime: NAME.into(), reason };
         narrow(batch.ids(), &mut self.ids);
         narrow(batch.mask(), &mut self.mask);
         let shape = [batch.posts(), batch.tokens()];

@@ -44,11 +44,7 @@ struct InFlight {
 type TicketKey = u64;
 
 fn key_of(head: &RecordHead) -> TicketKey {
-    let (key, _) = head
-        .ticket_id
-        .as_bytes()
-        .split_first_chunk()
-        .expect("a ticket's id has 16 bytes");
+    let (key, _) = head.ticket_id.as_bytes().split_first_chunk().expect("a ticket's id has 16 bytes");
     u64::from_le_bytes(*key)
 }
 
@@ -64,12 +60,7 @@ struct Ready {
 
 impl Ready {
     fn new(head: Arc<RecordHead>) -> Ready {
-        Ready {
-            rank: head.rank,
-            due_at_us: head.due_at_us,
-            seq: head.seq,
-            head,
-        }
+        Ready { rank: head.rank, due_at_us: head.due_at_us, seq: head.seq, head }
     }
 
     fn order(&self) -> (i64, Reverse<i64>, Reverse<Seq>) {
@@ -103,15 +94,9 @@ impl Queue {
         self.filter = filter;
         self.ready.clear();
         self.behind.clear();
-        self.led = self
-            .in_flight
-            .values()
-            .map(|flight| key_of(&flight.head))
-            .collect();
-        let deferred: FxHashMap<Seq, Instant> = std::mem::take(&mut self.deferred)
-            .into_keys()
-            .map(|(until, seq)| (seq, until))
-            .collect();
+        self.led = self.in_flight.values().map(|flight| key_of(&flight.head)).collect();
+        let deferred: FxHashMap<Seq, Instant> =
+            std::mem::take(&mut self.deferred).into_keys().map(|(until, seq)| (seq, until)).collect();
         let mut attempts = std::mem::take(&mut self.attempts);
         for head in heads {
             self.newest = self.newest.max(Some(head.seq));
@@ -148,14 +133,7 @@ impl Queue {
         let Ready { seq, head, .. } = self.ready.pop()?;
         self.trim();
         let attempt = self.attempts.remove(&seq).unwrap_or(0).saturating_add(1);
-        self.in_flight.insert(
-            seq,
-            InFlight {
-                client,
-                attempt,
-                head,
-            },
-        );
+        self.in_flight.insert(seq, InFlight { client, attempt, head });
         Some(Taken { seq, attempt })
     }
 
@@ -173,11 +151,7 @@ impl Queue {
     }
 
     pub(super) fn nack(&mut self, client: ClientId, seq: Seq, until: Option<Instant>) -> bool {
-        if self
-            .in_flight
-            .get(&seq)
-            .is_none_or(|flight| flight.client != client)
-        {
+        if self.in_flight.get(&seq).is_none_or(|flight| flight.client != client) {
             return false;
         }
         if let Some(flight) = self.in_flight.remove(&seq) {
@@ -201,6 +175,14 @@ impl Queue {
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.deferred.first_key_value().map(|((until, _), _)| *until)
+    }
+
+    pub(super) fn floor(&self) -> u64 {
+        let ready = self.ready.iter().map(|ready| ready.seq);
+        let behind = self.behind.keys().map(|(_, seq)| *seq);
+        let deferred = self.deferred.keys().map(|(_, seq)| *seq);
+        let least = ready.chain(behind).chain(deferred).chain(self.in_flight.keys().copied()).min();
+        least.map_or_else(|| self.newest.map_or(0, Seq::get), |least| least.get() - 1)
     }
 
     pub(super) fn pending(&self) -> usize {
@@ -315,15 +297,7 @@ mod tests {
         while let Some(taken) = queue.take(ClientId(1), now) {
             queue.acknowledge(&[taken.seq]);
         }
-        assert!(
-            queue.ready.capacity() <= CAPACITY_KEPT * 2,
-            "{}",
-            queue.ready.capacity()
-        );
-        assert!(
-            queue.led.capacity() <= CAPACITY_KEPT * 2,
-            "{}",
-            queue.led.capacity()
-        );
+        assert!(queue.ready.capacity() <= CAPACITY_KEPT * 2, "{}", queue.ready.capacity());
+        assert!(queue.led.capacity() <= CAPACITY_KEPT * 2, "{}", queue.led.capacity());
     }
 }

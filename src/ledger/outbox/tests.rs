@@ -54,10 +54,7 @@ fn greater_rank_then_nearer_due_then_smaller_seq_goes_first() {
         head(5, 5, 7, 10, "lumio"),
     ];
     let (mut outbox, now) = opened(&heads);
-    assert_eq!(
-        take_all(&mut outbox, ANNE, now),
-        [(3, 1), (2, 1), (5, 1), (1, 1), (4, 1)]
-    );
+    assert_eq!(take_all(&mut outbox, ANNE, now), [(3, 1), (2, 1), (5, 1), (1, 1), (4, 1)]);
 }
 
 #[test]
@@ -65,16 +62,8 @@ fn an_update_waits_until_its_ticket_is_acknowledged() {
     let (mut outbox, now) = opened(&[]);
     let (ticket, update) = (head(1, 1, 1, 0, "lumio"), head(2, 1, 900, 0, "lumio"));
     outbox.publish(&[ticket, update, head(3, 3, 500, 0, "lumio")]);
-    assert_eq!(
-        take_all(&mut outbox, ANNE, now),
-        [(3, 1), (1, 1)],
-        "behind its pending ticket"
-    );
-    assert_eq!(
-        take_all(&mut outbox, BILL, now),
-        [],
-        "behind its ticket in flight"
-    );
+    assert_eq!(take_all(&mut outbox, ANNE, now), [(3, 1), (1, 1)], "behind its pending ticket");
+    assert_eq!(take_all(&mut outbox, BILL, now), [], "behind its ticket in flight");
     let later = now + Duration::from_secs(60);
     assert!(outbox.nack(NAME, ANNE, Seq::new(1).unwrap(), Some(later)));
     assert_eq!(take_all(&mut outbox, BILL, now), [], "behind its deferred ticket");
@@ -106,17 +95,10 @@ fn a_nack_by_another_client_changes_nothing() {
 
 #[test]
 fn a_new_filter_applies_to_what_is_pending_and_to_what_comes_back() {
-    let heads = [
-        head(1, 1, 3, 0, "lumio"),
-        head(2, 2, 2, 0, "volt"),
-        head(3, 3, 1, 0, "volt"),
-    ];
+    let heads = [head(1, 1, 3, 0, "lumio"), head(2, 2, 2, 0, "volt"), head(3, 3, 1, 0, "volt")];
     let (mut outbox, now) = opened(&heads);
     assert_eq!(outbox.take(NAME, ANNE, now).unwrap().seq.get(), 1);
-    let volt = Filter {
-        brands: vec!["VOLT".into()],
-        ..Filter::default()
-    };
+    let volt = Filter { brands: vec!["VOLT".into()], ..Filter::default() };
     outbox.open(NAME, volt, heads.iter().cloned());
     assert_eq!(outbox.release(NAME, ANNE), 1);
     assert_eq!(take_all(&mut outbox, BILL, now), [(2, 1), (3, 1)]);
@@ -177,10 +159,7 @@ fn filters_ask_all_given_fields_and_one_of_each_list() {
     check(&|filter| filter.brands = list(&["lumio", "éLAN"]), true);
     check(&|filter| filter.brands = list(&["lumio"]), false);
     check(&|filter| filter.brands = list(&["élan plus"]), false);
-    check(
-        &|filter| filter.networks = vec![Network::X, Network::Bluesky],
-        true,
-    );
+    check(&|filter| filter.networks = vec![Network::X, Network::Bluesky], true);
     check(&|filter| filter.networks = vec![Network::X], false);
     check(&|filter| filter.languages = list(&["en", "FR"]), true);
     check(&|filter| filter.languages = list(&["en"]), false);
@@ -188,10 +167,7 @@ fn filters_ask_all_given_fields_and_one_of_each_list() {
     check(&|filter| filter.intents = list(&["praise"]), false);
     check(&|filter| filter.priority_min = 400, true);
     check(&|filter| filter.priority_min = 401, false);
-    check(
-        &|filter| (filter.languages, filter.priority_min) = (list(&["fr"]), 401),
-        false,
-    );
+    check(&|filter| (filter.languages, filter.priority_min) = (list(&["fr"]), 401), false);
 }
 
 #[test]
@@ -237,11 +213,7 @@ enum Place {
 impl Twin {
     fn admit(&mut self, head: &Arc<RecordHead>) {
         if self.filter.matches(&head.traits) {
-            let record = TwinRecord {
-                head: Arc::clone(head),
-                place: Place::Pending,
-                attempts: 0,
-            };
+            let record = TwinRecord { head: Arc::clone(head), place: Place::Pending, attempts: 0 };
             self.records.entry(head.seq.get()).or_insert(record);
         }
     }
@@ -257,10 +229,7 @@ impl Twin {
     fn take(&mut self, client: ClientId, now: Instant) -> Option<(u64, u32)> {
         let leads = |record: &TwinRecord| {
             let same = |other: &&TwinRecord| other.head.ticket_id == record.head.ticket_id;
-            self.records
-                .values()
-                .find(same)
-                .is_some_and(|first| first.head.seq == record.head.seq)
+            self.records.values().find(same).is_some_and(|first| first.head.seq == record.head.seq)
         };
         let ready = |record: &&TwinRecord| match record.place {
             Place::Pending => leads(record),
@@ -268,14 +237,7 @@ impl Twin {
             Place::InFlight(_) => false,
         };
         let order = |record: &&TwinRecord| (-record.head.rank, record.head.due_at_us, record.head.seq);
-        let seq = self
-            .records
-            .values()
-            .filter(ready)
-            .min_by_key(order)?
-            .head
-            .seq
-            .get();
+        let seq = self.records.values().filter(ready).min_by_key(order)?.head.seq.get();
         let record = self.records.get_mut(&seq).unwrap();
         record.place = Place::InFlight(client);
         record.attempts += 1;
@@ -306,34 +268,13 @@ impl Twin {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Open {
-        name: usize,
-        brand: usize,
-    },
-    Publish {
-        records: Vec<(u64, i64, i64)>,
-    },
-    Take {
-        name: usize,
-        client: u64,
-    },
-    Acknowledge {
-        name: usize,
-        nth: usize,
-    },
-    Nack {
-        name: usize,
-        client: u64,
-        nth: usize,
-        delay_s: Option<u64>,
-    },
-    Release {
-        name: usize,
-        client: u64,
-    },
-    Pass {
-        seconds: u64,
-    },
+    Open { name: usize, brand: usize },
+    Publish { records: Vec<(u64, i64, i64)> },
+    Take { name: usize, client: u64 },
+    Acknowledge { name: usize, nth: usize },
+    Nack { name: usize, client: u64, nth: usize, delay_s: Option<u64> },
+    Release { name: usize, client: u64 },
+    Pass { seconds: u64 },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -358,11 +299,7 @@ const BRANDS: [&str; 2] = ["lumio", "volt"];
 
 fn filter_of(brand: usize) -> Filter {
     Filter {
-        brands: BRANDS
-            .get(brand)
-            .map(|brand| (*brand).to_owned())
-            .into_iter()
-            .collect(),
+        brands: BRANDS.get(brand).map(|brand| (*brand).to_owned()).into_iter().collect(),
         ..Filter::default()
     }
 }

@@ -10,18 +10,11 @@ use crate::wire::client::{Address, Client, ClientError, Introduction};
 use crate::wire::conversation::tests::Memory;
 
 fn config(path: &Path) -> Config {
-    Config {
-        unix: Some(path.to_owned()),
-        ..Config::default()
-    }
+    Config { unix: Some(path.to_owned()), ..Config::default() }
 }
 
 fn introduction(subscription: &str) -> Introduction {
-    Introduction {
-        client: "test".into(),
-        subscription: subscription.into(),
-        ..Default::default()
-    }
+    Introduction { client: "test".into(), subscription: subscription.into(), ..Default::default() }
 }
 
 #[tokio::test]
@@ -29,33 +22,17 @@ async fn a_client_is_served_over_a_unix_socket_and_over_tcp() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("vigie.sock");
     let tcp = Some("127.0.0.1:0".parse().unwrap());
-    let config = Config {
-        tcp,
-        token: Token::new("swordfish"),
-        ..config(&path)
-    };
+    let config = Config { tcp, token: Token::new("swordfish"), ..config(&path) };
     let listener = Listener::bind(config).unwrap();
-    let addresses = [
-        Address::Unix(path.clone()),
-        Address::Tcp(listener.tcp_address().unwrap().to_string()),
-    ];
-    assert_eq!(
-        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-        0o660
-    );
+    let addresses = [Address::Unix(path.clone()), Address::Tcp(listener.tcp_address().unwrap().to_string())];
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
     let memory = Memory::new();
     memory.record(&[1, 2]);
     let stop = watch::Sender::new(false);
     let served = tokio::spawn(listener.serve(memory.hub(), stop.subscribe()));
     for address in &addresses {
         let refused = Client::connect(address, introduction("desk")).await;
-        assert!(matches!(
-            refused,
-            Err(ClientError::Goodbye {
-                code: Code::TokenRefused,
-                ..
-            })
-        ));
+        assert!(matches!(refused, Err(ClientError::Goodbye { code: Code::TokenRefused, .. })));
         let introduction = Introduction {
             token: "swordfish".into(),
             ..introduction(&address.to_string().replace(['/', ':'], "."))
@@ -75,30 +52,14 @@ async fn a_client_is_served_over_a_unix_socket_and_over_tcp() {
 async fn clients_over_the_limit_are_told_and_a_place_that_is_left_is_given_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("vigie.sock");
-    let listener = Listener::bind(Config {
-        connections_max: 2,
-        ..config(&path)
-    })
-    .unwrap();
+    let listener = Listener::bind(Config { connections_max: 2, ..config(&path) }).unwrap();
     let stop = watch::Sender::new(false);
     let served = tokio::spawn(listener.serve(Memory::new().hub(), stop.subscribe()));
     let address = Address::Unix(path);
     let _first = Client::connect(&address, introduction("desk")).await.unwrap();
     let second = Client::connect(&address, introduction("desk")).await.unwrap();
-    let refused = Client::connect(&address, introduction("desk"))
-        .await
-        .err()
-        .unwrap();
-    assert!(
-        matches!(
-            &refused,
-            ClientError::Goodbye {
-                code: Code::TooManyConnections,
-                ..
-            }
-        ),
-        "{refused}"
-    );
+    let refused = Client::connect(&address, introduction("desk")).await.err().unwrap();
+    assert!(matches!(&refused, ClientError::Goodbye { code: Code::TooManyConnections, .. }), "{refused}");
     assert!(refused.is_transient());
     drop(second);
     let mut third = loop {
@@ -109,16 +70,7 @@ async fn clients_over_the_limit_are_told_and_a_place_that_is_left_is_given_again
     };
     stop.send_replace(true);
     let farewell = third.next().await.unwrap_err();
-    assert!(
-        matches!(
-            &farewell,
-            ClientError::Goodbye {
-                code: Code::Shutdown,
-                ..
-            }
-        ),
-        "{farewell}"
-    );
+    assert!(matches!(&farewell, ClientError::Goodbye { code: Code::Shutdown, .. }), "{farewell}");
     served.await.unwrap().unwrap();
 }
 
@@ -136,10 +88,7 @@ async fn a_client_sent_away_in_the_middle_of_a_frame_still_reads_why() {
     stream.write_all(&long).await.unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
-    assert!(
-        String::from_utf8_lossy(&answer).contains("frame of 2097152 bytes exceeds"),
-        "{answer:?}"
-    );
+    assert!(String::from_utf8_lossy(&answer).contains("frame of 2097152 bytes exceeds"), "{answer:?}");
     drop(stream);
     stop.send_replace(true);
     served.await.unwrap().unwrap();
@@ -154,16 +103,9 @@ fn a_stale_socket_is_replaced_and_a_live_one_is_respected() {
     let live = Listener::bind(config(&path)).unwrap();
     let error = Listener::bind(config(&path)).unwrap_err();
     assert!(matches!(error, BindError::AnotherDaemon { .. }), "{error}");
-    assert_eq!(
-        error.to_string(),
-        format!("{}: another daemon is listening", path.display())
-    );
+    assert_eq!(error.to_string(), format!("{}: another daemon is listening", path.display()));
     drop(live);
-    assert_eq!(
-        std::fs::read_dir(folder.path()).unwrap().count(),
-        0,
-        "nothing is left"
-    );
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left");
 }
 
 #[test]
@@ -191,68 +133,23 @@ fn what_cannot_be_bound_is_named() {
     };
     check(Config::default(), "neither");
     check(config(&file), "file: exists and is not a socket");
-    check(
-        config(&folder.path().join("missing/vigie.sock")),
-        "missing/vigie.sock: No such file",
-    );
-    check(
-        Config {
-            tcp: Some(address),
-            ..Config::default()
-        },
-        &format!("{address}: Address already in use"),
-    );
+    check(config(&folder.path().join("missing/vigie.sock")), "missing/vigie.sock: No such file");
+    check(Config { tcp: Some(address), ..Config::default() }, &format!("{address}: Address already in use"));
     let open = Some("0.0.0.0:0".parse().unwrap());
     check(
-        Config {
-            tcp: open,
-            ..Config::default()
-        },
+        Config { tcp: open, ..Config::default() },
         "tcp = 0.0.0.0:0: a listener that others can reach needs a token",
     );
     let fine = || config(&folder.path().join("s"));
     check(
-        Config {
-            frame_bytes_max: 2_000_000,
-            ..fine()
-        },
+        Config { frame_bytes_max: 2_000_000, ..fine() },
         "frame_bytes_max = 2000000: must be 4096 to 1048576",
     );
-    check(
-        Config {
-            window_max: 0,
-            ..fine()
-        },
-        "window_max = 0: must be 1 to 65536",
-    );
-    check(
-        Config {
-            handshake_max: Duration::from_secs(6),
-            ..fine()
-        },
-        "handshake_max = 6s: must be",
-    );
-    check(
-        Config {
-            heartbeat_interval: Duration::ZERO,
-            ..fine()
-        },
-        "heartbeat_interval = 0ns: must be",
-    );
-    check(
-        Config {
-            write_max: Duration::ZERO,
-            ..fine()
-        },
-        "write_max = 0ns: must be",
-    );
-    check(
-        Config {
-            connections_max: 0,
-            ..fine()
-        },
-        "connections_max = 0: must be at least 1",
-    );
+    check(Config { window_max: 0, ..fine() }, "window_max = 0: must be 1 to 65536");
+    check(Config { handshake_max: Duration::from_secs(6), ..fine() }, "handshake_max = 6s: must be");
+    check(Config { heartbeat_interval: Duration::ZERO, ..fine() }, "heartbeat_interval = 0ns: must be");
+    check(Config { write_max: Duration::ZERO, ..fine() }, "write_max = 0ns: must be");
+    check(Config { connections_max: 0, ..fine() }, "connections_max = 0: must be at least 1");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
 }
 
@@ -281,10 +178,7 @@ impl Door for StickyDoor {
 #[tokio::test(start_paused = true)]
 async fn a_failing_accept_is_tried_again_after_a_pause() {
     let (dial, clients) = mpsc::channel(1);
-    let door = StickyDoor {
-        failures: AtomicUsize::new(6),
-        clients: clients.into(),
-    };
+    let door = StickyDoor { failures: AtomicUsize::new(6), clients: clients.into() };
     let stop = watch::Sender::new(false);
     let memory = Memory::new();
     let guests = Guests {

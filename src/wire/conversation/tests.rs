@@ -35,11 +35,7 @@ struct Shelf {
 
 impl Memory {
     pub(in crate::wire) fn new() -> Arc<Memory> {
-        Arc::new(Memory {
-            outbox: Arc::default(),
-            bell: Bell::new(),
-            shelf: Mutex::default(),
-        })
+        Arc::new(Memory { outbox: Arc::default(), bell: Bell::new(), shelf: Mutex::default() })
     }
 
     pub(in crate::wire) fn hub(self: &Arc<Memory>) -> Hub {
@@ -66,13 +62,7 @@ impl Memory {
                     intent: "outage".into(),
                     priority: 1,
                 };
-                let head = Arc::new(RecordHead {
-                    seq,
-                    ticket_id,
-                    rank: *rank,
-                    due_at_us: 0,
-                    traits,
-                });
+                let head = Arc::new(RecordHead { seq, ticket_id, rank: *rank, due_at_us: 0, traits });
                 let ticket = Ticket {
                     id: ticket_id.as_bytes().to_vec(),
                     route: "r".repeat(text_bytes),
@@ -107,13 +97,7 @@ impl Memory {
 
     fn acknowledged(&self, name: &str) -> Vec<u64> {
         let shelf = self.shelf.lock();
-        shelf
-            .acknowledged
-            .get(name)
-            .into_iter()
-            .flatten()
-            .map(|seq| seq.get())
-            .collect()
+        shelf.acknowledged.get(name).into_iter().flatten().map(|seq| seq.get()).collect()
     }
 }
 
@@ -121,16 +105,8 @@ impl Records for Memory {
     fn subscribe(&self, request: SubscriptionRequest) -> oneshot::Receiver<Answer> {
         let (answer, receiver) = oneshot::channel();
         let mut shelf = self.shelf.lock();
-        let done = shelf
-            .acknowledged
-            .entry(request.name.clone())
-            .or_default()
-            .clone();
-        let heads = shelf
-            .heads
-            .iter()
-            .filter(|head| !done.contains(&head.seq))
-            .cloned();
+        let done = shelf.acknowledged.entry(request.name.clone()).or_default().clone();
+        let heads = shelf.heads.iter().filter(|head| !done.contains(&head.seq)).cloned();
         self.outbox.lock().open(&request.name, request.filter, heads);
         _ = answer.send(Ok(()));
         receiver
@@ -138,10 +114,7 @@ impl Records for Memory {
 
     fn acknowledge(&self, subscription: &str, seqs: Vec<Seq>) -> oneshot::Receiver<Answer> {
         let (answer, receiver) = oneshot::channel();
-        self.shelf
-            .lock()
-            .held
-            .push((subscription.to_owned(), seqs, answer));
+        self.shelf.lock().held.push((subscription.to_owned(), seqs, answer));
         if !self.shelf.lock().holding {
             self.settle();
         }
@@ -153,10 +126,7 @@ impl Records for Memory {
         if shelf.unreadable {
             return Err("disk gone".into());
         }
-        Ok(seqs
-            .iter()
-            .filter_map(|seq| Some((*seq, shelf.bodies.get(seq)?.clone())))
-            .collect())
+        Ok(seqs.iter().filter_map(|seq| Some((*seq, shelf.bodies.get(seq)?.clone()))).collect())
     }
 
     fn feedback(&self, feedback: Feedback) -> oneshot::Receiver<Answer> {
@@ -177,32 +147,20 @@ struct Daemon {
 impl Daemon {
     fn new() -> Daemon {
         let memory = Memory::new();
-        Daemon {
-            hub: memory.hub(),
-            memory,
-            terms: Terms::default(),
-            stop: watch::Sender::new(false),
-        }
+        Daemon { hub: memory.hub(), memory, terms: Terms::default(), stop: watch::Sender::new(false) }
     }
 
     /// A raw connection whose pipe holds `bytes` each way.
     fn dial(&self, bytes: usize) -> (DuplexStream, JoinHandle<()>) {
         let (ours, theirs) = tokio::io::duplex(bytes);
         let terms = Arc::new(self.terms.clone());
-        (
-            ours,
-            tokio::spawn(converse(theirs, self.hub.clone(), terms, self.stop.subscribe())),
-        )
+        (ours, tokio::spawn(converse(theirs, self.hub.clone(), terms, self.stop.subscribe())))
     }
 
     async fn connect(&self, subscription: &str, window: u32) -> Client {
-        self.introduce(Introduction {
-            subscription: subscription.into(),
-            window,
-            ..Default::default()
-        })
-        .await
-        .unwrap()
+        self.introduce(Introduction { subscription: subscription.into(), window, ..Default::default() })
+            .await
+            .unwrap()
     }
 
     async fn introduce(&self, introduction: Introduction) -> Result<Client, ClientError> {
@@ -212,10 +170,7 @@ impl Daemon {
 
 async fn next(client: &mut Client) -> (u64, u32) {
     let hour = Duration::from_secs(3600);
-    let delivery = tokio::time::timeout(hour, client.next())
-        .await
-        .expect("a record in time")
-        .unwrap();
+    let delivery = tokio::time::timeout(hour, client.next()).await.expect("a record in time").unwrap();
     assert!(matches!(delivery.record, Some(Record::Ticket(_))), "{delivery:?}");
     (delivery.seq, delivery.attempt)
 }
@@ -259,9 +214,7 @@ async fn blurt(daemon: &Daemon, bytes: &[u8]) -> Goodbye {
     stream.read_to_end(&mut answer).await.unwrap();
     drop(stream);
     task.await.unwrap();
-    let Decoded::Frame { payload, .. } = frame::decode(&answer, usize::MAX) else {
-        panic!("{answer:?}")
-    };
+    let Decoded::Frame { payload, .. } = frame::decode(&answer, usize::MAX) else { panic!("{answer:?}") };
     match ServerMessage::decode(payload).unwrap().kind {
         Some(Kind::Goodbye(goodbye)) => goodbye,
         other => panic!("no goodbye: {other:?}"),
@@ -296,11 +249,7 @@ async fn a_backlog_of_many_groups_arrives_whole() {
     let daemon = Daemon::new();
     daemon.memory.record_of("lumio", &[0; 1000], 2000);
     let mut client = daemon.connect("desk", 65_536).await;
-    let seqs: Vec<u64> = next_some(&mut client, 1000)
-        .await
-        .into_iter()
-        .map(|(seq, _)| seq)
-        .collect();
+    let seqs: Vec<u64> = next_some(&mut client, 1000).await.into_iter().map(|(seq, _)| seq).collect();
     assert_eq!(seqs, (1..=1000).collect::<Vec<_>>());
     client.ack(&seqs).await.unwrap();
     let mut confirmed = Vec::new();
@@ -339,11 +288,7 @@ async fn what_a_lost_client_did_not_ack_goes_to_another() {
     assert_eq!(next_some(&mut bill, 2).await, [(1, 2), (3, 2)]);
     assert_eq!(since.elapsed(), Duration::ZERO, "woken, not found by chance");
     idle(&mut bill).await;
-    assert_eq!(
-        daemon.memory.acknowledged("desk"),
-        [2],
-        "acked with its last words"
-    );
+    assert_eq!(daemon.memory.acknowledged("desk"), [2], "acked with its last words");
 }
 
 #[tokio::test(start_paused = true)]
@@ -371,11 +316,7 @@ async fn acked_is_said_only_once_the_ack_is_durable() {
     daemon.memory.hold();
     client.ack(&[1, 2, 77]).await.unwrap();
     idle(&mut client).await;
-    assert_eq!(
-        daemon.memory.settle(),
-        1,
-        "2 was never delivered, 77 does not exist"
-    );
+    assert_eq!(daemon.memory.settle(), 1, "2 was never delivered, 77 does not exist");
     assert_eq!(acked(&mut client).await, [1]);
     assert_eq!(next(&mut client).await, (2, 1));
 }
@@ -387,10 +328,7 @@ async fn a_nack_brings_the_record_back_later_as_attempt_2() {
     let mut client = daemon.connect("desk", 1).await;
     assert_eq!(next(&mut client).await, (1, 1));
     let sent_back = Instant::now();
-    client
-        .nack(1, "helpdesk busy", Duration::from_secs(50))
-        .await
-        .unwrap();
+    client.nack(1, "helpdesk busy", Duration::from_secs(50)).await.unwrap();
     assert_eq!(next(&mut client).await, (2, 1), "others go on meanwhile");
     client.ack(&[2]).await.unwrap();
     assert_eq!(acked(&mut client).await, [2]);
@@ -406,15 +344,9 @@ async fn a_filter_holds_back_what_it_does_not_ask_for() {
     let daemon = Daemon::new();
     daemon.memory.record_of("volt", &[9], 1);
     daemon.memory.record(&[1]);
-    let filter = crate::ticket::proto::Filter {
-        brands: vec!["LUMIO".into()],
-        ..Default::default()
-    };
-    let introduction = Introduction {
-        subscription: "desk".into(),
-        filter: Some(filter),
-        ..Default::default()
-    };
+    let filter = crate::ticket::proto::Filter { brands: vec!["LUMIO".into()], ..Default::default() };
+    let introduction =
+        Introduction { subscription: "desk".into(), filter: Some(filter), ..Default::default() };
     let mut client = daemon.introduce(introduction).await.unwrap();
     assert_eq!(client.welcome().pending, 1);
     assert_eq!(next(&mut client).await, (2, 1));
@@ -428,15 +360,9 @@ async fn a_filter_holds_back_what_it_does_not_ask_for() {
 async fn a_wider_filter_wakes_the_clients_that_share_it() {
     let daemon = Daemon::new();
     daemon.memory.record(&[2, 1]);
-    let filter = crate::ticket::proto::Filter {
-        brands: vec!["volt".into()],
-        ..Default::default()
-    };
-    let introduction = Introduction {
-        subscription: "desk".into(),
-        filter: Some(filter),
-        ..Default::default()
-    };
+    let filter = crate::ticket::proto::Filter { brands: vec!["volt".into()], ..Default::default() };
+    let introduction =
+        Introduction { subscription: "desk".into(), filter: Some(filter), ..Default::default() };
     let mut anne = daemon.introduce(introduction).await.unwrap();
     idle(&mut anne).await;
     let since = Instant::now();
@@ -478,24 +404,14 @@ async fn a_broken_beginning_is_answered_with_the_reason() {
         assert!(goodbye.reason.contains(reason), "{goodbye:?} lacks {reason:?}");
     };
     let mut old = Vec::new();
-    let hello = crate::ticket::proto::Hello {
-        protocol: 9,
-        ..Default::default()
-    };
-    let hello = ClientMessage {
-        kind: Some(client_message::Kind::Hello(hello)),
-    };
+    let hello = crate::ticket::proto::Hello { protocol: 9, ..Default::default() };
+    let hello = ClientMessage { kind: Some(client_message::Kind::Hello(hello)) };
     frame::encode(&hello, 1000, &mut old).unwrap();
     check(&old, Code::ProtocolUnsupported, "protocol 9").await;
     check(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nand enough more that a whole frame is here, 71 bytes after its length", Code::FrameInvalid, "").await;
     check(&[0x80, 0x00], Code::FrameInvalid, "no varint").await;
     check(&[0], Code::HelloInvalid, "first message").await;
-    check(
-        &[0xff, 0xff, 0xff, 0x7f],
-        Code::FrameTooLarge,
-        "frame of 268435455 bytes",
-    )
-    .await;
+    check(&[0xff, 0xff, 0xff, 0x7f], Code::FrameTooLarge, "frame of 268435455 bytes").await;
     let mut long = vec![0x80, 0x80, 0x80, 0x01];
     long.resize(3 * 1024 * 1024, 7);
     check(&long, Code::FrameTooLarge, "frame of 2097152 bytes").await;
@@ -532,20 +448,11 @@ async fn a_client_that_never_reads_is_closed_while_another_goes_on() {
     let message = crate::ticket::proto::Hello {
         protocol: 1,
         window: 150,
-        subscription: Some(crate::ticket::proto::Subscription {
-            name: "desk".into(),
-            ..Default::default()
-        }),
+        subscription: Some(crate::ticket::proto::Subscription { name: "desk".into(), ..Default::default() }),
         ..Default::default()
     };
-    frame::encode(
-        &ClientMessage {
-            kind: Some(client_message::Kind::Hello(message)),
-        },
-        1000,
-        &mut hello,
-    )
-    .unwrap();
+    frame::encode(&ClientMessage { kind: Some(client_message::Kind::Hello(message)) }, 1000, &mut hello)
+        .unwrap();
     deaf.write_all(&hello).await.unwrap();
     let since = Instant::now();
     let mut other = daemon.connect("archive", 200).await;
@@ -555,10 +462,7 @@ async fn a_client_that_never_reads_is_closed_while_another_goes_on() {
     assert_eq!(since.elapsed(), daemon.terms.write_max);
     let mut heir = daemon.connect("desk", 200).await;
     let inherited = next_some(&mut heir, 200).await;
-    assert!(
-        inherited.iter().any(|(_, attempt)| *attempt == 2),
-        "what the deaf one had is here"
-    );
+    assert!(inherited.iter().any(|(_, attempt)| *attempt == 2), "what the deaf one had is here");
     drop(deaf);
 }
 
@@ -567,11 +471,7 @@ async fn stopping_lets_a_client_answer_what_it_has() {
     let daemon = Daemon::new();
     daemon.memory.record(&[3, 2, 1]);
     let (stream, task) = daemon.dial(4096);
-    let introduction = Introduction {
-        subscription: "desk".into(),
-        window: 2,
-        ..Default::default()
-    };
+    let introduction = Introduction { subscription: "desk".into(), window: 2, ..Default::default() };
     let mut client = Client::over(stream, introduction).await.unwrap();
     next_some(&mut client, 2).await;
     daemon.stop.send_replace(true);
@@ -591,10 +491,7 @@ async fn stopping_waits_for_a_client_that_does_not_answer_only_so_long() {
     let daemon = Daemon::new();
     daemon.memory.record(&[1]);
     let (stream, task) = daemon.dial(4096);
-    let introduction = Introduction {
-        subscription: "desk".into(),
-        ..Default::default()
-    };
+    let introduction = Introduction { subscription: "desk".into(), ..Default::default() };
     let mut client = Client::over(stream, introduction).await.unwrap();
     next(&mut client).await;
     let since = Instant::now();
@@ -639,42 +536,24 @@ async fn a_ledger_that_cannot_read_is_a_fault_and_loses_nothing() {
 async fn a_flood_of_feedback_is_stored_whole() {
     let daemon = Daemon::new();
     let mut client = daemon.connect("desk", 1).await;
-    let touchpoint = crate::ticket::proto::Touchpoint {
-        customer: "c1".into(),
-        ..Default::default()
-    };
+    let touchpoint = crate::ticket::proto::Touchpoint { customer: "c1".into(), ..Default::default() };
     for _ in 0..FEEDBACKS_MAX * 5 {
-        client
-            .report(client_message::Kind::Touchpoint(touchpoint.clone()))
-            .await
-            .unwrap();
+        client.report(client_message::Kind::Touchpoint(touchpoint.clone())).await.unwrap();
     }
     idle(&mut client).await;
     let shelf = daemon.memory.shelf.lock();
     assert_eq!(shelf.feedback.len(), FEEDBACKS_MAX * 5);
-    assert_eq!(
-        shelf.feedback[0],
-        Feedback::Touchpoint(touchpoint.encode_to_vec())
-    );
+    assert_eq!(shelf.feedback[0], Feedback::Touchpoint(touchpoint.encode_to_vec()));
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_subscription_too_many_is_refused() {
     let daemon = Daemon::new();
     for number in 0..crate::ledger::outbox::SUBSCRIPTIONS_MAX {
-        daemon
-            .hub
-            .outbox
-            .lock()
-            .open(&number.to_string(), Filter::default(), []);
+        daemon.hub.outbox.lock().open(&number.to_string(), Filter::default(), []);
     }
-    let introduction = Introduction {
-        subscription: "another".into(),
-        ..Default::default()
-    };
-    let Err(ClientError::Goodbye { code, reason }) = daemon.introduce(introduction).await else {
-        panic!()
-    };
+    let introduction = Introduction { subscription: "another".into(), ..Default::default() };
+    let Err(ClientError::Goodbye { code, reason }) = daemon.introduce(introduction).await else { panic!() };
     assert_eq!((code, reason.as_str()), (Code::Fault, "too many subscriptions"));
     assert_eq!(daemon.connect("7", 1).await.welcome().pending, 0);
 }
@@ -685,17 +564,11 @@ async fn a_stream_cut_at_any_byte_disturbs_nobody() {
     let mut bytes = Vec::new();
     let introduction = crate::ticket::proto::Hello {
         protocol: 1,
-        subscription: Some(crate::ticket::proto::Subscription {
-            name: "desk".into(),
-            ..Default::default()
-        }),
+        subscription: Some(crate::ticket::proto::Subscription { name: "desk".into(), ..Default::default() }),
         ..Default::default()
     };
     let ack = crate::ticket::proto::Ack { seqs: vec![1, 2] };
-    for kind in [
-        client_message::Kind::Hello(introduction),
-        client_message::Kind::Ack(ack),
-    ] {
+    for kind in [client_message::Kind::Hello(introduction), client_message::Kind::Ack(ack)] {
         frame::encode(&ClientMessage { kind: Some(kind) }, 1000, &mut bytes).unwrap();
     }
     for cut in 0..=bytes.len() {

@@ -12,10 +12,7 @@ struct Script {
 impl Script {
     fn new(terms: Terms) -> Script {
         let now = Instant::now();
-        Script {
-            session: Session::new(Arc::new(terms), now),
-            now,
-        }
+        Script { session: Session::new(Arc::new(terms), now), now }
     }
 
     /// A session that is open with this window.
@@ -28,8 +25,7 @@ impl Script {
 
     fn say(&mut self, kind: Client) -> Vec<Action> {
         let mut actions = Vec::new();
-        self.session
-            .receive(ClientMessage { kind: Some(kind) }, self.now, &mut actions);
+        self.session.receive(ClientMessage { kind: Some(kind) }, self.now, &mut actions);
         actions
     }
 
@@ -69,8 +65,7 @@ impl Script {
         let waited = deadline - self.now;
         let mut actions = Vec::new();
         if !waited.is_zero() {
-            self.session
-                .elapse(deadline - Duration::from_nanos(1), &mut actions);
+            self.session.elapse(deadline - Duration::from_nanos(1), &mut actions);
             assert_eq!(actions, [], "before the deadline");
         }
         self.now = deadline;
@@ -88,10 +83,7 @@ fn hello(window: u32) -> Client {
         protocol: 1,
         client: "bridge".into(),
         window,
-        subscription: Some(Subscription {
-            name: "desk".into(),
-            ..Default::default()
-        }),
+        subscription: Some(Subscription { name: "desk".into(), ..Default::default() }),
         ..Default::default()
     })
 }
@@ -101,11 +93,7 @@ fn heartbeat() -> Client {
 }
 
 fn nack(seq: u64, reason: &str, retry_after_ms: u32) -> Client {
-    Client::Nack(Nack {
-        seq,
-        reason: reason.into(),
-        retry_after_ms,
-    })
+    Client::Nack(Nack { seq, reason: reason.into(), retry_after_ms })
 }
 
 fn acked(seqs: &[u64]) -> Action {
@@ -127,14 +115,9 @@ fn assert_goodbye(actions: &[Action], code: Code, reason: &str) {
 
 #[test]
 fn a_hello_subscribes_and_the_ledgers_answer_welcomes() {
-    let mut script = Script::new(Terms {
-        window_max: 7,
-        ..Terms::default()
-    });
+    let mut script = Script::new(Terms { window_max: 7, ..Terms::default() });
     let actions = script.say(hello(50));
-    let [Action::Subscribe { client, request }] = actions.as_slice() else {
-        panic!("{actions:?}")
-    };
+    let [Action::Subscribe { client, request }] = actions.as_slice() else { panic!("{actions:?}") };
     assert_eq!((client.as_str(), request.name.as_str()), ("bridge", "desk"));
     assert_eq!(script.session.room(), 0, "nothing is sent before the welcome");
     let welcome = Welcome {
@@ -159,9 +142,7 @@ fn who_does_not_begin_with_a_hello_is_sent_away() {
     }
     let mut script = Script::new(Terms::default());
     let mut actions = Vec::new();
-    script
-        .session
-        .receive(ClientMessage { kind: None }, script.now, &mut actions);
+    script.session.receive(ClientMessage { kind: None }, script.now, &mut actions);
     assert_goodbye(&actions, Code::HelloInvalid, "first message");
 }
 
@@ -186,11 +167,7 @@ fn a_ledger_that_cannot_subscribe_is_our_fault() {
     let mut script = Script::new(Terms::default());
     script.say(hello(1));
     assert_eq!(script.session.deadline(), None, "the ledger may take its time");
-    assert_goodbye(
-        &script.subscribed(Err("disk full".into())),
-        Code::Fault,
-        "disk full",
-    );
+    assert_goodbye(&script.subscribed(Err("disk full".into())), Code::Fault, "disk full");
 }
 
 #[test]
@@ -213,10 +190,7 @@ fn acks_of_unknown_foreign_and_answered_seqs_are_ignored() {
     let mut script = Script::open(10);
     script.take(&[5, 6]);
     assert_eq!(script.ack(&[0, 4, u64::MAX]), []);
-    assert_eq!(
-        script.ack(&[4, 6, 6, 5]),
-        [Action::Acknowledge(vec![seq_of(6), seq_of(5)])]
-    );
+    assert_eq!(script.ack(&[4, 6, 6, 5]), [Action::Acknowledge(vec![seq_of(6), seq_of(5)])]);
     assert_eq!(script.ack(&[5, 6]), [], "under way");
     assert_eq!(script.say(nack(5, "", 0)), [], "a nack comes too late");
     script.durable(&[5, 6], Ok(()));
@@ -228,19 +202,12 @@ fn an_acknowledgement_that_fails_ends_the_session() {
     let mut script = Script::open(10);
     script.take(&[5]);
     script.ack(&[5]);
-    assert_goodbye(
-        &script.durable(&[5], Err("disk gone".into())),
-        Code::Fault,
-        "disk gone",
-    );
+    assert_goodbye(&script.durable(&[5], Err("disk gone".into())), Code::Fault, "disk gone");
 }
 
 #[test]
 fn confirmations_are_split_to_the_frame_limit() {
-    let mut script = Script::new(Terms {
-        frame_bytes_max: 4096,
-        ..Terms::default()
-    });
+    let mut script = Script::new(Terms { frame_bytes_max: 4096, ..Terms::default() });
     script.say(hello(65_536));
     script.subscribed(Ok(0));
     let seqs: Vec<u64> = (0..1000).map(|place| u64::MAX - place).collect();
@@ -248,16 +215,10 @@ fn confirmations_are_split_to_the_frame_limit() {
     script.ack(&seqs);
     let mut confirmed = Vec::new();
     for action in script.durable(&seqs, Ok(())) {
-        let Action::Send(kind) = action else {
-            panic!("{action:?}")
-        };
-        let message = crate::ticket::proto::ServerMessage {
-            kind: Some(kind.clone()),
-        };
+        let Action::Send(kind) = action else { panic!("{action:?}") };
+        let message = crate::ticket::proto::ServerMessage { kind: Some(kind.clone()) };
         assert!(prost::Message::encoded_len(&message) <= 4096);
-        let Kind::Acked(acked) = kind else {
-            panic!("{kind:?}")
-        };
+        let Kind::Acked(acked) = kind else { panic!("{kind:?}") };
         confirmed.extend(acked.seqs);
     }
     assert_eq!(confirmed, seqs);
@@ -269,16 +230,8 @@ fn a_nack_is_put_back_after_what_it_asks_but_a_day_at_most() {
         let mut script = Script::open(1);
         script.take(&[9]);
         let until = expected.map(|after| script.now + after);
-        let expected = Action::PutBack {
-            seq: seq_of(9),
-            until,
-            reason: "busy".into(),
-        };
-        assert_eq!(
-            script.say(nack(9, "busy", retry_after_ms)),
-            [expected],
-            "{retry_after_ms} ms"
-        );
+        let expected = Action::PutBack { seq: seq_of(9), until, reason: "busy".into() };
+        assert_eq!(script.say(nack(9, "busy", retry_after_ms)), [expected], "{retry_after_ms} ms");
         assert_eq!(script.say(nack(9, "busy", retry_after_ms)), [], "answered once");
     };
     check(0, None);
@@ -293,9 +246,7 @@ fn of_a_nacks_reason_500_bytes_are_kept_whole_characters_only() {
     let mut script = Script::open(1);
     script.take(&[9]);
     let actions = script.say(nack(9, &format!("x{}", "é".repeat(300)), 0));
-    let [Action::PutBack { reason, .. }] = actions.as_slice() else {
-        panic!("{actions:?}")
-    };
+    let [Action::PutBack { reason, .. }] = actions.as_slice() else { panic!("{actions:?}") };
     assert_eq!(reason.len(), 499);
 }
 
@@ -317,15 +268,8 @@ fn answering_heartbeats_is_enough_to_stay() {
     for _ in 0..100 {
         let (waited, actions) = script.wait();
         assert_eq!(waited, seconds(15));
-        assert!(
-            matches!(actions[..], [Action::Send(Kind::Heartbeat(_))]),
-            "{actions:?}"
-        );
-        assert_eq!(
-            script.say(heartbeat()),
-            [],
-            "no heartbeat is answered with one for ever"
-        );
+        assert!(matches!(actions[..], [Action::Send(Kind::Heartbeat(_))]), "{actions:?}");
+        assert_eq!(script.say(heartbeat()), [], "no heartbeat is answered with one for ever");
     }
 }
 
@@ -356,10 +300,7 @@ fn a_client_that_keeps_talking_still_hears_from_us() {
     }
     let (waited, actions) = script.wait();
     assert_eq!(waited, seconds(1), "silent since the welcome, 15 s ago");
-    assert!(
-        matches!(actions[..], [Action::Send(Kind::Heartbeat(_))]),
-        "{actions:?}"
-    );
+    assert!(matches!(actions[..], [Action::Send(Kind::Heartbeat(_))]), "{actions:?}");
 }
 
 #[test]
@@ -367,19 +308,13 @@ fn stopping_says_goodbye_and_awaits_the_answers_that_are_due() {
     let mut script = Script::open(5);
     script.take(&[1, 2]);
     let actions = script.stop();
-    assert!(
-        matches!(actions[..], [Action::Send(Kind::Goodbye(_))]),
-        "not closed yet: {actions:?}"
-    );
+    assert!(matches!(actions[..], [Action::Send(Kind::Goodbye(_))]), "not closed yet: {actions:?}");
     assert_eq!(script.session.room(), 0, "no more deliveries");
     assert_eq!(script.stop(), [], "once is enough");
     assert_eq!(script.ack(&[1]), [Action::Acknowledge(vec![seq_of(1)])]);
     assert_eq!(script.durable(&[1], Ok(())), [acked(&[1])]);
     let actions = script.say(nack(2, "", 0));
-    assert!(
-        matches!(actions[..], [Action::PutBack { .. }, Action::Close]),
-        "{actions:?}"
-    );
+    assert!(matches!(actions[..], [Action::PutBack { .. }, Action::Close]), "{actions:?}");
     assert!(script.session.is_closed());
 }
 
@@ -389,19 +324,12 @@ fn stopping_ends_at_its_deadline_whatever_is_unanswered() {
     script.take(&[1]);
     script.stop();
     let (waited, actions) = script.wait();
-    assert_eq!(
-        (waited, actions),
-        (Terms::default().drain_max.mul_f64(0.75), vec![Action::Close])
-    );
+    assert_eq!((waited, actions), (Terms::default().drain_max.mul_f64(0.75), vec![Action::Close]));
 }
 
 #[test]
 fn stopping_closes_at_once_who_owes_nothing() {
-    assert_goodbye(
-        &Script::new(Terms::default()).stop(),
-        Code::Shutdown,
-        "connect again later",
-    );
+    assert_goodbye(&Script::new(Terms::default()).stop(), Code::Shutdown, "connect again later");
     let mut script = Script::new(Terms::default());
     script.say(hello(1));
     assert_goodbye(&script.stop(), Code::Shutdown, "connect again later");
@@ -411,17 +339,10 @@ fn stopping_closes_at_once_who_owes_nothing() {
 
 #[test]
 fn feedback_is_stored_and_broken_feedback_ends_the_session() {
-    let status = |bytes| {
-        Client::TicketStatus(TicketStatus {
-            ticket_id: vec![1; bytes],
-            ..Default::default()
-        })
-    };
+    let status =
+        |bytes| Client::TicketStatus(TicketStatus { ticket_id: vec![1; bytes], ..Default::default() });
     let actions = Script::open(1).say(status(16));
-    assert!(
-        matches!(actions[..], [Action::Store(Feedback::TicketStatus(..))]),
-        "{actions:?}"
-    );
+    assert!(matches!(actions[..], [Action::Store(Feedback::TicketStatus(..))]), "{actions:?}");
     assert_goodbye(&Script::open(1).say(status(15)), Code::FrameInvalid, "15 bytes");
 }
 
@@ -431,9 +352,6 @@ fn a_stranger_may_send_less_than_a_guest() {
     assert_eq!(script.session.frame_bytes_max(), HELLO_BYTES_MAX);
     script.say(hello(1));
     assert_eq!(script.session.frame_bytes_max(), frame::FRAME_BYTES_MAX);
-    let low = Script::new(Terms {
-        frame_bytes_max: 5000,
-        ..Terms::default()
-    });
+    let low = Script::new(Terms { frame_bytes_max: 5000, ..Terms::default() });
     assert_eq!(low.session.frame_bytes_max(), 5000);
 }
