@@ -10,8 +10,10 @@
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use ort::environment::Environment;
+use ort::environment::{Environment, EnvironmentBuilder};
+use ort::logging::LogLevel;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::TensorRef;
@@ -116,13 +118,7 @@ fn load(path: &Path) -> Result<(String, Environment), RuntimeError> {
             // may still be loaded.
             let builder =
                 guarded(|| ort::init_from(&canonical).map_err(|error| error.to_string())).map_err(refused)?;
-            let environment = guarded(|| {
-                builder
-                    .with_name("vigie")
-                    .with_telemetry(false)
-                    .build()
-                    .map_err(|e| e.to_string())
-            });
+            let environment = guarded(|| environment(builder).map_err(|error| error.to_string()));
             let version = library::version(&canonical);
             let name = version.map_or("onnxruntime".to_owned(), |version| {
                 format!("onnxruntime {version}")
@@ -144,6 +140,17 @@ fn load(path: &Path) -> Result<(String, Environment), RuntimeError> {
         Ok(environment) => Ok((loaded.name.clone(), environment.clone())),
         Err(reason) => Err(refused(reason.clone())),
     }
+}
+
+fn environment(builder: EnvironmentBuilder) -> ort::Result<Environment> {
+    let environment = builder
+        .with_name("vigie")
+        .with_telemetry(false)
+        // What goes wrong comes back as an error too, and is logged by whoever stops it.
+        .with_logger(Arc::new(|_, _, _, location, said| tracing::debug!(location, "onnxruntime: {said}")))
+        .build()?;
+    environment.set_log_level(LogLevel::Error);
+    Ok(environment)
 }
 
 /// What `action` gives, a panic in it as an error.
