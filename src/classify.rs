@@ -74,9 +74,10 @@ impl Default for Config {
             model: None,
             // The other core belongs to the lane.
             threads: NonZeroUsize::MIN,
-            // A batch of 32 posts of 32 tokens takes about 50 ms on one core; larger ones gain nothing.
+            // 32 posts of 32 tokens take about 70 ms on one core (rten; ONNX Runtime 40 ms), which is how long a
+            // newcomer may wait behind them; more at a time would not be faster.
             batch_posts_max: const { NonZeroUsize::new(32).unwrap() },
-            // Below what a person notices, and half of what a full batch takes.
+            // Below what a person notices, and less than a full batch takes.
             batch_delay_max: Duration::from_millis(20),
         }
     }
@@ -191,6 +192,10 @@ impl Classifier {
     /// Any text has a verdict, an empty one too; at most [`tokenise::TEXT_BYTES_MAX`] of its bytes and the
     /// bundle's `tokens_max` of its tokens are read.
     ///
+    /// A verdict hardly depends on the texts that share its batch: with the embedded bundle, whose activation
+    /// scales are constants, at most 4e-7 was seen. A bundle that scales by the batch may differ by 0.1. The
+    /// two runtimes round otherwise: up to 0.0023 apart. The same call gives the same verdicts, bit for bit.
+    ///
     /// # Errors
     ///
     /// When the model is at fault: then none of `texts` has a verdict, and trying again will not help.
@@ -275,8 +280,9 @@ mod tests {
     /// How far a probability may be from Python's for the same text alone in its batch.
     const GOLDEN_TOLERANCE: f32 = 0.02;
 
-    /// How far a verdict may move with the texts that share its batch; see "Batch mates" in the card.
-    const MATES_TOLERANCE: f32 = 0.02;
+    /// How far a verdict may move with the texts that share its batch: more than the rounding of sums, and
+    /// the graph quantises with scales that it takes from the batch.
+    const MATES_TOLERANCE: f32 = 0.0001;
 
     fn rten() -> Config {
         Config { runtime: RuntimeChoice::Rten, ..Config::default() }
