@@ -254,3 +254,92 @@ pub fn exposition(status: &Status) -> String {
     }
     page.into_text()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Bucket;
+
+    fn status() -> Status {
+        let mut account = SourceAccount { position: Some(5), gaps: 1, ..SourceAccount::default() };
+        account.buckets[Bucket::Unmatched] = 40;
+        account.buckets[Bucket::Ticketed] = 2;
+        let health = HealthState { connected: true, reconnects: 3, ..HealthState::default() };
+        let source = SourceStatus::new("blue\"sky", "jetstream", health, &account, Some(1500));
+        Status {
+            version: "0.0.0".to_owned(),
+            at_us: 0,
+            uptime_s: 0,
+            model: "model 1".to_owned(),
+            runtime: "rten".to_owned(),
+            received: source.received,
+            buckets: source.buckets.clone(),
+            sources: vec![source],
+            queue_batches: 0,
+            queue_candidates: 7,
+            subscriptions: vec![SubscriptionStatus {
+                name: "helpdesk".to_owned(),
+                pending: 9,
+                in_flight: 1,
+                deferred: 0,
+            }],
+        }
+    }
+
+    #[test]
+    fn metrics_have_help_type_and_escaped_labels() {
+        let page = exposition(&status());
+        for expected in [
+            "# HELP vigie_frames_total Frames received, by where they ended.\n# TYPE vigie_frames_total counter\n",
+            "vigie_frames_total{source=\"blue\\\"sky\",bucket=\"ticketed\"} 2\n",
+            "vigie_frames_total{source=\"blue\\\"sky\",bucket=\"shed\"} 0\n",
+            "vigie_source_lag_seconds{source=\"blue\\\"sky\"} 1.5\n",
+            "vigie_queue_candidates 7\n",
+            "vigie_subscription_records{subscription=\"helpdesk\",state=\"pending\"} 9\n",
+        ] {
+            assert!(page.contains(expected), "{expected:?} is missing in\n{page}");
+        }
+    }
+
+    #[test]
+    fn a_daemon_is_ready_once_every_source_is_connected_or_finished() {
+        let mut status = status();
+        assert_eq!(status.unready(), None);
+        status.sources[0].connected = false;
+        status.sources[0].trouble = "HTTP 503".to_owned();
+        assert_eq!(status.unready(), Some("source blue\"sky: HTTP 503".to_owned()));
+        status.sources[0].finished = true;
+        assert_eq!(status.unready(), None);
+    }
+
+    #[test]
+    fn a_status_reads_back_as_it_was_written() {
+        let text = serde_json::to_string(&status()).unwrap();
+        assert_eq!(serde_json::from_str::<Status>(&text).unwrap(), status());
+    }
+
+    #[tokio::test]
+    async fn pages_answer_over_http() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let console = Console::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = console.address();
+        let (stop, stopped) = watch::channel(false);
+        let serving = tokio::spawn(console.serve(Arc::new(status), stopped));
+        let ask = async |path: &str| {
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        assert!(ask("/").await.contains("<title>vigie</title>"));
+        assert!(ask("/healthz").await.ends_with("ok\n"));
+        assert!(ask("/readyz").await.contains("200 OK"));
+        assert!(ask("/metrics").await.contains("text/plain; version=0.0.4"));
+        assert!(ask("/v1/status").await.contains("\"queue_candidates\":7"));
+        assert!(ask("/nothing").await.contains("404"));
+        stop.send_replace(true);
+        serving.await.unwrap();
+    }
+}

@@ -239,3 +239,108 @@ fn hash(text: &str) -> u64 {
     // Never leaves the process, so it need not be stable.
     FxBuildHasher.hash_one(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROBLEM: Verdict = Verdict {
+        sentiment: [1.0, 0.0, 0.0],
+        intent: [0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+        urgency: [0.0, 1.0, 0.0],
+    };
+
+    fn other(probability: f32) -> Verdict {
+        let mut verdict = PROBLEM;
+        verdict.intent = [0.0, 1.0 - probability, 0.0, 0.0, 0.0, 0.0, 0.0, probability];
+        verdict
+    }
+
+    /// A candidate as the prefilter makes it from a plain post.
+    fn candidate(id: &str, text: &str) -> Candidate {
+        let json = serde_json::json!({ "id": id, "author": "a", "text": text }).to_string();
+        let mut frame = json.into_bytes();
+        let mut parser = crate::parse::Parser::new(crate::parse::Format::Plain);
+        let crate::parse::Frame::Post(post) = parser.parse(&mut frame).unwrap().frame else {
+            panic!("no post")
+        };
+        Candidate {
+            post: post.into_owned(),
+            brand: "Lumio".into(),
+            hits: Vec::new(),
+            addressed: false,
+            value: 1,
+        }
+    }
+
+    fn decide(desk: &mut Desk, candidate: &Candidate, verdict: &Verdict) -> Decision {
+        desk.decide(&Config::default(), candidate, verdict, "model 1", Timestamp::UNIX_EPOCH)
+    }
+
+    fn is_ticket(decision: &Decision) -> bool {
+        matches!(decision, Decision::Ticket(_))
+    }
+
+    #[test]
+    fn a_post_makes_one_ticket_however_often_it_comes() {
+        let mut desk = Desk::default();
+        assert!(is_ticket(&decide(&mut desk, &candidate("1", "panne"), &PROBLEM)));
+        assert_eq!(decide(&mut desk, &candidate("1", "panne"), &PROBLEM), Decision::Duplicate);
+        assert_eq!(decide(&mut desk, &candidate("1", "panne "), &PROBLEM), Decision::Duplicate);
+        assert!(is_ticket(&decide(&mut desk, &candidate("2", "panne"), &PROBLEM)));
+    }
+
+    #[test]
+    fn only_a_frame_that_says_so_is_an_edit() {
+        let mut desk = Desk::default();
+        decide(&mut desk, &candidate("1", "panne"), &PROBLEM);
+        let mut edited = candidate("1", "panne depuis lundi");
+        edited.post.edited = true;
+        assert!(matches!(decide(&mut desk, &edited, &PROBLEM), Decision::Edited(_)));
+        assert_eq!(decide(&mut desk, &edited, &PROBLEM), Decision::Duplicate, "the same edit again");
+    }
+
+    #[test]
+    fn a_remembered_ticket_is_known_after_a_restart() {
+        let mut desk = Desk::default();
+        let id = TicketId::of_post(Network::Plain, "1");
+        assert!(!desk.may_know(id));
+        desk.remember(id, "panne");
+        assert!(desk.may_know(id));
+        assert_eq!(decide(&mut desk, &candidate("1", "panne"), &PROBLEM), Decision::Duplicate);
+    }
+
+    #[test]
+    fn the_model_must_be_surer_to_refuse_a_post_that_speaks_to_us() {
+        let config = Config::default();
+        let mut candidate = candidate("1", "lumio");
+        assert!(!config.is_unsupported(&candidate, &other(0.59)));
+        assert!(config.is_unsupported(&candidate, &other(0.6)));
+        candidate.addressed = true;
+        assert!(!config.is_unsupported(&candidate, &other(0.89)));
+        assert!(config.is_unsupported(&candidate, &other(0.9)));
+    }
+
+    #[test]
+    fn an_unsupported_post_is_not_remembered_so_that_an_edit_may_make_it_a_ticket() {
+        let mut desk = Desk::default();
+        assert_eq!(decide(&mut desk, &candidate("1", "lumio"), &other(1.0)), Decision::Unsupported);
+        assert!(is_ticket(&decide(&mut desk, &candidate("1", "lumio est en panne"), &PROBLEM)));
+    }
+
+    #[test]
+    fn a_ticket_is_due_when_its_network_expects_an_answer() {
+        let config = Config::default();
+        let check = |network: Network, hours: i64| {
+            let mut candidate = candidate("1", "panne");
+            candidate.post.network = network;
+            let now = Timestamp::from_second(1_000_000).unwrap();
+            let ticket = config.ticket(&candidate, &PROBLEM, "model 1", now);
+            assert_eq!(ticket.due_at_us - ticket.created_at_us, hours * 3_600_000_000, "{network}");
+        };
+        check(Network::X, 2);
+        check(Network::Bluesky, 2);
+        check(Network::Mastodon, 2);
+        check(Network::Facebook, 8);
+    }
+}

@@ -316,3 +316,6 @@ fn lock(path: &Path) -> Result<File, LedgerError> {
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -150,3 +150,28 @@ pub fn install(level: tracing::Level) {
     // journald stamps each line itself.
     if terminal { subscriber.init() } else { subscriber.without_time().init() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_received_is_the_sum_of_the_buckets() {
+        let mut buckets = Buckets::default();
+        for (count, bucket) in Bucket::ALL.into_iter().enumerate() {
+            buckets[bucket] += count as u64 + 1;
+        }
+        assert_eq!(buckets.received(), (1..=11_u64).sum::<u64>());
+        let mut twice = buckets;
+        twice.add(&buckets);
+        assert_eq!(twice.received(), 2 * buckets.received());
+        assert!(twice.iter().all(|(bucket, frames)| frames == 2 * buckets[bucket]));
+    }
+
+    #[test]
+    fn every_bucket_has_its_own_name_and_place() {
+        let names: std::collections::BTreeSet<_> = Bucket::ALL.map(Bucket::name).into();
+        assert_eq!(names.len(), Bucket::ALL.len());
+        assert!(Bucket::ALL.iter().enumerate().all(|(place, bucket)| *bucket as usize == place));
+    }
+}

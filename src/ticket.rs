@@ -133,3 +133,32 @@ fn rounded(probabilities: &std::collections::BTreeMap<String, f32>) -> std::coll
     let round = |p: f32| (f64::from(p) * 1e4).round() / 1e4;
     probabilities.iter().map(|(label, p)| (label.as_str(), round(*p))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tickets_id_is_the_same_everywhere_and_for_ever() {
+        let id = TicketId::of_post(Network::Bluesky, "at://did:plc:a/app.bsky.feed.post/1");
+        // Written down once: helpdesks and ledgers hold ids of every version that there was.
+        assert_eq!(id.to_string(), "d0b55b3e417cffccebd47f6e44d75d32");
+        assert_eq!(TicketId::from_bytes(id.as_bytes()), Some(id));
+        assert_eq!(TicketId::from_bytes(&[0; 15]), None);
+    }
+
+    #[test]
+    fn posts_of_two_networks_never_share_an_id() {
+        assert_ne!(TicketId::of_post(Network::X, "1"), TicketId::of_post(Network::Mastodon, "1"));
+    }
+
+    #[test]
+    fn times_that_are_not_known_are_null_in_json() {
+        let mut ticket = proto::Ticket { created_at_us: 1_790_000_000_000_000, ..proto::Ticket::default() };
+        ticket.post = Some(proto::Post::default());
+        let json = to_json(&ticket);
+        assert_eq!(json["created_at"], "2026-09-21T14:13:20Z");
+        assert_eq!(json["post"]["written_at"], serde_json::Value::Null);
+        assert_eq!(json["post"]["author"]["followers"], serde_json::Value::Null);
+    }
+}

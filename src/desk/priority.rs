@@ -177,3 +177,123 @@ fn age_s(candidate: &Candidate, now: Timestamp) -> Option<i64> {
     }?;
     Some((now.as_second() - posted_at.as_second()).max(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::{Author, Post};
+
+    fn post(network: Network) -> Post<'static> {
+        Post {
+            network,
+            id: "1".into(),
+            page: None,
+            author: Author::default(),
+            text: "text".into(),
+            quoted_text: None,
+            language: None,
+            written_at: None,
+            seen_at: None,
+            reply_to: None,
+            quote_of: None,
+            reposted_by: None,
+            mentions: Vec::new(),
+            hashtags: Vec::new(),
+            links: Vec::new(),
+            has_media: false,
+            edited: false,
+        }
+    }
+
+    fn candidate(change: impl FnOnce(&mut Candidate)) -> Candidate {
+        let mut candidate = Candidate {
+            post: post(Network::X),
+            brand: "Lumio".into(),
+            hits: Vec::new(),
+            addressed: false,
+            value: 1,
+        };
+        change(&mut candidate);
+        candidate
+    }
+
+    const CALM: Verdict = Verdict {
+        sentiment: [0.0, 1.0, 0.0],
+        intent: [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0],
+        urgency: [1.0, 0.0, 0.0],
+    };
+    const GRAVE: Verdict = Verdict {
+        sentiment: [1.0, 0.0, 0.0],
+        intent: [0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+        urgency: [0.0, 0.0, 1.0],
+    };
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn check(candidate: &Candidate, verdict: &Verdict, expected: &[(&str, i32)]) {
+        let score = Factors::default().score(candidate, verdict, at(10_000));
+        let given: Vec<_> =
+            score.factors.iter().map(|factor| (factor.name.as_str(), factor.points)).collect();
+        assert_eq!(given, expected);
+        let sum: i32 = expected.iter().map(|(_, points)| points).sum();
+        assert_eq!(i32::from(score.priority), sum.clamp(0, 1000));
+    }
+
+    #[test]
+    fn each_factor_gives_its_points_and_none_is_left_out() {
+        check(&candidate(|_| ()), &CALM, &[]);
+        check(&candidate(|_| ()), &GRAVE, &[("urgency", 300), ("intent", 200), ("sentiment", 150)]);
+        check(&candidate(|c| c.addressed = true), &CALM, &[("addressed", 80)]);
+        check(&candidate(|c| c.post.author.followers = Some(0)), &CALM, &[]);
+        check(&candidate(|c| c.post.author.followers = Some(1_000_000)), &CALM, &[("reach", 150)]);
+        check(&candidate(|c| c.post.author.followers = Some(u64::MAX)), &CALM, &[("reach", 150)]);
+        check(&candidate(|c| c.post.author.followers = Some(999)), &CALM, &[("reach", 75)]);
+        check(&candidate(|c| c.post.seen_at = Some(at(10_000 - 7_200))), &CALM, &[("age", 50)]);
+        check(&candidate(|c| c.post.seen_at = Some(at(0))), &CALM, &[("age", 69)]);
+        check(&candidate(|c| c.post.seen_at = Some(at(20_000))), &CALM, &[]);
+    }
+
+    #[test]
+    fn a_clock_of_the_author_never_counts() {
+        let old = |network| candidate(|c| (c.post.network, c.post.written_at) = (network, Some(at(0))));
+        check(&old(Network::X), &CALM, &[("age", 69)]);
+        check(&old(Network::Bluesky), &CALM, &[]);
+        check(&old(Network::Plain), &CALM, &[]);
+    }
+
+    #[test]
+    fn a_head_counts_its_expected_points_and_shows_its_likeliest_class() {
+        let verdict = Verdict { sentiment: [0.5, 0.25, 0.25], ..CALM };
+        let score = Factors::default().score(&candidate(|_| ()), &verdict, at(0));
+        let [factor] = &score.factors[..] else { panic!("{score:?}") };
+        assert_eq!((factor.points, factor.evidence.as_str()), (65, "negative 0.50"));
+    }
+
+    #[test]
+    fn the_sum_is_cut_to_its_range() {
+        let mut factors = Factors::default();
+        factors.addressed = 1000;
+        assert_eq!(factors.score(&candidate(|c| c.addressed = true), &GRAVE, at(0)).priority, 1000);
+        factors.addressed = -1000;
+        assert_eq!(factors.score(&candidate(|c| c.addressed = true), &GRAVE, at(0)).priority, 0);
+    }
+
+    #[test]
+    fn levels_begin_at_their_least_priority() {
+        let levels = Levels::default();
+        for (priority, level) in [
+            (1000, proto::Level::P1),
+            (600, proto::Level::P1),
+            (599, proto::Level::P2),
+            (430, proto::Level::P2),
+            (429, proto::Level::P3),
+            (250, proto::Level::P3),
+            (249, proto::Level::P4),
+            (0, proto::Level::P4),
+        ] {
+            assert_eq!(levels.level(priority), level, "{priority}");
+        }
+    }
+}

@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, after, never, select, unbounded};
+use crossbeam::channel::{Receiver, Select, Sender, TryRecvError, after, never, unbounded};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -146,50 +146,51 @@ impl Writer {
     }
 
     /// Waits for work and takes all there is; bookkeeping alone waits for more, up to its delay.
-    fn gather(&self) -> Group {
+    fn gather(&mut self) -> Group {
         let mut group = Group::default();
-        while !group.is_full() && !group.stop {
-            let wait = match (group.is_urgent(), group.due) {
-                // Somebody waits: take what is there, and go.
-                (true, _) => Some(Duration::ZERO),
-                (false, Some(due)) => Some(due.saturating_duration_since(Instant::now())),
-                (false, None) => None,
+        loop {
+            self.take_what_is_there(&mut group);
+            let wait = match group.due {
+                _ if group.is_full() || group.is_urgent() => return group,
+                Some(due) => after(due.saturating_duration_since(Instant::now())),
+                None => never(),
             };
-            if self.take(&mut group, wait).is_err() {
-                break;
+            // Only woken here; what woke us is taken above, settlements before requests.
+            let mut woken = Select::new();
+            woken.recv(&self.settlements);
+            woken.recv(&self.requests);
+            let timeout = woken.recv(&wait);
+            if woken.ready() == timeout {
+                return group;
             }
         }
-        group
     }
 
-    /// Takes one thing, or fails when none came within `wait`.
-    fn take(&self, group: &mut Group, wait: Option<Duration>) -> Result<(), RecvTimeoutError> {
-        let timeout = wait.map_or_else(never, after);
-        select! {
-            recv(self.settlements) -> settlement => match settlement {
+    /// Takes without waiting. A stop comes after everything that was handed over before it, so that whatever
+    /// is settled by then is committed.
+    fn take_what_is_there(&mut self, group: &mut Group) {
+        while !group.is_full() {
+            match self.settlements.try_recv() {
                 Ok(settlement) => {
                     group.due.get_or_insert_with(|| Instant::now() + self.config.bookkeeping_delay_max);
                     group.settlements.push(settlement);
+                    continue;
                 }
-                // The desk has ended and everything it sent is in the group; what remains to come are
-                // acknowledgements and the stop.
-                Err(_) => match wait.map_or_else(
-                    || self.requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                    |wait| self.requests.recv_timeout(wait),
-                ) {
-                    Ok(request) => push(group, request),
-                    Err(RecvTimeoutError::Disconnected) => group.stop = true,
-                    Err(RecvTimeoutError::Timeout) => return Err(RecvTimeoutError::Timeout),
-                },
-            },
-            recv(self.requests) -> request => match request {
-                Ok(request) => push(group, request),
+                // The desk has ended; what remains to come are acknowledgements and the stop.
+                Err(TryRecvError::Disconnected) => self.settlements = never(),
+                Err(TryRecvError::Empty) => {}
+            }
+            match self.requests.try_recv() {
+                Ok(Request::Stop) => group.stop = true,
+                Ok(request) => group.requests.push(request),
+                Err(TryRecvError::Empty) => return,
                 // Every handle is gone, so nobody can tell us to stop.
-                Err(_) => group.stop = true,
-            },
-            recv(timeout) -> _ => return Err(RecvTimeoutError::Timeout),
+                Err(TryRecvError::Disconnected) => {
+                    group.stop = true;
+                    return;
+                }
+            }
         }
-        Ok(())
     }
 
     /// One transaction for everything in the group; returns whether the outbox got new heads.
@@ -274,11 +275,6 @@ impl Writer {
         }
         Ok(())
     }
-}
-
-fn push(group: &mut Group, request: Request) {
-    group.stop |= matches!(request, Request::Stop);
-    group.requests.push(request);
 }
 
 /// Applies the settlement's entries and says where all of its frames ended.

@@ -252,3 +252,129 @@ impl Forward {
         self.held.drain(..).try_for_each(|held| self.queue.send(held).map_err(|_| ModelGone))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crossbeam::channel::bounded;
+
+    use super::*;
+    use crate::prefilter;
+
+    fn prefilter() -> Prefilter {
+        let brand = prefilter::Brand {
+            name: "Lumio".to_owned(),
+            handles: vec!["@lumio".to_owned()],
+            names: vec!["lumio".to_owned()],
+            listen: "handle OR name".to_owned(),
+            ..prefilter::Brand::default()
+        };
+        Prefilter::build(&prefilter::Config { brands: vec![brand], ..prefilter::Config::default() }).unwrap()
+    }
+
+    fn batch(sequence: u64, texts: &[&str]) -> FrameBatch {
+        let mut bytes = Vec::new();
+        let mut frames = Vec::new();
+        for (id, text) in texts.iter().enumerate() {
+            let start = bytes.len();
+            let frame = serde_json::json!({ "id": format!("{sequence}.{id}"), "author": "a", "text": text });
+            bytes.extend_from_slice(frame.to_string().as_bytes());
+            frames.push(start..bytes.len());
+        }
+        FrameBatch {
+            source: Arc::from("file"),
+            format: Format::Plain,
+            sequence,
+            bytes,
+            frames,
+            oversize: 1,
+            unreadable: 2,
+            heartbeats: 3,
+            position: Some(7),
+            received_at: Timestamp::UNIX_EPOCH,
+            gaps: Vec::new(),
+            patient: false,
+            permit: None,
+        }
+    }
+
+    fn output(sequence: u64, texts: &[&str]) -> LaneOutput {
+        Lane::default().process(&prefilter(), batch(sequence, texts))
+    }
+
+    fn texts(output: &LaneOutput) -> Vec<&str> {
+        output.candidates().map(|candidate| &*candidate.post.text).collect()
+    }
+
+    #[test]
+    fn every_frame_of_a_batch_is_counted_or_handed_on() {
+        let output = output(0, &["lumio a", "nobody", "@lumio b"]);
+        assert_eq!(texts(&output), ["lumio a", "@lumio b"]);
+        let buckets = &output.buckets;
+        assert_eq!(
+            (buckets[Bucket::Oversize], buckets[Bucket::Malformed], buckets[Bucket::Control]),
+            (1, 2, 3)
+        );
+        assert_eq!((buckets[Bucket::Unmatched], buckets.received()), (1, 7));
+        assert_eq!(output.position, Some(7));
+    }
+
+    #[test]
+    fn the_least_valuable_are_shed_and_the_order_of_the_rest_is_kept() {
+        let check = |keep: usize, expected: &[&str]| {
+            let mut output = output(0, &["lumio 1", "@lumio 2", "lumio 3", "@lumio 4"]);
+            output.shed_all_but(keep);
+            assert_eq!(texts(&output), expected, "keeping {keep}");
+            assert_eq!(output.buckets[Bucket::Shed], 4 - expected.len() as u64);
+        };
+        check(5, &["lumio 1", "@lumio 2", "lumio 3", "@lumio 4"]);
+        check(4, &["lumio 1", "@lumio 2", "lumio 3", "@lumio 4"]);
+        check(3, &["@lumio 2", "lumio 3", "@lumio 4"]);
+        check(2, &["@lumio 2", "@lumio 4"]);
+        check(1, &["@lumio 4"]);
+        check(0, &[]);
+    }
+
+    fn forward(outputs: usize, candidates_max: usize) -> (Forward, crossbeam::channel::Receiver<LaneOutput>) {
+        let (queue, model) = bounded(outputs);
+        (Forward { queue, waiting: Arc::default(), candidates_max, held: Vec::new() }, model)
+    }
+
+    #[test]
+    fn a_live_source_sheds_beyond_the_limit_and_a_patient_one_does_not() {
+        let (mut forward, model) = forward(8, 3);
+        forward.send(output(0, &["lumio 1", "lumio 2"])).unwrap();
+        forward.send(output(1, &["lumio 3", "@lumio 4"])).unwrap();
+        let mut patient = output(2, &["lumio 5"]);
+        patient.patient = true;
+        forward.send(patient).unwrap();
+        let seen: Vec<_> = model.try_iter().map(|output| texts(&output).join(", ")).collect();
+        assert_eq!(seen, ["lumio 1, lumio 2", "@lumio 4", "lumio 5"]);
+        assert_eq!(forward.waiting.candidates(), 4);
+    }
+
+    #[test]
+    fn a_full_queue_holds_the_counts_and_hands_them_over_in_order() {
+        let (mut forward, model) = forward(1, 100);
+        for sequence in 0..4 {
+            forward.send(output(sequence, &["nobody"])).unwrap();
+        }
+        let first = model.recv().unwrap();
+        assert_eq!((first.first_sequence, first.end_sequence), (0, 1));
+        forward.send(output(4, &["nobody"])).unwrap();
+        let rest = model.recv().unwrap();
+        assert_eq!((rest.first_sequence, rest.end_sequence), (1, 5));
+        assert_eq!(rest.buckets.received(), 4 * 7);
+        assert!(forward.held.is_empty());
+    }
+
+    #[test]
+    fn a_batch_that_another_lane_has_keeps_outputs_from_being_joined() {
+        let (mut forward, model) = forward(4, 100);
+        let held = output(0, &["nobody"]);
+        forward.held.push(held);
+        // Batch 1 went to another lane.
+        forward.send(output(2, &["nobody"])).unwrap();
+        let sequences: Vec<_> = model.try_iter().map(|output| output.first_sequence).collect();
+        assert_eq!(sequences, [0, 2]);
+    }
+}

@@ -150,3 +150,41 @@ impl Order {
         ready
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::lane::LaneOutput;
+    use crate::telemetry::Buckets;
+
+    fn decided(source: &str, first_sequence: u64, end_sequence: u64) -> Decided {
+        let output = LaneOutput {
+            source: Arc::from(source),
+            first_sequence,
+            end_sequence,
+            position: None,
+            buckets: Buckets::default(),
+            gaps: Vec::new(),
+            items: Vec::new(),
+            received_at: Timestamp::UNIX_EPOCH,
+            patient: false,
+        };
+        Decided { output, verdicts: Vec::new(), model: Arc::from("model 1") }
+    }
+
+    #[test]
+    fn batches_of_several_lanes_are_settled_in_their_sources_order() {
+        let mut order = Order::default();
+        let mut check = |source: &str, first: u64, end: u64, expected: &[u64]| {
+            let ready = order.next(decided(source, first, end));
+            let ready: Vec<_> = ready.iter().map(|decided| decided.output.first_sequence).collect();
+            assert_eq!(ready, expected, "{source} {first}");
+        };
+        check("a", 1, 2, &[]);
+        check("a", 2, 5, &[]);
+        check("b", 0, 1, &[0]);
+        check("a", 0, 1, &[0, 1, 2]);
+        check("a", 5, 6, &[5]);
+        check("b", 1, 2, &[1]);
+    }
+}

@@ -1,6 +1,7 @@
 //! How a daemon starts, reloads and ends, and what it says when it cannot.
 
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use crate::daemon::{BRAND, Network, State, run, vigie};
 
@@ -48,13 +49,27 @@ fn a_state_folder_that_cannot_be_written_is_named() {
 
 #[test]
 fn a_full_disk_is_said_at_start() {
-    // /dev/full is a disk that is always full; SQLite cannot use it, but the lock file beside it can be made
-    // to live there by a link.
     let state = State::new(&Network::new(1, 0.0).source());
-    std::os::unix::fs::symlink("/dev/full", state.path().join("ledger.sqlite")).unwrap();
-    let (code, said) = refused(&state);
-    assert_eq!(code, Some(1));
-    assert!(said.contains("ledger.sqlite"), "{said}");
+    let disk = state.path().join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let text = std::fs::read_to_string(&state.config).unwrap();
+    let ledger = format!("{}/ledger.sqlite", disk.display());
+    std::fs::write(
+        &state.config,
+        text.replace(&format!("{}/ledger.sqlite", state.path().display()), &ledger),
+    )
+    .unwrap();
+    // A real file system of 32 KiB, in a mount namespace that ends with the process.
+    let script = r#"mount -t tmpfs -o size=32k none "$1" && echo mounted && exec "$2" run -c "$3""#;
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(&disk);
+    let output = run(command.arg(env!("CARGO_BIN_EXE_vigie")).arg(&state.config), b"");
+    if !output.stdout.contains("mounted") {
+        println!("skipped: this user may not mount a file system: {}", output.stderr.trim());
+        return;
+    }
+    assert_eq!(output.status.code(), Some(1), "{}", output.stderr);
+    assert!(output.stderr.contains(&ledger) && output.stderr.contains("disk is full"), "{}", output.stderr);
 }
 
 #[test]

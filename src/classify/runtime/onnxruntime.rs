@@ -41,10 +41,8 @@ impl OnnxRuntime {
     /// Loads the library at `path`, or takes the one loaded before, and the graph into it.
     pub(super) fn open(path: &Path, model: &[u8], threads: NonZeroUsize) -> Result<Self, RuntimeError> {
         let (name, environment) = load(path)?;
-        let session = session(&environment, model, threads).map_err(|reason| RuntimeError::Graph {
-            runtime: name.clone(),
-            reason,
-        })?;
+        let session = session(&environment, model, threads)
+            .map_err(|reason| RuntimeError::Graph { runtime: name.clone(), reason })?;
         Ok(Self { name, session })
     }
 }
@@ -68,13 +66,9 @@ impl Runtime for OnnxRuntime {
         let outputs = self.session.run(inputs).map_err(failed)?;
         Outputs::collect(batch.posts(), |name| {
             let output = outputs.get(name).ok_or("the graph has no such output")?;
-            let (shape, values) = output
-                .try_extract_tensor::<f32>()
-                .map_err(|error| error.message().to_owned())?;
-            let shape = shape
-                .iter()
-                .map(|&size| usize::try_from(size).unwrap_or(0))
-                .collect();
+            let (shape, values) =
+                output.try_extract_tensor::<f32>().map_err(|error| error.message().to_owned())?;
+            let shape = shape.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect();
             Ok((shape, values.to_vec()))
         })
     }
@@ -104,10 +98,7 @@ fn session(environment: &Environment, model: &[u8], threads: NonZeroUsize) -> Re
 
 /// The name and environment of the library at `path`.
 fn load(path: &Path) -> Result<(String, Environment), RuntimeError> {
-    let refused = |reason: String| RuntimeError::Library {
-        path: path.to_owned(),
-        reason,
-    };
+    let refused = |reason: String| RuntimeError::Library { path: path.to_owned(), reason };
     let canonical = path.canonicalize().map_err(|error| refused(error.to_string()))?;
     let mut loaded = LOADED.lock();
     let loaded = match &*loaded {
@@ -120,21 +111,13 @@ fn load(path: &Path) -> Result<(String, Environment), RuntimeError> {
                 guarded(|| ort::init_from(&canonical).map_err(|error| error.to_string())).map_err(refused)?;
             let environment = guarded(|| environment(builder).map_err(|error| error.to_string()));
             let version = library::version(&canonical);
-            let name = version.map_or("onnxruntime".to_owned(), |version| {
-                format!("onnxruntime {version}")
-            });
-            loaded.insert(Loaded {
-                path: canonical.clone(),
-                name,
-                environment,
-            })
+            let name = version.map_or("onnxruntime".to_owned(), |version| format!("onnxruntime {version}"));
+            loaded.insert(Loaded { path: canonical.clone(), name, environment })
         }
     };
     if loaded.path != canonical {
         let other = loaded.path.display();
-        return Err(refused(format!(
-            "{other} is loaded already, and a process can load only one"
-        )));
+        return Err(refused(format!("{other} is loaded already, and a process can load only one")));
     }
     match &loaded.environment {
         Ok(environment) => Ok((loaded.name.clone(), environment.clone())),
@@ -157,9 +140,7 @@ fn environment(builder: EnvironmentBuilder) -> ort::Result<Environment> {
 fn guarded<T>(action: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(action)).unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().map(String::as_str);
-        let said = said
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("without a message");
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
         Err(format!("is no ONNX Runtime that can be used: {said}"))
     })
 }
@@ -194,17 +175,10 @@ mod tests {
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&child.stdout);
-        assert!(
-            child.status.success(),
-            "{reason}: {said}{}",
-            String::from_utf8_lossy(&child.stderr)
-        );
+        assert!(child.status.success(), "{reason}: {said}{}", String::from_utf8_lossy(&child.stderr));
         for attempt in ["refused", "again"] {
             let start = format!("{attempt}: ONNX Runtime library {}: ", library.display());
-            let line = said
-                .lines()
-                .find_map(|line| line.split_once(&start))
-                .map(|(_, reason)| reason);
+            let line = said.lines().find_map(|line| line.split_once(&start)).map(|(_, reason)| reason);
             assert!(line.is_some_and(|line| line.contains(reason)), "{reason}: {said}");
         }
     }
@@ -227,16 +201,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for (name, base, reason) in [
             ("other", "", "does not export `OrtGetApiBase`"),
-            (
-                "old",
-                r#"OldBase OrtGetApiBase() { return base("1.16.3"); }"#,
-                "but got '1.16.3'",
-            ),
-            (
-                "no_base",
-                "void *OrtGetApiBase() { return 0; }",
-                "is no ONNX Runtime that can be used",
-            ),
+            ("old", r#"OldBase OrtGetApiBase() { return base("1.16.3"); }"#, "but got '1.16.3'"),
+            ("no_base", "void *OrtGetApiBase() { return 0; }", "is no ONNX Runtime that can be used"),
             (
                 "no_api",
                 r#"OldBase OrtGetApiBase() { return base("1.31.1"); }"#,
@@ -255,11 +221,8 @@ mod tests {
                  {base}"
             );
             std::fs::write(&source, code).unwrap();
-            let built = Command::new("cc")
-                .args(["-shared", "-fPIC", "-w", "-o"])
-                .arg(&library)
-                .arg(&source)
-                .status();
+            let built =
+                Command::new("cc").args(["-shared", "-fPIC", "-w", "-o"]).arg(&library).arg(&source).status();
             if !built.is_ok_and(|status| status.success()) {
                 println!("skipped: no C compiler to build the libraries with");
                 return;

@@ -1,0 +1,304 @@
+//! The ledger against real files: what is committed, what comes back, what is refused.
+
+use std::sync::Arc;
+
+use crossbeam::channel::{Sender, bounded};
+use parking_lot::Mutex;
+use prost::Message;
+
+use super::outbox::{ClientId, Filter, Outbox};
+use super::*;
+use crate::telemetry::Bucket;
+use crate::ticket::proto;
+
+/// A ledger with its thread, as the pipeline runs it.
+struct Running {
+    settlements: Option<Sender<Settlement>>,
+    handle: Handle,
+    outbox: Arc<Mutex<Outbox>>,
+    thread: Option<std::thread::JoinHandle<Result<(), LedgerError>>>,
+}
+
+fn config(folder: &Path) -> Config {
+    Config {
+        path: folder.join("ledger.sqlite"),
+        bookkeeping_delay_max: Duration::from_millis(1),
+        ageing_points_per_hour: 100,
+    }
+}
+
+impl Running {
+    fn start(folder: &Path) -> Running {
+        let (settlements, receiver) = bounded(8);
+        let outbox = Arc::new(Mutex::new(Outbox::new()));
+        let (writer, handle) = Ledger::open(config(folder)).unwrap().split(receiver, outbox.clone()).unwrap();
+        let thread =
+            std::thread::Builder::new().spawn(move || writer.run(|| ())).expect("a thread for the ledger");
+        Running { settlements: Some(settlements), handle, outbox, thread: Some(thread) }
+    }
+
+    fn settle(&self, settlement: Settlement) {
+        self.settlements.as_ref().unwrap().send(settlement).unwrap();
+    }
+
+    fn subscribe(&self, name: &str, start_next: bool) {
+        let request = SubscriptionRequest { name: name.to_owned(), filter: Filter::default(), start_next };
+        self.handle.subscribe(request).blocking_recv().unwrap().unwrap();
+    }
+
+    /// Takes everything that is pending, in order.
+    fn take(&self, name: &str) -> Vec<Seq> {
+        let mut outbox = self.outbox.lock();
+        std::iter::from_fn(|| outbox.take(name, ClientId(1), std::time::Instant::now()))
+            .map(|taken| taken.seq)
+            .collect()
+    }
+
+    fn acknowledge(&self, name: &str, seqs: &[Seq]) {
+        self.handle.acknowledge(name, seqs.to_vec()).blocking_recv().unwrap().unwrap();
+        self.outbox.lock().acknowledge(name, seqs);
+    }
+
+    /// Everything handed over is committed; then the ledger is closed.
+    fn stop(mut self) -> Accounting {
+        self.settlements.take();
+        self.handle.stop();
+        self.thread.take().unwrap().join().unwrap().unwrap();
+        self.handle.accounting()
+    }
+}
+
+fn ticket(id: &str, priority: u16) -> Entry {
+    let post = proto::Post { id: id.to_owned(), text: format!("text of {id}"), ..proto::Post::default() };
+    let id = TicketId::of_post(Network::Bluesky, id);
+    let message = proto::Ticket { id: id.as_bytes().to_vec(), post: Some(post), ..proto::Ticket::default() };
+    Entry::Ticket(Box::new(NewTicket {
+        id,
+        author_id: "did:plc:author".to_owned(),
+        traits: Traits {
+            brand: Arc::from("Lumio"),
+            network: Network::Bluesky,
+            language: "fr".into(),
+            intent: "problem".into(),
+            priority,
+        },
+        created_at: Timestamp::UNIX_EPOCH,
+        due_at_us: 7_200_000_000,
+        body: message.encode_to_vec(),
+    }))
+}
+
+fn settlement(position: i64, unmatched: u64, entries: Vec<Entry>) -> Settlement {
+    let mut buckets = Buckets::default();
+    buckets[Bucket::Unmatched] = unmatched;
+    Settlement { source: Arc::from("bluesky"), position: Some(position), buckets, gaps: Vec::new(), entries }
+}
+
+fn text_of(handle: &Handle, seq: Seq) -> String {
+    match handle.read(&[seq]).unwrap().pop().unwrap().1 {
+        Body::Ticket(bytes) => proto::Ticket::decode(&*bytes).unwrap().post.unwrap().text,
+        Body::Update(bytes) => match proto::Update::decode(&*bytes).unwrap().change {
+            Some(proto::update::Change::Edited(edited)) => edited.text,
+            other => format!("{other:?}"),
+        },
+    }
+}
+
+#[test]
+fn tickets_counts_and_positions_survive_a_restart_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    running.settle(settlement(10, 5, vec![ticket("a", 100), ticket("b", 900)]));
+    running.settle(settlement(7, 2, vec![ticket("a", 100)]));
+    let before = running.stop();
+    let account = &before.sources["bluesky"];
+    assert_eq!(account.position, Some(10), "a replay must not move the position back");
+    assert_eq!((account.buckets[Bucket::Ticketed], account.buckets[Bucket::Duplicate]), (2, 1));
+    assert_eq!(account.buckets.received(), 10);
+
+    let ledger = Ledger::open(config(folder.path())).unwrap();
+    assert_eq!(ledger.position("bluesky").unwrap(), Some(10));
+    assert_eq!(ledger.position("mastodon").unwrap(), None);
+    let mut known = Vec::new();
+    ledger.tickets(10, |_, text| known.push(text.to_owned())).unwrap();
+    assert_eq!(known, ["text of a", "text of b"]);
+    let mut newest = Vec::new();
+    ledger.tickets(1, |_, text| newest.push(text.to_owned())).unwrap();
+    assert_eq!(newest, ["text of b"]);
+    drop(ledger);
+    assert_eq!(Running::start(folder.path()).stop(), before);
+}
+
+#[test]
+fn what_was_acknowledged_never_comes_again_and_the_rest_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    running.subscribe("helpdesk", false);
+    running.settle(settlement(1, 0, vec![ticket("a", 100), ticket("b", 900), ticket("c", 500)]));
+    running.subscribe("late", true);
+    let taken = running.take("helpdesk");
+    assert_eq!(taken.iter().map(|seq| seq.get()).collect::<Vec<_>>(), [2, 3, 1], "worst first");
+    running.acknowledge("helpdesk", &taken[..2]);
+    running.stop();
+
+    let running = Running::start(folder.path());
+    running.subscribe("helpdesk", false);
+    assert_eq!(running.take("helpdesk"), taken[2..]);
+    running.subscribe("late", true);
+    assert_eq!(running.take("late"), [], "it asked for what comes next, and keeps its place");
+    running.subscribe("other", false);
+    assert_eq!(running.take("other").len(), 3, "another name has its own copy");
+    running.stop();
+}
+
+#[test]
+fn an_erasure_removes_the_text_everywhere_and_is_delivered_as_an_update() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    running.subscribe("helpdesk", false);
+    let ticket_id = TicketId::of_post(Network::Bluesky, "a");
+    let at = Timestamp::UNIX_EPOCH;
+    running.settle(settlement(
+        1,
+        0,
+        vec![
+            ticket("a", 100),
+            Entry::Edit { ticket_id, text: "new text of a".to_owned(), at },
+            Entry::Erase { ticket_id, at },
+            Entry::Erase { ticket_id, at },
+            Entry::Edit { ticket_id, text: "too late".to_owned(), at },
+            Entry::Erase { ticket_id: TicketId::of_post(Network::X, "a"), at },
+        ],
+    ));
+    // Any answer from the writer comes after the commit before it.
+    running.subscribe("other", false);
+    let mut seqs = Vec::new();
+    for _ in 0..3 {
+        // An update is offered only once what came before it on the same ticket is acknowledged.
+        let taken = running.take("helpdesk");
+        running.acknowledge("helpdesk", &taken);
+        seqs.extend(taken);
+    }
+    let texts: Vec<_> = seqs.iter().map(|seq| text_of(&running.handle, *seq)).collect();
+    assert_eq!(texts.len(), 3, "{texts:?}");
+    assert_eq!(texts[..2], ["", ""]);
+    assert!(texts[2].contains("post_deleted"), "{texts:?}");
+    let accounting = running.stop();
+    let buckets = accounting.total();
+    let of = |bucket| buckets[bucket];
+    assert_eq!(
+        (
+            of(Bucket::Ticketed),
+            of(Bucket::Merged),
+            of(Bucket::Erased),
+            of(Bucket::Control),
+            of(Bucket::Duplicate)
+        ),
+        (1, 1, 1, 2, 1)
+    );
+    let file = std::fs::read(folder.path().join("ledger.sqlite")).unwrap();
+    let is_there = |text: &[u8]| file.windows(text.len()).any(|window| window == text);
+    assert!(!is_there(b"text of a"), "the erased text is still in the file");
+}
+
+#[test]
+fn an_account_that_is_gone_takes_all_its_texts_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    let at = Timestamp::UNIX_EPOCH;
+    let gone =
+        |author: &str| Entry::EraseAuthor { network: Network::Bluesky, author_id: author.to_owned(), at };
+    running.settle(settlement(
+        1,
+        0,
+        vec![
+            ticket("a", 1),
+            ticket("b", 1),
+            gone("did:plc:somebody"),
+            gone("did:plc:author"),
+            gone("did:plc:author"),
+        ],
+    ));
+    let handle = running.handle.clone();
+    let buckets = running.stop().total();
+    assert_eq!((buckets[Bucket::Erased], buckets[Bucket::Control]), (1, 2));
+    for seq in [1, 2] {
+        assert_eq!(text_of(&handle, Seq::new(seq).unwrap()), "");
+    }
+}
+
+#[test]
+fn gaps_and_feedback_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    let mut holed = settlement(1, 1, Vec::new());
+    holed.gaps.push(Gap { from: 1, to: 5, reason: "the server forgot".to_owned() });
+    running.settle(holed);
+    let feedback = Feedback::Touchpoint(vec![1, 2, 3]);
+    running.handle.feedback(feedback).blocking_recv().unwrap().unwrap();
+    assert_eq!(running.stop().sources["bluesky"].gaps, 1);
+    let file = Connection::open(config(folder.path()).path).unwrap();
+    let kept: (String, Vec<u8>) =
+        file.query_row("SELECT kind, body FROM feedback", [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    assert_eq!(kept, ("touchpoint".to_owned(), vec![1, 2, 3]));
+}
+
+#[test]
+fn a_commit_that_fails_ends_the_ledger_and_moves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    running.settle(settlement(10, 5, Vec::new()));
+    running.subscribe("helpdesk", false);
+    // A trigger that refuses the write: the fault comes from SQLite itself, inside the transaction.
+    let file = Connection::open(config(folder.path()).path).unwrap();
+    file.execute_batch(
+        "CREATE TRIGGER fault BEFORE INSERT ON gap BEGIN SELECT RAISE(ABORT, 'disk on fire'); END",
+    )
+    .unwrap();
+    let mut holed = settlement(20, 7, vec![ticket("a", 1)]);
+    holed.gaps.push(Gap { from: 1, to: 5, reason: String::new() });
+    running.settle(holed);
+    let Running { handle, outbox, thread, .. } = running;
+    let error = thread.unwrap().join().unwrap().unwrap_err();
+    assert!(error.to_string().contains("disk on fire"), "{error}");
+    assert_eq!(handle.accounting().total().received(), 5, "nothing of the failed commit is shown");
+    assert_eq!(outbox.lock().pending("helpdesk"), 0, "and nothing of it is delivered");
+    assert!(handle.acknowledge("helpdesk", Vec::new()).blocking_recv().is_err(), "the ledger answers nobody");
+    drop(file);
+    let ledger = Ledger::open(config(folder.path())).unwrap();
+    assert_eq!(ledger.position("bluesky").unwrap(), Some(10));
+}
+
+#[test]
+fn acknowledgements_below_the_floor_are_forgotten_without_coming_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    running.subscribe("helpdesk", false);
+    let entries = (0..10).map(|n| ticket(&n.to_string(), 100)).collect();
+    running.settle(settlement(1, 0, entries));
+    running.subscribe("other", false);
+    let taken = running.take("helpdesk");
+    // All but the fourth.
+    let acknowledged: Vec<_> = taken.iter().copied().filter(|seq| seq.get() != 4).collect();
+    running.acknowledge("helpdesk", &acknowledged);
+    assert_eq!(running.outbox.lock().floor("helpdesk"), Some(3));
+    running.stop();
+
+    let file = Connection::open(config(folder.path()).path).unwrap();
+    store::raise_floor(&file, "helpdesk", 3).unwrap();
+    let rows: i64 = file.query_row("SELECT count(*) FROM acknowledgement", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 6);
+    drop(file);
+    let running = Running::start(folder.path());
+    running.subscribe("helpdesk", false);
+    assert_eq!(running.take("helpdesk").iter().map(|seq| seq.get()).collect::<Vec<_>>(), [4]);
+    running.stop();
+}
+
+#[test]
+fn a_second_ledger_on_the_same_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let _first = Ledger::open(config(folder.path())).unwrap();
+    let error = Ledger::open(config(folder.path())).unwrap_err();
+    assert!(matches!(error, LedgerError::InUse(_)), "{error}");
+}
