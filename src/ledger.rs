@@ -1,6 +1,6 @@
 //! Ticket → durable record, and back out again to the wire.
 //!
-//! The only door to SQLite. One thread owns the writing connection ([`writer`]); whatever arrives while it
+//! The only door to SQLite. One thread owns the writing connection ([`Writer`]); whatever arrives while it
 //! commits goes into the next commit together. A ticket, the buckets of the frames around it and the
 //! position in its source's stream are one transaction: after a crash all three are there, or none.
 //!
@@ -221,7 +221,7 @@ pub enum LedgerError {
         source: io::Error,
     },
     /// SQLite refused.
-    #[error("ledger {}: {source}", path.display())]
+    #[error("ledger {}: {}", path.display(), reason(source))]
     Sqlite {
         /// The ledger's file.
         path: PathBuf,
@@ -238,6 +238,20 @@ pub enum LedgerError {
         /// The newest schema we know.
         known: i64,
     },
+}
+
+/// SQLite's reason, once, with what an operator should look at.
+fn reason(error: &rusqlite::Error) -> String {
+    use rusqlite::ErrorCode;
+    let rusqlite::Error::SqliteFailure(code, message) = error else { return error.to_string() };
+    let reason = message.clone().unwrap_or_else(|| code.to_string());
+    match code.code {
+        ErrorCode::DiskFull => reason,
+        // Its files beside the ledger cannot grow: SQLite does not ask the system why.
+        ErrorCode::SystemIoFailure => format!("{reason} (code {}): is the disk full?", code.extended_code),
+        ErrorCode::ReadOnly | ErrorCode::CannotOpen => format!("{reason}: may this user write its folder?"),
+        _ => reason,
+    }
 }
 
 /// An open ledger, before its thread starts.

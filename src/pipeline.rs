@@ -211,7 +211,7 @@ impl Pipeline {
         let runtime = self.runtime;
         let drain_max = self.engine.drain_max;
         let (faults, mut fault) = mpsc::unbounded_channel();
-        let spawn = Spawn { faults: faults.clone() };
+        let spawn = Spawn { faults };
         let (stop_sources, sources_stopped) = watch::channel(false);
         let (stop_edges, edges_stopped) = watch::channel(false);
 
@@ -253,14 +253,15 @@ impl Pipeline {
 
         let _inside = runtime.enter();
         let serve = self.listener.serve(self.hub, edges_stopped.clone());
-        let wire = spawn.task(&runtime, "wire", async move {
-            if let Err(error) = serve.await {
-                error!(%error, "the ticket socket ended");
-            }
-        });
+        let wire =
+            spawn.task(&runtime, "wire", async move { serve.await.map_err(|error| error.to_string()) });
         if let Some(console) = self.console {
             let view = self.view.clone();
-            spawn.task(&runtime, "console", console.serve(Arc::new(move || view.status()), edges_stopped));
+            let serve = console.serve(Arc::new(move || view.status()), edges_stopped);
+            spawn.task(&runtime, "console", async move {
+                serve.await;
+                Ok(())
+            });
         }
         let mut source_tasks = Vec::new();
         for (source, position, health) in self.sources {
@@ -274,6 +275,7 @@ impl Pipeline {
                         source::ndjson::run(config, position, out, health, stop).await;
                     }
                 }
+                Ok(())
             }));
         }
         drop(batch_sender);
@@ -403,12 +405,13 @@ impl Spawn {
         &self,
         runtime: &Runtime,
         name: &str,
-        run: impl Future<Output = ()> + Send + 'static,
+        run: impl Future<Output = Result<(), String>> + Send + 'static,
     ) -> tokio::task::JoinHandle<()> {
         let report = Report { name: name.to_owned(), faults: self.faults.clone() };
         runtime.spawn(async move {
-            run.await;
-            drop(report);
+            if let Err(fault) = run.await {
+                report.fault(&fault);
+            }
         })
     }
 }

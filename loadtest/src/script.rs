@@ -1,7 +1,7 @@
 //! The stream as a pure function: what happens at index `n`, for a seed, a rate and a start.
 //!
 //! No event depends on having made another one. Where one refers to another (the deletion of a support
-//! post), the earlier one is asked again: every block of [`BLOCK`] events ends with a slot that may hold what
+//! post), the earlier one is asked again: every block of `BLOCK` events ends with a slot that may hold what
 //! became of the first support post of an earlier block. What is in such a slot is never followed up itself.
 
 pub(crate) mod dice;

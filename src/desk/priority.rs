@@ -273,11 +273,11 @@ mod tests {
 
     #[test]
     fn the_sum_is_cut_to_its_range() {
-        let mut factors = Factors::default();
-        factors.addressed = 1000;
-        assert_eq!(factors.score(&candidate(|c| c.addressed = true), &GRAVE, at(0)).priority, 1000);
-        factors.addressed = -1000;
-        assert_eq!(factors.score(&candidate(|c| c.addressed = true), &GRAVE, at(0)).priority, 0);
+        for (addressed, priority) in [(1000, 1000), (-1000, 0)] {
+            let factors = Factors { addressed, ..Factors::default() };
+            let score = factors.score(&candidate(|c| c.addressed = true), &GRAVE, at(0));
+            assert_eq!(score.priority, priority);
+        }
     }
 
     #[test]

@@ -250,7 +250,7 @@ impl Writer {
             // A dropped receiver is a client that has gone: its answer interests nobody.
             match request {
                 Request::Acknowledge { answer, .. } | Request::Feedback(_, answer) => {
-                    drop(answer.send(Ok(())))
+                    drop(answer.send(Ok(())));
                 }
                 Request::Subscribe(request, answer) => {
                     let heads = store::subscribe(&self.connection, &request.name, request.start_next)?;

@@ -131,7 +131,7 @@ fn arguments_that_are_wrong_exit_with_64_and_help_with_0() {
     check(&["replay", "--help"], 0, "jetstream, mastodon, x-v2, x-v1 or plain");
     check(&["--version"], 0, "vigie 0.");
     check(&[], 64, "Usage: vigie <COMMAND>");
-    check(&["rn"], 64, "a similar subcommand exists: 'run'");
+    check(&["replai"], 64, "unrecognized subcommand 'replai'");
     check(&["replay", "--format", "xml", "-"], 64, "must be one of jetstream, mastodon, x-v2, x-v1, plain");
     check(&["demo", "--rate", "0"], 64, "neither 1 to");
     check(&["demo", "--scenario", "calmer"], 64, "none of calm, outage, quiet");

@@ -109,12 +109,12 @@ impl State {
             assert!(bytes > 0, "the daemon ended before it ran:\n{seen}");
         }
         // The rest of the log is read to the end, so that a full pipe never stops the daemon.
-        let rest = std::thread::spawn(move || {
+        let rest = std::thread::Builder::new().spawn(move || {
             let mut rest = Vec::new();
             drop(log.read_to_end(&mut rest));
             String::from_utf8_lossy(&rest).into_owned()
         });
-        Daemon { child, rest: Some(rest) }
+        Daemon { child, rest: Some(rest.unwrap()) }
     }
 
     pub(crate) async fn subscribe(&self, name: &str, window: u32) -> Client {

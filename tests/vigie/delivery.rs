@@ -4,7 +4,7 @@ use crate::daemon::{State, patiently, ticket_of};
 use firehose::client::proto;
 use proto::delivery::Record;
 
-/// Twelve posts of one urgency each, the worst in the middle, as a file.
+/// Six posts to our handle, the worst in the middle, as a file.
 fn posts() -> String {
     let texts = [
         ("1", "@lumio thanks, great service, all works fine"),
@@ -41,7 +41,7 @@ async fn wait_until_settled(state: &State) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_worst_comes_first_and_a_nack_brings_it_again() {
+async fn the_worst_comes_first_and_its_points_add_up() {
     let state = state();
     let _daemon = state.start();
     wait_until_settled(&state).await;
