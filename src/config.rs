@@ -97,8 +97,9 @@ impl Default for Engine {
 
 /// 64 batches of at most 1 MiB (or a single longer frame): 64 MiB.
 const QUEUE_BATCHES_DEFAULT: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
-/// Ten seconds of work for the model on one core; at about 2 KiB each, 16 MiB.
-const QUEUE_CANDIDATES_DEFAULT: NonZeroUsize = NonZeroUsize::new(8192).expect("not zero");
+/// Four seconds of work for the model on one core, so that a drain under overload ends within `drain_max`;
+/// at about 2 KiB each, 4 MiB.
+const QUEUE_CANDIDATES_DEFAULT: NonZeroUsize = NonZeroUsize::new(2048).expect("not zero");
 
 /// Why there is no config.
 #[derive(Debug)]

@@ -21,6 +21,8 @@ const GOOD: Style = AnsiColor::Green.on_default();
 
 /// Columns of text before a line is broken.
 const TEXT_COLUMNS: usize = 92;
+/// Characters of an author's id that are shown.
+const ID_CHARS: usize = 18;
 /// Characters of a post that are shown; the whole text is in the ticket.
 const TEXT_CHARS_MAX: usize = 400;
 
@@ -111,7 +113,12 @@ fn who(author: &proto::Author) -> String {
     } else if !author.name.is_empty() {
         printable(&author.name)
     } else {
-        printable(&author.id)
+        // A Bluesky stream names authors by DID only: enough of it to tell two apart, the link has the rest.
+        let id = printable(&author.id);
+        match id.char_indices().nth(ID_CHARS) {
+            Some((cut, _)) => format!("{}…", &id[..cut]),
+            None => id,
+        }
     };
     if author.followers_known {
         who.push_str(&format!(" ({} followers)", grouped(author.followers)));

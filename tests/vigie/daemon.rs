@@ -79,7 +79,7 @@ impl State {
         write!(
             text,
             "{sources}\n{brands}\n[ledger]\npath = \"{path}/ledger.sqlite\"\n\
-             [wire]\nunix = \"{path}/vigie.sock\"\n[http]\nenabled = false\n"
+             [wire]\nunix = \"{path}/vigie.sock\"\n[http]\nlisten = \"127.0.0.1:0\"\n"
         )
         .unwrap();
         std::fs::write(&self.config, text).unwrap();
@@ -114,7 +114,7 @@ impl State {
             drop(log.read_to_end(&mut rest));
             String::from_utf8_lossy(&rest).into_owned()
         });
-        Daemon { child, rest: Some(rest.unwrap()) }
+        Daemon { child, started: seen, rest: Some(rest.unwrap()) }
     }
 
     pub(crate) async fn subscribe(&self, name: &str, window: u32) -> Client {
@@ -136,10 +136,18 @@ impl State {
 /// A running daemon; killed when dropped.
 pub(crate) struct Daemon {
     child: Child,
+    /// What it logged until it ran.
+    started: String,
     rest: Option<std::thread::JoinHandle<String>>,
 }
 
 impl Daemon {
+    /// Where its console listens.
+    pub(crate) fn console(&self) -> String {
+        let (_, rest) = self.started.split_once("console=Some(").unwrap();
+        rest.split_once(')').unwrap().0.to_owned()
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());

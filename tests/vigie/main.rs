@@ -11,5 +11,6 @@ mod clients;
 mod commands;
 mod delivery;
 mod end_to_end;
+mod operation;
 mod recovery;
 mod shutdown;

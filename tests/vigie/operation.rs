@@ -1,0 +1,82 @@
+//! What an operator sees of a running daemon.
+
+use crate::daemon::{Network, State, patiently, run, vigie};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_shows_where_every_frame_ended_and_how_the_source_is() {
+    let network = Network::new(1_000, 0.05);
+    let state = State::new(&network.source());
+    let (_stop, stopped) = tokio::sync::oneshot::channel();
+    let _serving = network.serve(stopped).await;
+    let daemon = state.start();
+    let mut client = state.subscribe("helpdesk", 1).await;
+    drop(patiently("a ticket", client.next()).await.unwrap());
+    patiently("all frames", async {
+        while state.buckets().values().sum::<i64>() < 1_000 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+
+    let console = daemon.console();
+    let ask = move |arguments: &'static [&'static str]| {
+        let mut command = vigie();
+        command.args(["status", "--http", &console]).args(arguments);
+        tokio::task::spawn_blocking(move || run(&mut command, b""))
+    };
+    let output = ask(&["--json"]).await.unwrap();
+    assert!(output.status.success(), "{}", output.stderr);
+    let status: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(status["received"], 1_000);
+    let buckets = status["buckets"].as_object().unwrap();
+    assert_eq!(buckets.len(), 11);
+    assert_eq!(buckets.values().map(|frames| frames.as_u64().unwrap()).sum::<u64>(), 1_000);
+    assert_eq!(status["sources"][0]["name"], "bluesky");
+    assert_eq!(status["sources"][0]["connected"], true);
+    let subscription = &status["subscriptions"][0];
+    assert_eq!((&subscription["name"], &subscription["in_flight"]), (&"helpdesk".into(), &1.into()));
+
+    let output = ask(&[]).await.unwrap();
+    assert!(output.status.success(), "{}", output.stderr);
+    for expected in ["connected", "1,000", "helpdesk", "the sum: every frame is above, once", "rten"] {
+        assert!(output.stdout.contains(expected), "{expected} is missing in:\n{}", output.stdout);
+    }
+    assert!(!output.stdout.contains('\u{1b}'), "colours where there is no terminal:\n{}", output.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tail_prints_what_comes_and_acknowledges_it() {
+    let network = Network::new(1_000, 0.05);
+    let state = State::new(&network.source());
+    let expected = network.expected_tickets(&state);
+    let (_stop, stopped) = tokio::sync::oneshot::channel();
+    let _serving = network.serve(stopped).await;
+    let _daemon = state.start();
+    let tail = |count: &str, json: bool| {
+        let mut command = vigie();
+        command.args(["tail", "--count", count, "--socket"]).arg(state.socket());
+        if json {
+            command.arg("--json");
+        }
+        tokio::task::spawn_blocking(move || run(&mut command, b""))
+    };
+    let first = tail("5", true).await.unwrap();
+    let second = tail("5", true).await.unwrap();
+    let ids = |stdout: &str| -> Vec<String> {
+        let of = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+        stdout.lines().filter_map(|line| Some(of(line)["id"].as_str()?.to_owned())).collect()
+    };
+    let (first, second) = (ids(&first.stdout), ids(&second.stdout));
+    assert!(!first.is_empty() && first.iter().chain(&second).all(|id| expected.contains(id)));
+    assert!(
+        first.iter().all(|id| !second.contains(id)),
+        "delivered again after its ack: {first:?} {second:?}"
+    );
+
+    let readable = tail("1", false).await.unwrap();
+    assert!(
+        readable.stdout.contains("answer by") || readable.stdout.contains("ticket"),
+        "{}",
+        readable.stdout
+    );
+}
