@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::classify::OpenError;
 use crate::config::{Config, ConfigError};
 use crate::parse::Format;
+use crate::pipeline::PipelineError;
 
 mod check;
 mod classify;
@@ -73,6 +75,22 @@ pub enum Failure {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Failure {
         Failure::Fault(error)
+    }
+}
+
+impl From<PipelineError> for Failure {
+    fn from(error: PipelineError) -> Failure {
+        match error {
+            // A model or a library that is not what the config says stays so until somebody mends it.
+            PipelineError::Model(_) | PipelineError::Rules(_) => Failure::Mistake(error.into()),
+            _ => Failure::Fault(error.into()),
+        }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Failure {
+        Failure::Mistake(error.into())
     }
 }
 

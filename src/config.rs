@@ -86,8 +86,9 @@ impl Default for Engine {
     fn default() -> Engine {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Engine {
-            // One core for the model, one shared by the async edges, the desk and the ledger.
-            lanes: NonZeroUsize::new(cores.saturating_sub(2)).unwrap_or(NonZeroUsize::MIN),
+            // One core for the model, one shared by the async edges, the desk and the ledger; eight lanes take
+            // more than any network sends.
+            lanes: NonZeroUsize::new(cores.saturating_sub(2).min(8)).unwrap_or(NonZeroUsize::MIN),
             queue_batches: QUEUE_BATCHES_DEFAULT,
             queue_candidates: QUEUE_CANDIDATES_DEFAULT,
             drain_max: Duration::from_secs(10),
@@ -197,7 +198,7 @@ fn sources(root: &Section<'_, '_>) -> Option<Vec<SourceConfig>> {
                 continue;
             }
             Some(Kind::Jetstream) => jetstream(&section, name.as_deref().unwrap_or("bluesky")),
-            Some(Kind::Ndjson) => ndjson(&section, name.as_deref().unwrap_or("ndjson")),
+            Some(Kind::Ndjson) => ndjson(&section, name.as_deref()),
         };
         section.refuse_unknown();
         let Some(source) = source else {
@@ -237,19 +238,22 @@ fn jetstream(section: &Section<'_, '_>, name: &str) -> Option<SourceConfig> {
     }
     config.frame_bytes_max = section.count("frame_bytes_max", 1024..=16 << 20, config.frame_bytes_max).get();
     config.rewind = section.milliseconds("rewind_ms", 1_000..=3_600_000, config.rewind);
-    config.silence_max = section.milliseconds("silence_max_ms", 5_000..=3_600_000, config.silence_max);
+    config.silence_max = section.milliseconds("silence_max_ms", 30_000..=3_600_000, config.silence_max);
     config.mistakes().into_iter().for_each(|mistake| section.mistake(mistake));
     url.map(|_| SourceConfig::Jetstream(config))
 }
 
-fn ndjson(section: &Section<'_, '_>, name: &str) -> Option<SourceConfig> {
+/// Without a name the source is called by its path, so that another file begins at its own first line.
+fn ndjson(section: &Section<'_, '_>, name: Option<&str>) -> Option<SourceConfig> {
     let formats = Format::ALL.map(|format| (format.name(), format));
     let path = section.path("path");
     let format = section.choice("format", &formats).unwrap_or(Format::Plain);
     if path.is_none() && !section.has("path") {
         section.mistake("path is missing: a file of one post a line, plain, .gz or .zst, or \"-\" for stdin");
     }
-    let mut config = source::ndjson::Config::new(name, path.as_deref().unwrap_or(Path::new("-")), format);
+    let file = path.as_deref().unwrap_or(Path::new("-"));
+    let shown = file.display().to_string();
+    let mut config = source::ndjson::Config::new(name.unwrap_or(&shown), file, format);
     config.frame_bytes_max = section.count("frame_bytes_max", 1024..=16 << 20, config.frame_bytes_max).get();
     config.mistakes().into_iter().for_each(|mistake| section.mistake(mistake));
     path.map(|_| SourceConfig::Ndjson(config))
@@ -435,7 +439,7 @@ fn wire(section: &Section<'_, '_>) -> wire::connection::Config {
         unix: unix.or_else(|| tcp.is_none().then(|| PathBuf::from("/run/vigie/vigie.sock"))),
         tcp: tcp.map(|tcp| tcp.value),
         token,
-        frame_bytes_max: section.count("frame_bytes_max", 1024..=1 << 20, default.frame_bytes_max).get(),
+        frame_bytes_max: section.count("frame_bytes_max", 4096..=1 << 20, default.frame_bytes_max).get(),
         window_max: u32::try_from(section.integer("window_max", 1..=65_536, default.window_max.into()))
             .unwrap_or(default.window_max),
         handshake_max: section.milliseconds("handshake_max_ms", 100..=5_000, default.handshake_max),

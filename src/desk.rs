@@ -4,11 +4,10 @@
 //! very same lines as `run`.
 
 use std::collections::VecDeque;
-use std::hash::BuildHasher;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rustc_hash::{FxBuildHasher, FxHashMap};
+use rustc_hash::FxHashMap;
 
 use crate::classify::{INTENTS, SENTIMENTS, URGENCIES, Verdict};
 use crate::parse::{Network, Post};
@@ -153,9 +152,23 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// Remembers a ticket of an earlier run with its post's text; oldest first.
-    pub fn remember(&mut self, id: TicketId, text: &str) {
-        self.known.insert(id, text);
+    /// Remembers a ticket of an earlier run with its post's [`text_hash`]; oldest first.
+    pub fn remember(&mut self, id: TicketId, text_hash: u64) {
+        self.known.insert(id, text_hash);
+    }
+
+    /// Whether this text is a change of the ticket of this id, which then is remembered.
+    pub fn edits(&mut self, id: TicketId, text: &str) -> bool {
+        let hash = text_hash(text);
+        match self.known.texts.get(&id) {
+            Some(known) if *known == hash => false,
+            Some(_) => {
+                self.known.insert(id, hash);
+                true
+            }
+            // It may be older than what is remembered: the ledger knows.
+            None => !self.known.complete,
+        }
     }
 
     /// Decides what becomes of `candidate`.
@@ -169,12 +182,13 @@ impl Desk {
     ) -> Decision {
         let post = &candidate.post;
         let id = TicketId::of_post(post.network, &post.id);
-        match self.known.compare(id, &post.text) {
+        let hash = text_hash(&post.text);
+        match self.known.compare(id, hash) {
             Some(Same::Text) => return Decision::Duplicate,
             // Only a frame that says so is an edit: another server's copy may differ in white space.
             Some(Same::PostOnly) if !post.edited => return Decision::Duplicate,
             Some(Same::PostOnly) => {
-                self.known.insert(id, &post.text);
+                self.known.insert(id, hash);
                 return Decision::Edited(id);
             }
             None => {}
@@ -182,7 +196,7 @@ impl Desk {
         if config.is_unsupported(candidate, verdict) {
             return Decision::Unsupported;
         }
-        self.known.insert(id, &post.text);
+        self.known.insert(id, hash);
         Decision::Ticket(Box::new(config.ticket(candidate, verdict, model, now)))
     }
 
@@ -217,8 +231,8 @@ enum Same {
 }
 
 impl Known {
-    fn insert(&mut self, id: TicketId, text: &str) {
-        if self.texts.insert(id, hash(text)).is_none() {
+    fn insert(&mut self, id: TicketId, text_hash: u64) {
+        if self.texts.insert(id, text_hash).is_none() {
             self.ages.push_back(id);
         }
         if self.ages.len() > KNOWN_TICKETS_MAX
@@ -229,15 +243,19 @@ impl Known {
         }
     }
 
-    fn compare(&self, id: TicketId, text: &str) -> Option<Same> {
+    fn compare(&self, id: TicketId, text_hash: u64) -> Option<Same> {
         let known = self.texts.get(&id)?;
-        Some(if *known == hash(text) { Same::Text } else { Same::PostOnly })
+        Some(if *known == text_hash { Same::Text } else { Same::PostOnly })
     }
 }
 
-fn hash(text: &str) -> u64 {
-    // Never leaves the process, so it need not be stable.
-    FxBuildHasher.hash_one(text)
+/// Tells two texts of a post apart; stored with the ticket, so that an edit is known again after a restart.
+///
+/// The first 8 bytes of BLAKE3.
+pub fn text_hash(text: &str) -> u64 {
+    let hash = blake3::hash(text.as_bytes());
+    let (first, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
+    u64::from_le_bytes(*first)
 }
 
 #[cfg(test)]
@@ -305,7 +323,7 @@ mod tests {
         let mut desk = Desk::default();
         let id = TicketId::of_post(Network::Plain, "1");
         assert!(!desk.may_know(id));
-        desk.remember(id, "panne");
+        desk.remember(id, text_hash("panne"));
         assert!(desk.may_know(id));
         assert_eq!(decide(&mut desk, &candidate("1", "panne"), &PROBLEM), Decision::Duplicate);
     }

@@ -19,7 +19,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::parse::Network;
 use crate::source::Gap;
-use crate::telemetry::Buckets;
+use crate::telemetry::{Bucket, Buckets};
 use crate::ticket::TicketId;
 
 pub mod accounting;
@@ -54,6 +54,8 @@ pub struct RecordHead {
     pub seq: Seq,
     /// The ticket that it is or changes.
     pub ticket_id: TicketId,
+    /// That ticket's own record; `seq` itself for a ticket.
+    pub ticket_seq: Seq,
     /// Greater goes first. Holds priority and ageing together: see [`outbox`].
     pub rank: i64,
     /// Nearer goes first among equal ranks, µs since 1970.
@@ -170,6 +172,8 @@ pub enum Entry {
         text: String,
         /// When we saw it.
         at: Timestamp,
+        /// Where the frame ends if there is no such ticket, or its text was erased.
+        otherwise: Bucket,
     },
     /// The author deleted the post.
     Erase {
@@ -202,6 +206,8 @@ pub struct NewTicket {
     pub created_at: Timestamp,
     /// When the poster expects an answer, µs since 1970.
     pub due_at_us: i64,
+    /// [`desk::text_hash`](crate::desk::text_hash) of the post's text.
+    pub text_hash: u64,
     /// The encoded `vigie.v1.Ticket`.
     pub body: Vec<u8>,
 }
@@ -228,6 +234,9 @@ pub enum LedgerError {
         /// Why.
         source: rusqlite::Error,
     },
+    /// Another program's database.
+    #[error("ledger {}: a database that is not vigie's", .0.display())]
+    Foreign(PathBuf),
     /// Written by a newer vigie.
     #[error("ledger {}: schema {found} is newer than this vigie, which knows {known}", path.display())]
     Newer {
@@ -275,6 +284,9 @@ impl Ledger {
         let lock = lock(&config.path)?;
         let failed = |source| LedgerError::Sqlite { path: config.path.clone(), source };
         let connection = Connection::open(&config.path).map_err(failed)?;
+        if !schema::is_ours(&connection).map_err(failed)? {
+            return Err(LedgerError::Foreign(config.path.clone()));
+        }
         schema::prepare(&connection).map_err(failed)?;
         let found = schema::migrate(&connection).map_err(failed)?;
         if found > schema::VERSION {
@@ -298,13 +310,13 @@ impl Ledger {
         store::position(&self.connection, source).map_err(|source| self.failed(source))
     }
 
-    /// Calls `visit` with each ticket's id and its post's text, oldest first, for the desk to remember;
-    /// at most the newest `tickets_max`.
+    /// Calls `visit` with each ticket's id and the hash of its post's text, oldest first, for the desk to
+    /// remember; at most the newest `tickets_max`.
     ///
     /// # Errors
     ///
     /// The file cannot be read.
-    pub fn tickets(&self, tickets_max: usize, visit: impl FnMut(TicketId, &str)) -> Result<(), LedgerError> {
+    pub fn tickets(&self, tickets_max: usize, visit: impl FnMut(TicketId, u64)) -> Result<(), LedgerError> {
         store::tickets(&self.connection, tickets_max, visit).map_err(|source| self.failed(source))
     }
 

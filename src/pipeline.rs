@@ -7,12 +7,13 @@
 use std::future::Future;
 use std::io;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use crossbeam::channel::{Receiver, Sender, bounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
@@ -40,6 +41,9 @@ use model::Decided;
 const QUEUE_OUTPUTS: usize = 1024;
 /// Decided batches that wait for the desk, and settlements that wait for the ledger.
 const QUEUE_DECIDED: usize = 64;
+
+/// Between two tries to hand over what the queue to the model had no room for.
+const HELD_RETRY: Duration = Duration::from_millis(5);
 
 /// Why the daemon cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +97,7 @@ pub struct Pipeline {
     prefilter: Arc<ArcSwap<Prefilter>>,
     prefilter_config: prefilter::Config,
     classifier: Classifier,
-    batching: (NonZeroUsize, std::time::Duration),
+    batching: (NonZeroUsize, Duration),
     desk: Desk,
     desk_config: Arc<ArcSwap<desk::Config>>,
     settlements: Sender<Settlement>,
@@ -126,7 +130,7 @@ impl Pipeline {
 
         let ledger = Ledger::open(config.ledger)?;
         let mut desk = Desk::default();
-        ledger.tickets(KNOWN_TICKETS_MAX, |id, text| desk.remember(id, text))?;
+        ledger.tickets(KNOWN_TICKETS_MAX, |id, text_hash| desk.remember(id, text_hash))?;
         let sources: Vec<_> = config
             .sources
             .into_iter()
@@ -236,12 +240,8 @@ impl Pipeline {
         let (batch_sender, batches) = self.batches;
         let mut lane_threads = Vec::new();
         for lane in 0..self.engine.lanes.get() {
-            let forward = Forward {
-                queue: to_model.clone(),
-                waiting: self.view.waiting.clone(),
-                candidates_max: self.engine.queue_candidates.get(),
-                held: Vec::new(),
-            };
+            let candidates_max = self.engine.queue_candidates.get();
+            let forward = Forward::new(to_model.clone(), self.view.waiting.clone(), candidates_max);
             let (batches, prefilter) = (batches.clone(), self.prefilter.clone());
             lane_threads.push(spawn.thread(&format!("vigie-lane-{lane}"), move || {
                 run_lane(&batches, &prefilter, forward);
@@ -272,6 +272,8 @@ impl Pipeline {
                         source::jetstream::run(config, position, out, health, stop).await;
                     }
                     SourceConfig::Ndjson(config) => {
+                        // What comes through a pipe is never what came through it before the restart.
+                        let position = position.filter(|_| config.path != Path::new("-"));
                         source::ndjson::run(config, position, out, health, stop).await;
                     }
                 }
@@ -362,24 +364,26 @@ async fn obey(
 fn run_lane(batches: &Receiver<FrameBatch>, prefilter: &ArcSwap<Prefilter>, mut forward: Forward) {
     let mut lane = Lane::default();
     loop {
-        let batch = match batches.try_recv() {
-            Ok(batch) => batch,
-            // About to idle: what is held need not wait for the next batch.
-            Err(_) => {
-                if forward.flush().is_err() {
-                    return;
-                }
-                match batches.recv() {
-                    Ok(batch) => batch,
-                    Err(_) => return,
-                }
+        let batch = if forward.is_holding() {
+            match batches.recv_timeout(HELD_RETRY) {
+                Ok(batch) => Some(batch),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
             }
+        } else {
+            let Ok(batch) = batches.recv() else { break };
+            Some(batch)
         };
-        let output = lane.process(&prefilter.load(), batch);
-        if forward.send(output).is_err() {
+        let sent = match batch {
+            Some(batch) => forward.send(lane.process(&prefilter.load(), batch)),
+            None => forward.pass_on(),
+        };
+        if sent.is_err() {
             return;
         }
     }
+    // The sources have ended. A model thread that has ended too has reported why.
+    drop(forward.flush());
 }
 
 /// Starts threads and tasks, and reports those that end badly.
@@ -468,7 +472,9 @@ impl View {
                 let account = accounting.sources.get(name).cloned().unwrap_or_default();
                 // Only Jetstream's positions are times.
                 let lag_ms = (*kind == "jetstream")
-                    .then(|| health.position.map(|position| (now.as_microsecond() - position) / 1000))
+                    .then(|| {
+                        health.position.map(|position| now.as_microsecond().saturating_sub(position) / 1000)
+                    })
                     .flatten();
                 console::SourceStatus::new(name, kind, health, &account, lag_ms)
             })

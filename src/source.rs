@@ -66,7 +66,12 @@ pub struct Gap {
 pub struct BatchSender {
     queue: crossbeam::channel::Sender<FrameBatch>,
     places: Arc<tokio::sync::Semaphore>,
+    patient_places: Arc<tokio::sync::Semaphore>,
 }
+
+/// Batches of patient sources between the source and the model. Their candidates are never shed, so their
+/// number is what bounds them: 4 batches of 512 posts.
+const PATIENT_BATCHES: usize = 4;
 
 /// Makes the queue between the sources and the lanes.
 pub fn batch_queue(batches: NonZeroUsize) -> (BatchSender, crossbeam::channel::Receiver<FrameBatch>) {
@@ -74,7 +79,8 @@ pub fn batch_queue(batches: NonZeroUsize) -> (BatchSender, crossbeam::channel::R
     // itself never fills.
     let (queue, lanes) = crossbeam::channel::unbounded();
     let places = Arc::new(tokio::sync::Semaphore::new(batches.get()));
-    (BatchSender { queue, places }, lanes)
+    let patient_places = Arc::new(tokio::sync::Semaphore::new(PATIENT_BATCHES));
+    (BatchSender { queue, places, patient_places }, lanes)
 }
 
 impl BatchSender {
@@ -84,7 +90,8 @@ impl BatchSender {
     ///
     /// The lanes are gone: the daemon is going down, the source ends.
     pub async fn send(&self, mut batch: FrameBatch) -> Result<(), LanesGone> {
-        let permit = self.places.clone().acquire_owned().await.map_err(|_| LanesGone)?;
+        let places = if batch.patient { &self.patient_places } else { &self.places };
+        let permit = places.clone().acquire_owned().await.map_err(|_| LanesGone)?;
         batch.permit = Some(permit);
         self.queue.send(batch).map_err(|_| LanesGone)
     }

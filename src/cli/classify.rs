@@ -27,7 +27,7 @@ impl Arguments {
             library: self.library.clone(),
             ..classify::Config::default()
         };
-        Ok(Classifier::open(&config).map_err(anyhow::Error::from)?)
+        Ok(Classifier::open(&config)?)
     }
 }
 

@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         async { drop(firehose_stopped.await) },
     ))?;
     let config = config(&serving.url(), state.path())?;
-    let pipeline = Pipeline::build(config).map_err(anyhow::Error::from)?;
+    let pipeline = Pipeline::build(config)?;
     let view = pipeline.view();
     greet(arguments, &serving, &pipeline, &view).context("stdout")?;
     let (orders, control) = mpsc::channel(1);
@@ -88,6 +88,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         tokio::select! {
             () = duration(arguments.duration) => {}
             _ = tokio::signal::ctrl_c() => {}
+            // A daemon that fails ends the demo, which then says why.
+            () = gone(&daemon) => {}
         }
         helpdesk.abort();
         drop(stop_firehose);
@@ -98,7 +100,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let seconds = started.elapsed().as_secs_f64();
     let accounting: Result<Accounting, PipelineError> =
         daemon.join().map_err(|_| anyhow!("the daemon panicked; this is a bug in vigie"))?;
-    let accounting = accounting.map_err(anyhow::Error::from)?;
+    let accounting = accounting?;
     let collected = collected.context("collector")?.map_err(anyhow::Error::from)?;
     summarise(&accounting, &collected, serving.frames(), seconds).context("stdout")?;
     Ok(())
@@ -150,6 +152,12 @@ async fn duration(seconds: u64) {
     match seconds {
         0 => std::future::pending().await,
         seconds => tokio::time::sleep(Duration::from_secs(seconds)).await,
+    }
+}
+
+async fn gone<T>(daemon: &std::thread::JoinHandle<T>) {
+    while !daemon.is_finished() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

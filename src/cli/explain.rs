@@ -43,7 +43,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Failure::Mistake(anyhow!("stdin: no post of the format {}: {malformed}", arguments.format.name()))
     })?;
     let Frame::Post(post) = parsed.frame else {
-        println!("control: this frame is no post; it is counted and forgotten");
+        println!(
+            "control: this frame is no post: a deletion removes its post's text, anything else is counted"
+        );
         return Ok(());
     };
     let prefilter =
@@ -71,7 +73,7 @@ fn explain(
         Scan::Candidate(candidate) => candidate,
     };
 
-    let mut classifier = Classifier::open(&config.classify).map_err(anyhow::Error::from)?;
+    let mut classifier = Classifier::open(&config.classify)?;
     let mut verdicts = Vec::new();
     classifier.classify(&[&candidate.post.text], &mut verdicts).map_err(anyhow::Error::from)?;
     let verdict = verdicts.first().ok_or_else(|| anyhow!("the model gave no verdict"))?;

@@ -43,7 +43,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = arguments.config.load()?;
     let prefilter = Prefilter::build(&config.prefilter)
         .map_err(|mistakes| Failure::Mistake(anyhow::anyhow!("{mistakes:?}")))?;
-    let mut classifier = Classifier::open(&config.classify).map_err(anyhow::Error::from)?;
+    let mut classifier = Classifier::open(&config.classify)?;
     let model: Arc<str> = Arc::from(classifier.model());
     let mut output = std::io::BufWriter::new(std::io::stdout().lock());
     let mut lane = Lane::default();

@@ -1,6 +1,6 @@
 //! `vigie run`: the daemon.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -14,17 +14,15 @@ use crate::telemetry;
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     let config = file.load()?;
     telemetry::install(config.log_level);
-    let pipeline = Pipeline::build(config).map_err(anyhow::Error::from)?;
+    let pipeline = Pipeline::build(config)?;
     info!(version = env!("CARGO_PKG_VERSION"), console = ?pipeline.console_address(), "built");
     let (orders, control) = mpsc::channel(1);
     let path = file.config.clone();
     pipeline.spawn(|| obey_signals(path, orders));
-    let accounting = pipeline
-        .run(control, || {
-            info!("running");
-            notify(sd_notify::NotifyState::Ready);
-        })
-        .map_err(anyhow::Error::from)?;
+    let accounting = pipeline.run(control, || {
+        info!("running");
+        notify(sd_notify::NotifyState::Ready);
+    })?;
     info!(received = accounting.total().received(), "drained");
     Ok(())
 }
@@ -40,7 +38,7 @@ async fn obey_signals(path: PathBuf, orders: mpsc::Sender<Control>) {
         let order = tokio::select! {
             _ = terminate.recv() => Some(Control::Drain),
             _ = interrupt.recv() => Some(Control::Drain),
-            _ = hangup.recv() => reload(&path),
+            _ = hangup.recv() => reload(path.clone()).await,
         };
         let Some(order) = order else { continue };
         let last = matches!(order, Control::Drain);
@@ -53,11 +51,17 @@ async fn obey_signals(path: PathBuf, orders: mpsc::Sender<Control>) {
     }
 }
 
-fn reload(path: &Path) -> Option<Control> {
-    match Config::load(path) {
-        Ok(config) => Some(Control::Reload(Box::new(config))),
-        Err(mistakes) => {
+/// Reads the file again, away from the executor: a large dictionary takes a while to check.
+async fn reload(path: PathBuf) -> Option<Control> {
+    let loaded = tokio::task::spawn_blocking(move || Config::load(&path)).await;
+    match loaded {
+        Ok(Ok(config)) => Some(Control::Reload(Box::new(config))),
+        Ok(Err(mistakes)) => {
             error!(%mistakes, "reload refused: the running config stays");
+            None
+        }
+        Err(panicked) => {
+            error!(%panicked, "reload refused: the running config stays");
             None
         }
     }

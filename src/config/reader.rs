@@ -70,7 +70,7 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// One table of the file. Every key that is asked for is known; [`Section::end`] refuses the others.
+/// One table of the file. Every key that is asked for is known; [`Section::refuse_unknown`] refuses the others.
 pub(super) struct Section<'r, 't> {
     reader: &'r Reader<'t>,
     path: String,

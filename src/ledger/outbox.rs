@@ -56,8 +56,8 @@ const HOUR_US: i64 = 3_600_000_000;
 /// The static key of a record in the order of delivery; greater goes first.
 ///
 /// `priority` is 0 to 1000, `created_at_us` µs since 1970. With `ageing_points_per_hour` 0 waiting earns
-/// nothing. Ranks compare only among records ranked at the same rate: when the operator changes it, the
-/// heads are ranked anew and the subscriptions opened again.
+/// nothing. Ranks compare only among records ranked at the same rate: the ledger
+/// ranks all heads at the rate that it was opened with.
 pub fn rank(priority: u16, created_at_us: i64, ageing_points_per_hour: u32) -> i64 {
     if ageing_points_per_hour == 0 {
         return i64::from(priority);
@@ -160,6 +160,16 @@ impl Outbox {
         self.queues.entry(name.to_owned()).or_default().open(filter, heads);
     }
 
+    /// Whether the subscription is open with this very filter: opening it again would change nothing.
+    pub fn is_open_with(&self, name: &str, filter: &Filter) -> bool {
+        self.queues.get(name).is_some_and(|queue| queue.filter() == filter)
+    }
+
+    /// Tickets up to and including this seq, and their updates, are not for this subscription.
+    pub fn start_after(&mut self, name: &str, seq: u64) {
+        self.queues.entry(name.to_owned()).or_default().start_after(seq);
+    }
+
     /// Adds records that have just become durable to every subscription whose filter they pass.
     ///
     /// `heads` are in ledger order. A head that is not newer than the newest a subscription has seen is
@@ -207,12 +217,6 @@ impl Outbox {
     /// Records waiting for this subscription: not in flight, deferred ones included.
     pub fn pending(&self, name: &str) -> usize {
         self.queues.get(name).map_or(0, |queue| queue.pending() + queue.deferred())
-    }
-
-    /// The greatest seq up to which this subscription has nothing left to acknowledge, of those it was
-    /// offered; `None` if it is not open. Looks at every unacknowledged record.
-    pub fn floor(&self, name: &str) -> Option<u64> {
-        self.queues.get(name).map(Queue::floor)
     }
 
     /// The counts of every subscription, by name.

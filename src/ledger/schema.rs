@@ -38,6 +38,7 @@ const VERSION_1: &str = "
         priority       INTEGER NOT NULL,
         created_at_us  INTEGER NOT NULL,
         due_at_us      INTEGER NOT NULL,
+        text_hash      INTEGER NOT NULL,   -- of the text as last seen, as desk::text_hash
         erased_at_us   INTEGER
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX ticket_author ON ticket (network, author_id);
@@ -47,14 +48,15 @@ const VERSION_1: &str = "
         seq        INTEGER PRIMARY KEY AUTOINCREMENT,
         ticket_id  BLOB NOT NULL,
         kind       INTEGER NOT NULL,       -- 0 ticket, 1 update
-        rank       INTEGER NOT NULL,       -- see outbox
         body       BLOB NOT NULL           -- the encoded message, sent unchanged
     ) STRICT;
     CREATE INDEX record_ticket ON record (ticket_id);
 
-    -- Everything up to and including `floor` is done with, or was not wanted.
+    -- Tickets up to and including `start`, and their updates, were never wanted; every record up to and
+    -- including `floor` is acknowledged. Filters play no part in either: they may change.
     CREATE TABLE subscription (
         name    TEXT PRIMARY KEY,
+        start   INTEGER NOT NULL,
         floor   INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
 
@@ -78,6 +80,16 @@ const VERSION_1: &str = "
     ) STRICT;
 ";
 
+/// "vigi", which tells a ledger from another program's SQLite file.
+const APPLICATION_ID: i64 = 0x7669_6769;
+
+/// Whether the file is a ledger, or empty.
+pub(super) fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
+    let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(application == APPLICATION_ID || tables == 0)
+}
+
 /// Settings that belong to a connection and must come before any transaction.
 pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -93,8 +105,10 @@ pub(super) fn migrate(connection: &Connection) -> rusqlite::Result<i64> {
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found == 0 {
         // In one transaction, so that a crash in between leaves an empty file and not half a schema.
-        connection
-            .execute_batch(&format!("BEGIN IMMEDIATE; {VERSION_1} PRAGMA user_version = 1; COMMIT;"))?;
+        connection.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {VERSION_1}
+             PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
+        ))?;
         return Ok(VERSION);
     }
     Ok(found)

@@ -79,12 +79,12 @@ pub(super) fn add_ticket(
     }
     let rank =
         outbox::rank(ticket.traits.priority, ticket.created_at.as_microsecond(), ageing_points_per_hour);
-    let seq = add_record(connection, ticket.id, KIND_TICKET, rank, &ticket.body)?;
+    let seq = add_record(connection, ticket.id, KIND_TICKET, &ticket.body)?;
     connection
         .prepare_cached(
             "INSERT INTO ticket (id, seq, network, author_id, brand, language, intent, priority,
-                                 created_at_us, due_at_us)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                                 created_at_us, due_at_us, text_hash)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             ticket.id.as_bytes(),
@@ -97,9 +97,10 @@ pub(super) fn add_ticket(
             ticket.traits.priority,
             ticket.created_at.as_microsecond(),
             ticket.due_at_us,
+            ticket.text_hash.cast_signed(),
         ])?;
     let (ticket_id, due_at_us, traits) = (ticket.id, ticket.due_at_us, ticket.traits.clone());
-    Ok(Some(RecordHead { seq, ticket_id, rank, due_at_us, traits }))
+    Ok(Some(RecordHead { seq, ticket_id, ticket_seq: seq, rank, due_at_us, traits }))
 }
 
 /// Records a change of a ticket; `None` if there is no such ticket or it is erased.
@@ -107,13 +108,14 @@ pub(super) fn add_update(
     connection: &Connection,
     ticket_id: TicketId,
     update: &proto::Update,
+    ageing_points_per_hour: u32,
 ) -> rusqlite::Result<Option<RecordHead>> {
     let head = connection
         .prepare_cached(&format!("{HEADS} WHERE t.id = ?1 AND t.erased_at_us IS NULL AND r.seq = t.seq"))?
-        .query_row([ticket_id.as_bytes()], head)
+        .query_row([ticket_id.as_bytes()], |row| head(row, ageing_points_per_hour))
         .optional()?;
     let Some(head) = head else { return Ok(None) };
-    let seq = add_record(connection, ticket_id, KIND_UPDATE, head.rank, &update.encode_to_vec())?;
+    let seq = add_record(connection, ticket_id, KIND_UPDATE, &update.encode_to_vec())?;
     Ok(Some(RecordHead { seq, ..head }))
 }
 
@@ -121,22 +123,25 @@ pub(super) fn add_update(
 pub(super) fn erase(
     connection: &Connection,
     ticket_id: TicketId,
-    reason: &str,
+    reason: Erasure,
     at: Timestamp,
+    ageing_points_per_hour: u32,
 ) -> rusqlite::Result<Option<RecordHead>> {
-    let erased = proto::update::Erased { reason: reason.to_owned() };
+    let erased = proto::update::Erased { reason: reason.name().to_owned() };
     let update = proto::Update {
         ticket_id: ticket_id.as_bytes().to_vec(),
         at_us: at.as_microsecond(),
         change: Some(proto::update::Change::Erased(erased)),
     };
-    let Some(head) = add_update(connection, ticket_id, &update)? else { return Ok(None) };
+    let Some(head) = add_update(connection, ticket_id, &update, ageing_points_per_hour)? else {
+        return Ok(None);
+    };
     connection
         .prepare_cached("UPDATE ticket SET erased_at_us = ?2 WHERE id = ?1")?
         .execute(params![ticket_id.as_bytes(), at.as_microsecond()])?;
     for (seq, body) in bodies_of(connection, ticket_id)? {
         let body = match body {
-            Body::Ticket(bytes) => without_text_in_ticket(&bytes),
+            Body::Ticket(bytes) => without_text_in_ticket(&bytes, reason),
             Body::Update(bytes) => without_text_in_update(&bytes),
         };
         connection
@@ -160,7 +165,24 @@ pub(super) fn tickets_of(
         .collect()
 }
 
-fn without_text_in_ticket(bytes: &[u8]) -> Vec<u8> {
+/// Why a text is erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Erasure {
+    PostDeleted,
+    /// The name goes too: there is nobody left to answer.
+    AccountDeleted,
+}
+
+impl Erasure {
+    fn name(self) -> &'static str {
+        match self {
+            Erasure::PostDeleted => "post_deleted",
+            Erasure::AccountDeleted => "account_deleted",
+        }
+    }
+}
+
+fn without_text_in_ticket(bytes: &[u8], reason: Erasure) -> Vec<u8> {
     // We wrote these bytes; should they not decode, an empty ticket is the safe answer to an erasure.
     let mut ticket = proto::Ticket::decode(bytes).unwrap_or_default();
     if let Some(post) = &mut ticket.post {
@@ -168,6 +190,10 @@ fn without_text_in_ticket(bytes: &[u8]) -> Vec<u8> {
         post.mentions.clear();
         post.hashtags.clear();
         post.links.clear();
+        if let Some(author) = post.author.as_mut().filter(|_| reason == Erasure::AccountDeleted) {
+            author.name.clear();
+            author.handle.clear();
+        }
     }
     ticket.hits.clear();
     ticket.encode_to_vec()
@@ -181,40 +207,40 @@ fn without_text_in_update(bytes: &[u8]) -> Vec<u8> {
     update.encode_to_vec()
 }
 
-fn add_record(
-    connection: &Connection,
-    ticket_id: TicketId,
-    kind: i64,
-    rank: i64,
-    body: &[u8],
-) -> rusqlite::Result<Seq> {
+fn add_record(connection: &Connection, ticket_id: TicketId, kind: i64, body: &[u8]) -> rusqlite::Result<Seq> {
     connection
-        .prepare_cached("INSERT INTO record (ticket_id, kind, rank, body) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![ticket_id.as_bytes(), kind, rank, body])?;
+        .prepare_cached("INSERT INTO record (ticket_id, kind, body) VALUES (?1, ?2, ?3)")?
+        .execute(params![ticket_id.as_bytes(), kind, body])?;
     let seq = connection.last_insert_rowid().cast_unsigned();
     Ok(Seq::new(seq).expect("SQLite's row ids count from 1"))
 }
 
-/// Opens the subscription, or creates it, and returns its pending heads.
+/// Opens the subscription, or creates it; gives its start and its unacknowledged heads.
 pub(super) fn subscribe(
     connection: &Connection,
     name: &str,
     start_next: bool,
-) -> rusqlite::Result<Vec<RecordHead>> {
+    ageing_points_per_hour: u32,
+) -> rusqlite::Result<(u64, Vec<RecordHead>)> {
     connection
         .prepare_cached(
-            "INSERT OR IGNORE INTO subscription (name, floor)
-             SELECT ?1, CASE WHEN ?2 THEN coalesce((SELECT max(seq) FROM record), 0) ELSE 0 END",
+            "INSERT OR IGNORE INTO subscription (name, start, floor)
+             SELECT ?1, newest, newest FROM (
+               SELECT CASE WHEN ?2 THEN coalesce((SELECT max(seq) FROM record), 0) ELSE 0 END AS newest)",
         )?
         .execute(params![name, start_next])?;
-    connection
+    let start: i64 = connection
+        .prepare_cached("SELECT start FROM subscription WHERE name = ?1")?
+        .query_row([name], |row| row.get(0))?;
+    let heads = connection
         .prepare_cached(&format!(
-            "{HEADS} WHERE r.seq > (SELECT floor FROM subscription WHERE name = ?1)
+            "{HEADS} WHERE r.seq > (SELECT floor FROM subscription WHERE name = ?1) AND t.seq > ?2
                AND NOT EXISTS (SELECT 1 FROM acknowledgement a WHERE a.subscription = ?1 AND a.seq = r.seq)
              ORDER BY r.seq"
         ))?
-        .query_map([name], head)?
-        .collect()
+        .query_map(params![name, start], |row| head(row, ageing_points_per_hour))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok((start.cast_unsigned(), heads))
 }
 
 pub(super) fn acknowledge(connection: &Connection, subscription: &str, seqs: &[Seq]) -> rusqlite::Result<()> {
@@ -226,16 +252,43 @@ pub(super) fn acknowledge(connection: &Connection, subscription: &str, seqs: &[S
     Ok(())
 }
 
-/// Forgets single acknowledgements below `floor`, under which nothing is pending any more.
-pub(super) fn raise_floor(connection: &Connection, subscription: &str, floor: u64) -> rusqlite::Result<()> {
-    let parameters = params![subscription, floor.cast_signed()];
+/// Raises the floor as far as everything is acknowledged, and forgets the single acknowledgements below it.
+pub(super) fn raise_floor(connection: &Connection, subscription: &str) -> rusqlite::Result<()> {
     connection
-        .prepare_cached("UPDATE subscription SET floor = max(floor, ?2) WHERE name = ?1")?
-        .execute(parameters)?;
+        .prepare_cached(
+            "UPDATE subscription SET floor = coalesce(
+               (SELECT min(r.seq) - 1 FROM record r
+                WHERE r.seq > floor
+                  AND NOT EXISTS (SELECT 1 FROM acknowledgement a WHERE a.subscription = ?1 AND a.seq = r.seq)),
+               (SELECT max(seq) FROM record), floor)
+             WHERE name = ?1",
+        )?
+        .execute([subscription])?;
     connection
-        .prepare_cached("DELETE FROM acknowledgement WHERE subscription = ?1 AND seq <= ?2")?
-        .execute(parameters)?;
+        .prepare_cached(
+            "DELETE FROM acknowledgement
+             WHERE subscription = ?1 AND seq <= (SELECT floor FROM subscription WHERE name = ?1)",
+        )?
+        .execute([subscription])?;
     Ok(())
+}
+
+/// The text as last seen, so that a replay of the same edit is known after a restart.
+pub(super) fn set_text_hash(
+    connection: &Connection,
+    ticket_id: TicketId,
+    text_hash: u64,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE ticket SET text_hash = ?2 WHERE id = ?1")?
+        .execute(params![ticket_id.as_bytes(), text_hash.cast_signed()])?;
+    Ok(())
+}
+
+/// Empties the write-ahead log into the file: what it holds of an erased text goes with it.
+pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
+    // A reader in the middle of a body leaves it to the next time.
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
 /// All subscriptions by name.
@@ -254,7 +307,11 @@ pub(super) fn add_feedback(
         Feedback::AgentState(body) => ("agent_state", None, body),
     };
     connection
-        .prepare_cached("INSERT INTO feedback (at_us, kind, ticket_id, body) VALUES (?1, ?2, ?3, ?4)")?
+        // What speaks of a ticket that we do not have is nobody's.
+        .prepare_cached(
+            "INSERT INTO feedback (at_us, kind, ticket_id, body) SELECT ?1, ?2, ?3, ?4
+             WHERE ?3 IS NULL OR EXISTS (SELECT 1 FROM ticket WHERE id = ?3)",
+        )?
         .execute(params![at.as_microsecond(), kind, ticket_id, body])?;
     Ok(())
 }
@@ -290,18 +347,17 @@ pub(super) fn accounting(connection: &Connection) -> rusqlite::Result<Accounting
 pub(super) fn tickets(
     connection: &Connection,
     tickets_max: usize,
-    mut visit: impl FnMut(TicketId, &str),
+    mut visit: impl FnMut(TicketId, u64),
 ) -> rusqlite::Result<()> {
     let limit = i64::try_from(tickets_max).unwrap_or(i64::MAX);
     let mut statement = connection.prepare(
-        "SELECT t.id, r.body FROM ticket t JOIN record r ON r.seq = t.seq
-         WHERE t.seq > coalesce((SELECT seq FROM ticket ORDER BY seq DESC LIMIT 1 OFFSET ?1), 0)
-         ORDER BY t.seq",
+        "SELECT id, text_hash FROM ticket
+         WHERE seq > coalesce((SELECT seq FROM ticket ORDER BY seq DESC LIMIT 1 OFFSET ?1), 0)
+         ORDER BY seq",
     )?;
     let mut rows = statement.query([limit])?;
     while let Some(row) = rows.next()? {
-        let ticket = proto::Ticket::decode(row.get_ref(1)?.as_blob()?).unwrap_or_default();
-        visit(ticket_id(row, 0)?, ticket.post.as_ref().map_or("", |post| &post.text));
+        visit(ticket_id(row, 0)?, row.get::<_, i64>(1)?.cast_unsigned());
     }
     Ok(())
 }
@@ -330,23 +386,26 @@ fn body(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Seq, Body)> {
 }
 
 /// A record with what filters look at; [`head`] reads its rows.
-const HEADS: &str =
-    "SELECT r.seq, r.ticket_id, r.rank, t.due_at_us, t.brand, t.network, t.language, t.intent, t.priority
+const HEADS: &str = "SELECT r.seq, r.ticket_id, t.seq, t.created_at_us, t.due_at_us,
+            t.brand, t.network, t.language, t.intent, t.priority
      FROM record r JOIN ticket t ON t.id = r.ticket_id";
 
-fn head(row: &rusqlite::Row<'_>) -> rusqlite::Result<RecordHead> {
-    let network: String = row.get(5)?;
+/// Ranks are made when heads are read, not stored: a new ageing rate then ranks old records with the new ones.
+fn head(row: &rusqlite::Row<'_>, ageing_points_per_hour: u32) -> rusqlite::Result<RecordHead> {
+    let network: String = row.get(6)?;
+    let priority = row.get(9)?;
     Ok(RecordHead {
         seq: seq(row, 0)?,
         ticket_id: ticket_id(row, 1)?,
-        rank: row.get(2)?,
-        due_at_us: row.get(3)?,
+        ticket_seq: seq(row, 2)?,
+        rank: outbox::rank(priority, row.get(3)?, ageing_points_per_hour),
+        due_at_us: row.get(4)?,
         traits: Traits {
-            brand: Arc::from(row.get::<_, String>(4)?),
+            brand: Arc::from(row.get::<_, String>(5)?),
             network: Network::from_name(&network).unwrap_or(Network::Plain),
-            language: row.get::<_, String>(6)?.into(),
-            intent: row.get::<_, String>(7)?.into(),
-            priority: row.get(8)?,
+            language: row.get::<_, String>(7)?.into(),
+            intent: row.get::<_, String>(8)?.into(),
+            priority,
         },
     })
 }

@@ -84,6 +84,7 @@ fn ticket(id: &str, priority: u16) -> Entry {
         },
         created_at: Timestamp::UNIX_EPOCH,
         due_at_us: 7_200_000_000,
+        text_hash: 42,
         body: message.encode_to_vec(),
     }))
 }
@@ -119,12 +120,14 @@ fn tickets_counts_and_positions_survive_a_restart_together() {
     let ledger = Ledger::open(config(folder.path())).unwrap();
     assert_eq!(ledger.position("bluesky").unwrap(), Some(10));
     assert_eq!(ledger.position("mastodon").unwrap(), None);
-    let mut known = Vec::new();
-    ledger.tickets(10, |_, text| known.push(text.to_owned())).unwrap();
-    assert_eq!(known, ["text of a", "text of b"]);
-    let mut newest = Vec::new();
-    ledger.tickets(1, |_, text| newest.push(text.to_owned())).unwrap();
-    assert_eq!(newest, ["text of b"]);
+    let known = |tickets_max: usize| {
+        let mut known = Vec::new();
+        ledger.tickets(tickets_max, |id, text_hash| known.push((id, text_hash))).unwrap();
+        known
+    };
+    let of = |id: &str| (TicketId::of_post(Network::Bluesky, id), 42);
+    assert_eq!(known(10), [of("a"), of("b")]);
+    assert_eq!(known(1), [of("b")]);
     drop(ledger);
     assert_eq!(Running::start(folder.path()).stop(), before);
 }
@@ -163,10 +166,10 @@ fn an_erasure_removes_the_text_everywhere_and_is_delivered_as_an_update() {
         0,
         vec![
             ticket("a", 100),
-            Entry::Edit { ticket_id, text: "new text of a".to_owned(), at },
+            Entry::Edit { ticket_id, text: "new text of a".to_owned(), at, otherwise: Bucket::Duplicate },
             Entry::Erase { ticket_id, at },
             Entry::Erase { ticket_id, at },
-            Entry::Edit { ticket_id, text: "too late".to_owned(), at },
+            Entry::Edit { ticket_id, text: "too late".to_owned(), at, otherwise: Bucket::Unmatched },
             Entry::Erase { ticket_id: TicketId::of_post(Network::X, "a"), at },
         ],
     ));
@@ -183,6 +186,11 @@ fn an_erasure_removes_the_text_everywhere_and_is_delivered_as_an_update() {
     assert_eq!(texts.len(), 3, "{texts:?}");
     assert_eq!(texts[..2], ["", ""]);
     assert!(texts[2].contains("post_deleted"), "{texts:?}");
+    for file in ["ledger.sqlite", "ledger.sqlite-wal"] {
+        let bytes = std::fs::read(folder.path().join(file)).unwrap();
+        let is_there = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+        assert!(!is_there(b"text of a"), "the erased text is still in {file}");
+    }
     let accounting = running.stop();
     let buckets = accounting.total();
     let of = |bucket| buckets[bucket];
@@ -192,13 +200,10 @@ fn an_erasure_removes_the_text_everywhere_and_is_delivered_as_an_update() {
             of(Bucket::Merged),
             of(Bucket::Erased),
             of(Bucket::Control),
-            of(Bucket::Duplicate)
+            of(Bucket::Unmatched)
         ),
         (1, 1, 1, 2, 1)
     );
-    let file = std::fs::read(folder.path().join("ledger.sqlite")).unwrap();
-    let is_there = |text: &[u8]| file.windows(text.len()).any(|window| window == text);
-    assert!(!is_there(b"text of a"), "the erased text is still in the file");
 }
 
 #[test]
@@ -278,21 +283,69 @@ fn acknowledgements_below_the_floor_are_forgotten_without_coming_again() {
     running.settle(settlement(1, 0, entries));
     running.subscribe("other", false);
     let taken = running.take("helpdesk");
-    // All but the fourth.
+    // All but the fourth, again and again until the writer raises the floors.
     let acknowledged: Vec<_> = taken.iter().copied().filter(|seq| seq.get() != 4).collect();
-    running.acknowledge("helpdesk", &acknowledged);
-    assert_eq!(running.outbox.lock().floor("helpdesk"), Some(3));
+    for _ in 0..=writer::FLOOR_EVERY_ACKS / acknowledged.len() as u64 {
+        running.acknowledge("helpdesk", &acknowledged);
+    }
     running.stop();
 
     let file = Connection::open(config(folder.path()).path).unwrap();
-    store::raise_floor(&file, "helpdesk", 3).unwrap();
-    let rows: i64 = file.query_row("SELECT count(*) FROM acknowledgement", [], |row| row.get(0)).unwrap();
-    assert_eq!(rows, 6);
-    drop(file);
+    let one = |sql: &str| file.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(one("SELECT floor FROM subscription WHERE name = 'helpdesk'"), 3);
+    assert_eq!(one("SELECT count(*) FROM acknowledgement"), 6);
     let running = Running::start(folder.path());
     running.subscribe("helpdesk", false);
     assert_eq!(running.take("helpdesk").iter().map(|seq| seq.get()).collect::<Vec<_>>(), [4]);
     running.stop();
+}
+
+#[test]
+fn a_narrow_filter_loses_nothing_for_a_wider_one_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    running.settle(settlement(1, 0, vec![ticket("a", 100), ticket("b", 900)]));
+    let narrow = Filter { priority_min: 500, ..Filter::default() };
+    let request = SubscriptionRequest { name: "helpdesk".to_owned(), filter: narrow, start_next: false };
+    running.handle.subscribe(request).blocking_recv().unwrap().unwrap();
+    let taken = running.take("helpdesk");
+    assert_eq!(taken.iter().map(|seq| seq.get()).collect::<Vec<_>>(), [2]);
+    for _ in 0..=writer::FLOOR_EVERY_ACKS {
+        running.acknowledge("helpdesk", &taken);
+    }
+    running.subscribe("helpdesk", false);
+    assert_eq!(running.take("helpdesk").iter().map(|seq| seq.get()).collect::<Vec<_>>(), [1]);
+    running.stop();
+}
+
+#[test]
+fn a_new_ageing_rate_ranks_old_tickets_with_the_new_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    running.settle(settlement(1, 0, vec![ticket("old", 900)]));
+    running.stop();
+    let slower = Config { ageing_points_per_hour: 0, ..config(folder.path()) };
+    let (settlements, receiver) = bounded(8);
+    let outbox = Arc::new(Mutex::new(Outbox::new()));
+    let (writer, handle) = Ledger::open(slower).unwrap().split(receiver, outbox.clone()).unwrap();
+    let thread = std::thread::Builder::new().spawn(move || writer.run(|| ())).unwrap();
+    let running = Running { settlements: Some(settlements), handle, outbox, thread: Some(thread) };
+    running.settle(settlement(2, 0, vec![ticket("new", 100)]));
+    running.subscribe("helpdesk", false);
+    assert_eq!(running.take("helpdesk").iter().map(|seq| seq.get()).collect::<Vec<_>>(), [1, 2]);
+    running.stop();
+}
+
+#[test]
+fn another_programs_database_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = Connection::open(config(folder.path()).path).unwrap();
+    file.execute_batch("CREATE TABLE notes (text)").unwrap();
+    drop(file);
+    let before = std::fs::read(config(folder.path()).path).unwrap();
+    let error = Ledger::open(config(folder.path())).unwrap_err();
+    assert!(matches!(error, LedgerError::Foreign(_)), "{error}");
+    assert_eq!(std::fs::read(config(folder.path()).path).unwrap(), before);
 }
 
 #[test]

@@ -11,10 +11,12 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::outbox::Outbox;
+use super::store::Erasure;
 use super::{
     Accounting, Body, Config, Entry, Feedback, Ledger, LedgerError, RecordHead, Records, Seq, Settlement,
     SubscriptionRequest, schema, store,
 };
+use crate::desk::text_hash;
 use crate::telemetry::{Bucket, Buckets};
 use crate::ticket::proto;
 
@@ -25,7 +27,7 @@ use crate::ticket::proto;
 const GROUP_MAX: usize = 256;
 
 /// Acknowledgements after which a subscription's floor is raised and their rows are dropped.
-const FLOOR_EVERY_ACKS: u64 = 10_000;
+pub(super) const FLOOR_EVERY_ACKS: u64 = 10_000;
 
 /// The writing half: owns the connection, runs on a thread of its own.
 #[derive(Debug)]
@@ -223,6 +225,9 @@ impl Writer {
         transaction.commit()?;
 
         self.account(settlements, &ends);
+        if ends.iter().any(|buckets| buckets[Bucket::Erased] > 0) {
+            store::checkpoint(&self.connection)?;
+        }
         let heads: Vec<_> = heads.into_iter().map(Arc::new).collect();
         self.outbox.lock().publish(&heads);
         if self.acknowledgements >= FLOOR_EVERY_ACKS {
@@ -253,9 +258,18 @@ impl Writer {
                     drop(answer.send(Ok(())));
                 }
                 Request::Subscribe(request, answer) => {
-                    let heads = store::subscribe(&self.connection, &request.name, request.start_next)?;
-                    let heads = heads.into_iter().map(Arc::new);
-                    self.outbox.lock().open(&request.name, request.filter, heads);
+                    // A client that comes back finds its records in memory: reading a long backlog again
+                    // would make everyone else wait for it.
+                    let is_open = self.outbox.lock().is_open_with(&request.name, &request.filter);
+                    if !is_open {
+                        let ageing = self.config.ageing_points_per_hour;
+                        let (start, heads) =
+                            store::subscribe(&self.connection, &request.name, request.start_next, ageing)?;
+                        let heads = heads.into_iter().map(Arc::new);
+                        let mut outbox = self.outbox.lock();
+                        outbox.start_after(&request.name, start);
+                        outbox.open(&request.name, request.filter, heads);
+                    }
                     drop(answer.send(Ok(())));
                     subscribed = true;
                 }
@@ -267,11 +281,7 @@ impl Writer {
 
     fn raise_floors(&self) -> rusqlite::Result<()> {
         for name in store::subscriptions(&self.connection)? {
-            // A subscription that nobody opened since the start keeps its floor.
-            let floor = self.outbox.lock().floor(&name);
-            if let Some(floor) = floor {
-                store::raise_floor(&self.connection, &name, floor)?;
-            }
+            store::raise_floor(&self.connection, &name)?;
         }
         Ok(())
     }
@@ -337,33 +347,37 @@ fn record(
             }
             None => Bucket::Duplicate,
         },
-        Entry::Edit { ticket_id, text, at } => {
+        Entry::Edit { ticket_id, text, at, otherwise } => {
             let edited = proto::update::Edited { text: text.clone() };
             let update = proto::Update {
                 ticket_id: ticket_id.as_bytes().to_vec(),
                 at_us: at.as_microsecond(),
                 change: Some(proto::update::Change::Edited(edited)),
             };
-            match store::add_update(connection, *ticket_id, &update)? {
+            match store::add_update(connection, *ticket_id, &update, ageing_points_per_hour)? {
                 Some(head) => {
+                    store::set_text_hash(connection, *ticket_id, text_hash(text))?;
                     heads.push(head);
                     Bucket::Merged
                 }
-                // Erased before: the text stays away.
-                None => Bucket::Duplicate,
+                // No such ticket, or erased before: the text stays away.
+                None => *otherwise,
             }
         }
-        Entry::Erase { ticket_id, at } => match store::erase(connection, *ticket_id, "post_deleted", *at)? {
-            Some(head) => {
-                heads.push(head);
-                Bucket::Erased
+        Entry::Erase { ticket_id, at } => {
+            match store::erase(connection, *ticket_id, Erasure::PostDeleted, *at, ageing_points_per_hour)? {
+                Some(head) => {
+                    heads.push(head);
+                    Bucket::Erased
+                }
+                None => Bucket::Control,
             }
-            None => Bucket::Control,
-        },
+        }
         Entry::EraseAuthor { network, author_id, at } => {
             let mut bucket = Bucket::Control;
             for ticket_id in store::tickets_of(connection, *network, author_id)? {
-                heads.extend(store::erase(connection, ticket_id, "account_deleted", *at)?);
+                let reason = Erasure::AccountDeleted;
+                heads.extend(store::erase(connection, ticket_id, reason, *at, ageing_points_per_hour)?);
                 bucket = Bucket::Erased;
             }
             bucket

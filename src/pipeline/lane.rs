@@ -1,12 +1,15 @@
 //! A lane: parses and prefilters whole batches, and hands on what is left of them.
 
+use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crossbeam::channel::{Sender, TrySendError};
 use jiff::Timestamp;
 
-use crate::parse::{Format, Frame, Network, Parser};
+use crate::parse::{Format, Frame, Network, Parser, Post};
 use crate::prefilter::{Candidate, Prefilter, Scan, Scratch};
 use crate::source::{FrameBatch, Gap};
 use crate::telemetry::{Bucket, Buckets};
@@ -30,8 +33,9 @@ pub struct LaneOutput {
     pub items: Vec<Item>,
     /// When the batch arrived, by our clock.
     pub received_at: Timestamp,
-    /// Whether the source rather waits than loses candidates.
-    pub patient: bool,
+    /// The batch's place among the few of a source that rather waits than loses candidates, given back when
+    /// the model has taken it; `None` for a live source.
+    pub patient_permit: Option<tokio::sync::OwnedSemaphorePermit>,
 }
 
 /// A frame that later stages decide about.
@@ -45,6 +49,15 @@ pub enum Item {
         network: Network,
         /// As in [`crate::parse::Post::id`].
         id: String,
+    },
+    /// A post was changed into one that no rule matches; it may have a ticket all the same.
+    Edited {
+        /// On which network.
+        network: Network,
+        /// As in [`crate::parse::Post::id`].
+        id: String,
+        /// The new text.
+        text: String,
     },
     /// An account is gone.
     AccountDeleted {
@@ -60,27 +73,41 @@ impl LaneOutput {
     pub fn candidates(&self) -> impl Iterator<Item = &Candidate> {
         self.items.iter().filter_map(|item| match item {
             Item::Candidate(candidate) => Some(&**candidate),
-            Item::PostDeleted { .. } | Item::AccountDeleted { .. } => None,
+            Item::Edited { .. } | Item::PostDeleted { .. } | Item::AccountDeleted { .. } => None,
         })
     }
 
-    /// Takes the least valuable candidates out, all but `keep` of them, and counts them as shed.
-    fn shed_all_but(&mut self, keep: usize) {
+    /// Takes out what there is no room for beside `waiting` others, and counts it as shed.
+    ///
+    /// The queue is open to all while it is half empty, then to hashtags and rules, and its last fifth to
+    /// posts that name our handle: what waits cannot be taken back, so room is kept for what matters more.
+    fn shed(&mut self, waiting: usize, candidates_max: usize) {
+        let limit = |value: u8| match value {
+            0 | 1 => candidates_max.div_ceil(2),
+            2 => candidates_max - candidates_max / 5,
+            _ => candidates_max,
+        };
         let mut values: Vec<u8> = self.candidates().map(|candidate| candidate.value).collect();
-        let Some(shed) = values.len().checked_sub(keep).filter(|shed| *shed > 0) else { return };
-        values.sort_unstable();
-        // All below the threshold go, and as many at it as are still too many.
-        let threshold = values[shed - 1];
-        let mut at_threshold = values[..shed].iter().filter(|value| **value == threshold).count();
-        self.items.retain(|item| match item {
-            Item::Candidate(candidate) if candidate.value < threshold => false,
-            Item::Candidate(candidate) if candidate.value == threshold && at_threshold > 0 => {
-                at_threshold -= 1;
-                false
+        values.sort_unstable_by(|a, b| b.cmp(a));
+        // The most valuable first: how many of each value find room.
+        let mut room = [0_usize; 256];
+        let mut admitted = 0;
+        for value in values {
+            if waiting + admitted < limit(value) {
+                room[usize::from(value)] += 1;
+                admitted += 1;
             }
-            _ => true,
+        }
+        let mut shed = 0;
+        self.items.retain(|item| {
+            let Item::Candidate(candidate) = item else { return true };
+            let room = &mut room[usize::from(candidate.value)];
+            let stays = *room > 0;
+            *room = room.saturating_sub(1);
+            shed += u64::from(!stays);
+            stays
         });
-        self.buckets[Bucket::Shed] += shed as u64;
+        self.buckets[Bucket::Shed] += shed;
     }
 
     /// Joins the source's next output to this one.
@@ -109,6 +136,8 @@ impl Lane {
         buckets[Bucket::Malformed] += batch.unreadable;
         buckets[Bucket::Control] += batch.heartbeats;
         let mut position = batch.position;
+        // One time stamp from the far future would send every later resume there, for ever.
+        let position_max = (batch.received_at + POSITION_AHEAD_MAX).as_microsecond();
         let mut items = Vec::new();
 
         let scratch = &mut self.scratch;
@@ -119,12 +148,23 @@ impl Lane {
                 buckets[Bucket::Malformed] += 1;
                 continue;
             };
-            position = position.max(parsed.position);
+            position = position.max(parsed.position.filter(|position| *position <= position_max));
             match parsed.frame {
                 Frame::Post(post) => match prefilter.scan(&post, scratch) {
-                    Scan::Unmatched => buckets[Bucket::Unmatched] += 1,
                     Scan::Own => buckets[Bucket::Own] += 1,
-                    Scan::Candidate(candidate) => items.push(Item::Candidate(candidate)),
+                    Scan::Unmatched if post.edited => items.push(Item::Edited {
+                        network: post.network,
+                        id: post.id.into_owned(),
+                        text: cut(&post.text).to_owned(),
+                    }),
+                    Scan::Unmatched => buckets[Bucket::Unmatched] += 1,
+                    Scan::Candidate(mut candidate) => {
+                        if bound(&mut candidate.post) {
+                            items.push(Item::Candidate(candidate));
+                        } else {
+                            buckets[Bucket::Malformed] += 1;
+                        }
+                    }
                 },
                 Frame::Control => buckets[Bucket::Control] += 1,
                 Frame::PostDeleted { network, id } => {
@@ -144,9 +184,47 @@ impl Lane {
             gaps: batch.gaps,
             items,
             received_at: batch.received_at,
-            patient: batch.patient,
+            patient_permit: if batch.patient { batch.permit } else { None },
         }
     }
+}
+
+/// How far a position that is a time may be ahead of our clock.
+const POSITION_AHEAD_MAX: Duration = Duration::from_secs(600);
+
+/// Longest text that is kept of a post. X's long posts have at most 25,000 characters, others far less.
+const TEXT_BYTES_MAX: usize = 32 * 1024;
+/// Longest id, and longest of the other strings; the rest of a longer one is cut.
+const ID_BYTES_MAX: usize = 1024;
+const STRING_BYTES_MAX: usize = 512;
+/// Mentions, hashtags and links that are kept, of each.
+const LIST_ITEMS_MAX: usize = 32;
+
+/// Cuts a candidate's post to what a ticket may hold, at most some 90 KiB, whatever the network sent; `false`
+/// if its identity itself is too long.
+fn bound(post: &mut Post<'static>) -> bool {
+    let cut_to = |text: &mut Cow<'static, str>, bytes_max: usize| {
+        if text.len() > bytes_max {
+            *text = Cow::Owned(text[..text.floor_char_boundary(bytes_max)].to_owned());
+        }
+    };
+    cut_to(&mut post.text, TEXT_BYTES_MAX);
+    post.quoted_text = None;
+    for list in [&mut post.mentions, &mut post.hashtags, &mut post.links] {
+        list.truncate(LIST_ITEMS_MAX);
+        list.shrink_to_fit();
+        list.iter_mut().for_each(|item| cut_to(item, STRING_BYTES_MAX));
+    }
+    let shown = [&mut post.author.handle, &mut post.author.name, &mut post.language];
+    shown.into_iter().flatten().for_each(|text| cut_to(text, STRING_BYTES_MAX));
+    let ids = [&post.page, &post.reply_to, &post.quote_of, &post.reposted_by];
+    let mut ids = ids.into_iter().flatten().chain([&post.id, &post.author.id]);
+    ids.all(|id| id.len() <= ID_BYTES_MAX)
+}
+
+/// The text as far as a ticket may hold it.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
 }
 
 fn parser_of(parsers: &mut Vec<(Format, Parser)>, format: Format) -> &mut Parser {
@@ -181,21 +259,19 @@ impl Waiting {
 }
 
 /// A lane's end of the queue to the model. Never stalls a live source: what does not fit is shed, lowest
-/// value first, and its counts travel with the next output that fits.
+/// value first, and what the queue has no place for is held until it has.
 #[derive(Debug)]
 pub struct Forward {
-    /// To the model thread.
-    pub queue: Sender<LaneOutput>,
-    /// Shared with the model thread.
-    pub waiting: Arc<Waiting>,
-    /// Most candidates that may wait.
-    pub candidates_max: usize,
-    /// Outputs that found the queue full, one a source.
-    pub held: Vec<LaneOutput>,
+    queue: Sender<LaneOutput>,
+    waiting: Arc<Waiting>,
+    candidates_max: usize,
+    /// Outputs that found the queue full, oldest first.
+    held: VecDeque<LaneOutput>,
 }
 
-/// Deletions in one held output at most. Beyond it the lane waits: losing them would leave text that its
-/// author has deleted.
+/// Outputs held at most, and items in one of them: beyond it the lane waits. The items are deletions, and
+/// losing them would leave text that its author has deleted.
+const HELD_OUTPUTS_MAX: usize = 1024;
 const HELD_ITEMS_MAX: usize = 100_000;
 
 /// The model thread has ended.
@@ -203,53 +279,74 @@ const HELD_ITEMS_MAX: usize = 100_000;
 pub struct ModelGone;
 
 impl Forward {
+    /// Sends into `queue`, letting at most `candidates_max` candidates of live sources wait.
+    pub fn new(queue: Sender<LaneOutput>, waiting: Arc<Waiting>, candidates_max: usize) -> Forward {
+        Forward { queue, waiting, candidates_max, held: VecDeque::new() }
+    }
+
+    /// Whether something waits for room in the queue.
+    pub fn is_holding(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Hands the output to the model, shedding what does not fit.
     ///
     /// # Errors
     ///
     /// The model thread is gone: the lane ends.
     pub fn send(&mut self, mut output: LaneOutput) -> Result<(), ModelGone> {
-        if !output.patient {
-            output.shed_all_but(self.candidates_max.saturating_sub(self.waiting.candidates()));
+        // A patient source is bounded by its own few batches, and must not crowd out the live ones.
+        if output.patient_permit.is_none() {
+            output.shed(self.waiting.candidates(), self.candidates_max);
+            self.waiting.add(output.candidates().count());
         }
-        let candidates = output.candidates().count();
-        self.waiting.add(candidates);
-
-        let held = self.held.iter().position(|held| held.source == output.source);
-        let output = match held {
-            Some(index) if self.held[index].end_sequence == output.first_sequence => {
-                let mut held = self.held.swap_remove(index);
-                held.append(output);
-                held
-            }
-            Some(index) => {
-                // Another lane has the batches in between: nothing to join, so the order is kept by waiting.
-                let held = self.held.swap_remove(index);
-                self.queue.send(held).map_err(|_| ModelGone)?;
-                output
-            }
-            None => output,
-        };
-        if output.patient || output.items.len() > HELD_ITEMS_MAX {
-            return self.queue.send(output).map_err(|_| ModelGone);
+        self.hold(output);
+        self.pass_on()?;
+        let is_too_much = |held: &LaneOutput| held.items.len() > HELD_ITEMS_MAX;
+        while self.held.len() > HELD_OUTPUTS_MAX || self.held.front().is_some_and(is_too_much) {
+            let Some(oldest) = self.held.pop_front() else { break };
+            self.queue.send(oldest).map_err(|_| ModelGone)?;
         }
-        match self.queue.try_send(output) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(output)) => {
-                self.held.push(output);
-                Ok(())
-            }
-            Err(TrySendError::Disconnected(_)) => Err(ModelGone),
-        }
+        Ok(())
     }
 
-    /// Hands over what is still held, waiting for room: the lane is about to idle or to end.
+    /// Hands over what is held, as far as there is room.
+    ///
+    /// # Errors
+    ///
+    /// The model thread is gone.
+    pub fn pass_on(&mut self) -> Result<(), ModelGone> {
+        while let Some(oldest) = self.held.pop_front() {
+            match self.queue.try_send(oldest) {
+                Ok(()) => {}
+                Err(TrySendError::Full(oldest)) => {
+                    self.held.push_front(oldest);
+                    return Ok(());
+                }
+                Err(TrySendError::Disconnected(_)) => return Err(ModelGone),
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands over everything that is held, waiting for room: the lane ends.
     ///
     /// # Errors
     ///
     /// The model thread is gone.
     pub fn flush(&mut self) -> Result<(), ModelGone> {
         self.held.drain(..).try_for_each(|held| self.queue.send(held).map_err(|_| ModelGone))
+    }
+
+    /// Joins the output to its source's last held one, unless another lane has the batches in between.
+    fn hold(&mut self, output: LaneOutput) {
+        let last = self.held.iter_mut().rev().find(|held| held.source == output.source);
+        match last {
+            Some(last) if last.end_sequence == output.first_sequence && output.patient_permit.is_none() => {
+                last.append(output);
+            }
+            _ => self.held.push_back(output),
+        }
     }
 }
 
@@ -320,36 +417,80 @@ mod tests {
 
     #[test]
     fn the_least_valuable_are_shed_and_the_order_of_the_rest_is_kept() {
-        let check = |keep: usize, expected: &[&str]| {
+        let check = |waiting: usize, expected: &[&str]| {
             let mut output = output(0, &["lumio 1", "@lumio 2", "lumio 3", "@lumio 4"]);
-            output.shed_all_but(keep);
-            assert_eq!(texts(&output), expected, "keeping {keep}");
+            output.shed(waiting, 10);
+            assert_eq!(texts(&output), expected, "beside {waiting}");
             assert_eq!(output.buckets[Bucket::Shed], 4 - expected.len() as u64);
         };
-        check(5, &["lumio 1", "@lumio 2", "lumio 3", "@lumio 4"]);
-        check(4, &["lumio 1", "@lumio 2", "lumio 3", "@lumio 4"]);
-        check(3, &["@lumio 2", "lumio 3", "@lumio 4"]);
-        check(2, &["@lumio 2", "@lumio 4"]);
-        check(1, &["@lumio 4"]);
-        check(0, &[]);
+        check(0, &["lumio 1", "@lumio 2", "lumio 3", "@lumio 4"]);
+        check(1, &["lumio 1", "@lumio 2", "lumio 3", "@lumio 4"]);
+        check(2, &["lumio 1", "@lumio 2", "@lumio 4"]);
+        check(5, &["@lumio 2", "@lumio 4"]);
+        check(9, &["@lumio 2"]);
+        check(10, &[]);
+    }
+
+    #[test]
+    fn a_post_to_our_handle_finds_room_where_mere_names_have_filled_theirs() {
+        let (mut forward, model) = forward(8, 4);
+        forward.send(output(0, &["lumio 1", "lumio 2", "lumio 3"])).unwrap();
+        forward.send(output(1, &["lumio 4", "@lumio 5"])).unwrap();
+        let seen: Vec<_> = model.try_iter().map(|output| texts(&output).join(", ")).collect();
+        assert_eq!(seen, ["lumio 1, lumio 2", "@lumio 5"]);
+    }
+
+    #[test]
+    fn a_candidate_is_cut_to_what_a_ticket_may_hold() {
+        let long = format!("@lumio {}", "é".repeat(100_000));
+        let output = output(0, &[&long]);
+        let post = &output.candidates().next().unwrap().post;
+        assert!(post.text.len() <= TEXT_BYTES_MAX && post.text.len() > TEXT_BYTES_MAX - 2);
+
+        let frame =
+            serde_json::json!({ "id": "x".repeat(2000), "author": "a", "text": "@lumio" }).to_string();
+        let mut batch = batch(0, &[]);
+        batch.frames = vec![0..frame.len()];
+        batch.bytes = frame.into_bytes();
+        let output = Lane::default().process(&prefilter(), batch);
+        assert_eq!((output.items.len(), output.buckets[Bucket::Malformed]), (0, 3));
+    }
+
+    #[test]
+    fn a_time_stamp_from_the_future_is_no_position() {
+        let event = |time_us: i64| format!(r#"{{"did":"did:plc:a","time_us":{time_us},"kind":"identity"}}"#);
+        let mut batch = batch(0, &[]);
+        batch.format = Format::Jetstream;
+        batch.position = None;
+        for time_us in [5_000_000, i64::MAX, 700_000_000] {
+            let start = batch.bytes.len();
+            batch.bytes.extend_from_slice(event(time_us).as_bytes());
+            batch.frames.push(start..batch.bytes.len());
+        }
+        assert_eq!(Lane::default().process(&prefilter(), batch).position, Some(5_000_000));
     }
 
     fn forward(outputs: usize, candidates_max: usize) -> (Forward, crossbeam::channel::Receiver<LaneOutput>) {
         let (queue, model) = bounded(outputs);
-        (Forward { queue, waiting: Arc::default(), candidates_max, held: Vec::new() }, model)
+        (Forward::new(queue, Arc::default(), candidates_max), model)
     }
 
     #[test]
-    fn a_live_source_sheds_beyond_the_limit_and_a_patient_one_does_not() {
-        let (mut forward, model) = forward(8, 3);
-        forward.send(output(0, &["lumio 1", "lumio 2"])).unwrap();
-        forward.send(output(1, &["lumio 3", "@lumio 4"])).unwrap();
-        let mut patient = output(2, &["lumio 5"]);
-        patient.patient = true;
+    fn a_patient_source_is_never_shed_and_takes_no_room_from_live_ones() {
+        let (mut forward, model) = forward(8, 2);
+        let mut patient = output(0, &["lumio 1", "lumio 2", "lumio 3", "lumio 4"]);
+        let places = Arc::new(tokio::sync::Semaphore::new(1));
+        patient.patient_permit = places.clone().try_acquire_owned().ok();
         forward.send(patient).unwrap();
+        assert_eq!(forward.waiting.candidates(), 0);
+        forward.send(output(0, &["@lumio 5"])).unwrap();
         let seen: Vec<_> = model.try_iter().map(|output| texts(&output).join(", ")).collect();
-        assert_eq!(seen, ["lumio 1, lumio 2", "@lumio 4", "lumio 5"]);
-        assert_eq!(forward.waiting.candidates(), 4);
+        assert_eq!(seen, ["lumio 1, lumio 2, lumio 3, lumio 4", "@lumio 5"]);
+        assert_eq!(
+            places.available_permits(),
+            1,
+            "the place is given back once the model has taken the batch"
+        );
     }
 
     #[test]
@@ -364,16 +505,21 @@ mod tests {
         let rest = model.recv().unwrap();
         assert_eq!((rest.first_sequence, rest.end_sequence), (1, 5));
         assert_eq!(rest.buckets.received(), 4 * 7);
-        assert!(forward.held.is_empty());
+        assert!(!forward.is_holding());
     }
 
     #[test]
     fn a_batch_that_another_lane_has_keeps_outputs_from_being_joined() {
         let (mut forward, model) = forward(4, 100);
-        let held = output(0, &["nobody"]);
-        forward.held.push(held);
-        // Batch 1 went to another lane.
+        for _ in 0..4 {
+            forward.send(output(9, &["nobody"])).unwrap();
+        }
+        // Batch 1 went to another lane, and the queue is full: both are held, and neither blocks this lane.
+        forward.send(output(0, &["nobody"])).unwrap();
         forward.send(output(2, &["nobody"])).unwrap();
+        assert!(forward.is_holding());
+        assert_eq!(model.try_iter().count(), 4);
+        forward.pass_on().unwrap();
         let sequences: Vec<_> = model.try_iter().map(|output| output.first_sequence).collect();
         assert_eq!(sequences, [0, 2]);
     }

@@ -36,7 +36,8 @@ pub fn classify(
     let mut verdicts = verdicts.into_iter();
     Ok(outputs
         .into_iter()
-        .map(|output| {
+        .map(|mut output| {
+            output.patient_permit = None;
             let verdicts = verdicts.by_ref().take(output.candidates().count()).collect();
             Decided { output, verdicts, model: model.clone() }
         })
@@ -58,7 +59,8 @@ pub fn run(
 ) -> Result<(), ClassifyError> {
     let model: Arc<str> = Arc::from(classifier.model());
     while let Some(outputs) = gather(lanes, batch_posts_max, batch_delay_max) {
-        waiting.subtract(outputs.iter().map(|output| output.candidates().count()).sum());
+        let live = outputs.iter().filter(|output| output.patient_permit.is_none());
+        waiting.subtract(live.map(|output| output.candidates().count()).sum());
         for decided in classify(&mut classifier, &model, outputs)? {
             if desk.send(decided).is_err() {
                 return Ok(());

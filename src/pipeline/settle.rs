@@ -60,14 +60,20 @@ pub fn settle(
                         entries.push(Entry::Ticket(Box::new(new_ticket(&candidate, &ticket, now))));
                     }
                     Decision::Edited(ticket_id) => {
-                        entries.push(Entry::Edit {
-                            ticket_id,
-                            text: candidate.post.text.to_string(),
-                            at: now,
-                        });
+                        let text = candidate.post.text.to_string();
+                        entries.push(Entry::Edit { ticket_id, text, at: now, otherwise: Bucket::Duplicate });
                     }
                     Decision::Duplicate => buckets[Bucket::Duplicate] += 1,
                     Decision::Unsupported => buckets[Bucket::Unsupported] += 1,
+                }
+            }
+            Item::Edited { network, id, text } => {
+                let ticket_id = TicketId::of_post(network, &id);
+                if desk.edits(ticket_id, &text) {
+                    let otherwise = Bucket::Unmatched;
+                    entries.push(Entry::Edit { ticket_id, text, at: output.received_at, otherwise });
+                } else {
+                    buckets[Bucket::Unmatched] += 1;
                 }
             }
             Item::PostDeleted { network, id } => {
@@ -104,6 +110,7 @@ fn new_ticket(candidate: &Candidate, ticket: &proto::Ticket, created_at: Timesta
         },
         created_at,
         due_at_us: ticket.due_at_us,
+        text_hash: desk::text_hash(&post.text),
         body: ticket.encode_to_vec(),
     }
 }
@@ -128,7 +135,7 @@ pub fn run(
 }
 
 /// Brings each source's batches back into their order: several lanes finish them out of it, and the cursor
-/// may only move over what is settled.
+/// may only move over what is settled. Holds what the other lanes finish while one holds the next batch.
 #[derive(Debug, Default)]
 struct Order {
     sources: HashMap<Arc<str>, (u64, BTreeMap<u64, Decided>)>,
@@ -136,8 +143,6 @@ struct Order {
 
 impl Order {
     /// Takes one batch and gives those whose turn it is.
-    ///
-    /// Holds at most one batch for each lane: a lane takes the next only after it has forwarded the last.
     fn next(&mut self, decided: Decided) -> Vec<Decided> {
         let source = decided.output.source.clone();
         let (next, early) = self.sources.entry(source).or_default();
@@ -167,7 +172,7 @@ mod tests {
             gaps: Vec::new(),
             items: Vec::new(),
             received_at: Timestamp::UNIX_EPOCH,
-            patient: false,
+            patient_permit: None,
         };
         Decided { output, verdicts: Vec::new(), model: Arc::from("model 1") }
     }

@@ -18,6 +18,8 @@ use tracing::{error, info, warn};
 use super::backoff::Backoff;
 use super::batcher::{Batcher, Limits};
 use super::{BatchSender, Health, LanesGone, Mistake, stopped};
+use jiff::Timestamp;
+
 use crate::parse::Format;
 
 mod address;
@@ -326,8 +328,13 @@ impl Subscriber {
 
 /// The event's `time_us`.
 fn position(frame: &[u8]) -> Option<i64> {
-    crate::parse::position(Format::Jetstream, frame)
+    // As in the lanes: one time stamp from the far future must not become the place to resume from.
+    let latest = Timestamp::now().as_microsecond().saturating_add(AHEAD_MAX_US);
+    crate::parse::position(Format::Jetstream, frame).filter(|position| *position <= latest)
 }
+
+/// How far an event's time may be ahead of our clock: ten minutes.
+const AHEAD_MAX_US: i64 = 600_000_000;
 
 #[cfg(test)]
 mod fake;

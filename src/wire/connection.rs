@@ -57,7 +57,7 @@ pub struct Config {
     pub write_max: Duration,
     /// From the stop to the end of the last connection; default 5 s.
     pub drain_max: Duration,
-    /// Most clients at once, both listeners together; default 1024.
+    /// Most clients at once, both listeners together; default 64.
     pub connections_max: usize,
 }
 
@@ -74,7 +74,7 @@ impl Default for Config {
             heartbeat_interval: terms.heartbeat_interval,
             write_max: terms.write_max,
             drain_max: terms.drain_max,
-            connections_max: 1024,
+            connections_max: 64,
         }
     }
 }

@@ -20,6 +20,8 @@ const CAPACITY_KEPT: usize = 2048;
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     filter: Filter,
+    /// Tickets up to and including this seq are not for this subscription.
+    start: u64,
     /// The newest record offered, whether or not it passed the filter.
     newest: Option<Seq>,
     ready: BinaryHeap<Ready>,
@@ -121,7 +123,7 @@ impl Queue {
             return;
         }
         self.newest = Some(head.seq);
-        if self.filter.matches(&head.traits) {
+        if head.ticket_seq.get() > self.start && self.filter.matches(&head.traits) {
             self.admit(Arc::clone(head));
         }
     }
@@ -177,12 +179,12 @@ impl Queue {
         self.deferred.first_key_value().map(|((until, _), _)| *until)
     }
 
-    pub(super) fn floor(&self) -> u64 {
-        let ready = self.ready.iter().map(|ready| ready.seq);
-        let behind = self.behind.keys().map(|(_, seq)| *seq);
-        let deferred = self.deferred.keys().map(|(_, seq)| *seq);
-        let least = ready.chain(behind).chain(deferred).chain(self.in_flight.keys().copied()).min();
-        least.map_or_else(|| self.newest.map_or(0, Seq::get), |least| least.get() - 1)
+    pub(super) fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    pub(super) fn start_after(&mut self, seq: u64) {
+        self.start = seq;
     }
 
     pub(super) fn pending(&self) -> usize {
@@ -279,6 +281,7 @@ mod tests {
         let head = |seq: u64| RecordHead {
             seq: Seq::new(seq).unwrap(),
             ticket_id: crate::ticket::TicketId::of_post(crate::parse::Network::X, &seq.to_string()),
+            ticket_seq: Seq::new(seq).unwrap(),
             rank: 0,
             due_at_us: 0,
             traits: super::super::Traits {

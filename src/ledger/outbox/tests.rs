@@ -16,6 +16,7 @@ fn head(seq: u64, ticket: u64, rank: i64, due_at_us: i64, brand: &str) -> Arc<Re
     Arc::new(RecordHead {
         seq: Seq::new(seq).unwrap(),
         ticket_id: TicketId::of_post(Network::X, &ticket.to_string()),
+        ticket_seq: Seq::new(seq).unwrap(),
         rank,
         due_at_us,
         traits: Traits {
@@ -394,4 +395,27 @@ proptest! {
             prop_assert_eq!(outbox.pending(name), 0);
         }
     }
+}
+
+#[test]
+fn a_subscription_that_starts_next_gets_no_update_of_an_earlier_ticket() {
+    let mut outbox = Outbox::new();
+    outbox.start_after(NAME, 5);
+    outbox.open(NAME, Filter::default(), []);
+    let update = |seq: u64, ticket_seq: u64| {
+        let mut update = (*head(seq, ticket_seq, 0, 0, "lumio")).clone();
+        update.ticket_seq = Seq::new(ticket_seq).unwrap();
+        Arc::new(update)
+    };
+    outbox.publish(&[update(6, 4), update(7, 7), update(8, 7)]);
+    assert_eq!(outbox.pending(NAME), 2);
+}
+
+#[test]
+fn an_open_subscription_is_known_by_its_filter() {
+    let mut outbox = Outbox::new();
+    let filter = |priority_min| Filter { priority_min, ..Filter::default() };
+    assert!(!outbox.is_open_with(NAME, &filter(0)));
+    outbox.open(NAME, filter(5), []);
+    assert!(outbox.is_open_with(NAME, &filter(5)) && !outbox.is_open_with(NAME, &filter(0)));
 }

@@ -62,7 +62,14 @@ impl Memory {
                     intent: "outage".into(),
                     priority: 1,
                 };
-                let head = Arc::new(RecordHead { seq, ticket_id, rank: *rank, due_at_us: 0, traits });
+                let head = Arc::new(RecordHead {
+                    seq,
+                    ticket_id,
+                    ticket_seq: seq,
+                    rank: *rank,
+                    due_at_us: 0,
+                    traits,
+                });
                 let ticket = Ticket {
                     id: ticket_id.as_bytes().to_vec(),
                     route: "r".repeat(text_bytes),
