@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::daemon::{Output, State, run, vigie};
+use crate::daemon::{Output, State, run, skip, vigie};
 
 fn replay(state: &State, format: &str, file: &str, input: &[u8]) -> Output {
     let output = run(vigie().args(["replay", "--format", format, "-c"]).arg(&state.config).arg(file), input);
@@ -46,7 +46,7 @@ fn state() -> State {
 fn recorded_streams_are_accounted_for_line_by_line_twice_the_same() {
     let streams = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/streams"));
     if !streams.is_dir() {
-        println!("skipped: {} is absent", streams.display());
+        skip(&format!("{} is absent", streams.display()));
         return;
     }
     let state = state();

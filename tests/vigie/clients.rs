@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::daemon::{Network, State, run};
+use crate::daemon::{Network, State, run, skip};
 
 /// A Python with the `protobuf` package and a protoc, or why there is none.
 fn python() -> Result<PathBuf, String> {
@@ -20,11 +20,7 @@ fn python() -> Result<PathBuf, String> {
 async fn a_short_python_client_receives_and_acknowledges() {
     let python = match python() {
         Ok(python) => python,
-        Err(why) if std::env::var_os("VIGIE_TEST_PYTHON").is_none() => {
-            println!("skipped: {why}; set VIGIE_TEST_PYTHON to a Python that has them");
-            return;
-        }
-        Err(why) => panic!("{why}"),
+        Err(why) => return skip(&format!("{why}; VIGIE_TEST_PYTHON may name a Python that has them")),
     };
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let network = Network::new(1_000, 0.05);

@@ -125,6 +125,16 @@ impl State {
         rusqlite::Connection::open(self.folder.path().join("ledger.sqlite")).unwrap()
     }
 
+    /// Frames that have ended in a bucket.
+    pub(crate) fn frames(&self) -> i64 {
+        self.buckets().values().sum()
+    }
+
+    /// Changes of tickets that are recorded.
+    pub(crate) fn updates(&self) -> i64 {
+        self.ledger().query_row("SELECT count(*) FROM record WHERE kind = 1", [], |row| row.get(0)).unwrap()
+    }
+
     /// Where the frames ended, as stored.
     pub(crate) fn buckets(&self) -> BTreeMap<String, i64> {
         let ledger = self.ledger();
@@ -226,6 +236,12 @@ impl Network {
             })
             .collect()
     }
+}
+
+/// Says why a test checks nothing here; where `VIGIE_TEST_NO_SKIP` is set that is a failure.
+pub(crate) fn skip(why: &str) {
+    assert!(std::env::var_os("VIGIE_TEST_NO_SKIP").is_none(), "skipped: {why}");
+    println!("skipped: {why}");
 }
 
 /// Hexadecimal, as `vigie tail --json` and `replay` show ids.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::daemon::{Network, State, patiently, ticket_of};
+use firehose::client::proto::delivery::Record;
+
+use crate::daemon::{Network, State, hex, patiently, ticket_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_post_that_replay_would_ticket_arrives_once() {
@@ -16,18 +18,28 @@ async fn every_post_that_replay_would_ticket_arrives_once() {
     let daemon = state.start();
     let mut client = state.subscribe("helpdesk", 100).await;
     let mut received = BTreeSet::new();
-    patiently("all tickets", async {
-        while received.len() < expected.len() {
+    let mut updates = 0;
+    patiently("all tickets, and all updates of them", async {
+        while state.frames() < 3_000 || updates < state.updates() || received.len() < expected.len() {
             let delivery = client.next().await.unwrap();
             client.ack(vec![delivery.seq]).await.unwrap();
-            if let Some(ticket) = ticket_of(&delivery) {
-                assert!(received.insert(ticket), "delivered twice: {delivery:?}");
+            match &delivery.record {
+                Some(Record::Update(update)) => {
+                    let ticket = hex(&update.ticket_id);
+                    assert!(received.contains(&ticket), "an update before its ticket: {delivery:?}");
+                    updates += 1;
+                }
+                _ => {
+                    let ticket = ticket_of(&delivery).unwrap();
+                    assert!(received.insert(ticket), "delivered twice: {delivery:?}");
+                }
             }
         }
         client.settle().await.unwrap();
     })
     .await;
     assert_eq!(received, expected);
+    assert!(updates > 5, "the network deletes and edits posts, and only {updates} updates came");
 
     let (status, log) = daemon.terminate();
     assert!(status.success(), "{log}");

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::daemon::{Network, State, patiently, ticket_of};
 
-/// Kills the daemon after a while that differs each time: somewhere between connecting and the last ticket.
+/// Kills the daemon with a window half acknowledged: some acks confirmed, some under way, some deliveries
+/// never answered.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_killed_again_and_again_loses_and_repeats_nothing() {
     let network = Network::new(4_000, 0.04);
@@ -14,36 +15,42 @@ async fn a_daemon_killed_again_and_again_loses_and_repeats_nothing() {
     let (_stop, stopped) = tokio::sync::oneshot::channel();
     let _serving = network.serve(stopped).await;
 
-    let mut acknowledged = BTreeSet::new();
+    let mut confirmed = BTreeSet::new();
     let mut received = BTreeSet::new();
     let mut kills = 0;
     patiently("all tickets", async {
-        while acknowledged.len() < expected.len() {
+        while confirmed.len() < expected.len() {
             let daemon = state.start();
-            // A window of one: when an ack is confirmed nothing else is under way, so that the kill finds the
-            // next delivery anywhere between the ledger and us.
-            let mut client = state.subscribe("helpdesk", 1).await;
-            // The first runs are cut short after a few more tickets each; the last one finishes.
-            let until = if kills < 6 { acknowledged.len() + 3 + 5 * kills } else { expected.len() };
-            let mut confirmed = acknowledged.clone();
-            while confirmed.len() < until.min(expected.len()) {
+            let mut client = state.subscribe("helpdesk", 16).await;
+            // Each run takes a few more; the eighth takes what is left.
+            let deliveries = if kills < 7 { 5 + 7 * kills } else { usize::MAX };
+            let mut acknowledged = Vec::new();
+            for _ in 0..deliveries {
                 let delivery = client.next().await.unwrap();
-                client.ack(vec![delivery.seq]).await.unwrap();
-                // `settle` waits for `Acked`: only then the promise holds.
-                client.settle().await.unwrap();
                 if let Some(ticket) = ticket_of(&delivery) {
-                    assert!(!acknowledged.contains(&ticket), "{ticket} came again after its ack was durable");
-                    received.insert(ticket.clone());
-                    confirmed.insert(ticket);
+                    assert!(!confirmed.contains(&ticket), "{ticket} came again after its ack was durable");
+                    received.insert(ticket);
+                }
+                acknowledged.push(ticket_of(&delivery));
+                client.ack(vec![delivery.seq]).await.unwrap();
+                // Acks are confirmed in the order in which they were sent.
+                let safe = usize::try_from(client.acks_confirmed()).unwrap();
+                confirmed.extend(acknowledged[..safe].iter().flatten().cloned());
+                if confirmed.len() == expected.len() {
+                    break;
+                }
+                if received.len() == expected.len() && deliveries == usize::MAX {
+                    client.settle().await.unwrap();
+                    confirmed.extend(acknowledged.iter().flatten().cloned());
+                    break;
                 }
             }
-            acknowledged = confirmed;
             daemon.kill();
             kills += 1;
         }
     })
     .await;
-    assert!(kills >= 7, "the daemon was killed only {kills} times");
+    assert!(kills >= 8, "the daemon was killed only {kills} times");
     assert_eq!(received, expected);
     assert_eq!(state.buckets().get("ticketed"), Some(&(expected.len() as i64)));
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::daemon::{BRAND, Network, State, run, vigie};
+use crate::daemon::{BRAND, Network, State, run, skip, vigie};
 
 fn refused(state: &State) -> (Option<i32>, String) {
     let output = run(vigie().args(["run", "-c"]).arg(&state.config), b"");
@@ -35,7 +35,7 @@ fn on_a_disk(options: &str) -> Option<(Option<i32>, String, String)> {
     command.args(["--mount", "sh", "-c", script, "sh", options]).arg(&disk);
     let output = run(command.arg(env!("CARGO_BIN_EXE_vigie")).arg(&state.config), b"");
     if !output.stdout.contains("mounted") {
-        println!("skipped: this user may not mount a file system: {}", output.stderr.trim());
+        skip(&format!("this user may not mount a file system: {}", output.stderr.trim()));
         return None;
     }
     Some((output.status.code(), output.stderr, ledger))
