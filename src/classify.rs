@@ -280,8 +280,7 @@ mod tests {
     /// How far a probability may be from Python's for the same text alone in its batch.
     const GOLDEN_TOLERANCE: f32 = 0.02;
 
-    /// How far a verdict may move with the texts that share its batch: more than the rounding of sums, and
-    /// the graph quantises with scales that it takes from the batch.
+    /// How far a verdict may move with the texts that share its batch: the rounding of sums in another order.
     const MATES_TOLERANCE: f32 = 0.0001;
 
     fn rten() -> Config {
@@ -349,9 +348,9 @@ mod tests {
         assert!(far <= GOLDEN_TOLERANCE, "{far}");
         for ((text, found), expected) in texts.iter().zip(&found).zip(&expected) {
             for (found, expected) in heads(found).into_iter().zip(heads(expected)) {
-                // Labels as near to each other as two runtimes may differ are no prediction to agree on.
-                let sure = expected[argmax(expected)] - expected[argmax(found)] > 2.0 * far;
-                assert!(!sure, "{text:?}: {found:?}, in Python {expected:?}");
+                // Two labels as near to each other as this are no prediction to agree on.
+                let near = expected[argmax(expected)] - expected[argmax(found)] < 0.002;
+                assert!(near, "{text:?}: {found:?}, in Python {expected:?}");
             }
         }
     }

@@ -67,7 +67,7 @@ impl fmt::Debug for Parser {
 
 /// The position in the stream that `frame` names, as in [`Parsed::position`].
 ///
-/// Works on a copy, with buffers of its own: for the first frame of a connection, not for each.
+/// Works on a copy, with buffers of its own: for a few frames of a batch, not for each.
 /// `None` for a frame that is malformed and for networks that have no positions.
 pub fn position(format: Format, frame: &[u8]) -> Option<i64> {
     match format {

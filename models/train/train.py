@@ -148,6 +148,8 @@ def main() -> None:
     arguments.add_argument("--reuse", type=Path, help="take the weights of this .npz file instead of training")
     arguments.add_argument("--sample", action="store_true", help="a few rows of everything, to try the whole path in minutes")
     args = arguments.parse_args()
+    if args.sample and args.out == ROOT / "models":
+        arguments.error("--sample needs an --out of its own: it must not replace the model that is shipped")
 
     torch.manual_seed(SEED)
     torch.set_num_threads(args.threads)

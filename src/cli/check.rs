@@ -2,11 +2,20 @@
 
 use super::{ConfigFile, Failure};
 use crate::classify::Classifier;
+use crate::config::{Config, SourceConfig};
 
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     let config = file.load()?;
     // A model that cannot be used is a mistake in the config like any other.
-    let classifier = Classifier::open(&config.classify)?;
+    let mut classifier = Classifier::open(&config.classify)?;
+    let one_verdict = classifier.classify(&["@lumio does it work?"], &mut Vec::new());
+    one_verdict.map_err(|error| Failure::Mistake(error.into()))?;
+    for brand in unrecognised(&config) {
+        eprintln!(
+            "note: brand {brand:?}: Bluesky's stream names authors by DID only: add yours to handles (\"did:plc:…\"), \
+             or your own posts there become tickets"
+        );
+    }
     println!(
         "{}: fine: {} source{}, {} brand{}, model {} on {}",
         file.config.display(),
@@ -18,4 +27,16 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
         classifier.runtime(),
     );
     Ok(())
+}
+
+/// Brands with an account on Bluesky whose own posts a Jetstream source cannot recognise.
+fn unrecognised(config: &Config) -> impl Iterator<Item = &str> {
+    let has_jetstream = config.sources.iter().any(|source| matches!(source, SourceConfig::Jetstream(_)));
+    let on_bluesky = |handle: &String| handle.contains('.') && !handle.trim_start_matches('@').contains('@');
+    let brands = config.prefilter.brands.iter().filter(move |brand| {
+        has_jetstream
+            && brand.handles.iter().any(on_bluesky)
+            && !brand.handles.iter().any(|handle| handle.starts_with("did:"))
+    });
+    brands.map(|brand| brand.name.as_str())
 }

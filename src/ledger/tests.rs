@@ -149,6 +149,12 @@ fn what_was_acknowledged_never_comes_again_and_the_rest_does() {
     assert_eq!(running.take("helpdesk"), taken[2..]);
     running.subscribe("late", true);
     assert_eq!(running.take("late"), [], "it asked for what comes next, and keeps its place");
+    let ticket_id = TicketId::of_post(Network::Bluesky, "a");
+    running.settle(settlement(2, 0, vec![Entry::Erase { ticket_id, at: Timestamp::UNIX_EPOCH }]));
+    running.stop();
+    let running = Running::start(folder.path());
+    running.subscribe("late", true);
+    assert_eq!(running.take("late"), [], "an update of a ticket that it never had");
     running.subscribe("other", false);
     assert_eq!(running.take("other").len(), 3, "another name has its own copy");
     running.stop();
@@ -161,11 +167,13 @@ fn an_erasure_removes_the_text_everywhere_and_is_delivered_as_an_update() {
     running.subscribe("helpdesk", false);
     let ticket_id = TicketId::of_post(Network::Bluesky, "a");
     let at = Timestamp::UNIX_EPOCH;
+    // On the disk with its text, before it is erased.
+    running.settle(settlement(1, 0, vec![ticket("a", 100)]));
+    running.subscribe("first", false);
     running.settle(settlement(
         1,
         0,
         vec![
-            ticket("a", 100),
             Entry::Edit { ticket_id, text: "new text of a".to_owned(), at, otherwise: Bucket::Duplicate },
             Entry::Erase { ticket_id, at },
             Entry::Erase { ticket_id, at },

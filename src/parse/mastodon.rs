@@ -121,7 +121,7 @@ fn read_original<'f>(status: Value<'_, 'f>) -> Result<Post<'f>, Malformed> {
     post.written_at = created_at.and_then(time::rfc3339);
     post.reply_to = reply_to;
     post.links = links;
-    post.mentions = names(mentions, "acct");
+    post.mentions = mentioned(mentions);
     post.hashtags = names(tags, "name");
     post.has_media = media.is_some_and(Value::has_items);
     if let Some(quoted) = quote.and_then(|quote| quote.field("quoted_status")?.object()) {
@@ -149,11 +149,30 @@ fn read_author<'f>(account: Option<Value<'_, 'f>>) -> Result<Author<'f>, Malform
     let id = filled(uri).or(filled(url)).or(filled(acct)).ok_or(Malformed::Shape("account.uri"))?;
     Ok(Author {
         id: Cow::Borrowed(id),
-        handle: filled(acct).map(Cow::Borrowed),
+        handle: filled(acct).map(|acct| with_host(acct, filled(url).or(filled(uri)))),
         name: filled(name).map(Cow::Borrowed),
         followers,
         verified: false,
     })
+}
+
+/// `user@host`: an instance leaves out the host of its own users, which only the account's address tells.
+fn with_host<'f>(acct: &'f str, address: Option<&'f str>) -> Cow<'f, str> {
+    let host = address.and_then(|address| address.split_once("://")?.1.split('/').next());
+    match host.filter(|host| !host.is_empty()) {
+        Some(host) if !acct.contains('@') => Cow::Owned(format!("{acct}@{host}")),
+        _ => Cow::Borrowed(acct),
+    }
+}
+
+/// The accounts in `mentions`, each with its host.
+fn mentioned<'f>(mentions: Option<Value<'_, 'f>>) -> Vec<Cow<'f, str>> {
+    let account = |mention: Value<'_, 'f>| {
+        let mention = mention.object()?;
+        let acct = mention.field("acct").and_then(Value::string)?;
+        Some(with_host(acct, mention.field("url").and_then(Value::string)))
+    };
+    mentions.into_iter().flat_map(Value::items).filter_map(account).collect()
 }
 
 /// The field `name` of each object in `list`.
@@ -171,7 +190,7 @@ mod tests {
     const STATUS: &str = r##"{"id":"113","uri":"https://m.example/users/ana/statuses/113","url":"https://m.example/@ana/113",
         "created_at":"2024-10-21T19:29:01.175Z","language":"fr","spoiler_text":"Panne &","in_reply_to_id":"112",
         "content":"<p><span class=\"h-card\"><a href=\"https://m.example/@lumio\" class=\"u-url mention\">@<span>lumio</span></a></span> plus rien &amp; <a href=\"https://lumio.example/etat\"><span class=\"invisible\">https://</span>lumio.example/etat</a><br/>merci <a href=\"https://m.example/tags/panne\" class=\"mention hashtag\" rel=\"tag\">#<span>panne</span></a></p>",
-        "reblog":null,"media_attachments":[{"id":"1"}],"mentions":[{"id":"2","acct":"lumio@m.example"}],"tags":[{"name":"panne"}],
+        "reblog":null,"media_attachments":[{"id":"1"}],"mentions":[{"id":"2","acct":"lumio","url":"https://m.example/@lumio"},{"id":"3","acct":"bob@b.example","url":"https://b.example/@bob"}],"tags":[{"name":"panne"}],
         "quote":{"state":"accepted","quoted_status":{"uri":"https://m.example/q","content":"<p>cité</p>"}},
         "account":{"id":"7","acct":"ana","uri":"https://m.example/users/ana","url":"https://m.example/@ana","display_name":"Ana","followers_count":42}}"##;
 
@@ -198,14 +217,14 @@ mod tests {
         assert_eq!(post.id, "https://m.example/users/ana/statuses/113");
         assert_eq!(post.url().as_deref(), Some("https://m.example/@ana/113"));
         assert_eq!(post.author.id, "https://m.example/users/ana");
-        assert_eq!(post.author.handle.as_deref(), Some("ana"));
+        assert_eq!(post.author.handle.as_deref(), Some("ana@m.example"));
         assert_eq!(post.author.name.as_deref(), Some("Ana"));
         assert_eq!(post.author.followers, Some(42));
         assert_eq!(post.text, "Panne &\n@lumio plus rien & lumio.example/etat\nmerci #panne");
         assert_eq!(post.language.as_deref(), Some("fr"));
         assert_eq!(post.written_at, time::rfc3339("2024-10-21T19:29:01.175Z"));
         assert_eq!(post.reply_to.as_deref(), Some("112"));
-        assert_eq!(post.mentions, ["lumio@m.example"]);
+        assert_eq!(post.mentions, ["lumio@m.example", "bob@b.example"]);
         assert_eq!(post.hashtags, ["panne"]);
         assert_eq!(post.links, ["https://lumio.example/etat"]);
         assert_eq!(post.quote_of.as_deref(), Some("https://m.example/q"));

@@ -144,7 +144,11 @@ impl<'t, 'f> Tweet<'t, 'f> {
         let note_text = note.and_then(|note| note.field("text")?.string());
         let note_entities = note.and_then(|note| note.field("entities")?.object());
         let mut tweet = Tweet {
-            id: id.ok_or(Malformed::Shape("data.id"))?,
+            // Each edit has an id of its own; the first version's is the post's.
+            id: history
+                .and_then(|history| history.items().next().and_then(Value::id))
+                .or(id)
+                .ok_or(Malformed::Shape("data.id"))?,
             text: note_text.or(text).ok_or(Malformed::Shape("data.text"))?,
             author_id,
             language,
@@ -268,8 +272,9 @@ mod tests {
     #[test]
     fn a_tweet_is_read_in_full() {
         let post = post(&payload(TWEET, ""));
-        assert_eq!(post.id, "1234567890123456789");
-        assert_eq!(post.url().as_deref(), Some("https://x.com/ana/status/1234567890123456789"));
+        // The first version's id is the post's, so that an edit is known as one.
+        assert_eq!(post.id, "1234567890123456788");
+        assert_eq!(post.url().as_deref(), Some("https://x.com/ana/status/1234567890123456788"));
         assert_eq!(post.author.id, "7");
         assert_eq!((post.author.handle.as_deref(), post.author.name.as_deref()), (Some("ana"), Some("Ana")));
         assert_eq!((post.author.followers, post.author.verified), (Some(42), true));

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use crossbeam::channel::{Sender, TrySendError};
 use jiff::Timestamp;
@@ -136,8 +135,9 @@ impl Lane {
         buckets[Bucket::Malformed] += batch.unreadable;
         buckets[Bucket::Control] += batch.heartbeats;
         let mut position = batch.position;
-        // One time stamp from the far future would send every later resume there, for ever.
-        let position_max = (batch.received_at + POSITION_AHEAD_MAX).as_microsecond();
+        // A time stamp from the future would send every later resume there; one that is too early only has
+        // something repeated.
+        let position_max = batch.received_at.as_microsecond();
         let mut items = Vec::new();
 
         let scratch = &mut self.scratch;
@@ -148,24 +148,28 @@ impl Lane {
                 buckets[Bucket::Malformed] += 1;
                 continue;
             };
-            position = position.max(parsed.position.filter(|position| *position <= position_max));
+            position = position.max(parsed.position.map(|position| position.min(position_max)));
             match parsed.frame {
-                Frame::Post(post) => match prefilter.scan(&post, scratch) {
-                    Scan::Own => buckets[Bucket::Own] += 1,
-                    Scan::Unmatched if post.edited => items.push(Item::Edited {
-                        network: post.network,
-                        id: post.id.into_owned(),
-                        text: cut(&post.text).to_owned(),
-                    }),
-                    Scan::Unmatched => buckets[Bucket::Unmatched] += 1,
-                    Scan::Candidate(mut candidate) => {
-                        if bound(&mut candidate.post) {
-                            items.push(Item::Candidate(candidate));
-                        } else {
-                            buckets[Bucket::Malformed] += 1;
+                Frame::Post(mut post) => {
+                    post.hashtags.truncate(SCANNED_ITEMS_MAX);
+                    post.mentions.truncate(SCANNED_ITEMS_MAX);
+                    match prefilter.scan(&post, scratch) {
+                        Scan::Own => buckets[Bucket::Own] += 1,
+                        Scan::Unmatched if post.edited => items.push(Item::Edited {
+                            network: post.network,
+                            id: post.id.into_owned(),
+                            text: cut(&post.text).to_owned(),
+                        }),
+                        Scan::Unmatched => buckets[Bucket::Unmatched] += 1,
+                        Scan::Candidate(mut candidate) => {
+                            if bound(&mut candidate.post) {
+                                items.push(Item::Candidate(candidate));
+                            } else {
+                                buckets[Bucket::Malformed] += 1;
+                            }
                         }
                     }
-                },
+                }
                 Frame::Control => buckets[Bucket::Control] += 1,
                 Frame::PostDeleted { network, id } => {
                     items.push(Item::PostDeleted { network, id: id.into_owned() });
@@ -189,8 +193,8 @@ impl Lane {
     }
 }
 
-/// How far a position that is a time may be ahead of our clock.
-const POSITION_AHEAD_MAX: Duration = Duration::from_secs(600);
+/// Hashtags and mentions that are looked at, of each. No network lets a person write a tenth of it.
+const SCANNED_ITEMS_MAX: usize = 256;
 
 /// Longest text that is kept of a post. X's long posts have at most 25,000 characters, others far less.
 const TEXT_BYTES_MAX: usize = 32 * 1024;
@@ -457,17 +461,18 @@ mod tests {
     }
 
     #[test]
-    fn a_time_stamp_from_the_future_is_no_position() {
+    fn a_position_is_never_later_than_our_clock() {
         let event = |time_us: i64| format!(r#"{{"did":"did:plc:a","time_us":{time_us},"kind":"identity"}}"#);
         let mut batch = batch(0, &[]);
         batch.format = Format::Jetstream;
         batch.position = None;
-        for time_us in [5_000_000, i64::MAX, 700_000_000] {
+        batch.received_at = Timestamp::from_second(60).unwrap();
+        for time_us in [5_000_000, i64::MAX, 70_000_000] {
             let start = batch.bytes.len();
             batch.bytes.extend_from_slice(event(time_us).as_bytes());
             batch.frames.push(start..batch.bytes.len());
         }
-        assert_eq!(Lane::default().process(&prefilter(), batch).position, Some(5_000_000));
+        assert_eq!(Lane::default().process(&prefilter(), batch).position, Some(60_000_000));
     }
 
     fn forward(outputs: usize, candidates_max: usize) -> (Forward, crossbeam::channel::Receiver<LaneOutput>) {

@@ -179,7 +179,7 @@ fn config() -> Config {
 
 proptest! {
     #[test]
-    fn the_prefilter_never_misses_what_a_naive_search_finds(
+    fn literal_rules_never_miss_what_a_naive_search_finds(
         rules in prop::collection::vec(tree(), 1..4),
         texts in prop::collection::vec(text(), 1..8),
     ) {

@@ -326,15 +326,13 @@ impl Subscriber {
     }
 }
 
-/// The event's `time_us`.
+/// The event's `time_us`, never later than our clock.
 fn position(frame: &[u8]) -> Option<i64> {
-    // As in the lanes: one time stamp from the far future must not become the place to resume from.
-    let latest = Timestamp::now().as_microsecond().saturating_add(AHEAD_MAX_US);
-    crate::parse::position(Format::Jetstream, frame).filter(|position| *position <= latest)
+    // As in the lanes: a server whose clock is ahead must not make us resume in its future, where there is
+    // nothing to replay. Earlier than needed only repeats.
+    let now = Timestamp::now().as_microsecond();
+    crate::parse::position(Format::Jetstream, frame).map(|position| position.min(now))
 }
-
-/// How far an event's time may be ahead of our clock: ten minutes.
-const AHEAD_MAX_US: i64 = 600_000_000;
 
 #[cfg(test)]
 mod fake;

@@ -17,8 +17,15 @@ const VERSION_SEARCH_BYTES: u64 = 8 * 1024 * 1024;
 /// The folders where packages and people put it, beside the binary first.
 pub(super) fn standard_places() -> Vec<PathBuf> {
     let beside = std::env::current_exe().ok().and_then(|binary| Some(binary.parent()?.to_owned()));
-    let installed = ["/usr/lib", "/usr/lib/x86_64-linux-gnu", "/usr/local/lib", "/opt/onnxruntime/lib"]
-        .map(PathBuf::from);
+    let installed = [
+        "/usr/lib",
+        "/usr/lib64",
+        "/usr/lib/x86_64-linux-gnu",
+        "/usr/lib/aarch64-linux-gnu",
+        "/usr/local/lib",
+        "/opt/onnxruntime/lib",
+    ]
+    .map(PathBuf::from);
     beside.into_iter().chain(installed).collect()
 }
 
