@@ -28,8 +28,8 @@ fn prefilter() -> Prefilter {
     };
     let brands = vec![
         brand("Lumio", &["lumio", "lumiobox", "lumio mobile"]),
-        brand("Nordwind", &["nordwind air", "nordwind"]),
-        brand("Pixelmart", &["pixelmart"]),
+        brand("Brumeo", &["brumeo air", "brumeo"]),
+        brand("Castelnet", &["castelnet"]),
     ];
     Prefilter::build(&Config { brands, ..Config::default() }).expect("the bench's rules are right")
 }
@@ -116,7 +116,7 @@ fn lane(criterion: &mut Criterion) {
             });
         };
     case("jetstream, 0.1 % support", Format::Jetstream, &generated(4_096, 0.001), 1..=20);
-    case("jetstream, all support", Format::Jetstream, &generated(1_024, 1.0), 700..=1_024);
+    case("jetstream, all support", Format::Jetstream, &generated(1_024, 1.0), 600..=1_024);
     let post = |text: &str| serde_json::json!({ "id": "1", "author": "a", "text": text }).to_string();
     case(
         "plain, 64 KiB posts of service words",

@@ -454,7 +454,7 @@ mod tests {
         let frame =
             serde_json::json!({ "id": "x".repeat(2000), "author": "a", "text": "@lumio" }).to_string();
         let mut batch = batch(0, &[]);
-        batch.frames = vec![0..frame.len()];
+        batch.frames.push(0..frame.len());
         batch.bytes = frame.into_bytes();
         let output = Lane::default().process(&prefilter(), batch);
         assert_eq!((output.items.len(), output.buckets[Bucket::Malformed]), (0, 3));
