@@ -462,7 +462,7 @@ fn address(section: &Section<'_, '_>, key: &'static str) -> Option<Placed<Socket
         Err(_) => {
             section.mistake_at(
                 &text,
-                format_args!("{:?}: must be an address and port: \"127.0.0.1:6010\"", text.value),
+                format_args!("{:?}: must be an IP address and a port, as 127.0.0.1:PORT", text.value),
             );
             None
         }

@@ -23,12 +23,31 @@ fn main() -> ExitCode {
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Mistake(error)) => {
-            eprintln!("vigie: {error:#}");
+            eprintln!("vigie: {}", causes(&error));
             ExitCode::from(EXIT_MISTAKE)
         }
+        // Whoever read our output has read enough: `vigie tail | head`.
+        Err(Failure::Fault(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(Failure::Fault(error)) => {
-            eprintln!("vigie: {error:#}");
+            eprintln!("vigie: {}", causes(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error and its causes, each said once: many messages hold their cause's already.
+fn causes(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !said.contains(&cause) {
+            said.push_str(if said.is_empty() { "" } else { ": " });
+            said.push_str(&cause);
+        }
+    }
+    said
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    causes.any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }

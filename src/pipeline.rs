@@ -351,7 +351,7 @@ async fn obey(
                         prefilter_config = config.prefilter;
                     }
                     desk_config.store(Arc::new(config.desk));
-                    info!("reloaded brands, service words and priorities");
+                    info!("reloaded brands, service words and priorities; any other change takes a restart");
                 }
                 // Whoever gave the orders is gone.
                 Some(Control::Drain) | None => return Ok(()),

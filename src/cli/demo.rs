@@ -87,7 +87,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let helpdesk = tokio::spawn(helpdesk(socket));
         tokio::select! {
             () = duration(arguments.duration) => {}
-            _ = tokio::signal::ctrl_c() => {}
+            () = super::asked_to_end() => {}
             // A daemon that fails ends the demo, which then says why.
             () = gone(&daemon) => {}
         }

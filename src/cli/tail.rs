@@ -88,7 +88,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         tokio::select! {
             followed = follow(arguments, introduction) => followed,
             // Asked to end: what is printed and not acknowledged comes again, once.
-            _ = tokio::signal::ctrl_c() => Ok(()),
+            () = super::asked_to_end() => Ok(()),
         }
     })
 }
@@ -111,8 +111,9 @@ async fn follow(arguments: &Arguments, introduction: Introduction) -> Result<(),
             }
             // A first connection that fails is a wrong address more often than a daemon that is away.
             Err(error @ ClientError::Connect { .. }) if !was_connected => {
-                let error =
-                    anyhow::Error::from(error).context("is vigie running, and is --socket its address?");
+                let error = anyhow::Error::from(error).context(
+                    "is vigie running, is --socket its address, and may this user open it (group vigie)?",
+                );
                 return Err(Failure::Fault(error));
             }
             Err(error) => error,

@@ -215,6 +215,21 @@ fn an_erasure_removes_the_text_everywhere_and_is_delivered_as_an_update() {
 }
 
 #[test]
+fn an_edited_text_is_what_a_restart_remembers() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    let ticket_id = TicketId::of_post(Network::Bluesky, "a");
+    let (text, at) = ("new text of a".to_owned(), Timestamp::UNIX_EPOCH);
+    let edit = Entry::Edit { ticket_id, text: text.clone(), at, otherwise: Bucket::Duplicate };
+    running.settle(settlement(1, 0, vec![ticket("a", 100), edit]));
+    running.stop();
+    let mut known = Vec::new();
+    let ledger = Ledger::open(config(folder.path())).unwrap();
+    ledger.tickets(10, |id, text_hash| known.push((id, text_hash))).unwrap();
+    assert_eq!(known, [(ticket_id, crate::desk::text_hash(&text))]);
+}
+
+#[test]
 fn an_account_that_is_gone_takes_all_its_texts_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let running = Running::start(folder.path());

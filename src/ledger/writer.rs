@@ -142,7 +142,8 @@ impl Writer {
                 published();
             }
             if group.stop {
-                return Ok(());
+                // The file alone is then whole, for whoever copies it.
+                return store::checkpoint(&self.connection).map_err(failed);
             }
         }
     }

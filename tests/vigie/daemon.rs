@@ -13,7 +13,7 @@ use proto::delivery::Record;
 use tempfile::TempDir;
 
 /// Longest wait for anything that must happen: far above what a loaded machine needs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The brand that firehose's posts are about.
 pub(crate) const BRAND: &str = r#"

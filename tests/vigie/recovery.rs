@@ -36,12 +36,12 @@ async fn a_daemon_killed_again_and_again_loses_and_repeats_nothing() {
                 // Acks are confirmed in the order in which they were sent.
                 let safe = usize::try_from(client.acks_confirmed()).unwrap();
                 confirmed.extend(acknowledged[..safe].iter().flatten().cloned());
-                if confirmed.len() == expected.len() {
-                    break;
-                }
-                if received.len() == expected.len() && deliveries == usize::MAX {
+                let mut done = confirmed.clone();
+                done.extend(acknowledged.iter().flatten().cloned());
+                if done.len() == expected.len() {
+                    // Nothing more will come, so the last confirmations are waited for.
                     client.settle().await.unwrap();
-                    confirmed.extend(acknowledged.iter().flatten().cloned());
+                    confirmed = done;
                     break;
                 }
             }

@@ -213,8 +213,16 @@ impl<'t> Parser<'t> {
             if let Some(class) = class {
                 return Ok(Expression::Leaf(Leaf::Class(class)));
             }
+            // One letter off would match nothing for ever, and nobody would know why.
+            let near = |class: &&str| strsim::damerau_levenshtein(word, class) <= 2;
+            if let Some(class) = ["handle", "hashtag", "name", "trigger"].into_iter().find(near) {
+                return Err(self.problem(start, &format!("did you mean {class}? Quote it to mean the word")));
+            }
         }
         match word {
+            "XOR" | "NOR" => {
+                return Err(self.problem(start, "there is no such operator; quote it to mean the word"));
+            }
             "AND" => return Err(self.problem(start, "a space already means AND; quote it to mean the word")),
             "NOT" => return Err(self.problem(start, "write `-` for NOT; quote it to mean the word")),
             _ => {}
@@ -402,6 +410,17 @@ mod tests {
     }
 
     #[test]
+    fn a_slip_in_a_listen_rule_is_no_keyword() {
+        let check =
+            |text: &str, is_right: bool| assert_eq!(parse(text, Dialect::Listen).is_ok(), is_right, "{text}");
+        check("handle OR hashtagg", false);
+        check("(name triger)", false);
+        check("handle XOR name", false);
+        check("handle OR \"triger\"", true);
+        check("handle OR (name invoice)", true);
+    }
+
+    #[test]
     fn operators_and_groups_are_read() {
         check("lumio", "<lumio>");
         check("a b OR c d", "((<a> <b>)|(<c> <d>))");
@@ -428,7 +447,7 @@ mod tests {
             "handle OR hashtag OR (name trigger)",
             "(Class(Handle)|Class(Hashtag)|(Class(Name) Class(Trigger)))",
         );
-        check("Name \"trigger\"", "(<name> <trigger>)");
+        check("\"Name\" \"trigger\"", "(<name> <trigger>)");
         let as_words = parse("handle name", Dialect::Rule).unwrap();
         assert_eq!(shown(&as_words), "(<handle> <name>)");
     }
