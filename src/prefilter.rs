@@ -309,23 +309,13 @@ mod tests {
 
     fn post(text: &str) -> Post<'_> {
         Post {
-            network: Network::Plain,
-            id: "1".into(),
-            page: None,
-            author: Author { id: "42".into(), ..Author::default() },
-            text: text.into(),
-            quoted_text: None,
             language: Some("fr".into()),
-            written_at: None,
-            seen_at: None,
-            reply_to: None,
-            quote_of: None,
-            reposted_by: None,
-            mentions: Vec::new(),
-            hashtags: Vec::new(),
-            links: Vec::new(),
-            has_media: false,
-            edited: false,
+            ..Post::new(
+                Network::Plain,
+                "1".into(),
+                Author { id: "42".into(), ..Author::default() },
+                text.into(),
+            )
         }
     }
 

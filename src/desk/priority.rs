@@ -184,25 +184,7 @@ mod tests {
     use crate::parse::{Author, Post};
 
     fn post(network: Network) -> Post<'static> {
-        Post {
-            network,
-            id: "1".into(),
-            page: None,
-            author: Author::default(),
-            text: "text".into(),
-            quoted_text: None,
-            language: None,
-            written_at: None,
-            seen_at: None,
-            reply_to: None,
-            quote_of: None,
-            reposted_by: None,
-            mentions: Vec::new(),
-            hashtags: Vec::new(),
-            links: Vec::new(),
-            has_media: false,
-            edited: false,
-        }
+        Post::new(network, "1".into(), Author::default(), "text".into())
     }
 
     fn candidate(change: impl FnOnce(&mut Candidate)) -> Candidate {

@@ -6,12 +6,7 @@ use super::{Author, Network, Post};
 
 impl<'f> Post<'f> {
     /// A post that says nothing yet but who wrote what.
-    pub(super) fn new(
-        network: Network,
-        id: Cow<'f, str>,
-        author: Author<'f>,
-        text: Cow<'f, str>,
-    ) -> Post<'f> {
+    pub fn new(network: Network, id: Cow<'f, str>, author: Author<'f>, text: Cow<'f, str>) -> Post<'f> {
         Post {
             network,
             id,

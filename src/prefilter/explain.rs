@@ -172,23 +172,8 @@ mod tests {
     fn every_hit_and_every_rule_is_told() {
         let text = "Élan fest ! L'élan, @elan en panne 😡";
         let post = Post {
-            network: Network::X,
-            id: "1".into(),
-            page: None,
-            author: Author::default(),
-            text: text.into(),
             quoted_text: Some("#élan".into()),
-            language: None,
-            written_at: None,
-            seen_at: None,
-            reply_to: None,
-            quote_of: None,
-            reposted_by: None,
-            mentions: Vec::new(),
-            hashtags: Vec::new(),
-            links: Vec::new(),
-            has_media: false,
-            edited: false,
+            ..Post::new(Network::X, "1".into(), Author::default(), text.into())
         };
         let brand = Brand {
             name: "Élan".into(),

@@ -151,25 +151,7 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn post(text: &str) -> Post<'_> {
-    Post {
-        network: Network::Plain,
-        id: "1".into(),
-        page: None,
-        author: Author::default(),
-        text: text.into(),
-        quoted_text: None,
-        language: None,
-        written_at: None,
-        seen_at: None,
-        reply_to: None,
-        quote_of: None,
-        reposted_by: None,
-        mentions: Vec::new(),
-        hashtags: Vec::new(),
-        links: Vec::new(),
-        has_media: false,
-        edited: false,
-    }
+    Post::new(Network::Plain, "1".into(), Author::default(), text.into())
 }
 
 fn config() -> Config {
