@@ -10,6 +10,7 @@
 use std::fs::{File, TryLockError};
 use std::io;
 use std::num::NonZeroU64;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -283,6 +284,10 @@ impl Ledger {
     pub fn open(config: Config) -> Result<Ledger, LedgerError> {
         let lock = lock(&config.path)?;
         let failed = |source| LedgerError::Sqlite { path: config.path.clone(), source };
+        // Posts are no secret, but their authors may delete them: nobody else need keep a copy.
+        let io_failed = |source| LedgerError::Io { path: config.path.clone(), source };
+        let file = File::options().create(true).truncate(false).write(true).mode(0o640).open(&config.path);
+        drop(file.map_err(io_failed)?);
         let connection = Connection::open(&config.path).map_err(failed)?;
         if !schema::is_ours(&connection).map_err(failed)? {
             return Err(LedgerError::Foreign(config.path.clone()));

@@ -1,7 +1,7 @@
 //! `vigie tail`: a client of the ticket socket that prints.
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -109,8 +109,7 @@ async fn follow(arguments: &Arguments, introduction: Introduction) -> Result<(),
                     Err(TakeError::Client(error)) => error,
                 }
             }
-            // A first connection that fails is a wrong address more often than a daemon that is away.
-            Err(error @ ClientError::Connect { .. }) if !was_connected => {
+            Err(error) if !was_connected && !may_come(&address, &error) => {
                 let error = anyhow::Error::from(error).context(
                     "is vigie running, is --socket its address, and may this user open it (group vigie)?",
                 );
@@ -126,6 +125,17 @@ async fn follow(arguments: &Arguments, introduction: Introduction) -> Result<(),
             told = true;
         }
         tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Whether a daemon that was not reached yet may still come: nobody listens, or its socket file is not there
+/// and its folder is.
+fn may_come(address: &Address, error: &ClientError) -> bool {
+    let ClientError::Connect { source, .. } = error else { return true };
+    match (source.kind(), address) {
+        (ErrorKind::ConnectionRefused, _) => true,
+        (ErrorKind::NotFound, Address::Unix(path)) => path.parent().is_some_and(Path::is_dir),
+        _ => false,
     }
 }
 

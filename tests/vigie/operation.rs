@@ -80,3 +80,24 @@ async fn tail_prints_what_comes_and_acknowledges_it() {
         readable.stdout
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_that_is_there_before_its_daemon_waits_for_it() {
+    let network = Network::new(500, 0.05);
+    let state = State::new(&network.source());
+    let (_stop, stopped) = tokio::sync::oneshot::channel();
+    let _serving = network.serve(stopped).await;
+    let mut command = vigie();
+    command.args(["tail", "--json", "--count", "1", "--socket"]).arg(state.socket());
+    let mut tail =
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    // It says that nobody is there before anybody is.
+    let mut said = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(tail.stderr.take().unwrap()), &mut said)
+        .unwrap();
+    assert!(said.contains("trying again") && said.contains("vigie.sock"), "{said}");
+    let _daemon = state.start();
+    let output = tokio::task::spawn_blocking(move || tail.wait_with_output().unwrap()).await.unwrap();
+    assert!(output.status.success());
+    assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), 1);
+}
