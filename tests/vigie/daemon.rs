@@ -130,6 +130,14 @@ impl State {
         self.buckets().values().sum()
     }
 
+    /// Tickets that a subscription has acknowledged durably.
+    pub(crate) fn acknowledged(&self, subscription: &str) -> std::collections::BTreeSet<String> {
+        let ledger = self.ledger();
+        let sql = "SELECT lower(hex(t.id)) FROM acknowledgement a JOIN ticket t ON t.seq = a.seq WHERE a.subscription = ?1";
+        let mut statement = ledger.prepare(sql).unwrap();
+        statement.query_map([subscription], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
     /// Changes of tickets that are recorded.
     pub(crate) fn updates(&self) -> i64 {
         self.ledger().query_row("SELECT count(*) FROM record WHERE kind = 1", [], |row| row.get(0)).unwrap()
