@@ -35,28 +35,9 @@ fn prefilter() -> Prefilter {
 }
 
 fn batch(format: Format, frames: &[String]) -> FrameBatch {
-    let mut bytes = Vec::new();
-    let mut ranges = Vec::new();
-    for frame in frames {
-        let start = bytes.len();
-        bytes.extend_from_slice(frame.as_bytes());
-        ranges.push(start..bytes.len());
-    }
-    FrameBatch {
-        source: Arc::from("bench"),
-        format,
-        sequence: 0,
-        bytes,
-        frames: ranges,
-        oversize: 0,
-        unreadable: 0,
-        heartbeats: 0,
-        position: None,
-        received_at: Timestamp::UNIX_EPOCH,
-        gaps: Vec::new(),
-        patient: false,
-        permit: None,
-    }
+    let mut batch = FrameBatch::empty(Arc::from("bench"), format, 0);
+    frames.iter().for_each(|frame| batch.push(frame.as_bytes()));
+    batch
 }
 
 fn copy(batch: &FrameBatch) -> FrameBatch {

@@ -50,6 +50,34 @@ pub struct FrameBatch {
     pub permit: Option<tokio::sync::OwnedSemaphorePermit>,
 }
 
+impl FrameBatch {
+    /// A batch of a live source that holds nothing yet.
+    pub fn empty(source: Arc<str>, format: Format, sequence: u64) -> FrameBatch {
+        FrameBatch {
+            source,
+            format,
+            sequence,
+            bytes: Vec::new(),
+            frames: Vec::new(),
+            oversize: 0,
+            unreadable: 0,
+            heartbeats: 0,
+            position: None,
+            received_at: Timestamp::UNIX_EPOCH,
+            gaps: Vec::new(),
+            patient: false,
+            permit: None,
+        }
+    }
+
+    /// Adds a frame.
+    pub fn push(&mut self, frame: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(frame);
+        self.frames.push(start..self.bytes.len());
+    }
+}
+
 /// A hole in a source's stream: frames that existed and were not received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {

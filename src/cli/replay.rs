@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
-use jiff::Timestamp;
 
 use super::{ConfigFile, Failure, print};
 use crate::classify::Classifier;
@@ -74,21 +73,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn next_batch(lines: &mut Lines, format: Format, sequence: u64) -> Result<Option<FrameBatch>, Failure> {
-    let mut batch = FrameBatch {
-        source: Arc::from("replay"),
-        format,
-        sequence,
-        bytes: Vec::new(),
-        frames: Vec::new(),
-        oversize: 0,
-        unreadable: 0,
-        heartbeats: 0,
-        position: None,
-        received_at: Timestamp::UNIX_EPOCH,
-        gaps: Vec::new(),
-        patient: true,
-        permit: None,
-    };
+    let mut batch = FrameBatch { patient: true, ..FrameBatch::empty(Arc::from("replay"), format, sequence) };
     let mut line = Vec::new();
     let mut read = 0;
     while read < BATCH_LINES {
@@ -96,11 +81,7 @@ fn next_batch(lines: &mut Lines, format: Format, sequence: u64) -> Result<Option
             None => break,
             Some(Line::Blank) => batch.heartbeats += 1,
             Some(Line::Oversize) => batch.oversize += 1,
-            Some(Line::Text) => {
-                let start = batch.bytes.len();
-                batch.bytes.extend_from_slice(&line);
-                batch.frames.push(start..batch.bytes.len());
-            }
+            Some(Line::Text) => batch.push(&line),
         }
         read += 1;
     }

@@ -373,29 +373,18 @@ mod tests {
     }
 
     fn batch(sequence: u64, texts: &[&str]) -> FrameBatch {
-        let mut bytes = Vec::new();
-        let mut frames = Vec::new();
-        for (id, text) in texts.iter().enumerate() {
-            let start = bytes.len();
-            let frame = serde_json::json!({ "id": format!("{sequence}.{id}"), "author": "a", "text": text });
-            bytes.extend_from_slice(frame.to_string().as_bytes());
-            frames.push(start..bytes.len());
-        }
-        FrameBatch {
-            source: Arc::from("file"),
-            format: Format::Plain,
-            sequence,
-            bytes,
-            frames,
+        let mut batch = FrameBatch {
             oversize: 1,
             unreadable: 2,
             heartbeats: 3,
             position: Some(7),
-            received_at: Timestamp::UNIX_EPOCH,
-            gaps: Vec::new(),
-            patient: false,
-            permit: None,
+            ..FrameBatch::empty(Arc::from("file"), Format::Plain, sequence)
+        };
+        for (id, text) in texts.iter().enumerate() {
+            let frame = serde_json::json!({ "id": format!("{sequence}.{id}"), "author": "a", "text": text });
+            batch.push(frame.to_string().as_bytes());
         }
+        batch
     }
 
     fn output(sequence: u64, texts: &[&str]) -> LaneOutput {

@@ -53,21 +53,7 @@ pub struct Batcher {
 impl Batcher {
     /// For one source; `patient` as in [`FrameBatch::patient`].
     pub fn new(source: Arc<str>, format: Format, patient: bool, limits: Limits) -> Batcher {
-        let batch = FrameBatch {
-            source,
-            format,
-            sequence: 0,
-            bytes: Vec::new(),
-            frames: Vec::new(),
-            oversize: 0,
-            unreadable: 0,
-            heartbeats: 0,
-            position: None,
-            received_at: Timestamp::UNIX_EPOCH,
-            gaps: Vec::new(),
-            patient,
-            permit: None,
-        };
+        let batch = FrameBatch { patient, ..FrameBatch::empty(source, format, 0) };
         Batcher { limits, frames: 0, opened_at: None, batch }
     }
 
@@ -129,21 +115,12 @@ impl Batcher {
         self.opened_at.take()?;
         self.frames = 0;
         let next = FrameBatch {
-            source: self.batch.source.clone(),
-            format: self.batch.format,
-            sequence: self.batch.sequence + 1,
             // Lanes drop the buffers, so there is none to reuse: the last batch's size is the best guess
             // at the next one's, and keeps quiet sources small.
             bytes: Vec::with_capacity(self.batch.bytes.len()),
             frames: Vec::with_capacity(self.batch.frames.len()),
-            oversize: 0,
-            unreadable: 0,
-            heartbeats: 0,
-            position: None,
-            received_at: Timestamp::UNIX_EPOCH,
-            gaps: Vec::new(),
             patient: self.batch.patient,
-            permit: None,
+            ..FrameBatch::empty(self.batch.source.clone(), self.batch.format, self.batch.sequence + 1)
         };
         Some(std::mem::replace(&mut self.batch, next))
     }
