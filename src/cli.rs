@@ -12,7 +12,9 @@ use crate::pipeline::PipelineError;
 mod check;
 mod classify;
 mod demo;
+mod evaluate;
 mod explain;
+mod model;
 mod print;
 mod replay;
 mod run;
@@ -42,6 +44,8 @@ enum Command {
     Replay(replay::Arguments),
     /// Classify one text a line from stdin, as NDJSON in the same order
     Classify(classify::Arguments),
+    /// Say how good the model is on posts that people have labelled
+    Evaluate(evaluate::Arguments),
     /// Say why one post becomes a ticket, or does not: rule hits, probabilities, every factor's points
     Explain(explain::Arguments),
     /// Subscribe to the ticket socket and print tickets, worst first, acknowledging each
@@ -113,6 +117,7 @@ impl Cli {
             Command::Check(file) => check::run(&file),
             Command::Replay(arguments) => replay::run(&arguments),
             Command::Classify(arguments) => classify::run(&arguments),
+            Command::Evaluate(arguments) => evaluate::run(&arguments),
             Command::Explain(arguments) => explain::run(&arguments),
             Command::Tail(arguments) => tail::run(&arguments),
             Command::Status(arguments) => status::run(&arguments),

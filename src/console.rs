@@ -211,6 +211,9 @@ async fn metrics(State(look): State<Look>) -> Response {
 /// The status in Prometheus' text format.
 pub fn exposition(status: &Status) -> String {
     let mut page = telemetry::Exposition::default();
+    page.family("vigie_info", "gauge", "Always 1: which vigie, which model, and what runs it.");
+    let Status { version, model, runtime, .. } = status;
+    page.sample(&[("version", version), ("model", model), ("runtime", runtime)], 1.0);
     page.family("vigie_frames_total", "counter", "Frames received, by where they ended.");
     for source in &status.sources {
         for (bucket, frames) in &source.buckets {
@@ -294,6 +297,7 @@ mod tests {
             "vigie_frames_total{source=\"blue\\\"sky\",bucket=\"ticketed\"} 2\n",
             "vigie_frames_total{source=\"blue\\\"sky\",bucket=\"shed\"} 0\n",
             "vigie_source_lag_seconds{source=\"blue\\\"sky\"} 1.5\n",
+            "vigie_info{version=\"0.0.0\",model=\"model 1\",runtime=\"rten\"} 1\n",
             "vigie_queue_candidates 7\n",
             "vigie_subscription_records{subscription=\"helpdesk\",state=\"pending\"} 9\n",
         ] {

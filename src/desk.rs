@@ -92,6 +92,7 @@ impl Config {
                 intent: labelled(&INTENTS, &verdict.intent),
                 urgency: labelled(&URGENCIES, &verdict.urgency),
                 model: model.to_owned(),
+                language: verdict.language.code().to_owned(),
             }),
             factors: score.factors,
             hits: candidate.hits.clone(),
@@ -261,11 +262,13 @@ pub fn text_hash(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::classify::Language;
 
     const PROBLEM: Verdict = Verdict {
         sentiment: [1.0, 0.0, 0.0],
         intent: [0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
         urgency: [0.0, 1.0, 0.0],
+        language: Language::UNCLEAR,
     };
 
     fn other(probability: f32) -> Verdict {
@@ -340,10 +343,40 @@ mod tests {
     }
 
     #[test]
+    fn a_post_in_another_language_is_refused_only_where_the_model_is_almost_certain() {
+        let config = Config::default();
+        let check = |probability: f32, addressed: bool, doubted: f32, is_refused: bool| {
+            let verdict = other(probability).doubted();
+            let found = verdict.intent[INTENTS.len() - 1];
+            assert!((found - doubted).abs() < 1e-6, "{probability} becomes {found}");
+            let candidate = Candidate { addressed, ..candidate("1", "lumio") };
+            assert_eq!(config.is_unsupported(&candidate, &verdict), is_refused, "of {probability}");
+        };
+        check(0.60, false, 0.410, false);
+        check(0.91, false, 0.596, false);
+        check(0.92, false, 0.602, true);
+        check(1.00, false, 0.650, true);
+        check(1.00, true, 0.650, false);
+    }
+
+    #[test]
     fn an_unsupported_post_is_not_remembered_so_that_an_edit_may_make_it_a_ticket() {
         let mut desk = Desk::default();
         assert_eq!(decide(&mut desk, &candidate("1", "lumio"), &other(1.0)), Decision::Unsupported);
         assert!(is_ticket(&decide(&mut desk, &candidate("1", "lumio est en panne"), &PROBLEM)));
+    }
+
+    #[test]
+    fn a_ticket_says_which_model_read_it_and_in_what_language() {
+        let french = Verdict { language: Language::from_code("fr").unwrap(), ..PROBLEM };
+        let check = |verdict: &Verdict, language: &str| {
+            let ticket =
+                Config::default().ticket(&candidate("1", "panne"), verdict, "model 1", Timestamp::UNIX_EPOCH);
+            let verdict = ticket.verdict.unwrap();
+            assert_eq!((verdict.model.as_str(), verdict.language.as_str()), ("model 1", language));
+        };
+        check(&french, "fr");
+        check(&PROBLEM, "und");
     }
 
     #[test]

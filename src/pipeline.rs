@@ -6,7 +6,6 @@
 
 use std::future::Future;
 use std::io;
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -97,7 +96,7 @@ pub struct Pipeline {
     prefilter: Arc<ArcSwap<Prefilter>>,
     prefilter_config: prefilter::Config,
     classifier: Classifier,
-    batching: (NonZeroUsize, Duration),
+    batch_delay_max: Duration,
     desk: Desk,
     desk_config: Arc<ArcSwap<desk::Config>>,
     settlements: Sender<Settlement>,
@@ -126,7 +125,7 @@ impl Pipeline {
             PipelineError::Rules(mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         })?;
         let classifier = Classifier::open(&config.classify)?;
-        let batching = (config.classify.batch_posts_max, config.classify.batch_delay_max);
+        let batch_delay_max = config.classify.batch_delay_max;
 
         let ledger = Ledger::open(config.ledger)?;
         let mut desk = Desk::default();
@@ -171,7 +170,7 @@ impl Pipeline {
             prefilter: Arc::new(ArcSwap::from_pointee(prefilter)),
             prefilter_config: config.prefilter,
             classifier,
-            batching,
+            batch_delay_max,
             desk,
             desk_config: Arc::new(ArcSwap::from_pointee(config.desk)),
             settlements,
@@ -232,9 +231,9 @@ impl Pipeline {
         })?;
         let (to_model, outputs) = bounded::<LaneOutput>(QUEUE_OUTPUTS);
         let (classifier, waiting) = (self.classifier, self.view.waiting.clone());
-        let (posts_max, delay_max) = (self.batching.0.get(), self.batching.1);
+        let delay_max = self.batch_delay_max;
         let model_thread = spawn.thread("vigie-model", move || {
-            model::run(classifier, posts_max, delay_max, &outputs, &waiting, &to_desk)
+            model::run(classifier, delay_max, &outputs, &waiting, &to_desk)
                 .map_err(|error: ClassifyError| error.to_string())
         })?;
         let (batch_sender, batches) = self.batches;

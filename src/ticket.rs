@@ -100,6 +100,7 @@ pub fn to_json(ticket: &proto::Ticket) -> serde_json::Value {
             "intent": rounded(&verdict.intent),
             "urgency": rounded(&verdict.urgency),
             "model": verdict.model,
+            "language": verdict.language,
         },
         "factors": ticket.factors.iter().map(factor).collect::<Vec<_>>(),
         "hits": ticket.hits,

@@ -34,6 +34,8 @@ GOLDEN = [
     "J'ai croisé une pub @MaisonOrla dans le métro, jolie typo",
     "super, encore une coupure. merci @NimboTel, vraiment au top.",
     "slt c koi le numero du sav svp jsp ou chercher",
+    "@NimboTelAide toujours rien depuis mon message de lundi, vous lisez les MP ?",
+    "@bancalys_SAV c'est fait, tout est dans le formulaire",
     "NimboTel ou Fibralis, vous conseillez quoi pour la campagne ?",
     # English.
     "That's it, cancelling my @Nimbotel contract today. Switching to someone who answers.",
@@ -61,6 +63,8 @@ GOLDEN = [
     "That goal last night. I still can't believe it.",
     "wearing my @BeanRow hoodie at the gym lol",
     "so @nimbotel is down, guess I'll read a book like it's 1994",
+    "@NimbotelHelp tried that twice, still nothing",
+    "@AskHarrow sent you a DM, please have a look",
     # Odd ones.
     "",
     "🙂",
@@ -71,17 +75,23 @@ GOLDEN = [
     "???",
     "１２３ ＡＢＣ ｈｅｌｐ！",
     "这个应用打不开了，请帮忙",
+    "Meine Internetverbindung ist seit gestern tot, bitte helfen Sie mir @nimbotel",
+    "llevo tres días sin internet y nadie contesta @NimbotelSupport",
+    "интернет не работает с утра",
     "Wi‑Fi coupé… l’appli dit « erreur 503 » — que faire ?",
     "e\u0301te\u0301 sans re\u0301seau\u00a0! @nimbotel@social.example",
     "Bonjour, " + "je vous écris encore une fois car ma ligne est coupée et personne ne répond. " * 20,
     "help " * 150,
+    # Longer than what is read, with a character of two bytes across the edge.
+    "x" + "é" * 2_500,
+    "ça ne marche pas " * 400 + "@nimbotel",
 ]
 
 _BRANDS = ["NimboTel", "Bancalys", "Voltéo", "colirapide", "MaisonOrla", "StreamNook", "HarrowBank", "QuickCrate", "BeanRow", "TrameBus"]
 _CITIES = ["Lyon", "Saint-Étienne", "Besançon", "Nîmes", "Leeds", "Dublin", "Tromsø", "Kraków", "Łódź", "São Paulo"]
 _EMOJI = ["😡", "🙏", "👏👏", "☀️", "👩‍💻", "🇫🇷", "❤️", "🤷🏽‍♀️", "🧀", "✨", "😂😂😂", "👍🏿", "1️⃣", "🫠", "→", "™"]
 _URLS = ["https://example.test/a?b=c&d=é", "http://exemple.test/panne#étape-2", "HTTPS://EXAMPLE.TEST", "https://", "www.example.test/x", "https://t.example/Ab3…"]
-_HANDLES = ["@{b}", "@{b}_fr", "@{b}.bsky.example", "@{b}@mastodon.example", "@ {b}", ".@{b}", "@{b}:", "moi@{b}.test", "@@{b}", "@{b}-aide,"]
+_HANDLES = ["@{b}", "@{b}_fr", "@{b}.bsky.example", "@{b}@mastodon.example", "@ {b}", ".@{b}", "@{b}:", "moi@{b}.test", "@@{b}", "@{b}-aide,", "@ask{b}", "@{b}_SAV", "@{b}_SAV.", "@jean@helpers.example", "@aide.{b}@b.example", "@scarecrow{b}", "@{b}Cares"]
 _PATTERNS = [
     "{h} plus de réseau à {c} depuis {n} heures {e}",
     "Bonjour {h}, où en est ma commande n° {n}{n} ? {u}",

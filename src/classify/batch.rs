@@ -1,17 +1,15 @@
 //! Rows of token ids → batches of one width each, with little padding.
 //!
-//! A graph runs on a rectangle, so short rows are filled up to the longest one of their batch. Rows are
+//! A graph runs on a rectangle, so short rows are filled up to the longest one of their batch, and that one to
+//! a multiple of [`WIDTH_MULTIPLE`], which a graph may rely on. Rows are
 //! sorted by length and cut where filling up would cost more than another run; the caller gets back which
 //! row went where, and restores the order.
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
-/// What one more run of the graph costs, counted in tokens: a batch is not filled up with more than this.
-///
-/// A post of 32 tokens alone takes 1.4 ms (rten) or 1.0 ms (ONNX Runtime) longer than its share of a batch
-/// of eight, which is what some 25 more tokens take; from eight posts on, larger batches gain nothing.
-const RUN_COST_TOKENS: usize = 32;
+/// Every batch is as wide as a multiple of this: a graph may halve the token axis twice.
+pub(super) const WIDTH_MULTIPLE: usize = 4;
 
 /// Token ids and mask of some posts, `[posts, tokens]`, row by row.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -23,10 +21,11 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Replaces what is in the batch by `rows`, each filled up with `pad_id` to the longest.
+    /// Replaces what is in the batch by `rows`, each filled up with `pad_id` to the longest, that one to a
+    /// multiple of [`WIDTH_MULTIPLE`].
     pub(super) fn fill<'r>(&mut self, rows: impl Iterator<Item = &'r [u32]> + Clone, pad_id: u32) {
         self.posts = 0;
-        self.tokens = rows.clone().map(<[u32]>::len).max().unwrap_or(0);
+        self.tokens = rows.clone().map(<[u32]>::len).max().unwrap_or(0).next_multiple_of(WIDTH_MULTIPLE);
         self.ids.clear();
         self.mask.clear();
         for row in rows {
@@ -63,11 +62,12 @@ impl Batch {
 /// Sorts rows by length, longest first, and cuts them into batches.
 ///
 /// `order` receives the indices of `lengths` in the new order, `batches` the ranges of `order` that belong
-/// together: at most `posts_max` rows each, at most [`RUN_COST_TOKENS`] of padding. Both are cleared first.
-/// The same lengths give the same batches.
+/// together: at most `posts_max` rows each, at most `run_cost_tokens` of padding up to the longest row, which is
+/// what one more run of the graph costs. Both are cleared first. The same lengths give the same batches.
 pub(super) fn cut(
     lengths: &[usize],
     posts_max: NonZeroUsize,
+    run_cost_tokens: usize,
     order: &mut Vec<usize>,
     batches: &mut Vec<Range<usize>>,
 ) {
@@ -79,7 +79,7 @@ pub(super) fn cut(
     let (mut start, mut width, mut padding) = (0, 0, 0);
     for (place, idx) in order.iter().enumerate() {
         padding += width - length(idx).min(width);
-        if place == start || place - start == posts_max.get() || padding > RUN_COST_TOKENS {
+        if place == start || place - start == posts_max.get() || padding > run_cost_tokens {
             if place > start {
                 batches.push(start..place);
             }
@@ -97,19 +97,21 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_batch_is_filled_up_to_its_longest_row_and_masked() {
+    fn a_batch_is_filled_up_to_a_multiple_of_four_and_masked() {
         let mut batch = Batch::default();
         batch.fill([&[5, 6, 7][..], &[], &[8]].into_iter(), 1);
-        assert_eq!((batch.posts(), batch.tokens()), (3, 3));
-        assert_eq!(batch.ids(), [5, 6, 7, 1, 1, 1, 8, 1, 1]);
-        assert_eq!(batch.mask(), [1, 1, 1, 0, 0, 0, 1, 0, 0]);
-        batch.fill([&[9][..]].into_iter(), 1);
-        assert_eq!((batch.posts(), batch.ids(), batch.mask()), (1, &[9][..], &[1][..]));
+        assert_eq!((batch.posts(), batch.tokens()), (3, 4));
+        assert_eq!(batch.ids(), [5, 6, 7, 1, 1, 1, 1, 1, 8, 1, 1, 1]);
+        assert_eq!(batch.mask(), [1, 1, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0]);
+        batch.fill([&[9][..]].into_iter(), 0);
+        assert_eq!((batch.posts(), batch.ids(), batch.mask()), (1, &[9, 0, 0, 0][..], &[1, 0, 0, 0][..]));
+        batch.fill([&[2; 4][..]].into_iter(), 0);
+        assert_eq!((batch.tokens(), batch.ids()), (4, &[2; 4][..]));
     }
 
     fn check(lengths: &[usize], posts_max: usize, expected: &[&[usize]]) {
         let (mut order, mut batches) = (vec![9], Vec::from([0..9, 9..9]));
-        cut(lengths, NonZeroUsize::new(posts_max).unwrap(), &mut order, &mut batches);
+        cut(lengths, NonZeroUsize::new(posts_max).unwrap(), 32, &mut order, &mut batches);
         let found: Vec<&[usize]> = batches.iter().map(|range| &order[range.clone()]).collect();
         assert_eq!(found, expected, "lengths {lengths:?}");
     }
@@ -129,15 +131,17 @@ mod tests {
         fn every_row_is_in_one_batch_with_little_padding(
             lengths in prop::collection::vec(0usize..130, 0..200),
             posts_max in 1usize..40,
+            run_cost_tokens in 0usize..100,
         ) {
             let (mut order, mut batches) = (Vec::new(), Vec::new());
-            cut(&lengths, NonZeroUsize::new(posts_max).unwrap(), &mut order, &mut batches);
+            let posts_max = NonZeroUsize::new(posts_max).unwrap();
+            cut(&lengths, posts_max, run_cost_tokens, &mut order, &mut batches);
             let mut seen: Vec<usize> = batches.iter().flat_map(|range| order[range.clone()].to_vec()).collect();
             for range in &batches {
                 let rows: Vec<usize> = order[range.clone()].iter().map(|&idx| lengths[idx]).collect();
                 let width = *rows.iter().max().unwrap();
-                prop_assert!(rows.len() <= posts_max);
-                prop_assert!(rows.iter().map(|row| width - row).sum::<usize>() <= RUN_COST_TOKENS);
+                prop_assert!(rows.len() <= posts_max.get());
+                prop_assert!(rows.iter().map(|row| width - row).sum::<usize>() <= run_cost_tokens);
             }
             seen.sort_unstable();
             prop_assert_eq!(seen, (0..lengths.len()).collect::<Vec<_>>());

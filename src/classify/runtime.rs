@@ -30,6 +30,12 @@ pub enum RuntimeChoice {
     OnnxRuntime,
 }
 
+impl RuntimeChoice {
+    /// All of them, by the names they have in config.
+    pub const ALL: [(&str, RuntimeChoice); 3] =
+        [("auto", Self::Auto), ("rten", Self::Rten), ("onnxruntime", Self::OnnxRuntime)];
+}
+
 /// Why a runtime cannot be used, or failed on a batch.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
@@ -186,6 +192,7 @@ fn probed(mut runtime: impl Runtime + 'static, probe: &Batch) -> Result<Box<dyn 
 
 #[cfg(test)]
 mod tests {
+    use super::super::ModelChoice;
     use super::super::manifest::Bundle;
     use super::*;
 
@@ -229,7 +236,7 @@ mod tests {
             std::fs::write(&library, "not a library, but found").unwrap();
         }
         let configured = configured.then(|| place.path().join("configured.so"));
-        let bundle = Bundle::open(None).unwrap();
+        let bundle = Bundle::open(&ModelChoice::Full).unwrap();
         let mut probe = Batch::default();
         probe.fill([&[0, 2][..]].into_iter(), bundle.pad_id);
         let places = [place.path().to_owned()];

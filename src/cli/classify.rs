@@ -1,41 +1,26 @@
 //! `vigie classify`: texts in, probabilities out, in the same order.
 
 use std::io::{BufRead, BufReader, Stdin, Write};
-use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::Failure;
-use crate::classify::{self, Classifier, INTENTS, SENTIMENTS, URGENCIES, Verdict};
+use super::model::ModelArguments;
+use crate::classify::{Classifier, INTENTS, SENTIMENTS, URGENCIES, Verdict, best};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// A folder with a model of your own (see models/README.md); the built-in one otherwise
-    #[arg(long, value_name = "FOLDER")]
-    model: Option<PathBuf>,
-    /// ONNX Runtime's shared library; found by itself in the usual places
-    #[arg(long, value_name = "FILE")]
-    library: Option<PathBuf>,
-}
-
-impl Arguments {
-    pub(super) fn open(&self) -> Result<Classifier, Failure> {
-        let config = classify::Config {
-            model: self.model.clone(),
-            library: self.library.clone(),
-            ..classify::Config::default()
-        };
-        Ok(Classifier::open(&config)?)
-    }
+    #[command(flatten)]
+    model: ModelArguments,
 }
 
 /// Lines classified together; stdin that comes slowly is answered line by line.
 const LINES_MAX: usize = 256;
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let mut classifier = arguments.open()?;
+    let mut classifier = arguments.model.open()?;
     let mut input = BufReader::new(std::io::stdin());
     let mut output = std::io::BufWriter::new(std::io::stdout().lock());
     let mut texts = Vec::new();
@@ -94,14 +79,14 @@ pub(super) fn to_json(verdict: &Verdict, model: &str) -> Value {
         "sentiment": head(&SENTIMENTS, &verdict.sentiment),
         "intent": head(&INTENTS, &verdict.intent),
         "urgency": head(&URGENCIES, &verdict.urgency),
+        "lang": verdict.language.code(),
         "model": model,
     })
 }
 
 fn head(labels: &[&str], probabilities: &[f32]) -> Value {
     let mut object = Map::new();
-    let best = labels.iter().zip(probabilities).max_by(|a, b| a.1.total_cmp(b.1));
-    object.insert("label".to_owned(), json!(best.map(|(label, _)| label)));
+    object.insert("label".to_owned(), json!(labels.get(best(probabilities))));
     for (label, probability) in labels.iter().zip(probabilities) {
         object.insert((*label).to_owned(), json!((f64::from(*probability) * 1e4).round() / 1e4));
     }

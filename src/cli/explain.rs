@@ -139,9 +139,10 @@ fn rules(out: &mut impl Write, post: &Post<'_>, explanation: &Explanation) -> st
 fn classes(out: &mut impl Write, verdict: &Verdict, classifier: &Classifier) -> std::io::Result<()> {
     writeln!(
         out,
-        "\n{BOLD}classes{BOLD:#}   {QUIET}{} on {}{QUIET:#}",
+        "\n{BOLD}classes{BOLD:#}   {QUIET}{} on {}, language {}{QUIET:#}",
         classifier.model(),
-        classifier.runtime()
+        classifier.runtime(),
+        verdict.language.code()
     )?;
     let heads: [(&str, &[&str], &[f32]); 3] = [
         ("sentiment", &SENTIMENTS, &verdict.sentiment),

@@ -129,12 +129,11 @@ impl<'r, 't> Section<'r, 't> {
     }
 
     /// One of a few words.
-    pub(super) fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
+    pub(super) fn choice<T: Clone>(&self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
         let value = self.get(key)?;
-        let chosen = value
-            .get_ref()
-            .as_str()
-            .and_then(|text| choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice));
+        let chosen = value.get_ref().as_str().and_then(|text| {
+            choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| choice.clone())
+        });
         if chosen.is_none() {
             let names: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
             self.refuse(key, value, format_args!("must be {}", names.join(" or ")));

@@ -181,6 +181,7 @@ fn age_s(candidate: &Candidate, now: Timestamp) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::classify::Language;
     use crate::parse::{Author, Post};
 
     fn post(network: Network) -> Post<'static> {
@@ -203,11 +204,13 @@ mod tests {
         sentiment: [0.0, 1.0, 0.0],
         intent: [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0],
         urgency: [1.0, 0.0, 0.0],
+        language: Language::UNCLEAR,
     };
     const GRAVE: Verdict = Verdict {
         sentiment: [1.0, 0.0, 0.0],
         intent: [0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
         urgency: [0.0, 0.0, 1.0],
+        language: Language::UNCLEAR,
     };
 
     fn at(second: i64) -> Timestamp {

@@ -51,14 +51,14 @@ pub fn classify(
 /// The runtime failed: a restart may cure it.
 pub fn run(
     mut classifier: Classifier,
-    batch_posts_max: usize,
     batch_delay_max: Duration,
     lanes: &Receiver<LaneOutput>,
     waiting: &Waiting,
     desk: &Sender<Decided>,
 ) -> Result<(), ClassifyError> {
     let model: Arc<str> = Arc::from(classifier.model());
-    while let Some(outputs) = gather(lanes, batch_posts_max, batch_delay_max) {
+    let posts_max = classifier.batch_posts_max().get();
+    while let Some(outputs) = gather(lanes, posts_max, batch_delay_max) {
         let live = outputs.iter().filter(|output| output.patient_permit.is_none());
         waiting.subtract(live.map(|output| output.candidates().count()).sum());
         for decided in classify(&mut classifier, &model, outputs)? {

@@ -10,7 +10,7 @@ use prost::Message;
 
 use super::lane::Item;
 use super::model::Decided;
-use crate::classify::INTENTS;
+use crate::classify::{INTENTS, best};
 use crate::desk::{self, Decision, Desk};
 use crate::ledger::{Entry, NewTicket, Settlement, Traits};
 use crate::parse::Post;
@@ -96,8 +96,7 @@ fn new_ticket(candidate: &Candidate, ticket: &proto::Ticket, created_at: Timesta
     let post = &candidate.post;
     let intents = ticket.verdict.as_ref().map(|verdict| &verdict.intent);
     let probability = |label: &str| intents.and_then(|intents| intents.get(label)).copied().unwrap_or(0.0);
-    let intent =
-        INTENTS.into_iter().max_by(|a, b| probability(a).total_cmp(&probability(b))).unwrap_or_default();
+    let intent = INTENTS.get(best(&INTENTS.map(probability))).copied().unwrap_or_default();
     NewTicket {
         id: TicketId::of_post(post.network, &post.id),
         author_id: post.author.id.to_string(),

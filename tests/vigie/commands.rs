@@ -62,6 +62,8 @@ rules = ["(lumio panne"]
 [model]
 batch_posts_max = 0
 runtime = "tensorflow"
+name = "medium"
+path = "/etc/vigie/model"
 
 [wire]
 windw_max = 5
@@ -87,15 +89,17 @@ level = true
         "rules[0] = \"(lumio panne\"",
         "line 16: model.batch_posts_max = 0: must be a whole number from 1 to 1024",
         r#"line 17: model.runtime = "tensorflow": must be "auto" or "rten" or "onnxruntime""#,
-        "line 20: wire.windw_max = 5: unknown key; did you mean window_max?",
-        "line 21: wire.tcp: 0.0.0.0:6010: other machines can reach this: set token_file",
-        "line 24: desk.unsupported_min = 1.5: must be a number from 0.0 to 1.0",
+        r#"line 18: model.name = "medium": must be "full" or "small""#,
+        "line 15: model: name and path both choose a model: give only one of them",
+        "line 22: wire.windw_max = 5: unknown key; did you mean window_max?",
+        "line 23: wire.tcp: 0.0.0.0:6010: other machines can reach this: set token_file",
+        "line 26: desk.unsupported_min = 1.5: must be a number from 0.0 to 1.0",
         "p1_min = 100, p2_min = 430, p3_min = 250: each must be at most the one before",
-        r#"line 30: log.level = true: must be "error" or "warn""#,
+        r#"line 32: log.level = true: must be "error" or "warn""#,
     ] {
         assert!(output.stderr.contains(expected), "{expected} is missing in:\n{}", output.stderr);
     }
-    assert!(output.stderr.contains("has 12 mistakes"), "{}", output.stderr);
+    assert!(output.stderr.contains("has 14 mistakes"), "{}", output.stderr);
 }
 
 #[test]
@@ -136,6 +140,19 @@ fn arguments_that_are_wrong_exit_with_64_and_help_with_0() {
     check(&["replay", "--format", "xml", "-"], 64, "must be one of jetstream, mastodon, x-v2, x-v1, plain");
     check(&["demo", "--rate", "0"], 64, "neither 1 to");
     check(&["demo", "--scenario", "calmer"], 64, "none of calm, outage, quiet");
+    check(&["classify", "--model", "medium"], 64, "must be full, small, or a folder that is there");
+    check(&["classify", "--runtime", "cuda"], 64, "must be one of auto, rten, onnxruntime");
+    let library = ["classify", "--runtime", "onnxruntime", "--library", "/nowhere/libonnxruntime.so"];
+    check(&library, 64, "/nowhere/libonnxruntime.so: No such file");
+    check(&["evaluate", "/nowhere/posts.tsv"], 64, "/nowhere/posts.tsv: No such file");
+    check(&["evaluate", "-", "--head", "mood"], 64, "[possible values: sentiment, intent, urgency]");
+    check(&["evaluate", "-", "--map", "bad"], 64, "must be LABEL=a+b+c");
+    check(
+        &["evaluate", "-", "--map", "bad=worse"],
+        64,
+        "\"worse\" is no sentiment: must be one of negative, ",
+    );
+    check(&["evaluate", "-", "--where", "lang"], 64, "must be COLUMN=VALUE");
     check(&["tail", "--socket", "/nowhere/vigie.sock"], 1, "/nowhere/vigie.sock");
     check(&["status", "--http", "127.0.0.1:9"], 1, "no vigie console at 127.0.0.1:9");
 }
@@ -146,19 +163,82 @@ fn classify_answers_each_line_in_order_whatever_it_holds() {
     let input = format!(
         "@lumio plus d'internet depuis 3 jours, c'est inadmissible\n{{\"text\": \"merci beaucoup @lumio, super service !\"}}\n\n🔥\n{long}\n\u{202e}\u{0}x\n{{\"no\": 1}}"
     );
-    let output = run(vigie().arg("classify"), input.as_bytes());
-    assert!(output.status.success(), "{}", output.stderr);
-    let answers: Vec<serde_json::Value> =
-        output.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(answers.len(), 7);
-    assert_eq!(answers[0]["sentiment"]["label"], "negative");
-    assert_eq!(answers[1]["sentiment"]["label"], "positive");
-    for answer in &answers {
-        for head in ["sentiment", "intent", "urgency"] {
-            let sum: f64 = answer[head].as_object().unwrap().values().filter_map(|p| p.as_f64()).sum();
-            assert!((sum - 1.0).abs() < 0.01, "{head} sums to {sum} in {answer}");
+    for model in ["full", "small"] {
+        let output = run(vigie().args(["classify", "--model", model]), input.as_bytes());
+        assert!(output.status.success(), "{}", output.stderr);
+        let answers: Vec<serde_json::Value> =
+            output.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(answers.len(), 7);
+        if model == "full" {
+            assert_eq!(answers[0]["sentiment"]["label"], "negative");
+            assert_eq!(answers[1]["sentiment"]["label"], "positive");
+        }
+        assert_eq!((&answers[0]["lang"], &answers[3]["lang"]), (&"fr".into(), &"und".into()));
+        for answer in &answers {
+            assert!(answer["model"].as_str().unwrap().starts_with(&format!("vigie-{model} ")), "{answer}");
+            for head in ["sentiment", "intent", "urgency"] {
+                let sum: f64 = answer[head].as_object().unwrap().values().filter_map(|p| p.as_f64()).sum();
+                assert!((sum - 1.0).abs() < 0.01, "{head} sums to {sum} in {answer}");
+            }
         }
     }
+}
+
+const LABELLED: &str = "text\tlang\tverdict\n\
+    @lumio plus d'internet depuis 3 jours, c'est inadmissible\tfr\tangry\n\
+    merci beaucoup @lumio, super service !\tfr\tfine\n\
+    @lumio your app is a disaster, three crashes today\ten\tangry\n\
+    @lumio no label here\tfr\t\n\
+    @lumio c'est nul, toujours en panne\tfr\tangry\n";
+
+#[test]
+fn evaluate_judges_the_model_by_labelled_posts() {
+    let evaluate = |more: &[&str]| {
+        let map = ["--map", "angry=negative", "--map", "fine=neutral+positive"];
+        let mut command = vigie();
+        command.args(["evaluate", "-", "--label-column", "verdict"]).args(map).args(more);
+        run(&mut command, LABELLED.as_bytes())
+    };
+    for model in ["full", "small"] {
+        let output = evaluate(&["--where", "lang=fr", "--model", model, "--runtime", "rten", "--json"]);
+        assert!(output.status.success(), "{}", output.stderr);
+        let report: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+        assert_eq!(
+            (&report["rows"], &report["unlabelled"], &report["left_out"]),
+            (&3.into(), &1.into(), &1.into())
+        );
+        assert!(report["model"].as_str().unwrap().starts_with(&format!("vigie-{model} ")));
+        assert!(report["runtime"].as_str().unwrap().starts_with("rten "));
+        let classes = report["classes"].as_array().unwrap();
+        let of = |key: &str| classes.iter().map(|class| class[key].clone()).collect::<Vec<_>>();
+        assert_eq!(of("label"), ["angry", "fine"]);
+        assert_eq!(of("rows"), [2, 1]);
+        assert!((0.0..=1.0).contains(&report["accuracy"].as_f64().unwrap()));
+        assert!(report["posts_per_s"]["whole"].as_f64().unwrap() > 0.0);
+    }
+    let output = evaluate(&[]);
+    assert!(output.status.success(), "{}", output.stderr);
+    for expected in ["sentiment of 4 rows", "1 rows skipped", "macro F1", "angry", "calibration", "posts/s"] {
+        assert!(output.stdout.contains(expected), "{expected} is missing in:\n{}", output.stdout);
+    }
+    assert!(!output.stdout.contains('\u{1b}'), "colours where there is no terminal:\n{}", output.stdout);
+}
+
+#[test]
+fn a_mistake_in_labelled_posts_is_named_by_line_column_and_value() {
+    let check = |arguments: &[&str], expected: &str| {
+        let output = run(vigie().args(["evaluate", "-"]).args(arguments), LABELLED.as_bytes());
+        assert_eq!(output.status.code(), Some(64), "{}", output.stderr);
+        assert!(output.stderr.contains(expected), "{expected} is missing in:\n{}", output.stderr);
+    };
+    check(&[], "stdin: line 1: no column \"label\": there are \"text\", \"lang\", \"verdict\"");
+    let label = ["--label-column", "verdict"];
+    check(
+        &label,
+        "stdin: line 2: verdict = \"angry\": must be one of negative, neutral, positive; or say what it stands for: --map",
+    );
+    check(&["--label-column", "verdict", "--where", "lang=de"], "stdin: no rows to evaluate");
+    check(&["--label-column", "verdict", "--where", "tongue=fr"], "stdin: line 1: no column \"tongue\"");
 }
 
 #[test]
@@ -178,6 +258,8 @@ fn explain_shows_terms_rules_classes_points_and_the_ticket() {
         "urgency",
         "sum",
         "names one of our handles",
+        "vigie-full ",
+        ", language fr",
     ] {
         assert!(said.contains(expected), "{expected} is missing in:\n{said}");
     }

@@ -38,7 +38,14 @@ async fn status_shows_where_every_frame_ended_and_how_the_source_is() {
 
     let output = ask(&[]).await.unwrap();
     assert!(output.status.success(), "{}", output.stderr);
-    for expected in ["connected", "1,000", "helpdesk", "the sum: every frame is above, once", "rten"] {
+    for expected in [
+        "connected",
+        "1,000",
+        "helpdesk",
+        "the sum: every frame is above, once",
+        "model vigie-full ",
+        " on rten 0.",
+    ] {
         assert!(output.stdout.contains(expected), "{expected} is missing in:\n{}", output.stdout);
     }
     assert!(!output.stdout.contains('\u{1b}'), "colours where there is no terminal:\n{}", output.stdout);
