@@ -306,13 +306,13 @@ fn model(section: &Section<'_, '_>) -> classify::Config {
         section.mistake("name and path both choose a model: give only one of them");
     }
     let named = section.choice("name", &ModelChoice::EMBEDDED);
-    let posts_max = || section.count("batch_posts_max", 1..=1024, 1);
+    let posts_max = section.count("batch_posts_max", 1..=1024, 1);
     let config = classify::Config {
         runtime: section.choice("runtime", &RuntimeChoice::ALL).unwrap_or(default.runtime),
         library: section.path("library"),
         model: section.path("path").map(ModelChoice::Folder).or(named).unwrap_or(default.model),
         threads: section.count("threads", 1..=256, default.threads.get()),
-        batch_posts_max: section.has("batch_posts_max").then(posts_max),
+        batch_posts_max: section.has("batch_posts_max").then_some(posts_max),
         batch_delay_max: section.milliseconds("batch_delay_max_ms", 0..=10_000, default.batch_delay_max),
     };
     section.refuse_unknown();

@@ -259,7 +259,9 @@ impl Description {
             return Err(wrong(format!("pad_id = {found}: must be {needed}, the id that no n-gram has")));
         }
         if let Some(share) = description.small_share.filter(|share| !(*share > 0.0 && *share < 1.0)) {
-            return Err(wrong(format!("small_share = {share}: must be between 0 and 1, or left out")));
+            return Err(wrong(format!(
+                "small_share = {share}: must be more than 0 and less than 1, or left out"
+            )));
         }
         if description.inputs != super::runtime::INPUTS {
             let found = description.inputs.join(", ");
@@ -467,8 +469,8 @@ mod tests {
         check(|d| d["tokens_max"] = json!("96"), "invalid type: string \"96\"");
         check(|d| d["tokens_max"] = json!(1), "tokens_max = 1: must be from 2 to 512");
         check(|d| d["tokens_max"] = json!(100_000), "tokens_max = 100000: must be from 2 to 512");
-        check(|d| d["small_share"] = json!(1), "small_share = 1: must be between 0 and 1");
-        check(|d| d["small_share"] = json!(-0.5), "small_share = -0.5: must be between 0 and 1");
+        check(|d| d["small_share"] = json!(1), "small_share = 1: must be more than 0 and less than 1");
+        check(|d| d["small_share"] = json!(-0.5), "small_share = -0.5: must be more than 0 and less than 1");
         check(|d| d["name"] = json!(" "), "name and version must not be empty");
         check(|d| d["model"] = json!("../model.onnx"), "model = \"../model.onnx\": must be a file name");
         check(|d| d["model"] = json!("/etc/passwd"), "must be a file name without a folder");

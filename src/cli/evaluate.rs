@@ -66,7 +66,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { file, text_column, label_column, head, map, only, model, json } = arguments;
     let classes = Classes::new(*head, map).map_err(mistaken)?;
     let wanted = Wanted { text_column, label_column, only };
-    let Rows { rows, unlabelled, left_out } = rows::read(file, &wanted).map_err(Failure::Mistake)?;
+    let Rows { rows, unlabelled, textless, left_out } =
+        rows::read(file, &wanted).map_err(Failure::Mistake)?;
     let actual = rows.iter().map(|row| {
         let wrong = |must| format!("line {}: {label_column} = {:?}: {must}", row.line, row.label);
         classes.of_label(&row.label).map_err(wrong)
@@ -96,6 +97,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         head: head.name(),
         rows: score.rows(),
         unlabelled,
+        textless,
         left_out,
         model: classifier.model().to_owned(),
         runtime: classifier.runtime().to_owned(),

@@ -19,6 +19,7 @@ pub(super) struct Report {
     pub(super) head: &'static str,
     pub(super) rows: u64,
     pub(super) unlabelled: u64,
+    pub(super) textless: u64,
     pub(super) left_out: u64,
     pub(super) model: String,
     pub(super) runtime: String,
@@ -76,10 +77,13 @@ pub(super) fn classes<'n>(names: impl Iterator<Item = &'n str> + Clone, score: &
 impl Report {
     /// Writes it as tables.
     pub(super) fn print(&self, out: &mut impl Write) -> io::Result<()> {
-        let Self { file, head, rows, unlabelled, left_out, model, runtime, .. } = self;
+        let Self { file, head, rows, unlabelled, textless, left_out, model, runtime, .. } = self;
         writeln!(out, "{BOLD}{file}{BOLD:#}  {head} of {rows} rows, by {model} on {runtime}")?;
         if *unlabelled > 0 {
             writeln!(out, "  {unlabelled} rows skipped: their label is empty")?;
+        }
+        if *textless > 0 {
+            writeln!(out, "  {textless} rows skipped: their text is empty")?;
         }
         if *left_out > 0 {
             writeln!(out, "  {left_out} rows left out by --where")?;

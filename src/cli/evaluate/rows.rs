@@ -34,6 +34,8 @@ pub(super) struct Rows {
     pub(super) rows: Vec<Row>,
     /// Rows without a label.
     pub(super) unlabelled: u64,
+    /// Rows skipped because their text is empty.
+    pub(super) textless: u64,
     /// Rows with another value in a column of [`Wanted::only`].
     pub(super) left_out: u64,
 }
@@ -100,8 +102,10 @@ fn rows(bytes: &[u8], format: Format, wanted: &Wanted<'_>) -> anyhow::Result<Row
         Format::Ndjson => objects(text, wanted, &mut rows)?,
     }
     if rows.rows.is_empty() {
-        let Rows { unlabelled, left_out, .. } = rows;
-        bail!("no rows to evaluate: {unlabelled} without a label, {left_out} left out by --where");
+        let Rows { unlabelled, textless, left_out, .. } = rows;
+        bail!(
+            "no rows to evaluate: {unlabelled} without a label, {textless} without a text, {left_out} left out by --where"
+        );
     }
     Ok(rows)
 }
@@ -112,6 +116,8 @@ impl Rows {
             self.left_out += 1;
         } else if label.trim().is_empty() {
             self.unlabelled += 1;
+        } else if text.trim().is_empty() {
+            self.textless += 1;
         } else {
             self.rows.push(Row { line, text: text.to_owned(), label: label.trim().to_owned() });
         }
@@ -157,6 +163,10 @@ fn tsv(text: &str) -> impl Iterator<Item = (u64, Vec<&str>)> {
 /// Rows by RFC 4180, quoted where they need it; between semicolons where the header has them and no comma, as
 /// spreadsheets write it in countries with a decimal comma.
 fn csv(text: &str) -> anyhow::Result<Vec<(u64, csv::StringRecord)>> {
+    // The crate takes everything behind a quote that is never closed for one field, and says nothing.
+    if !text.bytes().filter(|byte| *byte == b'"').count().is_multiple_of(2) {
+        bail!("has an odd number of quotes: one of them is never closed");
+    }
     let header = text.lines().find(|line| !line.is_empty()).unwrap_or_default();
     let delimiter = if header.contains(';') && !header.contains(',') { b';' } else { b',' };
     let mut builder = csv::ReaderBuilder::new();
@@ -201,9 +211,20 @@ fn objects(text: &str, wanted: &Wanted<'_>, rows: &mut Rows) -> anyhow::Result<(
 }
 
 fn no_column(line: u64, column: &str, columns: impl IntoIterator<Item = impl Display>) -> anyhow::Error {
-    let columns: Vec<_> = columns.into_iter().map(|column| format!("{:?}", column.to_string())).collect();
-    anyhow!("line {line}: no column {column:?}: there are {}", columns.join(", "))
+    let mut columns = columns.into_iter();
+    // A file of another format has a whole post for a header, which is nobody's business in a log.
+    let shown = |column: String| match column.char_indices().nth(COLUMN_CHARS_MAX) {
+        Some((end, _)) => format!("{:?}…", column.get(..end).unwrap_or_default()),
+        None => format!("{column:?}"),
+    };
+    let first: Vec<_> = columns.by_ref().take(COLUMNS_MAX).map(|column| shown(column.to_string())).collect();
+    let more = if columns.next().is_some() { ", …" } else { "" };
+    anyhow!("line {line}: no column {column:?}: there are {}{more}", first.join(", "))
 }
+
+/// Most columns that an error lists, and most characters of each.
+const COLUMNS_MAX: usize = 30;
+const COLUMN_CHARS_MAX: usize = 40;
 
 #[cfg(test)]
 mod tests {
@@ -231,11 +252,7 @@ mod tests {
             "id\tlabel\ttext\n1\tgood\tsay \"hi\"\n2\tbad\t\"open\n\n3\tbad\ta\rb\n",
             &[(2, "say \"hi\"", "good"), (3, "\"open", "bad"), (5, "a\rb", "bad")],
         );
-        check(
-            Format::Tsv,
-            "\u{feff}text\tlabel\r\nà\tgood\r\n\tbad\r\n",
-            &[(2, "à", "good"), (3, "", "bad")],
-        );
+        check(Format::Tsv, "\u{feff}text\tlabel\r\nà\tgood\r\n\tbad\r\n", &[(2, "à", "good")]);
     }
 
     #[test]
@@ -274,7 +291,35 @@ mod tests {
         assert_eq!((found.rows.len(), found.unlabelled, found.left_out), (1, 1, 1));
         let file = br#"{"text":"a","label":"good","lang":"fr"}"#;
         let refused = said(file, Format::Ndjson, &[("lang", "en")]).unwrap_err();
-        assert_eq!(refused, "no rows to evaluate: 0 without a label, 1 left out by --where");
+        assert_eq!(
+            refused,
+            "no rows to evaluate: 0 without a label, 0 without a text, 1 left out by --where"
+        );
+    }
+
+    #[test]
+    fn rows_without_a_text_are_counted() {
+        let found = said(b"text\tlabel\n \tpositive\na\tnegative\n", Format::Tsv, &[]).unwrap();
+        assert_eq!((found.rows.len(), found.textless, found.unlabelled), (1, 1, 0));
+        let found =
+            said(b"{\"text\":null,\"label\":\"a\"}\n{\"text\":\"b\",\"label\":\"a\"}\n", Format::Ndjson, &[]);
+        assert_eq!(found.unwrap().textless, 1);
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_swallows_no_rows() {
+        let rows = b"text,label\n\"never closed,negative\na,negative\n\"x\",negative\n";
+        let refused = said(rows, Format::Csv, &[]).err().unwrap();
+        assert_eq!(refused, "has an odd number of quotes: one of them is never closed");
+    }
+
+    #[test]
+    fn an_error_does_not_repeat_a_whole_post() {
+        let refused = said(&[b'x'; 100_000], Format::Tsv, &[]).err().unwrap();
+        assert_eq!(refused, format!("line 1: no column \"text\": there are {:?}…", "x".repeat(40)));
+        let wide = vec!["a"; 1_000].join("\t");
+        let refused = said(wide.as_bytes(), Format::Tsv, &[]).err().unwrap();
+        assert!(refused.ends_with("\"a\", …") && refused.len() < 300, "{refused}");
     }
 
     #[test]
