@@ -42,7 +42,9 @@ SHAPE = "0:1024h,2:1024,4:1024h,6:1024,8:1024,11:1024"
 
 TOKENS_TRAINING = 96
 TEACHER_BATCH = 64
-# How much of everything: what a GPU does in a quarter of an hour, what two cores do in an evening.
+# How much of everything. On a GPU it was measured in parts (ten minutes, three teachers at a time); on two
+# cores it is reckoned from the rates seen, 40 to 50 rows/s for a teacher and 100 to 170 for a student: some
+# three to four hours.
 ON_GPU = {"teachers": 3, "teacher_epochs": 3, "pool_epochs": 5, "student_epochs": 4, "refine_epochs": 2}
 ON_CPU = {"teachers": 1, "teacher_epochs": 2, "pool_epochs": 2, "student_epochs": 2, "refine_epochs": 2}
 TEACHER_RATE = 6e-5
@@ -249,7 +251,7 @@ def train_teacher(run: Run, number: int) -> None:
     """The whole encoder on all labelled rows; its word embeddings stay as they came.
 
     French words that the few French rows never use then stay where the English words of the same meaning
-    are: of two runs, the one with trained embeddings knew less French.
+    are. This is a reason, not a measurement.
     """
     path = run.work / f"teacher-{number}.pt"
     if path.exists():
