@@ -285,8 +285,10 @@ def evaluation_sets(data: Path) -> dict[str, list[Row]]:
     return dict(sets)
 
 
-def draw_epoch(train: list[Row], rng: random.Random, share: float = 1.0, noise: float = 0.0) -> list[Row]:
-    """One epoch: `ROWS_PER_EPOCH` of each source, in random order, with the texts varied a little.
+def draw_epoch(
+    train: list[Row], rng: random.Random, share: float = 1.0, noise: float = 0.0, amounts: dict[str, int] = ROWS_PER_EPOCH
+) -> list[Row]:
+    """One epoch: `amounts` of each source, in random order, with the texts varied a little.
 
     `noise` is the chance that a text loses some of its words.
     """
@@ -295,7 +297,7 @@ def draw_epoch(train: list[Row], rng: random.Random, share: float = 1.0, noise: 
         by_source[row.source].append(row)
     drawn = []
     for source, rows in sorted(by_source.items()):
-        wanted = max(8, int(ROWS_PER_EPOCH[source] * share))
+        wanted = max(8, int(amounts[source] * share))
         whole, rest = divmod(wanted, len(rows))
         drawn += rows * whole + rng.sample(rows, rest)
     rng.shuffle(drawn)

@@ -176,7 +176,7 @@ def write_full(run, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     fp32 = folder.with_name("full-fp32")
     fp32.mkdir(exist_ok=True)
-    network, shape = load_student(run, "refined")
+    network, shape = load_student(run, "finished")
     weights = {name: value.numpy() for name, value in network.state_dict().items()}
     run.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     run.tokenizer.save(str(fp32 / "tokenizer.json"), pretty=False)

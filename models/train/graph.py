@@ -26,7 +26,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from labels import HEADS
-from network import ATTENTION_HEADS, HIDDEN, POSITIONS, ROW_STEPS, WEIGHT_STEPS, LayerShape
+from network import ATTENTION_HEADS, HIDDEN, MIDDLE, POSITIONS, ROW_STEPS, WEIGHT_STEPS, LayerShape
 
 OPSET = 17
 EPSILON = 1e-12
@@ -73,13 +73,19 @@ class _Graph:
             name=name,
         )
 
+    def hidden(self, name: str, x: str, weights: dict) -> str:
+        x = self.node("MatMul", x, self.constant(name + ".weight", weights[name + ".weight"].T))
+        return self.node("Relu", self.node("Add", x, self.constant(name + ".bias", weights[name + ".bias"])))
+
     def heads(self, x: str, weights: dict, calibration: dict) -> None:
         """The outputs: softmax over each head's calibrated logits."""
         for head in HEADS:
             factor, shift = calibration[head]
             weight = weights[f"heads.{head}.weight"].T * np.float32(factor)
             bias = weights[f"heads.{head}.bias"] * np.float32(factor) + np.asarray(shift, dtype=np.float32)
-            logits = self.node("MatMul", x, self.constant(head + ".weight", weight))
+            hidden = f"heads.{head}.hidden"
+            read = self.node("Concat", x, self.hidden(hidden, x, weights), axis=-1) if hidden + ".weight" in weights else x
+            logits = self.node("MatMul", read, self.constant(head + ".weight", weight))
             logits = self.node("Add", logits, self.constant(head + ".bias", bias))
             self.nodes.append(helper.make_node("Softmax", [logits], [head], name=head + "_node", axis=-1))
 
@@ -169,6 +175,12 @@ class _Encoder(_Graph):
         mask = self.node("Squeeze", self.node("Min", both, one), self.constant("axes_2", _ints(2)))
         return self.node("Add", first, second), mask
 
+    def mean(self, x: str, mask: str) -> str:
+        """Mean over the real tokens, as a product; there is always at least one."""
+        count = self.node("ReduceSum", mask, self.constant("axes_1", _ints(1)), keepdims=1)
+        share = self.unsqueeze(self.node("Div", mask, count), 1)
+        return self.node("Reshape", self.node("MatMul", share, x), self.constant("rows", _ints(-1, HIDDEN)))
+
     def build(self, shape: tuple[LayerShape, ...], calibration: dict) -> onnx.ModelProto:
         w = self.weights
         table = w["words.weight"]
@@ -196,11 +208,9 @@ class _Encoder(_Graph):
             if layer.halve:
                 x, mask = self.halved(x, mask)
                 scores = self.mask_of(mask)
-        # Mean over the real tokens, as a product; there is always at least one.
-        count = self.node("ReduceSum", mask, self.constant("axes_1", _ints(1)), keepdims=1)
-        share = self.unsqueeze(self.node("Div", mask, count), 1)
-        pooled = self.node("Reshape", self.node("MatMul", share, x), self.constant("rows", _ints(-1, HIDDEN)))
-        self.heads(pooled, w, calibration)
+            if i == len(shape) + MIDDLE:
+                middle = self.mean(x, mask)
+        self.heads(self.node("Concat", self.mean(x, mask), middle, axis=-1), w, calibration)
         return self.model()
 
 
@@ -210,7 +220,7 @@ def build(
     calibration: dict[str, tuple[float, list[float]]],
     rounded: bool = True,
 ) -> onnx.ModelProto:
-    """The graph of a `network.Network` from its state as arrays, in int8 or (not `rounded`) in float32.
+    """The graph of a finished `network.Network` from its state as arrays, in int8 or (not `rounded`) in float32.
 
     `calibration` gives for each head the factor of its logits and what is added to them.
     """
@@ -231,7 +241,5 @@ def build_small(
     summed = g.node("Reshape", g.node("MatMul", share, vectors), g.constant("rows", _ints(-1, len(scale))))
     vector = g.node("Mul", summed, g.constant("scale", scale))
     vector = g.node("Add", vector, g.constant("bias", w["bias"]))
-    hidden = g.node("MatMul", vector, g.constant("hidden.weight", w["hidden.weight"].T))
-    hidden = g.node("Relu", g.node("Add", hidden, g.constant("hidden.bias", w["hidden.bias"])))
-    g.heads(g.node("Concat", vector, hidden, axis=-1), w, calibration)
+    g.heads(g.node("Concat", vector, g.hidden("hidden", vector, w), axis=-1), w, calibration)
     return g.model()

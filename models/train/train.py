@@ -10,8 +10,9 @@ there:
 3. `student`: a shallow, narrow copy of the first teacher learns the pool, the last part of it with
    int8 rounding in place.
 4. `refine`: the student goes on, on the labels of posts like those it is for and on some of the pool.
-5. `small`: the n-gram model learns the same.
-6. `export`: calibration, ONNX files, descriptions, test files, checks, scores.
+5. `heads`: its heads for sentiment and intent once more, on labels, with all below them as it is.
+6. `small`: the n-gram model learns the same as the student.
+7. `export`: calibration, ONNX files, descriptions, test files, checks, scores.
 """
 
 import argparse
@@ -29,15 +30,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import data as corpus
+import heads
 import ngrams
 from labels import HEADS
-from network import HIDDEN, Network, from_encoder, shape_of, student_of
+from network import Network, from_encoder, shape_of, student_of
 from small import BUCKETS, CHARS, FEATURES_MAX, Small
 from text import PAD_ID, encode, prune_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = 20_240
-STAGES = ["teacher", "pool", "student", "refine", "small", "export"]
+STAGES = ["teacher", "pool", "student", "refine", "heads", "small", "export"]
 SHAPE = "0:1024h,2:1024,4:1024h,6:1024,8:1024,11:1024"
 
 TOKENS_TRAINING = 96
@@ -195,10 +197,10 @@ class Run:
         return network.to(self.device)
 
     def predict(self, network: Network, texts: Texts) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities [rows, labels] and pooled vectors [rows, hidden] of all texts, both float16."""
+        """Probabilities [rows, labels] and the vectors that the heads read [rows, width] of all texts, both float16."""
         network.eval()
         p = np.zeros((len(texts.rows), LABELS), dtype=np.float16)
-        vectors = np.zeros((len(texts.rows), HIDDEN), dtype=np.float16)
+        vectors = np.zeros((len(texts.rows), network.width), dtype=np.float16)
         numbers = sorted(range(len(texts.rows)), key=lambda i: len(texts.rows[i]))
         size = 512 if self.device == "cuda" else 64
         with torch.no_grad(), self.autocast():
@@ -389,6 +391,28 @@ def refine_student(run: Run) -> None:
     show(run, f"refined{run.args.suffix} {shape}", lambda rows: run.predict_rows(network, rows))
 
 
+def finish_student(run: Run) -> None:
+    path = run.work / f"finished{run.args.suffix}.pt"
+    if path.exists():
+        return
+    rng = random.Random(SEED + 500)
+    torch.manual_seed(SEED + 500)
+    network, shape = load_student(run, "refined")
+    network.finish()
+    network.to(run.device)
+    near = [r for r in run.training if r.source in heads.ROWS]
+    rows = corpus.draw_epoch(near, rng, run.share, noise=0.1, amounts=heads.ROWS)
+    before, vectors = run.predict(network, run.texts([r.text for r in rows]))
+    network.cpu()
+    for head in heads.WEIGHTS:
+        target = heads.targets_of(head, rows, before[:, SPANS[head]])
+        network.heads[head] = fresh = heads.Head(network.width, len(HEADS[head]), heads.HIDDEN_UNITS[head])
+        heads.fit(fresh, vectors, target, heads.weights_of(head, rows))
+    save_student(network, shape, path)
+    network.to(run.device)
+    show(run, f"finished{run.args.suffix} {shape}", lambda rows: run.predict_rows(network, rows))
+
+
 def learn(run: Run, network: Network, texts: Texts, target: Tensor, vectors: Tensor | None, batches, rate, minutes, name) -> None:
     """Fits `network` to `target` [texts, labels] and, where given, `vectors` [texts, hidden].
 
@@ -429,10 +453,12 @@ def save_student(network: Network, shape: str, path: Path) -> None:
 
 
 def load_student(run: Run, name: str) -> tuple[Network, str]:
-    """The network of a stage, `student` or `refined`, computing with int8 rounding, and its shape."""
+    """The network of a stage, `student`, `refined` or `finished`, computing with int8 rounding, and its shape."""
     saved = torch.load(run.work / f"{name}{run.args.suffix}.pt", map_location="cpu", weights_only=True)
     whole = run.encoder()
     network = Network(len(run.pieces), shape_of(saved["shape"]), dropout=0.0)
+    if name == "finished":
+        network.finish()
     state = {k: v.float() for k, v in saved["state"].items()} | {"words.weight": whole.words.weight.data}
     network.load_state_dict(state)
     network.round(True)
@@ -541,6 +567,8 @@ def main() -> None:
         train_student(run)
     if "refine" in stages:
         refine_student(run)
+    if "heads" in stages:
+        finish_student(run)
     if "small" in stages:
         train_small(run)
     if "export" in stages:
