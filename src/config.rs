@@ -49,6 +49,8 @@ pub enum SourceConfig {
     Jetstream(source::jetstream::Config),
     /// Recorded posts, or anything that writes a line a post.
     Ndjson(source::ndjson::Config),
+    /// The same from a sender that keeps each line until it is durable here.
+    Tcp(source::tcp::Config),
 }
 
 impl SourceConfig {
@@ -57,6 +59,7 @@ impl SourceConfig {
         match self {
             SourceConfig::Jetstream(config) => &config.name,
             SourceConfig::Ndjson(config) => &config.name,
+            SourceConfig::Tcp(config) => &config.name,
         }
     }
 
@@ -64,7 +67,7 @@ impl SourceConfig {
     pub fn kind(&self) -> &'static str {
         match self {
             SourceConfig::Jetstream(_) => "jetstream",
-            SourceConfig::Ndjson(_) => "ndjson",
+            SourceConfig::Ndjson(_) | SourceConfig::Tcp(_) => "ndjson",
         }
     }
 }
@@ -78,8 +81,19 @@ pub struct Engine {
     pub queue_batches: NonZeroUsize,
     /// Candidates that wait for the model; beyond, the least valuable are shed.
     pub queue_candidates: NonZeroUsize,
+    /// What reads the candidates that the full model has no time for.
+    pub under_load: UnderLoad,
     /// Longest time from the order to stop until everything is drained and committed.
     pub drain_max: Duration,
+}
+
+/// What happens when more candidates wait than the full model can read in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnderLoad {
+    /// The small model reads them, their tickets say so, and the full one reads those again later.
+    Small,
+    /// They wait for the full model, and are shed sooner.
+    Same,
 }
 
 impl Default for Engine {
@@ -91,6 +105,7 @@ impl Default for Engine {
             lanes: NonZeroUsize::new(cores.saturating_sub(2).min(8)).unwrap_or(NonZeroUsize::MIN),
             queue_batches: QUEUE_BATCHES_DEFAULT,
             queue_candidates: QUEUE_CANDIDATES_DEFAULT,
+            under_load: UnderLoad::Small,
             drain_max: Duration::from_secs(10),
         }
     }
@@ -136,16 +151,22 @@ impl Config {
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
         let text =
             std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable(path.to_owned(), error))?;
-        Config::parse(&text).map_err(|mistakes| ConfigError::Mistakes(path.to_owned(), mistakes))
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Config::parse_in(folder, &text).map_err(|mistakes| ConfigError::Mistakes(path.to_owned(), mistakes))
     }
 
-    /// Checks the text of a file. Token files that it names are read.
+    /// Checks the text of a file. Files that it names are read; those of names and rules may be relative to
+    /// the working directory.
     ///
     /// # Errors
     ///
     /// Every mistake, in the order of the lines.
     pub fn parse(text: &str) -> Result<Config, Vec<Mistake>> {
-        let reader = Reader::new(text);
+        Config::parse_in(Path::new(""), text)
+    }
+
+    fn parse_in(folder: &Path, text: &str) -> Result<Config, Vec<Mistake>> {
+        let reader = Reader::new(text, folder);
         let table = reader.parse();
         let config = read(&reader.root(&table));
         drop(table);
@@ -243,13 +264,22 @@ fn jetstream(section: &Section<'_, '_>, name: &str) -> Option<SourceConfig> {
     url.map(|_| SourceConfig::Jetstream(config))
 }
 
-/// Without a name the source is called by its path, so that another file begins at its own first line.
+/// Lines from a file or from a sender. Without a name the source is called by its path or address, so that
+/// another one begins at its own first line.
 fn ndjson(section: &Section<'_, '_>, name: Option<&str>) -> Option<SourceConfig> {
     let formats = Format::ALL.map(|format| (format.name(), format));
     let path = section.path("path");
+    let sender = section.string("tcp");
     let format = section.choice("format", &formats).unwrap_or(Format::Plain);
-    if path.is_none() && !section.has("path") {
-        section.mistake("path is missing: a file of one post a line, plain, .gz or .zst, or \"-\" for stdin");
+    match (section.has("path"), section.has("tcp")) {
+        (true, true) => section.mistake("path and tcp both say where the lines come from: give only one of them"),
+        (false, false) => section.mistake(
+            "path is missing: a file of one post a line, plain, .gz or .zst, or \"-\" for stdin; or tcp = \"HOST:PORT\"",
+        ),
+        _ => {}
+    }
+    if let Some(sender) = sender {
+        return lines(section, name, &sender, format);
     }
     let file = path.as_deref().unwrap_or(Path::new("-"));
     let shown = file.display().to_string();
@@ -257,6 +287,27 @@ fn ndjson(section: &Section<'_, '_>, name: Option<&str>) -> Option<SourceConfig>
     config.frame_bytes_max = section.count("frame_bytes_max", 1024..=16 << 20, config.frame_bytes_max).get();
     config.mistakes().into_iter().for_each(|mistake| section.mistake(mistake));
     path.map(|_| SourceConfig::Ndjson(config))
+}
+
+fn lines(
+    section: &Section<'_, '_>,
+    name: Option<&str>,
+    sender: &Placed<String>,
+    format: Format,
+) -> Option<SourceConfig> {
+    let address = source::tcp::Address::parse(&sender.value);
+    let address = address.map_err(|mistake| {
+        section.mistake_at(sender, format_args!("{}: {}", mistake.value, mistake.accepted));
+    });
+    // The other keys are checked all the same.
+    let checked = address
+        .clone()
+        .unwrap_or_else(|()| source::tcp::Address::parse("localhost:1").expect("a host and a port"));
+    let mut config = source::tcp::Config::new(name.unwrap_or(&sender.value), checked, format);
+    config.frame_bytes_max = section.count("frame_bytes_max", 1024..=16 << 20, config.frame_bytes_max).get();
+    config.silence_max = section.milliseconds("silence_max_ms", 1_000..=3_600_000, config.silence_max);
+    config.mistakes().into_iter().for_each(|mistake| section.mistake(mistake));
+    address.ok().map(|_| SourceConfig::Tcp(config))
 }
 
 fn brands(root: &Section<'_, '_>) -> prefilter::Config {
@@ -272,9 +323,11 @@ fn brands(root: &Section<'_, '_>) -> prefilter::Config {
             handles: section.strings("handles"),
             hashtags: section.strings("hashtags"),
             names: section.strings("names"),
+            names_file: section.lines("names_file"),
             exclude: section.strings("exclude"),
             listen: listen.map_or_else(|| prefilter::LISTEN_DEFAULT.to_owned(), |listen| listen.value),
             rules: section.strings("rules"),
+            rules_file: section.lines("rules_file"),
             fold_accents: section.flag("fold_accents", true),
             name: name.map(|name| name.value).unwrap_or_default(),
         };
@@ -287,7 +340,7 @@ fn brands(root: &Section<'_, '_>) -> prefilter::Config {
     let triggers = root.section("triggers");
     let builtin_triggers = triggers.flag("builtin", true);
     let config = prefilter::Config { brands, triggers: triggers.other_strings(), builtin_triggers };
-    if let Err(mistakes) = prefilter::Prefilter::build(&config) {
+    if let Err(mistakes) = prefilter::Prefilter::check(&config) {
         for mistake in mistakes {
             let owner = sections
                 .iter()
@@ -515,6 +568,9 @@ fn engine(section: &Section<'_, '_>) -> Engine {
         lanes: section.count("lanes", 1..=256, default.lanes.get()),
         queue_batches: section.count("queue_batches", 1..=4096, default.queue_batches.get()),
         queue_candidates: section.count("queue_candidates", 1..=1_000_000, default.queue_candidates.get()),
+        under_load: section
+            .choice("under_load", &[("small", UnderLoad::Small), ("same", UnderLoad::Same)])
+            .unwrap_or(default.under_load),
         drain_max: section.milliseconds("drain_max_ms", 100..=300_000, default.drain_max),
     };
     section.refuse_unknown();
@@ -533,4 +589,40 @@ fn log(section: &Section<'_, '_>) -> tracing::Level {
     let level = section.choice("level", &choices).unwrap_or(Level::INFO);
     section.refuse_unknown();
     level
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_rules_may_lie_in_files_beside_the_config() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("vigie.toml");
+        let write = |file: &str, text: &[u8]| std::fs::write(folder.path().join(file), text).unwrap();
+        let source = "[[source]]\nkind = \"ndjson\"\npath = \"-\"\n";
+        let brand = "[[brand]]\nname = \"Lumio\"\nnames_file = \"names.txt\"\nrules_file = \"rules.txt\"\n";
+        write("vigie.toml", format!("{source}{brand}").as_bytes());
+        let mistakes = |expected: &[&str]| {
+            let told = Config::load(&config).err().map_or_else(String::new, |error| error.to_string());
+            assert_eq!(
+                told.lines().count(),
+                if expected.is_empty() { 0 } else { expected.len() + 1 },
+                "{told}"
+            );
+            expected.iter().for_each(|expected| assert!(told.contains(expected), "{told}"));
+        };
+        mistakes(&["line 6: brand[1].names_file: ", "line 7: brand[1].rules_file: "]);
+        write("names.txt", b"# ours\nlumio\nlumio box\n");
+        write("rules.txt", b"lumio lang:fr\n(lumio\n");
+        mistakes(&["rules.txt:2 = \"(lumio\": at character 1: `(` is never closed"]);
+        write("rules.txt", b"lumio lang:fr\n\xFF\n");
+        mistakes(&["line 2 is not UTF-8"]);
+        write("rules.txt", b"lumio lang:fr\n");
+        mistakes(&[]);
+        let read = Config::load(&config).unwrap().prefilter;
+        assert_eq!(read.digest(), Config::load(&config).unwrap().prefilter.digest());
+        write("names.txt", b"lumio\n");
+        assert_ne!(read.digest(), Config::load(&config).unwrap().prefilter.digest());
+    }
 }

@@ -4,30 +4,40 @@
 //! found. May let through a post that does not matter; never misses one that a rule matches.
 
 mod accounts;
+mod bloom;
 mod compile;
 mod dictionary;
 mod explain;
 mod fold;
+mod lines;
 mod marks;
 #[cfg(test)]
 mod naive;
 mod normalise;
+mod probe;
 mod reading;
 mod rule;
+mod tables;
 mod term;
+mod texts;
 mod triggers;
+mod uses;
+mod vocabulary;
 
 pub use compile::Mistake;
 pub use explain::{BrandExplained, Explanation, Field, HitExplained, HitKind, RuleExplained, Standing};
+pub use lines::Lines;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::parse::{Network, Post};
-use compile::{Purpose, Tables};
 use dictionary::Search;
 use marks::Marks;
-use reading::Reading;
+use reading::{Reading, Seen};
+use tables::{BrandRule, Purpose, RulePlace, Tables, class_slot, first_slot};
 
 /// What to listen for.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Config {
     /// In the config file's order: the first of equally good matches wins.
     pub brands: Vec<Brand>,
@@ -43,8 +53,21 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Tells this config from others, without keeping a million names to compare.
+    pub fn digest(&self) -> Digest {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        Digest(hasher.finish())
+    }
+}
+
+/// Which config a [`Prefilter`] was built from, as far as 64 bits tell; of this build of vigie only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digest(u64);
+
 /// One brand as checked config.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Brand {
     /// As tickets show it.
     pub name: String,
@@ -53,14 +76,18 @@ pub struct Brand {
     pub handles: Vec<String>,
     /// With or without `#`; empty: made from `names` and the brand's name by leaving out spaces.
     pub hashtags: Vec<String>,
-    /// How people call the brand and its products; empty: the brand's name.
+    /// How people call the brand and its products; none here nor in `names_file`: the brand's name.
     pub names: Vec<String>,
+    /// More names, one a line.
+    pub names_file: Option<Lines>,
     /// Phrases that contain a name but mean something else.
     pub exclude: Vec<String>,
     /// A rule that may also use the words `handle`, `hashtag`, `name` and `trigger`.
     pub listen: String,
     /// Further rules in the X filtered-stream syntax; any match is enough.
     pub rules: Vec<String>,
+    /// More rules, one a line.
+    pub rules_file: Option<Lines>,
     /// Whether `é` and `e` are the same letter. Default true.
     pub fold_accents: bool,
 }
@@ -73,9 +100,11 @@ impl Default for Brand {
             handles: Vec::new(),
             hashtags: Vec::new(),
             names: Vec::new(),
+            names_file: None,
             exclude: Vec::new(),
             listen: LISTEN_DEFAULT.into(),
             rules: Vec::new(),
+            rules_file: None,
             fold_accents: true,
         }
     }
@@ -136,6 +165,15 @@ impl Prefilter {
         Ok(Prefilter { tables: compile::compile(config)? })
     }
 
+    /// Finds the mistakes that [`Prefilter::build`] would, in less time and memory.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Prefilter::build`], but that a dictionary is too large is only known when it is built.
+    pub fn check(config: &Config) -> Result<(), Vec<Mistake>> {
+        compile::check(config)
+    }
+
     /// Says whether `post` may be for one of the brands, and for which.
     ///
     /// Searched are the text, the quoted text, and the tags and mentions that the network names; links are
@@ -158,6 +196,17 @@ impl Prefilter {
         }
     }
 
+    /// Whether [`Prefilter::scan`] is sure to say [`Scan::Unmatched`], found out at a fraction of its cost; `false`
+    /// is not sure.
+    ///
+    /// Looks at the author, the parent, and what is searched, and at nothing else of `post`.
+    pub fn passes_over(&self, post: &Post<'_>, scratch: &mut Scratch) -> bool {
+        let mut is_named = false;
+        let lower = &mut scratch.reading.lower;
+        self.tables.accounts.slots(post, lower, |_| is_named = true);
+        !is_named && !self.is_own(post, scratch) && !scratch.reading.may_hold_anchor(post, &self.tables)
+    }
+
     fn is_own(&self, post: &Post<'_>, scratch: &mut Scratch) -> bool {
         self.tables.accounts.is_own(post, &mut scratch.reading.lower)
     }
@@ -166,10 +215,16 @@ impl Prefilter {
     /// Gives whether terms were found.
     fn read(&self, post: &Post<'_>, scratch: &mut Scratch, least: Search) -> bool {
         let Scratch { reading, marks } = scratch;
-        marks.begin(self.tables.slots(), self.tables.rules.len());
+        marks.begin(self.tables.anchored.slots(), self.tables.rules.len());
         self.tables.accounts.slots(post, &mut reading.lower, |slot| {
-            marks.fill(slot, self.tables.anchored(slot));
+            marks.fill(slot, self.tables.anchored.by(slot));
         });
+        if least == Search::Anchors
+            && marks.touched.is_empty()
+            && !reading.may_hold_anchor(post, &self.tables)
+        {
+            return false;
+        }
         reading.normalise(post);
         // Most posts hold no term that a rule cannot do without: look for the others only behind those.
         let dots_end = matches!(post.network, Network::Plain | Network::Facebook);
@@ -187,9 +242,9 @@ impl Prefilter {
     /// Fills the slots of what was read and leaves the rules that match in `marks.matched`.
     fn judge(&self, post: &Post<'_>, scratch: &mut Scratch) {
         let Scratch { reading, marks } = scratch;
-        reading.each_use(&self.tables, post, |_, _, meaning, standing| {
-            if standing == Standing::Counts && meaning.purpose != Purpose::Exclude {
-                marks.fill(meaning.slot, self.tables.anchored(meaning.slot));
+        reading.each_meaning(&self.tables, post, |Seen { meaning, standing, .. }| {
+            if *standing == Standing::Counts && meaning.purpose != Purpose::Exclude {
+                marks.fill(meaning.slot, self.tables.anchored.by(meaning.slot));
             }
         });
         let Marks { touched, matched, .. } = marks;
@@ -202,11 +257,12 @@ impl Prefilter {
         (marks.touched, marks.matched) = (touched, matched);
     }
 
-    fn matches(&self, rule_idx: usize, post: &Post<'_>, reading: &Reading, marks: &Marks) -> bool {
-        self.tables.rules.get(rule_idx).is_some_and(|brand_rule| {
-            brand_rule
-                .rule
-                .matches(&|slot| marks.is_filled(slot), &|condition| reading.holds(condition, post))
+    fn matches(&self, rule_idx: u32, post: &Post<'_>, reading: &Reading, marks: &Marks) -> bool {
+        self.tables.rule(rule_idx).is_some_and(|rule| {
+            let first = first_slot(rule.brand as usize);
+            let (filled, holds) =
+                (|slot| marks.is_filled(slot), |condition: &_| reading.holds(condition, post));
+            self.tables.code.matches(rule.start, first, &filled, &holds)
         })
     }
 
@@ -214,18 +270,19 @@ impl Prefilter {
     fn best(&self, scratch: &Scratch) -> Option<(Reason, usize)> {
         let marks = &scratch.marks;
         let reasons = marks.matched.iter().filter_map(|rule_idx| {
-            let brand_rule = self.tables.rules.get(*rule_idx)?;
-            let brand = self.tables.brands.get(brand_rule.brand)?;
-            let reason = if marks.is_filled(brand.handle) {
+            let rule = self.tables.rule(*rule_idx)?;
+            let brand = rule.brand as usize;
+            let is_filled = |purpose| marks.is_filled(class_slot(brand, purpose));
+            let reason = if is_filled(Purpose::Handle) {
                 Reason::Handle
-            } else if marks.is_filled(brand.hashtag) {
+            } else if is_filled(Purpose::Hashtag) {
                 Reason::Hashtag
-            } else if brand_rule.rule_idx.is_some() || !marks.is_filled(brand.name_slot) {
+            } else if rule.place != RulePlace::Listen || !is_filled(Purpose::Name) {
                 Reason::Rule
             } else {
                 Reason::Name
             };
-            Some((reason, brand_rule.brand))
+            Some((reason, brand))
         });
         reasons.min()
     }
@@ -255,23 +312,26 @@ impl Prefilter {
     fn hits_shown(&self, post: &Post<'_>, scratch: &mut Scratch, brand_idx: usize) -> Vec<String> {
         let Scratch { reading, marks } = scratch;
         let [mut handles, mut hashtags, mut names, mut triggers] = [const { Vec::<String>::new() }; 4];
-        reading.each_use(&self.tables, post, |_, _, meaning, standing| {
-            let shown = match meaning.purpose {
+        reading.each_meaning(&self.tables, post, |seen| {
+            let shown = match seen.meaning.purpose {
                 Purpose::Trigger => &mut triggers,
-                _ if meaning.brand != brand_idx => return,
+                _ if seen.meaning.brand != Some(brand_idx) => return,
                 Purpose::Handle => &mut handles,
                 Purpose::Hashtag => &mut hashtags,
                 Purpose::Name => &mut names,
                 Purpose::Exclude | Purpose::Literal => return,
             };
-            if standing == Standing::Counts && shown.len() < HITS_SHOWN_MAX && !shown.contains(&meaning.shown)
-            {
-                shown.push(meaning.shown.clone());
+            if seen.standing == Standing::Counts && shown.len() < HITS_SHOWN_MAX {
+                let text = seen.shown(&self.tables);
+                if !shown.iter().any(|known| *known == text) {
+                    shown.push(text.into_owned());
+                }
             }
         });
+        let rule_text = |rule: &BrandRule| self.tables.rule_texts.get(rule.text);
         let rules = marks.matched.iter().filter_map(|rule_idx| {
-            let rule = self.tables.rules.get(*rule_idx).filter(|rule| rule.brand == brand_idx)?;
-            rule.rule_idx.map(|_| format!("rule: {}", rule.text))
+            let rule = self.tables.rule(*rule_idx).filter(|rule| rule.brand as usize == brand_idx)?;
+            (rule.place != RulePlace::Listen).then(|| format!("rule: {}", rule_text(rule)))
         });
         let mut shown: Vec<String> = handles.into_iter().chain(hashtags).chain(rules).collect();
         match triggers.first() {
@@ -282,8 +342,8 @@ impl Prefilter {
         }
         // A `listen` that asks for none of these has matched by words of its own.
         if shown.is_empty() {
-            let listen = self.tables.rules.iter().find(|rule| rule.brand == brand_idx);
-            shown.extend(listen.map(|listen| format!("listen: {}", listen.text)));
+            let listen = self.tables.rules_of(brand_idx).next();
+            shown.extend(listen.map(|(_, listen)| format!("listen: {}", rule_text(listen))));
         }
         shown.truncate(HITS_SHOWN_MAX);
         shown

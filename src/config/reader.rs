@@ -3,14 +3,16 @@
 //! Not serde: that stops at the first mistake, and an operator on a Friday wants them all at once.
 
 use std::cell::{Cell, RefCell};
-use std::fmt;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fmt, io};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+
+use crate::prefilter::Lines;
 
 /// One mistake in the config file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,12 +32,14 @@ impl fmt::Display for Mistake {
 /// A file being read.
 pub(super) struct Reader<'t> {
     text: &'t str,
+    /// What files that it names are relative to.
+    folder: &'t Path,
     mistakes: RefCell<Vec<Mistake>>,
 }
 
 impl<'t> Reader<'t> {
-    pub(super) fn new(text: &'t str) -> Reader<'t> {
-        Reader { text, mistakes: RefCell::default() }
+    pub(super) fn new(text: &'t str, folder: &'t Path) -> Reader<'t> {
+        Reader { text, folder, mistakes: RefCell::default() }
     }
 
     /// The file's table; syntax mistakes are noted and what could be read of the rest is given.
@@ -148,6 +152,32 @@ impl<'r, 't> Section<'r, 't> {
             return None;
         }
         Some(PathBuf::from(path.value))
+    }
+
+    /// The text of a file of one item a line.
+    pub(super) fn lines(&self, key: &'static str) -> Option<Lines> {
+        let named = self.string(key)?;
+        let path = self.reader.folder.join(&named.value);
+        // What a terminal or a pipe would give never ends.
+        let text = std::fs::metadata(&path).and_then(|metadata| match metadata.len() {
+            _ if !metadata.is_file() => Err(io::Error::other("is no file")),
+            LINES_BYTES_MAX.. => Err(io::Error::other(format!("has more than {LINES_BYTES_MAX} bytes"))),
+            _ => std::fs::read(&path),
+        });
+        let text = text.map_err(|error| error.to_string()).and_then(|bytes| {
+            String::from_utf8(bytes).map_err(|error| {
+                let before = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+                let line = before.filter(|byte| **byte == b'\n').count() + 1;
+                format!("line {line} is not UTF-8")
+            })
+        });
+        match text {
+            Ok(text) => Some(Lines::new(path, text)),
+            Err(error) => {
+                self.mistake_at(&named, format_args!("{}: {error}", path.display()));
+                None
+            }
+        }
     }
 
     pub(super) fn flag(&self, key: &'static str, default: bool) -> bool {
@@ -314,6 +344,9 @@ impl<'r, 't> Section<'r, 't> {
         }
     }
 }
+
+/// Longest file of names or rules: four million names as people write them.
+const LINES_BYTES_MAX: u64 = 64 << 20;
 
 /// A value as one would write it, cut to a readable length.
 fn shown(value: &DeValue<'_>) -> String {

@@ -14,8 +14,11 @@ use super::{Author, Frame, Malformed, Network, Parsed, Post, language, time};
 /// The collection whose records are posts.
 const POSTS: &str = "app.bsky.feed.post";
 
-/// Reads one event.
-pub(super) fn read<'f>(root: Value<'_, 'f>) -> Result<Parsed<'f>, Malformed> {
+/// Reads one event; `passes` as in [`Parser::parse_unless`](super::Parser::parse_unless).
+pub(super) fn read<'f>(
+    root: Value<'_, 'f>,
+    passes: &mut dyn FnMut(&Post<'_>) -> bool,
+) -> Result<Parsed<'f>, Malformed> {
     let (mut did, mut time_us, mut kind, mut commit, mut account) = (None, None, None, None, None);
     for (key, value) in root.fields() {
         match key {
@@ -30,7 +33,7 @@ pub(super) fn read<'f>(root: Value<'_, 'f>) -> Result<Parsed<'f>, Malformed> {
     let time_us = time_us.ok_or(Malformed::Shape("time_us"))?;
     let did = did.filter(|did| !did.is_empty()).ok_or(Malformed::Shape("did"));
     let frame = match kind.ok_or(Malformed::Shape("kind"))? {
-        "commit" => read_commit(did?, time_us, commit.ok_or(Malformed::Shape("commit"))?)?,
+        "commit" => read_commit(did?, time_us, commit.ok_or(Malformed::Shape("commit"))?, passes)?,
         "account" => read_account(did?, account.ok_or(Malformed::Shape("account"))?),
         _ => Frame::Control,
     };
@@ -42,7 +45,12 @@ pub(super) fn position(root: Value<'_, '_>) -> Option<i64> {
     root.field("time_us").and_then(Value::i64)
 }
 
-fn read_commit<'f>(did: &'f str, time_us: i64, commit: Value<'_, 'f>) -> Result<Frame<'f>, Malformed> {
+fn read_commit<'f>(
+    did: &'f str,
+    time_us: i64,
+    commit: Value<'_, 'f>,
+    passes: &mut dyn FnMut(&Post<'_>) -> bool,
+) -> Result<Frame<'f>, Malformed> {
     let (mut operation, mut collection, mut rkey, mut record) = (None, None, None, None);
     for (key, value) in commit.fields() {
         match key {
@@ -57,17 +65,24 @@ fn read_commit<'f>(did: &'f str, time_us: i64, commit: Value<'_, 'f>) -> Result<
         return Ok(Frame::Control);
     }
     let rkey = rkey.filter(|rkey| !rkey.is_empty()).ok_or(Malformed::Shape("commit.rkey"))?;
-    let id = Cow::Owned(["at://", did, "/", POSTS, "/", rkey].concat());
+    let id = || Cow::Owned(["at://", did, "/", POSTS, "/", rkey].concat());
     let edited = match operation.ok_or(Malformed::Shape("commit.operation"))? {
         "create" => false,
         "update" => true,
         "delete" => {
-            return Ok(Frame::PostDeleted { network: Network::Bluesky, id });
+            return Ok(Frame::PostDeleted { network: Network::Bluesky, id: id() });
         }
         _ => return Ok(Frame::Control),
     };
     let author = Author { id: Cow::Borrowed(did), ..Author::default() };
-    let mut post = read_post(id, author, record.ok_or(Malformed::Shape("commit.record"))?)?;
+    let record = Record::read(record.ok_or(Malformed::Shape("commit.record"))?)?;
+    let mut post = Post::new(Network::Bluesky, Cow::Borrowed(""), author, Cow::Borrowed(record.text));
+    record.searched(&mut post);
+    if !edited && passes(&post) {
+        return Ok(Frame::PassedOver);
+    }
+    record.rest(&mut post);
+    post.id = id();
     post.seen_at = Timestamp::from_microsecond(time_us).ok();
     post.edited = edited;
     Ok(Frame::Post(Box::new(post)))
@@ -84,37 +99,59 @@ fn read_account<'f>(did: &'f str, account: Value<'_, 'f>) -> Frame<'f> {
     }
 }
 
-fn read_post<'f>(id: Cow<'f, str>, author: Author<'f>, record: Value<'_, 'f>) -> Result<Post<'f>, Malformed> {
-    let (mut text, mut created_at, mut langs) = (None, None, None);
-    let (mut reply, mut embed, mut facets, mut tags) = (None, None, None, None);
-    for (key, value) in record.fields() {
-        match key {
-            "text" => text = value.string(),
-            "createdAt" => created_at = value.string(),
-            "langs" => langs = value.array(),
-            "reply" => reply = value.object(),
-            "embed" => embed = value.object(),
-            "facets" => facets = value.array(),
-            "tags" => tags = value.array(),
-            _ => {}
+/// A post's record, as it is.
+struct Record<'t, 'f> {
+    text: &'f str,
+    created_at: Option<&'f str>,
+    langs: Option<Value<'t, 'f>>,
+    reply: Option<Value<'t, 'f>>,
+    embed: Option<Value<'t, 'f>>,
+    facets: Option<Value<'t, 'f>>,
+    tags: Option<Value<'t, 'f>>,
+}
+
+impl<'t, 'f> Record<'t, 'f> {
+    fn read(record: Value<'t, 'f>) -> Result<Record<'t, 'f>, Malformed> {
+        let (mut text, mut created_at, mut langs) = (None, None, None);
+        let (mut reply, mut embed, mut facets, mut tags) = (None, None, None, None);
+        for (key, value) in record.fields() {
+            match key {
+                "text" => text = value.string(),
+                "createdAt" => created_at = value.string(),
+                "langs" => langs = value.array(),
+                "reply" => reply = value.object(),
+                "embed" => embed = value.object(),
+                "facets" => facets = value.array(),
+                "tags" => tags = value.array(),
+                _ => {}
+            }
+        }
+        let text = text.ok_or(Malformed::Shape("commit.record.text"))?;
+        Ok(Record { text, created_at, langs, reply, embed, facets, tags })
+    }
+
+    /// Adds what rules look for in every post.
+    fn searched(&self, post: &mut Post<'f>) {
+        let parent = self.reply.and_then(|reply| reply.field("parent")?.field("uri")?.string());
+        post.reply_to = parent.map(Cow::Borrowed);
+        if let Some(facets) = self.facets {
+            read_facets(facets, self.text, post);
+        }
+        if let Some(tags) = self.tags {
+            // Tags that the author added outside the text.
+            post.hashtags.extend(tags.items().filter_map(Value::string).map(Cow::Borrowed));
         }
     }
-    let text = text.ok_or(Malformed::Shape("commit.record.text"))?;
-    let mut post = Post::new(Network::Bluesky, id, author, Cow::Borrowed(text));
-    post.language = langs.and_then(|langs| langs.items().next()?.string()).and_then(language::primary);
-    post.written_at = created_at.and_then(time::rfc3339);
-    post.reply_to = reply.and_then(|reply| reply.field("parent")?.field("uri")?.string()).map(Cow::Borrowed);
-    if let Some(facets) = facets {
-        read_facets(facets, text, &mut post);
+
+    /// Adds all else.
+    fn rest(&self, post: &mut Post<'f>) {
+        let language = self.langs.and_then(|langs| langs.items().next()?.string());
+        post.language = language.and_then(language::primary);
+        post.written_at = self.created_at.and_then(time::rfc3339);
+        if let Some(embed) = self.embed {
+            read_embed(embed, post);
+        }
     }
-    if let Some(tags) = tags {
-        // Tags that the author added outside the text.
-        post.hashtags.extend(tags.items().filter_map(Value::string).map(Cow::Borrowed));
-    }
-    if let Some(embed) = embed {
-        read_embed(embed, &mut post);
-    }
-    Ok(post)
 }
 
 fn read_facets<'f>(facets: Value<'_, 'f>, text: &'f str, post: &mut Post<'f>) {

@@ -67,6 +67,7 @@ pub(super) fn tally(file: &str, format: Format) -> Option<Tally> {
             Frame::PostDeleted { .. } => tally.posts_deleted += 1,
             Frame::AccountDeleted { .. } => tally.accounts_deleted += 1,
             Frame::Control => tally.control += 1,
+            Frame::PassedOver => unreachable!("nothing is passed over"),
         }
     }
     tally.distinct_ids = ids.len();
@@ -111,6 +112,7 @@ pub(super) fn owned(parsed: Parsed<'_>) -> Parsed<'static> {
         Frame::AccountDeleted { network, author_id } => {
             Frame::AccountDeleted { network, author_id: author_id.into_owned().into() }
         }
+        Frame::PassedOver => Frame::PassedOver,
         Frame::Control => Frame::Control,
     };
     Parsed { position: parsed.position, frame }

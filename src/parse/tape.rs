@@ -11,17 +11,20 @@ use std::mem;
 
 use simd_json::{Buffers, ErrorType, Node, StaticNode, Tape};
 
+use super::select::{FieldsWanted, Selector};
 use super::{DEPTH_MAX, Malformed};
 
 /// Frames up to this size leave their buffers for the next one; longer ones give the memory back.
 ///
-/// Sixteen times the longest frame of the recorded streams, 16,400 bytes. The frame is copied twice, and a
-/// byte of JSON makes at most one 4-byte index and one 24-byte node, so what a reader keeps is at most 30
-/// times this, 7.5 MiB, and that only after frames of nothing but brackets and commas.
+/// Sixteen times the longest frame of the recorded streams, 16,400 bytes. The frame is copied twice, and a byte of
+/// JSON makes at most one 4-byte index and one 24-byte node; the selector keeps up to half a node a byte and half a
+/// byte of masks beside that. So what a reader keeps is at most 46 times this, 12 MiB, and that only after frames of
+/// nothing but brackets and commas.
 const FRAME_BYTES_KEPT: usize = 256 * 1024;
 
 /// Turns frames into tapes in buffers that it keeps.
 pub(super) struct Reader {
+    selector: Selector,
     buffers: Buffers,
     tape: Tape<'static>,
 }
@@ -29,10 +32,14 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn new() -> Reader {
         // Both grow to what the stream's frames need within the first few.
-        Reader { buffers: Buffers::with_max_depth(0, DEPTH_MAX), tape: Tape(Vec::new()) }
+        Reader {
+            selector: Selector::default(),
+            buffers: Buffers::with_max_depth(0, DEPTH_MAX),
+            tape: Tape(Vec::new()),
+        }
     }
 
-    /// Parses `json`, overwriting it, and gives the root to `take`.
+    /// Parses all of `json`, overwriting it, and gives the root to `take`.
     ///
     /// # Errors
     ///
@@ -42,9 +49,27 @@ impl Reader {
         json: &'f mut [u8],
         take: impl FnOnce(Value<'_, 'f>) -> Result<T, Malformed>,
     ) -> Result<T, Malformed> {
+        self.read_wanted(json, None, take)
+    }
+
+    /// As [`Reader::read`], but where `wanted` names fields, `take` may find those alone; see
+    /// [`select`](super::select).
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::read`].
+    pub(super) fn read_wanted<'f, T>(
+        &mut self,
+        mut json: &'f mut [u8],
+        wanted: Option<&'static FieldsWanted>,
+        take: impl FnOnce(Value<'_, 'f>) -> Result<T, Malformed>,
+    ) -> Result<T, Malformed> {
         let kept = json.len() <= FRAME_BYTES_KEPT;
         let mut tape: Tape<'f> = mem::replace(&mut self.tape, Tape(Vec::new())).reset();
-        let read = match simd_json::fill_tape(json, &mut self.buffers, &mut tape) {
+        let wanted = wanted.filter(|_| kept);
+        let is_read = wanted.and_then(|wanted| self.selector.read(&mut json, wanted, &mut tape.0)).is_some();
+        let filled = if is_read { Ok(()) } else { simd_json::fill_tape(json, &mut self.buffers, &mut tape) };
+        let read = match filled {
             Ok(()) => take(Value { nodes: &tape.0 }),
             Err(error) if *error.error() == ErrorType::DepthLimitExceeded => Err(Malformed::TooDeep),
             Err(_) => Err(Malformed::NotJson),

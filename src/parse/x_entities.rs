@@ -5,6 +5,8 @@
 use std::borrow::Cow;
 
 use super::Post;
+use super::select::FieldsWanted;
+use super::select::Wanted::{Items, Object, Scalar};
 use super::tape::Value;
 
 /// An API's names for mentions, a mention's handle, and a hashtag's text.
@@ -19,6 +21,22 @@ pub(super) const V2: Names = Names { mentions: "mentions", handle: "username", h
 
 /// API v1.1.
 pub(super) const V1: Names = Names { mentions: "user_mentions", handle: "screen_name", hashtag: "text" };
+
+/// What [`read`] looks at in the entities of either API, and `media`, which v1.1 has beside them.
+pub(super) static ENTITIES: FieldsWanted = FieldsWanted::of(&[
+    ("mentions", Items(&Object(&MENTION))),
+    ("user_mentions", Items(&Object(&MENTION))),
+    ("hashtags", Items(&Object(&HASHTAG))),
+    ("urls", Items(&Object(&LINK))),
+    ("media", Items(&Scalar)),
+]);
+
+static MENTION: FieldsWanted = FieldsWanted::of(&[("username", Scalar), ("screen_name", Scalar)]);
+
+static HASHTAG: FieldsWanted = FieldsWanted::of(&[("tag", Scalar), ("text", Scalar)]);
+
+static LINK: FieldsWanted =
+    FieldsWanted::of(&[("expanded_url", Scalar), ("url", Scalar), ("media_key", Scalar)]);
 
 /// Adds the mentions, hashtags and links of `entities` to `post`.
 pub(super) fn read<'f>(entities: Value<'_, 'f>, names: &Names, post: &mut Post<'f>) {

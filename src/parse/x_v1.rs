@@ -6,13 +6,85 @@
 
 use std::borrow::Cow;
 
+use super::select::FieldsWanted;
+use super::select::Wanted::{Items, Object, Scalar};
 use super::tape::Value;
-use super::x_entities::{self, decoded};
+use super::x_entities::{self, ENTITIES, decoded};
 use super::{Author, Frame, Malformed, Network, Parsed, Post, language, time};
 
-/// Reads one line of the stream.
-pub(super) fn read<'f>(root: Value<'_, 'f>) -> Result<Parsed<'f>, Malformed> {
-    let frame = read_frame(only_item(root)?)?;
+/// What [`read`] looks at in a line: a status, or the notice that one was deleted.
+pub(super) static LINE: FieldsWanted = FieldsWanted::of(&[
+    ("id_str", Scalar),
+    ("id", Scalar),
+    ("text", Scalar),
+    ("full_text", Scalar),
+    ("lang", Scalar),
+    ("created_at", Scalar),
+    ("in_reply_to_status_id_str", Scalar),
+    ("quoted_status_id_str", Scalar),
+    ("user", Object(&USER)),
+    ("entities", Object(&ENTITIES)),
+    ("extended_entities", Object(&MEDIA)),
+    ("extended_tweet", Object(&EXTENDED)),
+    ("retweeted_status", Object(&ORIGINAL)),
+    ("quoted_status", Object(&QUOTED)),
+    ("delete", Object(&DELETED)),
+]);
+
+static ORIGINAL: FieldsWanted = FieldsWanted::of(&[
+    ("id_str", Scalar),
+    ("id", Scalar),
+    ("text", Scalar),
+    ("full_text", Scalar),
+    ("lang", Scalar),
+    ("created_at", Scalar),
+    ("in_reply_to_status_id_str", Scalar),
+    ("quoted_status_id_str", Scalar),
+    ("user", Object(&USER)),
+    ("entities", Object(&ENTITIES)),
+    ("extended_entities", Object(&MEDIA)),
+    ("extended_tweet", Object(&EXTENDED)),
+    ("quoted_status", Object(&QUOTED)),
+]);
+
+/// Of a quoted status only what identifies it.
+static QUOTED: FieldsWanted = FieldsWanted::of(&[
+    ("id_str", Scalar),
+    ("id", Scalar),
+    ("text", Scalar),
+    ("full_text", Scalar),
+    ("extended_tweet", Object(&EXTENDED_TEXT)),
+]);
+
+static USER: FieldsWanted = FieldsWanted::of(&[
+    ("id_str", Scalar),
+    ("id", Scalar),
+    ("screen_name", Scalar),
+    ("name", Scalar),
+    ("followers_count", Scalar),
+    ("verified", Scalar),
+]);
+
+static EXTENDED: FieldsWanted = FieldsWanted::of(&[
+    ("full_text", Scalar),
+    ("entities", Object(&ENTITIES)),
+    ("extended_entities", Object(&MEDIA)),
+]);
+
+static EXTENDED_TEXT: FieldsWanted = FieldsWanted::of(&[("full_text", Scalar)]);
+
+static MEDIA: FieldsWanted = FieldsWanted::of(&[("media", Items(&Scalar))]);
+
+static DELETED: FieldsWanted = FieldsWanted::of(&[("status", Object(&DELETED_STATUS))]);
+
+static DELETED_STATUS: FieldsWanted = FieldsWanted::of(&[("id_str", Scalar), ("id", Scalar)]);
+
+/// Reads one line of the stream; `passes` as in [`Parser::parse_unless`](super::Parser::parse_unless).
+pub(super) fn read<'f>(
+    root: Value<'_, 'f>,
+    passes: &mut dyn FnMut(&Post<'_>) -> bool,
+) -> Result<Parsed<'f>, Malformed> {
+    let frame = read_frame(only_item(root)?, passes)?;
     Ok(Parsed { position: None, frame })
 }
 
@@ -28,7 +100,10 @@ fn only_item<'t, 'f>(root: Value<'t, 'f>) -> Result<Value<'t, 'f>, Malformed> {
     }
 }
 
-fn read_frame<'f>(root: Value<'_, 'f>) -> Result<Frame<'f>, Malformed> {
+fn read_frame<'f>(
+    root: Value<'_, 'f>,
+    passes: &mut dyn FnMut(&Post<'_>) -> bool,
+) -> Result<Frame<'f>, Malformed> {
     let (mut is_status, mut delete) = (false, None);
     for (key, value) in root.object().ok_or(Malformed::Shape("object"))?.fields() {
         match key {
@@ -38,7 +113,7 @@ fn read_frame<'f>(root: Value<'_, 'f>) -> Result<Frame<'f>, Malformed> {
         }
     }
     if is_status {
-        return Ok(Frame::Post(Box::new(read_post(root)?)));
+        return read_post(root, passes);
     }
     match delete.and_then(|delete| delete.field("status")) {
         Some(status) => {
@@ -52,16 +127,28 @@ fn read_frame<'f>(root: Value<'_, 'f>) -> Result<Frame<'f>, Malformed> {
     }
 }
 
-fn read_post<'f>(outer: Value<'_, 'f>) -> Result<Post<'f>, Malformed> {
+fn read_post<'f>(
+    outer: Value<'_, 'f>,
+    passes: &mut dyn FnMut(&Post<'_>) -> bool,
+) -> Result<Frame<'f>, Malformed> {
     let outer = Status::read(outer)?;
-    match outer.retweeted {
-        Some(original) => {
-            let mut post = Status::read(original)?.into_post()?;
-            post.reposted_by = Some(read_user(outer.user)?.id);
-            Ok(post)
-        }
-        None => outer.into_post(),
+    let (status, reposter) = match outer.retweeted {
+        Some(original) => (Status::read(original)?, Some(outer.user)),
+        None => (outer, None),
+    };
+    let author = read_user(status.user)?;
+    let reposted_by = match reposter {
+        Some(user) => Some(read_user(user)?.id),
+        None => None,
+    };
+    let mut post = Post::new(Network::X, Cow::Borrowed(""), author, decoded(status.text));
+    status.searched(&mut post);
+    if passes(&post) {
+        return Ok(Frame::PassedOver);
     }
+    status.rest(&mut post);
+    post.reposted_by = reposted_by;
+    Ok(Frame::Post(Box::new(post)))
 }
 
 /// A status object's fields, as they are.
@@ -88,7 +175,7 @@ impl<'t, 'f> Status<'t, 'f> {
         for (key, value) in status.fields() {
             match key {
                 "id_str" => id_str = value.id(),
-                "id" => id = value.id(),
+                "id" => id = Some(value),
                 "text" => text = value.string(),
                 "full_text" => full_text = value.string(),
                 "extended_tweet" => extended = value.object(),
@@ -113,7 +200,8 @@ impl<'t, 'f> Status<'t, 'f> {
             }
         }
         Ok(Status {
-            id: id_str.or(id).ok_or(Malformed::Shape("id_str"))?,
+            // A number costs an allocation, and is mostly there as text too.
+            id: id_str.or_else(|| id?.id()).ok_or(Malformed::Shape("id_str"))?,
             text: full_text.or(text).ok_or(Malformed::Shape("text"))?,
             user,
             language,
@@ -127,25 +215,31 @@ impl<'t, 'f> Status<'t, 'f> {
         })
     }
 
-    fn into_post(self) -> Result<Post<'f>, Malformed> {
-        let mut post = Post::new(Network::X, self.id, read_user(self.user)?, decoded(self.text));
-        post.language = self.language.and_then(language::primary);
-        post.written_at = self.created_at.and_then(time::x_v1);
-        post.reply_to = self.reply_to;
-        post.quote_of = self.quoted_id;
-        let media = |entities: Option<Value<'_, '_>>| {
-            entities.and_then(|entities| entities.field("media")).is_some_and(Value::has_items)
-        };
-        post.has_media = media(self.entities) || media(self.extended_entities);
+    /// Adds what rules look for in every post.
+    fn searched(&self, post: &mut Post<'f>) {
+        post.reply_to.clone_from(&self.reply_to);
         if let Some(entities) = self.entities {
-            x_entities::read(entities, &x_entities::V1, &mut post);
+            x_entities::read(entities, &x_entities::V1, post);
         }
         // A quoted status that cannot be read leaves the post as it is.
         if let Some(quoted) = self.quoted.and_then(|quoted| Status::read(quoted).ok()) {
             post.quoted_text = Some(decoded(quoted.text));
-            post.quote_of = Some(quoted.id);
         }
-        Ok(post)
+    }
+
+    /// Adds all else.
+    fn rest(self, post: &mut Post<'f>) {
+        post.id = self.id;
+        post.language = self.language.and_then(language::primary);
+        post.written_at = self.created_at.and_then(time::x_v1);
+        let media = |entities: Option<Value<'_, '_>>| {
+            entities.and_then(|entities| entities.field("media")).is_some_and(Value::has_items)
+        };
+        post.has_media = media(self.entities) || media(self.extended_entities);
+        post.quote_of = match self.quoted.and_then(|quoted| Status::read(quoted).ok()) {
+            Some(quoted) => Some(quoted.id),
+            None => self.quoted_id,
+        };
     }
 }
 
@@ -155,7 +249,7 @@ fn read_user<'f>(user: Option<Value<'_, 'f>>) -> Result<Author<'f>, Malformed> {
     for (key, value) in user.fields() {
         match key {
             "id_str" => id_str = value.id(),
-            "id" => id = value.id(),
+            "id" => id = Some(value),
             "screen_name" => author.handle = value.string().map(Cow::Borrowed),
             "name" => author.name = value.string().map(Cow::Borrowed),
             "followers_count" => author.followers = value.u64(),
@@ -163,7 +257,7 @@ fn read_user<'f>(user: Option<Value<'_, 'f>>) -> Result<Author<'f>, Malformed> {
             _ => {}
         }
     }
-    author.id = id_str.or(id).ok_or(Malformed::Shape("user.id_str"))?;
+    author.id = id_str.or_else(|| id?.id()).ok_or(Malformed::Shape("user.id_str"))?;
     Ok(author)
 }
 

@@ -4,8 +4,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::compile::{Purpose, Use};
-use super::dictionary::Search;
+use super::dictionary::{Hit, Search};
+use super::rule::Slot;
+use super::tables::{Purpose, RulePlace, first_slot};
 use super::{Prefilter, Scratch};
 use crate::parse::Post;
 
@@ -94,7 +95,7 @@ pub struct BrandExplained {
 /// What one rule says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleExplained {
-    /// `listen` or `rules[0]`.
+    /// `listen`, `rules[0]`, or `file:17` for a line of [`Brand::rules_file`](super::Brand::rules_file).
     pub key: String,
     /// The rule as written.
     pub text: String,
@@ -119,35 +120,55 @@ impl Prefilter {
     }
 
     fn hits_explained(&self, post: &Post<'_>, scratch: &mut Scratch) -> Vec<HitExplained> {
-        let mut found = Vec::new();
-        scratch.reading.each_use(&self.tables, post, |hit, field, meaning, standing| {
-            found.push((*hit, field, meaning.clone(), standing));
+        let mut explained = Vec::new();
+        scratch.reading.each_meaning(&self.tables, post, |seen| {
+            let meaning = seen.meaning;
+            let brands = match meaning.purpose {
+                Purpose::Literal => self.brands_asking(meaning.slot).into_iter().map(Some).collect(),
+                _ => vec![meaning.brand],
+            };
+            let of = |brand: Option<usize>| HitExplained {
+                kind: kind(meaning.purpose),
+                brand: brand.and_then(|brand| self.tables.brands.get(brand)).map(|brand| brand.name.clone()),
+                term: seen.shown(&self.tables).into_owned(),
+                field: seen.field,
+                // Known only once nothing else is read from the post.
+                span: 0..0,
+                standing: seen.standing,
+            };
+            explained.extend(brands.into_iter().map(|brand| (seen.hit, of(brand))));
         });
-        let explain = |(hit, field, meaning, standing): (_, Field, Use, Standing)| HitExplained {
-            kind: kind(meaning.purpose),
-            brand: self.tables.brands.get(meaning.brand).map(|brand| brand.name.clone()),
-            field,
-            span: scratch.reading.origin(post, field, &hit).unwrap_or_default(),
-            standing,
-            term: meaning.shown,
+        let with_span = |(hit, explained): (Hit, HitExplained)| HitExplained {
+            span: scratch.reading.origin(post, explained.field, &hit).unwrap_or_default(),
+            ..explained
         };
-        found.into_iter().map(explain).collect()
+        explained.into_iter().map(with_span).collect()
+    }
+
+    /// The brands with a rule that asks for this slot, in config order. Scans never need to know.
+    fn brands_asking(&self, slot: Slot) -> Vec<usize> {
+        let asking = self.tables.rules.iter().filter(|rule| {
+            self.tables.code.slots(rule.start, first_slot(rule.brand as usize)).any(|asked| asked == slot)
+        });
+        let mut brands: Vec<_> = asking.map(|rule| rule.brand as usize).collect();
+        brands.dedup();
+        brands
     }
 
     fn brands_explained(&self, post: &Post<'_>, scratch: &Scratch) -> Vec<BrandExplained> {
-        let mut brands: Vec<BrandExplained> = (self.tables.brands.iter())
-            .map(|brand| BrandExplained { brand: brand.name.clone(), rules: Vec::new() })
-            .collect();
-        for (rule_idx, rule) in self.tables.rules.iter().enumerate() {
-            if let Some(brand) = brands.get_mut(rule.brand) {
-                brand.rules.push(RuleExplained {
-                    key: rule.rule_idx.map_or_else(|| "listen".into(), |idx| format!("rules[{idx}]")),
-                    text: rule.text.clone(),
-                    matched: self.matches(rule_idx, post, &scratch.reading, &scratch.marks),
-                });
-            }
-        }
-        brands
+        let explain = |(idx, brand): (usize, &super::tables::Watched)| {
+            let rules = self.tables.rules_of(idx).map(|(rule_idx, rule)| RuleExplained {
+                key: match rule.place {
+                    RulePlace::Listen => "listen".into(),
+                    RulePlace::Rules(idx) => format!("rules[{idx}]"),
+                    RulePlace::File(line) => format!("file:{line}"),
+                },
+                text: self.tables.rule_texts.get(rule.text).into(),
+                matched: self.matches(rule_idx, post, &scratch.reading, &scratch.marks),
+            });
+            BrandExplained { brand: brand.name.clone(), rules: rules.collect() }
+        };
+        self.tables.brands.iter().enumerate().map(explain).collect()
     }
 }
 

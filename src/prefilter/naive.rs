@@ -188,6 +188,7 @@ proptest! {
             prop_assert_eq!(&found, &expected, "{:?} in {:?}", &kept, text);
             let candidate = prefilter.scan(&post(text), &mut scratch) != Scan::Unmatched;
             prop_assert_eq!(candidate, expected.contains(&true), "{:?} in {:?}", &kept, text);
+            prop_assert!(!(candidate && prefilter.passes_over(&post(text), &mut scratch)), "{:?} in {:?}", &kept, text);
         }
     }
 
@@ -208,7 +209,81 @@ proptest! {
             ..post(&text)
         };
         let scan = prefilter.scan(&post, &mut Scratch::default());
+        let passed_over = prefilter.passes_over(&post, &mut Scratch::default());
+        prop_assert!(!passed_over || scan == Scan::Unmatched);
         let explained = prefilter.explain(&post);
         prop_assert_eq!(matches!(scan, Scan::Candidate(_)), explained.winner.is_some());
     }
+
+    /// Hundreds of terms made of few words begin and end like one another, which is what the dictionary's
+    /// filters and its shared rules must get right.
+    #[test]
+    fn of_many_terms_with_shared_words_none_is_missed(
+        names in prop::collection::hash_set(phrase(), 1..120),
+        rules in prop::collection::vec(many_rule(), 1..60),
+        texts in prop::collection::vec(prop::collection::vec(prop::sample::select(&WORDS[..]), 0..12), 1..6),
+        brands in 1..4_usize,
+    ) {
+        let names: Vec<String> = names.into_iter().collect();
+        let brands: Vec<Brand> = (0..brands)
+            .map(|idx| Brand {
+                name: format!("zz{idx}"),
+                listen: "name".into(),
+                names: names.iter().skip(idx * names.len() / 4).cloned().collect(),
+                rules: rules.iter().skip(idx).map(Tree::text).collect(),
+                ..Brand::default()
+            })
+            .collect();
+        let prefilter = Prefilter::build(&Config { brands: brands.clone(), ..config() }).unwrap();
+        let mut scratch = Scratch::default();
+        for words in &texts {
+            let text = words.join(" ");
+            let explained = prefilter.explain(&post(&text));
+            let mut any = false;
+            for (idx, (brand, found)) in brands.iter().zip(&explained.brands).enumerate() {
+                let named = brand.names.iter().any(|name| holds(&text, name));
+                let ruled = rules.iter().skip(idx).map(|rule| rule.matches(&text));
+                let expected: Vec<bool> = std::iter::once(named).chain(ruled).collect();
+                let found: Vec<bool> = found.rules.iter().map(|rule| rule.matched).collect();
+                any |= expected.contains(&true);
+                prop_assert_eq!(found, expected, "{:?} in {:?}", brand, text);
+            }
+            prop_assert_eq!(prefilter.scan(&post(&text), &mut scratch) != Scan::Unmatched, any, "{:?}", text);
+        }
+    }
+}
+
+/// Words that begin and end alike, longer and shorter than the eight bytes that a hash looks at.
+const WORDS: [&str; 13] = [
+    "la",
+    "le",
+    "lumio",
+    "lumiobox",
+    "mobile",
+    "internationale",
+    "internationaux",
+    "international",
+    "télé",
+    "tele",
+    "box",
+    "ルミ",
+    "オ",
+];
+
+fn phrase() -> impl Strategy<Value = String> {
+    prop::collection::vec(prop::sample::select(&WORDS[..]), 1..4).prop_map(|words| words.join(" "))
+}
+
+/// A term that is needed, and what may stand beside it.
+fn many_rule() -> impl Strategy<Value = Tree> {
+    let term = || prop::sample::select(&WORDS[..]).prop_map(Tree::Term);
+    (term(), term(), term(), 0..4).prop_map(|(needed, one, other, form)| {
+        let beside = match form {
+            0 => return needed,
+            1 => Tree::Not(Box::new(one)),
+            2 => Tree::Any(vec![one, Tree::Not(Box::new(other))]),
+            _ => Tree::Any(vec![one, other]),
+        };
+        Tree::All(vec![needed, beside])
+    })
 }

@@ -51,9 +51,18 @@ pub(super) enum StartKind {
 pub(super) struct Start {
     /// Index into [`Words::bytes`].
     pub(super) at: u32,
-    /// Of the first word from here; see [`FirstWords`](super::dictionary::FirstWords).
+    /// Of the first word from here.
     pub(super) hash: u32,
     pub(super) kind: StartKind,
+}
+
+/// How a term begins: what a place must look like for the term to begin there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Begins {
+    /// Of its first word.
+    pub(super) word: u32,
+    /// Of its first two words, or of its only one.
+    pub(super) words: u32,
 }
 
 /// Normalised text, reused from post to post.
@@ -97,6 +106,13 @@ impl Words {
 
     pub(super) fn starts(&self) -> &[Start] {
         &self.starts
+    }
+
+    /// How a term begins that begins at this start and reaches to the end.
+    pub(super) fn begins(&self, start: usize) -> Option<Begins> {
+        let first = self.starts.get(start)?;
+        let next = next_word(&self.starts, start);
+        Some(Begins { word: first.hash, words: next.map_or(first.hash, |next| pair(first.hash, next)) })
     }
 
     /// The bytes of the traced segment that `span` of [`Words::bytes`] stands for.
@@ -407,10 +423,13 @@ impl<const TRACED: bool> Reader<'_, TRACED> {
             let end = self.words.bytes.len();
             // With zeros behind it, a word of any length is hashed by one load.
             self.words.bytes.extend_from_slice(&[0; 8]);
-            let head = self.words.bytes.get(self.word_at..self.word_at + 8);
-            let head = head.and_then(|head| head.try_into().ok()).map_or(0, u64::from_le_bytes);
+            let eight = |at: usize| {
+                let eight = self.words.bytes.get(at..at + 8).and_then(|eight| eight.try_into().ok());
+                eight.map_or(0, u64::from_le_bytes)
+            };
+            let (head, tail) = (eight(self.word_at), eight(self.word_at.max(end.saturating_sub(8))));
             self.words.bytes.truncate(end);
-            let hash = hash(head, end - self.word_at);
+            let hash = hash(head, tail, end - self.word_at);
             self.start(self.word_at, hash, StartKind::Word);
             if self.tag == Tag::First {
                 self.start(self.word_at, hash, StartKind::Tag);
@@ -441,18 +460,34 @@ impl<const TRACED: bool> Reader<'_, TRACED> {
     }
 }
 
-/// Of a first word, by its first eight bytes (zeros behind a shorter one) and its length: enough to pass
-/// over most words, cheap enough to do for each.
+/// Of a first word, by its first eight bytes (zeros behind a shorter one), its last eight, and its length:
+/// enough to tell most words apart, cheap enough to do for each.
 #[inline]
-fn hash(head: u64, len: usize) -> u32 {
+pub(super) fn hash(head: u64, tail: u64, len: usize) -> u32 {
     let mixed = (head ^ (len as u64).rotate_left(56)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    // The product's upper half depends on every byte.
-    (mixed >> 32) as u32
+    // The sum's upper half depends on every byte of both.
+    (mixed.wrapping_add(tail.wrapping_mul(0xC2B2_AE3D_27D4_EB4F)) >> 32) as u32
 }
 
-fn bytes_hash(word: &[u8]) -> u32 {
-    let head = word.iter().take(8).rev().fold(0, |head, byte| head << 8 | u64::from(*byte));
-    hash(head, word.len())
+pub(super) fn bytes_hash(word: &[u8]) -> u32 {
+    let eight =
+        |bytes: &[u8]| bytes.iter().take(8).rev().fold(0, |eight, byte| eight << 8 | u64::from(*byte));
+    let tail = word.get(word.len().saturating_sub(8)..).unwrap_or_default();
+    hash(eight(word), eight(tail), word.len())
+}
+
+/// Of two words that follow each other.
+#[inline]
+pub(super) fn pair(first: u32, next: u32) -> u32 {
+    first.rotate_left(16).wrapping_mul(0x85EB_CA6B).wrapping_add(next)
+}
+
+/// The hash of the word behind the one at `start`: a tag's first word has two starts at one place.
+#[inline]
+pub(super) fn next_word(starts: &[Start], start: usize) -> Option<u32> {
+    let at = starts.get(start)?.at;
+    let next = starts.get(start + 1)?;
+    if next.at > at { Some(next.hash) } else { starts.get(start + 2).map(|next| next.hash) }
 }
 
 /// The next eight bytes with their letters in lower case, and how many of them, up to the first that is

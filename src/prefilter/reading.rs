@@ -1,13 +1,17 @@
 //! One post being read: its words, the terms found among them, and what each of those is worth.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use super::compile::{Purpose, Tables, Use};
+use rustc_hash::FxHashMap;
+
 use super::dictionary::Hit;
 use super::explain::{Field, Standing};
 use super::fold;
 use super::normalise::{Mentions, Opening, Words};
+use super::probe;
 use super::rule::Condition;
+use super::tables::{Meaning, Purpose, Tables};
 use crate::parse::{Network, Post};
 
 /// A post's words and the terms among them.
@@ -19,13 +23,32 @@ pub(super) struct Reading {
     /// What the post's own text holds, without what it quotes.
     own_words: OwnWords,
     pub(super) hits: Vec<Hit>,
-    /// By brand: up to where the exclusion that began last, or before, reaches.
-    excluded_until: Vec<u32>,
+    /// Brands with an exclusion in the post: up to where the one that began last, or before, reaches.
+    excluded_until: FxHashMap<usize, u32>,
     /// The part whose spelling is being looked at, normalised with its origins.
     traced: Option<Field>,
     traced_words: Words,
     /// Room for an account's name in lower case.
     pub(super) lower: String,
+}
+
+/// One meaning of a hit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen<'s> {
+    pub(super) hit: Hit,
+    /// The part of the post that it is in.
+    pub(super) field: Field,
+    pub(super) meaning: Meaning,
+    pub(super) standing: Standing,
+    /// The post's words, which the hit is among.
+    bytes: &'s [u8],
+}
+
+impl<'s> Seen<'s> {
+    /// The term as configured.
+    pub(super) fn shown(&self, tables: &'s Tables) -> Cow<'s, str> {
+        tables.shown(&self.hit, self.meaning.shown, self.bytes)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +59,21 @@ struct OwnWords {
 }
 
 impl Reading {
+    /// Whether any part of `post` that is searched may hold an anchor: `false` is sure, and spares the rest.
+    pub(super) fn may_hold_anchor(&mut self, post: &Post<'_>, tables: &Tables) -> bool {
+        let Reading { traced_words: room, traced, .. } = self;
+        *traced = None;
+        let mut may_begin = |field| {
+            probe::may_begin(part(post, field), opening(field), mentions(post), room, |hash, kind| {
+                tables.dictionary.may_anchor(hash, kind)
+            })
+        };
+        may_begin(Field::Text)
+            || (0..post.hashtags.len()).any(|idx| may_begin(Field::Hashtag(idx)))
+            || (0..post.mentions.len()).any(|idx| may_begin(Field::Mention(idx)))
+            || (post.quoted_text.is_some() && may_begin(Field::Quoted))
+    }
+
     /// Takes in the words of every part of `post` that is searched.
     pub(super) fn normalise(&mut self, post: &Post<'_>) {
         self.words.clear();
@@ -58,36 +96,31 @@ impl Reading {
         }
     }
 
-    /// Calls `each` with every use of every hit, its part of the post, and whether it counts.
-    pub(super) fn each_use(
-        &mut self,
-        tables: &Tables,
-        post: &Post<'_>,
-        mut each: impl FnMut(&Hit, Field, &Use, Standing),
-    ) {
+    /// Calls `each` with everything that every hit means, its part of the post, and whether it counts.
+    pub(super) fn each_meaning(&mut self, tables: &Tables, post: &Post<'_>, mut each: impl FnMut(&Seen<'_>)) {
         self.excluded_until.clear();
-        self.excluded_until.resize(tables.brands.len(), 0);
-        let hits = std::mem::take(&mut self.hits);
+        self.excluded_until.shrink_to(KEPT_ITEMS_MAX);
+        let (hits, words) = (std::mem::take(&mut self.hits), std::mem::take(&mut self.words));
+        let bytes = words.bytes();
         // Hits come in the order of their starts, so that an exclusion around a name is known by then.
         for group in hits.chunk_by(|one, next| one.start == next.start) {
             let field = self.field(group);
-            let uses =
-                || group.iter().flat_map(|hit| tables.uses(hit).iter().map(move |meaning| (hit, meaning)));
-            for (hit, meaning) in uses().filter(|(_, meaning)| meaning.purpose == Purpose::Exclude) {
-                let standing = self.standing(post, field, hit, meaning);
-                if standing == Standing::Counts
-                    && let Some(until) = self.excluded_until.get_mut(meaning.brand)
-                {
+            let meanings =
+                || group.iter().flat_map(|hit| tables.meanings(hit).map(move |meaning| (hit, meaning)));
+            for (hit, meaning) in meanings().filter(|(_, meaning)| meaning.purpose == Purpose::Exclude) {
+                let standing = self.standing(tables, post, field, hit, &meaning, bytes);
+                if let (Standing::Counts, Some(brand)) = (standing, meaning.brand) {
+                    let until = self.excluded_until.entry(brand).or_default();
                     *until = hit.end.max(*until);
                 }
-                each(hit, field, meaning, standing);
+                each(&Seen { hit: *hit, field, meaning, standing, bytes });
             }
-            for (hit, meaning) in uses().filter(|(_, meaning)| meaning.purpose != Purpose::Exclude) {
-                let standing = self.standing(post, field, hit, meaning);
-                each(hit, field, meaning, standing);
+            for (hit, meaning) in meanings().filter(|(_, meaning)| meaning.purpose != Purpose::Exclude) {
+                let standing = self.standing(tables, post, field, hit, &meaning, bytes);
+                each(&Seen { hit: *hit, field, meaning, standing, bytes });
             }
         }
-        self.hits = hits;
+        (self.hits, self.words) = (hits, words);
     }
 
     /// Whether `post` says this of itself.
@@ -114,19 +147,30 @@ impl Reading {
         behind.checked_sub(1).and_then(|idx| self.segments.get(idx)).map_or(Field::Text, |(_, field)| *field)
     }
 
-    fn standing(&mut self, post: &Post<'_>, field: Field, hit: &Hit, meaning: &Use) -> Standing {
+    fn standing(
+        &mut self,
+        tables: &Tables,
+        post: &Post<'_>,
+        field: Field,
+        hit: &Hit,
+        meaning: &Meaning,
+        bytes: &[u8],
+    ) -> Standing {
         if field == Field::Quoted && matches!(meaning.purpose, Purpose::Handle | Purpose::Hashtag) {
             return Standing::Quoted;
         }
-        let excluded_until = self.excluded_until.get(meaning.brand).copied().unwrap_or(0);
-        if meaning.purpose == Purpose::Name && hit.end <= excluded_until {
+        if meaning.purpose == Purpose::Name
+            && let Some(until) = meaning.brand.and_then(|brand| self.excluded_until.get(&brand))
+            && hit.end <= *until
+        {
             return Standing::Excluded;
         }
-        let Some(spelling) = &meaning.spelling else {
+        if !meaning.exact {
             return Standing::Counts;
-        };
+        }
+        let spelling = tables.spelling(hit, meaning.shown, bytes);
         let spelt = self.origin(post, field, hit).and_then(|span| part(post, field).get(span));
-        if spelt.is_some_and(|spelt| fold::accented(spelt) == *spelling) {
+        if spelt.is_some_and(|spelt| fold::accented(spelt) == spelling) {
             Standing::Counts
         } else {
             Standing::OtherAccents

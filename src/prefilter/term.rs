@@ -1,7 +1,6 @@
 //! A term as people write it → as the dictionary spells it.
 
-use super::fold;
-use super::normalise::{Mentions, Opening, Words};
+use super::normalise::{Begins, Mentions, Opening, StartKind, Words};
 
 /// Longest term in bytes of its normalised form: a sentence; it bounds the walk from each word.
 pub(super) const TERM_BYTES_MAX: usize = 256;
@@ -11,10 +10,10 @@ pub(super) const TERM_BYTES_MAX: usize = 256;
 pub(super) struct Term {
     /// The dictionary's key: normalised, a tag with its `#`, a mention with its `@`.
     pub(super) key: String,
-    /// The same with its accents.
-    pub(super) spelling: String,
     /// As written.
     pub(super) shown: String,
+    /// How it begins.
+    pub(super) begins: Begins,
 }
 
 impl Term {
@@ -24,8 +23,8 @@ impl Term {
     ///
     /// Why no post can hold it, as a half sentence.
     pub(super) fn phrase(text: &str) -> Result<Term, String> {
-        let key = normalised(text, Opening::Text);
-        Term::checked(key, text, text.trim().into())
+        let (key, begins) = normalised(text, Opening::Text);
+        Term::checked(key, text.trim().into(), begins)
     }
 
     /// A hashtag, with or without its `#`.
@@ -35,12 +34,12 @@ impl Term {
     /// As [`Term::phrase`].
     pub(super) fn tag(text: &str) -> Result<Term, String> {
         let body = text.trim().trim_start_matches(['#', '＃']);
-        let key = normalised(body, Opening::Tag);
+        let (key, begins) = normalised(body, Opening::Tag);
         if key.contains([' ', '@']) {
             return Err("a hashtag is one word of letters, digits and `_`".into());
         }
         let key = if key.is_empty() { key } else { format!("#{key}") };
-        Term::checked(key, body, format!("#{body}"))
+        Term::checked(key, format!("#{body}"), begins)
     }
 
     /// An account, with or without its `@`.
@@ -50,23 +49,23 @@ impl Term {
     /// As [`Term::phrase`].
     pub(super) fn mention(text: &str) -> Result<Term, String> {
         let body = account(text);
-        let key = normalised(body, Opening::Mention);
+        let (key, begins) = normalised(body, Opening::Mention);
         if key.contains(' ') || key.strip_prefix('@') != Some(&body.to_lowercase()) {
             return Err("an account is written with letters a to z, digits, `_`, `.` and `-`, \
                         and may have a host behind a second `@`"
                 .into());
         }
-        Term::checked(key, body, format!("@{body}"))
+        Term::checked(key, format!("@{body}"), begins)
     }
 
-    fn checked(key: String, text: &str, shown: String) -> Result<Term, String> {
+    fn checked(key: String, shown: String, begins: Begins) -> Result<Term, String> {
         if key.is_empty() {
             return Err("holds no letter, digit or emoji, so that no post can match it".into());
         }
         if key.len() > TERM_BYTES_MAX {
             return Err(format!("is {} bytes long: at most {TERM_BYTES_MAX}", key.len()));
         }
-        Ok(Term { key, spelling: fold::accented(text), shown })
+        Ok(Term { key, shown, begins })
     }
 }
 
@@ -76,10 +75,15 @@ pub(super) fn account(text: &str) -> &str {
     text.strip_prefix(['@', '＠']).unwrap_or(text)
 }
 
-fn normalised(text: &str, opening: Opening) -> String {
+/// The normal form, and how it begins: as a text that holds the term is read, which the normal form read again
+/// is not (`#a_b` is one word and `a_b` two).
+fn normalised(text: &str, opening: Opening) -> (String, Begins) {
     let mut words = Words::default();
     words.push(text, opening, Mentions::Dotted);
-    String::from_utf8_lossy(words.bytes()).into_owned()
+    let is_tag = opening == Opening::Tag;
+    let start = words.starts().iter().position(|start| (start.kind == StartKind::Tag) == is_tag);
+    let begins = start.and_then(|start| words.begins(start)).unwrap_or_default();
+    (String::from_utf8_lossy(words.bytes()).into_owned(), begins)
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ pub(in crate::prefilter) enum Leaf {
     ToDid(String),
 }
 
-/// A brand's terms of one kind.
+/// A brand's terms of one kind, in the order of a brand's slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::prefilter) enum TermClass {
     Handle,
@@ -487,6 +487,63 @@ mod tests {
                 (61, "url:x"),
             ],
         );
+    }
+
+    /// Whatever X's documentation names and one post cannot answer is refused where it stands, and nothing
+    /// beside it is.
+    #[test]
+    fn every_other_operator_of_x_is_refused_at_its_place() {
+        for operator in [
+            "retweets_of:a",
+            "from_affiliate_of:a",
+            "to_affiliate_of:a",
+            "url:\"a b\"",
+            "url:a",
+            "url_title:a",
+            "url_description:a",
+            "url_contains:a",
+            "context:1.2",
+            "entity:a",
+            "entity:\"a b\"",
+            "conversation_id:1",
+            "bio:a",
+            "bio_name:a",
+            "bio_location:a",
+            "place:\"new york city\"",
+            "place_country:us",
+            "point_radius:[2.35 48.85 10km]",
+            "bounding_box:[2 48 3 49]",
+            "embedding:\"a b\"",
+            "embedding_threshold:0.5",
+            "min_followers:10",
+            "followers_count:1..10",
+            "tweets_count:1..",
+            "following_count:5",
+            "listed_count:5",
+            "in_reply_to_tweet_id:1",
+            "retweets_of_tweet_id:1",
+            "source:web",
+            "is:nullcast",
+            "has:cashtags",
+            "has:images",
+            "has:video_link",
+            "has:videos",
+            "has:geo",
+            "has:symbols",
+            "has:profile_geo",
+            "sample:10",
+            "contains:a",
+            "statuses_count:1",
+            "friends_count:1",
+            "profile_country:us",
+            "$TSLA",
+            "\"a b\"~3",
+            "a*",
+        ] {
+            let text = format!("é (b {operator}) -{operator} c");
+            let negated = text.chars().count() - operator.chars().count() - 2;
+            check_problems(&text, &[(5, "is not supported: supported are"), (negated, "is not supported")]);
+        }
     }
 
     proptest::proptest! {
