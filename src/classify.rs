@@ -152,8 +152,9 @@ impl Default for Config {
             // The other core belongs to the lane.
             threads: NonZeroUsize::MIN,
             batch_posts_max: None,
-            // Below what a person notices, and less than a full batch takes.
-            batch_delay_max: Duration::from_millis(20),
+            // Whatever comes while a batch is read makes the next one: under load they are full without waiting, and
+            // without load nobody gains by it but the CPU, a little.
+            batch_delay_max: Duration::ZERO,
         }
     }
 }
@@ -299,7 +300,10 @@ impl Classifier {
     /// When the model is at fault: then none of `texts` has a verdict, and trying again will not help.
     pub fn classify(&mut self, texts: &[&str], verdicts: &mut Vec<Verdict>) -> Result<(), ClassifyError> {
         let began = Instant::now();
-        self.read(texts)?;
+        let mut networks: Vec<&mut Network> = std::iter::once(&mut self.network)
+            .chain(self.companion.as_mut().map(|c| &mut c.network))
+            .collect();
+        read(texts, &mut self.normaliser, &mut self.teller, &mut self.told, &mut networks)?;
         self.spent_reading += began.elapsed();
         run(&mut self.network, &mut self.found)?;
         if let Some(Companion { network, share, found }) = &mut self.companion {
@@ -308,13 +312,30 @@ impl Classifier {
                 *verdict = verdict.pooled(other, *share);
             }
         }
-        let is_outside =
-            |language: Language| self.languages.as_ref().is_some_and(|served| language.is_outside(served));
-        verdicts.extend(self.found.iter().zip(&self.told).map(|(verdict, told)| match *told {
-            None => Verdict::NOTHING_SAID,
-            Some(language) if is_outside(language) => Verdict { language, ..*verdict }.doubted(),
-            Some(language) => Verdict { language, ..*verdict },
-        }));
+        self.conclude(verdicts);
+        Ok(())
+    }
+
+    /// As [`Classifier::classify`], by the small model alone: some sixty times faster, and less often right.
+    ///
+    /// Without a [`quick_model`](Classifier::quick_model) there is nothing faster, and this is `classify`.
+    ///
+    /// # Errors
+    ///
+    /// As `classify`.
+    pub fn classify_quickly(
+        &mut self,
+        texts: &[&str],
+        verdicts: &mut Vec<Verdict>,
+    ) -> Result<(), ClassifyError> {
+        let Some(Companion { network, .. }) = &mut self.companion else {
+            return self.classify(texts, verdicts);
+        };
+        let began = Instant::now();
+        read(texts, &mut self.normaliser, &mut self.teller, &mut self.told, &mut [&mut *network])?;
+        self.spent_reading += began.elapsed();
+        run(network, &mut self.found)?;
+        self.conclude(verdicts);
         Ok(())
     }
 
@@ -334,29 +355,48 @@ impl Classifier {
         &self.network.model
     }
 
+    /// Name and version of the model that [`classify_quickly`](Classifier::classify_quickly) asks, if there is one.
+    pub fn quick_model(&self) -> Option<&str> {
+        self.companion.as_ref().map(|companion| companion.network.model.as_str())
+    }
+
     /// Name and version of the runtime: `rten 0.27`, `onnxruntime 1.31.1`.
     pub fn runtime(&self) -> &str {
         self.network.runtime.name()
     }
 
-    /// Makes rows of all texts, for each network.
-    fn read(&mut self, texts: &[&str]) -> Result<(), ClassifyError> {
-        self.told.clear();
-        let mut networks: Vec<&mut Network> = std::iter::once(&mut self.network)
-            .chain(self.companion.as_mut().map(|c| &mut c.network))
-            .collect();
-        networks.iter_mut().for_each(|network| network.clear());
-        for text in texts {
-            let normalised = self.normaliser.normalise(text);
-            self.told.push((!normalised.is_empty()).then(|| self.teller.tell(normalised)));
-            for network in &mut networks {
-                network
-                    .read(normalised)
-                    .map_err(|source| ClassifyError::Tokeniser { model: network.model.clone(), source })?;
-            }
-        }
-        Ok(())
+    /// Appends what was found, with what the language of each text says about it.
+    fn conclude(&self, verdicts: &mut Vec<Verdict>) {
+        let is_outside =
+            |language: Language| self.languages.as_ref().is_some_and(|served| language.is_outside(served));
+        verdicts.extend(self.found.iter().zip(&self.told).map(|(verdict, told)| match *told {
+            None => Verdict::NOTHING_SAID,
+            Some(language) if is_outside(language) => Verdict { language, ..*verdict }.doubted(),
+            Some(language) => Verdict { language, ..*verdict },
+        }));
     }
+}
+
+/// Makes rows of all texts, for each network, and tells their languages.
+fn read(
+    texts: &[&str],
+    normaliser: &mut Normaliser,
+    teller: &mut Teller,
+    told: &mut Vec<Option<Language>>,
+    networks: &mut [&mut Network],
+) -> Result<(), ClassifyError> {
+    told.clear();
+    networks.iter_mut().for_each(|network| network.clear());
+    for text in texts {
+        let normalised = normaliser.normalise(text);
+        told.push((!normalised.is_empty()).then(|| teller.tell(normalised)));
+        for network in &mut *networks {
+            network
+                .read(normalised)
+                .map_err(|source| ClassifyError::Tokeniser { model: network.model.clone(), source })?;
+        }
+    }
+    Ok(())
 }
 
 /// The small bundle, to have a share in the verdicts of `model`, which was trained for `languages`.

@@ -58,6 +58,15 @@ pub struct Status {
     pub queue_batches: usize,
     /// Candidates that wait for the model.
     pub queue_candidates: usize,
+    /// Verdicts by the configured model since the daemon started.
+    #[serde(default)]
+    pub verdicts_full: u64,
+    /// Verdicts by the small model alone, under overload.
+    #[serde(default)]
+    pub verdicts_quick: u64,
+    /// Tickets that only the small model has read, to be scored again when the load falls.
+    #[serde(default)]
+    pub tickets_provisional: u64,
     /// Those that were opened since the daemon started.
     pub subscriptions: Vec<SubscriptionStatus>,
 }
@@ -240,6 +249,15 @@ pub fn exposition(status: &Status) -> String {
     page.sample(&[], status.queue_batches as f64);
     page.family("vigie_queue_candidates", "gauge", "Candidates that wait for the model.");
     page.sample(&[], status.queue_candidates as f64);
+    page.family("vigie_verdicts_total", "counter", "Verdicts since the start, by the model that gave them.");
+    page.sample(&[("pace", "full")], status.verdicts_full as f64);
+    page.sample(&[("pace", "quick")], status.verdicts_quick as f64);
+    page.family(
+        "vigie_tickets_provisional",
+        "gauge",
+        "Tickets that only the small model has read, to be scored again when the load falls.",
+    );
+    page.sample(&[], status.tickets_provisional as f64);
     page.family(
         "vigie_subscription_records",
         "gauge",
@@ -280,6 +298,9 @@ mod tests {
             sources: vec![source],
             queue_batches: 0,
             queue_candidates: 7,
+            verdicts_full: 11,
+            verdicts_quick: 12,
+            tickets_provisional: 13,
             subscriptions: vec![SubscriptionStatus {
                 name: "helpdesk".to_owned(),
                 pending: 9,
@@ -299,6 +320,8 @@ mod tests {
             "vigie_source_lag_seconds{source=\"blue\\\"sky\"} 1.5\n",
             "vigie_info{version=\"0.0.0\",model=\"model 1\",runtime=\"rten\"} 1\n",
             "vigie_queue_candidates 7\n",
+            "vigie_verdicts_total{pace=\"quick\"} 12\n",
+            "vigie_tickets_provisional 13\n",
             "vigie_subscription_records{subscription=\"helpdesk\",state=\"pending\"} 9\n",
         ] {
             assert!(page.contains(expected), "{expected:?} is missing in\n{page}");

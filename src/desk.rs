@@ -57,11 +57,41 @@ impl Config {
         self.answer_within.get(network as usize).copied().unwrap_or_default()
     }
 
-    /// Whether the model says that this is no customer message.
-    pub fn is_unsupported(&self, candidate: &Candidate, verdict: &Verdict) -> bool {
+    /// Whether the model says that this is no customer message. `addressed`: the post names one of our handles.
+    pub fn is_unsupported(&self, addressed: bool, verdict: &Verdict) -> bool {
         let other = verdict.intent[INTENTS.len() - 1];
-        let least = if candidate.addressed { self.unsupported_addressed_min } else { self.unsupported_min };
+        let least = if addressed { self.unsupported_addressed_min } else { self.unsupported_min };
         other >= least
+    }
+
+    /// What a surer verdict changes of a ticket that was made under overload; `None` if nothing that people
+    /// or filters go by: the most probable classes, the level, whether it is a customer message.
+    pub fn rescored(
+        &self,
+        ticket: &proto::Ticket,
+        verdict: &Verdict,
+        model: &str,
+    ) -> Option<proto::update::Rescored> {
+        // The first hits are the handles that were named.
+        let addressed = ticket.hits.first().is_some_and(|hit| hit.starts_with('@'));
+        let unsupported = self.is_unsupported(addressed, verdict);
+        let Score { priority, factors } = self.factors.rescore(&ticket.factors, verdict);
+        let level = self.levels.level(priority);
+        let now = message_of_verdict(verdict, model);
+        let before = ticket.verdict.clone().unwrap_or_default();
+        let is_same = |one, other| most_probable(one) == most_probable(other);
+        let is_confirmed = !unsupported
+            && level == ticket.level()
+            && is_same(&before.sentiment, &now.sentiment)
+            && is_same(&before.intent, &now.intent)
+            && is_same(&before.urgency, &now.urgency);
+        (!is_confirmed).then(|| proto::update::Rescored {
+            priority: u32::from(priority),
+            level: level.into(),
+            verdict: Some(now),
+            factors,
+            unsupported,
+        })
     }
 
     /// The ticket that this candidate makes at `now`, whatever tickets exist already.
@@ -87,19 +117,29 @@ impl Config {
             level: self.levels.level(score.priority).into(),
             created_at_us,
             due_at_us: created_at_us.saturating_add(answer_within_us),
-            verdict: Some(proto::Verdict {
-                sentiment: labelled(&SENTIMENTS, &verdict.sentiment),
-                intent: labelled(&INTENTS, &verdict.intent),
-                urgency: labelled(&URGENCIES, &verdict.urgency),
-                model: model.to_owned(),
-                language: verdict.language.code().to_owned(),
-            }),
+            verdict: Some(message_of_verdict(verdict, model)),
             factors: score.factors,
             hits: candidate.hits.clone(),
             incident_id: Vec::new(),
             route: String::new(),
         }
     }
+}
+
+fn message_of_verdict(verdict: &Verdict, model: &str) -> proto::Verdict {
+    proto::Verdict {
+        sentiment: labelled(&SENTIMENTS, &verdict.sentiment),
+        intent: labelled(&INTENTS, &verdict.intent),
+        urgency: labelled(&URGENCIES, &verdict.urgency),
+        model: model.to_owned(),
+        language: verdict.language.code().to_owned(),
+    }
+}
+
+/// The first of the most probable labels.
+fn most_probable(probabilities: &std::collections::BTreeMap<String, f32>) -> Option<&str> {
+    let best = probabilities.iter().reduce(|best, next| if next.1 > best.1 { next } else { best });
+    best.map(|(label, _)| label.as_str())
 }
 
 fn labelled(labels: &[&str], probabilities: &[f32]) -> std::collections::BTreeMap<String, f32> {
@@ -146,6 +186,15 @@ pub enum Decision {
     Unsupported,
 }
 
+/// Whose verdict it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Opinion<'m> {
+    /// Name and version of the model.
+    pub model: &'m str,
+    /// Whether a better model will be asked when there is time.
+    pub provisional: bool,
+}
+
 /// Decides, remembering which posts have a ticket.
 #[derive(Debug, Default)]
 pub struct Desk {
@@ -173,12 +222,15 @@ impl Desk {
     }
 
     /// Decides what becomes of `candidate`.
+    ///
+    /// A verdict that was only `provisional`, the small model's under overload, gives up no post as
+    /// [`Decision::Unsupported`]: its ticket is scored again when there is time, and lost posts are not.
     pub fn decide(
         &mut self,
         config: &Config,
         candidate: &Candidate,
         verdict: &Verdict,
-        model: &str,
+        Opinion { model, provisional }: Opinion<'_>,
         now: Timestamp,
     ) -> Decision {
         let post = &candidate.post;
@@ -194,7 +246,7 @@ impl Desk {
             }
             None => {}
         }
-        if config.is_unsupported(candidate, verdict) {
+        if !provisional && config.is_unsupported(candidate.addressed, verdict) {
             return Decision::Unsupported;
         }
         self.known.insert(id, hash);
@@ -295,7 +347,8 @@ mod tests {
     }
 
     fn decide(desk: &mut Desk, candidate: &Candidate, verdict: &Verdict) -> Decision {
-        desk.decide(&Config::default(), candidate, verdict, "model 1", Timestamp::UNIX_EPOCH)
+        let opinion = Opinion { model: "model 1", provisional: false };
+        desk.decide(&Config::default(), candidate, verdict, opinion, Timestamp::UNIX_EPOCH)
     }
 
     fn is_ticket(decision: &Decision) -> bool {
@@ -334,12 +387,12 @@ mod tests {
     #[test]
     fn the_model_must_be_surer_to_refuse_a_post_that_speaks_to_us() {
         let config = Config::default();
-        let mut candidate = candidate("1", "lumio");
-        assert!(!config.is_unsupported(&candidate, &other(0.59)));
-        assert!(config.is_unsupported(&candidate, &other(0.6)));
-        candidate.addressed = true;
-        assert!(!config.is_unsupported(&candidate, &other(0.89)));
-        assert!(config.is_unsupported(&candidate, &other(0.9)));
+        let addressed = false;
+        assert!(!config.is_unsupported(addressed, &other(0.59)));
+        assert!(config.is_unsupported(addressed, &other(0.6)));
+        let addressed = true;
+        assert!(!config.is_unsupported(addressed, &other(0.89)));
+        assert!(config.is_unsupported(addressed, &other(0.9)));
     }
 
     #[test]
@@ -349,8 +402,7 @@ mod tests {
             let verdict = other(probability).doubted();
             let found = verdict.intent[INTENTS.len() - 1];
             assert!((found - doubted).abs() < 1e-6, "{probability} becomes {found}");
-            let candidate = Candidate { addressed, ..candidate("1", "lumio") };
-            assert_eq!(config.is_unsupported(&candidate, &verdict), is_refused, "of {probability}");
+            assert_eq!(config.is_unsupported(addressed, &verdict), is_refused, "of {probability}");
         };
         check(0.60, false, 0.410, false);
         check(0.91, false, 0.596, false);
@@ -364,6 +416,38 @@ mod tests {
         let mut desk = Desk::default();
         assert_eq!(decide(&mut desk, &candidate("1", "lumio"), &other(1.0)), Decision::Unsupported);
         assert!(is_ticket(&decide(&mut desk, &candidate("1", "lumio est en panne"), &PROBLEM)));
+    }
+
+    #[test]
+    fn a_provisional_verdict_gives_no_post_up() {
+        let opinion = Opinion { model: "small 1", provisional: true };
+        let (config, now) = (Config::default(), Timestamp::UNIX_EPOCH);
+        let mut desk = Desk::default();
+        assert!(is_ticket(&desk.decide(&config, &candidate("1", "lumio"), &other(1.0), opinion, now)));
+        assert_eq!(decide(&mut desk, &candidate("2", "lumio"), &other(1.0)), Decision::Unsupported);
+    }
+
+    #[test]
+    fn scoring_again_tells_only_of_what_matters() {
+        let config = Config::default();
+        let candidate = Candidate { addressed: true, hits: vec!["@lumio".into()], ..candidate("1", "panne") };
+        let ticket = config.ticket(&candidate, &PROBLEM, "small 1", Timestamp::UNIX_EPOCH);
+        let rescored = |verdict: &Verdict| config.rescored(&ticket, verdict, "full 1");
+
+        let mut surer = PROBLEM;
+        surer.sentiment = [PROBLEM.sentiment[0] - 0.01, PROBLEM.sentiment[1] + 0.01, PROBLEM.sentiment[2]];
+        assert_eq!(rescored(&surer), None, "the same classes and the same level");
+
+        let mut urgent = PROBLEM;
+        urgent.urgency = [0.0, 0.0, 1.0];
+        let change = rescored(&urgent).expect("another class and level");
+        let afresh = config.ticket(&candidate, &urgent, "full 1", Timestamp::UNIX_EPOCH);
+        assert_eq!((change.priority, change.level), (afresh.priority, afresh.level));
+        assert_eq!((change.factors, change.verdict), (afresh.factors, afresh.verdict), "as if asked first");
+        assert!(!change.unsupported);
+
+        assert!(!rescored(&other(0.89)).expect("another class").unsupported);
+        assert!(rescored(&other(0.9)).expect("no message").unsupported, "surer, as it names our handle");
     }
 
     #[test]

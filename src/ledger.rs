@@ -21,7 +21,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::parse::Network;
 use crate::source::Gap;
 use crate::telemetry::{Bucket, Buckets};
-use crate::ticket::TicketId;
+use crate::ticket::{TicketId, proto};
 
 pub mod accounting;
 pub mod outbox;
@@ -78,6 +78,10 @@ pub struct Traits {
     pub intent: Box<str>,
     /// 0 to 1000.
     pub priority: u16,
+    /// Priority and intent by the full model, where the others are the small one's and it says otherwise. A filter
+    /// passes a ticket that either makes it pass: who had it must hear of the change, and who waits for such
+    /// tickets must have it.
+    pub rescored: Option<(u16, Box<str>)>,
 }
 
 /// A record's body as stored: encoded once, sent unchanged.
@@ -150,6 +154,8 @@ pub struct Config {
 pub struct Settlement {
     /// The source's name in config.
     pub source: Arc<str>,
+    /// One more than the number that the source gave the batch, or the last of several that were joined.
+    pub end_sequence: u64,
     /// Greatest position in the batch, in the source's own unit.
     pub position: Option<i64>,
     /// Where the frames ended that are not in `entries`.
@@ -209,8 +215,21 @@ pub struct NewTicket {
     pub due_at_us: i64,
     /// [`desk::text_hash`](crate::desk::text_hash) of the post's text.
     pub text_hash: u64,
+    /// Whether only the small model has read it: to be scored again when there is time.
+    pub provisional: bool,
     /// The encoded `vigie.v1.Ticket`.
     pub body: Vec<u8>,
+}
+
+/// What the full model made of a ticket that the small one had decided.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rescoring {
+    /// Which ticket.
+    pub ticket_id: TicketId,
+    /// When.
+    pub at: Timestamp,
+    /// What subscribers must know; `None` if the small model was right in all that matters.
+    pub change: Option<Box<proto::update::Rescored>>,
 }
 
 /// Why a ledger cannot be opened or used.
@@ -304,6 +323,20 @@ impl Ledger {
         )
         .map_err(failed)?;
         Ok(Ledger { config, connection, reader, lock })
+    }
+
+    /// Lets commits return before they are on the disk: they outlive this process, but no power cut.
+    ///
+    /// For the benches that ask what durability costs. No config leads here.
+    ///
+    /// # Errors
+    ///
+    /// SQLite refused.
+    #[doc(hidden)]
+    pub fn without_durability(self) -> Result<Ledger, LedgerError> {
+        let switched = self.connection.pragma_update(None, "synchronous", "OFF");
+        switched.map_err(|source| self.failed(source))?;
+        Ok(self)
     }
 
     /// Where a restart resumes this source.

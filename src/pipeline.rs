@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::io;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -19,30 +20,35 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
-use crate::classify::{Classifier, ClassifyError, OpenError};
-use crate::config::{Config, Engine, SourceConfig};
+use crate::classify::{Classifier, OpenError};
+use crate::config::{Config, Engine, SourceConfig, UnderLoad};
 use crate::console::{self, Console};
 use crate::desk::{self, Desk, KNOWN_TICKETS_MAX};
 use crate::ledger::outbox::Outbox;
 use crate::ledger::{Accounting, Handle, Ledger, LedgerError, Settlement, Writer};
 use crate::prefilter::{self, Prefilter};
-use crate::source::{self, BatchSender, FrameBatch, Health};
+use crate::source::{self, Backlog, BatchSender, Durable, FrameBatch, Health};
 use crate::wire::{BindError, Hub, Listener};
 
 pub mod lane;
 pub mod model;
+pub mod overload;
+pub mod rescore;
 pub mod settle;
 
 use lane::{Forward, Lane, LaneOutput, Waiting};
-use model::Decided;
+use model::{Decided, Model, Verdicts};
+use overload::Overload;
+use rescore::Rescorer;
 
-/// Outputs that wait for the model; each holds the counts of one batch and its few candidates.
-const QUEUE_OUTPUTS: usize = 1024;
+/// Outputs that wait for the model; each holds the counts of its batches, their few candidates, and deletions.
+const QUEUE_OUTPUTS: usize = 256;
 /// Decided batches that wait for the desk, and settlements that wait for the ledger.
 const QUEUE_DECIDED: usize = 64;
 
-/// Between two tries to hand over what the queue to the model had no room for.
-const HELD_RETRY: Duration = Duration::from_millis(5);
+/// Longest drain after a fault: what the healthy stages hold is done by then, and the restart is awaited. A test
+/// on a busy machine may take its time.
+const FAULT_DRAIN_MAX: Duration = Duration::from_secs(if cfg!(test) { 300 } else { 2 });
 
 /// Why the daemon cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -87,15 +93,27 @@ pub enum Control {
     Drain,
 }
 
+/// A source that does not run yet.
+struct Feed {
+    source: SourceConfig,
+    /// Where the ledger says it resumes.
+    position: Option<i64>,
+    /// Its last committed batch, against the data's direction: from the ledger's thread, past
+    /// all stages, to a source that tells its sender.
+    durable: watch::Receiver<Durable>,
+    health: Arc<Health>,
+}
+
 /// Everything opened and bound, nothing running yet.
 pub struct Pipeline {
     runtime: Runtime,
-    sources: Vec<(SourceConfig, Option<i64>, Arc<Health>)>,
+    sources: Vec<Feed>,
     engine: Engine,
     batches: (BatchSender, Receiver<FrameBatch>),
     prefilter: Arc<ArcSwap<Prefilter>>,
-    prefilter_config: prefilter::Config,
+    prefilter_digest: prefilter::Digest,
     classifier: Classifier,
+    model_threads: NonZeroUsize,
     batch_delay_max: Duration,
     desk: Desk,
     desk_config: Arc<ArcSwap<desk::Config>>,
@@ -139,7 +157,14 @@ impl Pipeline {
 
         let (settlements, settled) = bounded(QUEUE_DECIDED);
         let outbox = Arc::new(Mutex::new(Outbox::new()));
-        let (writer, ledger) = ledger.split(settled, outbox.clone())?;
+        let (mut writer, ledger) = ledger.split(settled, outbox.clone())?;
+        let sources = sources
+            .into_iter()
+            .map(|(source, position, health)| {
+                let durable = writer.follow(source.name(), position);
+                Feed { source, position, durable, health }
+            })
+            .collect::<Vec<_>>();
         let hub = Hub::new(Arc::new(ledger.clone()), outbox.clone());
         let listener = Listener::bind(config.wire)?;
         let console = config.console.listen.map(|address| {
@@ -154,12 +179,13 @@ impl Pipeline {
             runtime: classifier.runtime().to_owned(),
             healths: sources
                 .iter()
-                .map(|(source, _, health)| (source.name().clone(), source.kind(), health.clone()))
+                .map(|feed| (feed.source.name().clone(), feed.source.kind(), feed.health.clone()))
                 .collect(),
             ledger: ledger.clone(),
             outbox,
             waiting: Arc::default(),
-            batches: batches.1.clone(),
+            verdicts: Arc::default(),
+            backlog: batches.0.backlog(),
         });
         drop(_inside);
         Ok(Pipeline {
@@ -168,8 +194,9 @@ impl Pipeline {
             engine: config.engine,
             batches,
             prefilter: Arc::new(ArcSwap::from_pointee(prefilter)),
-            prefilter_config: config.prefilter,
+            prefilter_digest: config.prefilter.digest(),
             classifier,
+            model_threads: config.classify.threads,
             batch_delay_max,
             desk,
             desk_config: Arc::new(ArcSwap::from_pointee(config.desk)),
@@ -230,12 +257,18 @@ impl Pipeline {
             Ok(())
         })?;
         let (to_model, outputs) = bounded::<LaneOutput>(QUEUE_OUTPUTS);
-        let (classifier, waiting) = (self.classifier, self.view.waiting.clone());
-        let delay_max = self.batch_delay_max;
-        let model_thread = spawn.thread("vigie-model", move || {
-            model::run(classifier, delay_max, &outputs, &waiting, &to_desk)
-                .map_err(|error: ClassifyError| error.to_string())
-        })?;
+        let stage = model::Stage {
+            lanes: outputs,
+            waiting: self.view.waiting.clone(),
+            desk: to_desk,
+            batch_delay_max: self.batch_delay_max,
+            overload: overload(&self.engine, self.model_threads, self.batches.0.backlog()),
+            rescorer: Some(Rescorer::new(self.ledger.clone(), self.desk_config.clone())),
+            verdicts: self.view.verdicts.clone(),
+        };
+        let model = Model::new(self.classifier);
+        let model_thread =
+            spawn.thread("vigie-model", move || stage.run(model).map_err(|error| error.to_string()))?;
         let (batch_sender, batches) = self.batches;
         let mut lane_threads = Vec::new();
         for lane in 0..self.engine.lanes.get() {
@@ -263,7 +296,7 @@ impl Pipeline {
             });
         }
         let mut source_tasks = Vec::new();
-        for (source, position, health) in self.sources {
+        for Feed { source, position, durable, health } in self.sources {
             let (out, stop) = (batch_sender.clone(), sources_stopped.clone());
             source_tasks.push(spawn.task(&runtime, "source", async move {
                 match source {
@@ -274,6 +307,9 @@ impl Pipeline {
                         // What comes through a pipe is never what came through it before the restart.
                         let position = position.filter(|_| config.path != Path::new("-"));
                         source::ndjson::run(config, position, out, health, stop).await;
+                    }
+                    SourceConfig::Tcp(config) => {
+                        source::tcp::run(config, position, durable, out, health, stop).await;
                     }
                 }
                 Ok(())
@@ -286,16 +322,18 @@ impl Pipeline {
             control,
             &mut fault,
             &self.prefilter,
-            self.prefilter_config,
+            self.prefilter_digest,
             &self.desk_config,
         ));
-        if let Err(fault) = told {
-            // Nothing is drained: the stages around the fault may hold anything. The ledger has what counts.
-            error!(%fault, "ending after a fault");
-            runtime.shutdown_background();
-            return Err(PipelineError::Fault(fault));
-        }
-
+        // After a fault the other stages still finish and commit what they hold: a batch that one of them lost
+        // keeps its source's cursor from moving past it, so that it comes again after the restart.
+        let drain_max = match &told {
+            Ok(()) => drain_max,
+            Err(fault) => {
+                error!(%fault, "ending after a fault");
+                drain_max.min(FAULT_DRAIN_MAX)
+            }
+        };
         info!("draining");
         stop_sources.send_replace(true);
         let ledger = self.ledger;
@@ -318,6 +356,7 @@ impl Pipeline {
         });
         let accounting = ledger.accounting();
         runtime.shutdown_background();
+        told.map_err(PipelineError::Fault)?;
         if let Ok(fault) = fault.try_recv() {
             return Err(PipelineError::Fault(fault));
         }
@@ -331,15 +370,23 @@ async fn obey(
     mut control: mpsc::Receiver<Control>,
     fault: &mut mpsc::UnboundedReceiver<String>,
     prefilter: &ArcSwap<Prefilter>,
-    mut prefilter_config: prefilter::Config,
+    mut prefilter_digest: prefilter::Digest,
     desk_config: &ArcSwap<desk::Config>,
 ) -> Result<(), String> {
     loop {
         tokio::select! {
             order = control.recv() => match order {
                 Some(Control::Reload(config)) => {
-                    if config.prefilter != prefilter_config {
-                        match Prefilter::build(&config.prefilter) {
+                    let digest = config.prefilter.digest();
+                    if digest != prefilter_digest {
+                        // A million terms take seconds, in which a fault must be heard of all the same.
+                        let rules = config.prefilter.clone();
+                        let building = tokio::task::spawn_blocking(move || Prefilter::build(&rules));
+                        let built = tokio::select! {
+                            Some(fault) = fault.recv() => return Err(fault),
+                            built = building => built.map_err(|panic| format!("rules: {panic}"))?,
+                        };
+                        match built {
                             Ok(new) => prefilter.store(Arc::new(new)),
                             Err(mistakes) => {
                                 let mistakes: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
@@ -347,7 +394,7 @@ async fn obey(
                                 continue;
                             }
                         }
-                        prefilter_config = config.prefilter;
+                        prefilter_digest = digest;
                     }
                     desk_config.store(Arc::new(config.desk));
                     info!("reloaded brands, service words and priorities; any other change takes a restart");
@@ -360,21 +407,38 @@ async fn obey(
     }
 }
 
+/// When the small model answers. Watches the lanes' queue too where the model, the lanes and the edges want more
+/// cores than there are.
+fn overload(engine: &Engine, model_threads: NonZeroUsize, backlog: Backlog) -> Overload {
+    if engine.under_load == UnderLoad::Same {
+        return Overload::never();
+    }
+    let overload = Overload::new(engine.queue_candidates);
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    if engine.lanes.get() + model_threads.get() < cores {
+        return overload;
+    }
+    overload.sparing(backlog)
+}
+
 fn run_lane(batches: &Receiver<FrameBatch>, prefilter: &ArcSwap<Prefilter>, mut forward: Forward) {
     let mut lane = Lane::default();
     loop {
-        let batch = if forward.is_holding() {
-            match batches.recv_timeout(HELD_RETRY) {
+        let batch = match forward.wait(Instant::now()) {
+            Some(wait) => match batches.recv_timeout(wait) {
                 Ok(batch) => Some(batch),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => break,
-            }
-        } else {
-            let Ok(batch) = batches.recv() else { break };
-            Some(batch)
+            },
+            None => match batches.recv() {
+                Ok(batch) => Some(batch),
+                Err(_) => break,
+            },
         };
+        #[cfg(test)]
+        tests::panic_as_asked(batch.as_ref());
         let sent = match batch {
-            Some(batch) => forward.send(lane.process(&prefilter.load(), batch)),
+            Some(batch) => forward.send(lane.process(&prefilter.load(), batch), Instant::now()),
             None => forward.pass_on(),
         };
         if sent.is_err() {
@@ -455,7 +519,8 @@ pub struct View {
     ledger: Handle,
     outbox: Arc<Mutex<Outbox>>,
     waiting: Arc<Waiting>,
-    batches: Receiver<FrameBatch>,
+    verdicts: Arc<Verdicts>,
+    backlog: Backlog,
 }
 
 impl View {
@@ -487,8 +552,11 @@ impl View {
             sources,
             received: accounting.total().received(),
             buckets: console::named(&accounting.total()),
-            queue_batches: self.batches.len(),
+            queue_batches: self.backlog.batches(),
             queue_candidates: self.waiting.candidates(),
+            verdicts_full: self.verdicts.full(),
+            verdicts_quick: self.verdicts.quick(),
+            tickets_provisional: self.ledger.provisional_tickets(),
             subscriptions: self
                 .outbox
                 .lock()
@@ -503,3 +571,6 @@ impl View {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

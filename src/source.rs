@@ -13,11 +13,12 @@ use crate::parse::Format;
 
 pub mod jetstream;
 pub mod ndjson;
+pub mod tcp;
 
 pub mod backoff;
 pub mod batcher;
 
-/// Raw frames of one source, back to back in one buffer.
+/// Raw frames of one source, one after the other in one buffer.
 #[derive(Debug)]
 pub struct FrameBatch {
     /// Which source, by its name in config.
@@ -26,7 +27,7 @@ pub struct FrameBatch {
     pub format: Format,
     /// Counts the batches of this source from 0, without holes: later stages settle them in this order.
     pub sequence: u64,
-    /// All frames' bytes.
+    /// All frames' bytes, and perhaps what separated them.
     pub bytes: Vec<u8>,
     /// Each frame's place in `bytes`.
     pub frames: Vec<Range<usize>>,
@@ -37,7 +38,8 @@ pub struct FrameBatch {
     /// Frames that were empty: networks and recorders send blank lines to keep a connection open.
     /// Counted as control.
     pub heartbeats: u64,
-    /// Position after this batch, where frames carry none: a file's line number. `None` where they do.
+    /// Position after this batch, where the source counts: a line's number. `None` where the frames' own
+    /// positions count.
     pub position: Option<i64>,
     /// When the last frame arrived, by our clock.
     pub received_at: Timestamp,
@@ -89,12 +91,42 @@ pub struct Gap {
     pub reason: String,
 }
 
+/// How far a source's batches are committed. Changes after each commit, in the order of the batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Durable {
+    /// One more than the [`sequence`](FrameBatch::sequence) of the last batch committed in this run; 0 before
+    /// the first. Where a stream begins again its positions do, and this does not.
+    pub end_sequence: u64,
+    /// That batch's position, in the source's own unit; before the first the one that the ledger stored.
+    pub position: Option<i64>,
+}
+
 /// Where a batch goes: to the lanes, at most `batches` of them waiting.
 #[derive(Debug, Clone)]
 pub struct BatchSender {
     queue: crossbeam::channel::Sender<FrameBatch>,
     places: Arc<tokio::sync::Semaphore>,
     patient_places: Arc<tokio::sync::Semaphore>,
+    batches_max: NonZeroUsize,
+}
+
+/// How many batches of live sources wait for a lane or are in one. Holds nothing of the queue open.
+#[derive(Debug, Clone)]
+pub struct Backlog {
+    places: Arc<tokio::sync::Semaphore>,
+    batches_max: NonZeroUsize,
+}
+
+impl Backlog {
+    /// So many now.
+    pub fn batches(&self) -> usize {
+        self.batches_max.get().saturating_sub(self.places.available_permits())
+    }
+
+    /// So many at most.
+    pub fn batches_max(&self) -> NonZeroUsize {
+        self.batches_max
+    }
 }
 
 /// Batches of patient sources between the source and the model. Their candidates are never shed, so their
@@ -108,10 +140,15 @@ pub fn batch_queue(batches: NonZeroUsize) -> (BatchSender, crossbeam::channel::R
     let (queue, lanes) = crossbeam::channel::unbounded();
     let places = Arc::new(tokio::sync::Semaphore::new(batches.get()));
     let patient_places = Arc::new(tokio::sync::Semaphore::new(PATIENT_BATCHES));
-    (BatchSender { queue, places, patient_places }, lanes)
+    (BatchSender { queue, places, patient_places, batches_max: batches }, lanes)
 }
 
 impl BatchSender {
+    /// For whoever watches how full the queue is.
+    pub fn backlog(&self) -> Backlog {
+        Backlog { places: self.places.clone(), batches_max: self.batches_max }
+    }
+
     /// Hands `batch` to the lanes, waiting while the queue is full.
     ///
     /// # Errors
@@ -178,4 +215,25 @@ impl Health {
 /// Resolves once `stop` has turned true, or nobody is left who could turn it.
 async fn stopped(stop: &mut tokio::sync::watch::Receiver<bool>) {
     let _ = stop.wait_for(|&stop| stop).await;
+}
+
+/// Bytes shown of what a peer wrote: enough for its error message, too little to flood a log.
+const QUOTE_BYTES_MAX: usize = 200;
+
+/// The beginning of what a peer wrote, for people, without control characters.
+fn quote(bytes: &[u8]) -> String {
+    let start = bytes.get(..QUOTE_BYTES_MAX).unwrap_or(bytes);
+    String::from_utf8_lossy(start).trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_wrote_is_cut_and_without_control_characters() {
+        assert_eq!(quote(b"bad\r\n\x1b[31mcursor\n"), "bad   [31mcursor");
+        assert_eq!(quote("é".repeat(150).as_bytes()), "é".repeat(100));
+        assert_eq!(quote(&[b'a', 0xff]), "a\u{fffd}");
+    }
 }

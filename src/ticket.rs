@@ -66,7 +66,6 @@ pub fn to_json(ticket: &proto::Ticket) -> serde_json::Value {
     let post = ticket.post.as_ref().cloned().unwrap_or_default();
     let author = post.author.clone().unwrap_or_default();
     let verdict = ticket.verdict.clone().unwrap_or_default();
-    let factor = |factor: &proto::Factor| serde_json::json!({ "name": factor.name, "points": factor.points, "evidence": factor.evidence });
     serde_json::json!({
         "id": hex(&ticket.id),
         "priority": ticket.priority,
@@ -95,14 +94,8 @@ pub fn to_json(ticket: &proto::Ticket) -> serde_json::Value {
             "hashtags": post.hashtags,
             "links": post.links,
         },
-        "verdict": {
-            "sentiment": rounded(&verdict.sentiment),
-            "intent": rounded(&verdict.intent),
-            "urgency": rounded(&verdict.urgency),
-            "model": verdict.model,
-            "language": verdict.language,
-        },
-        "factors": ticket.factors.iter().map(factor).collect::<Vec<_>>(),
+        "verdict": verdict_to_json(&verdict),
+        "factors": ticket.factors.iter().map(factor_to_json).collect::<Vec<_>>(),
         "hits": ticket.hits,
     })
 }
@@ -112,9 +105,30 @@ pub fn update_to_json(update: &proto::Update) -> serde_json::Value {
     let change = match &update.change {
         Some(proto::update::Change::Erased(erased)) => serde_json::json!({ "erased": erased.reason }),
         Some(proto::update::Change::Edited(edited)) => serde_json::json!({ "edited": edited.text }),
+        Some(proto::update::Change::Rescored(rescored)) => serde_json::json!({ "rescored": {
+            "priority": rescored.priority,
+            "level": rescored.level().as_str_name(),
+            "verdict": rescored.verdict.as_ref().map(verdict_to_json),
+            "factors": rescored.factors.iter().map(factor_to_json).collect::<Vec<_>>(),
+            "unsupported": rescored.unsupported,
+        } }),
         None => serde_json::Value::Null,
     };
     serde_json::json!({ "update": { "ticket_id": hex(&update.ticket_id), "at": rfc3339(update.at_us), "change": change } })
+}
+
+fn verdict_to_json(verdict: &proto::Verdict) -> serde_json::Value {
+    serde_json::json!({
+        "sentiment": rounded(&verdict.sentiment),
+        "intent": rounded(&verdict.intent),
+        "urgency": rounded(&verdict.urgency),
+        "model": verdict.model,
+        "language": verdict.language,
+    })
+}
+
+fn factor_to_json(factor: &proto::Factor) -> serde_json::Value {
+    serde_json::json!({ "name": factor.name, "points": factor.points, "evidence": factor.evidence })
 }
 
 fn hex(bytes: &[u8]) -> String {

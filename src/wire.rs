@@ -20,7 +20,7 @@ mod hub;
 mod session;
 
 pub use client::{Address, Client, ClientError, Event, Introduction};
-pub use connection::{BindError, Config, Listener};
+pub use connection::{BindError, Config, Listener, serve_over};
 pub use hello::Token;
 pub use hub::{Bell, Hub};
 

@@ -80,7 +80,7 @@ fn explain(
     classes(out, verdict, &classifier).context("stdout")?;
 
     let other = verdict.intent[INTENTS.len() - 1];
-    if config.desk.is_unsupported(&candidate, verdict) {
+    if config.desk.is_unsupported(candidate.addressed, verdict) {
         writeln!(out, "\n{BOLD}unsupported{BOLD:#}: no customer message, says the model with {other:.2}")
             .context("stdout")?;
         return Ok(());

@@ -94,6 +94,20 @@ pub(super) fn update(out: &mut impl Write, update: &proto::Update) -> io::Result
             writeln!(out, "{QUIET}    –    ticket {id}… edited by its author:{QUIET:#}")?;
             wrapped(&edited.text).into_iter().try_for_each(|line| writeln!(out, "         {line}"))
         }
+        Some(proto::update::Change::Rescored(rescored)) => {
+            let verdict = rescored.verdict.clone().unwrap_or_default();
+            let style = level_style(rescored.level());
+            let doubt = if rescored.unsupported { ", no customer message after all" } else { "" };
+            writeln!(
+                out,
+                "{style}{} {:>4}{style:#}  {QUIET}ticket {id}… read again by the full model:{QUIET:#}  {} · {} · {}{doubt}",
+                rescored.level().as_str_name(),
+                rescored.priority,
+                best(&verdict.intent),
+                best(&verdict.sentiment),
+                best(&verdict.urgency),
+            )
+        }
         None => Ok(()),
     }
 }
@@ -277,6 +291,16 @@ pub(super) fn status(before: &Status, after: &Status) -> io::Result<()> {
         "candidates before the model",
         after.queue_candidates
     )?;
+    if after.verdicts_quick + after.tickets_provisional > 0 {
+        writeln!(
+            out,
+            "  {:<44}{:>10}\n  {:<44}{:>10}",
+            "read by the small model alone, under load",
+            grouped(after.verdicts_quick),
+            "of their tickets, still to be read again",
+            grouped(after.tickets_provisional)
+        )?;
+    }
     writeln!(out, "\n{BOLD}subscriptions{BOLD:#} (since the daemon started)")?;
     if after.subscriptions.is_empty() {
         writeln!(out, "  none: nobody has connected to the ticket socket yet")?;

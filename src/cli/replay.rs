@@ -13,7 +13,8 @@ use crate::desk::Desk;
 use crate::ledger::Scratch;
 use crate::parse::Format;
 use crate::pipeline::lane::{Lane, LaneOutput};
-use crate::pipeline::model;
+use crate::pipeline::model::Model;
+use crate::pipeline::overload::Pace;
 use crate::pipeline::settle::{Clock, settle};
 use crate::prefilter::Prefilter;
 use crate::source::FrameBatch;
@@ -42,8 +43,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = arguments.config.load()?;
     let prefilter = Prefilter::build(&config.prefilter)
         .map_err(|mistakes| Failure::Mistake(anyhow::anyhow!("{mistakes:?}")))?;
-    let mut classifier = Classifier::open(&config.classify)?;
-    let model: Arc<str> = Arc::from(classifier.model());
+    let mut model = Model::new(Classifier::open(&config.classify)?);
     let mut output = std::io::BufWriter::new(std::io::stdout().lock());
     let mut lane = Lane::default();
     let mut desk = Desk::default();
@@ -55,7 +55,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         while let Some(batch) = next_batch(&mut lines, arguments.format, sequence)? {
             sequence += 1;
             let outputs: Vec<LaneOutput> = vec![lane.process(&prefilter, batch)];
-            for decided in model::classify(&mut classifier, &model, outputs).map_err(anyhow::Error::from)? {
+            for decided in model.classify(Pace::Full, outputs).map_err(anyhow::Error::from)? {
                 let mut written = Ok(());
                 let settlement = settle(&mut desk, &config.desk, Clock::Posts, decided, |ticket| {
                     let line = ticket::to_json(ticket);

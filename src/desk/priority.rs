@@ -106,18 +106,8 @@ pub struct Score {
 impl Factors {
     /// Scores one candidate at `now`.
     pub fn score(&self, candidate: &Candidate, verdict: &Verdict, now: Timestamp) -> Score {
-        let mut factors = Vec::with_capacity(6);
-        let mut give = |name: &str, points: i32, evidence: String| {
-            if points != 0 {
-                factors.push(proto::Factor { name: name.to_owned(), points, evidence });
-            }
-        };
-        let (points, evidence) = expected(&URGENCIES, &verdict.urgency, &self.urgency);
-        give("urgency", points, evidence);
-        let (points, evidence) = expected(&INTENTS, &verdict.intent, &self.intent);
-        give("intent", points, evidence);
-        let (points, evidence) = expected(&SENTIMENTS, &verdict.sentiment, &self.sentiment);
-        give("sentiment", points, evidence);
+        let mut factors = self.of_verdict(verdict);
+        let mut give = |name: &str, points, evidence| give(&mut factors, name, points, evidence);
         if candidate.addressed {
             give("addressed", self.addressed, "names one of our handles".to_owned());
         }
@@ -127,6 +117,41 @@ impl Factors {
         if let Some(age_s) = age_s(candidate, now) {
             give("age", self.age.points(age_s), format!("posted {} min before we saw it", age_s / 60));
         }
+        Score::of(factors)
+    }
+
+    /// Scores a ticket again whose verdict has changed: what the verdict has no part in stays as it was.
+    pub fn rescore(&self, factors: &[proto::Factor], verdict: &Verdict) -> Score {
+        let kept = factors.iter().filter(|factor| !VERDICT_FACTORS.contains(&factor.name.as_str()));
+        Score::of(self.of_verdict(verdict).into_iter().chain(kept.cloned()).collect())
+    }
+
+    fn of_verdict(&self, verdict: &Verdict) -> Vec<proto::Factor> {
+        let mut factors = Vec::with_capacity(6);
+        let [urgency, intent, sentiment] = VERDICT_FACTORS;
+        let (points, evidence) = expected(&URGENCIES, &verdict.urgency, &self.urgency);
+        give(&mut factors, urgency, points, evidence);
+        let (points, evidence) = expected(&INTENTS, &verdict.intent, &self.intent);
+        give(&mut factors, intent, points, evidence);
+        let (points, evidence) = expected(&SENTIMENTS, &verdict.sentiment, &self.sentiment);
+        give(&mut factors, sentiment, points, evidence);
+        factors
+    }
+}
+
+/// The factors that a verdict gives, in the order of the dictionary.
+const VERDICT_FACTORS: [&str; 3] = ["urgency", "intent", "sentiment"];
+
+/// Notes a factor, unless it gives no points.
+fn give(factors: &mut Vec<proto::Factor>, name: &str, points: i32, evidence: String) {
+    if points != 0 {
+        factors.push(proto::Factor { name: name.to_owned(), points, evidence });
+    }
+}
+
+impl Score {
+    /// The clamped sum of these factors.
+    fn of(factors: Vec<proto::Factor>) -> Score {
         // Points are bounded by config to ±1000 each, so that six of them cannot overflow.
         let sum: i32 = factors.iter().map(|factor| factor.points).sum();
         let priority = u16::try_from(sum.max(0)).unwrap_or(PRIORITY_MAX).min(PRIORITY_MAX);

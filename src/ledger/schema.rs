@@ -1,9 +1,9 @@
-//! The ledger's tables, version 1, and how an older file becomes a newer one.
+//! The ledger's tables, version 2, and how an older file becomes a newer one.
 
 use rusqlite::Connection;
 
 /// The schema that this vigie writes.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 const VERSION_1: &str = "
     CREATE TABLE source (
@@ -80,6 +80,14 @@ const VERSION_1: &str = "
     ) STRICT;
 ";
 
+/// Version 2: tickets that only the small model has read, worst first, to be scored again.
+const TO_VERSION_2: &str = "
+    ALTER TABLE ticket ADD COLUMN provisional INTEGER NOT NULL DEFAULT 0;   -- 1 until scored again
+    ALTER TABLE ticket ADD COLUMN rescored INTEGER;           -- the priority that came out then, if it matters
+    ALTER TABLE ticket ADD COLUMN rescored_intent TEXT;
+    CREATE INDEX ticket_provisional ON ticket (priority DESC, seq) WHERE provisional = 1;
+";
+
 /// "vigi", which tells a ledger from another program's SQLite file.
 const APPLICATION_ID: i64 = 0x7669_6769;
 
@@ -103,15 +111,15 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
 /// Brings the schema to [`VERSION`] and returns the version found after that: a greater one was left alone.
 pub(super) fn migrate(connection: &Connection) -> rusqlite::Result<i64> {
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found == 0 {
-        // In one transaction, so that a crash in between leaves an empty file and not half a schema.
-        connection.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {VERSION_1}
-             PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
-        ))?;
-        return Ok(VERSION);
-    }
-    Ok(found)
+    let steps = match found {
+        0 => format!("{VERSION_1} PRAGMA application_id = {APPLICATION_ID}; {TO_VERSION_2}"),
+        1 => TO_VERSION_2.to_owned(),
+        _ => return Ok(found),
+    };
+    // In one transaction, so that a crash in between leaves the file as it was and not half a schema.
+    connection
+        .execute_batch(&format!("BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION}; COMMIT;"))?;
+    Ok(VERSION)
 }
 
 /// Writes something for real, so that a read-only or full disk shows at start and not with the first ticket.

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::outbox;
-use super::{Accounting, Body, Feedback, NewTicket, RecordHead, Seq, Traits};
+use super::outbox::{self, Reranked};
+use super::writer::Changes;
+use super::{Accounting, Body, Feedback, NewTicket, RecordHead, Rescoring, Seq, Traits};
 use crate::parse::Network;
 use crate::source::Gap;
 use crate::telemetry::{Bucket, Buckets};
@@ -83,8 +84,8 @@ pub(super) fn add_ticket(
     connection
         .prepare_cached(
             "INSERT INTO ticket (id, seq, network, author_id, brand, language, intent, priority,
-                                 created_at_us, due_at_us, text_hash)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                                 created_at_us, due_at_us, text_hash, provisional)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )?
         .execute(params![
             ticket.id.as_bytes(),
@@ -98,6 +99,7 @@ pub(super) fn add_ticket(
             ticket.created_at.as_microsecond(),
             ticket.due_at_us,
             ticket.text_hash.cast_signed(),
+            ticket.provisional,
         ])?;
     let (ticket_id, due_at_us, traits) = (ticket.id, ticket.due_at_us, ticket.traits.clone());
     Ok(Some(RecordHead { seq, ticket_id, ticket_seq: seq, rank, due_at_us, traits }))
@@ -119,14 +121,15 @@ pub(super) fn add_update(
     Ok(Some(RecordHead { seq, ..head }))
 }
 
-/// Removes a ticket's text wherever it is stored, and records that for the helpdesks.
+/// Removes a ticket's text wherever it is stored, and records that for the helpdesks; whether there was one.
 pub(super) fn erase(
     connection: &Connection,
     ticket_id: TicketId,
     reason: Erasure,
     at: Timestamp,
     ageing_points_per_hour: u32,
-) -> rusqlite::Result<Option<RecordHead>> {
+    changes: &mut Changes,
+) -> rusqlite::Result<bool> {
     let erased = proto::update::Erased { reason: reason.name().to_owned() };
     let update = proto::Update {
         ticket_id: ticket_id.as_bytes().to_vec(),
@@ -134,8 +137,14 @@ pub(super) fn erase(
         change: Some(proto::update::Change::Erased(erased)),
     };
     let Some(head) = add_update(connection, ticket_id, &update, ageing_points_per_hour)? else {
-        return Ok(None);
+        return Ok(false);
     };
+    changes.heads.push(head);
+    // Nobody will read again what is not there any more.
+    let awaited = connection
+        .prepare_cached("UPDATE ticket SET provisional = 0 WHERE id = ?1 AND provisional = 1")?
+        .execute([ticket_id.as_bytes()])?;
+    changes.provisional -= i64::from(awaited > 0);
     connection
         .prepare_cached("UPDATE ticket SET erased_at_us = ?2 WHERE id = ?1")?
         .execute(params![ticket_id.as_bytes(), at.as_microsecond()])?;
@@ -148,7 +157,92 @@ pub(super) fn erase(
             .prepare_cached("UPDATE record SET body = ?2 WHERE seq = ?1")?
             .execute(params![seq.get().cast_signed(), body])?;
     }
-    Ok(Some(head))
+    Ok(true)
+}
+
+/// How many tickets only the small model has read.
+pub(super) fn provisional_tickets(connection: &Connection) -> rusqlite::Result<u64> {
+    let tickets = "SELECT count(*) FROM ticket WHERE provisional = 1";
+    connection.prepare_cached(tickets)?.query_row([], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
+}
+
+/// A ticket that only the small model has read.
+pub(super) struct Provisional {
+    pub(super) id: TicketId,
+    /// The encoded ticket.
+    pub(super) body: Vec<u8>,
+    /// The text that its author has put in the place of the first.
+    pub(super) edited: Option<String>,
+}
+
+/// The worst of them, at most `tickets_max`.
+pub(super) fn provisional(connection: &Connection, tickets_max: usize) -> rusqlite::Result<Vec<Provisional>> {
+    connection
+        .prepare_cached(
+            "SELECT t.id, r.body FROM ticket t JOIN record r ON r.seq = t.seq WHERE t.provisional = 1
+             ORDER BY t.priority DESC, t.seq LIMIT ?1",
+        )?
+        .query_map([i64::try_from(tickets_max).unwrap_or(i64::MAX)], |row| {
+            let id = ticket_id(row, 0)?;
+            Ok(Provisional { id, body: row.get(1)?, edited: edited_text(connection, id)? })
+        })?
+        .collect()
+}
+
+/// The newest text that an author has given this ticket's post afterwards.
+fn edited_text(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<Option<String>> {
+    let edited = |body| match body {
+        Body::Update(bytes) => match proto::Update::decode(bytes.as_slice()).ok()?.change? {
+            proto::update::Change::Edited(edited) => Some(edited.text),
+            _ => None,
+        },
+        Body::Ticket(_) => None,
+    };
+    Ok(bodies_of(connection, ticket_id)?.into_iter().rev().find_map(|(_, body)| edited(body)))
+}
+
+/// Records that the full model has read a ticket, and what that changes.
+///
+/// The ticket has the traits of both opinions from then on: see [`Traits::rescored`].
+pub(super) fn rescore(
+    connection: &Connection,
+    rescoring: &Rescoring,
+    ageing_points_per_hour: u32,
+    changes: &mut Changes,
+) -> rusqlite::Result<()> {
+    let Rescoring { ticket_id, at, change } = rescoring;
+    let awaited = connection
+        .prepare_cached(
+            "UPDATE ticket SET provisional = 0, rescored = ?2, rescored_intent = ?3
+             WHERE id = ?1 AND provisional = 1",
+        )?
+        .execute(params![
+            ticket_id.as_bytes(),
+            change.as_ref().map(|change| change.priority),
+            change.as_ref().and_then(|change| most_probable_intent(change)),
+        ])?;
+    changes.provisional -= i64::from(awaited > 0);
+    let Some(change) = change.as_ref().filter(|_| awaited > 0) else { return Ok(()) };
+    let update = proto::Update {
+        ticket_id: ticket_id.as_bytes().to_vec(),
+        at_us: at.as_microsecond(),
+        change: Some(proto::update::Change::Rescored((**change).clone())),
+    };
+    if let Some(update) = add_update(connection, *ticket_id, &update, ageing_points_per_hour)? {
+        // A rank is a priority less something that depends on the ticket's age alone.
+        let rank_before = update.rank - i64::from(change.priority) + i64::from(update.traits.priority);
+        let ticket = Arc::new(RecordHead { seq: update.ticket_seq, ..update.clone() });
+        let has_it = subscriptions(connection)?
+            .into_iter()
+            .filter_map(|name| match has_acknowledged(connection, &name, update.ticket_seq) {
+                Ok(has_it) => has_it.then_some(Ok(name)),
+                Err(error) => Some(Err(error)),
+            })
+            .collect::<rusqlite::Result<_>>()?;
+        changes.reranked.push(Reranked { ticket, rank_before, has_it });
+        changes.heads.push(update);
+    }
+    Ok(())
 }
 
 /// The author's tickets that still have their text.
@@ -250,6 +344,22 @@ pub(super) fn acknowledge(connection: &Connection, subscription: &str, seqs: &[S
         statement.execute(params![subscription, seq.get().cast_signed()])?;
     }
     Ok(())
+}
+
+fn most_probable_intent(change: &proto::update::Rescored) -> Option<&str> {
+    let intents = &change.verdict.as_ref()?.intent;
+    let best = intents.iter().reduce(|best, next| if next.1 > best.1 { next } else { best })?;
+    Some(best.0)
+}
+
+/// Whether this subscription has acknowledged the record, under whatever filter it had then.
+fn has_acknowledged(connection: &Connection, subscription: &str, seq: Seq) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT 1 FROM subscription WHERE name = ?1 AND floor >= ?2
+             UNION ALL SELECT 1 FROM acknowledgement WHERE subscription = ?1 AND seq = ?2",
+        )?
+        .exists(params![subscription, seq.get().cast_signed()])
 }
 
 /// Raises the floor as far as everything is acknowledged, and forgets the single acknowledgements below it.
@@ -374,7 +484,7 @@ pub(super) fn read(connection: &Connection, seqs: &[Seq]) -> rusqlite::Result<Ve
 
 fn bodies_of(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<Vec<(Seq, Body)>> {
     connection
-        .prepare_cached("SELECT seq, kind, body FROM record WHERE ticket_id = ?1")?
+        .prepare_cached("SELECT seq, kind, body FROM record WHERE ticket_id = ?1 ORDER BY seq")?
         .query_map([ticket_id.as_bytes()], body)?
         .collect()
 }
@@ -387,18 +497,20 @@ fn body(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Seq, Body)> {
 
 /// A record with what filters look at; [`head`] reads its rows.
 const HEADS: &str = "SELECT r.seq, r.ticket_id, t.seq, t.created_at_us, t.due_at_us,
-            t.brand, t.network, t.language, t.intent, t.priority
+            t.brand, t.network, t.language, t.intent, t.priority, t.rescored, t.rescored_intent
      FROM record r JOIN ticket t ON t.id = r.ticket_id";
 
 /// Ranks are made when heads are read, not stored: a new ageing rate then ranks old records with the new ones.
 fn head(row: &rusqlite::Row<'_>, ageing_points_per_hour: u32) -> rusqlite::Result<RecordHead> {
     let network: String = row.get(6)?;
     let priority = row.get(9)?;
+    let rescored: Option<(u16, String)> = row.get::<_, Option<u16>>(10)?.zip(row.get(11)?);
+    let priority_now = rescored.as_ref().map_or(priority, |(priority, _)| *priority);
     Ok(RecordHead {
         seq: seq(row, 0)?,
         ticket_id: ticket_id(row, 1)?,
         ticket_seq: seq(row, 2)?,
-        rank: outbox::rank(priority, row.get(3)?, ageing_points_per_hour),
+        rank: outbox::rank(priority_now, row.get(3)?, ageing_points_per_hour),
         due_at_us: row.get(4)?,
         traits: Traits {
             brand: Arc::from(row.get::<_, String>(5)?),
@@ -406,6 +518,7 @@ fn head(row: &rusqlite::Row<'_>, ageing_points_per_hour: u32) -> rusqlite::Resul
             language: row.get::<_, String>(7)?.into(),
             intent: row.get::<_, String>(8)?.into(),
             priority,
+            rescored: rescored.map(|(priority, intent)| (priority, intent.into())),
         },
     })
 }

@@ -8,6 +8,7 @@ use prost::Message;
 
 use super::outbox::{ClientId, Filter, Outbox};
 use super::*;
+use crate::source::Durable;
 use crate::telemetry::Bucket;
 use crate::ticket::proto;
 
@@ -81,18 +82,28 @@ fn ticket(id: &str, priority: u16) -> Entry {
             language: "fr".into(),
             intent: "problem".into(),
             priority,
+            rescored: None,
         },
         created_at: Timestamp::UNIX_EPOCH,
         due_at_us: 7_200_000_000,
         text_hash: 42,
+        provisional: false,
         body: message.encode_to_vec(),
     }))
 }
 
+/// Batch 0 of a source.
 fn settlement(position: i64, unmatched: u64, entries: Vec<Entry>) -> Settlement {
     let mut buckets = Buckets::default();
     buckets[Bucket::Unmatched] = unmatched;
-    Settlement { source: Arc::from("bluesky"), position: Some(position), buckets, gaps: Vec::new(), entries }
+    Settlement {
+        source: Arc::from("bluesky"),
+        end_sequence: 1,
+        position: Some(position),
+        buckets,
+        gaps: Vec::new(),
+        entries,
+    }
 }
 
 fn text_of(handle: &Handle, seq: Seq) -> String {
@@ -103,6 +114,55 @@ fn text_of(handle: &Handle, seq: Seq) -> String {
             other => format!("{other:?}"),
         },
     }
+}
+
+#[test]
+fn commits_are_durable_unless_a_bench_asks_otherwise() {
+    let synchronous = |ledger: &Ledger| -> i64 {
+        ledger.connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(config(folder.path())).unwrap();
+    // SQLite's numbers: 0 is OFF, 2 is FULL.
+    assert_eq!(synchronous(&ledger), 2);
+    let ledger = ledger.without_durability().unwrap();
+    assert_eq!(synchronous(&ledger), 0);
+    drop(ledger);
+    assert_eq!(synchronous(&Ledger::open(config(folder.path())).unwrap()), 2, "the file does not keep it");
+}
+
+#[test]
+fn a_source_is_told_what_is_durable_once_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (settlements, receiver) = bounded(8);
+    let outbox = Arc::new(Mutex::new(Outbox::new()));
+    let ledger = Ledger::open(config(folder.path())).unwrap();
+    let (mut writer, handle) = ledger.split(receiver, outbox).unwrap();
+    let (bluesky, other) = (Arc::from("bluesky"), Arc::from("other"));
+    let followed = writer.follow(&bluesky, Some(3));
+    let unmoved = writer.follow(&other, None);
+    assert_eq!(*followed.borrow(), Durable { end_sequence: 0, position: Some(3) });
+    let thread = std::thread::Builder::new().spawn(move || writer.run(|| ())).unwrap();
+
+    let mut expected = 0;
+    // The last one belongs to a stream that began again, and came as far as the old one.
+    for (end_sequence, position) in [(1, 7), (2, 9), (5, 9)] {
+        settlements.send(Settlement { end_sequence, ..settlement(position, 1, vec![]) }).unwrap();
+        while *followed.borrow() != (Durable { end_sequence, position: Some(position) }) {
+            std::thread::yield_now();
+        }
+        expected += 1;
+        let durable: i64 = rusqlite::Connection::open(config(folder.path()).path)
+            .unwrap()
+            .query_row("SELECT sum(frames) FROM bucket", [], |row| row.get(0))
+            .unwrap();
+        assert!(durable >= expected, "told of batch {expected} when {durable} were durable");
+    }
+    assert_eq!(*unmoved.borrow(), Durable::default());
+    drop((settlements, handle));
+    thread.join().unwrap().unwrap();
+    let ledger = Ledger::open(config(folder.path())).unwrap();
+    assert_eq!(ledger.position("bluesky").unwrap(), Some(9), "a restart resumes after the greatest");
 }
 
 #[test]
@@ -377,4 +437,153 @@ fn a_second_ledger_on_the_same_file_is_refused() {
     let _first = Ledger::open(config(folder.path())).unwrap();
     let error = Ledger::open(config(folder.path())).unwrap_err();
     assert!(matches!(error, LedgerError::InUse(_)), "{error}");
+}
+
+fn provisional(id: &str, priority: u16) -> Entry {
+    let Entry::Ticket(ticket) = ticket(id, priority) else { unreachable!() };
+    Entry::Ticket(Box::new(NewTicket { provisional: true, ..*ticket }))
+}
+
+fn rescored(priority: u32) -> Option<Box<proto::update::Rescored>> {
+    let verdict = proto::Verdict { intent: [("churn".to_owned(), 1.0)].into(), ..proto::Verdict::default() };
+    let verdict = Some(verdict);
+    Some(Box::new(proto::update::Rescored { priority, verdict, ..proto::update::Rescored::default() }))
+}
+
+#[test]
+fn provisional_tickets_wait_worst_first_until_they_are_scored_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    let id = |id: &str| TicketId::of_post(Network::Bluesky, id);
+    let entries = vec![provisional("a", 100), ticket("b", 900), provisional("c", 300), provisional("d", 50)];
+    running.settle(settlement(1, 0, entries));
+    running.subscribe("desk", false);
+    assert_eq!(running.handle.provisional_tickets(), 3);
+    let waiting = |handle: &Handle| -> Vec<TicketId> {
+        handle.provisional(2).unwrap().into_iter().map(|(id, _)| id).collect()
+    };
+    assert_eq!(waiting(&running.handle), [id("c"), id("a")]);
+
+    let at = Timestamp::UNIX_EPOCH;
+    let unchanged = Rescoring { ticket_id: id("c"), at, change: None };
+    let changed = Rescoring { ticket_id: id("a"), at, change: rescored(700) };
+    running.handle.rescore(vec![unchanged, changed]).blocking_recv().unwrap().unwrap();
+    assert_eq!((running.handle.provisional_tickets(), waiting(&running.handle)), (1, vec![id("d")]));
+    let pending = || running.outbox.lock().pending("desk");
+    let first = || running.outbox.lock().take("desk", ClientId(1), std::time::Instant::now()).unwrap().seq;
+    let seq_of = |seq: u64| Seq::new(seq).unwrap();
+    assert_eq!(pending(), 5, "four tickets, and one update of the one that changed");
+
+    // b has 900, a now 700, c still 300.
+    assert_eq!([first(), first(), first()], [seq_of(2), seq_of(1), seq_of(3)]);
+    running.outbox.lock().release("desk", ClientId(1));
+    assert_eq!([first(), first(), first()], [seq_of(2), seq_of(1), seq_of(3)], "and so after it is put back");
+    running.outbox.lock().release("desk", ClientId(1));
+
+    // Erased meanwhile: there is nothing left to read.
+    running.settle(settlement(2, 0, vec![Entry::Erase { ticket_id: id("d"), at }]));
+    running.subscribe("another", false);
+    assert_eq!((running.handle.provisional_tickets(), waiting(&running.handle)), (0, vec![]));
+    let late = Rescoring { ticket_id: id("d"), at, change: rescored(700) };
+    running.handle.rescore(vec![late]).blocking_recv().unwrap().unwrap();
+    assert_eq!(pending(), 6, "an erased ticket has its erasure, and no update after it");
+    running.stop();
+
+    let again = Running::start(folder.path());
+    assert_eq!(again.handle.provisional_tickets(), 0);
+    again.subscribe("desk", false);
+    assert_eq!(again.take("desk")[..3], [seq_of(2), seq_of(1), seq_of(3)], "and so after a restart");
+    again.stop();
+}
+
+#[test]
+fn a_ledger_of_version_1_becomes_one_of_version_2_with_all_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    running.settle(settlement(1, 3, vec![ticket("a", 100)]));
+    running.stop();
+    let path = folder.path().join("ledger.sqlite");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection
+        .execute_batch(
+            "DROP INDEX ticket_provisional; ALTER TABLE ticket DROP COLUMN provisional;
+             ALTER TABLE ticket DROP COLUMN rescored;
+             ALTER TABLE ticket DROP COLUMN rescored_intent; PRAGMA user_version = 1",
+        )
+        .unwrap();
+    drop(connection);
+
+    let running = Running::start(folder.path());
+    running.settle(settlement(2, 0, vec![provisional("b", 100)]));
+    running.subscribe("desk", false);
+    assert_eq!(running.handle.provisional_tickets(), 1);
+    assert_eq!(running.stop().total().received(), 5);
+}
+
+#[test]
+fn a_ticket_that_turns_out_to_be_wanted_reaches_a_narrow_filter_with_its_update() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    let filter = Filter { priority_min: 500, ..Filter::default() };
+    let subscribe = |running: &Running, name: &str, filter: &Filter| {
+        let request =
+            SubscriptionRequest { name: name.to_owned(), filter: filter.clone(), start_next: false };
+        running.handle.subscribe(request).blocking_recv().unwrap().unwrap();
+    };
+    running.settle(settlement(1, 0, vec![provisional("a", 100), provisional("b", 600)]));
+    subscribe(&running, "worst", &filter);
+    // Has acknowledged a under a wider filter.
+    running.subscribe("changed", false);
+    let seqs = |numbers: &[u64]| numbers.iter().map(|seq| Seq::new(*seq).unwrap()).collect::<Vec<_>>();
+    running.acknowledge("changed", &seqs(&[1]));
+    subscribe(&running, "changed", &filter);
+    assert_eq!((running.take("worst"), running.take("changed")), (seqs(&[2]), seqs(&[2])));
+    running.acknowledge("worst", &seqs(&[2]));
+
+    let at = Timestamp::UNIX_EPOCH;
+    let id = |id: &str| TicketId::of_post(Network::Bluesky, id);
+    let rescorings = vec![
+        Rescoring { ticket_id: id("a"), at, change: rescored(900) },
+        Rescoring { ticket_id: id("b"), at, change: rescored(100) },
+    ];
+    running.handle.rescore(rescorings).blocking_recv().unwrap().unwrap();
+    // The ticket a, and what became of b, which this subscription has; a's update waits for a.
+    assert_eq!(running.take("worst"), seqs(&[1, 4]));
+    running.acknowledge("worst", &seqs(&[1]));
+    assert_eq!(running.take("worst"), seqs(&[3]));
+    assert_eq!(
+        running.take("changed"),
+        seqs(&[3]),
+        "a ticket that it has does not come again, its update does"
+    );
+    running.stop();
+
+    let again = Running::start(folder.path());
+    subscribe(&again, "worst", &filter);
+    assert_eq!(again.take("worst"), seqs(&[3, 4]), "the same after a restart");
+    again.stop();
+}
+
+#[test]
+fn what_is_read_again_is_the_newest_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    let ticket_id = TicketId::of_post(Network::Bluesky, "a");
+    let edit = |text: &str| Entry::Edit {
+        ticket_id,
+        text: text.to_owned(),
+        at: Timestamp::UNIX_EPOCH,
+        otherwise: Bucket::Duplicate,
+    };
+    running.settle(settlement(1, 0, vec![provisional("a", 100), edit("second"), edit("third")]));
+    running.subscribe("desk", false);
+    let texts: Vec<_> = running
+        .handle
+        .provisional(8)
+        .unwrap()
+        .into_iter()
+        .map(|(_, ticket)| ticket.post.unwrap().text)
+        .collect();
+    assert_eq!(texts, ["third"]);
+    running.stop();
 }

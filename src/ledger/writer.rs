@@ -1,24 +1,29 @@
 //! The ledger's thread: whatever waits is committed together, then everyone concerned is told.
 
+use std::collections::HashMap;
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Select, Sender, TryRecvError, after, never, unbounded};
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use prost::Message;
 use rusqlite::Connection;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Reranked};
 use super::store::Erasure;
 use super::{
-    Accounting, Body, Config, Entry, Feedback, Ledger, LedgerError, RecordHead, Records, Seq, Settlement,
-    SubscriptionRequest, schema, store,
+    Accounting, Body, Config, Entry, Feedback, Ledger, LedgerError, RecordHead, Records, Rescoring, Seq,
+    Settlement, SubscriptionRequest, schema, store,
 };
 use crate::desk::text_hash;
+use crate::source::Durable;
 use crate::telemetry::{Bucket, Buckets};
-use crate::ticket::proto;
+use crate::ticket::{TicketId, proto};
 
 /// Settlements and requests taken into one commit at most.
 ///
@@ -38,16 +43,21 @@ pub struct Writer {
     requests: Receiver<Request>,
     outbox: Arc<Mutex<Outbox>>,
     accounting: Arc<Mutex<Accounting>>,
+    /// For the sources that acknowledge upstream: their last committed batch.
+    durable: HashMap<Arc<str>, watch::Sender<Durable>>,
     acknowledgements: u64,
+    provisional: Arc<AtomicU64>,
     _lock: File,
 }
 
 /// What everyone else holds of the ledger.
 #[derive(Debug, Clone)]
 pub struct Handle {
+    path: PathBuf,
     requests: Sender<Request>,
     reader: Arc<Mutex<Connection>>,
     accounting: Arc<Mutex<Accounting>>,
+    provisional: Arc<AtomicU64>,
 }
 
 type Answer = oneshot::Sender<Result<(), String>>;
@@ -61,6 +71,7 @@ enum Request {
         answer: Answer,
     },
     Feedback(Feedback, Answer),
+    Rescore(Vec<Rescoring>, Answer),
     /// Everything handed over before is committed, then the thread ends.
     Stop,
 }
@@ -101,12 +112,19 @@ impl Ledger {
     ) -> Result<(Writer, Handle), LedgerError> {
         let accounting = store::accounting(&self.connection).map_err(|source| self.failed(source))?;
         let accounting = Arc::new(Mutex::new(accounting));
+        let provisional =
+            store::provisional_tickets(&self.connection).map_err(|source| self.failed(source))?;
+        // Stored by the writer after each commit that changes it, read by whoever would like to score again;
+        // relaxed, since the tickets themselves are read from the file.
+        let provisional = Arc::new(AtomicU64::new(provisional));
         // Requests are few: each connection has at most one of each kind under way.
         let (sender, requests) = unbounded();
         let handle = Handle {
+            path: self.config.path.clone(),
             requests: sender,
             reader: Arc::new(Mutex::new(self.reader)),
             accounting: accounting.clone(),
+            provisional: provisional.clone(),
         };
         let writer = Writer {
             config: self.config,
@@ -115,7 +133,9 @@ impl Ledger {
             requests,
             outbox,
             accounting,
+            durable: HashMap::new(),
             acknowledgements: 0,
+            provisional,
             _lock: self.lock,
         };
         Ok((writer, handle))
@@ -123,6 +143,16 @@ impl Ledger {
 }
 
 impl Writer {
+    /// Follows what is durable of this source: `position` until then, and from each commit on its last batch
+    /// in there.
+    ///
+    /// Not the greatest position, which a restart resumes from: where a stream begins again, that one speaks
+    /// of other lines.
+    pub fn follow(&mut self, source: &Arc<str>, position: Option<i64>) -> watch::Receiver<Durable> {
+        let stored = Durable { end_sequence: 0, position };
+        self.durable.entry(source.clone()).or_insert_with(|| watch::Sender::new(stored)).subscribe()
+    }
+
     /// Commits until told to stop. `published` is called after each commit that put heads into the outbox.
     ///
     /// # Errors
@@ -202,10 +232,10 @@ impl Writer {
         let ageing = self.config.ageing_points_per_hour;
         let transaction =
             self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let mut heads = Vec::new();
+        let mut changes = Changes::default();
         let mut ends = Vec::with_capacity(settlements.len());
         for settlement in settlements {
-            let buckets = apply(&transaction, settlement, ageing, &mut heads)?;
+            let buckets = apply(&transaction, settlement, ageing, &mut changes)?;
             store::add_buckets(&transaction, &settlement.source, &buckets)?;
             store::move_position(&transaction, &settlement.source, settlement.position)?;
             for gap in &settlement.gaps {
@@ -220,17 +250,30 @@ impl Writer {
                     self.acknowledgements += seqs.len() as u64;
                 }
                 Request::Feedback(feedback, _) => store::add_feedback(&transaction, feedback, now)?,
+                Request::Rescore(rescorings, _) => {
+                    for rescoring in rescorings {
+                        store::rescore(&transaction, rescoring, ageing, &mut changes)?;
+                    }
+                }
                 Request::Subscribe(..) | Request::Stop => {}
             }
         }
+        // Counted in SQL and not beside it: a duplicate or an erasure is decided there.
         transaction.commit()?;
 
+        let Changes { heads, reranked, provisional } = changes;
+        let before = self.provisional.load(Ordering::Relaxed);
+        self.provisional.store(before.saturating_add_signed(provisional), Ordering::Relaxed);
         self.account(settlements, &ends);
         if ends.iter().any(|buckets| buckets[Bucket::Erased] > 0) {
             store::checkpoint(&self.connection)?;
         }
         let heads: Vec<_> = heads.into_iter().map(Arc::new).collect();
-        self.outbox.lock().publish(&heads);
+        {
+            let mut outbox = self.outbox.lock();
+            outbox.rerank(&reranked);
+            outbox.publish(&heads);
+        }
         if self.acknowledgements >= FLOOR_EVERY_ACKS {
             self.acknowledgements = 0;
             self.raise_floors()?;
@@ -238,7 +281,7 @@ impl Writer {
         Ok(!heads.is_empty())
     }
 
-    /// Shows the commit's frames to readers, all batches at once.
+    /// Shows the commit's frames to readers, all batches at once, and tells the sources.
     fn account(&self, settlements: &[Settlement], ends: &[Buckets]) {
         let mut accounting = self.accounting.lock();
         for (settlement, buckets) in settlements.iter().zip(ends) {
@@ -246,6 +289,12 @@ impl Writer {
             account.buckets.add(buckets);
             account.position = account.position.max(settlement.position);
             account.gaps += settlement.gaps.len() as u64;
+            if settlement.position.is_some()
+                && let Some(durable) = self.durable.get(&settlement.source)
+            {
+                let Settlement { end_sequence, position, .. } = *settlement;
+                durable.send_replace(Durable { end_sequence, position });
+            }
         }
     }
 
@@ -255,7 +304,9 @@ impl Writer {
         for request in requests {
             // A dropped receiver is a client that has gone: its answer interests nobody.
             match request {
-                Request::Acknowledge { answer, .. } | Request::Feedback(_, answer) => {
+                Request::Acknowledge { answer, .. }
+                | Request::Feedback(_, answer)
+                | Request::Rescore(_, answer) => {
                     drop(answer.send(Ok(())));
                 }
                 Request::Subscribe(request, answer) => {
@@ -288,16 +339,27 @@ impl Writer {
     }
 }
 
+/// What a transaction changes outside the file, once it is durable.
+#[derive(Default)]
+pub(super) struct Changes {
+    /// New records.
+    pub(super) heads: Vec<RecordHead>,
+    /// Tickets that have another rank now.
+    pub(super) reranked: Vec<Reranked>,
+    /// By how much the number of provisional tickets changes.
+    pub(super) provisional: i64,
+}
+
 /// Applies the settlement's entries and says where all of its frames ended.
 fn apply(
     connection: &Connection,
     settlement: &Settlement,
     ageing_points_per_hour: u32,
-    heads: &mut Vec<RecordHead>,
+    changes: &mut Changes,
 ) -> rusqlite::Result<Buckets> {
     let mut buckets = settlement.buckets;
     for entry in &settlement.entries {
-        buckets[record(connection, entry, ageing_points_per_hour, heads)?] += 1;
+        buckets[record(connection, entry, ageing_points_per_hour, changes)?] += 1;
     }
     Ok(buckets)
 }
@@ -327,7 +389,7 @@ impl Scratch {
     /// There is no memory for it.
     pub fn settle(&mut self, settlement: &Settlement) -> rusqlite::Result<Buckets> {
         let transaction = self.connection.transaction()?;
-        let buckets = apply(&transaction, settlement, 0, &mut Vec::new())?;
+        let buckets = apply(&transaction, settlement, 0, &mut Changes::default())?;
         transaction.commit()?;
         Ok(buckets)
     }
@@ -338,12 +400,13 @@ fn record(
     connection: &Connection,
     entry: &Entry,
     ageing_points_per_hour: u32,
-    heads: &mut Vec<RecordHead>,
+    changes: &mut Changes,
 ) -> rusqlite::Result<Bucket> {
     Ok(match entry {
         Entry::Ticket(ticket) => match store::add_ticket(connection, ticket, ageing_points_per_hour)? {
             Some(head) => {
-                heads.push(head);
+                changes.heads.push(head);
+                changes.provisional += i64::from(ticket.provisional);
                 Bucket::Ticketed
             }
             None => Bucket::Duplicate,
@@ -358,7 +421,7 @@ fn record(
             match store::add_update(connection, *ticket_id, &update, ageing_points_per_hour)? {
                 Some(head) => {
                     store::set_text_hash(connection, *ticket_id, text_hash(text))?;
-                    heads.push(head);
+                    changes.heads.push(head);
                     Bucket::Merged
                 }
                 // No such ticket, or erased before: the text stays away.
@@ -366,19 +429,17 @@ fn record(
             }
         }
         Entry::Erase { ticket_id, at } => {
-            match store::erase(connection, *ticket_id, Erasure::PostDeleted, *at, ageing_points_per_hour)? {
-                Some(head) => {
-                    heads.push(head);
-                    Bucket::Erased
-                }
-                None => Bucket::Control,
+            let reason = Erasure::PostDeleted;
+            match store::erase(connection, *ticket_id, reason, *at, ageing_points_per_hour, changes)? {
+                true => Bucket::Erased,
+                false => Bucket::Control,
             }
         }
         Entry::EraseAuthor { network, author_id, at } => {
             let mut bucket = Bucket::Control;
             for ticket_id in store::tickets_of(connection, *network, author_id)? {
                 let reason = Erasure::AccountDeleted;
-                heads.extend(store::erase(connection, ticket_id, reason, *at, ageing_points_per_hour)?);
+                store::erase(connection, ticket_id, reason, *at, ageing_points_per_hour, changes)?;
                 bucket = Bucket::Erased;
             }
             bucket
@@ -390,6 +451,38 @@ impl Handle {
     /// The accounts as of the last commit.
     pub fn accounting(&self) -> Accounting {
         self.accounting.lock().clone()
+    }
+
+    /// How many tickets only the small model has read, as of the last commit.
+    pub fn provisional_tickets(&self) -> u64 {
+        self.provisional.load(Ordering::Relaxed)
+    }
+
+    /// The worst of them, at most `tickets_max`, with their posts' newest texts. May block briefly.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn provisional(&self, tickets_max: usize) -> Result<Vec<(TicketId, proto::Ticket)>, LedgerError> {
+        let bodies = store::provisional(&self.reader.lock(), tickets_max);
+        let bodies = bodies.map_err(|source| LedgerError::Sqlite { path: self.path.clone(), source })?;
+        Ok(bodies
+            .into_iter()
+            .map(|store::Provisional { id, body, edited }| {
+                // We wrote these bytes; one that does not decode has no verdict that could be compared.
+                let mut ticket = proto::Ticket::decode(body.as_slice()).unwrap_or_default();
+                if let (Some(post), Some(text)) = (&mut ticket.post, edited) {
+                    post.text = text;
+                }
+                (id, ticket)
+            })
+            .collect())
+    }
+
+    /// Records what the full model made of such tickets. The receiver resolves once that is durable; a dropped
+    /// sender means that the ledger has stopped.
+    pub fn rescore(&self, rescorings: Vec<Rescoring>) -> oneshot::Receiver<Result<(), String>> {
+        self.ask(|answer| Request::Rescore(rescorings, answer))
     }
 
     /// Lets the writer commit what it has and end.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Sender, TrySendError};
 use jiff::Timestamp;
@@ -134,6 +135,8 @@ impl Lane {
         buckets[Bucket::Oversize] += batch.oversize;
         buckets[Bucket::Malformed] += batch.unreadable;
         buckets[Bucket::Control] += batch.heartbeats;
+        // A line's number and what the line itself says are two units: the source chose.
+        let counts_frames = batch.position.is_some();
         let mut position = batch.position;
         // A time stamp from the future would send every later resume there; one that is too early only has
         // something repeated.
@@ -144,11 +147,14 @@ impl Lane {
         let parser = parser_of(&mut self.parsers, batch.format);
         for range in batch.frames {
             let frame = batch.bytes.get_mut(range).unwrap_or_default();
-            let Ok(parsed) = parser.parse(frame) else {
+            let mut passes = |post: &Post<'_>| prefilter.passes_over(post, scratch);
+            let Ok(parsed) = parser.parse_unless(frame, &mut passes) else {
                 buckets[Bucket::Malformed] += 1;
                 continue;
             };
-            position = position.max(parsed.position.map(|position| position.min(position_max)));
+            if !counts_frames {
+                position = position.max(parsed.position.map(|position| position.min(position_max)));
+            }
             match parsed.frame {
                 Frame::Post(mut post) => {
                     post.hashtags.truncate(SCANNED_ITEMS_MAX);
@@ -170,6 +176,7 @@ impl Lane {
                         }
                     }
                 }
+                Frame::PassedOver => buckets[Bucket::Unmatched] += 1,
                 Frame::Control => buckets[Bucket::Control] += 1,
                 Frame::PostDeleted { network, id } => {
                     items.push(Item::PostDeleted { network, id: id.into_owned() });
@@ -269,14 +276,23 @@ pub struct Forward {
     queue: Sender<LaneOutput>,
     waiting: Arc<Waiting>,
     candidates_max: usize,
-    /// Outputs that found the queue full, oldest first.
+    /// Outputs that found the queue full, and those without a candidate, which nobody waits for; oldest first.
     held: VecDeque<LaneOutput>,
+    /// When the latter are to go, if no candidate takes them along before.
+    due_at: Option<Instant>,
 }
 
-/// Outputs held at most, and items in one of them: beyond it the lane waits. The items are deletions, and
+/// How long batches without a candidate may wait for one with: each hand-over wakes three threads, and the
+/// ledger takes longer than this to commit counts alone.
+const UNAWAITED_DELAY_MAX: Duration = Duration::from_millis(100);
+
+/// Outputs held at most, and items in all of them: beyond it the lane waits. Most items are deletions, and
 /// losing them would leave text that its author has deleted.
-const HELD_OUTPUTS_MAX: usize = 1024;
+const HELD_OUTPUTS_MAX: usize = 256;
 const HELD_ITEMS_MAX: usize = 100_000;
+
+/// Between two tries to hand over what the queue to the model had no room for.
+const HELD_RETRY: Duration = Duration::from_millis(5);
 
 /// The model thread has ended.
 #[derive(Debug)]
@@ -285,12 +301,13 @@ pub struct ModelGone;
 impl Forward {
     /// Sends into `queue`, letting at most `candidates_max` candidates of live sources wait.
     pub fn new(queue: Sender<LaneOutput>, waiting: Arc<Waiting>, candidates_max: usize) -> Forward {
-        Forward { queue, waiting, candidates_max, held: VecDeque::new() }
+        Forward { queue, waiting, candidates_max, held: VecDeque::new(), due_at: None }
     }
 
-    /// Whether something waits for room in the queue.
-    pub fn is_holding(&self) -> bool {
-        !self.held.is_empty()
+    /// How long from `now` until something that is held can be handed over; `None` if nothing is.
+    pub fn wait(&self, now: Instant) -> Option<Duration> {
+        let until = |due_at: Instant| due_at.saturating_duration_since(now);
+        (!self.held.is_empty()).then(|| self.due_at.map_or(HELD_RETRY, until))
     }
 
     /// Hands the output to the model, shedding what does not fit.
@@ -298,16 +315,24 @@ impl Forward {
     /// # Errors
     ///
     /// The model thread is gone: the lane ends.
-    pub fn send(&mut self, mut output: LaneOutput) -> Result<(), ModelGone> {
+    pub fn send(&mut self, mut output: LaneOutput, now: Instant) -> Result<(), ModelGone> {
         // A patient source is bounded by its own few batches, and must not crowd out the live ones.
         if output.patient_permit.is_none() {
             output.shed(self.waiting.candidates(), self.candidates_max);
             self.waiting.add(output.candidates().count());
         }
+        // Deletions, mostly of posts that nobody knows, may wait like counts; what is held because the queue was
+        // full goes at the next chance.
+        let is_awaited = output.candidates().next().is_some() || output.patient_permit.is_some();
+        if self.held.is_empty() && !is_awaited {
+            self.due_at = Some(now + UNAWAITED_DELAY_MAX);
+        }
         self.hold(output);
-        self.pass_on()?;
-        let is_too_much = |held: &LaneOutput| held.items.len() > HELD_ITEMS_MAX;
-        while self.held.len() > HELD_OUTPUTS_MAX || self.held.front().is_some_and(is_too_much) {
+        if is_awaited || self.due_at.is_none_or(|due_at| due_at <= now) {
+            self.pass_on()?;
+        }
+        let items = |held: &VecDeque<LaneOutput>| held.iter().map(|held| held.items.len()).sum::<usize>();
+        while self.held.len() > HELD_OUTPUTS_MAX || items(&self.held) > HELD_ITEMS_MAX {
             let Some(oldest) = self.held.pop_front() else { break };
             self.queue.send(oldest).map_err(|_| ModelGone)?;
         }
@@ -320,6 +345,7 @@ impl Forward {
     ///
     /// The model thread is gone.
     pub fn pass_on(&mut self) -> Result<(), ModelGone> {
+        self.due_at = None;
         while let Some(oldest) = self.held.pop_front() {
             match self.queue.try_send(oldest) {
                 Ok(()) => {}
@@ -409,6 +435,37 @@ mod tests {
     }
 
     #[test]
+    fn what_is_passed_over_early_is_what_a_whole_reading_leaves_unmatched() {
+        let post = |did: &str, operation: &str, text: &str| {
+            format!(
+                r#"{{"did":"{did}","time_us":5,"kind":"commit","commit":{{"operation":"{operation}","collection":"app.bsky.feed.post","rkey":"1","record":{{"text":"{text}","tags":["{text}"]}}}}}}"#
+            )
+        };
+        let mut batch = batch(0, &[]);
+        batch.format = Format::Jetstream;
+        for frame in [
+            post("did:plc:a", "create", "nobody"),
+            post("did:plc:a", "create", "@lumio"),
+            post("lumio", "create", "nobody"),
+            post("did:plc:a", "update", "nobody"),
+            post("did:plc:a", "delete", "nobody"),
+            post("did:plc:a", "create", "nobody").replace("rkey", "key"),
+        ] {
+            batch.push(frame.as_bytes());
+        }
+        let output = Lane::default().process(&prefilter(), batch);
+        let buckets = &output.buckets;
+        // Beside what the batch itself counts.
+        assert_eq!((buckets[Bucket::Unmatched], buckets[Bucket::Own]), (1, 1));
+        assert_eq!((buckets[Bucket::Malformed], buckets[Bucket::Control]), (2 + 1, 3));
+        let [Item::Candidate(_), Item::Edited { text, .. }, Item::PostDeleted { .. }] = &output.items[..]
+        else {
+            panic!("{:?}", output.items);
+        };
+        assert_eq!(text, "nobody");
+    }
+
+    #[test]
     fn the_least_valuable_are_shed_and_the_order_of_the_rest_is_kept() {
         let check = |waiting: usize, expected: &[&str]| {
             let mut output = output(0, &["lumio 1", "@lumio 2", "lumio 3", "@lumio 4"]);
@@ -427,8 +484,8 @@ mod tests {
     #[test]
     fn a_post_to_our_handle_finds_room_where_mere_names_have_filled_theirs() {
         let (mut forward, model) = forward(8, 4);
-        forward.send(output(0, &["lumio 1", "lumio 2", "lumio 3"])).unwrap();
-        forward.send(output(1, &["lumio 4", "@lumio 5"])).unwrap();
+        forward.send(output(0, &["lumio 1", "lumio 2", "lumio 3"]), now()).unwrap();
+        forward.send(output(1, &["lumio 4", "@lumio 5"]), now()).unwrap();
         let seen: Vec<_> = model.try_iter().map(|output| texts(&output).join(", ")).collect();
         assert_eq!(seen, ["lumio 1, lumio 2", "@lumio 5"]);
     }
@@ -464,6 +521,21 @@ mod tests {
         assert_eq!(Lane::default().process(&prefilter(), batch).position, Some(60_000_000));
     }
 
+    /// One and the same instant in a test, however slow the machine.
+    fn now() -> Instant {
+        static NOW: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+        *NOW
+    }
+
+    #[test]
+    fn a_line_number_is_not_mistaken_for_the_time_that_the_line_tells() {
+        let mut batch = batch(0, &[]);
+        batch.format = Format::Jetstream;
+        batch.received_at = Timestamp::from_second(60).unwrap();
+        batch.push(br#"{"did":"did:plc:a","time_us":5000000,"kind":"identity"}"#);
+        assert_eq!(Lane::default().process(&prefilter(), batch).position, Some(7));
+    }
+
     fn forward(outputs: usize, candidates_max: usize) -> (Forward, crossbeam::channel::Receiver<LaneOutput>) {
         let (queue, model) = bounded(outputs);
         (Forward::new(queue, Arc::default(), candidates_max), model)
@@ -475,9 +547,9 @@ mod tests {
         let mut patient = output(0, &["lumio 1", "lumio 2", "lumio 3", "lumio 4"]);
         let places = Arc::new(tokio::sync::Semaphore::new(1));
         patient.patient_permit = places.clone().try_acquire_owned().ok();
-        forward.send(patient).unwrap();
+        forward.send(patient, now()).unwrap();
         assert_eq!(forward.waiting.candidates(), 0);
-        forward.send(output(0, &["@lumio 5"])).unwrap();
+        forward.send(output(0, &["@lumio 5"]), now()).unwrap();
         let seen: Vec<_> = model.try_iter().map(|output| texts(&output).join(", ")).collect();
         assert_eq!(seen, ["lumio 1, lumio 2, lumio 3, lumio 4", "@lumio 5"]);
         assert_eq!(
@@ -491,27 +563,47 @@ mod tests {
     fn a_full_queue_holds_the_counts_and_hands_them_over_in_order() {
         let (mut forward, model) = forward(1, 100);
         for sequence in 0..4 {
-            forward.send(output(sequence, &["nobody"])).unwrap();
+            forward.send(output(sequence, &["nobody"]), now()).unwrap();
+            forward.pass_on().unwrap();
         }
         let first = model.recv().unwrap();
         assert_eq!((first.first_sequence, first.end_sequence), (0, 1));
-        forward.send(output(4, &["nobody"])).unwrap();
+        forward.send(output(4, &["nobody"]), now()).unwrap();
+        forward.pass_on().unwrap();
         let rest = model.recv().unwrap();
         assert_eq!((rest.first_sequence, rest.end_sequence), (1, 5));
         assert_eq!(rest.buckets.received(), 4 * 7);
-        assert!(!forward.is_holding());
+        assert_eq!(forward.wait(now()), None);
+    }
+
+    #[test]
+    fn counts_alone_go_with_the_next_candidate() {
+        let (mut forward, model) = forward(4, 100);
+        forward.send(output(0, &["nobody"]), now()).unwrap();
+        forward.send(output(1, &["nobody"]), now()).unwrap();
+        assert_eq!(forward.wait(now()), Some(UNAWAITED_DELAY_MAX));
+        assert_eq!(model.try_iter().count(), 0);
+        forward.send(output(2, &["lumio"]), now()).unwrap();
+        let joined = model.recv().unwrap();
+        assert_eq!(
+            (joined.first_sequence, joined.end_sequence, joined.buckets.received()),
+            (0, 3, 2 * 7 + 6)
+        );
+        assert_eq!(forward.wait(now()), None);
     }
 
     #[test]
     fn a_batch_that_another_lane_has_keeps_outputs_from_being_joined() {
         let (mut forward, model) = forward(4, 100);
         for _ in 0..4 {
-            forward.send(output(9, &["nobody"])).unwrap();
+            forward.send(output(9, &["nobody"]), now()).unwrap();
+            forward.pass_on().unwrap();
         }
         // Batch 1 went to another lane, and the queue is full: both are held, and neither blocks this lane.
-        forward.send(output(0, &["nobody"])).unwrap();
-        forward.send(output(2, &["nobody"])).unwrap();
-        assert!(forward.is_holding());
+        forward.send(output(0, &["nobody"]), now()).unwrap();
+        forward.send(output(2, &["nobody"]), now()).unwrap();
+        forward.pass_on().unwrap();
+        assert_eq!(forward.wait(now()), Some(HELD_RETRY));
         assert_eq!(model.try_iter().count(), 4);
         forward.pass_on().unwrap();
         let sequences: Vec<_> = model.try_iter().map(|output| output.first_sequence).collect();

@@ -11,7 +11,7 @@ use prost::Message;
 use super::lane::Item;
 use super::model::Decided;
 use crate::classify::{INTENTS, best};
-use crate::desk::{self, Decision, Desk};
+use crate::desk::{self, Decision, Desk, Opinion};
 use crate::ledger::{Entry, NewTicket, Settlement, Traits};
 use crate::parse::Post;
 use crate::prefilter::Candidate;
@@ -45,7 +45,8 @@ pub fn settle(
     decided: Decided,
     mut visit: impl FnMut(&proto::Ticket),
 ) -> Settlement {
-    let Decided { output, verdicts, model } = decided;
+    let Decided { output, verdicts, model, provisional } = decided;
+    let opinion = Opinion { model: &model, provisional };
     let mut buckets = output.buckets;
     let mut entries = Vec::new();
     let mut verdicts = verdicts.iter();
@@ -54,10 +55,15 @@ pub fn settle(
             Item::Candidate(candidate) => {
                 let verdict = verdicts.next().expect("the model gives one verdict a candidate");
                 let now = clock.now(&candidate.post, output.received_at);
-                match desk.decide(config, &candidate, verdict, &model, now) {
+                match desk.decide(config, &candidate, verdict, opinion, now) {
                     Decision::Ticket(ticket) => {
                         visit(&ticket);
-                        entries.push(Entry::Ticket(Box::new(new_ticket(&candidate, &ticket, now))));
+                        entries.push(Entry::Ticket(Box::new(new_ticket(
+                            &candidate,
+                            &ticket,
+                            provisional,
+                            now,
+                        ))));
                     }
                     Decision::Edited(ticket_id) => {
                         let text = candidate.post.text.to_string();
@@ -89,10 +95,22 @@ pub fn settle(
             }
         }
     }
-    Settlement { source: output.source, position: output.position, buckets, gaps: output.gaps, entries }
+    Settlement {
+        source: output.source,
+        end_sequence: output.end_sequence,
+        position: output.position,
+        buckets,
+        gaps: output.gaps,
+        entries,
+    }
 }
 
-fn new_ticket(candidate: &Candidate, ticket: &proto::Ticket, created_at: Timestamp) -> NewTicket {
+fn new_ticket(
+    candidate: &Candidate,
+    ticket: &proto::Ticket,
+    provisional: bool,
+    created_at: Timestamp,
+) -> NewTicket {
     let post = &candidate.post;
     let intents = ticket.verdict.as_ref().map(|verdict| &verdict.intent);
     let probability = |label: &str| intents.and_then(|intents| intents.get(label)).copied().unwrap_or(0.0);
@@ -106,10 +124,12 @@ fn new_ticket(candidate: &Candidate, ticket: &proto::Ticket, created_at: Timesta
             language: post.language.as_deref().unwrap_or_default().into(),
             intent: intent.into(),
             priority: u16::try_from(ticket.priority).unwrap_or(desk::priority::PRIORITY_MAX),
+            rescored: None,
         },
         created_at,
         due_at_us: ticket.due_at_us,
         text_hash: desk::text_hash(&post.text),
+        provisional,
         body: ticket.encode_to_vec(),
     }
 }
@@ -173,7 +193,15 @@ mod tests {
             received_at: Timestamp::UNIX_EPOCH,
             patient_permit: None,
         };
-        Decided { output, verdicts: Vec::new(), model: Arc::from("model 1") }
+        Decided { output, verdicts: Vec::new(), model: Arc::from("model 1"), provisional: false }
+    }
+
+    #[test]
+    fn a_settlement_ends_where_the_last_of_its_batches_does() {
+        let decided = decided("a", 3, 5);
+        let settlement =
+            settle(&mut Desk::default(), &desk::Config::default(), Clock::Arrival, decided, |_| ());
+        assert_eq!(settlement.end_sequence, 5);
     }
 
     #[test]

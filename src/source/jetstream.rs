@@ -55,7 +55,7 @@ pub struct Config {
     /// Bytes at which a batch is full; a buffer holds at most this and one frame. 512 posts of 800 bytes
     /// are 400 KiB; 1 MiB.
     pub batch_bytes_max: usize,
-    /// How long a frame may wait for others; 10 ms.
+    /// How long a frame may wait for others; 5 ms.
     pub batch_delay_max: Duration,
     /// Name lookup, TCP, TLS and handshake together; 10 s.
     pub connect_timeout: Duration,
@@ -87,7 +87,7 @@ impl Config {
             rewind: Duration::from_secs(5),
             batch_frames_max: 512,
             batch_bytes_max: 1024 * 1024,
-            batch_delay_max: Duration::from_millis(10),
+            batch_delay_max: Duration::from_millis(5),
             connect_timeout: Duration::from_secs(10),
             ping_interval: Duration::from_secs(20),
             silence_max: Duration::from_secs(60),

@@ -204,6 +204,15 @@ impl Listener {
     }
 }
 
+/// Serves one client over a stream that is already connected, under the default limits: the other end of
+/// [`Client::over`](super::Client::over). Ends as [`Listener::serve`] does, with the client or with `stop`.
+pub async fn serve_over<S>(stream: S, hub: Hub, stop: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    converse(stream, hub, Arc::new(Terms::default()), stop).await;
+}
+
 fn check(config: &Config) -> Result<(), BindError> {
     let second = Duration::from_secs(1);
     let checks = [

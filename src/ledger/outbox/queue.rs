@@ -1,6 +1,7 @@
 //! The records of one subscription, and what the order among them costs.
 
 use std::cmp::{Ordering, Reverse};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Instant;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{ClientId, Filter, RecordHead, Seq, Taken};
+use super::{ClientId, Filter, RecordHead, Reranked, Seq, Taken, Traits};
 
 /// Tables smaller than this keep their memory when they run empty: below 64 KiB it is not worth returning.
 const CAPACITY_KEPT: usize = 2048;
@@ -16,7 +17,10 @@ const CAPACITY_KEPT: usize = 2048;
 /// What a subscription has not acknowledged.
 ///
 /// A record is in `ready`, `behind`, `deferred` or `in_flight`. Of each ticket at most one record is
-/// outside `behind`: that ticket's key is in `led`.
+/// outside `behind`: `led` has that ticket's key and the record's seq.
+///
+/// A record in `ready` whose rank has changed is there twice, since a heap cannot be searched: the entry with
+/// the rank that `reranked` names counts, the other one is dropped when it comes up.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     filter: Filter,
@@ -27,7 +31,9 @@ pub(super) struct Queue {
     ready: BinaryHeap<Ready>,
     /// Records whose ticket has an older unacknowledged one. Few: updates come long after their tickets.
     behind: BTreeMap<(TicketKey, Seq), Arc<RecordHead>>,
-    led: FxHashSet<TicketKey>,
+    led: FxHashMap<TicketKey, Seq>,
+    /// Records in `ready` that have an entry of an older rank there too.
+    reranked: FxHashMap<Seq, i64>,
     deferred: BTreeMap<(Instant, Seq), Arc<RecordHead>>,
     in_flight: FxHashMap<Seq, InFlight>,
     /// How often a record was taken, for those that were and are not in flight now.
@@ -95,8 +101,9 @@ impl Queue {
     pub(super) fn open(&mut self, filter: Filter, heads: Vec<Arc<RecordHead>>) {
         self.filter = filter;
         self.ready.clear();
+        self.reranked.clear();
         self.behind.clear();
-        self.led = self.in_flight.values().map(|flight| key_of(&flight.head)).collect();
+        self.led = self.in_flight.values().map(|flight| (key_of(&flight.head), flight.head.seq)).collect();
         let deferred: FxHashMap<Seq, Instant> =
             std::mem::take(&mut self.deferred).into_keys().map(|(until, seq)| (seq, until)).collect();
         let mut attempts = std::mem::take(&mut self.attempts);
@@ -109,7 +116,7 @@ impl Queue {
                 self.attempts.insert(head.seq, attempt);
             }
             match deferred.get(&head.seq) {
-                Some(&until) if self.led.insert(key_of(&head)) => {
+                Some(&until) if self.lead(&head) => {
                     self.deferred.insert((until, head.seq), head);
                 }
                 _ => self.admit(head),
@@ -132,11 +139,44 @@ impl Queue {
         while let Some(first) = self.deferred.first_entry().filter(|first| first.key().0 <= now) {
             self.ready.push(Ready::new(first.remove()));
         }
-        let Ready { seq, head, .. } = self.ready.pop()?;
+        let (seq, head) = loop {
+            let Ready { rank, seq, head, .. } = self.ready.pop()?;
+            if self.reranked.get(&seq).is_none_or(|counts| *counts == rank) {
+                break (seq, head);
+            }
+            self.reranked.remove(&seq);
+        };
         self.trim();
         let attempt = self.attempts.remove(&seq).unwrap_or(0).saturating_add(1);
         self.in_flight.insert(seq, InFlight { client, attempt, head });
         Some(Taken { seq, attempt })
+    }
+
+    /// Gives the ticket of this record another place in the order, as far as it still waits for one.
+    ///
+    /// `has_it`: this subscription has acknowledged it.
+    pub(super) fn rerank(&mut self, Reranked { ticket, rank_before, .. }: &Reranked, has_it: bool) {
+        let (key, seq, rank) = (key_of(ticket), ticket.seq, ticket.rank);
+        let passes_by = |rescored: &Option<(u16, Box<str>)>| {
+            let traits = Traits { rescored: rescored.clone(), ..ticket.traits.clone() };
+            self.filter.matches(&traits)
+        };
+        let is_news = !passes_by(&None) && passes_by(&ticket.traits.rescored);
+        if is_news && !has_it && seq.get() > self.start && !self.led.contains_key(&key) {
+            return self.admit(ticket.clone());
+        }
+        // Of two entries with the same rank nobody could say which one counts.
+        if rank == *rank_before || self.led.get(&key) != Some(&seq) {
+            return;
+        }
+        if let Some(flight) = self.in_flight.get_mut(&seq) {
+            flight.head = ticket.clone();
+        } else if let Some(head) = self.deferred.iter_mut().find(|((_, of), _)| *of == seq) {
+            *head.1 = ticket.clone();
+        } else if let Entry::Vacant(place) = self.reranked.entry(seq) {
+            place.insert(rank);
+            self.ready.push(Ready::new(ticket.clone()));
+        }
     }
 
     pub(super) fn acknowledge(&mut self, seqs: &[Seq]) -> bool {
@@ -188,7 +228,7 @@ impl Queue {
     }
 
     pub(super) fn pending(&self) -> usize {
-        self.ready.len() + self.behind.len()
+        self.ready.len() - self.reranked.len() + self.behind.len()
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -201,11 +241,21 @@ impl Queue {
 
     /// Takes in a record that is nowhere yet.
     fn admit(&mut self, head: Arc<RecordHead>) {
-        let key = key_of(&head);
-        if self.led.insert(key) {
+        if self.lead(&head) {
             self.ready.push(Ready::new(head));
         } else {
-            self.behind.insert((key, head.seq), head);
+            self.behind.insert((key_of(&head), head.seq), head);
+        }
+    }
+
+    /// Whether this record leads its ticket, now that nobody else does.
+    fn lead(&mut self, head: &RecordHead) -> bool {
+        match self.led.entry(key_of(head)) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(head.seq);
+                true
+            }
         }
     }
 
@@ -225,25 +275,30 @@ impl Queue {
     fn advance(&mut self, key: TicketKey) {
         let behind = (key, Seq(NonZeroU64::MIN))..=(key, Seq(NonZeroU64::MAX));
         match self.behind.range(behind).next().map(|(place, _)| *place) {
-            Some(place) => self.ready.extend(self.behind.remove(&place).map(Ready::new)),
+            Some(place) => {
+                self.led.insert(key, place.1);
+                self.ready.extend(self.behind.remove(&place).map(Ready::new));
+            }
             None => _ = self.led.remove(&key),
         }
     }
 
     /// Removes records that are not in flight; whether one behind them is ready now.
     fn forget(&mut self, seqs: &FxHashSet<Seq>) -> bool {
-        let mut leaderless = Vec::new();
+        let mut leaderless = FxHashSet::default();
         self.ready.retain(|ready| {
             let kept = !seqs.contains(&ready.seq);
-            if !kept {
-                leaderless.push(key_of(&ready.head));
+            // An entry of an older rank may stand for a record that is gone already.
+            if !kept && self.led.get(&key_of(&ready.head)) == Some(&ready.seq) {
+                leaderless.insert(key_of(&ready.head));
             }
             kept
         });
+        self.reranked.retain(|seq, _| !seqs.contains(seq));
         self.deferred.retain(|(_, seq), head| {
             let kept = !seqs.contains(seq);
             if !kept {
-                leaderless.push(key_of(head));
+                leaderless.insert(key_of(head));
             }
             kept
         });
@@ -290,6 +345,7 @@ mod tests {
                 language: "fr".into(),
                 intent: "complaint".into(),
                 priority: 1,
+                rescored: None,
             },
         };
         let mut queue = Queue::default();

@@ -25,6 +25,7 @@ fn head(seq: u64, ticket: u64, rank: i64, due_at_us: i64, brand: &str) -> Arc<Re
             language: "fr".into(),
             intent: "outage".into(),
             priority: 500,
+            rescored: None,
         },
     })
 }
@@ -149,6 +150,7 @@ fn filters_ask_all_given_fields_and_one_of_each_list() {
         language: "fr".into(),
         intent: "outage".into(),
         priority: 400,
+        rescored: None,
     };
     let check = |change: &dyn Fn(&mut Filter), expected: bool| {
         let mut filter = Filter::default();
@@ -276,6 +278,7 @@ enum Step {
     Nack { name: usize, client: u64, nth: usize, delay_s: Option<u64> },
     Release { name: usize, client: u64 },
     Pass { seconds: u64 },
+    Rerank { ticket: u64, rank: i64 },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -290,6 +293,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(name, client, nth, delay_s)| Step::Nack { name, client, nth, delay_s }),
         1 => (name, client).prop_map(|(name, client)| Step::Release { name, client }),
         1 => (0..15_u64).prop_map(|seconds| Step::Pass { seconds }),
+        2 => (0..8_u64, 0..3_i64).prop_map(|(ticket, rank)| Step::Rerank { ticket, rank }),
     ];
     prop::collection::vec(step, 1..120)
 }
@@ -315,6 +319,7 @@ proptest! {
         // What a ledger would hold: every record, and which ones each name has acknowledged.
         let mut recorded: Vec<Arc<RecordHead>> = Vec::new();
         let mut acknowledged: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
+        let mut reranked: BTreeSet<Seq> = BTreeSet::new();
         for step in steps {
             match step {
                 Step::Open { name, brand } => {
@@ -371,6 +376,19 @@ proptest! {
                     held.into_iter().for_each(|seq| twin.put_back(seq, Place::Pending));
                 }
                 Step::Pass { seconds } => now += Duration::from_secs(seconds),
+                Step::Rerank { ticket, rank } => {
+                    let id = TicketId::of_post(Network::X, &ticket.to_string());
+                    let first = recorded.iter_mut().find(|head| head.ticket_id == id);
+                    let Some(first) = first.filter(|head| reranked.insert(head.seq)) else { continue };
+                    let rank_before = first.rank;
+                    *first = Arc::new(RecordHead { rank, ..(**first).clone() });
+                    outbox.rerank(&[Reranked { ticket: first.clone(), rank_before, has_it: Vec::new() }]);
+                    for twin in twins.values_mut() {
+                        if let Some(record) = twin.records.get_mut(&first.seq.get()) {
+                            record.head = first.clone();
+                        }
+                    }
+                }
             }
             for counts in outbox.counts() {
                 let twin = twins[counts.name.as_str()].counts();

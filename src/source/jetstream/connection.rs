@@ -39,6 +39,11 @@ pub(super) enum End {
 /// server that sends nothing but pings can keep the executor's thread.
 const MESSAGES_PER_WAKE_MAX: usize = 4_096;
 
+/// Frames in one wake below which the socket is left alone for [`PAUSE`]. Far below what its buffer holds, so
+/// that this never slows a server down.
+const FRAMES_PER_WAKE_MIN: usize = 64;
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// How long a ping or a farewell may take to be written. Both fit into any socket's buffer, unless the
 /// server has stopped reading.
 const WRITE_TIME_MAX: Duration = Duration::from_secs(1);
@@ -83,24 +88,34 @@ impl Subscriber {
         let start = Instant::now();
         let mut life = Life { heard_at: start, frame_at: start, ping_at: start + self.config.ping_interval };
         let mut is_quiet = false;
+        // A stream that brings little at a time is left alone for a moment: each wake costs more than the few
+        // frames it would bring.
+        let mut read_at = start;
         loop {
             let silent_at = life.heard_at + self.config.silence_max;
             let wake_at = silent_at.min(life.ping_at);
             let wake_at = self.batcher.due_at().map_or(wake_at, |due_at| due_at.min(wake_at));
+            let wake_at = if read_at > Instant::now() { wake_at.min(read_at) } else { wake_at };
             let read = tokio::select! {
                 biased;
                 () = stopped(&mut self.stop) => return Ok(End::Stopped),
                 read = poll_fn(|cx| {
                     let config = &self.config;
                     poll_frames(socket, &mut self.batcher, &mut self.resume, config, cx)
-                }) => Some(read),
+                }), if read_at <= Instant::now() => Some(read),
                 () = sleep_until(wake_at) => None,
             };
 
             let now = Instant::now();
-            if let Some(Read { frames, trouble }) = read {
+            let mut is_company = false;
+            if let Some(Read { frames, is_drained, trouble }) = read {
                 life.heard_at = now;
-                if frames {
+                if is_drained && frames < FRAMES_PER_WAKE_MIN {
+                    read_at = now + PAUSE.min(self.config.batch_delay_max);
+                    // What came during the pause has waited for company once: not again for the batch.
+                    is_company = self.config.batch_delay_max <= PAUSE;
+                }
+                if frames > 0 {
                     life.frame_at = now;
                     self.has_frames = true;
                     if std::mem::take(&mut is_quiet) {
@@ -113,7 +128,10 @@ impl Subscriber {
             } else if now >= silent_at {
                 return Ok(End::Lost(Trouble::Silent(self.config.silence_max)));
             }
-            if self.batcher.is_full() || self.batcher.due_at().is_some_and(|due_at| now >= due_at) {
+            if is_company
+                || self.batcher.is_full()
+                || self.batcher.due_at().is_some_and(|due_at| now >= due_at)
+            {
                 self.hand_over().await?;
             }
             if now >= life.ping_at {
@@ -144,7 +162,9 @@ struct Life {
 
 /// What one wake brought.
 struct Read {
-    frames: bool,
+    frames: usize,
+    /// Whether the socket had no more.
+    is_drained: bool,
     /// The connection's end.
     trouble: Option<Trouble>,
 }
@@ -158,25 +178,28 @@ fn poll_frames(
     cx: &mut Context<'_>,
 ) -> Poll<Read> {
     let arrival = Arrival::now();
-    let mut frames = false;
+    let (mut frames, mut is_drained) = (0, false);
     for messages in 0..MESSAGES_PER_WAKE_MAX {
         if batcher.is_full() {
             break;
         }
         let message = match socket.poll_next_unpin(cx) {
             Poll::Pending if messages == 0 => return Poll::Pending,
-            Poll::Pending => break,
+            Poll::Pending => {
+                is_drained = true;
+                break;
+            }
             Poll::Ready(message) => message,
         };
         let trouble = match message {
             Some(Ok(Message::Text(text))) => {
-                frames = true;
+                frames += 1;
                 take_frame(text.as_bytes(), arrival, batcher, resume, config);
                 continue;
             }
             Some(Ok(Message::Binary(_))) => {
                 // We never asked for compression, so nothing that we could read comes in binary.
-                frames = true;
+                frames += 1;
                 batcher.push_unreadable(arrival);
                 continue;
             }
@@ -190,9 +213,9 @@ fn poll_frames(
             Trouble::FrameNotText | Trouble::FrameBroken(_) => batcher.push_unreadable(arrival),
             _ => {}
         }
-        return Poll::Ready(Read { frames, trouble: Some(trouble) });
+        return Poll::Ready(Read { frames, is_drained: true, trouble: Some(trouble) });
     }
-    Poll::Ready(Read { frames, trouble: None })
+    Poll::Ready(Read { frames, is_drained, trouble: None })
 }
 
 fn take_frame(frame: &[u8], arrival: Arrival, batcher: &mut Batcher, resume: &mut Resume, config: &Config) {

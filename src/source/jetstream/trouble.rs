@@ -7,6 +7,8 @@ use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
+use crate::source::quote;
+
 /// What ended an attempt or a connection. Its text is shown to operators, with nothing in it that a
 /// server could use to forge lines in a log.
 #[derive(Debug, thiserror::Error)]
@@ -34,9 +36,6 @@ pub(super) enum Trouble {
     #[error("a frame that breaks the WebSocket protocol: {0}")]
     FrameBroken(ProtocolError),
 }
-
-/// Bytes shown of what a server wrote: enough for its error message, too little to flood a log.
-const QUOTE_BYTES_MAX: usize = 200;
 
 impl Trouble {
     /// From the error of an attempt to connect.
@@ -97,21 +96,9 @@ impl Trouble {
     }
 }
 
-fn quote(bytes: &[u8]) -> String {
-    let start = bytes.get(..QUOTE_BYTES_MAX).unwrap_or(bytes);
-    String::from_utf8_lossy(start).trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_a_server_wrote_is_cut_and_without_control_characters() {
-        assert_eq!(quote(b"bad\r\n\x1b[31mcursor\n"), "bad   [31mcursor");
-        assert_eq!(quote("é".repeat(150).as_bytes()), "é".repeat(100));
-        assert_eq!(quote(&[b'a', 0xff]), "a\u{fffd}");
-    }
 
     #[test]
     fn only_refusals_that_stay_refusals_want_the_operator() {

@@ -61,6 +61,7 @@ impl Memory {
                     language: "fr".into(),
                     intent: "outage".into(),
                     priority: 1,
+                    rescored: None,
                 };
                 let head = Arc::new(RecordHead {
                     seq,
