@@ -94,6 +94,8 @@ pub struct Client {
     welcome: proto::Welcome,
     acks_sent: u64,
     acks_confirmed: u64,
+    /// Confirmed since they were last asked for: at most what was acknowledged, which the caller paces.
+    confirmed: Vec<u64>,
 }
 
 impl Client {
@@ -132,6 +134,7 @@ impl Client {
             welcome: proto::Welcome::default(),
             acks_sent: 0,
             acks_confirmed: 0,
+            confirmed: Vec::new(),
         };
         let subscription = proto::Subscription { name: subscription.to_owned(), ..Default::default() };
         client.queue(client_message::Kind::Hello(proto::Hello {
@@ -188,6 +191,12 @@ impl Client {
         self.acks_confirmed
     }
 
+    /// The deliveries whose acknowledgements were confirmed since the last call: the server must never send
+    /// one of them again.
+    pub fn take_confirmed(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.confirmed)
+    }
+
     /// Waits until every acknowledgement sent is confirmed. Deliveries that come meanwhile are let go: the
     /// server sends them again to the next connection.
     ///
@@ -206,7 +215,10 @@ impl Client {
         self.flush().await?;
         match self.receive().await?.kind {
             Some(server_message::Kind::Delivery(delivery)) => return Ok(Some(delivery)),
-            Some(server_message::Kind::Acked(acked)) => self.acks_confirmed += acked.seqs.len() as u64,
+            Some(server_message::Kind::Acked(acked)) => {
+                self.acks_confirmed += acked.seqs.len() as u64;
+                self.confirmed.extend(acked.seqs);
+            }
             // "Answering each heartbeat with one is enough for a client."
             Some(server_message::Kind::Heartbeat(_)) => {
                 self.queue(client_message::Kind::Heartbeat(proto::Heartbeat {}));
@@ -304,6 +316,8 @@ mod tests {
         client.ack(vec![3]).await.unwrap();
         assert_eq!(client.next().await.unwrap().seq, 4);
         assert_eq!(client.acks_confirmed(), 1);
+        assert_eq!(client.take_confirmed(), [3]);
+        assert!(client.take_confirmed().is_empty());
         client.settle().await.unwrap();
         assert!(matches!(client.next().await, Err(ClientError::Lost(_))));
         drop(client);

@@ -50,6 +50,9 @@ pub struct JetstreamConfig {
     /// A stream with a start given here or with `events` has nothing before it. Else it has existed for ever
     /// and the start only places the scenario and, in the unlimited rate, the live tail.
     pub start: Option<Timestamp>,
+    /// Where a reader without a cursor begins: at the first event of a bounded stream, so that nothing is
+    /// missed by whoever connects a little late, instead of live.
+    pub from_start: bool,
     /// How far back a cursor reaches.
     pub look_back_us: i64,
     /// How much earlier than its turn the `time_us` of a quarter of the events is, at most.
@@ -70,6 +73,7 @@ impl Default for JetstreamConfig {
             seed: 1,
             events: None,
             start: None,
+            from_start: false,
             look_back_us: LOOK_BACK_US,
             jitter_ms: 31,
             streams: Vec::new(),
@@ -82,11 +86,12 @@ impl JetstreamConfig {
     pub(crate) fn timeline(&self) -> Timeline {
         let start_us = self.start.unwrap_or_else(Timestamp::now).as_microsecond();
         Timeline::new(self.rate, start_us, self.look_back_us, self.start.is_some(), self.events)
+            .from_start(self.from_start)
     }
 }
 
 /// What happens beside everyday life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Scenario {
     /// Nothing.
     Calm,
@@ -94,6 +99,39 @@ pub enum Scenario {
     Outage,
     /// A tenth of the mentions.
     Quiet,
+    /// A quiet brand whose service fails in one city: see [`Burst`]. Takes the place of the share.
+    Burst(Burst),
+}
+
+/// Support posts a second over time: quiet, then rising evenly to the peak, then quiet again.
+///
+/// The rate of all events stays the same, so the background makes room: 8,000 events/s with a peak of 2,000
+/// are 6,000 others at the peak. From the rise on each report is a post of its own by an author of its own, in
+/// the texts that name the city, and is never edited, repeated or withdrawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Burst {
+    /// Support posts a second before and after.
+    pub quiet_per_s: f64,
+    /// Support posts a second at the peak.
+    pub peak_per_s: f64,
+    /// From the start to the beginning of the rise.
+    pub after: Duration,
+    /// How long the rise takes.
+    pub rise: Duration,
+    /// How long the peak lasts.
+    pub lasts: Duration,
+}
+
+impl Default for Burst {
+    fn default() -> Burst {
+        Burst {
+            quiet_per_s: 0.1,
+            peak_per_s: 2_000.0,
+            after: Duration::from_secs(10),
+            rise: Duration::from_secs(10),
+            lasts: Duration::from_secs(10),
+        }
+    }
 }
 
 impl FromStr for Scenario {
@@ -104,8 +142,26 @@ impl FromStr for Scenario {
             "calm" => Ok(Scenario::Calm),
             "outage" => Ok(Scenario::Outage),
             "quiet" => Ok(Scenario::Quiet),
-            _ => Err(format!("{name:?} is none of calm, outage, quiet")),
+            "burst" => Ok(Scenario::Burst(Burst::default())),
+            _ if name.starts_with("burst:") => name["burst:".len()..].parse().map(Scenario::Burst),
+            _ => Err(format!("{name:?} is none of calm, outage, quiet, burst")),
         }
+    }
+}
+
+impl FromStr for Burst {
+    type Err = String;
+
+    /// `quiet,peak,after,rise,lasts`: two counts a second and three times in seconds.
+    fn from_str(text: &str) -> Result<Burst, String> {
+        let numbers: Result<Vec<f64>, _> = text.split(',').map(str::parse).collect();
+        let wrong = || format!("{text:?} is not QUIET,PEAK,AFTER,RISE,LASTS: posts a second, then seconds");
+        let Ok(&[quiet_per_s, peak_per_s, after, rise, lasts]) = numbers.as_deref() else {
+            return Err(wrong());
+        };
+        let time = |seconds| Duration::try_from_secs_f64(seconds).map_err(|_| wrong());
+        let (after, rise, lasts) = (time(after)?, time(rise)?, time(lasts)?);
+        Ok(Burst { quiet_per_s, peak_per_s, after, rise, lasts })
     }
 }
 
@@ -138,6 +194,11 @@ impl Serving {
         self.shared.frames.load(Ordering::Relaxed)
     }
 
+    /// The index after the greatest of any event that was written whole; 0: none.
+    pub fn reached(&self) -> u64 {
+        self.shared.reached.load(Ordering::Relaxed)
+    }
+
     /// Connections there are now.
     pub fn readers(&self) -> usize {
         CONNECTIONS_MAX - self.shared.places.available_permits()
@@ -156,6 +217,7 @@ struct Shared {
     network: Script,
     posts: Script,
     frames: AtomicU64,
+    reached: AtomicU64,
     /// One permit for each connection.
     places: Arc<Semaphore>,
     waits: Waits,
@@ -208,13 +270,20 @@ async fn serve_with(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<Serving> {
     let network = Script::new(&config, Mix::Network)?;
-    let posts = network.with_mix(Mix::Posts);
+    let posts = network.with_mix(Mix::Posts)?;
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     let address = listener.local_addr().context("no local address")?;
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let shared = Arc::new(Shared { network, posts, frames: AtomicU64::new(0), places, waits });
+    let shared = Arc::new(Shared {
+        network,
+        posts,
+        frames: AtomicU64::new(0),
+        reached: AtomicU64::new(0),
+        places,
+        waits,
+    });
     let task = tokio::spawn(accept(listener, shared.clone(), shutdown));
     Ok(Serving { address, shared, task })
 }

@@ -4,15 +4,13 @@ mod cli;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use cli::Arguments;
 
 /// A mistake in the arguments, which no restart cures.
 const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::checked() {
         Ok(arguments) => arguments,
         Err(message) => {
             // Nothing is left to do if the terminal is gone.

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 
+use crate::plot::{Incident, Reports};
 use crate::script::dice::{Dice, Purpose};
 
 /// Longest line of a recorded stream, in bytes: Jetstream's own limit for a client is 10 MB.
@@ -28,24 +29,27 @@ pub(crate) struct Posts {
     support: Vec<Template>,
     /// The support templates that report a problem somewhere: what an outage makes people write.
     local_problems: Vec<usize>,
+    /// Those that name a city, whatever they want.
+    local: Vec<usize>,
     confusing: Vec<Record>,
-    background: Vec<Record>,
     cities: template::Cities,
 }
 
 impl Posts {
-    /// Reads the embedded texts, and the recorded posts of `streams` in the place of the background ones.
+    /// Reads the embedded texts, and apart from them what is not about the brand: the embedded texts or the
+    /// recorded posts of `streams`.
     ///
     /// # Errors
     ///
     /// A file cannot be read, holds a line that is no Jetstream event, or no post at all.
-    pub(crate) fn load(streams: &[PathBuf]) -> anyhow::Result<Posts> {
+    pub(crate) fn load(streams: &[PathBuf]) -> anyhow::Result<(Posts, Vec<Record>)> {
         let support = rows(include_str!("../posts/support.tsv"))
             .map(|row| Template::parse(row).context("posts/support.tsv"))
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let local_problems: Vec<usize> = (0..support.len())
-            .filter(|idx| support.get(*idx).is_some_and(Template::is_local_problem))
-            .collect();
+        let which = |test: fn(&Template) -> bool| -> Vec<usize> {
+            support.iter().enumerate().filter(|(_, template)| test(template)).map(|(idx, _)| idx).collect()
+        };
+        let (local_problems, local) = (which(Template::is_local_problem), which(Template::is_local));
         let confusing = plain(include_str!("../posts/confusing.tsv")).context("posts/confusing.tsv")?;
         let background = match streams {
             [] => plain(include_str!("../posts/background.tsv")).context("posts/background.tsv")?,
@@ -54,28 +58,28 @@ impl Posts {
         let cities = template::Cities::new(include_str!("../posts/cities.txt"));
         ensure!(!support.is_empty() && !local_problems.is_empty(), "posts/support.tsv has too few rows");
         ensure!(!confusing.is_empty() && !background.is_empty(), "posts/ has an empty file");
-        Ok(Posts { support, local_problems, confusing, background, cities })
+        Ok((Posts { support, local_problems, local, confusing, cities }, background))
     }
 
-    /// The support post of event `n`. `outage` is the city in trouble, if there is an outage now.
-    pub(crate) fn support(&self, seed: u64, n: u64, outage: Option<&str>) -> (&Template, String) {
+    /// The support post of event `n`, written in the time of `incident`, if there is trouble then.
+    pub(crate) fn support(&self, seed: u64, n: u64, incident: Option<&Incident>) -> (&Template, String) {
         let mut dice = Dice::new(seed, n, Purpose::Text);
-        let drawn = match outage {
+        let of = |idx: Option<&usize>| idx.and_then(|idx| self.support.get(*idx));
+        let drawn = match incident.map(|incident| incident.reports) {
             None => dice.pick(&self.support),
-            Some(_) => dice.pick(&self.local_problems).and_then(|idx| self.support.get(*idx)),
+            Some(Reports::Problems) => of(dice.pick(&self.local_problems)),
+            // Half of the texts that name a city are problems; most people write because they have one.
+            Some(Reports::FirstHand) if dice.percent(60) => of(dice.pick(&self.local_problems)),
+            Some(Reports::FirstHand) => of(dice.pick(&self.local)),
         };
         let template = drawn.expect("`load` refuses an empty table");
-        (template, template.fill(seed, n, &self.cities, outage))
+        let city = incident.map(|incident| incident.city.as_str());
+        (template, template.fill(seed, n, &self.cities, city))
     }
 
     /// A mention that needs nothing.
     pub(crate) fn confusing(&self, dice: &mut Dice) -> &Record {
         dice.pick(&self.confusing).expect("`load` refuses an empty table")
-    }
-
-    /// A post that is not about the brand.
-    pub(crate) fn background(&self, dice: &mut Dice) -> &Record {
-        dice.pick(&self.background).expect("`load` refuses an empty table")
     }
 
     /// One city of all.
@@ -141,7 +145,7 @@ mod tests {
 
     #[test]
     fn every_template_fills_without_leftover_braces() {
-        let posts = Posts::load(&[]).unwrap();
+        let (posts, _) = Posts::load(&[]).unwrap();
         for (idx, template) in posts.support.iter().enumerate() {
             for n in 0..20 {
                 let filled = template.fill(idx as u64, n, &posts.cities, None);

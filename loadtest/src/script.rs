@@ -1,38 +1,33 @@
-//! The stream as a pure function: what happens at index `n`, for a seed, a rate and a start.
+//! Bluesky's stream as a pure function: event `n`, for a seed, a rate and a start.
 //!
-//! No event depends on having made another one. Where one refers to another (the deletion of a support
-//! post), the earlier one is asked again: every block of `BLOCK` events ends with a slot that may hold what
-//! became of the first support post of an earlier block. What is in such a slot is never followed up itself.
+//! `plot` says what happens; this adds who acts, the identifiers and the bytes. No event depends
+//! on having made another one.
 
 pub(crate) mod dice;
 pub(crate) mod identifier;
+mod background;
 mod encode;
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use dice::{Dice, Purpose};
-use identifier::{Cid, Did, Tid};
+use background::Pool;
+use dice::{Dice, Draws, Purpose};
+use identifier::{Cid, Day, Did, Tid};
 
-use crate::jetstream::{JetstreamConfig, Scenario};
+use crate::jetstream::JetstreamConfig;
+use crate::plot::{Cast, Plot, Premises};
 use crate::posts::Posts;
+use crate::served::Served;
 use crate::timeline::Timeline;
 
-/// Events between two slots for what became of an earlier support post.
-const BLOCK: u64 = 16;
-/// Blocks between a support post and what became of it: at 2,000 events/s 8 ms, 64 ms and 0.5 s.
-const FATE_DELAYS_BLOCKS: [u64; 3] = [1, 8, 64];
+pub use crate::plot::EventKind;
+
 /// Accounts that act. Ranks follow Zipf's law from 64 on: without its head, as no one account makes 5 % of a
 /// network, a tenth of all events comes from 64 accounts and half from 2,000.
 const AUTHOR_RANK_BITS: Range<u32> = 6..16;
-
-const OUTAGE_AFTER_US: i64 = 5_000_000;
-const OUTAGE_LASTS_US: i64 = 20_000_000;
-const OUTAGE_SHARE_FACTOR: f64 = 10.0;
-/// Least and greatest share of support posts in an outage.
-const OUTAGE_SHARE_MIN: f64 = 0.02;
-const OUTAGE_SHARE_MAX: f64 = 0.5;
-const QUIET_SHARE_FACTOR: f64 = 0.1;
+/// Clock identifiers of a record key go round with the index, so that no two keys of a microsecond are the same.
+const CLOCKS: u64 = 1 << 10;
 
 /// Which events the stream is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,70 +37,6 @@ pub enum Mix {
     /// What a subscription to `app.bsky.feed.post` alone receives: posts, and the account and identity events
     /// that come whatever is asked for. The rate counts these, as they are what the reader has to bear.
     Posts,
-}
-
-/// What an event is. `of` is the index of the support post that it is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EventKind {
-    /// A post that is not about the brand.
-    Background,
-    /// Somebody needs the brand's support.
-    Support,
-    /// The brand is named and nobody needs anything.
-    Confusing,
-    /// A support post is changed by its author (`update`).
-    Edit {
-        /// The post's index.
-        of: u64,
-    },
-    /// The very commit of a support post comes again, at a new time.
-    Repeat {
-        /// The post's index.
-        of: u64,
-    },
-    /// A support post is deleted by its author.
-    Withdrawal {
-        /// The post's index.
-        of: u64,
-    },
-    /// A post from before the stream is deleted.
-    Deletion,
-    /// `app.bsky.feed.like`, created.
-    Like,
-    /// `app.bsky.feed.like`, deleted.
-    Unlike,
-    /// `app.bsky.feed.repost`, created.
-    Repost,
-    /// `app.bsky.graph.follow`, created.
-    Follow,
-    /// `app.bsky.graph.follow`, deleted.
-    Unfollow,
-    /// `app.bsky.graph.block`, created.
-    Block,
-    /// A handle changed.
-    Identity,
-    /// An account changed; never one of those that post here.
-    Account,
-}
-
-impl EventKind {
-    /// The collection of the commit; `None` for identity and account events, which have none.
-    pub fn collection(self) -> Option<&'static str> {
-        match self {
-            EventKind::Identity | EventKind::Account => None,
-            EventKind::Like | EventKind::Unlike => Some("app.bsky.feed.like"),
-            EventKind::Repost => Some("app.bsky.feed.repost"),
-            EventKind::Follow | EventKind::Unfollow => Some("app.bsky.graph.follow"),
-            EventKind::Block => Some("app.bsky.graph.block"),
-            _ => Some(POST),
-        }
-    }
-
-    /// Whether a post is created or created again.
-    pub fn creates_post(self) -> bool {
-        use EventKind::{Background, Confusing, Repeat, Support};
-        matches!(self, Background | Support | Confusing | Repeat { .. })
-    }
 }
 
 pub(crate) const POST: &str = "app.bsky.feed.post";
@@ -141,21 +72,48 @@ pub struct SupportPost {
 /// A stream of which every event can be asked for by its index.
 #[derive(Debug, Clone)]
 pub struct Script {
-    seed: u64,
     mix: Mix,
     timeline: Timeline,
     jitter_ms: u32,
-    support: Share,
-    confusing: Share,
-    outage: Option<Outage>,
+    premises: Premises,
+    plot: Plot,
+    draws: ScriptDraws,
+    /// The first day.
+    day: Day,
     posts: Arc<Posts>,
+    pool: Arc<Pool>,
 }
 
-#[derive(Debug, Clone)]
-struct Outage {
-    events: Range<u64>,
-    support: Share,
-    city: String,
+/// What is drawn for every event.
+#[derive(Debug, Clone, Copy)]
+struct ScriptDraws {
+    authors: Draws,
+    dids: Draws,
+    identifiers: Draws,
+    jitter: Draws,
+    texts: Draws,
+}
+
+impl ScriptDraws {
+    fn new(seed: u64, mix: Mix) -> ScriptDraws {
+        let mixed = mix.cast().seed(seed);
+        ScriptDraws {
+            authors: Draws::new(seed, Purpose::Author),
+            dids: Draws::new(seed, Purpose::Did),
+            identifiers: Draws::new(mixed, Purpose::Identifiers),
+            jitter: Draws::new(seed, Purpose::Jitter),
+            texts: Draws::new(mixed, Purpose::Text),
+        }
+    }
+}
+
+impl Mix {
+    fn cast(self) -> Cast {
+        match self {
+            Mix::Network => Cast::Network,
+            Mix::Posts => Cast::Posts,
+        }
+    }
 }
 
 impl Script {
@@ -165,43 +123,38 @@ impl Script {
     ///
     /// # Errors
     ///
-    /// A share is not in 0..=1, both are more than 1 together, or a stream file cannot be read.
+    /// A share is not in 0..=1, both are more than 1 together, a burst has more reports than there are posts, or
+    /// a stream file cannot be read.
     pub fn new(config: &JetstreamConfig, mix: Mix) -> anyhow::Result<Script> {
-        let quiet = if config.scenario == Scenario::Quiet { QUIET_SHARE_FACTOR } else { 1.0 };
-        let support = Share::new("share", config.share)?;
-        let confusing = Share::new("confusing", config.confusing)?;
-        anyhow::ensure!(
-            config.share + config.confusing <= 1.0,
-            "share and confusing are more than 1 together"
-        );
         let timeline = config.timeline();
-        let posts = Arc::new(Posts::load(&config.streams)?);
-        let outage = (config.scenario == Scenario::Outage).then(|| {
-            let start_us = timeline.nominal_us(timeline.start());
-            let share = (config.share * OUTAGE_SHARE_FACTOR).clamp(OUTAGE_SHARE_MIN, OUTAGE_SHARE_MAX);
-            let from_us = start_us.saturating_add(OUTAGE_AFTER_US);
-            Outage {
-                events: timeline.first_at(from_us)
-                    ..timeline.first_at(from_us.saturating_add(OUTAGE_LASTS_US)),
-                support: Share::of(share),
-                city: posts.city(&mut Dice::new(config.seed, 0, Purpose::Outage)).to_owned(),
-            }
-        });
-        Ok(Script {
+        let (posts, background) = Posts::load(&config.streams)?;
+        let premises = Premises {
             seed: config.seed,
+            share: config.share,
+            confusing: config.confusing,
+            scenario: config.scenario,
+        };
+        Ok(Script {
             mix,
-            timeline,
             jitter_ms: config.jitter_ms,
-            support: support.times(quiet),
-            confusing: confusing.times(quiet),
-            outage,
-            posts,
+            plot: Plot::new(&premises, mix.cast(), &timeline, &posts)?,
+            premises,
+            day: Day::of(timeline.nominal_us(timeline.start())),
+            timeline,
+            draws: ScriptDraws::new(config.seed, mix),
+            posts: Arc::new(posts),
+            pool: Arc::new(Pool::new(config.seed, &background)),
         })
     }
 
     /// The same stream for subscriptions of another mix.
-    pub fn with_mix(&self, mix: Mix) -> Script {
-        Script { mix, ..self.clone() }
+    ///
+    /// # Errors
+    ///
+    /// A burst has more reports than there are posts in that mix.
+    pub fn with_mix(&self, mix: Mix) -> anyhow::Result<Script> {
+        let plot = Plot::new(&self.premises, mix.cast(), &self.timeline, &self.posts)?;
+        Ok(Script { mix, plot, draws: ScriptDraws::new(self.premises.seed, mix), ..self.clone() })
     }
 
     /// When events happen, and which there are.
@@ -226,98 +179,39 @@ impl Script {
 
     /// What event `n` is. Costs a few nanoseconds, unlike its frame.
     pub fn kind(&self, n: u64) -> EventKind {
-        if n % BLOCK == BLOCK - 1
-            && let Some(kind) = self.follow_up(n / BLOCK)
-        {
-            return kind;
-        }
-        self.first_hand(n)
+        self.plot.kind(n)
     }
 
     /// The account whose repository event `n` is about.
     pub(crate) fn did(&self, n: u64, kind: EventKind) -> Did {
         let index = match kind {
             EventKind::Edit { of } | EventKind::Repeat { of } | EventKind::Withdrawal { of } => of,
-            EventKind::Account | EventKind::Deletion => return Did::new(self.seed, n, Purpose::Stranger),
+            EventKind::Account | EventKind::Deletion => {
+                return Did::new(self.premises.seed, n, Purpose::Stranger);
+            }
             _ => n,
         };
         self.author(index)
     }
 
     fn author(&self, n: u64) -> Did {
-        let mut dice = Dice::new(self.seed, n, Purpose::Author);
+        if self.plot.is_first_hand(n) && self.kind(n) == EventKind::Support {
+            return Did::new(self.premises.seed, n, Purpose::Witness);
+        }
+        self.regular(n)
+    }
+
+    /// One of those who write again and again.
+    fn regular(&self, n: u64) -> Did {
+        let mut dice = self.draws.authors.of(n);
         let bits = AUTHOR_RANK_BITS.start + dice.below(AUTHOR_RANK_BITS.end - AUTHOR_RANK_BITS.start);
         let rank = (1_u64 << bits) + u64::from(dice.below(1 << bits));
-        Did::new(self.seed, rank, Purpose::Did)
-    }
-
-    /// What event `n` is if it follows nothing up.
-    fn first_hand(&self, n: u64) -> EventKind {
-        let mut dice = Dice::new(self.mixed_seed(), n, Purpose::Role);
-        // Of 1,024. The network's proportions are those of 152 events captured from a public server in July
-        // 2026; deleted likes, which that third of a second lacked, are added.
-        let drawn = dice.below(1_024);
-        let kind = match self.mix {
-            Mix::Network => match drawn {
-                0..115 => EventKind::Background,
-                115..122 => EventKind::Deletion,
-                122..129 => EventKind::Identity,
-                129..136 => EventKind::Account,
-                136..237 => EventKind::Repost,
-                237..277 => EventKind::Follow,
-                277..297 => EventKind::Unfollow,
-                297..303 => EventKind::Block,
-                303..317 => EventKind::Unlike,
-                _ => EventKind::Like,
-            },
-            Mix::Posts => match drawn {
-                0..16 => EventKind::Deletion,
-                16..20 => EventKind::Identity,
-                20..24 => EventKind::Account,
-                _ => EventKind::Background,
-            },
-        };
-        if kind != EventKind::Background {
-            return kind;
-        }
-        let lot = dice.bits();
-        let support = match &self.outage {
-            Some(outage) if outage.events.contains(&n) => outage.support,
-            _ => self.support,
-        };
-        match lot {
-            lot if support.holds(lot) => EventKind::Support,
-            lot if self.confusing.holds(!lot) => EventKind::Confusing,
-            _ => EventKind::Background,
-        }
-    }
-
-    /// What becomes of an earlier support post in the last slot of `block`.
-    fn follow_up(&self, block: u64) -> Option<EventKind> {
-        FATE_DELAYS_BLOCKS.iter().find_map(|delay| {
-            let earlier = block.checked_sub(*delay)?;
-            let mut dice = Dice::new(self.mixed_seed(), earlier, Purpose::Fate);
-            if dice.pick(&FATE_DELAYS_BLOCKS) != Some(delay) {
-                return None;
-            }
-            let fate = dice.below(100);
-            if fate >= 14 {
-                return None;
-            }
-            let first = earlier * BLOCK;
-            let of = (first..first + BLOCK - 1).find(|n| self.first_hand(*n) == EventKind::Support)?;
-            Some(match fate {
-                0..6 => EventKind::Withdrawal { of },
-                6..10 => EventKind::Edit { of },
-                _ => EventKind::Repeat { of },
-            })
-        })
+        Did::drawn(&mut self.draws.dids.of(rank))
     }
 
     /// The text of the support post at `n`, and the template that it was made from.
     fn support_text(&self, n: u64, edited: bool) -> (&crate::posts::Template, String) {
-        let city = self.outage.as_ref().filter(|outage| outage.events.contains(&n)).map(|o| o.city.as_str());
-        let (template, mut text) = self.posts.support(self.mixed_seed(), n, city);
+        let (template, mut text) = self.posts.support(self.mixed_seed(), n, self.plot.incident(n));
         if edited {
             text.push_str(template.afterthought());
         }
@@ -338,35 +232,88 @@ impl Script {
     }
 
     fn identifiers(&self, n: u64) -> Identifiers {
-        let mut dice = Dice::new(self.mixed_seed(), n, Purpose::Identifiers);
-        let nominal_us = self.timeline.nominal_us(n);
-        // A record reaches the stream 0.3 to 1.3 s after its author's clock wrote it, and up to 0.2 s after
-        // its repository took it.
-        let written_us = nominal_us - 300_000 - i64::from(dice.below(1_000_000));
-        let committed_us = nominal_us - 50_000 - i64::from(dice.below(150_000));
-        let clocks = dice.bits();
-        Identifiers {
-            written_us,
-            rkey: Tid::new(written_us, clocks),
-            rev: Tid::new(committed_us, clocks >> 16),
-            cid: Cid::new(&mut dice),
-        }
+        let mut dice = self.draws.identifiers.of(n);
+        let (written_us, rkey) = self.written(n);
+        Identifiers { written_us, rkey, rev: self.revision(n, &mut dice), cid: Cid::new(&mut dice) }
+    }
+
+    /// When the record of event `n` was written by its author's clock, and its key.
+    ///
+    /// A record reaches the stream 0.3 to 1.3 s after it was written. How long is a function of the key's clock
+    /// identifier, so that [`Served::index_of`] can go from the key to the event.
+    fn written(&self, n: u64) -> (i64, Tid) {
+        let clock = (n ^ self.premises.seed) % CLOCKS;
+        let written_us = self.timeline.nominal_us(n) - delay_us(clock);
+        (written_us, Tid::new(written_us, clock))
+    }
+
+    /// The revision that event `n` makes: its repository took it 50 to 200 ms before.
+    fn revision(&self, n: u64, dice: &mut Dice) -> Tid {
+        let late_us = 50_000 + i64::from(dice.below(150_000));
+        Tid::new(self.timeline.nominal_us(n) - late_us, dice.bits())
     }
 
     /// `time_us`: the nominal time, for a quarter of the events a little earlier, as on the real network.
     fn time_us(&self, n: u64) -> i64 {
-        let mut dice = Dice::new(self.seed, n, Purpose::Jitter);
-        let late = self.jitter_ms > 0 && dice.percent(25);
+        let nominal_us = self.timeline.nominal_us(n);
+        if self.jitter_ms == 0 {
+            return nominal_us;
+        }
+        let mut dice = self.draws.jitter.of(n);
+        let late = dice.percent(25);
         let jitter_us = if late { 1 + dice.below(self.jitter_ms.saturating_mul(1_000)) } else { 0 };
-        self.timeline.nominal_us(n) - i64::from(jitter_us)
+        nominal_us - i64::from(jitter_us)
     }
 
-    /// The mixes are different streams of the same accounts.
     fn mixed_seed(&self) -> u64 {
-        match self.mix {
-            Mix::Network => self.seed,
-            Mix::Posts => !self.seed,
-        }
+        self.mix.cast().seed(self.premises.seed)
+    }
+}
+
+/// From a record's writing to its event, by the clock identifier of its key.
+fn delay_us(clock: u64) -> i64 {
+    // An odd factor goes through all 1,024 steps of 977 µs, neighbours far from each other.
+    300_000 + (clock.wrapping_mul(619) % CLOCKS * 977) as i64
+}
+
+impl Served for Script {
+    fn format(&self) -> &'static str {
+        "jetstream"
+    }
+
+    fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
+    fn kind(&self, n: u64) -> EventKind {
+        Script::kind(self, n)
+    }
+
+    fn event(&self, n: u64) -> Event {
+        Script::event(self, n)
+    }
+
+    fn index_of(&self, post_id: &str) -> Option<u64> {
+        let (did, rkey) = post_id.strip_prefix("at://")?.split_once('/')?;
+        let rkey = rkey.strip_prefix(POST)?.strip_prefix('/')?;
+        let (written_us, clock) = Tid::parse(rkey)?.parts();
+        let nominal_us = written_us.checked_add(delay_us(clock))?;
+        // Of the events of one microsecond each has a clock of its own: see `CLOCKS`.
+        let events = self.timeline.first_at(nominal_us)..self.timeline.first_at(nominal_us.checked_add(1)?);
+        let n = events.into_iter().find(|n| (n ^ self.premises.seed) % CLOCKS == clock)?;
+        let kind = self.kind(n);
+        let same = self.written(n).1.characters() == rkey.as_bytes() && self.timeline.has(n);
+        let made = kind.creates_post() && !matches!(kind, EventKind::Repeat { .. });
+        (same && made && self.author(n).as_str() == did).then_some(n)
+    }
+
+    fn background_samples(&self) -> Vec<String> {
+        let frame = |place: usize| {
+            let mut frame = Vec::new();
+            self.write_background(self.timeline.start() + place as u64, place, &mut frame);
+            String::from_utf8(frame).expect("the encoder writes UTF-8")
+        };
+        (0..self.pool.len()).map(frame).collect()
     }
 }
 
@@ -375,30 +322,6 @@ struct Identifiers {
     rkey: Tid,
     rev: Tid,
     cid: Cid,
-}
-
-/// A probability, as the number of 64-bit draws that it covers.
-#[derive(Debug, Clone, Copy)]
-struct Share(u64);
-
-impl Share {
-    fn new(name: &str, share: f64) -> anyhow::Result<Share> {
-        anyhow::ensure!((0.0..=1.0).contains(&share), "{name} = {share}: must be 0 to 1");
-        Ok(Share::of(share))
-    }
-
-    fn of(share: f64) -> Share {
-        // `as` saturates, so that 1 covers all draws but one in 2^64.
-        Share((share * 2_f64.powi(64)) as u64)
-    }
-
-    fn times(self, factor: f64) -> Share {
-        Share((self.0 as f64 * factor) as u64)
-    }
-
-    fn holds(self, draw: u64) -> bool {
-        draw < self.0
-    }
 }
 
 #[cfg(test)]

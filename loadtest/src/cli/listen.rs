@@ -44,6 +44,8 @@ async fn take(client: &mut Client, arguments: &Listen, counts: &mut Counts) -> R
             delivery = client.next(), if wanted => {
                 let delivery = delivery?;
                 counts.add(&delivery);
+                // Only their number is shown.
+                drop(client.take_confirmed());
                 unanswered.push_back((Instant::now() + delay, delivery.seq));
             }
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {

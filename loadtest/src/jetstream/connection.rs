@@ -13,26 +13,24 @@ use tokio::time::{Instant, interval_at, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
 use super::patience::Patience;
 use super::request::{self, Refusal};
 use super::subscription::{Opening, Request, Subscription};
 use super::{Shared, Waits};
+use crate::chunk::Chunk;
 
-/// Frames are made and written so many bytes at a time: 80 posts, small beside a socket's own buffer.
-const CHUNK_BYTES: usize = 64 * 1024;
+/// Frames are made and written so many bytes at a time: 230 posts, small beside a socket's own buffer.
+const CHUNK_BYTES: usize = 128 * 1024;
+/// What the library gathers before it writes: pings, pongs and closes.
+const CONTROL_BYTES: usize = 4 * 1024;
 /// Events looked at for one chunk, at most, so that a filter that lets nothing pass does not hold the thread.
 const CHUNK_EVENTS_MAX: u64 = 4_096;
 /// "Client messages (text, ≤ 10 MB)".
 const MESSAGE_BYTES_MAX: usize = 10_000_000;
 /// "Reason ≤ 123 bytes": what a close frame has room for.
 const REASON_BYTES_MAX: usize = 123;
-/// The shortest wait between two looks at the clock: what tokio's timer resolves.
-const TICK: Duration = Duration::from_millis(1);
-/// The longest one: bounds how late the stream is after the machine's clock was set.
-const TICK_MAX: Duration = Duration::from_secs(1);
-
 type Socket = WebSocketStream<Patience<TcpStream>>;
 
 /// Serves one connection to its end; `admitted` says whether there was a place for it.
@@ -60,7 +58,7 @@ pub(super) async fn run(
             }
             let config = WebSocketConfig::default()
                 .read_buffer_size(16 * 1024)
-                .write_buffer_size(CHUNK_BYTES)
+                .write_buffer_size(CONTROL_BYTES)
                 .max_message_size(Some(MESSAGE_BYTES_MAX))
                 .max_frame_size(Some(MESSAGE_BYTES_MAX));
             let stream = Patience::new(stream, waits.write);
@@ -85,14 +83,13 @@ struct Reader<'s> {
     /// The next event to look at. It moves on whatever the subscription filters out.
     next: u64,
     hello_required: bool,
+    /// Whether the last chunk held all that was due.
+    caught_up: bool,
+    /// Whether the reader has said its close: nothing may follow our answer to it.
+    closing: bool,
     chunk: Chunk,
-}
-
-/// Frames back to back.
-#[derive(Default)]
-struct Chunk {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
+    /// Frames in the chunk.
+    frames: u64,
 }
 
 /// Why a connection ends from our side.
@@ -102,7 +99,17 @@ impl<'s> Reader<'s> {
     fn new(socket: Socket, shared: &'s Shared, opening: Opening) -> Reader<'s> {
         let next = shared.network.timeline().resume(opening.cursor, now_us());
         let Opening { subscription, hello_required, .. } = opening;
-        Reader { socket, shared, subscription, next, hello_required, chunk: Chunk::default() }
+        Reader {
+            socket,
+            shared,
+            subscription,
+            next,
+            hello_required,
+            caught_up: false,
+            closing: false,
+            chunk: Chunk::default(),
+            frames: 0,
+        }
     }
 
     async fn serve(mut self, mut leaving: watch::Receiver<bool>) {
@@ -136,16 +143,10 @@ impl<'s> Reader<'s> {
 
     /// How long until an event is due; `None`: for ever.
     fn wait(&self) -> Option<Duration> {
-        let timeline = self.shared.network.timeline();
-        if self.hello_required || self.next >= timeline.end() {
+        if self.hello_required || self.closing {
             return None;
         }
-        let now_us = now_us();
-        if self.next < timeline.due(now_us) {
-            return Some(Duration::ZERO);
-        }
-        let until_us = u64::try_from(timeline.nominal_us(self.next) - now_us).unwrap_or(0);
-        Some(Duration::from_micros(until_us).clamp(TICK, TICK_MAX))
+        self.shared.network.timeline().wait(self.next, now_us(), self.caught_up)
     }
 
     fn hear(&mut self, message: Option<Result<Message, Error>>) -> ControlFlow<Option<Farewell>> {
@@ -165,7 +166,11 @@ impl<'s> Reader<'s> {
             Some(Ok(Message::Binary(_))) => {
                 ControlFlow::Break(Some((CloseCode::Invalid, "messages must be text".to_owned())))
             }
-            // The library has queued the answer to a close; one more read sends it and ends the stream.
+            // The library has queued the answer; one more read sends it and ends the stream.
+            Some(Ok(Message::Close(_))) => {
+                self.closing = true;
+                ControlFlow::Continue(())
+            }
             Some(Ok(_)) => ControlFlow::Continue(()),
             Some(Err(Error::Capacity(_))) => {
                 ControlFlow::Break(Some((CloseCode::Size, format!("message over {MESSAGE_BYTES_MAX} bytes"))))
@@ -179,45 +184,50 @@ impl<'s> Reader<'s> {
 
     async fn send_chunk(&mut self) -> Result<(), Error> {
         self.fill();
-        let bytes = Bytes::from(std::mem::take(&mut self.chunk.bytes));
-        let mut start = 0;
-        for end in self.chunk.ends.drain(..) {
-            let frame = Utf8Bytes::try_from(bytes.slice(start..end)).expect("the encoder writes UTF-8");
-            self.socket.feed(Message::Text(frame)).await?;
-            start = end;
-            self.shared.frames.fetch_add(1, Ordering::Relaxed);
-        }
-        self.socket.flush().await?;
-        // The allocation goes round: the library has copied the frames into its own buffer.
-        self.chunk.bytes = bytes.try_into_mut().map(Vec::from).unwrap_or_default();
-        self.chunk.bytes.clear();
-        if start == 0 {
+        if self.chunk.len() == 0 {
             tokio::task::yield_now().await;
+            return Ok(());
         }
+        // Past the library, so what it holds goes first: frames follow frames, never the half of one.
+        self.socket.flush().await?;
+        self.chunk.write_to(self.socket.get_mut()).await?;
+        self.shared.reached.fetch_max(self.next, Ordering::Relaxed);
         Ok(())
     }
 
     /// Makes the frames that are due, up to a chunk of them.
     fn fill(&mut self) {
         let script = self.shared.script(self.subscription.mix());
-        let end = script.timeline().due(now_us()).min(self.next.saturating_add(CHUNK_EVENTS_MAX));
-        let Chunk { bytes, ends } = &mut self.chunk;
-        while self.next < end && bytes.len() < CHUNK_BYTES {
-            let (n, start) = (self.next, bytes.len());
+        let due = script.timeline().due(now_us());
+        let end = due.min(self.next.saturating_add(CHUNK_EVENTS_MAX));
+        self.chunk.clear();
+        let all = self.subscription.wants_all();
+        let mut frames = 0;
+        while self.next < end && self.chunk.len() < CHUNK_BYTES {
+            let n = self.next;
             self.next += 1;
             let kind = script.kind(n);
-            if self.subscription.wants(script, n, kind) {
-                script.write(n, kind, bytes);
-                if self.subscription.takes(bytes.len() - start) {
-                    ends.push(bytes.len());
-                } else {
-                    bytes.truncate(start);
-                }
+            if all || self.subscription.wants(script, n, kind) {
+                let write = |out: &mut Vec<u8>| script.write(n, kind, out);
+                frames += u64::from(self.chunk.push_message(write, |length| self.subscription.takes(length)));
             }
         }
+        self.caught_up = self.next >= due;
+        self.frames = frames;
+        self.shared.frames.fetch_add(frames, Ordering::Relaxed);
     }
 
     async fn close(&mut self, code: CloseCode, reason: &str) {
+        // A message that was begun before this interrupted it must end before the close.
+        if self.chunk.is_begun() {
+            if self.chunk.write_to(self.socket.get_mut()).await.is_err() {
+                return;
+            }
+            self.shared.reached.fetch_max(self.next, Ordering::Relaxed);
+        } else if self.chunk.is_untouched() {
+            // Counted when they were made, and never to be written.
+            self.shared.frames.fetch_sub(self.frames, Ordering::Relaxed);
+        }
         let reason = reason.get(..reason.floor_char_boundary(REASON_BYTES_MAX)).unwrap_or_default();
         if self.socket.close(Some(CloseFrame { code, reason: reason.into() })).await.is_ok() {
             // What the reader still sends is read and forgotten, so that its answer can be seen.

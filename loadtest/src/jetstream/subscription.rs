@@ -90,6 +90,12 @@ impl Subscription {
         if posts_only && !self.collections.is_empty() { Mix::Posts } else { Mix::Network }
     }
 
+    /// Whether every event of its mix is to be sent, which spares asking for each.
+    pub(super) fn wants_all(&self) -> bool {
+        let unfiltered = self.collections.is_empty() && self.prefixes.is_empty();
+        self.dids.is_empty() && (unfiltered || self.mix() == Mix::Posts)
+    }
+
     /// Whether event `n` is to be sent, as far as can be told without its frame.
     pub(super) fn wants(&self, script: &Script, n: u64, kind: EventKind) -> bool {
         let collection = match kind.collection() {
@@ -274,6 +280,9 @@ mod tests {
         assert_eq!(mix(""), Mix::Network);
         assert_eq!(mix("wantedCollections=app.bsky.feed.post"), Mix::Posts);
         assert_eq!(mix("wantedCollections=app.bsky.feed.*"), Mix::Network);
+        let all = |query| Opening::from_query(query).unwrap().subscription.wants_all();
+        assert!(all("") && all("wantedCollections=app.bsky.feed.post"));
+        assert!(!all("wantedCollections=app.bsky.feed.*") && !all("wantedDids=did:plc:abc"));
         assert_eq!(
             mix("wantedCollections=app.bsky.feed.post&wantedCollections=app.bsky.feed.like"),
             Mix::Network

@@ -14,6 +14,8 @@ type Reader = WebSocketStream<MaybeTlsStream<TcpStream>>;
 const PAST: &str = "2026-07-04T14:38:00Z";
 const POSTS: &str = "wantedCollections=app.bsky.feed.post";
 
+/// Enough for some dozen chunks.
+const EVENTS: u64 = 10_000;
 /// All history from [`PAST`] on counts as recent.
 const LONG_US: i64 = 100 * 365 * 86_400_000_000;
 
@@ -69,19 +71,19 @@ fn time_us(frame: &str) -> i64 {
 
 #[tokio::test]
 async fn a_reader_receives_exactly_the_events_of_the_script() {
-    let (serving, stop) = server(past(1_000)).await;
+    let (serving, stop) = server(past(EVENTS)).await;
     for (query, mix) in [("cursor=1", Mix::Network), (&*format!("cursor=1&{POSTS}"), Mix::Posts)] {
         let script = serving.script(mix);
         let start = script.timeline().start();
         let mut reader = reader(&serving, query).await;
-        for (n, frame) in (start..).zip(take(&mut reader, 1_000).await) {
+        for (n, frame) in (start..).zip(take(&mut reader, EVENTS as usize).await) {
             assert_eq!(frame, script.event(n).frame);
         }
         // Then silence: an answer to a ping comes before any further frame could not.
         reader.send(Message::Ping("x".into())).await.unwrap();
         assert!(matches!(reader.next().await, Some(Ok(Message::Pong(_)))));
     }
-    assert_eq!(serving.frames(), 2_000);
+    assert_eq!(serving.frames(), 2 * EVENTS);
     drop(stop);
     serving.finished().await;
 }
@@ -166,6 +168,22 @@ async fn filters_let_pass_what_was_asked_for() {
     ] {
         let mut reader = reader(&serving, &format!("cursor=1&{query}")).await;
         assert_eq!(take(&mut reader, expected.len()).await, expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_burst_is_served_to_subscriptions_of_posts_and_of_everything() {
+    let rate = Rate::PerSecond(std::num::NonZeroU32::new(8_000).unwrap());
+    let scenario = Scenario::Burst(Burst { after: Duration::ZERO, rise: Duration::ZERO, ..Burst::default() });
+    let config = JetstreamConfig { rate, scenario, from_start: true, ..past(8_000) };
+    let (serving, _stop) = server(config).await;
+    for (query, mix, expected) in [("", Mix::Network, 870), (POSTS, Mix::Posts, 2_000)] {
+        let script = serving.script(mix);
+        let start = script.timeline().start();
+        let frames = take(&mut reader(&serving, query).await, 100).await;
+        assert_eq!(frames, (start..start + 100).map(|n| script.event(n).frame).collect::<Vec<_>>());
+        let reports = (start..start + 8_000).filter(|n| script.kind(*n) == EventKind::Support).count();
+        assert!(reports.abs_diff(expected) < 200, "{reports} of {mix:?}");
     }
 }
 

@@ -13,6 +13,9 @@ const BRAND_HANDLE: &str = "lumio.bsky.social";
 /// *tail*.
 #[derive(Debug, Clone)]
 pub(crate) struct Record {
+    language: String,
+    /// Empty if it is recorded.
+    text: String,
     head: Vec<u8>,
     tail: Vec<u8>,
     /// A recorded post has its own conversation.
@@ -58,7 +61,13 @@ impl Record {
             head.push(']');
         }
         let tail = format!(",\"text\":{}}}", json(text));
-        Record { head: head.into_bytes(), tail: tail.into_bytes(), recorded: false }
+        Record {
+            language: language.to_owned(),
+            text: text.to_owned(),
+            head: head.into_bytes(),
+            tail: tail.into_bytes(),
+            recorded: false,
+        }
     }
 
     /// The record of a recorded Jetstream event; `None` unless it creates or changes a post.
@@ -78,7 +87,28 @@ impl Record {
             "}" => "}".to_owned(),
             rest => format!(",{rest}"),
         };
-        Some(Record { head: Vec::new(), tail: tail.into_bytes(), recorded: true })
+        Some(Record {
+            language: String::new(),
+            text: String::new(),
+            head: Vec::new(),
+            tail: tail.into_bytes(),
+            recorded: true,
+        })
+    }
+
+    /// Primary tag of its language, or `und`; empty if it is recorded.
+    pub(crate) fn language(&self) -> &str {
+        &self.language
+    }
+
+    /// What it says; empty if it is recorded.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it comes from a recorded stream.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.recorded
     }
 
     /// Bytes held.

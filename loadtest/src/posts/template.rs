@@ -101,7 +101,12 @@ impl Template {
 
     /// Whether it reports a problem and names a city.
     pub(crate) fn is_local_problem(&self) -> bool {
-        self.intent == "problem" && self.segments.contains(&Segment::Slot(Slot::City))
+        self.intent == "problem" && self.is_local()
+    }
+
+    /// Whether it names a city.
+    pub(crate) fn is_local(&self) -> bool {
+        self.segments.contains(&Segment::Slot(Slot::City))
     }
 
     /// The text that event `n` writes. A slot that comes twice has the same value twice.

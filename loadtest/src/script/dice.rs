@@ -29,6 +29,10 @@ pub(crate) enum Purpose {
     Stranger,
     /// The city of an outage.
     Outage,
+    /// Authors of one report each; the index is the event's.
+    Witness,
+    /// What a pool is filled with; the index is the place in it.
+    Pool,
 }
 
 impl Purpose {
@@ -43,8 +47,26 @@ impl Purpose {
             Purpose::Text => 7,
             Purpose::Stranger => 8,
             Purpose::Outage => 9,
+            Purpose::Witness => 10,
+            Purpose::Pool => 11,
             Purpose::Slot(slot) => 0x100 + u64::from(slot),
         }
+    }
+}
+
+/// The draws for one purpose, whose part of the hash is made once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Draws(u64);
+
+impl Draws {
+    /// The draws for this purpose.
+    pub(crate) fn new(seed: u64, purpose: Purpose) -> Draws {
+        Draws(scramble(seed.wrapping_add(purpose.salt().wrapping_mul(GOLDEN))))
+    }
+
+    /// Those of this index, as [`Dice::new`] has them.
+    pub(crate) fn of(self, index: u64) -> Dice {
+        Dice(scramble(self.0 ^ index.wrapping_mul(GOLDEN)))
     }
 }
 
@@ -55,8 +77,7 @@ pub(crate) struct Dice(u64);
 impl Dice {
     /// The draws for this index and purpose.
     pub(crate) fn new(seed: u64, index: u64, purpose: Purpose) -> Dice {
-        let salted = scramble(seed.wrapping_add(purpose.salt().wrapping_mul(GOLDEN)));
-        Dice(scramble(salted ^ index.wrapping_mul(GOLDEN)))
+        Draws::new(seed, purpose).of(index)
     }
 
     /// 64 random bits.

@@ -18,6 +18,9 @@ const RELAY_SEQ_BASE: u64 = 31_000_000_000;
 impl Script {
     /// Appends event `n`, whose kind is `kind`.
     pub(crate) fn write(&self, n: u64, kind: EventKind, out: &mut Vec<u8>) {
+        if kind == EventKind::Background {
+            return self.write_background(n, self.background_place(n), out);
+        }
         out.extend_from_slice(b"{\"did\":\"");
         out.extend_from_slice(self.did(n, kind).as_bytes());
         out.extend_from_slice(b"\",\"time_us\":");
@@ -47,16 +50,11 @@ impl Script {
         let identifiers = self.identifiers(n);
         write_commit(identifiers.rev, "create", kind, identifiers.rkey, out);
         let created_at = rfc3339(identifiers.written_us);
-        let mut dice = Dice::new(self.mixed_seed(), n, Purpose::Text);
+        let mut dice = self.draws.texts.of(n);
         match kind {
             EventKind::Support => self.write_support(n, false, out),
             EventKind::Confusing => {
                 self.posts.confusing(&mut dice).write(&created_at, &Conversation::Alone, out);
-            }
-            EventKind::Background => {
-                let record = self.posts.background(&mut dice);
-                // 8 of 17 captured posts were replies.
-                record.write(&created_at, &self.conversation(n, 45, 5, &mut dice), out);
             }
             _ => {
                 out.extend_from_slice(b"{\"$type\":\"");
@@ -152,22 +150,33 @@ impl Script {
     }
 }
 
-fn write_commit(rev: Tid, operation: &str, kind: EventKind, rkey: Tid, out: &mut Vec<u8>) {
+/// Appends everything between the time and the record; where revision and record key stand.
+pub(super) fn write_commit(
+    rev: Tid,
+    operation: &str,
+    kind: EventKind,
+    rkey: Tid,
+    out: &mut Vec<u8>,
+) -> (usize, usize) {
     out.extend_from_slice(b",\"kind\":\"commit\",\"commit\":{\"rev\":\"");
+    let rev_at = out.len();
     out.extend_from_slice(&rev.characters());
     out.extend_from_slice(b"\",\"operation\":\"");
     out.extend_from_slice(operation.as_bytes());
     out.extend_from_slice(b"\",\"collection\":\"");
     out.extend_from_slice(kind.collection().unwrap_or_default().as_bytes());
     out.extend_from_slice(b"\",\"rkey\":\"");
+    let rkey_at = out.len();
     out.extend_from_slice(&rkey.characters());
     out.push(b'"');
     if operation != "delete" {
         out.extend_from_slice(b",\"record\":");
     }
+    (rev_at, rkey_at)
 }
 
-fn write_end(cid: super::identifier::Cid, out: &mut Vec<u8>) {
+/// Appends what comes after the record.
+pub(super) fn write_end(cid: super::identifier::Cid, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"cid\":\"");
     out.extend_from_slice(cid.as_bytes());
     out.extend_from_slice(b"\"}}");

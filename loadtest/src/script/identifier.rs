@@ -9,6 +9,31 @@ const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 /// The sortable alphabet of TIDs.
 const BASE32_SORTABLE: &[u8; 32] = b"234567abcdefghijklmnopqrstuvwxyz";
 
+const DAY_US: i64 = 86_400_000_000;
+
+/// Two digits at a time, the low one first: half the look-ups.
+const BASE32_PAIRS: [[u8; 2]; 1_024] = pairs(BASE32);
+const SORTABLE_PAIRS: [[u8; 2]; 1_024] = pairs(BASE32_SORTABLE);
+const DECIMAL_PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};
+
+const fn pairs(alphabet: &[u8; 32]) -> [[u8; 2]; 1_024] {
+    let mut pairs = [[0; 2]; 1_024];
+    let mut bits = 0;
+    while bits < 1_024 {
+        pairs[bits] = [alphabet[bits & 31], alphabet[bits >> 5]];
+        bits += 1;
+    }
+    pairs
+}
+
 /// A `did:plc:` identifier: 8 characters of prefix and 24 of base32.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Did([u8; 32]);
@@ -16,10 +41,14 @@ pub(crate) struct Did([u8; 32]);
 impl Did {
     /// The DID of the account with this rank, or of a stranger.
     pub(crate) fn new(seed: u64, rank: u64, purpose: Purpose) -> Did {
-        let mut dice = Dice::new(seed, rank, purpose);
+        Did::drawn(&mut Dice::new(seed, rank, purpose))
+    }
+
+    /// The DID that these draws make.
+    pub(crate) fn drawn(dice: &mut Dice) -> Did {
         let mut did = *b"did:plc:________________________";
         for half in did[8..].chunks_exact_mut(12) {
-            digits(dice.bits(), BASE32, half);
+            digits(dice.bits(), half);
         }
         Did(did)
     }
@@ -49,8 +78,29 @@ impl Tid {
     /// Its 13 characters.
     pub(crate) fn characters(self) -> [u8; 13] {
         let mut characters = [0; 13];
-        digits_from_low(self.0, BASE32_SORTABLE, &mut characters);
+        let mut bits = self.0;
+        for pair in characters.rchunks_exact_mut(2) {
+            let [low, high] = SORTABLE_PAIRS[(bits & 1_023) as usize];
+            pair.copy_from_slice(&[high, low]);
+            bits >>= 10;
+        }
+        characters[0] = BASE32_SORTABLE[(bits & 31) as usize];
         characters
+    }
+
+    /// Reads 13 characters; `None` if they are none of ours.
+    pub(crate) fn parse(text: &str) -> Option<Tid> {
+        let digit = |byte: u8| BASE32_SORTABLE.iter().position(|known| *known == byte);
+        // The first of the 13 has one bit to spare less than the others: 65 bits do not fit.
+        if text.len() != 13 || text.bytes().next().and_then(digit)? >= 16 {
+            return None;
+        }
+        text.bytes().try_fold(0, |bits, byte| Some((bits << 5) | digit(byte)? as u64)).map(Tid)
+    }
+
+    /// Microseconds since 1970, and the clock identifier.
+    pub(crate) fn parts(self) -> (i64, u64) {
+        ((self.0 >> 10) as i64, self.0 & 0x3ff)
     }
 }
 
@@ -63,7 +113,7 @@ impl Cid {
     pub(crate) fn new(dice: &mut Dice) -> Cid {
         let mut cid = *b"bafyrei____________________________________________________";
         for part in cid[7..].chunks_mut(12) {
-            digits(dice.bits(), BASE32, part);
+            digits(dice.bits(), part);
         }
         // 0x01 0x71 0x12 0x20 and 32 bytes are 288 bits, 58 characters are 290: the first of ours carries two
         // bits of the prefix, all zero, and the last one ends in two bits of padding, also zero.
@@ -81,18 +131,43 @@ impl Cid {
 
 /// `2026-07-04T14:38:08.999Z`, as Bluesky's applications write it.
 pub(crate) fn rfc3339(at_us: i64) -> [u8; 24] {
-    let milliseconds = at_us.div_euclid(1_000);
-    let (year, month, day) = civil(milliseconds.div_euclid(86_400_000));
-    let in_day = milliseconds.rem_euclid(86_400_000) as u64;
-    let mut text = *b"0000-00-00T00:00:00.000Z";
-    decimal(year, &mut text[0..4]);
-    decimal(month, &mut text[5..7]);
-    decimal(day, &mut text[8..10]);
-    decimal(in_day / 3_600_000, &mut text[11..13]);
-    decimal(in_day / 60_000 % 60, &mut text[14..16]);
-    decimal(in_day / 1_000 % 60, &mut text[17..19]);
-    decimal(in_day % 1_000, &mut text[20..23]);
-    text
+    Day::of(at_us).rfc3339(at_us)
+}
+
+/// A day's date, so that the times of one day need no calendar.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Day {
+    /// Since 1970.
+    day: i64,
+    /// Year, month and day of the month.
+    date: [u8; 10],
+}
+
+impl Day {
+    /// The day of this instant.
+    pub(crate) fn of(at_us: i64) -> Day {
+        let day = at_us.div_euclid(DAY_US);
+        let (year, month, day_of_month) = civil(day);
+        let mut date = *b"0000-00-00";
+        decimal(year, &mut date[0..4]);
+        decimal(month, &mut date[5..7]);
+        decimal(day_of_month, &mut date[8..10]);
+        Day { day, date }
+    }
+
+    /// As [`rfc3339`]; cheap for the instants of this day.
+    pub(crate) fn rfc3339(&self, at_us: i64) -> [u8; 24] {
+        let date = if at_us.div_euclid(DAY_US) == self.day { self.date } else { Day::of(at_us).date };
+        let in_day_ms = at_us.rem_euclid(DAY_US) as u64 / 1_000;
+        let (in_minute_ms, minutes) = (in_day_ms % 60_000, in_day_ms / 60_000);
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        text[0..10].copy_from_slice(&date);
+        decimal(minutes / 60, &mut text[11..13]);
+        decimal(minutes % 60, &mut text[14..16]);
+        decimal(in_minute_ms / 1_000, &mut text[17..19]);
+        decimal(in_minute_ms % 1_000, &mut text[20..23]);
+        text
+    }
 }
 
 /// Appends `number` in decimal.
@@ -104,7 +179,7 @@ pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
 }
 
 /// Year, month and day of a day since 1970 (Hinnant, *chrono-Compatible Low-Level Date Algorithms*).
-fn civil(day: i64) -> (u64, u64, u64) {
+pub(crate) fn civil(day: i64) -> (u64, u64, u64) {
     let shifted = day + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097) as u64;
@@ -117,24 +192,25 @@ fn civil(day: i64) -> (u64, u64, u64) {
     (year.unsigned_abs(), month, day_of_month)
 }
 
-fn decimal(mut number: u64, out: &mut [u8]) {
-    for digit in out.iter_mut().rev() {
+/// Fills `out` with the last digits of `number`.
+#[inline]
+pub(crate) fn decimal(mut number: u64, out: &mut [u8]) {
+    let mut pairs = out.rchunks_exact_mut(2);
+    for pair in &mut pairs {
+        pair.copy_from_slice(&DECIMAL_PAIRS[(number % 100) as usize]);
+        number /= 100;
+    }
+    if let [digit] = pairs.into_remainder() {
         *digit = b'0' + (number % 10) as u8;
-        number /= 10;
     }
 }
 
-fn digits(mut bits: u64, alphabet: &[u8; 32], out: &mut [u8]) {
-    for digit in out {
-        *digit = alphabet[(bits & 31) as usize];
-        bits >>= 5;
-    }
-}
-
-fn digits_from_low(mut bits: u64, alphabet: &[u8; 32], out: &mut [u8]) {
-    for digit in out.iter_mut().rev() {
-        *digit = alphabet[(bits & 31) as usize];
-        bits >>= 5;
+/// Fills `out`, an even number of characters, with the lowest bits of `bits`, the lowest first.
+#[inline]
+pub(crate) fn digits(mut bits: u64, out: &mut [u8]) {
+    for pair in out.chunks_exact_mut(2) {
+        pair.copy_from_slice(&BASE32_PAIRS[(bits & 1_023) as usize]);
+        bits >>= 10;
     }
 }
 
@@ -160,6 +236,12 @@ mod tests {
         assert!(text(&Tid::new(1_725_911_162_329_308, 0).characters()).starts_with("3l3qo2"));
         assert!(Tid::new(5, 1_023) < Tid::new(6, 0));
         assert_eq!(text(&Tid::new(0, 0).characters()), "2222222222222");
+        for tid in [Tid::new(1_725_911_162_329_308, 1_023), Tid::new(0, 0), Tid::new((1 << 53) - 1, 1)] {
+            assert_eq!(Tid::parse(text(&tid.characters())), Some(tid));
+        }
+        for wrong in ["", "222222222222", "22222222222222", "zzzzzzzzzzzzz", "222222222222A"] {
+            assert_eq!(Tid::parse(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

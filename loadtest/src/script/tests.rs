@@ -1,8 +1,10 @@
 use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU32;
 
 use serde_json::Value;
 
 use super::*;
+use crate::jetstream::{Burst, Scenario};
 use crate::timeline::Rate;
 
 const EVENTS: u64 = 100_000;
@@ -218,7 +220,7 @@ fn one_author_writes_several_posts() {
 fn an_outage_multiplies_the_problems_of_one_city() {
     let config = JetstreamConfig { scenario: Scenario::Outage, ..config() };
     let script = Script::new(&config, Mix::Posts).unwrap();
-    let outage = script.outage.clone().unwrap();
+    let outage = script.plot.any_incident().cloned().unwrap();
     let start = script.timeline().start();
     assert_eq!(outage.events, start + 10_000..start + 50_000, "from 5 s on, for 20 s, at 2,000 events/s");
     let support = |range: Range<u64>| {
@@ -249,6 +251,103 @@ fn the_stream_is_its_own_history_whatever_the_start() {
     let (early, late) = (script(Mix::Posts), Script::new(&later, Mix::Posts).unwrap());
     let n = late.timeline().start() + 5;
     assert_eq!(early.event(n), late.event(n));
+}
+
+#[test]
+fn a_post_says_which_event_made_it() {
+    for rate in [Rate::Max, Rate::PerSecond(NonZeroU32::new(7_919).unwrap())] {
+        let script = Script::new(&JetstreamConfig { rate, share: 0.1, ..config() }, Mix::Posts).unwrap();
+        let mut known = 0;
+        for (n, event) in events(&script, 20_000) {
+            let frame = json(&event);
+            let (did, commit) = (frame["did"].as_str().unwrap(), &frame["commit"]);
+            let Some(rkey) = commit["rkey"].as_str() else { continue };
+            let made = match event.kind {
+                EventKind::Deletion => None,
+                EventKind::Edit { of } | EventKind::Repeat { of } | EventKind::Withdrawal { of } => {
+                    (of >= script.timeline().start()).then_some(of)
+                }
+                _ => Some(n),
+            };
+            assert_eq!(script.index_of(&format!("at://{did}/{POST}/{rkey}")), made, "{:?}", event.kind);
+            known += usize::from(made.is_some());
+            for wrong in [
+                format!("at://did:plc:aaaaaaaaaaaaaaaaaaaaaaaa/{POST}/{rkey}"),
+                format!("at://{did}/app.bsky.feed.like/{rkey}"),
+                format!("at://{did}/{POST}/{rkey}2"),
+                format!("at://{did}/{POST}/2{}", &rkey[1..]),
+            ] {
+                assert_eq!(script.index_of(&wrong), None, "{wrong}");
+            }
+        }
+        assert!(known > 19_000);
+    }
+}
+
+#[test]
+fn background_posts_are_as_long_as_real_ones_and_none_names_the_brand() {
+    let script = script(Mix::Posts);
+    let samples = script.background_samples();
+    assert!(samples.iter().all(|frame| !frame.to_lowercase().contains("lumio")));
+    // What stands between the identifiers and times, which are an event's own.
+    let record = |frame: &str| {
+        let (start, end) = (frame.find("\"createdAt\"").unwrap() + 40, frame.rfind(",\"cid\"").unwrap());
+        frame[start..end].to_owned()
+    };
+    let records: HashSet<String> = samples.iter().map(|frame| record(frame)).collect();
+    assert!(records.len() > 800, "{} records", records.len());
+    let (mut bytes, mut seen) = (0, 0);
+    for (n, event) in events(&script, 20_000).filter(|(_, event)| event.kind == EventKind::Background) {
+        assert!(records.contains(&record(&event.frame)), "{n}: {}", event.frame);
+        bytes += event.frame.len();
+        seen += 1;
+    }
+    let average = bytes / seen;
+    assert!((520..600).contains(&average), "{average} bytes");
+}
+
+#[test]
+fn mentions_are_the_events_that_are_about_the_brand() {
+    let script = script(Mix::Network);
+    let start = script.timeline().start();
+    let expected: Vec<(u64, Event)> =
+        events(&script, EVENTS).filter(|(_, event)| event.kind.is_mention()).collect();
+    let named = |event: &Event| event.frame.to_lowercase().contains("lumio");
+    for (n, event) in events(&script, EVENTS) {
+        let deletes = matches!(event.kind, EventKind::Withdrawal { .. });
+        assert_eq!(named(&event) || deletes, event.kind.is_mention(), "{n}: {}", event.frame);
+    }
+    assert!(script.mentions(start..start + EVENTS).collect::<Vec<_>>() == expected);
+}
+
+#[test]
+fn a_burst_rises_from_nearly_nothing_to_its_peak() {
+    let burst = Burst { after: std::time::Duration::from_secs(1), ..Burst::default() };
+    let rate = Rate::PerSecond(NonZeroU32::new(8_000).unwrap());
+    let config = JetstreamConfig { rate, scenario: Scenario::Burst(burst), ..config() };
+    let script = Script::new(&config, Mix::Posts).unwrap();
+    let start = script.timeline().start();
+    let reports = |second: u64| -> Vec<SupportPost> {
+        let range = start + second * 8_000..start + (second + 1) * 8_000;
+        script
+            .mentions(range)
+            .filter(|(_, event)| event.kind == EventKind::Support)
+            .filter_map(|(_, e)| e.support)
+            .collect()
+    };
+    assert!(reports(0).len() <= 3);
+    for (second, expected) in [(3, 500_usize), (8, 1_500), (12, 2_000), (20, 2_000)] {
+        let reports = reports(second);
+        assert!(reports.len().abs_diff(expected) < 250, "{} in second {second}", reports.len());
+        let authors: HashSet<&str> = reports.iter().map(|post| &post.id[5..37]).collect();
+        assert_eq!(authors.len(), reports.len());
+        assert!(reports.iter().filter(|post| post.intent == "problem").count() * 2 > reports.len());
+    }
+    assert!(reports(21).len() <= 3, "quiet again");
+    let wrong = JetstreamConfig { rate: Rate::Max, ..config.clone() };
+    assert!(Script::new(&wrong, Mix::Posts).unwrap_err().to_string().contains("needs a rate"));
+    let wrong = JetstreamConfig { rate: Rate::PerSecond(NonZeroU32::new(1_000).unwrap()), ..config };
+    assert!(Script::new(&wrong, Mix::Posts).unwrap_err().to_string().contains("peak share"));
 }
 
 #[test]
