@@ -1,123 +1,132 @@
-//! Parse and prefilter, as a lane does them: on Bluesky posts of the load generator, on the worst ones, and
-//! on recordings where there are any.
+//! Parse and prefilter, as a lane does them: on posts as the load generator writes them for Bluesky and X, on the
+//! worst ones, and on recordings where there are any. Each case asserts its answer before it is measured.
+//!
+//! At the end, for the two of the load generator, a table: beside the lane, what simd-json's tape alone takes for
+//! the same frames.
+
+#[path = "parts/mode.rs"]
+mod mode;
+#[path = "parts/posts.rs"]
+#[allow(dead_code, reason = "each bench takes what it needs")]
+mod posts;
 
 use std::hint::black_box;
-use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use firehose::{JetstreamConfig, Mix, Rate, Script};
-use jiff::Timestamp;
 use vigie::parse::Format;
 use vigie::pipeline::lane::Lane;
-use vigie::prefilter::{Brand, Config, LISTEN_DEFAULT, Prefilter};
+use vigie::prefilter::Prefilter;
 use vigie::source::FrameBatch;
 use vigie::telemetry::Bucket;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn prefilter() -> Prefilter {
-    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-    let brand = |name: &str, names: &[&str]| Brand {
-        name: name.to_owned(),
-        handles: owned(&[&format!("@{}", name.to_lowercase())]),
-        names: owned(names),
-        listen: LISTEN_DEFAULT.to_owned(),
-        fold_accents: true,
-        ..Brand::default()
-    };
-    let brands = vec![
-        brand("Lumio", &["lumio", "lumiobox", "lumio mobile"]),
-        brand("Brumeo", &["brumeo air", "brumeo"]),
-        brand("Castelnet", &["castelnet"]),
-    ];
-    Prefilter::build(&Config { brands, ..Config::default() }).expect("the bench's rules are right")
-}
-
-fn batch(format: Format, frames: &[String]) -> FrameBatch {
-    let mut batch = FrameBatch::empty(Arc::from("bench"), format, 0);
-    frames.iter().for_each(|frame| batch.push(frame.as_bytes()));
-    batch
-}
-
-fn copy(batch: &FrameBatch) -> FrameBatch {
-    FrameBatch {
-        source: batch.source.clone(),
-        bytes: batch.bytes.clone(),
-        frames: batch.frames.clone(),
-        gaps: Vec::new(),
-        permit: None,
-        ..*batch
-    }
-}
-
-/// Posts as the load generator serves them, of which `share` ask for support.
-fn generated(events: u64, share: f64) -> Vec<String> {
-    let config = JetstreamConfig {
-        rate: Rate::Max,
-        share,
-        confusing: 0.0,
-        events: Some(events),
-        start: Some(Timestamp::from_second(1_790_000_000).expect("a time")),
-        ..JetstreamConfig::default()
-    };
-    let script = Script::new(&config, Mix::Posts).expect("the embedded posts make a script");
-    let timeline = script.timeline();
-    (timeline.start()..timeline.end()).map(|n| script.event(n).frame).collect()
-}
-
-fn recorded(file: &str) -> Option<Vec<String>> {
-    let path = format!("{}/../shared/data/streams/{file}", env!("CARGO_MANIFEST_DIR"));
-    Some(std::fs::read_to_string(path).ok()?.lines().map(str::to_owned).collect())
-}
+/// Lines of X v1.1, 2.3 MB of them.
+const STATUSES: usize = 512;
 
 fn lane(criterion: &mut Criterion) {
-    let prefilter = prefilter();
+    let prefilter = posts::prefilter();
     let mut group = criterion.benchmark_group("lane");
-    // Least and most candidates: a fast wrong answer is no answer.
-    let mut case =
-        |name: &str, format: Format, frames: &[String], candidates: std::ops::RangeInclusive<usize>| {
-            let batch = batch(format, frames);
-            let output = Lane::default().process(&prefilter, copy(&batch));
-            let found = output.candidates().count();
-            assert!(candidates.contains(&found), "{name}: {found} candidates");
-            assert_eq!(output.buckets[Bucket::Malformed], 0, "{name}");
-            assert_eq!(output.buckets.received() as usize + output.items.len(), frames.len(), "{name}");
-            group.throughput(Throughput::ElementsAndBytes {
-                elements: frames.len() as u64,
-                bytes: batch.bytes.len() as u64,
-            });
-            let mut lane = Lane::default();
-            group.bench_function(name, |bencher| {
-                bencher.iter_batched(
-                    || copy(&batch),
-                    |batch| black_box(lane.process(&prefilter, batch)),
-                    BatchSize::LargeInput,
-                );
-            });
-        };
-    case("jetstream, 0.1 % support", Format::Jetstream, &generated(4_096, 0.001), 1..=20);
-    case("jetstream, all support", Format::Jetstream, &generated(1_024, 1.0), 600..=1_024);
+    // A fast wrong answer is no answer.
+    let mut case = |name: &str, format: Format, frames: &[String], candidates: usize| {
+        let batch = posts::batch(format, frames);
+        let output = Lane::default().process(&prefilter, posts::copy(&batch));
+        assert_eq!(output.candidates().count(), candidates, "{name}");
+        assert_eq!(output.buckets[Bucket::Malformed], 0, "{name}");
+        assert_eq!(output.buckets.received() as usize + output.items.len(), frames.len(), "{name}");
+        group.throughput(Throughput::ElementsAndBytes {
+            elements: frames.len() as u64,
+            bytes: batch.bytes.len() as u64,
+        });
+        let mut lane = Lane::default();
+        group.bench_function(name, |bencher| {
+            bencher.iter_batched(
+                || posts::copy(&batch),
+                |batch| black_box(lane.process(&prefilter, batch)),
+                BatchSize::LargeInput,
+            );
+        });
+    };
+    case("jetstream, 0.1 % support", Format::Jetstream, &posts::generated(4_096, 0.001), 4);
+    case("x-v1, 1 % support", Format::XV1, &posts::statuses(STATUSES, 0.01), 6);
+    case("jetstream, all support", Format::Jetstream, &posts::generated(1_024, 1.0), 999);
     let post = |text: &str| serde_json::json!({ "id": "1", "author": "a", "text": text }).to_string();
     case(
         "plain, 64 KiB posts of service words",
         Format::Plain,
         &vec![post(&"panne help ".repeat(6_000)); 16],
-        0..=0,
+        0,
     );
-    case("plain, 64 KiB posts of accents", Format::Plain, &vec![post(&"éàü ".repeat(10_000)); 16], 0..=0);
-    for (name, format, file) in [
-        ("recorded jetstream", Format::Jetstream, "jetstream_reenveloped.jsonl"),
-        ("recorded mastodon", Format::Mastodon, "mastodon_update.jsonl"),
-        ("recorded x-v2", Format::XV2, "x_v2_filtered_stream.jsonl"),
-        ("recorded x-v1", Format::XV1, "x_v11_stream.jsonl"),
+    case("plain, 64 KiB posts of accents", Format::Plain, &vec![post(&"éàü ".repeat(10_000)); 16], 0);
+    for (name, format, file, candidates) in [
+        ("recorded jetstream", Format::Jetstream, "jetstream_reenveloped.jsonl", 0),
+        ("recorded mastodon", Format::Mastodon, "mastodon_update.jsonl", 0),
+        ("recorded x-v2", Format::XV2, "x_v2_filtered_stream.jsonl", 0),
+        ("recorded x-v1", Format::XV1, "x_v11_stream.jsonl", 0),
     ] {
-        match recorded(file) {
-            Some(frames) => case(name, format, &frames, 0..=frames.len()),
-            None => println!("skipped: {name}: ../shared/data/streams/{file} is absent"),
+        if let Some(frames) = posts::recorded(file) {
+            case(name, format, &frames, candidates);
         }
     }
+    // The longest that any source keeps is 1 MiB; this is ten times that.
+    let long = format!(r#"{{"id":"1","author":"a","text":"a","more":"{}"}}"#, "x".repeat(10 << 20));
+    case("plain, a frame of 10 MB", Format::Plain, &[long], 0);
+    let nested = format!(r#"{{"text":"a","more":{}{}}}"#, "[".repeat(60), "]".repeat(60));
+    case("plain, nested to the limit", Format::Plain, &vec![nested; 1_024], 0);
+    let escaped = format!(r#"{{"id_str":"1","user":{{"id":1}},"text":"{}"}}"#, r"\u00e9\n".repeat(1_000));
+    case("x-v1, 8 KB of escapes", Format::XV1, &vec![escaped; 128], 0);
     group.finish();
+    compare(&prefilter);
+}
+
+/// Several rounds of a lane and of simd-json's tape alone, by turns on the same frames: the best, and the medians.
+fn compare(prefilter: &Prefilter) {
+    let rounds = if mode::measures() { 41 } else { 1 };
+    println!(
+        "\n{:26} {:>21} {:>21} {:>14}",
+        format!("{rounds} rounds: best, median"),
+        "tape, posts/s",
+        "lane, posts/s",
+        "of tape, %"
+    );
+    for (name, format, frames) in [
+        ("jetstream, 0.1 % support", Format::Jetstream, posts::generated(4_096, 0.001)),
+        ("x-v1, 1 % support", Format::XV1, posts::statuses(STATUSES, 0.01)),
+    ] {
+        let batch = posts::batch(format, &frames);
+        let (mut lane, mut buffers) = (Lane::default(), simd_json::Buffers::with_max_depth(0, 64));
+        let mut tape = simd_json::Tape(Vec::new());
+        let (mut tape_took, mut lane_took) = (Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            let FrameBatch { mut bytes, frames, .. } = posts::copy(&batch);
+            let start = Instant::now();
+            for range in frames {
+                let mut filled = tape.reset();
+                simd_json::fill_tape(&mut bytes[range], &mut buffers, &mut filled).expect("JSON");
+                tape = black_box(filled).reset();
+            }
+            tape_took.push(start.elapsed());
+            let batch = posts::copy(&batch);
+            let start = Instant::now();
+            black_box(lane.process(prefilter, batch));
+            lane_took.push(start.elapsed());
+        }
+        let per_s = |took: &mut Vec<Duration>| {
+            took.sort_unstable();
+            [took[0], took[took.len() / 2]].map(|took| frames.len() as f64 / took.as_secs_f64())
+        };
+        let ([tape_best, tape_median], [lane_best, lane_median]) =
+            (per_s(&mut tape_took), per_s(&mut lane_took));
+        let gb_per_s = |posts_per_s: f64| posts_per_s * batch.bytes.len() as f64 / frames.len() as f64 / 1e9;
+        println!(
+            "{name:26} {tape_best:10.0} {tape_median:10.0} {lane_best:10.0} {lane_median:10.0} {:7.0} {:6.0}",
+            100.0 * lane_best / tape_best,
+            100.0 * lane_median / tape_median,
+        );
+        println!("{:26} {:32.2} {:10.2} GB/s", "", gb_per_s(lane_best), gb_per_s(lane_median));
+    }
 }
 
 criterion_group!(benches, lane);

@@ -22,6 +22,9 @@ fn the_example_config_is_right_with_and_without_its_comments() {
     // A line that is a commented-out key becomes one; whole commented-out tables stay comments.
     let token = folder.path().join("token");
     std::fs::write(&token, "0123456789abcdef0123").unwrap();
+    // Beside the config, as the example says.
+    std::fs::write(folder.path().join("lumio-names.txt"), "lumio fibre\n").unwrap();
+    std::fs::write(folder.path().join("lumio-rules.txt"), "lumiobox panne\n").unwrap();
     let uncommented: String = example()
         .lines()
         .map(|line| match line.strip_prefix("# ") {
@@ -100,6 +103,32 @@ level = true
         assert!(output.stderr.contains(expected), "{expected} is missing in:\n{}", output.stderr);
     }
     assert!(output.stderr.contains("has 14 mistakes"), "{}", output.stderr);
+}
+
+#[test]
+fn lines_come_from_a_file_or_a_sender_and_a_mistake_in_either_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vigie.toml");
+    let check = |keys: &str, code: i32, said: &str| {
+        let text = format!("[[source]]\nkind = \"ndjson\"\n{keys}\n{}", crate::daemon::BRAND);
+        std::fs::write(&path, text).unwrap();
+        let output = run(vigie().args(["check", "-c"]).arg(&path), b"");
+        assert_eq!(output.status.code(), Some(code), "{keys}: {}", output.stderr);
+        assert!(output.stderr.contains(said) || output.stdout.contains(said), "{keys}: {}", output.stderr);
+    };
+    check("path = \"-\"", 0, "fine: 1 source");
+    check("tcp = \"feed.example.org:6020\"\nformat = \"x-v1\"\nsilence_max_ms = 5000", 0, "fine: 1 source");
+    check("", 64, "source[1]: path is missing");
+    check("", 64, "or tcp = \"HOST:PORT\"");
+    check("path = \"-\"\ntcp = \"h:1\"", 64, "path and tcp both say where the lines come from");
+    check(
+        "tcp = \"feed\"",
+        64,
+        "line 3: source[1].tcp: \"feed\": must be a host and a port, as 127.0.0.1:6020",
+    );
+    check("tcp = 6020", 64, "line 3: source[1].tcp = 6020: must be");
+    check("tcp = \"h:1\"\nframe_bytes_max = 1", 64, "source[1].frame_bytes_max = 1: must be");
+    check("path = \"-\"\nsilence_max_ms = 5000", 64, "source[1].silence_max_ms = 5000: unknown key");
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use firehose::client::{Address, Client, proto};
@@ -24,6 +25,9 @@ pub(crate) const BRAND: &str = r#"
     exclude = ["lumio festival", "lumio lamp"]
     [model]
     runtime = "rten"
+    # A replay reads everything with the full model; a network at full rate would not leave it the time.
+    [engine]
+    under_load = "same"
 "#;
 
 /// A command of the binary under test.
@@ -109,12 +113,15 @@ impl State {
             assert!(bytes > 0, "the daemon ended before it ran:\n{seen}");
         }
         // The rest of the log is read to the end, so that a full pipe never stops the daemon.
+        let logged = Arc::new(Mutex::new(String::new()));
+        let (log_of, mut line) = (logged.clone(), Vec::new());
         let rest = std::thread::Builder::new().spawn(move || {
-            let mut rest = Vec::new();
-            drop(log.read_to_end(&mut rest));
-            String::from_utf8_lossy(&rest).into_owned()
+            while log.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
+                log_of.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+                line.clear();
+            }
         });
-        Daemon { child, started: seen, rest: Some(rest.unwrap()) }
+        Daemon { child, started: seen, logged, rest: Some(rest.unwrap()) }
     }
 
     pub(crate) async fn subscribe(&self, name: &str, window: u32) -> Client {
@@ -156,7 +163,9 @@ pub(crate) struct Daemon {
     child: Child,
     /// What it logged until it ran.
     started: String,
-    rest: Option<std::thread::JoinHandle<String>>,
+    /// What it has logged since.
+    logged: Arc<Mutex<String>>,
+    rest: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Daemon {
@@ -181,7 +190,18 @@ impl Daemon {
     pub(crate) fn terminate(mut self) -> (ExitStatus, String) {
         self.signal("TERM");
         let status = self.child.wait().unwrap();
-        (status, self.rest.take().unwrap().join().unwrap())
+        self.rest.take().unwrap().join().unwrap();
+        let log = self.logged.lock().unwrap().clone();
+        (status, log)
+    }
+
+    /// Waits until it has logged this.
+    pub(crate) fn wait_for(&self, text: &str) {
+        let begun = std::time::Instant::now();
+        while !self.logged.lock().unwrap().contains(text) {
+            assert!(begun.elapsed() < PATIENCE, "waited in vain for {text:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 

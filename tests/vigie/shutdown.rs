@@ -96,20 +96,13 @@ fn a_reload_with_a_mistake_leaves_the_running_config_in_place() {
     let right = std::fs::read_to_string(&state.config).unwrap();
     std::fs::write(&state.config, right.replace("[[brand]]", "[[brand]]\nnonsense = 1")).unwrap();
     daemon.signal("HUP");
-    // Signals of one kind merge while they wait: the second must come after the first was obeyed. The log
-    // says when, but it is read only at the end; the process's own signal queue says it too.
-    wait_until_handled(&daemon);
+    // Signals of one kind merge while they wait: the second must come after the first was obeyed.
+    daemon.wait_for("reload refused");
     state.configure(&network.source(), BRAND);
     daemon.signal("HUP");
-    wait_until_handled(&daemon);
+    daemon.wait_for("reloaded brands");
     let (status, log) = daemon.terminate();
     assert!(status.success(), "{log}");
     assert!(log.contains("reload refused") && log.contains("nonsense = 1: unknown key"), "{log}");
     assert!(log.contains("reloaded brands"), "{log}");
-}
-
-/// Gives the daemon time to obey: there is nothing outside that shows it, and being too early only makes the
-/// test fail when it should not, never pass.
-fn wait_until_handled(_: &crate::daemon::Daemon) {
-    std::thread::sleep(std::time::Duration::from_millis(1500));
 }
