@@ -262,6 +262,17 @@ mod tests {
     }
 
     #[test]
+    fn an_outage_takes_no_share() {
+        let check = |scenario: &str, is_right: bool| {
+            let typed = Arguments::try_parse_from(["firehose", "run", scenario, "--share", "0.5"]).unwrap();
+            let Command::Run(arguments) = typed.command else { panic!("{scenario}") };
+            assert_eq!(arguments.check().is_ok(), is_right, "{scenario}");
+        };
+        check("steady", true);
+        check("outage", false);
+    }
+
+    #[test]
     fn the_defaults_are_those_of_the_library() {
         let arguments = Arguments::try_parse_from(["firehose", "serve", "jetstream"]).unwrap();
         let Command::Serve(Network::Jetstream(ours)) = arguments.command else { panic!() };

@@ -62,6 +62,9 @@ impl Arguments {
                 let name = self.scenario.name();
                 Err(format!("--rate max: {name} needs a schedule, and so a number"))
             }
+            _ if self.share.is_some() && self.scenario == Scenario::Outage => {
+                Err("--share: outage takes none, as its reports follow the burst".to_owned())
+            }
             _ => Ok(()),
         }
     }
