@@ -170,7 +170,9 @@ impl<F: FnMut(u32, StartKind) -> bool> Probe<'_, F> {
         let len = word.len;
         // A mention may begin with these, or go on with them behind letters that are none.
         let goes_on = opening == Opening::Mention && matches!(bytes.get(len), Some(b'.' | b'-' | b'@'));
-        if goes_on && (len == 0 || !is_ascii) {
+        // Behind a letter that `Words` drops, the name may end inside a run, where a word then begins.
+        if goes_on && (len == 0 || !is_ascii || may_reach_beyond_ascii(bytes.get(len..).unwrap_or_default()))
+        {
             return true;
         }
         if !is_ascii {
@@ -198,6 +200,14 @@ impl<F: FnMut(u32, StartKind) -> bool> Probe<'_, F> {
     fn byte(&self, at: usize) -> Option<u8> {
         self.text.as_bytes().get(at).copied()
     }
+}
+
+/// Whether a name that goes on like this may hold a letter beyond ASCII; of a very long one it is not asked.
+fn may_reach_beyond_ascii(rest: &[u8]) -> bool {
+    /// Longer than any network's names, and short enough that a text of nothing but names is read in linear time.
+    const NAME_BYTES_MAX: usize = 256;
+    let end = rest.iter().take(NAME_BYTES_MAX).find(|byte| !byte.is_ascii() || byte.is_ascii_whitespace());
+    end.map_or(rest.len() > NAME_BYTES_MAX, |byte| !byte.is_ascii())
 }
 
 /// The eight bytes from `at` on, as far as there are any; zeros behind them.
@@ -377,6 +387,7 @@ mod tests {
             "日本語lumioが壊れた ｶﾞ カ\u{3099} 한국 😡👍🏽 ❤\u{FE0F} हिन्दी",
             "https://a.example/x_y www.example.org ｗｗｗ．x ｗｗｗ．aé www.a.b日 https://a/b?c=dé ẁww.aé",
             "e\u{301}te\u{301} \u{301} =\u{338}",
+            "www.\u{200b}a\u{cd5} @www.\u{200b}bé @x-\u{2068}y日本",
         ] {
             check_all(text);
             for pad in 55..70 {
