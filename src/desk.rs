@@ -385,6 +385,16 @@ mod tests {
     }
 
     #[test]
+    fn a_ticket_older_than_the_desk_remembers_may_still_exist() {
+        let mut desk = Desk::default();
+        let id = |post: usize| TicketId::of_post(Network::Plain, &post.to_string());
+        (0..=KNOWN_TICKETS_MAX).for_each(|post| desk.remember(id(post), 0));
+        assert!(!desk.known.texts.contains_key(&id(0)));
+        assert!(desk.may_know(id(0)), "the ledger must be asked before its text is left alone");
+        assert!(desk.edits(id(0), "panne"));
+    }
+
+    #[test]
     fn the_model_must_be_surer_to_refuse_a_post_that_speaks_to_us() {
         let config = Config::default();
         let addressed = false;

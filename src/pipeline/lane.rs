@@ -386,6 +386,7 @@ mod tests {
 
     use super::*;
     use crate::prefilter;
+    use crate::source::Gap;
 
     fn prefilter() -> Prefilter {
         let brand = prefilter::Brand {
@@ -590,6 +591,30 @@ mod tests {
             (0, 3, 2 * 7 + 6)
         );
         assert_eq!(forward.wait(now()), None);
+    }
+
+    #[test]
+    fn a_lane_that_ends_hands_over_what_it_holds() {
+        let (mut forward, model) = forward(4, 100);
+        forward.send(output(0, &["nobody"]), now()).unwrap();
+        assert_eq!(model.try_iter().count(), 0, "counts alone wait");
+        forward.flush().unwrap();
+        assert_eq!(model.recv().unwrap().buckets.received(), 7);
+    }
+
+    #[test]
+    fn joined_outputs_have_the_holes_and_the_greatest_position_of_both() {
+        let (mut forward, model) = forward(4, 100);
+        for (sequence, position) in [(0, 20), (1, 10), (2, 30)] {
+            let mut output = output(sequence, &["nobody"]);
+            output.position = Some(position);
+            output.gaps.push(Gap { from: position - 5, to: position, reason: "a test".to_owned() });
+            forward.send(output, now()).unwrap();
+        }
+        forward.pass_on().unwrap();
+        let joined = model.recv().unwrap();
+        let gaps: Vec<_> = joined.gaps.iter().map(|gap| gap.to).collect();
+        assert_eq!((joined.position, gaps), (Some(30), vec![20, 10, 30]));
     }
 
     #[test]
