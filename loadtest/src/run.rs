@@ -20,6 +20,7 @@ mod figures;
 mod outcome;
 mod seen;
 mod report;
+pub mod crash;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -82,6 +83,12 @@ pub struct Settings {
     pub state: Option<PathBuf>,
     /// Forget the last ticket that came, to show that the check sees it.
     pub lose_ticket: bool,
+    /// Take one ticket twice whose acknowledgement was confirmed, to show that the check sees it.
+    pub repeat_ticket: bool,
+    /// How often a crash kills the daemon.
+    pub kills: u64,
+    /// Tickets that a restart finds pending.
+    pub pending: u64,
 }
 
 impl Settings {
@@ -89,7 +96,7 @@ impl Settings {
     pub fn new(scenario: Scenario, vigie: impl Into<PathBuf>) -> Settings {
         Settings {
             scenario,
-            changes: Changes { seed: 1, ..Changes::default() },
+            changes: Changes { seed: 1, connections: 10_000, ..Changes::default() },
             vigie: vigie.into(),
             config_extra: String::new(),
             set: Vec::new(),
@@ -97,6 +104,9 @@ impl Settings {
             lead: Duration::from_secs(3),
             state: None,
             lose_ticket: false,
+            repeat_ticket: false,
+            kills: 200,
+            pending: 100_000,
         }
     }
 }
@@ -161,7 +171,7 @@ impl Run {
         let audit = matches!(plan.helpdesk, Helpdesk::Slow(_))
             .then(|| Subscriber::start(state.socket(), AUDIT, Helpdesk::Prompt));
         let counter = audit.as_ref().unwrap_or(&helpdesk).counter();
-        let watch = Watch::start(feeds.clone(), counter, daemon.console(), daemon.pid());
+        let watch = Watch::start(feeds.clone(), counter, (daemon.console(), daemon.pid()), state.wal());
         Ok(Run { plan, feeds, start, daemon, helpdesk, audit, watch, marks: Vec::new(), trouble: Vec::new() })
     }
 

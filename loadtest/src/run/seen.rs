@@ -49,8 +49,8 @@ pub(super) struct Seen {
 
 /// What `replay` made of the posts.
 pub(super) struct Expectation {
-    tickets: BTreeSet<TicketId>,
-    counts: ReplayedCounts,
+    pub(super) tickets: BTreeSet<TicketId>,
+    pub(super) counts: ReplayedCounts,
 }
 
 impl Expectation {
@@ -73,6 +73,17 @@ impl Expectation {
     }
 }
 
+/// The posts that need support.
+pub(super) fn support(feeds: &[Feed]) -> BTreeSet<TicketId> {
+    let of = |feed: &Feed| -> Vec<TicketId> {
+        let events = feed.served().mentions(feed.events());
+        let posts = events.filter(|(_, event)| event.kind == EventKind::Support);
+        let posts = posts.filter_map(|(_, event)| event.support);
+        posts.map(|post| conservation::id_of(feed.network(), &post.id)).collect()
+    };
+    feeds.iter().flat_map(of).collect()
+}
+
 impl Seen {
     pub(super) fn conclude(
         mut self,
@@ -85,7 +96,7 @@ impl Seen {
         }
         let status = self.samples.iter().rev().find_map(|sample| sample.status.clone()).unwrap_or_default();
         let (events, written) = counts(&self.feeds);
-        let support = self.support();
+        let support = support(&self.feeds);
         let expected = expectation.as_ref().map(|expectation| &expectation.tickets);
         let mut balance = conservation::check(&Books {
             events,
@@ -135,17 +146,6 @@ impl Seen {
             start_us: self.start.as_microsecond(),
             marks: self.marks,
         }
-    }
-
-    /// The posts that need support.
-    fn support(&self) -> BTreeSet<TicketId> {
-        let of = |feed: &Feed| -> Vec<TicketId> {
-            let events = feed.served().mentions(feed.events());
-            let posts = events.filter(|(_, event)| event.kind == EventKind::Support);
-            let posts = posts.filter_map(|(_, event)| event.support);
-            posts.map(|post| conservation::id_of(feed.network(), &post.id)).collect()
-        };
-        self.feeds.iter().flat_map(of).collect()
     }
 
     /// Everyone who took tickets.
