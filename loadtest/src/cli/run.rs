@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use firehose::Rate;
-use firehose::run::{Changes, Scenario, Setting, Settings, crash};
+use firehose::run::{Changes, Scenario, Setting, Settings, crash, restart};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -134,6 +134,11 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let (json, is_sound) = match settings.scenario {
         Scenario::Crash => {
             let outcome = crash::run(&settings, &progress).await?;
+            eprint!("{outcome}");
+            (json(&outcome.result), outcome.is_sound())
+        }
+        Scenario::Restart => {
+            let outcome = restart::run(&settings, &progress).await?;
             eprint!("{outcome}");
             (json(&outcome.result), outcome.is_sound())
         }

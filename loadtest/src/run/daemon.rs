@@ -122,6 +122,12 @@ impl State {
         self.folder.keep()
     }
 
+    /// The ledger's size, with its write-ahead log.
+    pub(super) fn ledger_bytes(&self) -> u64 {
+        let files = [self.folder.path().join("ledger.sqlite"), self.wal()];
+        files.iter().filter_map(|file| fs::metadata(file).ok()).map(|file| file.len()).sum()
+    }
+
     /// What lies in the folder.
     pub(super) fn files(&self) -> Vec<String> {
         let files = fs::read_dir(self.folder.path()).into_iter().flatten().flatten();

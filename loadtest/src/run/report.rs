@@ -179,6 +179,7 @@ impl Outcome {
     fn plots(&self) -> Vec<Plot> {
         let marked = match self.marks.is_empty() {
             true => "",
+            false if self.result.crowd.is_some() => " Dashed: the idle clients came.",
             false => {
                 " Dashed: a server left or was cut off; what the daemon then asks for again is accounted for too."
             }
@@ -247,6 +248,26 @@ impl Outcome {
                 series: vec![Series::new(
                     "resident",
                     self.series(|sample| Some(sample.usage.as_ref()?.rss_bytes as f64 / f64::from(1 << 20))),
+                )],
+                ..base.clone()
+            },
+            Plot {
+                title: "Descriptors and threads",
+                caption: "Of the daemon.".to_owned(),
+                unit: "count",
+                series: vec![
+                    Series::new("descriptors", self.series(|sample| Some(sample.usage.as_ref()?.descriptors as f64))),
+                    Series::new("threads", self.series(|sample| Some(sample.usage.as_ref()?.threads as f64))),
+                ],
+                ..base.clone()
+            },
+            Plot {
+                title: "Write-ahead log",
+                caption: "What the ledger has written and not yet moved into its file.".to_owned(),
+                unit: "MiB",
+                series: vec![Series::new(
+                    "log",
+                    self.series(|sample| Some(sample.wal_bytes as f64 / f64::from(1 << 20))),
                 )],
                 ..base
             },

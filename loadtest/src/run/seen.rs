@@ -6,10 +6,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::conservation::{self, Balance, Books};
+use super::crowd::CrowdResult;
 use super::daemon::State;
 use super::expectation;
 use super::feed::Feed;
 use super::figures::{Percentiles, rounded, slope};
+use super::growth::Growth;
 use super::order;
 use super::outcome::{Outcome, ReplayedCounts, RunResult, SlowHelpdesk};
 use super::scenario::{Plan, Scenario};
@@ -43,6 +45,8 @@ pub(super) struct Seen {
     pub(super) slow: Option<(Intake, u64)>,
     /// What was taken for it afterwards.
     pub(super) rest: Option<Intake>,
+    /// Idle clients that were to come, that came, and that stayed.
+    pub(super) crowd: Option<(u32, u32, u32)>,
     pub(super) trouble: Vec<String>,
     pub(super) marks: Vec<(f64, &'static str)>,
 }
@@ -129,13 +133,17 @@ impl Seen {
             balance.violations.push(format!("{strangers} tickets are of posts that were not served"));
         }
         let result = self.result(balance, &status, &latencies, (events, written));
-        let result = RunResult {
+        let mut result = RunResult {
             slow_helpdesk,
+            crowd: self.crowd(),
+            growth: self.growth(),
             checked_against: if expectation.is_some() { "replay" } else { "counts" },
             replayed: expectation.map(|expectation| expectation.counts),
             state_fs: state.file_system(),
             ..result
         };
+        result.balance.violations.extend(result.crowd.iter().flat_map(CrowdResult::violations));
+        result.balance.violations.extend(result.growth.iter().flat_map(Growth::violations));
         Outcome {
             result,
             description: self.plan.scenario.description(),
@@ -146,6 +154,23 @@ impl Seen {
             start_us: self.start.as_microsecond(),
             marks: self.marks,
         }
+    }
+
+    /// Samples, each with when it was taken, seconds since the start.
+    fn looks(&self) -> impl Iterator<Item = (f64, &Sample)> {
+        let start_us = self.start.as_microsecond();
+        self.samples.iter().map(move |sample| ((sample.at_us - start_us) as f64 / 1e6, sample))
+    }
+
+    fn crowd(&self) -> Option<CrowdResult> {
+        let duration_s = self.plan.duration.as_secs_f64();
+        let looks = self.looks().map(|(at_s, sample)| (at_s, sample.clone()));
+        self.crowd.map(|counts| CrowdResult::of(counts, looks, duration_s))
+    }
+
+    fn growth(&self) -> Option<Growth> {
+        let is_looked_for = self.plan.scenario == Scenario::Soak;
+        is_looked_for.then(|| Growth::of(self.looks(), self.plan.duration.as_secs_f64()))
     }
 
     /// Everyone who took tickets.
