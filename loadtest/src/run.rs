@@ -91,6 +91,8 @@ pub struct Settings {
     pub lose_ticket: bool,
     /// Take one ticket twice whose acknowledgement was confirmed, to show that the check sees it.
     pub repeat_ticket: bool,
+    /// Leave the daemon's folder where it is even if nothing is wrong, after a crash.
+    pub keep_state: bool,
     /// How often a crash kills the daemon.
     pub kills: u64,
     /// Tickets that a restart finds pending.
@@ -111,6 +113,7 @@ impl Settings {
             state: None,
             lose_ticket: false,
             repeat_ticket: false,
+            keep_state: false,
             kills: 200,
             pending: 100_000,
         }

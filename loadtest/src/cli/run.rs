@@ -64,6 +64,9 @@ pub(super) struct Arguments {
     /// Take one ticket twice after its acknowledgement was confirmed, to see that the check finds it
     #[arg(long)]
     repeat_ticket: bool,
+    /// Leave the daemon's folder after crash even if nothing is wrong
+    #[arg(long)]
+    keep_state: bool,
 }
 
 impl Arguments {
@@ -77,6 +80,12 @@ impl Arguments {
             _ if self.scenario.restarts() && (self.duration.is_some() || self.report.is_some()) => {
                 let name = self.scenario.name();
                 Err(format!("--duration, --report: {name} has no set length and no page; see --json"))
+            }
+            _ if (self.repeat_ticket || self.keep_state) && self.scenario != Scenario::Crash => {
+                Err("--repeat-ticket, --keep-state: for crash alone".to_owned())
+            }
+            _ if self.lose_ticket && self.scenario == Scenario::Restart => {
+                Err("--lose-ticket: restart compares counts, not tickets".to_owned())
             }
             _ if self.share.is_some() && self.scenario == Scenario::Outage => {
                 Err("--share: outage takes none, as its reports follow the burst".to_owned())
@@ -121,6 +130,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         state: arguments.state,
         lose_ticket: arguments.lose_ticket,
         repeat_ticket: arguments.repeat_ticket,
+        keep_state: arguments.keep_state,
         kills: arguments.kills,
         pending: arguments.pending,
         ..Settings::new(arguments.scenario, vigie)

@@ -62,6 +62,7 @@ pub async fn run(settings: &Settings, progress: Progressing<'_>) -> anyhow::Resu
     let helpdesk = Subscriber::start(state.socket(), HELPDESK, plan.helpdesk);
     let mut run = Run {
         seed: settings.changes.seed,
+        keep_state: settings.keep_state,
         start,
         feeds,
         state,
@@ -104,6 +105,7 @@ struct Tally {
 
 struct Run {
     seed: u64,
+    keep_state: bool,
     start: Timestamp,
     feeds: Arc<Vec<Feed>>,
     state: State,
@@ -311,7 +313,7 @@ impl Run {
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
             vigie_version: status.version.clone(),
         };
-        let kept = if is_sound { None } else { Some(self.state.keep()) };
+        let kept = if is_sound && !self.keep_state { None } else { Some(self.state.keep()) };
         CrashOutcome { result, kept }
     }
 }

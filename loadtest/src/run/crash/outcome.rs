@@ -69,7 +69,7 @@ pub struct CrashResult {
     pub vigie_version: String,
 }
 
-/// A run's result, and where the daemon's folder was left, if anything does not add up.
+/// A run's result, and where the daemon's folder was left, if anything does not add up or it was asked for.
 #[derive(Debug, Clone, Default)]
 pub struct CrashOutcome {
     /// The result.
@@ -137,15 +137,12 @@ impl fmt::Display for CrashOutcome {
         if !result.left_behind.is_empty() {
             writeln!(f, "  left behind {}", result.left_behind.join(", "))?;
         }
-        if self.is_sound() {
-            return writeln!(f, "  conserved   yes");
+        match self.is_sound() {
+            true => writeln!(f, "  conserved   yes")?,
+            false => writeln!(f, "  conserved   NO, with --seed {}:", result.seed)?,
         }
-        writeln!(f, "  conserved   NO, with --seed {}:", result.seed)?;
-        for violation in &balance.violations {
-            writeln!(f, "    - {violation}")?;
-        }
-        for suspect in &result.suspects {
-            writeln!(f, "    - {suspect}")?;
+        for wrong in balance.violations.iter().chain(&result.suspects) {
+            writeln!(f, "    - {wrong}")?;
         }
         if let Some(folder) = &self.kept {
             writeln!(f, "  kept        {}", folder.display())?;
