@@ -68,6 +68,7 @@ pub async fn run(settings: &Settings, progress: Progressing<'_>) -> anyhow::Resu
         state,
         tally: Tally::default(),
         lives_us: Vec::new(),
+        killed_us: 0,
         trouble: Vec::new(),
     };
     let mut last = Status::default();
@@ -112,6 +113,8 @@ struct Run {
     tally: Tally,
     /// When each daemon was started and when it ended.
     lives_us: Vec<(i64, i64)>,
+    /// When the last one was killed.
+    killed_us: i64,
     trouble: Vec<String>,
 }
 
@@ -147,7 +150,8 @@ impl Run {
                 sleep(moment.then).await;
             }
             let ended = daemon.kill()?;
-            self.lives_us.push((born_us, now_us()));
+            self.killed_us = now_us();
+            self.lives_us.push((born_us, self.killed_us));
             match ended.code() {
                 // Killed by a signal, and there was only one.
                 None => {
@@ -241,7 +245,7 @@ impl Run {
         intake: &Intake,
         expectation: Option<&Expectation>,
     ) -> CrashOutcome {
-        let duration_s = (now_us() - self.start.as_microsecond()) as f64 / 1e6;
+        let duration_s = (self.killed_us - self.start.as_microsecond()) as f64 / 1e6;
         let (events, written) = counts(&self.feeds);
         let support = support(&self.feeds);
         let mut balance = conservation::check(&Books {

@@ -16,7 +16,7 @@ use crate::run::subscriber::{Happened, Subscriber};
 
 /// Longest wait for what is to be seen; then the daemon is killed all the same, and that is counted.
 const SEEN_MAX: Duration = Duration::from_secs(10);
-/// Between two looks. A core looks a tenth of the time meanwhile.
+/// Between two looks: a fraction of what any phase lasts.
 const LOOK_EVERY: Duration = Duration::from_micros(100);
 
 /// Where to look.

@@ -78,14 +78,13 @@ impl Phase {
     /// Milliseconds.
     fn times_ms(self) -> (u32, u32) {
         match self {
-            // A start takes some 150 ms.
+            // With a small ledger a start takes some 150 ms.
             Phase::Start => (0, 200),
             Phase::Ledger => (0, 10),
             Phase::Running => (0, 10),
             Phase::Subscribe => (0, 5),
-            // Five seconds of the stream are repeated within some 600 ms.
+            // Five seconds of the stream hold some 300 mentions: half a second's work for the model.
             Phase::Rewind => (0, 600),
-            // A commit takes a few milliseconds.
             Phase::Commit | Phase::Ack => (LIFE_MS_MAX, 3),
             Phase::Delivery | Phase::Acked | Phase::Departure => (LIFE_MS_MAX, 2),
             Phase::Drain => (LIFE_MS_MAX, 30),

@@ -19,7 +19,7 @@ pub struct CrashResult {
     pub seed: u64,
     /// When the stream began, RFC 3339.
     pub started_at: String,
-    /// From there to its end, seconds.
+    /// From there to the last kill, seconds.
     pub duration_s: f64,
     /// Daemons killed with `SIGKILL`.
     pub kills: u64,
