@@ -33,6 +33,8 @@ pub use outcome::{CrashOutcome, CrashResult};
 
 /// How long the stream goes on after the last kill.
 const CALM: Duration = Duration::from_secs(2);
+/// A daemon that has nothing to do and gets nothing for so long will not get what is missing.
+const STUCK: Duration = Duration::from_secs(30);
 /// Between two lines of progress.
 const PROGRESS_KILLS: u64 = 20;
 /// A daemon that drains before it is killed is no kill; after so many for each kill wanted the run is given up.
@@ -228,7 +230,8 @@ impl Run {
             if idle && status.tickets_provisional == 0 {
                 return Ok((status, None));
             }
-            if Instant::now() > deadline {
+            let is_stuck = waiting + status.tickets_provisional == 0 && last.1.elapsed() > STUCK;
+            if is_stuck || Instant::now() > deadline {
                 let Status { received, tickets_provisional, .. } = status;
                 let what = format!(
                     "not settled: {received} frames received of {events} events, {waiting} waiting, {tickets_provisional} provisional"
@@ -334,7 +337,8 @@ mod tests {
 
     #[test]
     fn a_first_delivery_belongs_to_the_daemon_that_lived_then() {
-        let intake = Intake { firsts_us: vec![150, 170, 420], ..Intake::default() };
+        let mut intake = Intake::default();
+        intake.firsts_us.extend([150, 170, 420]);
         let check = |life, expected| assert_eq!(first_after(life, &intake), expected, "{life:?}");
         check((100, 200), Some(50));
         check((200, 400), None);

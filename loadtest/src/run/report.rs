@@ -467,6 +467,7 @@ mod tests {
 
     fn outcome() -> Outcome {
         let sample = |n: i64| Sample {
+            wal_bytes: 1 << 20,
             acked_early: 0,
             at_us: n * 250_000,
             due: n as u64 * 100,
@@ -475,6 +476,8 @@ mod tests {
             firehose_cpu_s: 0.0,
             machine: crate::run::usage::Machine::default(),
             usage: Some(Usage {
+                descriptors: 30,
+                threads: 9,
                 cpu_s: n as f64,
                 thread_cpu_s: [("vigie-lane-0".to_owned(), n as f64 * 0.1)].into(),
                 rss_bytes: 100 << 20,
@@ -499,7 +502,7 @@ mod tests {
         for outside in ["http://", "https://", "<script", "@import", "url("] {
             assert!(!page.contains(outside), "{outside}");
         }
-        assert_eq!(page.matches("<svg").count(), 6);
+        assert_eq!(page.matches("<svg").count(), 8);
         assert!(!page.contains("NaN") && !page.contains("inf "), "{page}");
         assert!(page.contains("Everything is conserved."));
         assert!(page.contains("prefers-color-scheme: dark"));

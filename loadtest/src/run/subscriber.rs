@@ -472,6 +472,44 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_is_given_to_another_ticket_is_seen() {
+        let mut intake = Intake::default();
+        intake.add(ticket(1, 1), 0, 0);
+        intake.add(ticket(1, 2), 0, 0);
+        assert_eq!((intake.again, intake.duplicates), (0, 1));
+        assert_eq!(intake.repeated, [[2; 16]]);
+    }
+
+    #[test]
+    fn one_that_is_taken_again_on_purpose_was_confirmed_before() {
+        let mut intake = Intake::default();
+        intake.add(ticket(1, 1), 0, 0);
+        intake.repeat_one();
+        assert_eq!(intake.duplicates, 0, "nothing is confirmed");
+        intake.confirmed.insert(1);
+        intake.repeat_one();
+        assert_eq!((intake.duplicates, &intake.repeated[..]), (1, &[[1; 16]][..]));
+    }
+
+    #[test]
+    fn every_change_of_a_post_is_counted() {
+        let mut intake = Intake::default();
+        for seq in [1, 2, 2] {
+            intake.add(update(seq, Some(Change::Edited(update::Edited::default()))), 0, 0);
+        }
+        intake.add(update(3, Some(Change::Erased(update::Erased::default()))), 0, 0);
+        let expected = [(([1; 16], PostChange::Edited), 2), (([1; 16], PostChange::Erased), 1)];
+        assert_eq!(intake.changes, expected.into());
+    }
+
+    #[test]
+    fn an_erratic_helpdesk_leaves_one_connection_in_four() {
+        let stays: Vec<_> = (0..1_000).filter_map(|n| stay(7, n)).collect();
+        assert!((200..300).contains(&stays.len()), "{}", stays.len());
+        assert!(stays.iter().all(|stay| *stay < Duration::from_millis(STAY_MS_MAX.into())));
+    }
+
+    #[test]
     fn updates_are_counted_and_make_no_ticket() {
         let mut intake = Intake::default();
         intake.add(update(1, Some(Change::Erased(update::Erased::default()))), 0, 0);

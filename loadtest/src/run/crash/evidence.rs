@@ -66,3 +66,43 @@ pub(super) fn suspects(feed: &Feed, expected: &BTreeSet<TicketId>, intake: &Inta
     let missing = missing.into_iter().map(|id| line("missing", id));
     missing.chain(repeated.into_iter().map(|id| line("twice", id))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::subscriber::Taken;
+
+    fn ticket(id: u8) -> Taken {
+        Taken {
+            id: [id; 16],
+            seq: id.into(),
+            network: String::new(),
+            post_id: String::new(),
+            seen_at_us: 0,
+            created_at_us: 0,
+            due_at_us: 0,
+            priority: 0,
+            model: String::new(),
+            at_us: 0,
+            room_at_us: 0,
+        }
+    }
+
+    #[test]
+    fn an_update_that_is_missing_or_comes_twice_or_unasked_is_wrong() {
+        let erased = |id: u8| ([id; 16], PostChange::Erased);
+        let check = |expected: &[u8], came: &[(u8, u64)], count: u64| {
+            let mut intake = Intake::default();
+            intake.tickets.extend([1, 2].map(ticket));
+            intake.changes.extend(came.iter().map(|(id, times)| (erased(*id), *times)));
+            let expected = expected.iter().map(|id| erased(*id)).collect();
+            assert_eq!(wrong(&expected, &intake), count, "{came:?}");
+        };
+        check(&[1, 2], &[(1, 1), (2, 1)], 0);
+        check(&[1, 2], &[(1, 1)], 1);
+        check(&[1, 2], &[(1, 1), (2, 2)], 1);
+        check(&[1], &[(1, 1), (2, 1)], 1);
+        // Of a post from before the stream.
+        check(&[1], &[(1, 1), (9, 1)], 0);
+    }
+}
