@@ -262,6 +262,25 @@ mod tests {
     }
 
     #[test]
+    fn what_a_scenario_has_no_use_for_is_refused() {
+        let check = |arguments: &[&str], is_right: bool| {
+            let typed = Arguments::try_parse_from([&["firehose", "run"], arguments].concat()).unwrap();
+            let Command::Run(typed) = typed.command else { panic!("{arguments:?}") };
+            assert_eq!(typed.check().is_ok(), is_right, "{arguments:?}");
+        };
+        check(&["crash", "--kills", "3", "--repeat-ticket", "--keep-state"], true);
+        check(&["steady", "--repeat-ticket"], false);
+        check(&["steady", "--keep-state"], false);
+        for scenario in ["crash", "restart"] {
+            check(&[scenario, "--duration", "5"], false);
+            check(&[scenario, "--report", "x"], false);
+            check(&[scenario, "--rate", "max"], false);
+        }
+        check(&["restart", "--lose-ticket"], false);
+        check(&["soak", "--duration", "5", "--report", "x", "--lose-ticket"], true);
+    }
+
+    #[test]
     fn an_outage_takes_no_share() {
         let check = |scenario: &str, is_right: bool| {
             let typed = Arguments::try_parse_from(["firehose", "run", scenario, "--share", "0.5"]).unwrap();

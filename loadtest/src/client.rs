@@ -84,6 +84,41 @@ pub enum ClientError {
     Unexpected(&'static str),
 }
 
+/// A connection on which nothing has been said yet.
+pub struct Socket {
+    reader: Box<dyn AsyncRead + Send + Unpin>,
+    writer: Box<dyn AsyncWrite + Send + Unpin>,
+}
+
+impl Socket {
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// Nobody listens.
+    pub async fn open(address: &Address) -> io::Result<Socket> {
+        match address {
+            Address::Unix(path) => {
+                let (reader, writer) = UnixStream::connect(path).await?.into_split();
+                Ok(Socket { reader: Box::new(reader), writer: Box::new(writer) })
+            }
+            Address::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
+                // Acknowledgements are small and wanted at once.
+                stream.set_nodelay(true)?;
+                let (reader, writer) = stream.into_split();
+                Ok(Socket { reader: Box::new(reader), writer: Box::new(writer) })
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket").finish_non_exhaustive()
+    }
+}
+
 /// A subscribed connection.
 pub struct Client {
     reader: Box<dyn AsyncRead + Send + Unpin>,
@@ -105,27 +140,34 @@ impl Client {
     ///
     /// Nobody listens, or the server refuses: then [`ClientError::Goodbye`] says why.
     pub async fn connect(address: &Address, subscription: &str, window: u32) -> Result<Client, ClientError> {
-        match address {
-            Address::Unix(path) => {
-                let (reader, writer) = UnixStream::connect(path).await?.into_split();
-                Client::start(Box::new(reader), Box::new(writer), subscription, window).await
-            }
-            Address::Tcp(address) => {
-                let stream = TcpStream::connect(address).await?;
-                // Acknowledgements are small and wanted at once.
-                stream.set_nodelay(true)?;
-                let (reader, writer) = stream.into_split();
-                Client::start(Box::new(reader), Box::new(writer), subscription, window).await
-            }
-        }
+        let subscription = proto::Subscription { name: subscription.to_owned(), ..Default::default() };
+        Client::subscribe(address, subscription, window).await
     }
 
-    async fn start(
-        reader: Box<dyn AsyncRead + Send + Unpin>,
-        writer: Box<dyn AsyncWrite + Send + Unpin>,
-        subscription: &str,
+    /// Connects, and subscribes as asked.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::connect`].
+    pub async fn subscribe(
+        address: &Address,
+        subscription: proto::Subscription,
         window: u32,
     ) -> Result<Client, ClientError> {
+        Client::over(Socket::open(address).await?, subscription, window).await
+    }
+
+    /// Subscribes over a connection on which nothing has been said.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::connect`].
+    pub async fn over(
+        socket: Socket,
+        subscription: proto::Subscription,
+        window: u32,
+    ) -> Result<Client, ClientError> {
+        let Socket { reader, writer } = socket;
         let mut client = Client {
             reader,
             writer,
@@ -136,7 +178,6 @@ impl Client {
             acks_confirmed: 0,
             confirmed: Vec::new(),
         };
-        let subscription = proto::Subscription { name: subscription.to_owned(), ..Default::default() };
         client.queue(client_message::Kind::Hello(proto::Hello {
             protocol: PROTOCOL,
             client: concat!("firehose ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -210,8 +251,12 @@ impl Client {
         Ok(())
     }
 
-    /// Takes one message; `None` if it was no delivery.
-    async fn hear(&mut self) -> Result<Option<proto::Delivery>, ClientError> {
+    /// Takes one message; `None` if it was no delivery. May be cancelled as [`Client::next`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::next`].
+    pub async fn hear(&mut self) -> Result<Option<proto::Delivery>, ClientError> {
         self.flush().await?;
         match self.receive().await?.kind {
             Some(server_message::Kind::Delivery(delivery)) => return Ok(Some(delivery)),
@@ -286,7 +331,9 @@ mod tests {
         let (replies, mut sender) = tokio::io::split(theirs);
         sender.write_all(&bytes).await.unwrap();
         sender.shutdown().await.unwrap();
-        let client = Client::start(Box::new(reader), Box::new(writer), "load", 7).await;
+        let subscription = proto::Subscription { name: "load".to_owned(), ..Default::default() };
+        let socket = Socket { reader: Box::new(reader), writer: Box::new(writer) };
+        let client = Client::over(socket, subscription, 7).await;
         (client, replies.unsplit(sender))
     }
 

@@ -17,9 +17,13 @@ mod order;
 mod expectation;
 mod conservation;
 mod figures;
+mod crowd;
+mod growth;
 mod outcome;
 mod seen;
 mod report;
+pub mod crash;
+pub mod restart;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +33,7 @@ use anyhow::{Context, bail};
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
+use crowd::Crowd;
 use daemon::{Daemon, State};
 use feed::Feed;
 use scenario::{Departure, Helpdesk, Plan};
@@ -38,8 +43,10 @@ use subscriber::{Intake, Subscriber, now_us};
 use watch::Watch;
 
 pub use conservation::Balance;
+pub use crowd::CrowdResult;
 pub use daemon::Setting;
 pub use figures::Percentiles;
+pub use growth::Growth;
 pub use outcome::{Outcome, ReplayedCounts, RunResult, SlowHelpdesk};
 pub use scenario::{Changes, Scenario};
 
@@ -82,6 +89,14 @@ pub struct Settings {
     pub state: Option<PathBuf>,
     /// Forget the last ticket that came, to show that the check sees it.
     pub lose_ticket: bool,
+    /// Take one ticket twice whose acknowledgement was confirmed, to show that the check sees it.
+    pub repeat_ticket: bool,
+    /// Leave the daemon's folder where it is even if nothing is wrong, after a crash.
+    pub keep_state: bool,
+    /// How often a crash kills the daemon.
+    pub kills: u64,
+    /// Tickets that a restart finds pending.
+    pub pending: u64,
 }
 
 impl Settings {
@@ -89,7 +104,7 @@ impl Settings {
     pub fn new(scenario: Scenario, vigie: impl Into<PathBuf>) -> Settings {
         Settings {
             scenario,
-            changes: Changes { seed: 1, ..Changes::default() },
+            changes: Changes { seed: 1, connections: 10_000, ..Changes::default() },
             vigie: vigie.into(),
             config_extra: String::new(),
             set: Vec::new(),
@@ -97,6 +112,10 @@ impl Settings {
             lead: Duration::from_secs(3),
             state: None,
             lose_ticket: false,
+            repeat_ticket: false,
+            keep_state: false,
+            kills: 200,
+            pending: 100_000,
         }
     }
 }
@@ -111,6 +130,9 @@ pub type Progressing<'a> = &'a (dyn Fn(&str) + Send + Sync);
 /// The daemon or a server cannot be started. What goes wrong later is part of the outcome, too.
 pub async fn run(settings: &Settings, progress: Progressing<'_>) -> anyhow::Result<Outcome> {
     let plan = Plan::new(settings.scenario, settings.changes);
+    if plan.crowd > 0 {
+        crowd::make_room(plan.crowd)?;
+    }
     let start = Timestamp::now() + settings.lead;
     let mut feeds = Vec::new();
     for feed in &plan.feeds {
@@ -119,6 +141,9 @@ pub async fn run(settings: &Settings, progress: Progressing<'_>) -> anyhow::Resu
     let feeds = Arc::new(feeds);
     let sources: String = feeds.iter().map(Feed::source).collect();
     let state = State::new(settings, &sources)?;
+    if plan.crowd > 0 {
+        state.configure(&sources, &crowd::settings(plan.crowd)?)?;
+    }
     progress("starting vigie");
     let mut run = Run::start(plan, feeds, &state, start).await?;
     match run.wait_until_connected().await {
@@ -143,6 +168,9 @@ struct Run {
     helpdesk: Subscriber,
     /// Only beside a slow helpdesk.
     audit: Option<Subscriber>,
+    socket: PathBuf,
+    /// Idle clients, and how many of them came.
+    crowd: Option<(Crowd, u32)>,
     watch: Watch,
     marks: Vec<(f64, &'static str)>,
     /// What went wrong since the start.
@@ -161,8 +189,10 @@ impl Run {
         let audit = matches!(plan.helpdesk, Helpdesk::Slow(_))
             .then(|| Subscriber::start(state.socket(), AUDIT, Helpdesk::Prompt));
         let counter = audit.as_ref().unwrap_or(&helpdesk).counter();
-        let watch = Watch::start(feeds.clone(), counter, daemon.console(), daemon.pid());
-        Ok(Run { plan, feeds, start, daemon, helpdesk, audit, watch, marks: Vec::new(), trouble: Vec::new() })
+        let watch = Watch::start(feeds.clone(), counter, (daemon.console(), daemon.pid()), state.wal());
+        let socket = state.socket();
+        let (marks, trouble) = (Vec::new(), Vec::new());
+        Ok(Run { plan, feeds, start, daemon, helpdesk, audit, socket, crowd: None, watch, marks, trouble })
     }
 
     /// Waits for the daemon. A stream does not: who connects late gets it from its first event all the same, and
@@ -216,6 +246,12 @@ impl Run {
             sleep(interruption.away).await;
             feed.come_back().await?;
         }
+        if self.plan.crowd > 0 && self.wait_until(self.plan.duration.mul_f64(crowd::COMES_AFTER)).await {
+            self.marks.push((self.elapsed_s(), "crowd"));
+            let crowd = Crowd::assemble(self.socket.clone(), self.plan.crowd).await;
+            let came = crowd.present();
+            self.crowd = Some((crowd, came));
+        }
         self.wait_until(self.plan.duration).await;
         for feed in self.feeds.iter().filter(|feed| feed.is_unlimited()) {
             feed.leave(Departure::Orderly).await;
@@ -246,6 +282,13 @@ impl Run {
         let settled_us = now_us();
         let mut slow = None;
         let mut trouble = self.trouble;
+        let crowd = self.crowd.take().map(|(crowd, came)| {
+            let (stayed, deliveries) = (crowd.present(), crowd.deliveries());
+            if deliveries > 0 {
+                trouble.push(format!("{deliveries} deliveries to idle clients, which want none"));
+            }
+            (self.plan.crowd, came, stayed)
+        });
         let (intake, rest) = match self.audit.take() {
             None => (self.helpdesk.stop().await, None),
             Some(audit) => {
@@ -292,6 +335,7 @@ impl Run {
             intake,
             slow,
             rest,
+            crowd,
             trouble,
             marks: self.marks,
         }

@@ -384,6 +384,31 @@ fn acknowledgements_below_the_floor_are_forgotten_without_coming_again() {
 }
 
 #[test]
+fn heads_and_tickets_come_in_the_order_of_their_numbers_however_many_are_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    running.subscribe("helpdesk", false);
+    running.settle(settlement(1, 0, (0..40).map(|n| ticket(&n.to_string(), 100)).collect()));
+    running.stop();
+
+    let file = Connection::open(config(folder.path()).path).unwrap();
+    // Few are read by their numbers, most along the index of their tickets.
+    for floor in 0..=40_i64 {
+        file.execute("UPDATE subscription SET floor = ?1", [floor]).unwrap();
+        let (_, heads) = store::subscribe(&file, "helpdesk", false, 100).unwrap();
+        let seqs: Vec<u64> = heads.iter().map(|head| head.seq.get()).collect();
+        assert_eq!(seqs, (floor.unsigned_abs() + 1..=40).collect::<Vec<_>>(), "{floor}");
+    }
+    for tickets_max in [0, 1, 10, 40, 100] {
+        let mut ids = Vec::new();
+        store::tickets(&file, tickets_max, |id, _| ids.push(id)).unwrap();
+        let newest =
+            (40 - tickets_max.min(40)..40).map(|n| TicketId::of_post(Network::Bluesky, &n.to_string()));
+        assert_eq!(ids, newest.collect::<Vec<_>>(), "{tickets_max}");
+    }
+}
+
+#[test]
 fn a_narrow_filter_loses_nothing_for_a_wider_one_later() {
     let folder = tempfile::tempdir().unwrap();
     let running = Running::start(folder.path());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use firehose::run::{Changes, Outcome, Scenario, Settings, run};
+use firehose::run::{Changes, Outcome, Scenario, Settings, restart, run};
 
 use crate::daemon::patiently;
 
@@ -14,6 +14,7 @@ fn small(scenario: Scenario, rate: &str) -> Settings {
         rate: Some(rate.parse().unwrap()),
         share: Some(0.1),
         seed: 7,
+        connections: 100,
     };
     // The small model may make other tickets than replay, and on a busy machine it is asked.
     let set = ["model.runtime=\"rten\"", "engine.under_load=\"same\""];
@@ -74,6 +75,37 @@ async fn a_slow_helpdesk_gets_the_worst_first_and_loses_nothing() {
 async fn servers_and_helpdesk_may_come_and_go() {
     let outcome = check(Scenario::Reconnects, "300").await;
     assert!(outcome.result.connections_lost >= 4 && outcome.result.helpdesk_reconnects > 0, "{outcome}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_of_idle_clients_costs_no_ticket() {
+    let outcome = check(Scenario::Crowd, "300").await;
+    let crowd = outcome.result.crowd.unwrap();
+    assert_eq!((crowd.connections, crowd.came, crowd.stayed), (100, 100, 100), "{outcome}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_that_is_not_let_in_is_seen() {
+    let mut settings = small(Scenario::Crowd, "300");
+    settings.set.push("wire.connections_max=50".parse().unwrap());
+    let outcome = outcome(&settings).await;
+    assert!(outcome.to_string().contains("of 100 idle clients were let in"), "{outcome}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_finds_what_was_pending() {
+    let settings = Settings { pending: 1_500, ..small(Scenario::Restart, "300") };
+    let outcome = patiently("the end of a run", restart::run(&settings, &|_| ())).await.unwrap();
+    let result = &outcome.result;
+    // How fast it is is not for a test on a busy machine to say.
+    let violations: Vec<&String> =
+        result.violations.iter().filter(|violation| !violation.contains("to the first ticket")).collect();
+    assert!(violations.is_empty(), "{outcome}");
+    assert!(
+        result.pending >= 1_500 && result.after_kill_ms.p50 > 0.0 && result.after_drain_ms.p50 > 0.0,
+        "{outcome}"
+    );
+    assert!(result.taken >= 1_000, "{outcome}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use firehose::run::crash::{self, CrashOutcome};
+use firehose::run::{Changes, Scenario, Settings};
+
 use crate::daemon::{Network, State, patiently, ticket_of};
 
 /// Kills the daemon with a window half acknowledged: some acks confirmed, some under way, some deliveries
@@ -54,6 +57,55 @@ async fn a_daemon_killed_again_and_again_loses_and_repeats_nothing() {
     assert!(kills >= 6, "the daemon was killed only {kills} times");
     assert_eq!(received, expected);
     assert_eq!(state.buckets().get("ticketed"), Some(&(expected.len() as i64)));
+}
+
+/// The load generator's driver, `firehose run crash`, for a few kills; what is left of it is removed with `folder`.
+async fn crash(folder: &std::path::Path, change: impl FnOnce(&mut Settings)) -> CrashOutcome {
+    let mut settings = Settings::new(Scenario::Crash, env!("CARGO_BIN_EXE_vigie"));
+    settings.changes =
+        Changes { rate: Some("600".parse().unwrap()), share: Some(0.05), seed: 11, ..settings.changes };
+    settings.set = vec!["model.runtime=\"rten\"".parse().unwrap()];
+    settings.state = Some(folder.to_owned());
+    settings.keep_state = true;
+    change(&mut settings);
+    patiently("the end of a run", crash::run(&settings, &|_| ())).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_killed_at_moments_from_a_seed_loses_and_repeats_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let outcome = crash(folder.path(), |settings| settings.kills = 5).await;
+    assert!(outcome.is_sound(), "{outcome}");
+    let result = &outcome.result;
+    assert_eq!((result.kills, result.phases.values().sum::<u64>()), (5, 5), "{outcome}");
+    assert_eq!(
+        result.balance.tickets_expected,
+        Some(result.balance.tickets_received - result.balance.withdrawn)
+    );
+    assert!(result.balance.tickets_received > 20 && result.balance.frames_repeated > 0, "{outcome}");
+
+    let ledger = rusqlite::Connection::open(outcome.kept.unwrap().join("ledger.sqlite")).unwrap();
+    let check: String = ledger.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(check, "ok");
+    let frames: i64 = ledger.query_row("SELECT sum(frames) FROM bucket", [], |row| row.get(0)).unwrap();
+    assert_eq!(frames.unsigned_abs(), result.frames_received);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_lost_or_delivered_after_its_ack_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let outcome = crash(folder.path(), |settings| {
+        (settings.kills, settings.lose_ticket, settings.repeat_ticket) = (1, true, true);
+    });
+    let outcome = outcome.await;
+    let balance = &outcome.result.balance;
+    assert_eq!((balance.missing, balance.duplicates), (1, 1), "{outcome}");
+    let text = outcome.to_string();
+    for part in
+        ["--seed 11", "missing: ticket ", "twice: ticket ", "1 tickets are missing", "1 tickets came twice"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

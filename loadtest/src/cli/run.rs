@@ -7,13 +7,13 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use firehose::Rate;
-use firehose::run::{Changes, Scenario, Setting, Settings};
+use firehose::run::{Changes, Scenario, Setting, Settings, crash, restart};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// steady, record, flood, outage, slow-helpdesk or reconnects
+    /// steady, record, flood, outage, slow-helpdesk, reconnects, crash, restart, crowd or soak
     scenario: Scenario,
-    /// Length of the stream in seconds; 60, or 30 for flood
+    /// Length of the stream in seconds; 60, 30 for flood, 1800 for soak
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     duration: Option<u32>,
     /// Posts a second over all networks instead of the scenario's, or max
@@ -22,9 +22,18 @@ pub(super) struct Arguments {
     /// Share of the posts that name the brand instead of the scenario's, 0 to 1; an outage takes none
     #[arg(long, value_name = "SHARE", value_parser = share)]
     share: Option<f64>,
-    /// Another seed is another stream
+    /// Another seed is another stream, and in crash other moments
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// How often crash kills the daemon
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    kills: u64,
+    /// Tickets that restart finds pending
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pending: u64,
+    /// Idle clients of crowd
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    connections: u32,
     /// The daemon; the vigie beside this program if not given
     #[arg(long, value_name = "PATH")]
     vigie: Option<PathBuf>,
@@ -52,6 +61,12 @@ pub(super) struct Arguments {
     /// Forget one ticket, to see that the check finds it: the run must fail
     #[arg(long)]
     lose_ticket: bool,
+    /// Take one ticket twice after its acknowledgement was confirmed, to see that the check finds it
+    #[arg(long)]
+    repeat_ticket: bool,
+    /// Leave the daemon's folder after crash even if nothing is wrong
+    #[arg(long)]
+    keep_state: bool,
 }
 
 impl Arguments {
@@ -61,6 +76,16 @@ impl Arguments {
             Some(Rate::Max) if !self.scenario.may_be_unlimited() => {
                 let name = self.scenario.name();
                 Err(format!("--rate max: {name} needs a schedule, and so a number"))
+            }
+            _ if self.scenario.restarts() && (self.duration.is_some() || self.report.is_some()) => {
+                let name = self.scenario.name();
+                Err(format!("--duration, --report: {name} has no set length and no page; see --json"))
+            }
+            _ if (self.repeat_ticket || self.keep_state) && self.scenario != Scenario::Crash => {
+                Err("--repeat-ticket, --keep-state: for crash alone".to_owned())
+            }
+            _ if self.lose_ticket && self.scenario == Scenario::Restart => {
+                Err("--lose-ticket: restart compares counts, not tickets".to_owned())
             }
             _ if self.share.is_some() && self.scenario == Scenario::Outage => {
                 Err("--share: outage takes none, as its reports follow the burst".to_owned())
@@ -96,6 +121,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             rate: arguments.rate,
             share: arguments.share,
             seed: arguments.seed,
+            connections: arguments.connections,
         },
         config_extra: extra.transpose()?.unwrap_or_default(),
         set: arguments.set,
@@ -103,6 +129,10 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         lead: seconds(arguments.lead),
         state: arguments.state,
         lose_ticket: arguments.lose_ticket,
+        repeat_ticket: arguments.repeat_ticket,
+        keep_state: arguments.keep_state,
+        kills: arguments.kills,
+        pending: arguments.pending,
         ..Settings::new(arguments.scenario, vigie)
     };
     let talkative = std::io::stderr().is_terminal();
@@ -111,20 +141,41 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             eprintln!("{line}");
         }
     };
-    let outcome = firehose::run::run(&settings, &progress).await?;
-    eprint!("{outcome}");
+    let (json, is_sound) = match settings.scenario {
+        Scenario::Crash => {
+            let outcome = crash::run(&settings, &progress).await?;
+            eprint!("{outcome}");
+            (json(&outcome.result), outcome.is_sound())
+        }
+        Scenario::Restart => {
+            let outcome = restart::run(&settings, &progress).await?;
+            eprint!("{outcome}");
+            (json(&outcome.result), outcome.is_sound())
+        }
+        _ => {
+            let outcome = firehose::run::run(&settings, &progress).await?;
+            eprint!("{outcome}");
+            if let Some(folder) = arguments.report {
+                outcome.write_report(&folder).with_context(|| format!("--report {}", folder.display()))?;
+                eprintln!("  report      {}", folder.join("report.html").display());
+            }
+            (outcome.json(), outcome.is_sound())
+        }
+    };
     if let Some(path) = arguments.json {
-        std::fs::write(&path, outcome.json()).with_context(|| format!("--json {}", path.display()))?;
+        std::fs::write(&path, &json).with_context(|| format!("--json {}", path.display()))?;
     }
-    if let Some(folder) = arguments.report {
-        outcome.write_report(&folder).with_context(|| format!("--report {}", folder.display()))?;
-        eprintln!("  report      {}", folder.join("report.html").display());
-    }
-    std::io::stdout().write_all(outcome.json().as_bytes()).context("stdout")?;
-    if !outcome.is_sound() {
+    std::io::stdout().write_all(json.as_bytes()).context("stdout")?;
+    if !is_sound {
         bail!("not everything is conserved");
     }
     Ok(())
+}
+
+/// As [`firehose::run::Outcome::json`].
+fn json(result: &impl serde::Serialize) -> String {
+    let json = serde_json::to_string_pretty(result);
+    json.expect("numbers, texts and maps with text keys are JSON") + "\n"
 }
 
 /// The vigie in the folder of this program.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -10,6 +11,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -85,10 +87,12 @@ fn config(folder: &Path, sources: &str, extra: &str, settings: &[Setting]) -> St
 pub(super) struct State {
     folder: TempDir,
     binary: PathBuf,
+    extra: String,
+    set: Vec<Setting>,
 }
 
 impl State {
-    /// Makes the folder and writes the config.
+    /// Makes the folder and writes the config with these sources.
     pub(super) fn new(settings: &Settings, sources: &str) -> anyhow::Result<State> {
         let mut folder = tempfile::Builder::new();
         let folder = folder.prefix("firehose-");
@@ -96,10 +100,38 @@ impl State {
             Some(parent) => folder.tempdir_in(parent).with_context(|| format!("{}", parent.display()))?,
             None => folder.tempdir().context("no temporary folder")?,
         };
-        let state = State { folder, binary: settings.vigie.clone() };
-        let text = config(state.folder.path(), sources, &settings.config_extra, &settings.set);
-        fs::write(state.config(), text).context("cannot write the daemon's config")?;
+        let state = State {
+            folder,
+            binary: settings.vigie.clone(),
+            extra: settings.config_extra.clone(),
+            set: settings.set.clone(),
+        };
+        state.configure(sources, &[])?;
         Ok(state)
+    }
+
+    /// Writes the config anew, with these sources, and with settings that those of the command line replace.
+    pub(super) fn configure(&self, sources: &str, own: &[Setting]) -> anyhow::Result<()> {
+        let set = [own, &self.set].concat();
+        let text = config(self.folder.path(), sources, &self.extra, &set);
+        fs::write(self.config(), text).context("cannot write the daemon's config")
+    }
+
+    /// Leaves the folder where it is, for whoever wants to look at it.
+    pub(super) fn keep(self) -> PathBuf {
+        self.folder.keep()
+    }
+
+    /// The ledger's size, with its write-ahead log.
+    pub(super) fn ledger_bytes(&self) -> u64 {
+        let files = [self.folder.path().join("ledger.sqlite"), self.wal()];
+        files.iter().filter_map(|file| fs::metadata(file).ok()).map(|file| file.len()).sum()
+    }
+
+    /// What lies in the folder.
+    pub(super) fn files(&self) -> Vec<String> {
+        let files = fs::read_dir(self.folder.path()).into_iter().flatten().flatten();
+        files.map(|file| file.file_name().to_string_lossy().into_owned()).collect()
     }
 
     /// The type of the file system that the folder is on; empty where that cannot be told. On `tmpfs` nothing is
@@ -122,6 +154,10 @@ impl State {
         self.folder.path().join("vigie.sock")
     }
 
+    pub(super) fn wal(&self) -> PathBuf {
+        self.folder.path().join("ledger.sqlite-wal")
+    }
+
     /// A command of the daemon's binary with this config.
     pub(super) fn command(&self, name: &str) -> Command {
         let mut command = Command::new(&self.binary);
@@ -131,7 +167,16 @@ impl State {
 
     /// Starts the daemon and waits until it says that it runs.
     pub(super) async fn start(&self) -> anyhow::Result<Daemon> {
-        let log = File::create(self.log()).context("cannot write the daemon's log")?;
+        let mut daemon = self.spawn()?;
+        daemon.wait_until_running().await?;
+        Ok(daemon)
+    }
+
+    /// Starts the daemon. Its log goes behind those of the daemons before it.
+    pub(super) fn spawn(&self) -> anyhow::Result<Daemon> {
+        let log = File::options().create(true).append(true).open(self.log());
+        let log = log.context("cannot write the daemon's log")?;
+        let log_start = log.metadata().context("the daemon's log")?.len();
         let child = self
             .command("run")
             .stdin(Stdio::null())
@@ -139,22 +184,37 @@ impl State {
             .stderr(log)
             .spawn()
             .with_context(|| format!("cannot run {}", self.binary.display()))?;
-        let mut daemon = Daemon { child, console: SocketAddr::from(([127, 0, 0, 1], 0)) };
-        let deadline = Instant::now() + START_MAX;
-        loop {
-            let log = fs::read_to_string(self.log()).unwrap_or_default();
-            if let Some(console) = running(&log) {
-                daemon.console = console;
-                return Ok(daemon);
-            }
-            if let Some(status) = daemon.ended() {
-                bail!("the daemon ended before it ran: {status}\n{log}");
-            }
-            if Instant::now() > deadline {
-                bail!("the daemon does not run after {} s\n{log}", START_MAX.as_secs());
-            }
-            sleep(LOOK_EVERY).await;
-        }
+        let log = Log { path: self.log(), start: log_start };
+        Ok(Daemon { child, log, console: SocketAddr::from(([127, 0, 0, 1], 0)) })
+    }
+}
+
+/// What one daemon has logged, in a file that holds the logs of those before it, too.
+#[derive(Debug, Clone)]
+pub(super) struct Log {
+    path: PathBuf,
+    /// Bytes of the others.
+    start: u64,
+}
+
+impl Log {
+    /// All of a file.
+    #[cfg(test)]
+    pub(super) fn of(path: PathBuf) -> Log {
+        Log { path, start: 0 }
+    }
+
+    /// Everything until now; empty where the file cannot be read.
+    pub(super) fn read(&self) -> String {
+        let read = || {
+            let mut file = File::open(&self.path)?;
+            file.seek(SeekFrom::Start(self.start))?;
+            let mut text = Vec::new();
+            file.read_to_end(&mut text)?;
+            // What is being written may end in the middle of a character.
+            std::io::Result::Ok(String::from_utf8_lossy(&text).into_owned())
+        };
+        read().unwrap_or_default()
     }
 }
 
@@ -181,10 +241,39 @@ fn running(log: &str) -> Option<SocketAddr> {
 #[derive(Debug)]
 pub(super) struct Daemon {
     child: Child,
+    log: Log,
     console: SocketAddr,
 }
 
 impl Daemon {
+    /// Waits until it says that it runs.
+    ///
+    /// # Errors
+    ///
+    /// It ends, or takes too long.
+    pub(super) async fn wait_until_running(&mut self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + START_MAX;
+        loop {
+            let log = self.log.read();
+            if let Some(console) = running(&log) {
+                self.console = console;
+                return Ok(());
+            }
+            if let Some(status) = self.ended() {
+                bail!("the daemon ended before it ran: {status}\n{log}");
+            }
+            if Instant::now() > deadline {
+                bail!("the daemon does not run after {} s\n{log}", START_MAX.as_secs());
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// What it logs.
+    pub(super) fn log(&self) -> &Log {
+        &self.log
+    }
+
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -204,10 +293,7 @@ impl Daemon {
     ///
     /// It does not end in time; it is killed then.
     pub(super) async fn terminate(mut self) -> anyhow::Result<ExitStatus> {
-        let pid = self.pid().to_string();
-        let told =
-            tokio::task::spawn_blocking(move || Command::new("kill").args(["-s", "TERM", &pid]).status());
-        told.await?.context("cannot run kill")?;
+        self.tell_to_drain()?;
         let deadline = Instant::now() + END_MAX;
         while Instant::now() < deadline {
             if let Some(status) = self.ended() {
@@ -216,6 +302,27 @@ impl Daemon {
             sleep(LOOK_EVERY).await;
         }
         bail!("the daemon has not drained within {} s", END_MAX.as_secs())
+    }
+
+    /// Sends it `SIGTERM`.
+    ///
+    /// # Errors
+    ///
+    /// It has ended and was waited for.
+    pub(super) fn tell_to_drain(&self) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).context("no process")?;
+        kill_process(pid, Signal::TERM).context("cannot send SIGTERM")
+    }
+
+    /// Sends it `SIGKILL` and gives how it ended: by itself, if it was faster.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses.
+    pub(super) fn kill(&mut self) -> anyhow::Result<ExitStatus> {
+        // Fails only for a process that has ended.
+        drop(self.child.kill());
+        self.child.wait().context("cannot wait for the daemon")
     }
 }
 

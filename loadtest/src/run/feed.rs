@@ -57,11 +57,13 @@ enum Network {
 
 impl Feed {
     /// Serves the network from `start` on: nothing comes before. In a fixed rate the stream has the events of
-    /// `duration`, else it ends with [`Feed::leave`].
+    /// `duration`, else, and where it is endless, it ends with [`Feed::leave`].
     pub(super) async fn serve(plan: &FeedPlan, start: Timestamp, duration: Duration) -> anyhow::Result<Feed> {
         let events = match plan.rate {
-            Rate::PerSecond(rate) => Some((f64::from(rate.get()) * duration.as_secs_f64()) as u64),
-            Rate::Max => None,
+            Rate::PerSecond(rate) if !plan.endless => {
+                Some((f64::from(rate.get()) * duration.as_secs_f64()) as u64)
+            }
+            _ => None,
         };
         let mut feed = Feed {
             plan: plan.clone(),

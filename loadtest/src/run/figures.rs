@@ -43,15 +43,27 @@ pub(super) fn slope(looks: impl Iterator<Item = (f64, u64)>, within: Range<f64>)
     let mut before = None;
     let changed = looks.filter(|(at_s, _)| within.contains(at_s));
     let changed = changed.filter(|(_, count)| before.replace(*count) != Some(*count));
-    let looks: Vec<(f64, f64)> = changed.map(|(at_s, count)| (at_s, count as f64)).collect();
-    let mean = |of: fn(&(f64, f64)) -> f64| looks.iter().map(of).sum::<f64>() / looks.len().max(1) as f64;
-    let (mean_s, mean_count) = (mean(|look| look.0), mean(|look| look.1));
+    line(changed.map(|(at_s, count)| (at_s, count as f64)))
+}
+
+/// The slope of the line of least squares through points; 0 where there are fewer than two.
+pub(super) fn line(points: impl Iterator<Item = (f64, f64)>) -> f64 {
+    let points: Vec<(f64, f64)> = points.collect();
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / points.len().max(1) as f64;
+    let (mean_x, mean_y) = (mean(|point| point.0), mean(|point| point.1));
     let (mut both, mut square) = (0.0, 0.0);
-    for (at_s, count) in &looks {
-        both += (at_s - mean_s) * (count - mean_count);
-        square += (at_s - mean_s).powi(2);
+    for (x, y) in &points {
+        both += (x - mean_x) * (y - mean_y);
+        square += (x - mean_x).powi(2);
     }
     if square > 0.0 { both / square } else { 0.0 }
+}
+
+/// The middle one of some values, by the lower of two; 0 where there are none.
+pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(0.0)
 }
 
 #[cfg(test)]
@@ -66,6 +78,14 @@ mod tests {
         let one = Percentiles { p50: 0.007, p99: 0.007, p999: 0.007, max: 0.007 };
         assert_eq!(Percentiles::of(&mut [7]), one);
         assert_eq!(Percentiles::of(&mut []), Percentiles::default());
+    }
+
+    #[test]
+    fn a_median_is_the_lower_middle() {
+        let check = |values: &[f64], expected| assert_eq!(median(values.iter().copied()), expected);
+        check(&[3.0, 1.0, 2.0], 2.0);
+        check(&[4.0, 1.0, 3.0, 2.0], 2.0);
+        check(&[], 0.0);
     }
 
     #[test]

@@ -6,7 +6,9 @@ use std::fmt;
 use serde::Serialize;
 
 use super::conservation::Balance;
+use super::crowd::CrowdResult;
 use super::figures::Percentiles;
+use super::growth::Growth;
 use super::watch::Sample;
 
 /// Lines of the daemon's log that are shown when something does not add up.
@@ -78,6 +80,12 @@ pub struct RunResult {
     /// Tickets that a slow helpdesk took while the stream ran, and records that it left pending in the ledger.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slow_helpdesk: Option<SlowHelpdesk>,
+    /// What a crowd of idle clients cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crowd: Option<CrowdResult>,
+    /// What a long run came to need.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub growth: Option<Growth>,
     /// How long after the stream's end everything was settled, seconds.
     pub settled_after_s: f64,
     /// What conservation was checked against: `replay`, or `counts` with `--no-replay`.
@@ -196,6 +204,25 @@ impl fmt::Display for Outcome {
             writeln!(
                 f,
                 "  slow desk   {taken:>12}     taken, {out_of_turn} out of turn; {pending} left pending"
+            )?;
+        }
+        if let Some(CrowdResult { came, stayed, rss_before_mib, rss_after_mib, connection_kib, .. }) =
+            result.crowd
+        {
+            writeln!(
+                f,
+                "  crowd       {came:>12}     idle clients came, {stayed} stayed; {rss_before_mib} MiB before, {rss_after_mib} MiB with them, {connection_kib} KiB each"
+            )?;
+        }
+        if let Some(growth) = &result.growth {
+            writeln!(
+                f,
+                "  growth      {:>12} %   of memory after the warm-up, {} MiB an hour; descriptors {:?}, threads {:?}, log MiB {:?}",
+                (growth.rss_growth * 1_000.0).round() / 10.0,
+                growth.rss_mib_per_hour,
+                growth.descriptors,
+                growth.threads,
+                growth.wal_mib_max
             )?;
         }
         writeln!(

@@ -179,6 +179,7 @@ impl Outcome {
     fn plots(&self) -> Vec<Plot> {
         let marked = match self.marks.is_empty() {
             true => "",
+            false if self.result.crowd.is_some() => " Dashed: the idle clients came.",
             false => {
                 " Dashed: a server left or was cut off; what the daemon then asks for again is accounted for too."
             }
@@ -247,6 +248,26 @@ impl Outcome {
                 series: vec![Series::new(
                     "resident",
                     self.series(|sample| Some(sample.usage.as_ref()?.rss_bytes as f64 / f64::from(1 << 20))),
+                )],
+                ..base.clone()
+            },
+            Plot {
+                title: "Descriptors and threads",
+                caption: "Of the daemon.".to_owned(),
+                unit: "count",
+                series: vec![
+                    Series::new("descriptors", self.series(|sample| Some(sample.usage.as_ref()?.descriptors as f64))),
+                    Series::new("threads", self.series(|sample| Some(sample.usage.as_ref()?.threads as f64))),
+                ],
+                ..base.clone()
+            },
+            Plot {
+                title: "Write-ahead log",
+                caption: "What the ledger has written and not yet moved into its file.".to_owned(),
+                unit: "MiB",
+                series: vec![Series::new(
+                    "log",
+                    self.series(|sample| Some(sample.wal_bytes as f64 / f64::from(1 << 20))),
                 )],
                 ..base
             },
@@ -446,6 +467,7 @@ mod tests {
 
     fn outcome() -> Outcome {
         let sample = |n: i64| Sample {
+            wal_bytes: 1 << 20,
             acked_early: 0,
             at_us: n * 250_000,
             due: n as u64 * 100,
@@ -454,6 +476,8 @@ mod tests {
             firehose_cpu_s: 0.0,
             machine: crate::run::usage::Machine::default(),
             usage: Some(Usage {
+                descriptors: 30,
+                threads: 9,
                 cpu_s: n as f64,
                 thread_cpu_s: [("vigie-lane-0".to_owned(), n as f64 * 0.1)].into(),
                 rss_bytes: 100 << 20,
@@ -478,7 +502,7 @@ mod tests {
         for outside in ["http://", "https://", "<script", "@import", "url("] {
             assert!(!page.contains(outside), "{outside}");
         }
-        assert_eq!(page.matches("<svg").count(), 6);
+        assert_eq!(page.matches("<svg").count(), 8);
         assert!(!page.contains("NaN") && !page.contains("inf "), "{page}");
         assert!(page.contains("Everything is conserved."));
         assert!(page.contains("prefers-color-scheme: dark"));

@@ -28,17 +28,29 @@ pub enum Scenario {
     SlowHelpdesk,
     /// Servers and the helpdesk come and go.
     Reconnects,
+    /// The daemon is killed at random moments, again and again, under the steady load.
+    Crash,
+    /// A daemon with many pending tickets is started.
+    Restart,
+    /// Many clients of the ticket socket are connected and idle, beside the steady load.
+    Crowd,
+    /// The steady load for half an hour, after which nothing may have grown.
+    Soak,
 }
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Scenario; 6] = [
+    pub const ALL: [Scenario; 10] = [
         Scenario::Steady,
         Scenario::Record,
         Scenario::Flood,
         Scenario::Outage,
         Scenario::SlowHelpdesk,
         Scenario::Reconnects,
+        Scenario::Crash,
+        Scenario::Restart,
+        Scenario::Crowd,
+        Scenario::Soak,
     ];
 
     /// Its name on the command line and in results.
@@ -50,13 +62,23 @@ impl Scenario {
             Scenario::Outage => "outage",
             Scenario::SlowHelpdesk => "slow-helpdesk",
             Scenario::Reconnects => "reconnects",
+            Scenario::Crash => "crash",
+            Scenario::Restart => "restart",
+            Scenario::Crowd => "crowd",
+            Scenario::Soak => "soak",
         }
     }
 
     /// Whether its posts may come as fast as they are taken: not where something happens at set times of the
-    /// schedule.
+    /// schedule, or where what the daemon needs is compared from one time to another.
     pub fn may_be_unlimited(self) -> bool {
-        !matches!(self, Scenario::Outage | Scenario::Reconnects)
+        use Scenario::{Flood, Record, SlowHelpdesk, Steady};
+        matches!(self, Steady | Record | Flood | SlowHelpdesk)
+    }
+
+    /// Whether it starts the daemon again and again: then it has no set length and no page with plots.
+    pub fn restarts(self) -> bool {
+        matches!(self, Scenario::Crash | Scenario::Restart)
     }
 
     /// One line for the report's head.
@@ -68,6 +90,10 @@ impl Scenario {
             Scenario::Outage => "a quiet brand's service fails: a burst of reports over everyday traffic",
             Scenario::SlowHelpdesk => "a helpdesk that takes two tickets a second gets ten times as many",
             Scenario::Reconnects => "servers and helpdesk are cut off and come back, several times",
+            Scenario::Crash => "the daemon is killed at random moments and started again",
+            Scenario::Restart => "a daemon with many pending tickets is ended, each way, and started again",
+            Scenario::Crowd => "an average day, with a crowd of idle clients on the ticket socket",
+            Scenario::Soak => "an average day for long, after which nothing may have grown",
         }
     }
 }
@@ -97,6 +123,8 @@ pub(super) struct FeedPlan {
     pub(super) name: String,
     pub(super) transport: Transport,
     pub(super) rate: Rate,
+    /// Whether the stream goes on until its server leaves, whatever its rate.
+    pub(super) endless: bool,
     /// Shares of posts that need support, and that only name the brand.
     pub(super) support: f64,
     pub(super) confusing: f64,
@@ -134,6 +162,9 @@ pub(super) enum Helpdesk {
     Slow(Duration),
     /// Acknowledges at once, and loses its connection again and again after so long.
     Flighty(Duration),
+    /// Acknowledges at once, and is back as soon as the daemon is; one connection in four is dropped in the middle
+    /// of its work, after a time drawn from this seed.
+    Erratic(u64),
 }
 
 /// A scenario with its figures.
@@ -144,6 +175,8 @@ pub(super) struct Plan {
     pub(super) feeds: Vec<FeedPlan>,
     pub(super) helpdesk: Helpdesk,
     pub(super) interruptions: Vec<Interruption>,
+    /// Idle clients beside the helpdesk.
+    pub(super) crowd: u32,
 }
 
 /// What may be asked to be other than the scenario says.
@@ -157,15 +190,23 @@ pub struct Changes {
     pub share: Option<f64>,
     /// Another seed is another stream.
     pub seed: u64,
+    /// Idle clients of a crowd.
+    pub connections: u32,
 }
 
 impl Plan {
     /// The scenario's figures, where `changes` asks for no others.
     pub(super) fn new(scenario: Scenario, changes: Changes) -> Plan {
-        let seconds = if scenario == Scenario::Flood { 30 } else { 60 };
+        let seconds = match scenario {
+            Scenario::Flood => 30,
+            Scenario::Soak => 1_800,
+            _ => 60,
+        };
         let duration = changes.duration.unwrap_or(Duration::from_secs(seconds));
         let (rate, share) = match scenario {
-            Scenario::Steady => (per_second(6_000), 0.01),
+            Scenario::Steady | Scenario::Crash | Scenario::Restart | Scenario::Crowd | Scenario::Soak => {
+                (per_second(6_000), 0.01)
+            }
             Scenario::Record => (per_second(RECORD_PER_S), 0.01),
             Scenario::Flood => (Rate::Max, 0.001),
             Scenario::Outage => (per_second(8_000), 0.0),
@@ -178,6 +219,7 @@ impl Plan {
             name: "network".to_owned(),
             transport: Transport::Jetstream,
             rate,
+            endless: scenario.restarts(),
             support: share * SUPPORT_PART,
             confusing: share * (1.0 - SUPPORT_PART),
             mentions: Mentions::Calm,
@@ -189,9 +231,12 @@ impl Plan {
             feeds: vec![feed],
             helpdesk: Helpdesk::Prompt,
             interruptions: Vec::new(),
+            crowd: 0,
         };
         match scenario {
-            Scenario::Steady | Scenario::Flood => {}
+            Scenario::Steady | Scenario::Flood | Scenario::Restart | Scenario::Soak => {}
+            Scenario::Crash => plan.helpdesk = Helpdesk::Erratic(changes.seed),
+            Scenario::Crowd => plan.crowd = changes.connections,
             Scenario::Record => plan.feeds[0].transport = Transport::Statuses,
             Scenario::Outage => plan.feeds[0].mentions = Mentions::Burst(burst(rate, duration)),
             Scenario::SlowHelpdesk => plan.helpdesk = Helpdesk::Slow(Duration::from_millis(500)),

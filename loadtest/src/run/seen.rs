@@ -6,10 +6,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::conservation::{self, Balance, Books};
+use super::crowd::CrowdResult;
 use super::daemon::State;
 use super::expectation;
 use super::feed::Feed;
 use super::figures::{Percentiles, rounded, slope};
+use super::growth::Growth;
 use super::order;
 use super::outcome::{Outcome, ReplayedCounts, RunResult, SlowHelpdesk};
 use super::scenario::{Plan, Scenario};
@@ -43,14 +45,16 @@ pub(super) struct Seen {
     pub(super) slow: Option<(Intake, u64)>,
     /// What was taken for it afterwards.
     pub(super) rest: Option<Intake>,
+    /// Idle clients that were to come, that came, and that stayed.
+    pub(super) crowd: Option<(u32, u32, u32)>,
     pub(super) trouble: Vec<String>,
     pub(super) marks: Vec<(f64, &'static str)>,
 }
 
 /// What `replay` made of the posts.
 pub(super) struct Expectation {
-    tickets: BTreeSet<TicketId>,
-    counts: ReplayedCounts,
+    pub(super) tickets: BTreeSet<TicketId>,
+    pub(super) counts: ReplayedCounts,
 }
 
 impl Expectation {
@@ -73,6 +77,17 @@ impl Expectation {
     }
 }
 
+/// The posts that need support.
+pub(super) fn support(feeds: &[Feed]) -> BTreeSet<TicketId> {
+    let of = |feed: &Feed| -> Vec<TicketId> {
+        let events = feed.served().mentions(feed.events());
+        let posts = events.filter(|(_, event)| event.kind == EventKind::Support);
+        let posts = posts.filter_map(|(_, event)| event.support);
+        posts.map(|post| conservation::id_of(feed.network(), &post.id)).collect()
+    };
+    feeds.iter().flat_map(of).collect()
+}
+
 impl Seen {
     pub(super) fn conclude(
         mut self,
@@ -85,7 +100,7 @@ impl Seen {
         }
         let status = self.samples.iter().rev().find_map(|sample| sample.status.clone()).unwrap_or_default();
         let (events, written) = counts(&self.feeds);
-        let support = self.support();
+        let support = support(&self.feeds);
         let expected = expectation.as_ref().map(|expectation| &expectation.tickets);
         let mut balance = conservation::check(&Books {
             events,
@@ -118,13 +133,17 @@ impl Seen {
             balance.violations.push(format!("{strangers} tickets are of posts that were not served"));
         }
         let result = self.result(balance, &status, &latencies, (events, written));
-        let result = RunResult {
+        let mut result = RunResult {
             slow_helpdesk,
+            crowd: self.crowd(),
+            growth: self.growth(),
             checked_against: if expectation.is_some() { "replay" } else { "counts" },
             replayed: expectation.map(|expectation| expectation.counts),
             state_fs: state.file_system(),
             ..result
         };
+        result.balance.violations.extend(result.crowd.iter().flat_map(CrowdResult::violations));
+        result.balance.violations.extend(result.growth.iter().flat_map(Growth::violations));
         Outcome {
             result,
             description: self.plan.scenario.description(),
@@ -137,15 +156,21 @@ impl Seen {
         }
     }
 
-    /// The posts that need support.
-    fn support(&self) -> BTreeSet<TicketId> {
-        let of = |feed: &Feed| -> Vec<TicketId> {
-            let events = feed.served().mentions(feed.events());
-            let posts = events.filter(|(_, event)| event.kind == EventKind::Support);
-            let posts = posts.filter_map(|(_, event)| event.support);
-            posts.map(|post| conservation::id_of(feed.network(), &post.id)).collect()
-        };
-        self.feeds.iter().flat_map(of).collect()
+    /// Samples, each with when it was taken, seconds since the start.
+    fn looks(&self) -> impl Iterator<Item = (f64, &Sample)> {
+        let start_us = self.start.as_microsecond();
+        self.samples.iter().map(move |sample| ((sample.at_us - start_us) as f64 / 1e6, sample))
+    }
+
+    fn crowd(&self) -> Option<CrowdResult> {
+        let duration_s = self.plan.duration.as_secs_f64();
+        let looks = self.looks().map(|(at_s, sample)| (at_s, sample.clone()));
+        self.crowd.map(|counts| CrowdResult::of(counts, looks, duration_s))
+    }
+
+    fn growth(&self) -> Option<Growth> {
+        let is_looked_for = self.plan.scenario == Scenario::Soak;
+        is_looked_for.then(|| Growth::of(self.looks(), self.plan.duration.as_secs_f64()))
     }
 
     /// Everyone who took tickets.

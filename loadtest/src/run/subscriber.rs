@@ -1,17 +1,18 @@
 //! A helpdesk on the ticket socket, and what it got.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::scenario::Helpdesk;
-use crate::client::proto::{Delivery, Ticket, delivery::Record, update::Change};
-use crate::client::{Address, Client, ClientError};
+use crate::client::proto::{self, Delivery, Ticket, delivery::Record, update::Change};
+use crate::client::{Address, Client, ClientError, Socket};
+use crate::script::dice::{Dice, Purpose};
 
 /// Deliveries unanswered at once for a helpdesk that acknowledges at once.
 const WINDOW: u32 = 1_000;
@@ -20,6 +21,13 @@ const ACKS_MAX: usize = 64;
 const ACK_DELAY: Duration = Duration::from_millis(2);
 /// Between two tries to connect.
 const CONNECT_RETRY: Duration = Duration::from_millis(50);
+/// The same for who measures how fast a daemon is back.
+const CONNECT_RETRY_ERRATIC: Duration = Duration::from_millis(2);
+/// Of a hundred connections of an erratic helpdesk so many end in the middle of its work, after up to so long.
+const LEAVES_PERCENT: u32 = 25;
+const STAY_MS_MAX: u32 = 1_500;
+/// Why connections ended is noted so often.
+const TROUBLES_MAX: usize = 1_000;
 /// How long a flighty helpdesk stays away.
 const AWAY: Duration = Duration::from_millis(500);
 
@@ -64,26 +72,68 @@ pub(super) struct Intake {
     pub(super) troubles: Vec<String>,
     /// Tickets that an update has taken back: no customer message after all, or erased.
     pub(super) withdrawn: HashSet<TicketId>,
+    /// What their authors did to posts of tickets, each with how many updates have said so.
+    pub(super) changes: HashMap<(TicketId, PostChange), u64>,
+    /// Tickets among `duplicates`.
+    pub(super) repeated: Vec<TicketId>,
+    /// When the first delivery of each connection came that had one.
+    pub(super) firsts_us: Vec<i64>,
     ids: HashSet<TicketId>,
-    seqs: HashSet<u64>,
+    seqs: HashMap<u64, TicketId>,
     confirmed: HashSet<u64>,
+}
+
+/// What an author did to a post afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum PostChange {
+    Erased,
+    Edited,
 }
 
 impl Intake {
     /// Records that came although an earlier taker of the same subscription had confirmed them.
     pub(super) fn again_after(&self, earlier: &Intake) -> u64 {
-        self.seqs.intersection(&earlier.confirmed).count() as u64
+        self.seqs.keys().filter(|seq| earlier.confirmed.contains(*seq)).count() as u64
+    }
+
+    /// Takes a ticket once more whose acknowledgement was confirmed, as if the daemon had sent it again.
+    pub(super) fn repeat_one(&mut self) {
+        let mut confirmed = self.tickets.iter().filter(|ticket| self.confirmed.contains(&ticket.seq));
+        let Some(Taken { id, seq, .. }) = confirmed.next() else { return };
+        let ticket = Ticket { id: id.to_vec(), ..Ticket::default() };
+        let delivery = Delivery { seq: *seq, attempt: 2, record: Some(Record::Ticket(ticket)) };
+        self.add(delivery, now_us(), now_us());
+    }
+
+    fn repeated(&mut self, id: TicketId) {
+        self.duplicates += 1;
+        self.repeated.push(id);
     }
 
     fn add(&mut self, delivery: Delivery, at_us: i64, room_at_us: i64) {
         let seq = delivery.seq;
+        let id = match &delivery.record {
+            Some(Record::Ticket(ticket)) => &ticket.id[..],
+            Some(Record::Update(update)) => &update.ticket_id,
+            None => &[],
+        };
+        // What is no id is nobody's: the comparison with the posts shows it.
+        let id = TicketId::try_from(id).unwrap_or_default();
         if self.confirmed.contains(&seq) {
-            self.duplicates += 1;
+            self.repeated(id);
             return;
         }
-        if !self.seqs.insert(seq) {
-            self.again += 1;
-            return;
+        match self.seqs.insert(seq, id) {
+            None => {}
+            Some(before) if before == id => {
+                self.again += 1;
+                return;
+            }
+            // The number of one record was given to another.
+            Some(_) => {
+                self.repeated(id);
+                return;
+            }
         }
         match delivery.record {
             Some(Record::Ticket(ticket)) => {
@@ -91,20 +141,28 @@ impl Intake {
                 if self.ids.insert(taken.id) {
                     self.tickets.push(taken);
                 } else {
-                    self.duplicates += 1;
+                    self.repeated(taken.id);
                 }
             }
             Some(Record::Update(update)) => {
                 self.updates += 1;
                 let changes_the_post = matches!(update.change, Some(Change::Erased(_) | Change::Edited(_)));
                 self.rescored += u64::from(!changes_the_post);
+                let change = match &update.change {
+                    Some(Change::Erased(_)) => Some(PostChange::Erased),
+                    Some(Change::Edited(_)) => Some(PostChange::Edited),
+                    _ => None,
+                };
+                if let Some(change) = change {
+                    *self.changes.entry((id, change)).or_default() += 1;
+                }
                 let takes_back = match &update.change {
                     Some(Change::Erased(_)) => true,
                     Some(Change::Rescored(rescored)) => rescored.unsupported,
                     _ => false,
                 };
                 if takes_back {
-                    self.withdrawn.extend(TicketId::try_from(update.ticket_id));
+                    self.withdrawn.insert(id);
                 }
             }
             None => {}
@@ -130,9 +188,25 @@ fn taken(ticket: Ticket, seq: u64, at_us: i64, room_at_us: i64) -> Taken {
     }
 }
 
+/// How often each thing has happened on a subscription, for whoever waits for the next time.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Happened {
+    /// A connection was made to the socket; nothing is said yet.
+    pub(super) hellos: u64,
+    pub(super) deliveries: u64,
+    /// Acknowledgements were sent.
+    pub(super) acks: u64,
+    /// Acknowledgements were answered as durable.
+    pub(super) confirmations: u64,
+    /// The helpdesk has dropped a connection in the middle of its work.
+    pub(super) departures: u64,
+}
+
 /// A subscription that is being served.
 pub(super) struct Subscriber {
     intake: Arc<Mutex<Intake>>,
+    happened: watch::Receiver<Happened>,
+    leave: Arc<Notify>,
     stop: watch::Sender<bool>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -142,8 +216,22 @@ impl Subscriber {
     pub(super) fn start(socket: PathBuf, name: &'static str, helpdesk: Helpdesk) -> Subscriber {
         let intake = Arc::<Mutex<Intake>>::default();
         let (stop, stopped) = watch::channel(false);
-        let worker = Worker { address: Address::Unix(socket), name, helpdesk, intake: intake.clone() };
-        Subscriber { intake, stop, task: tokio::spawn(worker.run(stopped)) }
+        let (happens, happened) = watch::channel(Happened::default());
+        let address = Address::Unix(socket);
+        let leave = Arc::<Notify>::default();
+        let worker =
+            Worker { address, name, helpdesk, intake: intake.clone(), happens, leave: leave.clone() };
+        Subscriber { intake, happened, leave, stop, task: tokio::spawn(worker.run(stopped)) }
+    }
+
+    /// Notifying this has a helpdesk that acknowledges at once drop its connection, or its next one.
+    pub(super) fn leave(&self) -> Arc<Notify> {
+        self.leave.clone()
+    }
+
+    /// Tells what happens.
+    pub(super) fn happened(&self) -> watch::Receiver<Happened> {
+        self.happened.clone()
     }
 
     /// Counts the tickets that have come so far.
@@ -171,22 +259,33 @@ struct Worker {
     name: &'static str,
     helpdesk: Helpdesk,
     intake: Arc<Mutex<Intake>>,
+    happens: watch::Sender<Happened>,
+    leave: Arc<Notify>,
 }
 
 impl Worker {
     async fn run(self, mut stopped: watch::Receiver<bool>) {
         let mut connections = 0_u64;
         while !*stopped.borrow() {
+            let erratic = matches!(self.helpdesk, Helpdesk::Erratic(_));
             let pause = match self.connect(&mut connections, &mut stopped).await {
-                Ok(()) => AWAY,
-                Err(error) => {
+                Ok(()) if !erratic => AWAY,
+                Err(error) if !erratic => {
                     let goodbye = matches!(error, ClientError::Goodbye { .. });
                     // Before the first connection the daemon may not listen yet.
                     if connections > 0 || goodbye {
-                        lock(&self.intake).troubles.push(error.to_string());
+                        self.trouble(&error);
                     }
                     CONNECT_RETRY
                 }
+                // The daemon is gone, again and again; but what it says must be right.
+                Err(
+                    error @ (ClientError::Frame(_) | ClientError::Message(_) | ClientError::Unexpected(_)),
+                ) => {
+                    self.trouble(&error);
+                    CONNECT_RETRY_ERRATIC
+                }
+                _ => CONNECT_RETRY_ERRATIC,
             };
             tokio::select! {
                 () = told(&mut stopped) => return,
@@ -202,10 +301,16 @@ impl Worker {
         stopped: &mut watch::Receiver<bool>,
     ) -> Result<(), ClientError> {
         let window = if matches!(self.helpdesk, Helpdesk::Slow(_)) { 1 } else { WINDOW };
+        let connecting = async {
+            let socket = Socket::open(&self.address).await?;
+            self.happens.send_modify(|happened| happened.hellos += 1);
+            let subscription = proto::Subscription { name: self.name.to_owned(), ..Default::default() };
+            Client::over(socket, subscription, window).await
+        };
         let mut client = tokio::select! {
             biased;
             () = told(stopped) => return Ok(()),
-            client = Client::connect(&self.address, self.name, window) => client?,
+            client = connecting => client?,
         };
         *connections += 1;
         if *connections > 1 {
@@ -216,6 +321,10 @@ impl Worker {
                 Helpdesk::Slow(work) => self.work(&mut client, work).await,
                 Helpdesk::Prompt => self.take(&mut client, None).await,
                 Helpdesk::Flighty(lasts) => self.take(&mut client, Some(Instant::now() + lasts)).await,
+                Helpdesk::Erratic(seed) => {
+                    let stay = stay(seed, *connections).map(|stay| Instant::now() + stay);
+                    self.take(&mut client, stay).await
+                }
             }
         };
         let ended = tokio::select! {
@@ -225,6 +334,10 @@ impl Worker {
         };
         // However it ended: what was confirmed must not come to the next connection.
         lock(&self.intake).confirmed.extend(client.take_confirmed());
+        drop(client);
+        if ended.is_ok() {
+            self.happens.send_modify(|happened| happened.departures += 1);
+        }
         ended
     }
 
@@ -233,26 +346,34 @@ impl Worker {
         let mut acks: Vec<u64> = Vec::with_capacity(ACKS_MAX);
         let mut acks_due = Instant::now();
         let mut room_at_us = now_us();
+        let mut first = true;
         loop {
             tokio::select! {
                 biased;
                 // What was taken and is not acknowledged yet is left so, as when a helpdesk crashes.
                 () = sleep_until(until.unwrap_or(acks_due)), if until.is_some() => return Ok(()),
+                () = self.leave.notified() => return Ok(()),
                 () = sleep_until(acks_due), if !acks.is_empty() => {
                     // Before it is written: the daemon may choose as soon as it has it.
                     room_at_us = now_us();
-                    client.ack(std::mem::take(&mut acks)).await?;
+                    self.ack(client, &mut acks).await?;
                 }
-                delivery = client.next() => {
-                    let delivery = delivery?;
+                heard = client.hear() => {
+                    let Some(delivery) = heard? else {
+                        self.note_confirmed(client);
+                        continue;
+                    };
                     if acks.is_empty() {
                         acks_due = Instant::now() + ACK_DELAY;
                     }
                     acks.push(delivery.seq);
+                    if std::mem::take(&mut first) {
+                        lock(&self.intake).firsts_us.push(now_us());
+                    }
                     self.note(client, delivery, room_at_us);
                     if acks.len() == ACKS_MAX {
                         room_at_us = now_us();
-                        client.ack(std::mem::take(&mut acks)).await?;
+                        self.ack(client, &mut acks).await?;
                     }
                 }
             }
@@ -277,11 +398,39 @@ impl Worker {
 }
 
 impl Worker {
-    fn note(&self, client: &mut Client, delivery: Delivery, room_at_us: i64) {
-        let mut intake = lock(&self.intake);
-        intake.confirmed.extend(client.take_confirmed());
-        intake.add(delivery, now_us(), room_at_us);
+    async fn ack(&self, client: &mut Client, seqs: &mut Vec<u64>) -> Result<(), ClientError> {
+        client.ack(std::mem::take(seqs)).await?;
+        self.happens.send_modify(|happened| happened.acks += 1);
+        Ok(())
     }
+
+    fn note(&self, client: &mut Client, delivery: Delivery, room_at_us: i64) {
+        self.note_confirmed(client);
+        lock(&self.intake).add(delivery, now_us(), room_at_us);
+        self.happens.send_modify(|happened| happened.deliveries += 1);
+    }
+
+    fn note_confirmed(&self, client: &mut Client) {
+        let confirmed = client.take_confirmed();
+        if !confirmed.is_empty() {
+            lock(&self.intake).confirmed.extend(confirmed);
+            self.happens.send_modify(|happened| happened.confirmations += 1);
+        }
+    }
+
+    fn trouble(&self, error: &ClientError) {
+        let troubles = &mut lock(&self.intake).troubles;
+        if troubles.len() < TROUBLES_MAX {
+            troubles.push(error.to_string());
+        }
+    }
+}
+
+/// How long an erratic helpdesk keeps its `n`th connection; `None`: as long as the daemon does.
+fn stay(seed: u64, n: u64) -> Option<Duration> {
+    let mut dice = Dice::new(seed, n, Purpose::Stay);
+    let leaves = dice.percent(LEAVES_PERCENT);
+    leaves.then(|| Duration::from_millis(dice.below(STAY_MS_MAX).into()))
 }
 
 /// Waits until we are told to stop.
@@ -320,6 +469,44 @@ mod tests {
         assert_eq!((intake.tickets.len(), intake.again, intake.duplicates), (1, 1, 1));
         intake.add(ticket(2, 1), 0, 0);
         assert_eq!((intake.tickets.len(), intake.duplicates), (1, 2), "the same post under another number");
+    }
+
+    #[test]
+    fn a_number_that_is_given_to_another_ticket_is_seen() {
+        let mut intake = Intake::default();
+        intake.add(ticket(1, 1), 0, 0);
+        intake.add(ticket(1, 2), 0, 0);
+        assert_eq!((intake.again, intake.duplicates), (0, 1));
+        assert_eq!(intake.repeated, [[2; 16]]);
+    }
+
+    #[test]
+    fn one_that_is_taken_again_on_purpose_was_confirmed_before() {
+        let mut intake = Intake::default();
+        intake.add(ticket(1, 1), 0, 0);
+        intake.repeat_one();
+        assert_eq!(intake.duplicates, 0, "nothing is confirmed");
+        intake.confirmed.insert(1);
+        intake.repeat_one();
+        assert_eq!((intake.duplicates, &intake.repeated[..]), (1, &[[1; 16]][..]));
+    }
+
+    #[test]
+    fn every_change_of_a_post_is_counted() {
+        let mut intake = Intake::default();
+        for seq in [1, 2, 2] {
+            intake.add(update(seq, Some(Change::Edited(update::Edited::default()))), 0, 0);
+        }
+        intake.add(update(3, Some(Change::Erased(update::Erased::default()))), 0, 0);
+        let expected = [(([1; 16], PostChange::Edited), 2), (([1; 16], PostChange::Erased), 1)];
+        assert_eq!(intake.changes, expected.into());
+    }
+
+    #[test]
+    fn an_erratic_helpdesk_leaves_one_connection_in_four() {
+        let stays: Vec<_> = (0..1_000).filter_map(|n| stay(7, n)).collect();
+        assert!((200..300).contains(&stays.len()), "{}", stays.len());
+        assert!(stays.iter().all(|stay| *stay < Duration::from_millis(STAY_MS_MAX.into())));
     }
 
     #[test]

@@ -19,6 +19,10 @@ pub(super) struct Usage {
     pub(super) rss_bytes: u64,
     /// The most resident memory since the process began (`VmHWM`), in bytes.
     pub(super) rss_bytes_max: u64,
+    /// Open file descriptors.
+    pub(super) descriptors: u64,
+    /// Threads.
+    pub(super) threads: u64,
 }
 
 /// Reads one process again and again.
@@ -43,8 +47,10 @@ impl Meter {
     pub(super) fn read(&mut self) -> io::Result<Usage> {
         let (_, cpu_s) = stat(&fs::read_to_string(self.folder.join("stat"))?)?;
         let status = fs::read_to_string(self.folder.join("status"))?;
+        let mut threads = 0;
         for task in fs::read_dir(self.folder.join("task"))? {
             let task = task?;
+            threads += 1;
             // A thread may end between the listing and the reading.
             let Ok(text) = fs::read_to_string(task.path().join("stat")) else { continue };
             self.threads.insert(task.file_name().to_string_lossy().into_owned(), stat(&text)?);
@@ -53,8 +59,9 @@ impl Meter {
         for (name, cpu_s) in self.threads.values() {
             *thread_cpu_s.entry(name.clone()).or_default() += cpu_s;
         }
-        let rss_bytes = memory(&status, "VmRSS:");
-        Ok(Usage { cpu_s, thread_cpu_s, rss_bytes, rss_bytes_max: memory(&status, "VmHWM:") })
+        let descriptors = fs::read_dir(self.folder.join("fd"))?.count() as u64;
+        let (rss_bytes, rss_bytes_max) = (memory(&status, "VmRSS:"), memory(&status, "VmHWM:"));
+        Ok(Usage { cpu_s, thread_cpu_s, rss_bytes, rss_bytes_max, descriptors, threads })
     }
 }
 
@@ -138,7 +145,9 @@ mod tests {
     fn this_process_uses_memory_and_has_threads() {
         let usage = Meter::new(std::process::id()).read().unwrap();
         assert!(usage.rss_bytes > 0 && usage.rss_bytes_max >= usage.rss_bytes);
-        assert!(!usage.thread_cpu_s.is_empty());
+        assert!(!usage.thread_cpu_s.is_empty() && usage.threads > 0);
+        let _open = [0; 50].map(|_| fs::File::open("/dev/null").unwrap());
+        assert!(Meter::new(std::process::id()).read().unwrap().descriptors >= 50);
         assert!(Meter::new(u32::MAX).read().is_err());
     }
 }

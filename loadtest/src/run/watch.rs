@@ -1,6 +1,7 @@
 //! Looks at everything four times a second, from outside the daemon.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub(super) struct Sample {
     pub(super) status: Option<Status>,
     /// `None` once the process is gone.
     pub(super) usage: Option<Usage>,
+    /// The ledger's write-ahead log, in bytes.
+    pub(super) wal_bytes: u64,
     /// CPU seconds of this process: servers, helpdesk, and looking itself.
     pub(super) firehose_cpu_s: f64,
     /// CPU time of everything on this machine.
@@ -61,8 +64,8 @@ impl Watch {
     pub(super) fn start(
         feeds: Arc<Vec<Feed>>,
         tickets: impl Fn() -> u64 + Send + 'static,
-        console: SocketAddr,
-        pid: u32,
+        (console, pid): (SocketAddr, u32),
+        wal: PathBuf,
     ) -> Watch {
         let progress = vec![Progress::new(); feeds.len()];
         let seen = Arc::new(Mutex::new(Seen { samples: Vec::new(), progress }));
@@ -71,6 +74,7 @@ impl Watch {
             feeds,
             tickets: Box::new(tickets),
             console,
+            wal,
             meter: Meter::new(pid),
             own: Meter::new(std::process::id()),
             seen: seen.clone(),
@@ -105,6 +109,7 @@ struct Looker {
     feeds: Arc<Vec<Feed>>,
     tickets: Box<dyn Fn() -> u64 + Send>,
     console: SocketAddr,
+    wal: PathBuf,
     meter: Meter,
     own: Meter,
     seen: Arc<Mutex<Seen>>,
@@ -139,6 +144,7 @@ impl Looker {
             tickets: (self.tickets)(),
             status,
             usage: self.meter.read().ok(),
+            wal_bytes: std::fs::metadata(&self.wal).map_or(0, |wal| wal.len()),
             machine: Machine::read(),
             firehose_cpu_s: self.own.read().map_or(0.0, |usage| usage.cpu_s),
         }

@@ -33,6 +33,10 @@ pub(crate) enum Purpose {
     Witness,
     /// What a pool is filled with; the index is the place in it.
     Pool,
+    /// When a daemon under load is killed; the index is that of the kill.
+    Kill,
+    /// How long a helpdesk stays; the index is that of its connection.
+    Stay,
 }
 
 impl Purpose {
@@ -49,6 +53,8 @@ impl Purpose {
             Purpose::Outage => 9,
             Purpose::Witness => 10,
             Purpose::Pool => 11,
+            Purpose::Kill => 12,
+            Purpose::Stay => 13,
             Purpose::Slot(slot) => 0x100 + u64::from(slot),
         }
     }

@@ -1,0 +1,108 @@
+//! What the helpdesk of a run of kills was told of posts that their authors changed, and which tickets are suspect.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::EventKind;
+use crate::run::conservation::id_of;
+use crate::run::feed::Feed;
+use crate::run::subscriber::{Intake, PostChange, TicketId};
+
+/// Suspects that are listed, of each kind.
+const SUSPECTS_MAX: usize = 10;
+
+/// The updates that there must be, each once: of every ticket that came, what its author did to the post after the
+/// ticket was made of it. A post of these streams is changed once at most.
+pub(super) fn changes(feed: &Feed, intake: &Intake) -> BTreeSet<(TicketId, PostChange)> {
+    let served = feed.served();
+    let mut first_seen = HashMap::new();
+    for ticket in &intake.tickets {
+        if let Some(first) = served.index_of(&ticket.post_id) {
+            first_seen.insert(first, (ticket.id, feed.seen_event(first, ticket.seen_at_us)));
+        }
+    }
+    let change = |n| match served.kind(n) {
+        EventKind::Withdrawal { of } => Some((of, PostChange::Erased)),
+        EventKind::Edit { of } => Some((of, PostChange::Edited)),
+        _ => None,
+    };
+    let changes = feed.events().filter_map(|n| Some((n, change(n)?)));
+    let changes = changes.filter_map(|(n, (of, change))| {
+        let (id, made_by) = first_seen.get(&of)?;
+        // An edit that made the ticket is no change of it.
+        (*made_by < n).then_some((*id, change))
+    });
+    changes.collect()
+}
+
+/// How many of these did not come once each, or came without being among them.
+pub(super) fn wrong(expected: &BTreeSet<(TicketId, PostChange)>, intake: &Intake) -> u64 {
+    let missing = expected.iter().filter(|change| !intake.changes.contains_key(change)).count();
+    // Of posts from before the stream nothing is known, and their tickets are not looked at.
+    let twice = intake.changes.values().filter(|times| **times > 1).count();
+    let known: BTreeSet<TicketId> = intake.tickets.iter().map(|ticket| ticket.id).collect();
+    let strange =
+        intake.changes.keys().filter(|change| known.contains(&change.0) && !expected.contains(change));
+    (missing + twice + strange.count()) as u64
+}
+
+/// Tickets that are missing or came again, with their posts where the stream knows them.
+pub(super) fn suspects(feed: &Feed, expected: &BTreeSet<TicketId>, intake: &Intake) -> Vec<String> {
+    let came: BTreeSet<TicketId> = intake.tickets.iter().map(|ticket| ticket.id).collect();
+    let missing: Vec<&TicketId> = expected.difference(&came).take(SUSPECTS_MAX).collect();
+    let repeated: Vec<&TicketId> = intake.repeated.iter().take(SUSPECTS_MAX).collect();
+    if missing.is_empty() && repeated.is_empty() {
+        return Vec::new();
+    }
+    let posts = feed.served().mentions(feed.events()).filter_map(|(_, event)| event.support);
+    let posts: HashMap<TicketId, String> =
+        posts.map(|post| (id_of(feed.network(), &post.id), post.id)).collect();
+    let line = |what: &str, id: &TicketId| {
+        let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!(
+            "{what}: ticket {hex}, {}",
+            posts.get(id).map_or("a post that needs no support", String::as_str)
+        )
+    };
+    let missing = missing.into_iter().map(|id| line("missing", id));
+    missing.chain(repeated.into_iter().map(|id| line("twice", id))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::subscriber::Taken;
+
+    fn ticket(id: u8) -> Taken {
+        Taken {
+            id: [id; 16],
+            seq: id.into(),
+            network: String::new(),
+            post_id: String::new(),
+            seen_at_us: 0,
+            created_at_us: 0,
+            due_at_us: 0,
+            priority: 0,
+            model: String::new(),
+            at_us: 0,
+            room_at_us: 0,
+        }
+    }
+
+    #[test]
+    fn an_update_that_is_missing_or_comes_twice_or_unasked_is_wrong() {
+        let erased = |id: u8| ([id; 16], PostChange::Erased);
+        let check = |expected: &[u8], came: &[(u8, u64)], count: u64| {
+            let mut intake = Intake::default();
+            intake.tickets.extend([1, 2].map(ticket));
+            intake.changes.extend(came.iter().map(|(id, times)| (erased(*id), *times)));
+            let expected = expected.iter().map(|id| erased(*id)).collect();
+            assert_eq!(wrong(&expected, &intake), count, "{came:?}");
+        };
+        check(&[1, 2], &[(1, 1), (2, 1)], 0);
+        check(&[1, 2], &[(1, 1)], 1);
+        check(&[1, 2], &[(1, 1), (2, 2)], 1);
+        check(&[1], &[(1, 1), (2, 1)], 1);
+        // Of a post from before the stream.
+        check(&[1], &[(1, 1), (9, 1)], 0);
+    }
+}
