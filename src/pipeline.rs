@@ -557,6 +557,7 @@ impl View {
             verdicts_full: self.verdicts.full(),
             verdicts_quick: self.verdicts.quick(),
             tickets_provisional: self.ledger.provisional_tickets(),
+            ledger: self.ledger.figures().into(),
             subscriptions: self
                 .outbox
                 .lock()
