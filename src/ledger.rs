@@ -299,6 +299,12 @@ fn reason(error: &rusqlite::Error) -> String {
             let refused = refused(code.extended_code);
             format!("{reason}: {refused} (code {}); is the disk full, or failing?", code.extended_code)
         }
+        // Also what a read error becomes.
+        ErrorCode::DatabaseCorrupt => {
+            format!(
+                "{reason}: the disk cannot read it, or it is damaged; if a restart does not help, restore a backup"
+            )
+        }
         ErrorCode::ReadOnly | ErrorCode::CannotOpen => format!("{reason}: may this user write its folder?"),
         _ => reason,
     }

@@ -84,8 +84,7 @@ pub fn backup(path: &Path, destination: &Path) -> Result<Copied, BackupError> {
     // For its owner alone, whatever the umask.
     let copy = tempfile::Builder::new().prefix(".vigie-backup").tempfile_in(folder).map_err(io_failed)?;
     let into = copy.path().to_string_lossy();
-    // What was made before version 3 can give space back once it is restored.
-    ledger.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(copy_failed)?;
+    allow_shrinking(&ledger).map_err(copy_failed)?;
     ledger.execute("VACUUM INTO ?1", [&into]).map_err(copy_failed)?;
     copy.as_file().sync_all().map_err(io_failed)?;
     let copied = check(copy.path(), destination, schema)?;
@@ -95,6 +94,16 @@ pub fn backup(path: &Path, destination: &Path) -> Result<Copied, BackupError> {
     })?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_failed)?;
     Ok(copied)
+}
+
+/// What was made before version 3 can give space back once it is restored.
+fn allow_shrinking(ledger: &Connection) -> rusqlite::Result<()> {
+    let is_allowed: i64 = ledger.pragma_query_value(None, "auto_vacuum", |row| row.get(0))?;
+    if is_allowed == 0 {
+        // For the copy SQLite takes the wish, and then complains that it may not write it into the original.
+        drop(ledger.pragma_update(None, "auto_vacuum", "INCREMENTAL"));
+    }
+    Ok(())
 }
 
 /// Reads the whole copy and counts what is in it.
