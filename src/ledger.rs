@@ -13,6 +13,7 @@ use std::num::NonZeroU64;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicI32;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -330,6 +331,8 @@ fn refused(extended_code: i32) -> &'static str {
 pub struct Ledger {
     pub(super) config: Config,
     pub(super) connection: Connection,
+    /// Pages in the write-ahead log, as of the last commit.
+    log_pages: Arc<AtomicI32>,
     pub(super) reader: Connection,
     /// Held for as long as the ledger is open; the operating system frees it with the process.
     pub(super) lock: File,
@@ -358,7 +361,7 @@ impl Ledger {
         if found > schema::VERSION {
             return Err(LedgerError::Newer { path: config.path.clone(), found, known: schema::VERSION });
         }
-        schema::prepare(&mut connection).map_err(failed)?;
+        let log_pages = schema::prepare(&mut connection).map_err(failed)?;
         schema::migrate(&connection).map_err(failed)?;
         schema::allow_shrinking(&connection).map_err(failed)?;
         schema::probe(&connection).map_err(failed)?;
@@ -367,7 +370,7 @@ impl Ledger {
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )
         .map_err(failed)?;
-        Ok(Ledger { config, connection, reader, lock })
+        Ok(Ledger { config, connection, log_pages, reader, lock })
     }
 
     /// Lets commits return before they are on the disk: they outlive this process, but no power cut.

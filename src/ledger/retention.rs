@@ -6,7 +6,7 @@
 //!   reported about it, once no subscription has any of its records pending. A subscription has nothing to do with
 //!   tickets from before its start, nor with those that the filter last asked for does not pass.
 //! - A pruned ticket leaves its id behind, so that its post makes no second ticket when it comes again. That costs
-//!   31 bytes a ticket, for ever: measured over a million ids, whose pages are filled as they come.
+//!   some 24 bytes a ticket, for ever (23.4 MB for a million random ids), and each new ticket one more look, 2 µs.
 //! - A ledger that has no subscription is pruned by age and not by size: nobody has asked for its tickets yet, and
 //!   a busy week before the helpdesk is connected must not be lost, but nobody answers a post of last season.
 //! - One step is one commit of at most [`TICKETS_MAX`] tickets or [`PAGES_MAX`] pages, and runs on the ledger's

@@ -1,14 +1,14 @@
 //! The ledger's tables, version 3, and how an older file becomes a newer one.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
-use rusqlite::{Connection, ErrorCode};
 
 /// The schema that this vigie writes.
 pub(super) const VERSION: i64 = 3;
-
-/// Pages in the write-ahead log after which it is copied into the file: 4 MiB.
-const CHECKPOINT_PAGES: i32 = 1000;
 
 /// Largest older file that is written anew when it is opened, so that it can give space back from then on: it takes
 /// a second at most and as much free disk. A larger one only uses its free pages again, until it is restored from
@@ -123,8 +123,12 @@ pub(super) fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(application == APPLICATION_ID || tables == 0)
 }
 
-/// Settings that belong to a connection and must come before any transaction.
-pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
+/// Settings that belong to a connection and must come before any transaction. Gives what is told after each commit:
+/// the pages in the write-ahead log.
+///
+/// That takes the place of SQLite's own automatic checkpoint, which swallows every error: a disk that loses what is
+/// copied into the file would be noticed by nobody.
+pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<Arc<AtomicI32>> {
     // After a failed commit nothing may be written any more, and closing is no exception.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     // Takes hold while the file has no page yet, or when it is written anew.
@@ -135,22 +139,14 @@ pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     // An erased text is overwritten in the file, not only unlinked.
     connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    connection.wal_hook(Some(checkpoint_when_long))
-}
-
-/// Copies a long write-ahead log into the file, within the commit that made it long.
-///
-/// SQLite's own automatic checkpoint does the same and swallows every error: a disk that loses what is copied
-/// would be noticed by nobody. Here the commit fails with it, and so ends the ledger.
-fn checkpoint_when_long(wal: &mut Wal, pages: i32) -> rusqlite::Result<()> {
-    if pages < CHECKPOINT_PAGES {
-        return Ok(());
-    }
-    match wal.checkpoint() {
-        // Another process is at it.
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(()),
-        done => done,
-    }
+    // Stored and loaded by one thread, the one that commits.
+    let log_pages = Arc::new(AtomicI32::new(0));
+    let told = log_pages.clone();
+    connection.wal_hook(Some(move |_: &mut Wal, pages| {
+        told.store(pages, Ordering::Relaxed);
+        Ok(())
+    }))?;
+    Ok(log_pages)
 }
 
 /// The schema in the file; 0 in an empty one.

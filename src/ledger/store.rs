@@ -448,6 +448,11 @@ pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
+/// Copies the write-ahead log into the file, as far as no reader is in the way.
+pub(super) fn copy_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+}
+
 /// All subscriptions by name.
 pub(super) fn subscriptions(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     connection.prepare_cached("SELECT name FROM subscription")?.query_map([], |row| row.get(0))?.collect()

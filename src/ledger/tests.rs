@@ -378,21 +378,16 @@ fn a_file_that_cannot_be_read_ends_the_ledger() {
 }
 
 #[test]
-fn a_checkpoint_that_fails_fails_the_commit_that_asked_for_it() {
+fn a_long_write_ahead_log_is_copied_into_the_file() {
     let folder = tempfile::tempdir().unwrap();
-    let mut ledger = Ledger::open(config(folder.path())).unwrap();
-    ledger.connection.execute_batch("CREATE TABLE filler (bytes BLOB)").unwrap();
-    let fill =
-        |ledger: &Ledger| ledger.connection.execute("INSERT INTO filler VALUES (randomblob(5000000))", []);
-    fill(&ledger).unwrap();
-    let file = config(folder.path()).path;
-    assert!(file.metadata().unwrap().len() > 5_000_000, "a long log is copied into the file at once");
-    // What SQLite itself would have kept to itself.
-    ledger
-        .connection
-        .wal_hook(Some(|_: &mut rusqlite::hooks::Wal, _| Err(rusqlite::Error::InvalidQuery)))
-        .unwrap();
-    assert!(fill(&ledger).is_err());
+    let running = Running::start(folder.path());
+    let Entry::Ticket(large) = ticket("large", 1) else { unreachable!() };
+    let large = Entry::Ticket(Box::new(NewTicket { body: vec![1; 5_000_000], ..*large }));
+    running.settle(settlement(1, 0, vec![large]));
+    running.subscribe("after the commit", false);
+    running.subscribe("and what follows it", false);
+    assert!(config(folder.path()).path.metadata().unwrap().len() > 5_000_000);
+    running.stop();
 }
 
 #[test]

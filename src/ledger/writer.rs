@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Select, Sender, TryRecvError, after, never, unbounded};
@@ -32,6 +32,9 @@ use crate::ticket::{TicketId, proto};
 /// stays well under the 4 MiB at which SQLite begins to spill its page cache.
 const GROUP_MAX: usize = 256;
 
+/// Pages in the write-ahead log after which it is copied into the file: 4 MiB, as SQLite would.
+const LOG_PAGES_MAX: i32 = 1000;
+
 /// Acknowledgements after which a subscription's floor is raised and their rows are dropped.
 pub(super) const FLOOR_EVERY_ACKS: u64 = 10_000;
 
@@ -47,6 +50,8 @@ pub struct Writer {
     /// For the sources that acknowledge upstream: their last committed batch.
     durable: HashMap<Arc<str>, watch::Sender<Durable>>,
     acknowledgements: u64,
+    /// Pages in the write-ahead log, as of the last commit.
+    log_pages: Arc<AtomicI32>,
     provisional: Arc<AtomicU64>,
     pruner: Pruner,
     figures: Arc<Mutex<Figures>>,
@@ -146,6 +151,7 @@ impl Ledger {
             pruner: Pruner::new(self.config.retention),
             config: self.config,
             connection: self.connection,
+            log_pages: self.log_pages,
             settlements,
             requests,
             outbox,
@@ -200,6 +206,7 @@ impl Writer {
             if subscribed {
                 published();
             }
+            self.keep_log_short()?;
             if group.stop {
                 // The file alone is then whole, for whoever copies it.
                 return store::checkpoint(&self.connection);
@@ -235,7 +242,15 @@ impl Writer {
     fn prune(&mut self) -> rusqlite::Result<()> {
         let step = self.pruner.step(&mut self.connection, Timestamp::now())?;
         self.figures.lock().add_step(step);
-        Ok(())
+        self.keep_log_short()
+    }
+
+    /// After a commit and its answers: nobody waits for it, but whoever comes next.
+    fn keep_log_short(&self) -> rusqlite::Result<()> {
+        if self.log_pages.load(Ordering::Relaxed) < LOG_PAGES_MAX {
+            return Ok(());
+        }
+        store::copy_log(&self.connection)
     }
 
     /// Takes without waiting. A stop comes after everything that was handed over before it, so that whatever

@@ -54,7 +54,7 @@ async fn until(what: &str, mut there: impl FnMut() -> bool) {
 }
 
 /// What a subscription gets, acknowledged as it comes: tickets, and the ids of those that updates speak of.
-async fn take(state: &State, name: &str, records: usize) -> (BTreeSet<String>, Vec<String>) {
+pub(crate) async fn take(state: &State, name: &str, records: usize) -> (BTreeSet<String>, Vec<String>) {
     let mut client = state.subscribe(name, 100).await;
     let (mut tickets, mut updates) = (BTreeSet::new(), Vec::new());
     for _ in 0..records {

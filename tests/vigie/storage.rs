@@ -281,6 +281,36 @@ async fn a_disk_that_hangs_for_a_while_loses_nothing_and_stops_nothing() {
     carries_on("write wal 2 2 slow 2000", Moment::Tickets(30)).await;
 }
 
+/// A long write-ahead log is copied into the file of the daemon's own accord, at first after an older ledger was
+/// written anew. SQLite's own automatism keeps the errors of that to itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_in_a_checkpoint_that_nobody_asked_for_is_never_passed_over() {
+    for (plan, said) in [
+        (format!("sync main 1 1 fail {EIO}"), "an fsync failed"),
+        (format!("write main 700 1 fail {EIO}"), "a write failed"),
+    ] {
+        // Nobody serves it: there is nothing to commit.
+        let state = State::new(&network().source());
+        crate::ledgers::place(&state, 2);
+        let large = "INSERT INTO feedback (at_us, kind, body) VALUES (9000000000000000, 'touchpoint', zeroblob(5000000))";
+        state.ledger().execute_batch(large).unwrap();
+        let disk = Disk::new(&state);
+        disk.arm(&plan);
+        let daemon = disk.command(&state);
+        // Where the fault is passed over the daemon would wait for its network for ever.
+        let mut limited = Command::new("timeout");
+        limited.arg("300").arg(daemon.get_program()).args(daemon.get_args());
+        limited.envs(daemon.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = run(&mut limited, b"");
+        assert_fault((output.status, output.stderr), &state, said);
+        assert!(disk.faults() > 0, "the fault never happened");
+        let daemon = state.start();
+        let (tickets, updates) = crate::ledgers::take(&state, "helpdesk", 9).await;
+        assert_eq!((tickets.len(), updates.len()), (7, 2));
+        daemon.kill();
+    }
+}
+
 /// A ledger of an older schema, with what its daemon had delivered: see `ledgers.rs`.
 #[test]
 fn a_migration_that_fails_leaves_the_older_ledger_as_it_was() {
