@@ -9,6 +9,7 @@ use crate::config::{Config, ConfigError};
 use crate::parse::Format;
 use crate::pipeline::PipelineError;
 
+mod backup;
 mod check;
 mod classify;
 mod demo;
@@ -19,6 +20,7 @@ mod print;
 mod replay;
 mod run;
 mod status;
+mod subscriptions;
 mod tail;
 
 /// The lookout: finds the people who are asking your company for help in social streams, and puts them
@@ -52,6 +54,10 @@ enum Command {
     Tail(tail::Arguments),
     /// Ask the running daemon how it is
     Status(status::Arguments),
+    /// Copy the ledger while the daemon runs, checked and ready to be used in its place
+    Backup(backup::Arguments),
+    /// List who is subscribed and what is pending, or remove a subscription that nobody uses any more
+    Subscriptions(subscriptions::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -121,6 +127,8 @@ impl Cli {
             Command::Explain(arguments) => explain::run(&arguments),
             Command::Tail(arguments) => tail::run(&arguments),
             Command::Status(arguments) => status::run(&arguments),
+            Command::Backup(arguments) => backup::run(&arguments),
+            Command::Subscriptions(arguments) => subscriptions::run(&arguments),
         }
     }
 }

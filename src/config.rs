@@ -472,9 +472,24 @@ fn ledger(section: &Section<'_, '_>, ageing_points_per_hour: u32) -> ledger::Con
             Duration::from_millis(200),
         ),
         ageing_points_per_hour,
+        retention: retention(section),
     };
     section.refuse_unknown();
     config
+}
+
+/// 0 stands for no limit of its kind.
+fn retention(section: &Section<'_, '_>) -> ledger::Retention {
+    const DAY: u64 = 24 * 3600;
+    let default = ledger::Retention::default();
+    let days = default.age_max.map_or(0, |age| (age.as_secs() / DAY).cast_signed());
+    let mib = default.live_bytes_max.map_or(0, |bytes| (bytes >> 20).cast_signed());
+    let days = section.integer("retain_days", 0..=36_500, days).unsigned_abs();
+    let mib = section.integer("size_max_mb", 0..=16 << 20, mib).unsigned_abs();
+    ledger::Retention {
+        age_max: (days > 0).then(|| Duration::from_secs(days * DAY)),
+        live_bytes_max: (mib > 0).then_some(mib << 20),
+    }
 }
 
 fn wire(section: &Section<'_, '_>) -> wire::connection::Config {

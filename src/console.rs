@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::warn;
 
-use crate::ledger::SourceAccount;
+use crate::ledger::{Figures, SourceAccount};
 use crate::source::HealthState;
 use crate::telemetry::{self, Buckets};
 
@@ -67,8 +67,44 @@ pub struct Status {
     /// Tickets that only the small model has read, to be scored again when the load falls.
     #[serde(default)]
     pub tickets_provisional: u64,
+    /// The file that tickets are kept in.
+    #[serde(default)]
+    pub ledger: LedgerStatus,
     /// Those that were opened since the daemon started.
     pub subscriptions: Vec<SubscriptionStatus>,
+}
+
+/// The ledger's file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LedgerStatus {
+    /// Bytes that hold something.
+    pub live_bytes: u64,
+    /// Bytes that hold nothing any more and wait for the next tickets.
+    pub free_bytes: u64,
+    /// `[ledger] size_max_mb` in bytes; `None`: no limit.
+    pub live_bytes_max: Option<u64>,
+    /// Above that limit, because what is left is not acknowledged.
+    pub blocked: bool,
+    /// Tickets pruned since the ledger was made.
+    pub tickets_pruned: u64,
+    /// Commits since the daemon started.
+    pub commits: u64,
+    /// How long they took together, seconds.
+    pub commit_seconds: f64,
+}
+
+impl From<Figures> for LedgerStatus {
+    fn from(figures: Figures) -> LedgerStatus {
+        LedgerStatus {
+            live_bytes: figures.size.live_bytes,
+            free_bytes: figures.size.free_bytes,
+            live_bytes_max: figures.live_bytes_max,
+            blocked: figures.is_blocked,
+            tickets_pruned: figures.tickets_pruned,
+            commits: figures.commits,
+            commit_seconds: figures.commit_time.as_secs_f64(),
+        }
+    }
 }
 
 /// One source.
@@ -273,7 +309,34 @@ pub fn exposition(status: &Status) -> String {
             page.sample(&[("subscription", &subscription.name), ("state", state)], records as f64);
         }
     }
+    ledger(&mut page, &status.ledger);
     page.into_text()
+}
+
+fn ledger(page: &mut telemetry::Exposition, ledger: &LedgerStatus) {
+    page.family(
+        "vigie_ledger_bytes",
+        "gauge",
+        "Size of the ledger's file: what holds something, and what is free.",
+    );
+    page.sample(&[("state", "live")], ledger.live_bytes as f64);
+    page.sample(&[("state", "free")], ledger.free_bytes as f64);
+    page.family("vigie_ledger_live_bytes_max", "gauge", "The limit of what is live, if there is one.");
+    if let Some(max) = ledger.live_bytes_max {
+        page.sample(&[], max as f64);
+    }
+    page.family(
+        "vigie_ledger_blocked",
+        "gauge",
+        "1 while the ledger is above its limit because its tickets are not acknowledged.",
+    );
+    page.sample(&[], f64::from(u8::from(ledger.blocked)));
+    page.family("vigie_tickets_pruned_total", "counter", "Tickets pruned since the ledger was made.");
+    page.sample(&[], ledger.tickets_pruned as f64);
+    page.family("vigie_ledger_commits_total", "counter", "Commits since the start.");
+    page.sample(&[], ledger.commits as f64);
+    page.family("vigie_ledger_commit_seconds_total", "counter", "Time that these commits took.");
+    page.sample(&[], ledger.commit_seconds);
 }
 
 #[cfg(test)]
@@ -301,6 +364,15 @@ mod tests {
             verdicts_full: 11,
             verdicts_quick: 12,
             tickets_provisional: 13,
+            ledger: LedgerStatus {
+                live_bytes: 4096,
+                live_bytes_max: Some(8192),
+                blocked: true,
+                tickets_pruned: 14,
+                commits: 3,
+                commit_seconds: 0.25,
+                ..LedgerStatus::default()
+            },
             subscriptions: vec![SubscriptionStatus {
                 name: "helpdesk".to_owned(),
                 pending: 9,
@@ -322,6 +394,11 @@ mod tests {
             "vigie_queue_candidates 7\n",
             "vigie_verdicts_total{pace=\"quick\"} 12\n",
             "vigie_tickets_provisional 13\n",
+            "vigie_ledger_bytes{state=\"live\"} 4096\n",
+            "vigie_ledger_live_bytes_max 8192\n",
+            "vigie_ledger_blocked 1\n",
+            "vigie_tickets_pruned_total 14\n",
+            "vigie_ledger_commit_seconds_total 0.25\n",
             "vigie_subscription_records{subscription=\"helpdesk\",state=\"pending\"} 9\n",
         ] {
             assert!(page.contains(expected), "{expected:?} is missing in\n{page}");

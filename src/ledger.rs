@@ -13,6 +13,7 @@ use std::num::NonZeroU64;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicI32;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -24,12 +25,19 @@ use crate::telemetry::{Bucket, Buckets};
 use crate::ticket::{TicketId, proto};
 
 pub mod accounting;
+pub mod backup;
+mod figures;
 pub mod outbox;
+mod prune;
+mod retention;
 mod schema;
 mod store;
+pub mod subscriptions;
 mod writer;
 
 pub use accounting::{Accounting, SourceAccount};
+pub use figures::Figures;
+pub use retention::{Retention, Size};
 pub use writer::{Handle, Scratch, Writer};
 
 /// A record's place in the ledger; counts from 1 and never repeats.
@@ -147,6 +155,8 @@ pub struct Config {
     pub bookkeeping_delay_max: Duration,
     /// Points that waiting earns a pending ticket in an hour: see [`outbox`].
     pub ageing_points_per_hour: u32,
+    /// How long tickets are kept once they are acknowledged.
+    pub retention: Retention,
 }
 
 /// What one batch of frames came to, handed over once all of it is decided.
@@ -267,6 +277,16 @@ pub enum LedgerError {
         /// The newest schema we know.
         known: i64,
     },
+    /// Written by an older vigie, and only asked to be read.
+    #[error("ledger {}: schema {found} is older than this vigie's, {known}: `vigie run` brings it there", path.display())]
+    Older {
+        /// The ledger's file.
+        path: PathBuf,
+        /// The schema in the file.
+        found: i64,
+        /// The schema that we read.
+        known: i64,
+    },
 }
 
 /// SQLite's reason, once, with what an operator should look at.
@@ -276,10 +296,33 @@ fn reason(error: &rusqlite::Error) -> String {
     let reason = message.clone().unwrap_or_else(|| code.to_string());
     match code.code {
         ErrorCode::DiskFull => reason,
-        // Its files beside the ledger cannot grow: SQLite does not ask the system why.
-        ErrorCode::SystemIoFailure => format!("{reason} (code {}): is the disk full?", code.extended_code),
+        ErrorCode::SystemIoFailure => {
+            let refused = refused(code.extended_code);
+            format!("{reason}: {refused} (code {}); is the disk full, or failing?", code.extended_code)
+        }
+        // Also what a read error becomes.
+        ErrorCode::DatabaseCorrupt => {
+            format!(
+                "{reason}: the disk cannot read it, or it is damaged; if a restart does not help, restore a backup"
+            )
+        }
         ErrorCode::ReadOnly | ErrorCode::CannotOpen => format!("{reason}: may this user write its folder?"),
         _ => reason,
+    }
+}
+
+/// What the system refused. SQLite keeps its reason to itself.
+fn refused(extended_code: i32) -> &'static str {
+    use rusqlite::ffi;
+    match extended_code {
+        ffi::SQLITE_IOERR_READ | ffi::SQLITE_IOERR_SHORT_READ => "a read failed",
+        ffi::SQLITE_IOERR_WRITE => "a write failed",
+        ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC => "an fsync failed",
+        ffi::SQLITE_IOERR_TRUNCATE => "the file could not be cut",
+        ffi::SQLITE_IOERR_SHMSIZE | ffi::SQLITE_IOERR_SHMOPEN | ffi::SQLITE_IOERR_SHMMAP => {
+            "the index of its write-ahead log could not be written"
+        }
+        _ => "the system refused",
     }
 }
 
@@ -288,6 +331,8 @@ fn reason(error: &rusqlite::Error) -> String {
 pub struct Ledger {
     pub(super) config: Config,
     pub(super) connection: Connection,
+    /// Pages in the write-ahead log, as of the last commit.
+    log_pages: Arc<AtomicI32>,
     pub(super) reader: Connection,
     /// Held for as long as the ledger is open; the operating system frees it with the process.
     pub(super) lock: File,
@@ -307,22 +352,25 @@ impl Ledger {
         let io_failed = |source| LedgerError::Io { path: config.path.clone(), source };
         let file = File::options().create(true).truncate(false).write(true).mode(0o640).open(&config.path);
         drop(file.map_err(io_failed)?);
-        let connection = Connection::open(&config.path).map_err(failed)?;
+        let mut connection = Connection::open(&config.path).map_err(failed)?;
         if !schema::is_ours(&connection).map_err(failed)? {
             return Err(LedgerError::Foreign(config.path.clone()));
         }
-        schema::prepare(&connection).map_err(failed)?;
-        let found = schema::migrate(&connection).map_err(failed)?;
+        // Before anything is written: what a newer vigie has made is left as it is.
+        let found = schema::version(&connection).map_err(failed)?;
         if found > schema::VERSION {
             return Err(LedgerError::Newer { path: config.path.clone(), found, known: schema::VERSION });
         }
+        let log_pages = schema::prepare(&mut connection).map_err(failed)?;
+        schema::migrate(&connection).map_err(failed)?;
+        schema::allow_shrinking(&connection).map_err(failed)?;
         schema::probe(&connection).map_err(failed)?;
         let reader = Connection::open_with_flags(
             &config.path,
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )
         .map_err(failed)?;
-        Ok(Ledger { config, connection, reader, lock })
+        Ok(Ledger { config, connection, log_pages, reader, lock })
     }
 
     /// Lets commits return before they are on the disk: they outlive this process, but no power cut.
@@ -361,6 +409,22 @@ impl Ledger {
     fn failed(&self, source: rusqlite::Error) -> LedgerError {
         LedgerError::Sqlite { path: self.config.path.clone(), source }
     }
+}
+
+/// Opens the ledger for reading alone, beside a daemon or without one; gives its schema, too.
+fn open_to_read(path: &Path) -> Result<(Connection, i64), LedgerError> {
+    let failed = |source| LedgerError::Sqlite { path: path.to_owned(), source };
+    // SQLite does not say why it cannot open a file.
+    drop(File::open(path).map_err(|source| LedgerError::Io { path: path.to_owned(), source })?);
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+    let found = schema::version(&connection).map_err(failed)?;
+    if found == 0 || !schema::is_ours(&connection).map_err(failed)? {
+        return Err(LedgerError::Foreign(path.to_owned()));
+    }
+    if found > schema::VERSION {
+        return Err(LedgerError::Newer { path: path.to_owned(), found, known: schema::VERSION });
+    }
+    Ok((connection, found))
 }
 
 /// Takes the file lock that keeps a second daemon away. SQLite's own locks would let both in by turns.

@@ -147,7 +147,8 @@ impl Pipeline {
 
         let ledger = Ledger::open(config.ledger)?;
         let mut desk = Desk::default();
-        ledger.tickets(KNOWN_TICKETS_MAX, |id, text_hash| desk.remember(id, text_hash))?;
+        // One more than it remembers: it then knows that there are older ones.
+        ledger.tickets(KNOWN_TICKETS_MAX + 1, |id, text_hash| desk.remember(id, text_hash))?;
         let sources: Vec<_> = config
             .sources
             .into_iter()
@@ -557,6 +558,7 @@ impl View {
             verdicts_full: self.verdicts.full(),
             verdicts_quick: self.verdicts.quick(),
             tickets_provisional: self.ledger.provisional_tickets(),
+            ledger: self.ledger.figures().into(),
             subscriptions: self
                 .outbox
                 .lock()

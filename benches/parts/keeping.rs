@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 use vigie::ledger::outbox::{AGEING_POINTS_PER_HOUR, Filter, Outbox};
 use vigie::ledger::{
-    Accounting, Config, Handle, Ledger, LedgerError, Records, Settlement, SubscriptionRequest,
+    Accounting, Config, Handle, Ledger, LedgerError, Records, Retention, Settlement, SubscriptionRequest,
 };
 
 use super::threads;
@@ -31,6 +31,7 @@ pub(crate) fn open(folder: &TempDir, commits: Commits) -> Ledger {
         path: folder.path().join("ledger.sqlite"),
         bookkeeping_delay_max: Duration::from_millis(200),
         ageing_points_per_hour: AGEING_POINTS_PER_HOUR,
+        retention: Retention::default(),
     };
     let ledger = Ledger::open(config).expect("the ledger opens");
     match commits {

@@ -1,9 +1,19 @@
-//! The ledger's tables, version 2, and how an older file becomes a newer one.
+//! The ledger's tables, version 3, and how an older file becomes a newer one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+use rusqlite::hooks::Wal;
 
 /// The schema that this vigie writes.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
+
+/// Largest older file that is written anew when it is opened, so that it can give space back from then on: it takes
+/// a second at most and as much free disk. A larger one only uses its free pages again, until it is restored from
+/// a backup.
+const REWRITE_BYTES_MAX: i64 = 64 << 20;
 
 const VERSION_1: &str = "
     CREATE TABLE source (
@@ -88,6 +98,21 @@ const TO_VERSION_2: &str = "
     CREATE INDEX ticket_provisional ON ticket (priority DESC, seq) WHERE provisional = 1;
 ";
 
+/// Version 3: what tickets leave behind when they are pruned, and what pruning must know.
+const TO_VERSION_3: &str = "
+    -- The ids of pruned tickets: their posts make no second ticket, whenever they come again.
+    CREATE TABLE pruned (
+        id  BLOB PRIMARY KEY               -- 16 bytes
+    ) STRICT, WITHOUT ROWID;
+
+    -- An encoded vigie.v1.Filter, as last asked for; NULL: not asked for since version 3, so it may want anything.
+    ALTER TABLE subscription ADD COLUMN filter BLOB;
+    -- Holes that were booked once and have no row any more.
+    ALTER TABLE source ADD COLUMN gaps_forgotten INTEGER NOT NULL DEFAULT 0;
+    -- Feedback that speaks of no ticket, by age.
+    CREATE INDEX feedback_alone ON feedback (at_us) WHERE ticket_id IS NULL;
+";
+
 /// "vigi", which tells a ledger from another program's SQLite file.
 const APPLICATION_ID: i64 = 0x7669_6769;
 
@@ -98,28 +123,58 @@ pub(super) fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(application == APPLICATION_ID || tables == 0)
 }
 
-/// Settings that belong to a connection and must come before any transaction.
-pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+/// Settings that belong to a connection and must come before any transaction. Gives what is told after each commit:
+/// the pages in the write-ahead log.
+///
+/// That takes the place of SQLite's own automatic checkpoint, which swallows every error: a disk that loses what is
+/// copied into the file would be noticed by nobody.
+pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<Arc<AtomicI32>> {
+    // After a failed commit nothing may be written any more, and closing is no exception.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    // Takes hold while the file has no page yet, or when it is written anew.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // A commit is on the disk when it returns.
     connection.pragma_update(None, "synchronous", "FULL")?;
     // An erased text is overwritten in the file, not only unlinked.
     connection.pragma_update(None, "secure_delete", true)?;
-    connection.pragma_update(None, "foreign_keys", true)
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // Stored and loaded by one thread, the one that commits.
+    let log_pages = Arc::new(AtomicI32::new(0));
+    let told = log_pages.clone();
+    connection.wal_hook(Some(move |_: &mut Wal, pages| {
+        told.store(pages, Ordering::Relaxed);
+        Ok(())
+    }))?;
+    Ok(log_pages)
 }
 
-/// Brings the schema to [`VERSION`] and returns the version found after that: a greater one was left alone.
-pub(super) fn migrate(connection: &Connection) -> rusqlite::Result<i64> {
-    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+/// The schema in the file; 0 in an empty one.
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// Brings an older schema to [`VERSION`].
+pub(super) fn migrate(connection: &Connection) -> rusqlite::Result<()> {
+    let found = version(connection)?;
     let steps = match found {
-        0 => format!("{VERSION_1} PRAGMA application_id = {APPLICATION_ID}; {TO_VERSION_2}"),
-        1 => TO_VERSION_2.to_owned(),
-        _ => return Ok(found),
+        0 => format!("{VERSION_1} PRAGMA application_id = {APPLICATION_ID}; {TO_VERSION_2} {TO_VERSION_3}"),
+        1 => format!("{TO_VERSION_2} {TO_VERSION_3}"),
+        2 => TO_VERSION_3.to_owned(),
+        _ => return Ok(()),
     };
     // In one transaction, so that a crash in between leaves the file as it was and not half a schema.
-    connection
-        .execute_batch(&format!("BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION}; COMMIT;"))?;
-    Ok(VERSION)
+    connection.execute_batch(&format!("BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION}; COMMIT;"))
+}
+
+/// Lets a small file that was made before version 3 give free pages back to the file system.
+pub(super) fn allow_shrinking(connection: &Connection) -> rusqlite::Result<()> {
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let is_allowed = pragma("auto_vacuum")? != 0;
+    if is_allowed || pragma("page_count")? * pragma("page_size")? > REWRITE_BYTES_MAX {
+        return Ok(());
+    }
+    connection.execute_batch("VACUUM")
 }
 
 /// Writes something for real, so that a read-only or full disk shows at start and not with the first ticket.

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use prost::Message;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use super::outbox::{self, Reranked};
+use super::outbox::{self, Reranked, SUBSCRIPTIONS_MAX};
 use super::writer::Changes;
-use super::{Accounting, Body, Feedback, NewTicket, RecordHead, Rescoring, Seq, Traits};
+use super::{
+    Accounting, Body, Feedback, NewTicket, RecordHead, Rescoring, Seq, SubscriptionRequest, Traits, prune,
+};
 use crate::parse::Network;
 use crate::source::Gap;
 use crate::telemetry::{Bucket, Buckets};
@@ -17,6 +19,11 @@ use crate::ticket::{TicketId, proto};
 
 const KIND_TICKET: i64 = 0;
 const KIND_UPDATE: i64 = 1;
+
+/// Holes of one source whose rows are kept, the newest. The others are only counted.
+pub(super) const GAPS_MAX: i64 = 1000;
+/// Reports about one ticket that are kept, the newest: a helpdesk sends a handful.
+pub(super) const STATUSES_MAX: i64 = 100;
 
 pub(super) fn position(connection: &Connection, source: &str) -> rusqlite::Result<Option<i64>> {
     let position = connection
@@ -64,6 +71,17 @@ pub(super) fn add_gap(
              VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
         .execute(params![source, gap.from, gap.to, gap.reason, at.as_microsecond()])?;
+    let forgotten = connection
+        .prepare_cached(
+            "DELETE FROM gap WHERE source = ?1 AND rowid <=
+               (SELECT rowid FROM gap WHERE source = ?1 ORDER BY rowid DESC LIMIT 1 OFFSET ?2)",
+        )?
+        .execute(params![source, GAPS_MAX])?;
+    if forgotten > 0 {
+        connection
+            .prepare_cached("UPDATE source SET gaps_forgotten = gaps_forgotten + ?2 WHERE name = ?1")?
+            .execute(params![source, forgotten.cast_signed()])?;
+    }
     Ok(())
 }
 
@@ -73,8 +91,10 @@ pub(super) fn add_ticket(
     ticket: &NewTicket,
     ageing_points_per_hour: u32,
 ) -> rusqlite::Result<Option<RecordHead>> {
-    let known =
-        connection.prepare_cached("SELECT 1 FROM ticket WHERE id = ?1")?.exists([ticket.id.as_bytes()])?;
+    // A pruned ticket has left its id: what it was made of makes no second one.
+    let known = connection
+        .prepare_cached("SELECT 1 FROM ticket WHERE id = ?1 UNION ALL SELECT 1 FROM pruned WHERE id = ?1")?
+        .exists([ticket.id.as_bytes()])?;
     if known {
         return Ok(None);
     }
@@ -312,39 +332,65 @@ fn add_record(connection: &Connection, ticket_id: TicketId, kind: i64, body: &[u
     Ok(Seq::new(seq).expect("SQLite's row ids count from 1"))
 }
 
-/// Opens the subscription, or creates it; gives its start and its unacknowledged heads.
+/// Opens the subscription, or creates it, with this filter; gives its start and its unacknowledged heads.
+///
+/// `None`: there are as many others as there may be.
 pub(super) fn subscribe(
-    connection: &Connection,
-    name: &str,
-    start_next: bool,
+    connection: &mut Connection,
+    request: &SubscriptionRequest,
     ageing_points_per_hour: u32,
-) -> rusqlite::Result<(u64, Vec<RecordHead>)> {
-    connection
-        .prepare_cached(
-            "INSERT OR IGNORE INTO subscription (name, start, floor)
-             SELECT ?1, newest, newest FROM (
-               SELECT CASE WHEN ?2 THEN coalesce((SELECT max(seq) FROM record), 0) ELSE 0 END AS newest)",
-        )?
-        .execute(params![name, start_next])?;
+) -> rusqlite::Result<Option<(u64, Vec<RecordHead>)>> {
+    let SubscriptionRequest { name, filter, start_next } = request;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let is_known =
+        transaction.prepare_cached("SELECT 1 FROM subscription WHERE name = ?1")?.exists([name])?;
+    let count: i64 = transaction.query_row("SELECT count(*) FROM subscription", [], |row| row.get(0))?;
+    if !is_known && count >= SUBSCRIPTIONS_MAX as i64 {
+        return Ok(None);
+    }
+    transaction
+        .prepare_cached(&format!(
+            "INSERT INTO subscription (name, start, floor, filter)
+             SELECT ?1, newest, newest, ?3 FROM (SELECT CASE WHEN ?2 THEN {NEWEST} ELSE 0 END AS newest)
+             WHERE true ON CONFLICT (name) DO UPDATE SET filter = excluded.filter
+                        WHERE filter IS NOT excluded.filter"
+        ))?
+        .execute(params![name, start_next, prune::encode(filter)])?;
+    transaction.commit()?;
     let start: i64 = connection
         .prepare_cached("SELECT start FROM subscription WHERE name = ?1")?
         .query_row([name], |row| row.get(0))?;
+    let mut heads = Vec::new();
+    unacknowledged(connection, name, ageing_points_per_hour, |head| heads.push(head))?;
+    heads.sort_unstable_by_key(|head| head.seq);
+    Ok(Some((start.cast_unsigned(), heads)))
+}
+
+/// Calls `visit` with the head of each record that the subscription has not acknowledged, filtered or not, in no
+/// particular order.
+pub(super) fn unacknowledged(
+    connection: &Connection,
+    subscription: &str,
+    ageing_points_per_hour: u32,
+    mut visit: impl FnMut(RecordHead),
+) -> rusqlite::Result<()> {
     // Where most records are wanted, in the order of the tickets' ids: the index and the table of tickets are then
     // read along, without the bodies. In the order of seq every ticket is a look-up somewhere else in the file.
-    let records = match wants_most(connection, name)? {
+    let records = match wants_most(connection, subscription)? {
         true => "record r INDEXED BY record_ticket CROSS JOIN ticket t ON t.id = r.ticket_id",
         false => "record r NOT INDEXED CROSS JOIN ticket t ON t.id = r.ticket_id",
     };
-    let mut heads = connection
-        .prepare_cached(&format!(
-            "SELECT {HEAD} FROM {records}
-             WHERE r.seq > (SELECT floor FROM subscription WHERE name = ?1) AND t.seq > ?2
-               AND NOT EXISTS (SELECT 1 FROM acknowledgement a WHERE a.subscription = ?1 AND a.seq = r.seq)"
-        ))?
-        .query_map(params![name, start], |row| head(row, ageing_points_per_hour))?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    heads.sort_unstable_by_key(|head| head.seq);
-    Ok((start.cast_unsigned(), heads))
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {HEAD} FROM {records}
+         WHERE r.seq > (SELECT floor FROM subscription WHERE name = ?1)
+           AND t.seq > (SELECT start FROM subscription WHERE name = ?1)
+           AND NOT EXISTS (SELECT 1 FROM acknowledgement a WHERE a.subscription = ?1 AND a.seq = r.seq)"
+    ))?;
+    let mut rows = statement.query([subscription])?;
+    while let Some(row) = rows.next()? {
+        visit(head(row, ageing_points_per_hour)?);
+    }
+    Ok(())
 }
 
 /// Whether more than an eighth of all records lie above what the subscription has acknowledged.
@@ -385,16 +431,18 @@ fn has_acknowledged(connection: &Connection, subscription: &str, seq: Seq) -> ru
 }
 
 /// Raises the floor as far as everything is acknowledged, and forgets the single acknowledgements below it.
+///
+/// Seqs that were pruned count as acknowledged: no record of theirs will ever come.
 pub(super) fn raise_floor(connection: &Connection, subscription: &str) -> rusqlite::Result<()> {
     connection
-        .prepare_cached(
+        .prepare_cached(&format!(
             "UPDATE subscription SET floor = coalesce(
                (SELECT min(r.seq) - 1 FROM record r
                 WHERE r.seq > floor
                   AND NOT EXISTS (SELECT 1 FROM acknowledgement a WHERE a.subscription = ?1 AND a.seq = r.seq)),
-               (SELECT max(seq) FROM record), floor)
-             WHERE name = ?1",
-        )?
+               {NEWEST})
+             WHERE name = ?1"
+        ))?
         .execute([subscription])?;
     connection
         .prepare_cached(
@@ -423,6 +471,11 @@ pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
+/// Copies the write-ahead log into the file, as far as no reader is in the way.
+pub(super) fn copy_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+}
+
 /// All subscriptions by name.
 pub(super) fn subscriptions(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     connection.prepare_cached("SELECT name FROM subscription")?.query_map([], |row| row.get(0))?.collect()
@@ -445,16 +498,25 @@ pub(super) fn add_feedback(
              WHERE ?3 IS NULL OR EXISTS (SELECT 1 FROM ticket WHERE id = ?3)",
         )?
         .execute(params![at.as_microsecond(), kind, ticket_id, body])?;
+    if let Some(id) = ticket_id {
+        connection
+            .prepare_cached(
+                "DELETE FROM feedback WHERE ticket_id = ?1 AND rowid <=
+                   (SELECT rowid FROM feedback WHERE ticket_id = ?1 ORDER BY rowid DESC LIMIT 1 OFFSET ?2)",
+            )?
+            .execute(params![id, STATUSES_MAX])?;
+    }
     Ok(())
 }
 
 pub(super) fn accounting(connection: &Connection) -> rusqlite::Result<Accounting> {
     let mut accounting = Accounting::default();
-    let mut sources = connection.prepare("SELECT name, position FROM source")?;
+    let mut sources = connection.prepare("SELECT name, position, gaps_forgotten FROM source")?;
     let mut rows = sources.query([])?;
     while let Some(row) = rows.next()? {
         let account = accounting.sources.entry(Arc::from(row.get::<_, String>(0)?)).or_default();
         account.position = row.get(1)?;
+        account.gaps = row.get::<_, i64>(2)?.cast_unsigned();
     }
     let mut buckets = connection.prepare("SELECT source, bucket, frames FROM bucket")?;
     let mut rows = buckets.query([])?;
@@ -471,7 +533,7 @@ pub(super) fn accounting(connection: &Connection) -> rusqlite::Result<Accounting
     let mut rows = gaps.query([])?;
     while let Some(row) = rows.next()? {
         let account = accounting.sources.entry(Arc::from(row.get::<_, String>(0)?)).or_default();
-        account.gaps = row.get::<_, i64>(1)?.cast_unsigned();
+        account.gaps += row.get::<_, i64>(1)?.cast_unsigned();
     }
     Ok(accounting)
 }
@@ -521,30 +583,38 @@ fn body(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Seq, Body)> {
     Ok((seq(row, 0)?, body))
 }
 
+/// The newest seq ever given, whether or not its record is still there.
+const NEWEST: &str = "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'record'), 0)";
+
 /// A record with what filters look at; [`head`] reads its rows.
 const HEAD: &str = "r.seq, r.ticket_id, t.seq, t.created_at_us, t.due_at_us,
             t.brand, t.network, t.language, t.intent, t.priority, t.rescored, t.rescored_intent";
 
 /// Ranks are made when heads are read, not stored: a new ageing rate then ranks old records with the new ones.
 fn head(row: &rusqlite::Row<'_>, ageing_points_per_hour: u32) -> rusqlite::Result<RecordHead> {
-    let network: String = row.get(6)?;
-    let priority = row.get(9)?;
-    let rescored: Option<(u16, String)> = row.get::<_, Option<u16>>(10)?.zip(row.get(11)?);
-    let priority_now = rescored.as_ref().map_or(priority, |(priority, _)| *priority);
+    let traits = traits(row, 5)?;
+    let priority_now = traits.rescored.as_ref().map_or(traits.priority, |(priority, _)| *priority);
     Ok(RecordHead {
         seq: seq(row, 0)?,
         ticket_id: ticket_id(row, 1)?,
         ticket_seq: seq(row, 2)?,
         rank: outbox::rank(priority_now, row.get(3)?, ageing_points_per_hour),
         due_at_us: row.get(4)?,
-        traits: Traits {
-            brand: Arc::from(row.get::<_, String>(5)?),
-            network: Network::from_name(&network).unwrap_or(Network::Plain),
-            language: row.get::<_, String>(7)?.into(),
-            intent: row.get::<_, String>(8)?.into(),
-            priority,
-            rescored: rescored.map(|(priority, intent)| (priority, intent.into())),
-        },
+        traits,
+    })
+}
+
+/// Brand, network, language, intent, priority, rescored and rescored_intent, from this column on.
+pub(super) fn traits(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Traits> {
+    let network: String = row.get(first + 1)?;
+    let rescored: Option<(u16, String)> = row.get::<_, Option<u16>>(first + 5)?.zip(row.get(first + 6)?);
+    Ok(Traits {
+        brand: Arc::from(row.get::<_, String>(first)?),
+        network: Network::from_name(&network).unwrap_or(Network::Plain),
+        language: row.get::<_, String>(first + 2)?.into(),
+        intent: row.get::<_, String>(first + 3)?.into(),
+        priority: row.get(first + 4)?,
+        rescored: rescored.map(|(priority, intent)| (priority, intent.into())),
     })
 }
 
@@ -553,7 +623,7 @@ fn seq(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Seq> {
     Seq::new(seq.cast_unsigned()).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, seq))
 }
 
-fn ticket_id(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<TicketId> {
+pub(super) fn ticket_id(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<TicketId> {
     let bytes = row.get_ref(column)?.as_blob()?;
     TicketId::from_bytes(bytes).ok_or_else(|| {
         let error = format!("a ticket id of {} bytes", bytes.len());

@@ -13,55 +13,61 @@ use crate::telemetry::Bucket;
 use crate::ticket::proto;
 
 /// A ledger with its thread, as the pipeline runs it.
-struct Running {
+pub(super) struct Running {
     settlements: Option<Sender<Settlement>>,
-    handle: Handle,
+    pub(super) handle: Handle,
     outbox: Arc<Mutex<Outbox>>,
     thread: Option<std::thread::JoinHandle<Result<(), LedgerError>>>,
 }
 
-fn config(folder: &Path) -> Config {
+pub(super) fn config(folder: &Path) -> Config {
     Config {
         path: folder.join("ledger.sqlite"),
         bookkeeping_delay_max: Duration::from_millis(1),
         ageing_points_per_hour: 100,
+        retention: Retention { age_max: None, live_bytes_max: None },
     }
 }
 
 impl Running {
-    fn start(folder: &Path) -> Running {
+    pub(super) fn start(folder: &Path) -> Running {
+        Running::start_with(folder, config(folder).retention)
+    }
+
+    pub(super) fn start_with(folder: &Path, retention: Retention) -> Running {
         let (settlements, receiver) = bounded(8);
         let outbox = Arc::new(Mutex::new(Outbox::new()));
-        let (writer, handle) = Ledger::open(config(folder)).unwrap().split(receiver, outbox.clone()).unwrap();
+        let ledger = Ledger::open(Config { retention, ..config(folder) }).unwrap();
+        let (writer, handle) = ledger.split(receiver, outbox.clone()).unwrap();
         let thread =
             std::thread::Builder::new().spawn(move || writer.run(|| ())).expect("a thread for the ledger");
         Running { settlements: Some(settlements), handle, outbox, thread: Some(thread) }
     }
 
-    fn settle(&self, settlement: Settlement) {
+    pub(super) fn settle(&self, settlement: Settlement) {
         self.settlements.as_ref().unwrap().send(settlement).unwrap();
     }
 
-    fn subscribe(&self, name: &str, start_next: bool) {
+    pub(super) fn subscribe(&self, name: &str, start_next: bool) {
         let request = SubscriptionRequest { name: name.to_owned(), filter: Filter::default(), start_next };
         self.handle.subscribe(request).blocking_recv().unwrap().unwrap();
     }
 
     /// Takes everything that is pending, in order.
-    fn take(&self, name: &str) -> Vec<Seq> {
+    pub(super) fn take(&self, name: &str) -> Vec<Seq> {
         let mut outbox = self.outbox.lock();
         std::iter::from_fn(|| outbox.take(name, ClientId(1), std::time::Instant::now()))
             .map(|taken| taken.seq)
             .collect()
     }
 
-    fn acknowledge(&self, name: &str, seqs: &[Seq]) {
+    pub(super) fn acknowledge(&self, name: &str, seqs: &[Seq]) {
         self.handle.acknowledge(name, seqs.to_vec()).blocking_recv().unwrap().unwrap();
         self.outbox.lock().acknowledge(name, seqs);
     }
 
     /// Everything handed over is committed; then the ledger is closed.
-    fn stop(mut self) -> Accounting {
+    pub(super) fn stop(mut self) -> Accounting {
         self.settlements.take();
         self.handle.stop();
         self.thread.take().unwrap().join().unwrap().unwrap();
@@ -69,7 +75,7 @@ impl Running {
     }
 }
 
-fn ticket(id: &str, priority: u16) -> Entry {
+pub(super) fn ticket(id: &str, priority: u16) -> Entry {
     let post = proto::Post { id: id.to_owned(), text: format!("text of {id}"), ..proto::Post::default() };
     let id = TicketId::of_post(Network::Bluesky, id);
     let message = proto::Ticket { id: id.as_bytes().to_vec(), post: Some(post), ..proto::Ticket::default() };
@@ -93,7 +99,7 @@ fn ticket(id: &str, priority: u16) -> Entry {
 }
 
 /// Batch 0 of a source.
-fn settlement(position: i64, unmatched: u64, entries: Vec<Entry>) -> Settlement {
+pub(super) fn settlement(position: i64, unmatched: u64, entries: Vec<Entry>) -> Settlement {
     let mut buckets = Buckets::default();
     buckets[Bucket::Unmatched] = unmatched;
     Settlement {
@@ -294,8 +300,8 @@ fn an_account_that_is_gone_takes_all_its_texts_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let running = Running::start(folder.path());
     let at = Timestamp::UNIX_EPOCH;
-    let gone =
-        |author: &str| Entry::EraseAuthor { network: Network::Bluesky, author_id: author.to_owned(), at };
+    let gone_from = |network, author: &str| Entry::EraseAuthor { network, author_id: author.to_owned(), at };
+    let gone = |author: &str| gone_from(Network::Bluesky, author);
     running.settle(settlement(
         1,
         0,
@@ -303,13 +309,14 @@ fn an_account_that_is_gone_takes_all_its_texts_with_it() {
             ticket("a", 1),
             ticket("b", 1),
             gone("did:plc:somebody"),
+            gone_from(Network::Mastodon, "did:plc:author"),
             gone("did:plc:author"),
             gone("did:plc:author"),
         ],
     ));
     let handle = running.handle.clone();
     let buckets = running.stop().total();
-    assert_eq!((buckets[Bucket::Erased], buckets[Bucket::Control]), (1, 2));
+    assert_eq!((buckets[Bucket::Erased], buckets[Bucket::Control]), (1, 3));
     for seq in [1, 2] {
         assert_eq!(text_of(&handle, Seq::new(seq).unwrap()), "");
     }
@@ -358,6 +365,49 @@ fn a_commit_that_fails_ends_the_ledger_and_moves_nothing() {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_ends_the_ledger() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    running.settle(settlement(1, 0, vec![ticket("a", 1)]));
+    running.subscribe("helpdesk", false);
+    // Behind the daemon's back, as a bad sector would.
+    Connection::open(config(folder.path()).path).unwrap().execute_batch("DROP TABLE record").unwrap();
+    let said = running.handle.read(&[Seq::new(1).unwrap()]).unwrap_err();
+    assert!(said.contains("no such table"), "{said}");
+    let error = running.thread.unwrap().join().unwrap().unwrap_err().to_string();
+    assert!(error.contains("ledger.sqlite") && error.contains("no such table"), "{error}");
+}
+
+#[test]
+fn a_long_write_ahead_log_is_copied_into_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    let Entry::Ticket(large) = ticket("large", 1) else { unreachable!() };
+    let large = Entry::Ticket(Box::new(NewTicket { body: vec![1; 5_000_000], ..*large }));
+    running.settle(settlement(1, 0, vec![large]));
+    running.subscribe("after the commit", false);
+    running.subscribe("and what follows it", false);
+    assert!(config(folder.path()).path.metadata().unwrap().len() > 5_000_000);
+    running.stop();
+}
+
+#[test]
+fn no_more_subscriptions_are_made_than_the_outbox_holds_even_over_restarts() {
+    let folder = tempfile::tempdir().unwrap();
+    let most = outbox::SUBSCRIPTIONS_MAX;
+    let running = Running::start(folder.path());
+    (0..most).for_each(|n| running.subscribe(&n.to_string(), false));
+    running.stop();
+    let running = Running::start(folder.path());
+    let another =
+        SubscriptionRequest { name: "another".to_owned(), filter: Filter::default(), start_next: false };
+    let said = running.handle.subscribe(another).blocking_recv().unwrap().unwrap_err();
+    assert!(said.contains("256 subscriptions"), "{said}");
+    running.subscribe("7", false);
+    running.stop();
+}
+
+#[test]
 fn acknowledgements_below_the_floor_are_forgotten_without_coming_again() {
     let folder = tempfile::tempdir().unwrap();
     let running = Running::start(folder.path());
@@ -391,11 +441,16 @@ fn heads_and_tickets_come_in_the_order_of_their_numbers_however_many_are_wanted(
     running.settle(settlement(1, 0, (0..40).map(|n| ticket(&n.to_string(), 100)).collect()));
     running.stop();
 
-    let file = Connection::open(config(folder.path()).path).unwrap();
+    let mut file = Connection::open(config(folder.path()).path).unwrap();
+    let request = SubscriptionRequest {
+        name: "helpdesk".to_owned(),
+        filter: Filter::default(),
+        start_next: false,
+    };
     // Few are read by their numbers, most along the index of their tickets.
     for floor in 0..=40_i64 {
         file.execute("UPDATE subscription SET floor = ?1", [floor]).unwrap();
-        let (_, heads) = store::subscribe(&file, "helpdesk", false, 100).unwrap();
+        let (_, heads) = store::subscribe(&mut file, &request, 100).unwrap().unwrap();
         let seqs: Vec<u64> = heads.iter().map(|head| head.seq.get()).collect();
         assert_eq!(seqs, (floor.unsigned_abs() + 1..=40).collect::<Vec<_>>(), "{floor}");
     }
@@ -464,7 +519,7 @@ fn a_second_ledger_on_the_same_file_is_refused() {
     assert!(matches!(error, LedgerError::InUse(_)), "{error}");
 }
 
-fn provisional(id: &str, priority: u16) -> Entry {
+pub(super) fn provisional(id: &str, priority: u16) -> Entry {
     let Entry::Ticket(ticket) = ticket(id, priority) else { unreachable!() };
     Entry::Ticket(Box::new(NewTicket { provisional: true, ..*ticket }))
 }
@@ -519,30 +574,6 @@ fn provisional_tickets_wait_worst_first_until_they_are_scored_again() {
     again.subscribe("desk", false);
     assert_eq!(again.take("desk")[..3], [seq_of(2), seq_of(1), seq_of(3)], "and so after a restart");
     again.stop();
-}
-
-#[test]
-fn a_ledger_of_version_1_becomes_one_of_version_2_with_all_it_holds() {
-    let folder = tempfile::tempdir().unwrap();
-    let running = Running::start(folder.path());
-    running.settle(settlement(1, 3, vec![ticket("a", 100)]));
-    running.stop();
-    let path = folder.path().join("ledger.sqlite");
-    let connection = rusqlite::Connection::open(&path).unwrap();
-    connection
-        .execute_batch(
-            "DROP INDEX ticket_provisional; ALTER TABLE ticket DROP COLUMN provisional;
-             ALTER TABLE ticket DROP COLUMN rescored;
-             ALTER TABLE ticket DROP COLUMN rescored_intent; PRAGMA user_version = 1",
-        )
-        .unwrap();
-    drop(connection);
-
-    let running = Running::start(folder.path());
-    running.settle(settlement(2, 0, vec![provisional("b", 100)]));
-    running.subscribe("desk", false);
-    assert_eq!(running.handle.provisional_tickets(), 1);
-    assert_eq!(running.stop().total().received(), 5);
 }
 
 #[test]

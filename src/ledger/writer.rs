@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Select, Sender, TryRecvError, after, never, unbounded};
@@ -14,11 +14,12 @@ use prost::Message;
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
-use super::outbox::{Outbox, Reranked};
+use super::outbox::{Outbox, Reranked, SUBSCRIPTIONS_MAX};
+use super::retention::{self, Pruner};
 use super::store::Erasure;
 use super::{
-    Accounting, Body, Config, Entry, Feedback, Ledger, LedgerError, RecordHead, Records, Rescoring, Seq,
-    Settlement, SubscriptionRequest, schema, store,
+    Accounting, Body, Config, Entry, Feedback, Figures, Ledger, LedgerError, RecordHead, Records, Rescoring,
+    Seq, Settlement, SubscriptionRequest, prune, reason, schema, store,
 };
 use crate::desk::text_hash;
 use crate::source::Durable;
@@ -30,6 +31,9 @@ use crate::ticket::{TicketId, proto};
 /// A settlement is one batch of frames with at most a few hundred tickets of about 1 KiB, so that a group
 /// stays well under the 4 MiB at which SQLite begins to spill its page cache.
 const GROUP_MAX: usize = 256;
+
+/// Pages in the write-ahead log after which it is copied into the file: 4 MiB, as SQLite would.
+const LOG_PAGES_MAX: i32 = 1000;
 
 /// Acknowledgements after which a subscription's floor is raised and their rows are dropped.
 pub(super) const FLOOR_EVERY_ACKS: u64 = 10_000;
@@ -46,7 +50,11 @@ pub struct Writer {
     /// For the sources that acknowledge upstream: their last committed batch.
     durable: HashMap<Arc<str>, watch::Sender<Durable>>,
     acknowledgements: u64,
+    /// Pages in the write-ahead log, as of the last commit.
+    log_pages: Arc<AtomicI32>,
     provisional: Arc<AtomicU64>,
+    pruner: Pruner,
+    figures: Arc<Mutex<Figures>>,
     _lock: File,
 }
 
@@ -58,6 +66,7 @@ pub struct Handle {
     reader: Arc<Mutex<Connection>>,
     accounting: Arc<Mutex<Accounting>>,
     provisional: Arc<AtomicU64>,
+    figures: Arc<Mutex<Figures>>,
 }
 
 type Answer = oneshot::Sender<Result<(), String>>;
@@ -72,6 +81,8 @@ enum Request {
     },
     Feedback(Feedback, Answer),
     Rescore(Vec<Rescoring>, Answer),
+    /// The file could not be read: the ledger ends as after a failed commit.
+    Broken(rusqlite::Error),
     /// Everything handed over before is committed, then the thread ends.
     Stop,
 }
@@ -84,12 +95,14 @@ struct Group {
     /// When the oldest bookkeeping in it must be on disk.
     due: Option<Instant>,
     stop: bool,
+    broken: Option<rusqlite::Error>,
 }
 
 impl Group {
     /// Whether anybody waits for this commit: a ticket to be delivered, a client to be answered.
     fn is_urgent(&self) -> bool {
         self.stop
+            || self.broken.is_some()
             || !self.requests.is_empty()
             || self.settlements.iter().any(|settlement| !settlement.entries.is_empty())
     }
@@ -117,6 +130,13 @@ impl Ledger {
         // Stored by the writer after each commit that changes it, read by whoever would like to score again;
         // relaxed, since the tickets themselves are read from the file.
         let provisional = Arc::new(AtomicU64::new(provisional));
+        let figures = Figures {
+            size: retention::size(&self.connection).map_err(|source| self.failed(source))?,
+            live_bytes_max: self.config.retention.live_bytes_max,
+            tickets_pruned: prune::pruned_tickets(&self.connection).map_err(|source| self.failed(source))?,
+            ..Figures::default()
+        };
+        let figures = Arc::new(Mutex::new(figures));
         // Requests are few: each connection has at most one of each kind under way.
         let (sender, requests) = unbounded();
         let handle = Handle {
@@ -125,10 +145,13 @@ impl Ledger {
             reader: Arc::new(Mutex::new(self.reader)),
             accounting: accounting.clone(),
             provisional: provisional.clone(),
+            figures: figures.clone(),
         };
         let writer = Writer {
+            pruner: Pruner::new(self.config.retention),
             config: self.config,
             connection: self.connection,
+            log_pages: self.log_pages,
             settlements,
             requests,
             outbox,
@@ -136,6 +159,7 @@ impl Ledger {
             durable: HashMap::new(),
             acknowledgements: 0,
             provisional,
+            figures,
             _lock: self.lock,
         };
         Ok((writer, handle))
@@ -159,44 +183,74 @@ impl Writer {
     ///
     /// A commit failed: nothing may be written any more, the process must end and recover.
     pub fn run(mut self, published: impl Fn()) -> Result<(), LedgerError> {
+        let path = self.config.path.clone();
+        self.work(published).map_err(|source| LedgerError::Sqlite { path, source })
+    }
+
+    fn work(&mut self, published: impl Fn()) -> rusqlite::Result<()> {
         loop {
-            let group = self.gather();
-            let path = self.config.path.clone();
-            let failed = |source| LedgerError::Sqlite { path: path.clone(), source };
-            let new_records = self.commit(&group.settlements, &group.requests).map_err(failed)?;
+            if self.pruner.is_overdue(Instant::now()) {
+                self.prune()?;
+            }
+            let group = self.gather()?;
+            if let Some(error) = group.broken {
+                return Err(error);
+            }
+            let begun = Instant::now();
+            let new_records = self.commit(&group.settlements, &group.requests)?;
+            self.figures.lock().add_commit(begun.elapsed());
             if new_records {
                 published();
             }
-            let subscribed = self.answer(group.requests).map_err(failed)?;
+            let subscribed = self.answer(group.requests)?;
             if subscribed {
                 published();
             }
+            self.keep_log_short()?;
             if group.stop {
                 // The file alone is then whole, for whoever copies it.
-                return store::checkpoint(&self.connection).map_err(failed);
+                return store::checkpoint(&self.connection);
             }
         }
     }
 
-    /// Waits for work and takes all there is; bookkeeping alone waits for more, up to its delay.
-    fn gather(&mut self) -> Group {
+    /// Waits for work and takes all there is; bookkeeping alone waits for more, up to its delay. Prunes meanwhile.
+    fn gather(&mut self) -> rusqlite::Result<Group> {
         let mut group = Group::default();
         loop {
             self.take_what_is_there(&mut group);
-            let wait = match group.due {
-                _ if group.is_full() || group.is_urgent() => return group,
-                Some(due) => after(due.saturating_duration_since(Instant::now())),
-                None => never(),
-            };
+            let now = Instant::now();
+            if group.is_full() || group.is_urgent() || group.due.is_some_and(|due| due <= now) {
+                return Ok(group);
+            }
+            if self.pruner.due() <= now {
+                self.prune()?;
+                continue;
+            }
+            let until = group.due.map_or(self.pruner.due(), |due| due.min(self.pruner.due()));
+            let wait = after(until.saturating_duration_since(now));
             // Only woken here; what woke us is taken above, settlements before requests.
             let mut woken = Select::new();
             woken.recv(&self.settlements);
             woken.recv(&self.requests);
-            let timeout = woken.recv(&wait);
-            if woken.ready() == timeout {
-                return group;
-            }
+            woken.recv(&wait);
+            woken.ready();
         }
+    }
+
+    /// One step of pruning: short, and a commit of its own.
+    fn prune(&mut self) -> rusqlite::Result<()> {
+        let step = self.pruner.step(&mut self.connection, Timestamp::now())?;
+        self.figures.lock().add_step(step);
+        self.keep_log_short()
+    }
+
+    /// After a commit and its answers: nobody waits for it, but whoever comes next.
+    fn keep_log_short(&self) -> rusqlite::Result<()> {
+        if self.log_pages.load(Ordering::Relaxed) < LOG_PAGES_MAX {
+            return Ok(());
+        }
+        store::copy_log(&self.connection)
     }
 
     /// Takes without waiting. A stop comes after everything that was handed over before it, so that whatever
@@ -215,6 +269,7 @@ impl Writer {
             }
             match self.requests.try_recv() {
                 Ok(Request::Stop) => group.stop = true,
+                Ok(Request::Broken(error)) => group.broken = Some(error),
                 Ok(request) => group.requests.push(request),
                 Err(TryRecvError::Empty) => return,
                 // Every handle is gone, so nobody can tell us to stop.
@@ -255,7 +310,7 @@ impl Writer {
                         store::rescore(&transaction, rescoring, ageing, &mut changes)?;
                     }
                 }
-                Request::Subscribe(..) | Request::Stop => {}
+                Request::Subscribe(..) | Request::Broken(_) | Request::Stop => {}
             }
         }
         // Counted in SQL and not beside it: a duplicate or an erasure is decided there.
@@ -315,8 +370,14 @@ impl Writer {
                     let is_open = self.outbox.lock().is_open_with(&request.name, &request.filter);
                     if !is_open {
                         let ageing = self.config.ageing_points_per_hour;
-                        let (start, heads) =
-                            store::subscribe(&self.connection, &request.name, request.start_next, ageing)?;
+                        let subscription = store::subscribe(&mut self.connection, &request, ageing)?;
+                        let Some((start, heads)) = subscription else {
+                            let most = SUBSCRIPTIONS_MAX;
+                            let full =
+                                format!("the ledger holds {most} subscriptions: remove those not used");
+                            drop(answer.send(Err(full)));
+                            continue;
+                        };
                         let heads = heads.into_iter().map(Arc::new);
                         let mut outbox = self.outbox.lock();
                         outbox.start_after(&request.name, start);
@@ -325,7 +386,7 @@ impl Writer {
                     drop(answer.send(Ok(())));
                     subscribed = true;
                 }
-                Request::Stop => {}
+                Request::Broken(_) | Request::Stop => {}
             }
         }
         Ok(subscribed)
@@ -453,6 +514,11 @@ impl Handle {
         self.accounting.lock().clone()
     }
 
+    /// What the ledger's thread says of itself.
+    pub fn figures(&self) -> Figures {
+        *self.figures.lock()
+    }
+
     /// How many tickets only the small model has read, as of the last commit.
     pub fn provisional_tickets(&self) -> u64 {
         self.provisional.load(Ordering::Relaxed)
@@ -510,7 +576,14 @@ impl Records for Handle {
     }
 
     fn read(&self, seqs: &[Seq]) -> Result<Vec<(Seq, Body)>, String> {
-        store::read(&self.reader.lock(), seqs).map_err(|error| error.to_string())
+        store::read(&self.reader.lock(), seqs).map_err(|error| {
+            let said = reason(&error);
+            // A file that cannot be read is no matter between us and one client. One that is locked passes.
+            if error.sqlite_error_code() != Some(rusqlite::ErrorCode::DatabaseBusy) {
+                drop(self.requests.send(Request::Broken(error)));
+            }
+            said
+        })
     }
 
     fn feedback(&self, feedback: Feedback) -> oneshot::Receiver<Result<(), String>> {

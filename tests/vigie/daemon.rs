@@ -99,13 +99,12 @@ impl State {
 
     /// Starts the daemon and waits until it says that it runs.
     pub(crate) fn start(&self) -> Daemon {
-        let mut child = vigie()
-            .args(["run", "-c"])
-            .arg(&self.config)
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        self.start_as(vigie().args(["run", "-c"]).arg(&self.config))
+    }
+
+    /// The same with a command of one's own.
+    pub(crate) fn start_as(&self, command: &mut Command) -> Daemon {
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut seen = String::new();
         while !seen.contains("running") {
@@ -190,6 +189,21 @@ impl Daemon {
     pub(crate) fn terminate(mut self) -> (ExitStatus, String) {
         self.signal("TERM");
         let status = self.child.wait().unwrap();
+        self.rest.take().unwrap().join().unwrap();
+        let log = self.logged.lock().unwrap().clone();
+        (status, log)
+    }
+
+    /// Waits until it ends of itself, and gives how, and what it logged.
+    pub(crate) fn ended(mut self) -> (ExitStatus, String) {
+        let begun = std::time::Instant::now();
+        let status = loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => break status,
+                None => std::thread::sleep(Duration::from_millis(10)),
+            }
+            assert!(begun.elapsed() < PATIENCE, "it does not end:\n{}", self.logged.lock().unwrap());
+        };
         self.rest.take().unwrap().join().unwrap();
         let log = self.logged.lock().unwrap().clone();
         (status, log)
