@@ -276,6 +276,9 @@ pub fn exposition(status: &Status) -> String {
     page.into_text()
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod trial;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,6 +18,8 @@ mod feedback;
 mod hello;
 mod hub;
 mod session;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod trial;
 
 pub use client::{Address, Client, ClientError, Event, Introduction};
 pub use connection::{BindError, Config, Listener, serve_over};
