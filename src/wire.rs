@@ -17,6 +17,8 @@ mod delivery;
 mod feedback;
 mod hello;
 mod hub;
+#[cfg(test)]
+mod model;
 mod session;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod trial;

@@ -159,23 +159,27 @@ impl Writer {
     ///
     /// A commit failed: nothing may be written any more, the process must end and recover.
     pub fn run(mut self, published: impl Fn()) -> Result<(), LedgerError> {
-        loop {
-            let group = self.gather();
-            let path = self.config.path.clone();
-            let failed = |source| LedgerError::Sqlite { path: path.clone(), source };
-            let new_records = self.commit(&group.settlements, &group.requests).map_err(failed)?;
-            if new_records {
-                published();
-            }
-            let subscribed = self.answer(group.requests).map_err(failed)?;
-            if subscribed {
-                published();
-            }
-            if group.stop {
-                // The file alone is then whole, for whoever copies it.
-                return store::checkpoint(&self.connection).map_err(failed);
-            }
+        while self.turn(&published)? {}
+        // The file alone is then whole, for whoever copies it.
+        store::checkpoint(&self.connection).map_err(|source| self.failed(source))
+    }
+
+    /// Waits for work, commits it and answers; whether more may come.
+    pub(crate) fn turn(&mut self, published: &impl Fn()) -> Result<bool, LedgerError> {
+        let group = self.gather();
+        let new_records = self.commit(&group.settlements, &group.requests);
+        if new_records.map_err(|source| self.failed(source))? {
+            published();
         }
+        let subscribed = self.answer(group.requests);
+        if subscribed.map_err(|source| self.failed(source))? {
+            published();
+        }
+        Ok(!group.stop)
+    }
+
+    fn failed(&self, source: rusqlite::Error) -> LedgerError {
+        LedgerError::Sqlite { path: self.config.path.clone(), source }
     }
 
     /// Waits for work and takes all there is; bookkeeping alone waits for more, up to its delay.
@@ -331,7 +335,7 @@ impl Writer {
         Ok(subscribed)
     }
 
-    fn raise_floors(&self) -> rusqlite::Result<()> {
+    pub(crate) fn raise_floors(&self) -> rusqlite::Result<()> {
         for name in store::subscriptions(&self.connection)? {
             store::raise_floor(&self.connection, &name)?;
         }
