@@ -9,6 +9,7 @@
 
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+mod daemon;
 mod step;
 mod twin;
 mod world;
