@@ -14,7 +14,7 @@ mod step;
 mod twin;
 mod world;
 
-use step::sequence;
+use step::{Event, Step, sequence};
 use world::World;
 
 /// Sequences that every `cargo test` tries: a few seconds.
@@ -57,4 +57,48 @@ fn what_is_delivered_is_what_the_twin_says_whatever_happens() {
         sequences < SEQUENCES || delivered > sequences,
         "{delivered} deliveries: the sequences do nothing"
     );
+}
+
+/// A post whose ticket only the small model has read.
+fn provisional(post: u8, intent: usize, priority: u16) -> Event {
+    Event::Ticket { post, author: 0, brand: 0, intent, priority, hour: 0, provisional: true }
+}
+
+fn connect(place: usize, filter: usize) -> Step {
+    Step::Connect { place, name: 0, filter, start_next: false, window: 4 }
+}
+
+// What random sequences have found, shortened.
+
+/// The edit did not pass the filter when it came, and was forgotten until the next restart.
+#[test]
+fn a_ticket_that_its_second_reading_lets_in_brings_its_earlier_edits() {
+    for edit_is_older in [true, false] {
+        let edit = || Step::Settle(vec![Event::Edit { post: 1 }]);
+        let mut steps = vec![Step::Settle(vec![provisional(1, 0, 0)]), connect(0, 2), Step::Turn, edit()];
+        steps.extend(edit_is_older.then_some(Step::Turn));
+        steps.extend([Step::Rescore { post: 1, priority: Some(600), intent: 0 }, Step::Turn]);
+        for _ in 0..3 {
+            steps.extend([Step::Serve { place: 0 }, Step::Ack { place: 0, nths: vec![0] }, Step::Turn]);
+        }
+        assert_eq!(World::new().run(&steps), 3);
+    }
+}
+
+/// What a client had came back by what its ticket was before, and was dropped.
+#[test]
+fn a_delivery_that_comes_back_is_kept_if_the_second_reading_lets_it_through_the_filter() {
+    let steps = [
+        connect(0, 0),
+        Step::Settle(vec![provisional(1, 1, 600)]),
+        Step::Turn,
+        Step::Serve { place: 0 },
+        connect(1, 3),
+        Step::Turn,
+        Step::Rescore { post: 1, priority: Some(600), intent: 0 },
+        Step::Turn,
+        Step::Nack { place: 0, nth: 0, delay_s: 0 },
+        Step::Serve { place: 1 },
+    ];
+    assert_eq!(World::new().run(&steps), 4);
 }
