@@ -21,6 +21,8 @@ pub mod normalise;
 mod reader;
 mod runtime;
 pub mod tokenise;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod trial;
 
 use language::Teller;
 use manifest::Bundle;

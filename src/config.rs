@@ -15,6 +15,8 @@ use crate::parse::{Format, Network};
 use crate::{classify, console, desk, ledger, prefilter, source, wire};
 
 mod reader;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod trial;
 
 pub use reader::Mistake;
 use reader::{Placed, Reader, Section};

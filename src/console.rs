@@ -339,6 +339,9 @@ fn ledger(page: &mut telemetry::Exposition, ledger: &LedgerStatus) {
     page.sample(&[], ledger.commit_seconds);
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod trial;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,3 +23,8 @@ pub mod ticket;
 pub mod pipeline;
 pub mod config;
 pub mod cli;
+
+/// For tests and fuzzing only.
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod trials;

@@ -14,6 +14,8 @@ mod recorded;
 mod select;
 mod tape;
 mod time;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod trial;
 mod x_entities;
 mod x_v1;
 mod x_v2;

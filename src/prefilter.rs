@@ -11,8 +11,10 @@ mod explain;
 mod fold;
 mod lines;
 mod marks;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod naive;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod trial;
 mod normalise;
 mod probe;
 mod reading;

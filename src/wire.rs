@@ -17,7 +17,11 @@ mod delivery;
 mod feedback;
 mod hello;
 mod hub;
+#[cfg(test)]
+mod model;
 mod session;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod trial;
 
 pub use client::{Address, Client, ClientError, Event, Introduction};
 pub use connection::{BindError, Config, Listener, serve_over};

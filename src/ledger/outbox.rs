@@ -118,12 +118,11 @@ pub struct Taken {
 /// A ticket that has come to matter more or less.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reranked {
-    /// Its own head, with the new rank.
-    pub ticket: Arc<RecordHead>,
-    /// The rank that it was published with.
+    /// Its own head and those of its updates so far, oldest first, with the new rank and traits; each with the
+    /// subscriptions that have acknowledged it.
+    pub records: Vec<(Arc<RecordHead>, Vec<String>)>,
+    /// The rank that they were published with.
     pub rank_before: i64,
-    /// Subscriptions that have acknowledged it.
-    pub has_it: Vec<String>,
 }
 
 /// How many records a subscription has where, for the console.
@@ -197,12 +196,12 @@ impl Outbox {
         }
     }
 
-    /// Ranks tickets anew that have come to matter more or less, wherever they still wait, and lets in those that
-    /// pass a filter only now; where they have been delivered nothing changes. A ticket is ranked anew once at most.
+    /// Ranks tickets and their updates anew that have come to matter more or less, wherever they still wait, and lets
+    /// in those that pass a filter only now. A ticket is ranked anew once at most.
     pub fn rerank(&mut self, tickets: &[Reranked]) {
         for (name, queue) in &mut self.queues {
             for reranked in tickets {
-                queue.rerank(reranked, reranked.has_it.contains(name));
+                queue.rerank(name, reranked);
             }
         }
     }

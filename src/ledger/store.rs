@@ -251,21 +251,43 @@ pub(super) fn rescore(
         at_us: at.as_microsecond(),
         change: Some(proto::update::Change::Rescored((**change).clone())),
     };
+    let records = heads_of(connection, *ticket_id, ageing_points_per_hour)?;
     if let Some(update) = add_update(connection, *ticket_id, &update, ageing_points_per_hour)? {
         // A rank is a priority less something that depends on the ticket's age alone.
         let rank_before = update.rank - i64::from(change.priority) + i64::from(update.traits.priority);
-        let ticket = Arc::new(RecordHead { seq: update.ticket_seq, ..update.clone() });
-        let has_it = subscriptions(connection)?
-            .into_iter()
-            .filter_map(|name| match has_acknowledged(connection, &name, update.ticket_seq) {
-                Ok(has_it) => has_it.then_some(Ok(name)),
-                Err(error) => Some(Err(error)),
-            })
-            .collect::<rusqlite::Result<_>>()?;
-        changes.reranked.push(Reranked { ticket, rank_before, has_it });
+        let mut reranked = Reranked { records: Vec::new(), rank_before };
+        for head in records {
+            // What comes with this very commit is published by what it is now.
+            if let Some(fresh) = changes.heads.iter_mut().find(|fresh| fresh.seq == head.seq) {
+                *fresh = head;
+                continue;
+            }
+            let mut has_it = Vec::new();
+            for name in subscriptions(connection)? {
+                if has_acknowledged(connection, &name, head.seq)? {
+                    has_it.push(name);
+                }
+            }
+            reranked.records.push((Arc::new(head), has_it));
+        }
+        changes.reranked.push(reranked);
         changes.heads.push(update);
     }
     Ok(())
+}
+
+/// The heads of a ticket's records, its own first.
+fn heads_of(
+    connection: &Connection,
+    ticket_id: TicketId,
+    ageing_points_per_hour: u32,
+) -> rusqlite::Result<Vec<RecordHead>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {HEAD} FROM record r JOIN ticket t ON t.id = r.ticket_id WHERE r.ticket_id = ?1 ORDER BY r.seq"
+        ))?
+        .query_map([ticket_id.as_bytes()], |row| head(row, ageing_points_per_hour))?
+        .collect()
 }
 
 /// The author's tickets that still have their text.

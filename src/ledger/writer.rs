@@ -183,35 +183,40 @@ impl Writer {
     ///
     /// A commit failed: nothing may be written any more, the process must end and recover.
     pub fn run(mut self, published: impl Fn()) -> Result<(), LedgerError> {
-        let path = self.config.path.clone();
-        self.work(published).map_err(|source| LedgerError::Sqlite { path, source })
+        while self.turn(&published)? {}
+        // The file alone is then whole, for whoever copies it.
+        store::checkpoint(&self.connection).map_err(|source| self.failed(source))
     }
 
-    fn work(&mut self, published: impl Fn()) -> rusqlite::Result<()> {
-        loop {
-            if self.pruner.is_overdue(Instant::now()) {
-                self.prune()?;
-            }
-            let group = self.gather()?;
-            if let Some(error) = group.broken {
-                return Err(error);
-            }
-            let begun = Instant::now();
-            let new_records = self.commit(&group.settlements, &group.requests)?;
-            self.figures.lock().add_commit(begun.elapsed());
-            if new_records {
-                published();
-            }
-            let subscribed = self.answer(group.requests)?;
-            if subscribed {
-                published();
-            }
-            self.keep_log_short()?;
-            if group.stop {
-                // The file alone is then whole, for whoever copies it.
-                return store::checkpoint(&self.connection);
-            }
+    /// Waits for work, commits it and answers; whether more may come.
+    pub(crate) fn turn(&mut self, published: &impl Fn()) -> Result<bool, LedgerError> {
+        self.work(published).map_err(|source| self.failed(source))
+    }
+
+    fn work(&mut self, published: &impl Fn()) -> rusqlite::Result<bool> {
+        if self.pruner.is_overdue(Instant::now()) {
+            self.prune()?;
         }
+        let group = self.gather()?;
+        if let Some(error) = group.broken {
+            return Err(error);
+        }
+        let begun = Instant::now();
+        let new_records = self.commit(&group.settlements, &group.requests)?;
+        self.figures.lock().add_commit(begun.elapsed());
+        if new_records {
+            published();
+        }
+        let subscribed = self.answer(group.requests)?;
+        if subscribed {
+            published();
+        }
+        self.keep_log_short()?;
+        Ok(!group.stop)
+    }
+
+    fn failed(&self, source: rusqlite::Error) -> LedgerError {
+        LedgerError::Sqlite { path: self.config.path.clone(), source }
     }
 
     /// Waits for work and takes all there is; bookkeeping alone waits for more, up to its delay. Prunes meanwhile.
@@ -392,7 +397,7 @@ impl Writer {
         Ok(subscribed)
     }
 
-    fn raise_floors(&self) -> rusqlite::Result<()> {
+    pub(crate) fn raise_floors(&self) -> rusqlite::Result<()> {
         for name in store::subscriptions(&self.connection)? {
             store::raise_floor(&self.connection, &name)?;
         }

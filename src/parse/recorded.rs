@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Format, Frame, Parsed, Parser, Post};
+pub(super) use super::trial::owned;
+use super::{Format, Frame, Parser, Post};
 
 /// How often each thing is said in a file. Counts posts that say it, not how many times one post does.
 #[derive(Debug, Default)]
@@ -102,18 +103,4 @@ impl Tally {
             *count += usize::from(said);
         }
     }
-}
-
-/// `parsed`, independent of its frame.
-pub(super) fn owned(parsed: Parsed<'_>) -> Parsed<'static> {
-    let frame = match parsed.frame {
-        Frame::Post(post) => Frame::Post(Box::new(post.into_owned())),
-        Frame::PostDeleted { network, id } => Frame::PostDeleted { network, id: id.into_owned().into() },
-        Frame::AccountDeleted { network, author_id } => {
-            Frame::AccountDeleted { network, author_id: author_id.into_owned().into() }
-        }
-        Frame::PassedOver => Frame::PassedOver,
-        Frame::Control => Frame::Control,
-    };
-    Parsed { position: parsed.position, frame }
 }

@@ -57,6 +57,8 @@ mod address;
 mod connection;
 mod cutter;
 mod greeting;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod trial;
 mod trouble;
 
 pub use address::Address;

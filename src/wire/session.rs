@@ -367,8 +367,11 @@ impl Session {
     }
 
     fn end(&mut self, code: Code, reason: impl Into<String>, actions: &mut Vec<Action>) {
+        let has_said_goodbye = matches!(self.state, State::Draining { .. });
         self.state = State::Closed;
-        actions.push(Action::Send(farewell(code, reason)));
+        if !has_said_goodbye {
+            actions.push(Action::Send(farewell(code, reason)));
+        }
         actions.push(Action::Close);
     }
 }

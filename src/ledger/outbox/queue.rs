@@ -109,7 +109,11 @@ impl Queue {
         let mut attempts = std::mem::take(&mut self.attempts);
         for head in heads {
             self.newest = self.newest.max(Some(head.seq));
-            if self.in_flight.contains_key(&head.seq) || !self.filter.matches(&head.traits) {
+            if let Some(flight) = self.in_flight.get_mut(&head.seq) {
+                flight.head = head;
+                continue;
+            }
+            if !self.filter.matches(&head.traits) {
                 continue;
             }
             if let Some(attempt) = attempts.remove(&head.seq) {
@@ -152,30 +156,36 @@ impl Queue {
         Some(Taken { seq, attempt })
     }
 
-    /// Gives the ticket of this record another place in the order, as far as it still waits for one.
-    ///
-    /// `has_it`: this subscription has acknowledged it.
-    pub(super) fn rerank(&mut self, Reranked { ticket, rank_before, .. }: &Reranked, has_it: bool) {
-        let (key, seq, rank) = (key_of(ticket), ticket.seq, ticket.rank);
-        let passes_by = |rescored: &Option<(u16, Box<str>)>| {
-            let traits = Traits { rescored: rescored.clone(), ..ticket.traits.clone() };
-            self.filter.matches(&traits)
-        };
-        let is_news = !passes_by(&None) && passes_by(&ticket.traits.rescored);
-        if is_news && !has_it && seq.get() > self.start && !self.led.contains_key(&key) {
-            return self.admit(ticket.clone());
-        }
-        // Of two entries with the same rank nobody could say which one counts.
-        if rank == *rank_before || self.led.get(&key) != Some(&seq) {
-            return;
-        }
-        if let Some(flight) = self.in_flight.get_mut(&seq) {
-            flight.head = ticket.clone();
-        } else if let Some(head) = self.deferred.iter_mut().find(|((_, of), _)| *of == seq) {
-            *head.1 = ticket.clone();
-        } else if let Entry::Vacant(place) = self.reranked.entry(seq) {
-            place.insert(rank);
-            self.ready.push(Ready::new(ticket.clone()));
+    /// Gives the records of a ticket another place in the order, as far as they still wait for one.
+    pub(super) fn rerank(&mut self, name: &String, Reranked { records, rank_before }: &Reranked) {
+        for (head, has_it) in records {
+            let passes_by = |rescored: &Option<(u16, Box<str>)>| {
+                let traits = Traits { rescored: rescored.clone(), ..head.traits.clone() };
+                self.filter.matches(&traits)
+            };
+            let is_news = !passes_by(&None) && passes_by(&head.traits.rescored);
+            let key = key_of(head);
+            // One that is with a client comes back by what it is now.
+            if let Some(flight) = self.in_flight.get_mut(&head.seq) {
+                flight.head = head.clone();
+            } else if is_news {
+                if head.ticket_seq.get() > self.start && !has_it.contains(name) {
+                    self.admit(head.clone());
+                }
+            } else if let Some(behind) = self.behind.get_mut(&(key, head.seq)) {
+                *behind = head.clone();
+            } else if self.led.get(&key) != Some(&head.seq) {
+                // Acknowledged, or never wanted.
+            } else if let Some((_, deferred)) = self.deferred.iter_mut().find(|((_, of), _)| *of == head.seq)
+            {
+                *deferred = head.clone();
+            } else if head.rank != *rank_before
+                // Of two entries with the same rank nobody could say which one counts.
+                && let Entry::Vacant(place) = self.reranked.entry(head.seq)
+            {
+                place.insert(head.rank);
+                self.ready.push(Ready::new(head.clone()));
+            }
         }
     }
 

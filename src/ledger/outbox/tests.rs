@@ -382,7 +382,7 @@ proptest! {
                     let Some(first) = first.filter(|head| reranked.insert(head.seq)) else { continue };
                     let rank_before = first.rank;
                     *first = Arc::new(RecordHead { rank, ..(**first).clone() });
-                    outbox.rerank(&[Reranked { ticket: first.clone(), rank_before, has_it: Vec::new() }]);
+                    outbox.rerank(&[Reranked { records: vec![(first.clone(), Vec::new())], rank_before }]);
                     for twin in twins.values_mut() {
                         if let Some(record) = twin.records.get_mut(&first.seq.get()) {
                             record.head = first.clone();

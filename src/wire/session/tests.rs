@@ -355,3 +355,16 @@ fn a_stranger_may_send_less_than_a_guest() {
     let low = Script::new(Terms { frame_bytes_max: 5000, ..Terms::default() });
     assert_eq!(low.session.frame_bytes_max(), 5000);
 }
+
+#[test]
+fn a_client_that_is_drained_is_told_goodbye_once() {
+    let mut script = Script::open(3);
+    script.take(&[1]);
+    assert!(matches!(&script.stop()[..], [Action::Send(Kind::Goodbye(_))]));
+    assert_eq!(script.say(hello(1)), [Action::Close], "a second hello");
+    let mut script = Script::open(3);
+    script.take(&[1]);
+    script.ack(&[1]);
+    script.stop();
+    assert_eq!(script.durable(&[1], Err("disk gone".into())), [Action::Close]);
+}

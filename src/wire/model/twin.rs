@@ -1,0 +1,299 @@
+//! What must be true, as plainly as it can be said: nothing is kept in order, everything is looked up anew.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use super::step::{AUTHORS, BRANDS, Event, INTENTS};
+use crate::ledger::outbox::rank;
+use crate::parse::Network;
+use crate::telemetry::{Bucket, Buckets};
+use crate::ticket::TicketId;
+
+/// Points that waiting earns in an hour.
+pub(super) const AGEING: u32 = 100;
+
+/// What a record is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Kind {
+    Ticket,
+    Edited,
+    Erased,
+    Rescored,
+}
+
+/// Records count from seq 1 in the order of the vector.
+#[derive(Debug, Clone)]
+pub(super) struct Record {
+    pub(super) post: u8,
+    pub(super) kind: Kind,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Ticket {
+    pub(super) seq: u64,
+    author: usize,
+    brand: usize,
+    intent: usize,
+    priority: u16,
+    hour: i64,
+    pub(super) erased: bool,
+    provisional: bool,
+    /// Priority and intent by the full model.
+    rescored: Option<(u16, usize)>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Subscription {
+    /// Tickets up to here, and their updates, were never wanted.
+    pub(super) start: u64,
+    pub(super) acked: BTreeSet<u64>,
+}
+
+/// What the disk holds.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Disk {
+    pub(super) records: Vec<Record>,
+    pub(super) tickets: BTreeMap<u8, Ticket>,
+    pub(super) subscriptions: BTreeMap<&'static str, Subscription>,
+    pub(super) buckets: Buckets,
+    pub(super) position: Option<i64>,
+}
+
+/// What is handed to the ledger and not committed.
+#[derive(Debug, Clone)]
+pub(super) enum Job {
+    Settle { events: Vec<Event>, position: i64 },
+    Rescore { post: u8, change: Option<(u16, usize)> },
+    Acknowledge { name: &'static str, seqs: Vec<u64> },
+    Subscribe { name: &'static str, filter: usize, start_next: bool },
+}
+
+/// Where a delivery is; of what is not here, everything that passes waits.
+type Places<T> = BTreeMap<(&'static str, u64), T>;
+
+#[derive(Debug, Default)]
+pub(super) struct Twin {
+    pub(super) disk: Disk,
+    /// Open subscriptions, and the number of their filter.
+    pub(super) open: BTreeMap<&'static str, usize>,
+    /// With which client.
+    in_flight: Places<u64>,
+    deferred: Places<Instant>,
+    attempts: Places<u32>,
+    /// What clients were told is acknowledged for good, across all crashes.
+    pub(super) confirmed: BTreeSet<(&'static str, u64)>,
+}
+
+impl Disk {
+    /// Does all of it.
+    pub(super) fn commit(&mut self, jobs: &[Job]) {
+        for job in jobs {
+            match job {
+                Job::Settle { events, position } => {
+                    self.position = self.position.max(Some(*position));
+                    for event in events {
+                        let bucket = self.settle(event);
+                        self.buckets[bucket] += 1;
+                    }
+                }
+                Job::Rescore { post, change } => self.rescore(*post, *change),
+                Job::Acknowledge { name, seqs } => {
+                    let subscription = self.subscriptions.get_mut(name).expect("subscribed before");
+                    subscription.acked.extend(seqs);
+                }
+                Job::Subscribe { .. } => {}
+            }
+        }
+    }
+
+    fn settle(&mut self, event: &Event) -> Bucket {
+        match *event {
+            Event::Ticket { post, .. } if self.tickets.contains_key(&post) => Bucket::Duplicate,
+            Event::Ticket { post, author, brand, intent, priority, hour, provisional } => {
+                let seq = self.record(post, Kind::Ticket);
+                let (erased, rescored) = (false, None);
+                let ticket =
+                    Ticket { seq, author, brand, intent, priority, hour, erased, provisional, rescored };
+                self.tickets.insert(post, ticket);
+                Bucket::Ticketed
+            }
+            Event::Edit { post } => match self.tickets.get(&post).is_some_and(|ticket| !ticket.erased) {
+                true => {
+                    self.record(post, Kind::Edited);
+                    Bucket::Merged
+                }
+                false => Bucket::Unmatched,
+            },
+            Event::Erase { post } => match self.erase(post) {
+                true => Bucket::Erased,
+                false => Bucket::Control,
+            },
+            Event::EraseAuthor { author } => {
+                let of_author = |(_, ticket): &(&u8, &Ticket)| ticket.author == author && !ticket.erased;
+                let mut posts: Vec<u8> =
+                    self.tickets.iter().filter(of_author).map(|(post, _)| *post).collect();
+                posts.sort_by_key(|post| ticket_id(*post));
+                posts.iter().for_each(|post| assert!(self.erase(*post)));
+                if posts.is_empty() { Bucket::Control } else { Bucket::Erased }
+            }
+        }
+    }
+
+    fn erase(&mut self, post: u8) -> bool {
+        let Some(ticket) = self.tickets.get_mut(&post).filter(|ticket| !ticket.erased) else { return false };
+        (ticket.erased, ticket.provisional) = (true, false);
+        self.record(post, Kind::Erased);
+        true
+    }
+
+    fn rescore(&mut self, post: u8, change: Option<(u16, usize)>) {
+        let Some(ticket) = self.tickets.get_mut(&post).filter(|ticket| ticket.provisional) else { return };
+        (ticket.provisional, ticket.rescored) = (false, change);
+        if change.is_some() {
+            self.record(post, Kind::Rescored);
+        }
+    }
+
+    fn record(&mut self, post: u8, kind: Kind) -> u64 {
+        self.records.push(Record { post, kind });
+        self.records.len() as u64
+    }
+
+    pub(super) fn seqs(&self) -> impl Iterator<Item = u64> + '_ {
+        (1..).take(self.records.len())
+    }
+
+    pub(super) fn record_of(&self, seq: u64) -> &Record {
+        &self.records[seq as usize - 1]
+    }
+
+    pub(super) fn ticket_of(&self, seq: u64) -> &Ticket {
+        &self.tickets[&self.record_of(seq).post]
+    }
+
+    /// Whether the subscription wants this record under this filter and does not have it.
+    fn owes(&self, name: &str, filter: usize, seq: u64) -> bool {
+        let (subscription, ticket) = (&self.subscriptions[name], self.ticket_of(seq));
+        ticket.seq > subscription.start && !subscription.acked.contains(&seq) && passes(filter, ticket)
+    }
+
+    /// What decides who goes first; greater does.
+    fn order(&self, seq: u64) -> (i64, Reverse<u8>, Reverse<u64>) {
+        let Record { post, .. } = *self.record_of(seq);
+        let ticket = self.ticket_of(seq);
+        let priority = ticket.rescored.map_or(ticket.priority, |(priority, _)| priority);
+        (rank(priority, created_at_us(ticket.hour), AGEING), Reverse(due(post)), Reverse(seq))
+    }
+}
+
+/// Filters by number: everything, one brand, what is urgent, one intent.
+fn passes(filter: usize, ticket: &Ticket) -> bool {
+    let opinions = [Some((ticket.priority, ticket.intent)), ticket.rescored];
+    let mut opinions = opinions.into_iter().flatten();
+    match filter {
+        0 => true,
+        1 => BRANDS[ticket.brand] == "Lumio",
+        2 => opinions.any(|(priority, _)| priority >= 500),
+        _ => opinions.any(|(_, intent)| INTENTS[intent] == "outage"),
+    }
+}
+
+pub(super) fn ticket_id(post: u8) -> TicketId {
+    TicketId::of_post(Network::Bluesky, &post.to_string())
+}
+
+pub(super) fn author_id(author: usize) -> String {
+    format!("did:plc:{}", AUTHORS[author])
+}
+
+pub(super) fn created_at_us(hour: i64) -> i64 {
+    hour * 3_600_000_000
+}
+
+/// Some posts want an answer at the same time as others.
+pub(super) fn due(post: u8) -> u8 {
+    post % 3
+}
+
+impl Twin {
+    /// What the ledger's turn does to memory, after the disk's commit.
+    pub(super) fn opened(&mut self, jobs: &[Job]) {
+        for job in jobs {
+            let Job::Subscribe { name, filter, start_next } = *job else { continue };
+            let newest = self.disk.records.len() as u64;
+            let start = if start_next { newest } else { 0 };
+            let acked = BTreeSet::new();
+            self.disk.subscriptions.entry(name).or_insert(Subscription { start, acked });
+            if self.open.insert(name, filter) != Some(filter) {
+                // What the new filter does not want is forgotten, and how often it was tried.
+                let disk = &self.disk;
+                let kept = |at: &(&str, u64)| at.0 != name || disk.owes(name, filter, at.1);
+                self.deferred.retain(|at, _| kept(at));
+                self.attempts.retain(|at, _| kept(at) || self.in_flight.contains_key(at));
+            }
+        }
+    }
+
+    /// What the subscription's next record is, by what the disk holds and where deliveries are.
+    pub(super) fn next(&self, name: &'static str, now: Instant) -> Option<u64> {
+        let filter = *self.open.get(name)?;
+        let is_in_flight = |seq| self.in_flight.contains_key(&(name, seq));
+        let is_ready = |seq: &u64| {
+            let is_due = self.deferred.get(&(name, *seq)).is_none_or(|until| *until <= now);
+            let post = self.disk.record_of(*seq).post;
+            let mut older = (1..*seq).filter(|older| self.disk.record_of(*older).post == post);
+            self.disk.owes(name, filter, *seq)
+                && is_due
+                && !is_in_flight(*seq)
+                && !older.any(|older| is_in_flight(older) || self.disk.owes(name, filter, older))
+        };
+        self.disk.seqs().filter(is_ready).max_by_key(|seq| self.disk.order(*seq))
+    }
+
+    /// The record goes to a client; gives which attempt this is.
+    pub(super) fn take(&mut self, name: &'static str, seq: u64, client: u64) -> u32 {
+        self.deferred.remove(&(name, seq));
+        self.in_flight.insert((name, seq), client);
+        let attempts = self.attempts.entry((name, seq)).or_default();
+        *attempts += 1;
+        *attempts
+    }
+
+    pub(super) fn put_back(&mut self, name: &'static str, seq: u64, until: Option<Instant>) {
+        self.in_flight.remove(&(name, seq)).expect("only what is in flight is put back");
+        if !self.open.get(name).is_some_and(|filter| self.disk.owes(name, *filter, seq)) {
+            self.attempts.remove(&(name, seq));
+        } else if let Some(until) = until {
+            self.deferred.insert((name, seq), until);
+        }
+    }
+
+    /// An acknowledgement has come back from the disk.
+    pub(super) fn settled(&mut self, name: &'static str, seq: u64) {
+        self.in_flight.remove(&(name, seq));
+        self.attempts.remove(&(name, seq));
+    }
+
+    pub(super) fn release(&mut self, client: u64) {
+        let held: Vec<_> =
+            self.in_flight.iter().filter(|(_, by)| **by == client).map(|(at, _)| *at).collect();
+        held.into_iter().for_each(|(name, seq)| self.put_back(name, seq, None));
+    }
+
+    /// How many records of a subscription wait and are in flight.
+    pub(super) fn counts(&self, name: &'static str) -> (usize, usize) {
+        let is_in_flight = |seq: &u64| self.in_flight.contains_key(&(name, *seq));
+        let Some(filter) = self.open.get(name) else { return (0, 0) };
+        let waits = |seq: &u64| self.disk.owes(name, *filter, *seq) && !is_in_flight(seq);
+        (self.disk.seqs().filter(waits).count(), self.disk.seqs().filter(is_in_flight).count())
+    }
+
+    /// Everything that is only in memory is gone.
+    pub(super) fn forget(&mut self) {
+        self.open.clear();
+        self.in_flight.clear();
+        self.deferred.clear();
+        self.attempts.clear();
+    }
+}
