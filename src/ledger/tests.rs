@@ -102,6 +102,7 @@ fn settlement(position: i64, unmatched: u64, entries: Vec<Entry>) -> Settlement 
         position: Some(position),
         buckets,
         gaps: Vec::new(),
+        recovered: Vec::new(),
         entries,
     }
 }
