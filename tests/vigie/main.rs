@@ -11,6 +11,7 @@ mod clients;
 mod commands;
 mod delivery;
 mod end_to_end;
+mod liars;
 mod load;
 mod lines;
 mod operation;

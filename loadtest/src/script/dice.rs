@@ -31,6 +31,8 @@ pub(crate) enum Purpose {
     Outage,
     /// Authors of one report each; the index is the event's.
     Witness,
+    /// What a server does that it should not; the index is the connection.
+    Lie,
     /// What a pool is filled with; the index is the place in it.
     Pool,
 }
@@ -49,6 +51,7 @@ impl Purpose {
             Purpose::Outage => 9,
             Purpose::Witness => 10,
             Purpose::Pool => 11,
+            Purpose::Lie => 12,
             Purpose::Slot(slot) => 0x100 + u64::from(slot),
         }
     }

@@ -225,7 +225,7 @@ async fn a_silence_beyond_chance_makes_it_connect_again_and_is_told_once() {
     let state = run.until(|state| state.pace.silent_since_us.is_some()).await;
     assert!(state.pace.usual_per_s.is_some_and(|usual| (8.0..12.0).contains(&usual)), "{:?}", state.pace);
     let text = Health::trouble(&HealthState { trouble: String::new(), ..state }, Timestamp::now());
-    assert!(text.starts_with("silent for ") && text.ends_with(" s, unnatural at its usual 10/s"), "{text}");
+    assert!(text.starts_with("silent for ") && text.contains(" s, unnatural at its usual "), "{text}");
     // The second connection repeats what was there, which is no event; the third brings one.
     let state = run.until(|state| state.reconnects == 2 && state.pace.silent_since_us.is_none()).await;
     assert_eq!(state.pace.silences, 1);
