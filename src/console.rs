@@ -271,7 +271,11 @@ pub fn exposition(status: &Status) -> String {
     for source in &status.sources {
         page.sample(&[("source", &source.name)], source.gaps as f64);
     }
-    page.family("vigie_source_gaps_recovered_total", "counter", "Holes in the stream that were filled afterwards.");
+    page.family(
+        "vigie_source_gaps_recovered_total",
+        "counter",
+        "Holes in the stream that were filled afterwards.",
+    );
     for source in &status.sources {
         page.sample(&[("source", &source.name)], source.gaps_recovered as f64);
     }
@@ -283,11 +287,19 @@ pub fn exposition(status: &Status) -> String {
             }
         }
     }
-    page.family("vigie_source_usual_rate", "gauge", "Frames a second as learnt; absent while too little was seen.");
+    page.family(
+        "vigie_source_usual_rate",
+        "gauge",
+        "Frames a second as learnt; absent while too little was seen.",
+    );
     for (source, rate) in status.sources.iter().filter_map(|source| Some((source, source.usual_per_s?))) {
         page.sample(&[("source", &source.name)], rate);
     }
-    page.family("vigie_source_silent_seconds", "gauge", "Length of a silence that is unnatural at the usual rate, or 0.");
+    page.family(
+        "vigie_source_silent_seconds",
+        "gauge",
+        "Length of a silence that is unnatural at the usual rate, or 0.",
+    );
     for source in &status.sources {
         page.sample(&[("source", &source.name)], source.silent_s.unwrap_or(0.0));
     }
@@ -353,8 +365,13 @@ mod tests {
             silences: 2,
             ..PaceState::default()
         };
-        let health =
-            HealthState { connected: true, reconnects: 3, position: Some(2_000_000), pace, ..HealthState::default() };
+        let health = HealthState {
+            connected: true,
+            reconnects: 3,
+            position: Some(2_000_000),
+            pace,
+            ..HealthState::default()
+        };
         let now = Timestamp::from_millisecond(3_500).unwrap();
         let source = SourceStatus::new("blue\"sky", "jetstream", health, &account, true, now);
         assert_eq!(source.trouble, "silent for 3 s, unnatural at its usual 6000/s");

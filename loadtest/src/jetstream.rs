@@ -25,8 +25,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::script::{Mix, Script};
-use lies::Record;
 use crate::timeline::{LOOK_BACK_US, Rate, Timeline};
+use lies::Record;
 
 pub use lies::{Lie, Lies};
 

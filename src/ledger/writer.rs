@@ -295,7 +295,8 @@ impl Writer {
             account.buckets.add(buckets);
             account.position = account.position.max(settlement.position);
             account.gaps += settlement.gaps.len() as u64;
-            account.gap_length += settlement.gaps.iter().map(|gap| gap.to as f64 - gap.from as f64).sum::<f64>();
+            account.gap_length +=
+                settlement.gaps.iter().map(|gap| gap.to as f64 - gap.from as f64).sum::<f64>();
             account.gaps_recovered += filled.len() as u64;
             account.gap_length_recovered += filled.iter().sum::<f64>();
             if settlement.position.is_some()

@@ -375,9 +375,11 @@ impl Subscriber {
         };
         let last = batch.frames.iter().rev().take(POSITIONS_PER_BATCH);
         let reached = last.filter_map(|range| position(batch.bytes.get(range.clone())?)).max();
-        let hole = reached.and_then(|reached| {
-            let usual = self.pace.hole_min();
-            self.cut_over.look(&batch, reached, usual, Timestamp::now().as_microsecond())
+        let repeated = self.seen.take_repeated();
+        let passed = reached.max(repeated.iter().max().copied());
+        let hole = passed.and_then(|passed| {
+            let hole_min = self.pace.hole_min();
+            self.cut_over.look(&batch, &repeated, passed, hole_min, Timestamp::now().as_microsecond())
         });
         let fresh = batch.frames.len();
         self.out.send(batch).await?;
@@ -387,15 +389,12 @@ impl Subscriber {
             let gap = self.resume.missing(from, to);
             warn!(source = %self.config.name, from, to, reason = gap.reason, "gap");
             self.batcher.push_gap(gap, arrival);
-            self.recheck_at = self.cut_over.recheck_after(self.config.rewind).map(|wait| arrival.instant + wait);
+            self.recheck_at =
+                self.cut_over.recheck_after(self.config.rewind).map(|wait| arrival.instant + wait);
         }
-        let repeated = self.seen.take_repeated();
-        self.cut_over.repeated(repeated);
-        for position in repeated.into_iter().chain(reached) {
-            for stretch in self.resume.reached(position) {
-                info!(source = %self.config.name, from = stretch.0, to = stretch.1, "gap filled");
-                self.batcher.push_recovered(stretch, arrival);
-            }
+        for stretch in passed.map(|passed| self.resume.reached(passed)).unwrap_or_default() {
+            info!(source = %self.config.name, from = stretch.0, to = stretch.1, "gap filled");
+            self.batcher.push_recovered(stretch, arrival);
         }
         if let Some(reached) = reached {
             if self.pace.learn(fresh, reached, arrival.instant) {

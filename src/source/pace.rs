@@ -76,6 +76,9 @@ const EXCUSE_TIMES: f64 = 1.5;
 
 const SLOT_US: i64 = 1_000_000;
 
+/// A batch that covers more of the stream's time than twice what has passed, and this, is part of a replay.
+const REPLAY_SLACK_US: i64 = 100_000;
+
 /// What can be said of a source now.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Judgement {
@@ -104,8 +107,9 @@ pub struct Pace {
     slots: u32,
     /// The slot that fills: where it began by the stream's clock, and its frames. `None`: the next frames open one.
     slot: Option<(i64, f64)>,
-    /// When frames were last learnt from, by our clock.
+    /// When frames were last learnt from, by our clock and by the stream's.
     learnt_at: Option<Instant>,
+    learnt_us: i64,
     /// Since when nothing has come, and since when there is a connection on which it could.
     quiet_since: Instant,
     connected_at: Instant,
@@ -160,6 +164,7 @@ impl Pace {
             slots: 0,
             slot: None,
             learnt_at: None,
+            learnt_us: 0,
             quiet_since: now,
             connected_at: now,
             is_silent: false,
@@ -193,7 +198,8 @@ impl Pace {
             self.excuse(now.saturating_duration_since(self.quiet_since), now);
         }
         self.quiet_since = now;
-        let passed = self.learnt_at.replace(now).map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let passed =
+            self.learnt_at.replace(now).map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         self.count(frames as f64, at_us, passed);
         has_resumed
     }
@@ -280,32 +286,43 @@ impl Pace {
 
     fn count(&mut self, frames: f64, at_us: i64, passed: Duration) {
         let Some((slot_us, in_slot)) = self.slot else {
-            self.slot = Some((at_us, 0.0));
+            self.begin(at_us);
             return;
         };
         let step_us = at_us.saturating_sub(slot_us);
         if step_us > STEP_MAX_US || step_us < -STEP_MAX_US {
-            self.slot = Some((at_us, 0.0));
+            self.begin(at_us);
             return;
         }
         // Time that runs backwards stays in the slot.
-        let steps = step_us / SLOT_US;
-        if steps <= 0 {
+        let steps = step_us.max(0) / SLOT_US;
+        let batch_us = at_us.saturating_sub(self.learnt_us.max(slot_us)).max(0);
+        self.learnt_us = self.learnt_us.max(at_us);
+        let begins_us = slot_us + steps * SLOT_US;
+        if steps == 0 {
             self.slot = Some((slot_us, in_slot + frames));
             return;
         }
-        let begins_us = slot_us + steps * SLOT_US;
-        let is_replay = i128::from(step_us) > 2 * passed.as_micros() as i128 + i128::from(SLOT_US);
-        if is_replay {
-            // A batch that spans several slots: they had about as many each.
-            let each = (in_slot + frames) / (steps as f64 + 1.0);
-            self.close(each, steps);
-            self.slot = Some((begins_us, each));
+        if i128::from(batch_us) > 2 * passed.as_micros() as i128 + i128::from(REPLAY_SLACK_US) {
+            // A replay: the batch's frames lie all along the time since the last one.
+            let in_us = |us: i64| frames * (us.max(0) as f64 / batch_us as f64).min(1.0);
+            let in_last = in_us(at_us - begins_us);
+            let in_first = in_us(batch_us - (at_us - begins_us) - (steps - 1) * SLOT_US);
+            self.close(in_slot + in_first, 1);
+            if steps > 1 {
+                self.close((frames - in_first - in_last) / (steps - 1) as f64, steps - 1);
+            }
+            self.slot = Some((begins_us, in_last));
         } else {
             self.close(in_slot, 1);
             self.close(0.0, steps - 1);
             self.slot = Some((begins_us, frames));
         }
+    }
+
+    fn begin(&mut self, at_us: i64) {
+        self.slot = Some((at_us, 0.0));
+        self.learnt_us = at_us;
     }
 
     fn close(&mut self, frames: f64, slots: i64) {

@@ -348,7 +348,8 @@ impl Follower {
         self.out.send(batch).await?;
         self.health.update(|state| state.position = position);
         let now = Instant::now();
-        let at_us = i64::try_from(now.saturating_duration_since(self.started).as_micros()).unwrap_or(i64::MAX);
+        let at_us =
+            i64::try_from(now.saturating_duration_since(self.started).as_micros()).unwrap_or(i64::MAX);
         if self.pace.learn(lines, at_us, now) {
             info!(source = %self.config.name, "lines again");
             self.is_silent = false;

@@ -105,6 +105,9 @@ struct Reader<'s> {
     events: Vec<u64>,
 }
 
+/// Events at the end of a replay that are sent in one chunk, so that all of them can be reordered.
+const REPLAYED_AT_ONCE: u64 = 300;
+
 /// How long a dead connection is kept. Its reader is long gone by then.
 const DEAD_MAX: Duration = Duration::from_secs(600);
 
@@ -126,10 +129,11 @@ impl<'s> Reader<'s> {
                 liar.record.count(Lie::IgnoreCursor, 1);
             }
             let window_s = liar.amount(Lie::Clamp) as i64;
-            if window_s > 0 {
-                next = next.max(timeline.first_at(now_us.saturating_sub(window_s * 1_000_000)));
+            let oldest = timeline.first_at(now_us.saturating_sub(window_s * 1_000_000));
+            if window_s > 0 && next < oldest && timeline.first_at(cursor) < oldest {
+                next = oldest;
+                liar.record.count(Lie::Clamp, 1);
             }
-            liar.record.count(Lie::Clamp, u64::from(next < live && timeline.first_at(cursor) < next));
             repeats = liar.amount(Lie::CursorDuplicate);
         }
         let Opening { subscription, hello_required, cursor, .. } = opening;
@@ -265,21 +269,20 @@ impl<'s> Reader<'s> {
         self.chunk.clear();
         self.events.clear();
         let (dropped, reordered) = (liar.amount(Lie::Drop), liar.amount(Lie::Reorder));
-        let mut planned: Vec<u64> = (self.next..due.min(self.next.saturating_add(CHUNK_EVENTS_MAX))).collect();
+        let mut planned: Vec<u64> =
+            (self.next..due.min(self.next.saturating_add(CHUNK_EVENTS_MAX))).collect();
         let goes_on = due < script.timeline().end();
-        if self.replays && goes_on && due.saturating_sub(self.next) <= dropped + reordered {
+        let is_cut_over = self.replays && goes_on && due.saturating_sub(self.next) <= REPLAYED_AT_ONCE;
+        if is_cut_over {
             self.replays = false;
-            planned.truncate(planned.len().saturating_sub(dropped as usize));
-            liar.record.count(Lie::Drop, due - self.next - planned.len() as u64);
             let tail = planned.len().saturating_sub(reordered as usize);
             liar.record.count(Lie::Reorder, (planned.len() - tail) as u64);
             if let Some(tail) = planned.get_mut(tail..) {
                 tail.reverse();
             }
-            // What the rest of this chunk leaves out is not made up for later.
-            self.next = due;
+            liar.record.count(Lie::Drop, dropped);
+            self.next = due + dropped;
         }
-        let is_cut_over = self.next == due;
         let mut frame = Vec::new();
         let mut frames = 0;
         for n in planned {

@@ -18,9 +18,9 @@ pub enum Lie {
     Duplicate,
     /// The first so many events after a cursor come twice.
     CursorDuplicate,
-    /// So many events before the change from replay to live are never sent on that connection.
+    /// So many events after the change from replay to live are never sent on that connection.
     Drop,
-    /// So many events before those come in the opposite order.
+    /// So many events before it, at most, come in the opposite order.
     Reorder,
     /// The window reaches back so many seconds, and an older cursor is moved to its beginning without a word.
     Clamp,
@@ -90,7 +90,6 @@ impl Lie {
             Lie::Unknown => "unknown",
         }
     }
-
 }
 
 /// How much a server lies; by default not at all.
@@ -99,6 +98,8 @@ pub struct Lies {
     amounts: [u32; Lie::ALL.len()],
     /// Only the first so many connections are lied to; `None`: all.
     connections_max: Option<u32>,
+    /// The first so many frames of the first connection are honest.
+    honest_frames: u32,
 }
 
 impl Lies {
@@ -113,6 +114,12 @@ impl Lies {
     /// The same to the first `connections` only; those that come after are served honestly.
     pub fn to_the_first(self, connections: u32) -> Lies {
         Lies { connections_max: Some(connections), ..self }
+    }
+
+    /// The same, but nothing about the first `frames` of the first connection, from which a reader may learn what
+    /// is usual.
+    pub fn after(self, frames: u32) -> Lies {
+        Lies { honest_frames: frames, ..self }
     }
 
     /// Everything at once, to the first 12 connections, at moderate rates.
@@ -160,13 +167,19 @@ impl FromStr for Lies {
             let (name, amount) =
                 part.split_once('=').ok_or_else(|| format!("{part:?} is neither all nor NAME=AMOUNT"))?;
             let amount = amount.parse().map_err(|_| format!("{part:?}: {amount:?} is no count"))?;
+            if name == "honest-frames" {
+                lies.honest_frames = amount;
+                continue;
+            }
             if name == "connections-max" {
                 lies.connections_max = Some(amount);
                 continue;
             }
             let lie = Lie::ALL.into_iter().find(|lie| lie.name() == name);
             lies = lies.with(
-                lie.ok_or_else(|| format!("{name:?} is none of {}, connections-max", names()))?,
+                lie.ok_or_else(|| {
+                    format!("{name:?} is none of {}, connections-max, honest-frames", names())
+                })?,
                 amount,
             );
         }
@@ -208,7 +221,8 @@ impl Record {
         let connection = self.connections.fetch_add(1, Ordering::Relaxed);
         let is_lied_to = self.lies.connections_max.is_none_or(|most| connection < u64::from(most));
         let lies = if is_lied_to { self.lies } else { Lies::default() };
-        Some(Liar { dice: Dice::new(self.seed, connection, Purpose::Lie), lies, record: self })
+        let honest_frames = if connection == 0 { self.lies.honest_frames } else { 0 };
+        Some(Liar { dice: Dice::new(self.seed, connection, Purpose::Lie), lies, honest_frames, record: self })
     }
 
     pub(super) fn count(&self, lie: Lie, times: u64) {
@@ -266,6 +280,8 @@ pub(super) enum Ending {
 pub(super) struct Liar<'s> {
     dice: Dice,
     lies: Lies,
+    /// Frames that are still served honestly.
+    honest_frames: u32,
     pub(super) record: &'s Record,
 }
 
@@ -283,13 +299,14 @@ impl Liar<'_> {
     /// Whether it is time for this one.
     pub(super) fn tells(&mut self, lie: Lie) -> bool {
         let every = self.lies.amount(lie);
-        let tells = every > 0 && self.dice.below(every) == 0;
+        let tells = every > 0 && self.honest_frames == 0 && self.dice.below(every) == 0;
         self.record.count(lie, u64::from(tells));
         tells
     }
 
     /// How the connection ends before `frame`, if it does.
     pub(super) fn ending(&mut self, frame: &[u8]) -> Option<Ending> {
+        self.honest_frames = self.honest_frames.saturating_sub(1);
         if self.tells(Lie::Close) {
             return Some(Ending::Close);
         }
@@ -393,10 +410,14 @@ mod tests {
     #[test]
     fn lies_are_read_as_typed_and_a_wrong_one_is_named() {
         let lies: Lies = "close=5,drop=100,connections-max=3".parse().unwrap();
-        assert_eq!((lies.amount(Lie::Close), lies.amount(Lie::Drop), lies.connections_max), (5, 100, Some(3)));
+        assert_eq!(
+            (lies.amount(Lie::Close), lies.amount(Lie::Drop), lies.connections_max),
+            (5, 100, Some(3))
+        );
         assert_eq!("all,close=7".parse(), Ok(Lies::all().with(Lie::Close, 7)));
         assert!(Lies::default().is_honest() && !lies.is_honest());
-        for (wrong, expected) in [("closing=5", "half-frame"), ("close", "NAME=AMOUNT"), ("close=x", "\"x\"")] {
+        for (wrong, expected) in [("closing=5", "half-frame"), ("close", "NAME=AMOUNT"), ("close=x", "\"x\"")]
+        {
             assert!(wrong.parse::<Lies>().unwrap_err().contains(expected), "{wrong}");
         }
     }

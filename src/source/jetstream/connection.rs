@@ -15,8 +15,8 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::header::{HeaderValue, USER_AGENT};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
-use tracing::warn;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
+use tracing::warn;
 
 use super::address::Subscription;
 use super::resume::Resume;
@@ -100,7 +100,9 @@ impl Subscriber {
         let mut read_at = start;
         loop {
             let silent_at = life.heard_at + self.config.silence_max;
-            let quiet_at = life.frame_at + self.quiet_max(life.frame_at);
+            // What is handed over was new, and is learnt from a little after it came.
+            let brought_at = life.frame_at.max(self.pace.quiet_since());
+            let quiet_at = brought_at + self.quiet_max(brought_at);
             let wake_at = silent_at.min(life.ping_at).min(quiet_at);
             let wake_at = life.report_at.map_or(wake_at, |report_at| report_at.min(wake_at));
             let wake_at = self.recheck_at.map_or(wake_at, |recheck_at| recheck_at.min(wake_at));
@@ -136,7 +138,7 @@ impl Subscriber {
             } else if now >= silent_at {
                 return Ok(End::Lost(Trouble::Silent(self.config.silence_max)));
             } else if now >= quiet_at {
-                return Ok(End::Lost(self.quiet(now, now.saturating_duration_since(life.frame_at))));
+                return Ok(End::Lost(self.quiet(now, now.saturating_duration_since(brought_at))));
             } else if self.recheck_at.is_some_and(|recheck_at| now >= recheck_at) {
                 return Ok(End::Lost(Trouble::Hole));
             }
@@ -267,7 +269,7 @@ fn take_frame(
     if seen.is_repeated(frame)
         && let Some(position) = position(frame)
     {
-        seen.repeated_up_to(position);
+        seen.repeated_at(position);
         batcher.push_duplicate(arrival);
         return;
     }

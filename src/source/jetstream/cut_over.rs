@@ -43,15 +43,12 @@ impl CutOver {
         self.live_at = None;
     }
 
-    /// Frames that had come before have come again up to here.
-    pub(super) fn repeated(&mut self, position: Option<i64>) {
-        self.reached = self.reached.max(position);
-    }
-
-    /// The hole in a batch, last position before and first after it, if there is one of `hole_min` or more.
+    /// The hole in a batch, last position before and first after it, if there is one of `hole_min` or more. The
+    /// batch has brought the stream to `reached`; `repeated` are the positions of frames that had come before.
     pub(super) fn look(
         &mut self,
         batch: &FrameBatch,
+        repeated: &[i64],
         reached: i64,
         hole_min: Option<Duration>,
         now_us: i64,
@@ -71,6 +68,7 @@ impl CutOver {
         }
         let mut positions: Vec<_> =
             batch.frames.iter().filter_map(|range| position(batch.bytes.get(range.clone())?)).collect();
+        positions.extend(repeated);
         positions.push(before);
         positions.sort_unstable();
         let steps = positions.iter().zip(positions.iter().skip(1)).filter(|(from, _)| **from >= before);
@@ -113,7 +111,7 @@ mod tests {
         let look = |batch_ms: &&[i64]| {
             let positions: Vec<_> = batch_ms.iter().map(|ms| NOW + ms * 1_000).collect();
             let reached = *positions.iter().max().unwrap();
-            cut_over.look(&batch(&positions), reached, hole_min, NOW)
+            cut_over.look(&batch(&positions), &[], reached, hole_min, NOW)
         };
         let holes: Vec<_> = batches.iter().filter_map(look).collect();
         let expected: Vec<_> =
@@ -135,23 +133,23 @@ mod tests {
     fn only_the_change_is_watched_and_only_after_a_replay() {
         let mut cut_over = CutOver::default();
         cut_over.connected(false);
-        assert_eq!(cut_over.look(&batch(&[NOW - 5, NOW]), NOW, HOLE, NOW), None);
-        assert_eq!(cut_over.look(&batch(&[NOW + 5_000_000]), NOW + 5_000_000, HOLE, NOW), None);
+        assert_eq!(cut_over.look(&batch(&[NOW - 5, NOW]), &[], NOW, HOLE, NOW), None);
+        assert_eq!(cut_over.look(&batch(&[NOW + 5_000_000]), &[], NOW + 5_000_000, HOLE, NOW), None);
         cut_over.connected(true);
         for seconds in [0, 5, 10, 15] {
             let at = NOW + seconds * 1_000_000;
-            let is_noticed = cut_over.look(&batch(&[at]), at, HOLE, at).is_some();
+            let is_noticed = cut_over.look(&batch(&[at]), &[], at, HOLE, at).is_some();
             assert_eq!(is_noticed, [5, 10].contains(&seconds), "after {seconds} s");
         }
     }
 
     #[test]
-    fn what_comes_again_fills_the_stream_up_to_it() {
+    fn what_comes_again_fills_the_stream_too() {
         let mut cut_over = CutOver::default();
         cut_over.connected(true);
-        assert_eq!(cut_over.look(&batch(&[NOW - 3_000_000]), NOW - 3_000_000, HOLE, NOW), None);
-        cut_over.repeated(Some(NOW - 100_000));
-        assert_eq!(cut_over.look(&batch(&[NOW]), NOW, HOLE, NOW), None);
+        assert_eq!(cut_over.look(&batch(&[NOW - 500_000]), &[], NOW - 500_000, HOLE, NOW), None);
+        let repeated: Vec<_> = (1..5).map(|step| NOW - 500_000 + step * 100_000).collect();
+        assert_eq!(cut_over.look(&batch(&[NOW]), &repeated, NOW, HOLE, NOW), None);
     }
 
     #[test]

@@ -144,7 +144,8 @@ impl Resume {
     pub(super) fn reached(&mut self, position: i64) -> Vec<(i64, i64)> {
         self.greatest = self.greatest.max(Some(position));
         let is_filled = |hole: &Hole| hole.is_filling && position >= hole.to.saturating_add(DISORDER_US);
-        let filled = self.holes.iter().filter(|hole| is_filled(hole)).map(|hole| (hole.from, hole.to)).collect();
+        let filled =
+            self.holes.iter().filter(|hole| is_filled(hole)).map(|hole| (hole.from, hole.to)).collect();
         self.holes.retain(|hole| !is_filled(hole));
         filled
     }

@@ -18,7 +18,8 @@ pub(super) struct Seen {
     state: FxSeededState,
     young: FxHashSet<u64>,
     old: FxHashSet<u64>,
-    repeated: Option<i64>,
+    /// Positions of the frames that came again since they were taken last: at most as many as a batch counts.
+    repeated: Vec<i64>,
 }
 
 impl Seen {
@@ -26,7 +27,7 @@ impl Seen {
     pub(super) fn new(seed: u64) -> Seen {
         // On a machine of 32 bits half of the seed is enough.
         let state = FxSeededState::with_seed(seed as usize);
-        Seen { state, young: FxHashSet::default(), old: FxHashSet::default(), repeated: None }
+        Seen { state, young: FxHashSet::default(), old: FxHashSet::default(), repeated: Vec::new() }
     }
 
     /// Whether this frame came before; it is remembered from now on.
@@ -47,13 +48,13 @@ impl Seen {
     }
 
     /// Notes the position of a frame that came again.
-    pub(super) fn repeated_up_to(&mut self, position: i64) {
-        self.repeated = self.repeated.max(Some(position));
+    pub(super) fn repeated_at(&mut self, position: i64) {
+        self.repeated.push(position);
     }
 
-    /// The greatest of these since this was asked last.
-    pub(super) fn take_repeated(&mut self) -> Option<i64> {
-        self.repeated.take()
+    /// These since this was asked last.
+    pub(super) fn take_repeated(&mut self) -> Vec<i64> {
+        std::mem::take(&mut self.repeated)
     }
 }
 

@@ -65,7 +65,9 @@ impl Run {
     /// Batches until they hold `frames` frames, of any kind.
     async fn frames(&self, frames: usize) -> Handed {
         let mut handed = Handed::default();
-        while handed.frames.len() as u64 + handed.oversize + handed.unreadable + handed.duplicates < frames as u64 {
+        while handed.frames.len() as u64 + handed.oversize + handed.unreadable + handed.duplicates
+            < frames as u64
+        {
             handed.add(self.batch().await);
         }
         handed
@@ -184,7 +186,13 @@ async fn a_server_that_took_no_notice_of_the_cursor_is_asked_again_and_fills_the
     let late = LAST + 60_000_000;
     let visits = vec![
         Visit::Drop(vec![event(late), event(late + 1)]),
-        Visit::Stay(vec![event(LAST - 1), event(LAST + 5), event(late), event(late + 1), event(late + 200_000)]),
+        Visit::Stay(vec![
+            event(LAST - 1),
+            event(LAST + 5),
+            event(late),
+            event(late + 1),
+            event(late + 200_000),
+        ]),
     ];
     let mut run = Run::start(Some(LAST), visits).await;
     assert_eq!(run.server.cursor().await, Some(LAST - REWIND_US));

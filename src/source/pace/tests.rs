@@ -211,6 +211,22 @@ fn a_replay_teaches_what_the_hour_it_repeats_was_like() {
     assert!(source.limit().is_some_and(|limit| limit < Duration::from_secs(5)), "{:?}", source.limit());
 }
 
+/// Whatever the size of the batches: what is even in the stream is learnt as even.
+#[test]
+fn a_replay_in_large_batches_looks_no_more_bursty_than_it_was() {
+    for (batch, wait_ms) in [(230, 5), (512, 90), (700, 300), (3_000, 50)] {
+        let mut source = Source::new();
+        let start = source.now();
+        let batches = 30_000 / batch;
+        for n in 1..=batches {
+            let at_us = (n * batch) as i64 * 2_000;
+            source.pace.learn(batch, at_us, start + Duration::from_millis(n as u64 * wait_ms));
+        }
+        let hole_min = source.pace.hole_min().expect("a minute was seen");
+        assert!(hole_min <= Duration::from_millis(250), "{hole_min:?} with batches of {batch}");
+    }
+}
+
 #[test]
 fn a_backlog_that_comes_at_once_changes_little() {
     let mut source = Source::new();
