@@ -290,7 +290,7 @@ impl Pace {
             return;
         };
         let step_us = at_us.saturating_sub(slot_us);
-        if step_us > STEP_MAX_US || step_us < -STEP_MAX_US {
+        if !(-STEP_MAX_US..=STEP_MAX_US).contains(&step_us) {
             self.begin(at_us);
             return;
         }
