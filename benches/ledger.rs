@@ -65,6 +65,7 @@ impl Fresh {
             position,
             buckets,
             gaps: Vec::new(),
+            recovered: Vec::new(),
             entries,
         }
     }

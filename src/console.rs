@@ -13,13 +13,14 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::warn;
 
 use crate::ledger::{Figures, SourceAccount};
-use crate::source::HealthState;
+use crate::source::{Health, HealthState};
 use crate::telemetry::{self, Buckets};
 
 /// Where the console listens.
@@ -120,14 +121,32 @@ pub struct SourceStatus {
     pub finished: bool,
     /// How often the connection was made again since the start.
     pub reconnects: u64,
-    /// The last trouble; empty if none.
+    /// The last trouble, or what its pace is like if that is one; empty if none.
     pub trouble: String,
+    /// Frames a second, usually; `None` while too little was seen.
+    #[serde(default)]
+    pub usual_per_s: Option<f64>,
+    /// For how long it has been silent, if that is unnatural at its usual rate.
+    #[serde(default)]
+    pub silent_s: Option<f64>,
+    /// How often it was silent like that since the start.
+    #[serde(default)]
+    pub silences: u64,
     /// How far the last frame received is behind the clock, ms; `None` where positions are no times.
     pub lag_ms: Option<i64>,
     /// Where a restart would resume, in the source's own unit.
     pub position: Option<i64>,
     /// Holes in its stream.
     pub gaps: u64,
+    /// Those of them that were filled afterwards.
+    #[serde(default)]
+    pub gaps_recovered: u64,
+    /// Length of those that were not, in seconds; `None` where positions are no times.
+    #[serde(default)]
+    pub gap_s: Option<f64>,
+    /// The same of those that were filled.
+    #[serde(default)]
+    pub gap_recovered_s: Option<f64>,
     /// Frames received: the sum of `buckets`.
     pub received: u64,
     /// Where they ended.
@@ -148,24 +167,35 @@ pub struct SubscriptionStatus {
 }
 
 impl SourceStatus {
-    /// Puts together what the source and the ledger say.
+    /// Puts together what the source and the ledger say at `now`; `has_times` where positions are µs since 1970.
     pub fn new(
         name: &str,
         kind: &str,
         health: HealthState,
         account: &SourceAccount,
-        lag_ms: Option<i64>,
+        has_times: bool,
+        now: Timestamp,
     ) -> SourceStatus {
+        let since_s = |at_us: i64| now.as_microsecond().saturating_sub(at_us).max(0) as f64 / 1e6;
+        let position = health.position.filter(|_| has_times);
+        let lag_ms = position.map(|position| now.as_microsecond().saturating_sub(position) / 1000);
+        let seconds = |length: f64| has_times.then_some(length / 1e6);
         SourceStatus {
             name: name.to_owned(),
             kind: kind.to_owned(),
             connected: health.connected,
             finished: health.finished,
             reconnects: health.reconnects,
-            trouble: health.trouble,
+            trouble: Health::trouble(&health, now),
+            usual_per_s: health.pace.usual_per_s,
+            silent_s: health.pace.silent_since_us.map(since_s),
+            silences: health.pace.silences,
             lag_ms,
             position: account.position,
             gaps: account.gaps,
+            gaps_recovered: account.gaps_recovered,
+            gap_s: seconds((account.gap_length - account.gap_length_recovered).max(0.0)),
+            gap_recovered_s: seconds(account.gap_length_recovered),
             received: account.buckets.received(),
             buckets: named(&account.buckets),
         }
@@ -277,6 +307,42 @@ pub fn exposition(status: &Status) -> String {
     for source in &status.sources {
         page.sample(&[("source", &source.name)], source.gaps as f64);
     }
+    page.family(
+        "vigie_source_gaps_recovered_total",
+        "counter",
+        "Holes in the stream that were filled afterwards.",
+    );
+    for source in &status.sources {
+        page.sample(&[("source", &source.name)], source.gaps_recovered as f64);
+    }
+    page.family("vigie_source_gap_seconds", "gauge", "Length of the holes, by whether they were filled.");
+    for source in &status.sources {
+        for (recovered, seconds) in [("false", source.gap_s), ("true", source.gap_recovered_s)] {
+            if let Some(seconds) = seconds {
+                page.sample(&[("source", &source.name), ("recovered", recovered)], seconds);
+            }
+        }
+    }
+    page.family(
+        "vigie_source_usual_rate",
+        "gauge",
+        "Frames a second as learnt; absent while too little was seen.",
+    );
+    for (source, rate) in status.sources.iter().filter_map(|source| Some((source, source.usual_per_s?))) {
+        page.sample(&[("source", &source.name)], rate);
+    }
+    page.family(
+        "vigie_source_silent_seconds",
+        "gauge",
+        "Length of a silence that is unnatural at the usual rate, or 0.",
+    );
+    for source in &status.sources {
+        page.sample(&[("source", &source.name)], source.silent_s.unwrap_or(0.0));
+    }
+    page.family("vigie_source_silences_total", "counter", "Such silences since the start.");
+    for source in &status.sources {
+        page.sample(&[("source", &source.name)], source.silences as f64);
+    }
     page.family("vigie_source_lag_seconds", "gauge", "Age of the last frame received.");
     for (source, lag_ms) in status.sources.iter().filter_map(|source| Some((source, source.lag_ms?))) {
         page.sample(&[("source", &source.name)], lag_ms as f64 / 1000.0);
@@ -345,14 +411,36 @@ pub(crate) mod trial;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::PaceState;
     use crate::telemetry::Bucket;
 
     fn status() -> Status {
-        let mut account = SourceAccount { position: Some(5), gaps: 1, ..SourceAccount::default() };
+        let mut account = SourceAccount {
+            position: Some(5),
+            gaps: 3,
+            gaps_recovered: 1,
+            gap_length: 90e6,
+            gap_length_recovered: 30e6,
+            ..SourceAccount::default()
+        };
         account.buckets[Bucket::Unmatched] = 40;
         account.buckets[Bucket::Ticketed] = 2;
-        let health = HealthState { connected: true, reconnects: 3, ..HealthState::default() };
-        let source = SourceStatus::new("blue\"sky", "jetstream", health, &account, Some(1500));
+        let pace = PaceState {
+            usual_per_s: Some(6_000.0),
+            silent_since_us: Some(500_000),
+            silences: 2,
+            ..PaceState::default()
+        };
+        let health = HealthState {
+            connected: true,
+            reconnects: 3,
+            position: Some(2_000_000),
+            pace,
+            ..HealthState::default()
+        };
+        let now = Timestamp::from_millisecond(3_500).unwrap();
+        let source = SourceStatus::new("blue\"sky", "jetstream", health, &account, true, now);
+        assert_eq!(source.trouble, "silent for 3 s, unnatural at its usual 6000/s");
         Status {
             version: "0.0.0".to_owned(),
             at_us: 0,
@@ -394,6 +482,12 @@ mod tests {
             "vigie_frames_total{source=\"blue\\\"sky\",bucket=\"shed\"} 0\n",
             "vigie_source_lag_seconds{source=\"blue\\\"sky\"} 1.5\n",
             "vigie_info{version=\"0.0.0\",model=\"model 1\",runtime=\"rten\"} 1\n",
+            "vigie_source_gaps_recovered_total{source=\"blue\\\"sky\"} 1\n",
+            "vigie_source_gap_seconds{source=\"blue\\\"sky\",recovered=\"false\"} 60\n",
+            "vigie_source_gap_seconds{source=\"blue\\\"sky\",recovered=\"true\"} 30\n",
+            "vigie_source_usual_rate{source=\"blue\\\"sky\"} 6000\n",
+            "vigie_source_silent_seconds{source=\"blue\\\"sky\"} 3\n",
+            "vigie_source_silences_total{source=\"blue\\\"sky\"} 2\n",
             "vigie_queue_candidates 7\n",
             "vigie_verdicts_total{pace=\"quick\"} 12\n",
             "vigie_tickets_provisional 13\n",

@@ -172,6 +172,8 @@ pub struct Settlement {
     pub buckets: Buckets,
     /// Holes noticed before this batch.
     pub gaps: Vec<Gap>,
+    /// Stretches, first to last position, in which every gap booked so far is filled with this batch.
+    pub recovered: Vec<(i64, i64)>,
     /// What changes tickets, in the order of the frames. Each ends in a bucket that the ledger decides.
     pub entries: Vec<Entry>,
 }
@@ -187,7 +189,8 @@ pub enum Entry {
         ticket_id: TicketId,
         /// The new text.
         text: String,
-        /// When we saw it.
+        /// When the network showed it, where it says so, else when we saw it. An edit that is older than
+        /// the ticket's last, or is that one, has come before: it changes nothing.
         at: Timestamp,
         /// Where the frame ends if there is no such ticket, or its text was erased.
         otherwise: Bucket,

@@ -536,12 +536,7 @@ impl View {
                 let health = health.read();
                 let account = accounting.sources.get(name).cloned().unwrap_or_default();
                 // Only Jetstream's positions are times.
-                let lag_ms = (*kind == "jetstream")
-                    .then(|| {
-                        health.position.map(|position| now.as_microsecond().saturating_sub(position) / 1000)
-                    })
-                    .flatten();
-                console::SourceStatus::new(name, kind, health, &account, lag_ms)
+                console::SourceStatus::new(name, kind, health, &account, *kind == "jetstream", now)
             })
             .collect();
         console::Status {

@@ -16,6 +16,7 @@ pub mod ndjson;
 pub mod tcp;
 
 pub mod backoff;
+pub mod pace;
 pub mod batcher;
 
 /// Raw frames of one source, one after the other in one buffer.
@@ -38,6 +39,8 @@ pub struct FrameBatch {
     /// Frames that were empty: networks and recorders send blank lines to keep a connection open.
     /// Counted as control.
     pub heartbeats: u64,
+    /// Frames that had come before, byte for byte: counted as duplicates, their bytes dropped.
+    pub duplicates: u64,
     /// Position after this batch, where the source counts: a line's number. `None` where the frames' own
     /// positions count.
     pub position: Option<i64>,
@@ -45,6 +48,9 @@ pub struct FrameBatch {
     pub received_at: Timestamp,
     /// Holes in the stream noticed before the first frame of this batch.
     pub gaps: Vec<Gap>,
+    /// Stretches of the stream that have come whole after all, first to last position: the gaps in them, booked
+    /// before, are filled with this batch and those before it.
+    pub recovered: Vec<(i64, i64)>,
     /// Whether frames wait in the network or in a file while we are behind: such a source is slowed
     /// down rather than shed.
     pub patient: bool,
@@ -64,9 +70,11 @@ impl FrameBatch {
             oversize: 0,
             unreadable: 0,
             heartbeats: 0,
+            duplicates: 0,
             position: None,
             received_at: Timestamp::UNIX_EPOCH,
             gaps: Vec::new(),
+            recovered: Vec::new(),
             patient: false,
             permit: None,
         }
@@ -198,12 +206,42 @@ pub struct HealthState {
     pub trouble: String,
     /// A file or stdin source that has reached its end.
     pub finished: bool,
+    /// How much comes, compared with what usually does.
+    pub pace: PaceState,
+}
+
+/// What a source has learnt about its own rate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
+pub struct PaceState {
+    /// Frames a second, usually; `None` while too little was seen.
+    pub usual_per_s: Option<f64>,
+    /// Since when it is silent, if chance does not explain that; µs since 1970.
+    pub silent_since_us: Option<i64>,
+    /// Frames a second of late, if that is a small part of the usual.
+    pub collapsed_to_per_s: Option<f64>,
+    /// How often it was silent like that since the start.
+    pub silences: u64,
 }
 
 impl Health {
     /// The state now.
     pub fn read(&self) -> HealthState {
         self.state.lock().clone()
+    }
+
+    /// The trouble for people: what the source last met, or else what its pace is like at `now`.
+    pub fn trouble(state: &HealthState, now: Timestamp) -> String {
+        let PaceState { usual_per_s, silent_since_us, collapsed_to_per_s, .. } = state.pace;
+        let usual = pace::shown(usual_per_s.unwrap_or_default());
+        match (silent_since_us, collapsed_to_per_s) {
+            _ if !state.trouble.is_empty() => state.trouble.clone(),
+            (Some(since_us), _) => {
+                let seconds = now.as_microsecond().saturating_sub(since_us).max(0) / 1_000_000;
+                format!("silent for {seconds} s, unnatural at its usual {usual}/s")
+            }
+            (None, Some(per_s)) => format!("only {}/s of late, usually {usual}/s", pace::shown(per_s)),
+            (None, None) => String::new(),
+        }
     }
 
     /// Changes the state.

@@ -90,6 +90,7 @@ pub(crate) fn copy(batch: &FrameBatch) -> FrameBatch {
         bytes: batch.bytes.clone(),
         frames: batch.frames.clone(),
         gaps: Vec::new(),
+        recovered: Vec::new(),
         permit: None,
         ..*batch
     }

@@ -51,6 +51,11 @@ impl Chunk {
         self.bytes.push(b'\n');
     }
 
+    /// Appends bytes as they are: what is no whole message.
+    pub(crate) fn push_raw(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
     /// Appends the message that `write` makes, if `takes` likes its length; whether it did.
     pub(crate) fn push_message(
         &mut self,

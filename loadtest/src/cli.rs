@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use firehose::client::Address;
-use firehose::{JetstreamConfig, Rate, Scenario, StatusesConfig};
+use firehose::{JetstreamConfig, Lies, Rate, Scenario, StatusesConfig};
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -79,6 +79,9 @@ struct Jetstream {
     /// What happens: calm, outage, quiet, burst or burst:QUIET,PEAK,AFTER,RISE,LASTS
     #[arg(long, value_name = "NAME", default_value = "calm")]
     scenario: Scenario,
+    /// Misbehave: all, or NAME=AMOUNT,… as the README lists them; counted on stderr at the end
+    #[arg(long, value_name = "LIES")]
+    lies: Option<Lies>,
 }
 
 #[derive(Debug, Args)]
@@ -193,10 +196,15 @@ async fn serve_jetstream(arguments: Jetstream) -> anyhow::Result<()> {
         jitter_ms: arguments.jitter_ms,
         streams: arguments.stream,
         scenario: arguments.scenario,
+        lies: arguments.lies.unwrap_or_default(),
     };
+    let lies = config.lies;
     let serving = firehose::serve(config, shutdown_signal()?).await?;
     println!("{}", serving.url());
-    serving.finished().await;
+    let told = serving.finished().await;
+    if lies != Lies::default() {
+        eprintln!("{told}");
+    }
     Ok(())
 }
 
@@ -243,6 +251,7 @@ mod tests {
         check(&["serve", "statuses", "--scenario", "burst:1,2,3"], "QUIET,PEAK");
         check(&["serve", "statuses", "--scenario", "burst:1,2,3,4,-5"], "QUIET,PEAK");
         check(&["serve", "jetstream", "--listen", "here"], "--listen");
+        check(&["serve", "jetstream", "--lies", "white=1"], "half-frame");
         check(&["listen"], "--socket");
         check(&["run"], "<SCENARIO>");
         check(&["run", "storm"], "steady, record, flood");
@@ -301,6 +310,7 @@ mod tests {
         assert_eq!((ours.jitter_ms, ours.scenario), (library.jitter_ms, library.scenario));
         assert_eq!(i64::from(ours.look_back_hours) * 3_600_000_000, library.look_back_us);
         assert_eq!(ours.from_start, library.from_start);
+        assert_eq!(ours.lies.unwrap_or_default(), library.lies);
 
         let arguments = Arguments::try_parse_from(["firehose", "serve", "statuses"]).unwrap();
         let Command::Serve(Network::Statuses(ours)) = arguments.command else { panic!() };

@@ -4,10 +4,12 @@
 //! the same frames again. Protocol: <https://github.com/bluesky-social/jetstream>, `/subscribe`.
 
 mod connection;
+mod lies;
 mod patience;
 mod request;
 mod subscription;
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,6 +26,9 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::script::{Mix, Script};
 use crate::timeline::{LOOK_BACK_US, Rate, Timeline};
+use lies::Record;
+
+pub use lies::{Lie, Lies};
 
 /// Readers at once. Each holds at most a chunk of frames and the buffers of its socket: under 1 MiB.
 const CONNECTIONS_MAX: usize = 256;
@@ -61,6 +66,8 @@ pub struct JetstreamConfig {
     pub streams: Vec<PathBuf>,
     /// What happens beside everyday life.
     pub scenario: Scenario,
+    /// What the server does that it should not.
+    pub lies: Lies,
 }
 
 impl Default for JetstreamConfig {
@@ -78,6 +85,7 @@ impl Default for JetstreamConfig {
             jitter_ms: 31,
             streams: Vec::new(),
             scenario: Scenario::Calm,
+            lies: Lies::default(),
         }
     }
 }
@@ -199,15 +207,32 @@ impl Serving {
         self.shared.reached.load(Ordering::Relaxed)
     }
 
+    /// How often the server has told this lie. [`Lie::Drop`] and [`Lie::Reorder`] count events.
+    pub fn told(&self, lie: Lie) -> u64 {
+        self.shared.record.done(lie)
+    }
+
+    /// What a server that lies has written whole, by index; a server that does not keeps no such list.
+    pub fn sent(&self) -> HashSet<u64> {
+        self.shared.record.all_sent()
+    }
+
+    /// `lies told: close 3, duplicate 17`.
+    pub fn lies_told(&self) -> String {
+        self.shared.record.to_string()
+    }
+
     /// Connections there are now.
     pub fn readers(&self) -> usize {
         CONNECTIONS_MAX - self.shared.places.available_permits()
     }
 
-    /// Waits until the shutdown has come and every reader has been told or given up.
-    pub async fn finished(self) {
+    /// Waits until the shutdown has come and every reader has been told or given up; then what
+    /// [`Serving::lies_told`] says.
+    pub async fn finished(self) -> String {
         // The task neither panics nor is aborted; if it did, there would be nobody left to wait for.
         let _ = self.task.await;
+        self.shared.record.to_string()
     }
 }
 
@@ -221,6 +246,7 @@ struct Shared {
     /// One permit for each connection.
     places: Arc<Semaphore>,
     waits: Waits,
+    record: Record,
 }
 
 impl Shared {
@@ -283,6 +309,7 @@ async fn serve_with(
         reached: AtomicU64::new(0),
         places,
         waits,
+        record: Record::new(config.lies, config.seed),
     });
     let task = tokio::spawn(accept(listener, shared.clone(), shutdown));
     Ok(Serving { address, shared, task })

@@ -23,7 +23,7 @@ pub mod statuses;
 pub mod client;
 pub mod run;
 
-pub use jetstream::{Burst, JetstreamConfig, Scenario, Serving, serve};
+pub use jetstream::{Burst, JetstreamConfig, Lie, Lies, Scenario, Serving, serve};
 pub use script::{Event, EventKind, Mix, Script, SupportPost};
 pub use served::Served;
 pub use statuses::{StatusScript, StatusesConfig, StatusesServing, serve_statuses};

@@ -254,7 +254,7 @@ impl Script {
     }
 
     /// `time_us`: the nominal time, for a quarter of the events a little earlier, as on the real network.
-    fn time_us(&self, n: u64) -> i64 {
+    pub(crate) fn time_us(&self, n: u64) -> i64 {
         let nominal_us = self.timeline.nominal_us(n);
         if self.jitter_ms == 0 {
             return nominal_us;

@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::console::Status;
+use crate::console::{SourceStatus, Status};
 use crate::telemetry::{Bucket, Buckets};
 use crate::ticket::proto;
 use crate::ticket::proto::delivery::Record;
@@ -264,10 +264,11 @@ pub(super) fn status(before: &Status, after: &Status) -> io::Result<()> {
     )?;
     for source in &after.sources {
         let earlier = before.sources.iter().find(|earlier| earlier.name == source.name);
-        let (style, state) = match (source.connected, source.finished) {
-            (_, true) => (QUIET, "finished"),
-            (true, false) => (GOOD, "connected"),
-            (false, false) => (BAD, "not connected"),
+        let (style, state) = match (source.connected, source.finished, source.silent_s) {
+            (_, true, _) => (QUIET, "finished"),
+            (true, false, Some(_)) => (BAD, "silent"),
+            (true, false, None) => (GOOD, "connected"),
+            (false, false, _) => (BAD, "not connected"),
         };
         writeln!(
             out,
@@ -281,6 +282,9 @@ pub(super) fn status(before: &Status, after: &Status) -> io::Result<()> {
         )?;
         if !source.trouble.is_empty() {
             writeln!(out, "  {:<16}{QUIET}{}{QUIET:#}", "", printable(&source.trouble))?;
+        }
+        if source.gaps > 0 {
+            writeln!(out, "  {:<16}{QUIET}{}{QUIET:#}", "", gaps(source))?;
         }
     }
     writeln!(
@@ -321,6 +325,17 @@ pub(super) fn status(before: &Status, after: &Status) -> io::Result<()> {
         buckets[bucket] = after.buckets.get(bucket.name()).copied().unwrap_or_default();
     }
     accounting(&mut out, &buckets)
+}
+
+/// What is missing of the stream, and what was missing once.
+fn gaps(source: &SourceStatus) -> String {
+    let seconds = |seconds: Option<f64>| seconds.map_or(String::new(), |seconds| format!(", {seconds:.1} s"));
+    let open = source.gaps.saturating_sub(source.gaps_recovered);
+    let open = format!("gaps: {open} not filled{}", seconds(source.gap_s));
+    match source.gaps_recovered {
+        0 => open,
+        filled => format!("{open}; {filled} filled{}", seconds(source.gap_recovered_s)),
+    }
 }
 
 /// `1234567` as `1,234,567`.

@@ -24,6 +24,12 @@ pub struct SourceAccount {
     pub position: Option<i64>,
     /// Holes in its stream.
     pub gaps: u64,
+    /// Those of them that were filled afterwards.
+    pub gaps_recovered: u64,
+    /// Length of all holes together, and of those that were filled, in the source's own unit.
+    pub gap_length: f64,
+    /// See there.
+    pub gap_length_recovered: f64,
 }
 
 impl Accounting {

@@ -85,6 +85,45 @@ pub(super) fn add_gap(
     Ok(())
 }
 
+/// Marks the gaps that lie in this stretch as filled; gives their lengths.
+pub(super) fn recover_gaps(
+    connection: &Connection,
+    source: &str,
+    (from, to): (i64, i64),
+) -> rusqlite::Result<Vec<f64>> {
+    connection
+        .prepare_cached(
+            "UPDATE gap SET recovered = 1
+             WHERE source = ?1 AND from_position >= ?2 AND to_position <= ?3 AND recovered = 0
+             RETURNING CAST(to_position AS REAL) - from_position",
+        )?
+        .query_map(params![source, from, to], |row| row.get(0))?
+        .collect()
+}
+
+/// Whether the ticket has this edit, or a newer text: a stream that is rewound shows them all again.
+pub(super) fn has_edit(
+    connection: &Connection,
+    ticket_id: TicketId,
+    text: &str,
+    at: Timestamp,
+) -> rusqlite::Result<bool> {
+    let texts = bodies_of(connection, ticket_id)?.into_iter().filter_map(|(_, body)| match body {
+        Body::Update(bytes) => {
+            let update = proto::Update::decode(bytes.as_slice()).ok()?;
+            let proto::update::Change::Edited(edited) = update.change? else { return None };
+            Some((update.at_us, edited.text))
+        }
+        Body::Ticket(bytes) => {
+            let post = proto::Ticket::decode(bytes.as_slice()).ok()?.post?;
+            Some((post.seen_at_us, post.text))
+        }
+    });
+    let newest = texts.max_by_key(|(at_us, _)| *at_us);
+    let at_us = at.as_microsecond();
+    Ok(newest.is_some_and(|(newest_us, newest)| newest_us > at_us || (newest_us == at_us && newest == text)))
+}
+
 /// Records a new ticket; `None` if its id is known.
 pub(super) fn add_ticket(
     connection: &Connection,
@@ -551,11 +590,19 @@ pub(super) fn accounting(connection: &Connection) -> rusqlite::Result<Accounting
         let account = accounting.sources.entry(Arc::from(row.get::<_, String>(0)?)).or_default();
         account.buckets[bucket] = row.get::<_, i64>(2)?.cast_unsigned();
     }
-    let mut gaps = connection.prepare("SELECT source, count(*) FROM gap GROUP BY source")?;
+    let mut gaps = connection.prepare(
+        "SELECT source, count(*), total(recovered), total(CAST(to_position AS REAL) - from_position),
+                total(CASE WHEN recovered THEN CAST(to_position AS REAL) - from_position END)
+         FROM gap GROUP BY source",
+    )?;
     let mut rows = gaps.query([])?;
     while let Some(row) = rows.next()? {
         let account = accounting.sources.entry(Arc::from(row.get::<_, String>(0)?)).or_default();
         account.gaps += row.get::<_, i64>(1)?.cast_unsigned();
+        // Of those that the ledger still lists.
+        account.gaps_recovered = row.get::<_, f64>(2)? as u64;
+        account.gap_length = row.get(3)?;
+        account.gap_length_recovered = row.get(4)?;
     }
     Ok(accounting)
 }

@@ -108,6 +108,7 @@ pub(super) fn settlement(position: i64, unmatched: u64, entries: Vec<Entry>) -> 
         position: Some(position),
         buckets,
         gaps: Vec::new(),
+        recovered: Vec::new(),
         entries,
     }
 }
@@ -642,4 +643,41 @@ fn what_is_read_again_is_the_newest_text() {
         .collect();
     assert_eq!(texts, ["third"]);
     running.stop();
+}
+
+#[test]
+fn an_edit_that_comes_again_or_after_a_newer_one_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    let ticket_id = TicketId::of_post(Network::Bluesky, "a");
+    let edit = |text: &str, second: i64| Entry::Edit {
+        ticket_id,
+        text: text.to_owned(),
+        at: Timestamp::from_second(second).unwrap(),
+        otherwise: Bucket::Unmatched,
+    };
+    // Edited twice, back to what it was first; then the stream is rewound.
+    let entries = vec![ticket("a", 100), edit("b", 5), edit("c", 6), edit("b", 7)];
+    running.settle(settlement(1, 0, entries));
+    running.settle(settlement(1, 0, vec![edit("b", 5), edit("c", 6), edit("b", 7)]));
+    let accounting = running.stop();
+    let buckets = accounting.sources["bluesky"].buckets;
+    assert_eq!((buckets[Bucket::Merged], buckets[Bucket::Duplicate], buckets[Bucket::Unmatched]), (3, 3, 0));
+}
+
+#[test]
+fn a_gap_is_filled_by_a_stretch_that_holds_all_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    let gap = |from, to| Gap { from, to, reason: "test".to_owned() };
+    let gaps = vec![gap(10, 20), gap(30, 50), gap(i64::MIN, i64::MAX)];
+    running.settle(Settlement { gaps, ..settlement(1, 0, vec![]) });
+    running.settle(Settlement { recovered: vec![(10, 20), (31, 60), (25, 49)], ..settlement(2, 0, vec![]) });
+    let check = |accounting: &Accounting| {
+        let account = &accounting.sources["bluesky"];
+        assert_eq!((account.gaps, account.gaps_recovered, account.gap_length_recovered), (3, 1, 10.0));
+        assert!(account.gap_length > 1e19, "{}", account.gap_length);
+    };
+    check(&running.stop());
+    check(&Running::start(folder.path()).stop());
 }

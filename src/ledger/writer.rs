@@ -294,6 +294,7 @@ impl Writer {
             self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let mut changes = Changes::default();
         let mut ends = Vec::with_capacity(settlements.len());
+        let mut filled = Vec::with_capacity(settlements.len());
         for settlement in settlements {
             let buckets = apply(&transaction, settlement, ageing, &mut changes)?;
             store::add_buckets(&transaction, &settlement.source, &buckets)?;
@@ -302,6 +303,11 @@ impl Writer {
                 store::add_gap(&transaction, &settlement.source, gap, now)?;
             }
             ends.push(buckets);
+            let mut lengths = Vec::new();
+            for stretch in &settlement.recovered {
+                lengths.extend(store::recover_gaps(&transaction, &settlement.source, *stretch)?);
+            }
+            filled.push(lengths);
         }
         for request in requests {
             match request {
@@ -324,7 +330,7 @@ impl Writer {
         let Changes { heads, reranked, provisional } = changes;
         let before = self.provisional.load(Ordering::Relaxed);
         self.provisional.store(before.saturating_add_signed(provisional), Ordering::Relaxed);
-        self.account(settlements, &ends);
+        self.account(settlements, &ends, &filled);
         if ends.iter().any(|buckets| buckets[Bucket::Erased] > 0) {
             store::checkpoint(&self.connection)?;
         }
@@ -342,13 +348,17 @@ impl Writer {
     }
 
     /// Shows the commit's frames to readers, all batches at once, and tells the sources.
-    fn account(&self, settlements: &[Settlement], ends: &[Buckets]) {
+    fn account(&self, settlements: &[Settlement], ends: &[Buckets], filled: &[Vec<f64>]) {
         let mut accounting = self.accounting.lock();
-        for (settlement, buckets) in settlements.iter().zip(ends) {
+        for ((settlement, buckets), filled) in settlements.iter().zip(ends).zip(filled) {
             let account = accounting.sources.entry(settlement.source.clone()).or_default();
             account.buckets.add(buckets);
             account.position = account.position.max(settlement.position);
             account.gaps += settlement.gaps.len() as u64;
+            account.gap_length +=
+                settlement.gaps.iter().map(|gap| gap.to as f64 - gap.from as f64).sum::<f64>();
+            account.gaps_recovered += filled.len() as u64;
+            account.gap_length_recovered += filled.iter().sum::<f64>();
             if settlement.position.is_some()
                 && let Some(durable) = self.durable.get(&settlement.source)
             {
@@ -478,6 +488,9 @@ fn record(
             None => Bucket::Duplicate,
         },
         Entry::Edit { ticket_id, text, at, otherwise } => {
+            if store::has_edit(connection, *ticket_id, text, *at)? {
+                return Ok(Bucket::Duplicate);
+            }
             let edited = proto::update::Edited { text: text.clone() };
             let update = proto::Update {
                 ticket_id: ticket_id.as_bytes().to_vec(),

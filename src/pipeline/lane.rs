@@ -29,6 +29,8 @@ pub struct LaneOutput {
     pub buckets: Buckets,
     /// Holes noticed before the batch.
     pub gaps: Vec<Gap>,
+    /// As in [`FrameBatch::recovered`].
+    pub recovered: Vec<(i64, i64)>,
     /// What later stages decide about, in the order of the frames.
     pub items: Vec<Item>,
     /// When the batch arrived, by our clock.
@@ -58,6 +60,8 @@ pub enum Item {
         id: String,
         /// The new text.
         text: String,
+        /// When the network showed it, where it says so.
+        seen_at: Option<Timestamp>,
     },
     /// An account is gone.
     AccountDeleted {
@@ -116,6 +120,7 @@ impl LaneOutput {
         self.position = self.position.max(next.position);
         self.buckets.add(&next.buckets);
         self.gaps.extend(next.gaps);
+        self.recovered.extend(next.recovered);
         self.items.extend(next.items);
         self.received_at = next.received_at;
     }
@@ -135,6 +140,7 @@ impl Lane {
         buckets[Bucket::Oversize] += batch.oversize;
         buckets[Bucket::Malformed] += batch.unreadable;
         buckets[Bucket::Control] += batch.heartbeats;
+        buckets[Bucket::Duplicate] += batch.duplicates;
         // A line's number and what the line itself says are two units: the source chose.
         let counts_frames = batch.position.is_some();
         let mut position = batch.position;
@@ -165,6 +171,7 @@ impl Lane {
                             network: post.network,
                             id: post.id.into_owned(),
                             text: cut(&post.text).to_owned(),
+                            seen_at: post.seen_at,
                         }),
                         Scan::Unmatched => buckets[Bucket::Unmatched] += 1,
                         Scan::Candidate(mut candidate) => {
@@ -193,6 +200,7 @@ impl Lane {
             position,
             buckets,
             gaps: batch.gaps,
+            recovered: batch.recovered,
             items,
             received_at: batch.received_at,
             patient_permit: if batch.patient { batch.permit } else { None },
@@ -404,6 +412,8 @@ mod tests {
             oversize: 1,
             unreadable: 2,
             heartbeats: 3,
+            duplicates: 4,
+            recovered: vec![(1, 2)],
             position: Some(7),
             ..FrameBatch::empty(Arc::from("file"), Format::Plain, sequence)
         };
@@ -431,7 +441,8 @@ mod tests {
             (buckets[Bucket::Oversize], buckets[Bucket::Malformed], buckets[Bucket::Control]),
             (1, 2, 3)
         );
-        assert_eq!((buckets[Bucket::Unmatched], buckets.received()), (1, 7));
+        assert_eq!((buckets[Bucket::Duplicate], &*output.recovered), (4, &[(1, 2)][..]));
+        assert_eq!((buckets[Bucket::Unmatched], buckets.received()), (1, 11));
         assert_eq!(output.position, Some(7));
     }
 
@@ -573,7 +584,7 @@ mod tests {
         forward.pass_on().unwrap();
         let rest = model.recv().unwrap();
         assert_eq!((rest.first_sequence, rest.end_sequence), (1, 5));
-        assert_eq!(rest.buckets.received(), 4 * 7);
+        assert_eq!(rest.buckets.received(), 4 * 11);
         assert_eq!(forward.wait(now()), None);
     }
 
@@ -588,7 +599,7 @@ mod tests {
         let joined = model.recv().unwrap();
         assert_eq!(
             (joined.first_sequence, joined.end_sequence, joined.buckets.received()),
-            (0, 3, 2 * 7 + 6)
+            (0, 3, 2 * 11 + 10)
         );
         assert_eq!(forward.wait(now()), None);
     }
@@ -599,7 +610,7 @@ mod tests {
         forward.send(output(0, &["nobody"]), now()).unwrap();
         assert_eq!(model.try_iter().count(), 0, "counts alone wait");
         forward.flush().unwrap();
-        assert_eq!(model.recv().unwrap().buckets.received(), 7);
+        assert_eq!(model.recv().unwrap().buckets.received(), 11);
     }
 
     #[test]

@@ -67,17 +67,19 @@ pub fn settle(
                     }
                     Decision::Edited(ticket_id) => {
                         let text = candidate.post.text.to_string();
-                        entries.push(Entry::Edit { ticket_id, text, at: now, otherwise: Bucket::Duplicate });
+                        let at = candidate.post.seen_at.unwrap_or(now);
+                        entries.push(Entry::Edit { ticket_id, text, at, otherwise: Bucket::Duplicate });
                     }
                     Decision::Duplicate => buckets[Bucket::Duplicate] += 1,
                     Decision::Unsupported => buckets[Bucket::Unsupported] += 1,
                 }
             }
-            Item::Edited { network, id, text } => {
+            Item::Edited { network, id, text, seen_at } => {
                 let ticket_id = TicketId::of_post(network, &id);
                 if desk.edits(ticket_id, &text) {
                     let otherwise = Bucket::Unmatched;
-                    entries.push(Entry::Edit { ticket_id, text, at: output.received_at, otherwise });
+                    let at = seen_at.unwrap_or(output.received_at);
+                    entries.push(Entry::Edit { ticket_id, text, at, otherwise });
                 } else {
                     buckets[Bucket::Unmatched] += 1;
                 }
@@ -101,6 +103,7 @@ pub fn settle(
         position: output.position,
         buckets,
         gaps: output.gaps,
+        recovered: output.recovered,
         entries,
     }
 }
@@ -189,6 +192,7 @@ mod tests {
             position: None,
             buckets: Buckets::default(),
             gaps: Vec::new(),
+            recovered: Vec::new(),
             items: Vec::new(),
             received_at: Timestamp::UNIX_EPOCH,
             patient_permit: None,

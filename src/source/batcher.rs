@@ -83,6 +83,19 @@ impl Batcher {
         self.arrived(arrival);
     }
 
+    /// Counts a frame that had come before.
+    pub fn push_duplicate(&mut self, arrival: Arrival) {
+        self.batch.duplicates += 1;
+        self.arrived(arrival);
+    }
+
+    /// Says that this stretch of the stream has come whole, after all.
+    pub fn push_recovered(&mut self, stretch: (i64, i64), arrival: Arrival) {
+        self.batch.recovered.push(stretch);
+        self.opened_at.get_or_insert(arrival.instant);
+        self.batch.received_at = arrival.at;
+    }
+
     /// Books a hole in the stream.
     pub fn push_gap(&mut self, gap: Gap, arrival: Arrival) {
         self.batch.gaps.push(gap);
@@ -196,11 +209,11 @@ mod tests {
         batcher.push_oversize(arrival);
         batcher.push_unreadable(arrival);
         assert!(!batcher.is_full());
-        batcher.push_heartbeat(arrival);
+        batcher.push_duplicate(arrival);
         assert!(batcher.is_full());
         let batch = batcher.take().expect("three frames were pushed");
         assert!(!batcher.is_full());
-        assert_eq!((batch.oversize, batch.unreadable, batch.heartbeats), (1, 1, 1));
+        assert_eq!((batch.oversize, batch.unreadable, batch.duplicates), (1, 1, 1));
         assert_eq!(batch.received_at, arrival.at);
     }
 

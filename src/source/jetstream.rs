@@ -1,9 +1,10 @@
 //! Bluesky's Jetstream, version 1: JSON events over a WebSocket, resumable by time.
 //!
 //! Promises: nothing that a server does ends the source or makes it spin. Every wait has a limit, each
-//! reconnect asks for what came since the last event handed over and [`Config::rewind`] more, and what
-//! the server no longer has is booked as a [`Gap`](super::Gap). Left to later stages: the events that a
-//! rewind repeats, and the durable cursor, which the ledger keeps.
+//! reconnect asks for what came since the last event handed over and [`Config::rewind`] more, what the server
+//! no longer has is booked as a [`Gap`](super::Gap) and asked for again, a silence beyond chance makes it connect
+//! again, and events that come twice within a run's memory are counted as duplicates. Left to later stages: those
+//! that come again after a restart, and the durable cursor, which the ledger keeps.
 //!
 //! Deliberately absent: compression. zstd frames need the server's dictionary, and a frame of 800 bytes
 //! costs the network half a kilobyte more and the CPU nothing.
@@ -16,7 +17,8 @@ use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
 use super::backoff::Backoff;
-use super::batcher::{Batcher, Limits};
+use super::batcher::{Arrival, Batcher, Limits};
+use super::pace::Pace;
 use super::{BatchSender, Health, LanesGone, Mistake, stopped};
 use jiff::Timestamp;
 
@@ -24,12 +26,16 @@ use crate::parse::Format;
 
 mod address;
 mod connection;
+mod cut_over;
 mod resume;
+mod seen;
 mod trouble;
 
 pub use address::Address;
 use connection::End;
+use cut_over::CutOver;
 use resume::Resume;
+use seen::Seen;
 use trouble::Trouble;
 
 /// Longest frame that a connection survives, in bytes. Longer than any `frame_bytes_max`; tungstenite
@@ -61,8 +67,10 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// How often we ask whether the server lives; 20 s.
     pub ping_interval: Duration,
-    /// A server of which nothing is heard for that long, not even the answer to a ping, is left; 60 s.
-    /// One that answers but sends no events for that long is reported, and kept.
+    /// A server of which nothing is heard for that long, not even the answer to a ping, is left; 60 s. One
+    /// that answers but sends no event is left when that is unnatural at its usual rate ([`super::pace`]); as
+    /// long as that rate is not known, after twice this. Each such reconnect in vain doubles the wait for the
+    /// next, up to an hour.
     pub silence_max: Duration,
     /// Ceiling of the first wait before connecting again; 250 ms.
     pub reconnect_delay_min: Duration,
@@ -175,7 +183,21 @@ struct Subscriber {
     connections: u64,
     /// Whether the present connection has brought any frame.
     has_frames: bool,
+    /// Whether any connection has brought an event.
+    has_events: bool,
+    seen: Seen,
+    pace: Pace,
+    /// Unnatural silences so far.
+    silences: u64,
+    /// Reconnects because of a silence that brought nothing, in a row.
+    futile: u32,
+    cut_over: CutOver,
+    /// When to connect again because events are missing.
+    recheck_at: Option<Instant>,
 }
+
+/// Longest silence that is borne without connecting again to make sure.
+const QUIET_MAX: Duration = Duration::from_secs(3_600);
 
 impl Subscriber {
     fn new(
@@ -190,11 +212,19 @@ impl Subscriber {
             bytes_max: config.batch_bytes_max,
             delay_max: config.batch_delay_max,
         };
+        let mut random = fastrand::Rng::new();
         Subscriber {
+            seen: Seen::new(random.u64(..)),
+            pace: Pace::new(Instant::now()),
+            silences: 0,
+            futile: 0,
+            has_events: false,
+            cut_over: CutOver::default(),
+            recheck_at: None,
             batcher: Batcher::new(config.name.clone(), Format::Jetstream, false, limits),
             resume: Resume::new(cursor, config.rewind),
             backoff: Backoff::new(config.reconnect_delay_min, config.reconnect_delay_max),
-            random: fastrand::Rng::new(),
+            random,
             connections: 0,
             has_frames: false,
             config,
@@ -253,6 +283,10 @@ impl Subscriber {
         self.connections += 1;
         self.has_frames = false;
         self.resume.connected();
+        let now = Instant::now();
+        self.pace.connected(now);
+        self.cut_over.connected(cursor.is_some());
+        self.recheck_at = None;
         let reconnects = self.connections - 1;
         self.health.update(|state| {
             state.connected = true;
@@ -275,6 +309,11 @@ impl Subscriber {
             let failures = self.backoff.failures();
             error!(%source, trouble = text, failures, ?delay, "subscription refused: change the source's config");
             delay
+        } else if trouble.is_our_choice() {
+            let Config { reconnect_delay_min, reconnect_delay_max, .. } = self.config;
+            let delay = Backoff::new(reconnect_delay_min, reconnect_delay_max).next_delay(&mut self.random);
+            info!(%source, trouble = text, ?delay, "connecting again");
+            delay
         } else {
             let delay = self.backoff.next_delay(&mut self.random);
             let failures = self.backoff.failures();
@@ -292,8 +331,29 @@ impl Subscriber {
         delay
     }
 
-    /// The server answers but sends nothing: its own source may have stalled. Another connection to it
-    /// would not help, and on a small subscription quiet hours are normal.
+    /// How long the connection may bring nothing.
+    fn quiet_max(&self, now: Instant) -> Duration {
+        let limit = self.pace.silence_max(now).unwrap_or(2 * self.config.silence_max);
+        // A network that is really quiet is asked ever more rarely.
+        limit.saturating_mul(1 << self.futile.min(16)).min(QUIET_MAX.max(limit))
+    }
+
+    /// Said once for each silence, however often it makes us connect again.
+    fn unnaturally_silent(&mut self, lasts: Duration, usual_per_s: f64, now: Instant) {
+        if self.health.read().pace.silent_since_us.is_none() {
+            self.silences += 1;
+            warn!(source = %self.config.name, ?lasts, usual_per_s, "silent beyond chance: connecting again");
+        }
+        self.tell_pace(now);
+    }
+
+    fn tell_pace(&mut self, now: Instant) {
+        let pace = self.pace.state(now, Timestamp::now().as_microsecond(), self.silences);
+        self.health.update(|state| state.pace = pace);
+    }
+
+    /// The server answers but has sent nothing since the start: its own source may have stalled, and on a small
+    /// subscription quiet hours are normal.
     fn no_events(&mut self) {
         let silence = self.config.silence_max;
         warn!(source = %self.config.name, ?silence, "connected, but no event");
@@ -302,7 +362,6 @@ impl Subscriber {
 
     fn events_again(&mut self) {
         info!(source = %self.config.name, "events again");
-        self.health.update(|state| state.trouble.clear());
     }
 
     /// Hands over the batch as it is, if it holds anything.
@@ -316,11 +375,42 @@ impl Subscriber {
         };
         let last = batch.frames.iter().rev().take(POSITIONS_PER_BATCH);
         let reached = last.filter_map(|range| position(batch.bytes.get(range.clone())?)).max();
+        let repeated = self.seen.take_repeated();
+        let passed = reached.max(repeated.iter().max().copied());
+        let hole = passed.and_then(|passed| {
+            let hole_min = self.pace.hole_min();
+            self.cut_over.look(&batch, &repeated, passed, hole_min, Timestamp::now().as_microsecond())
+        });
+        let fresh = batch.frames.len();
         self.out.send(batch).await?;
+
+        let arrival = Arrival::now();
+        if let Some((from, to)) = hole {
+            let gap = self.resume.missing(from, to);
+            warn!(source = %self.config.name, from, to, reason = gap.reason, "gap");
+            self.batcher.push_gap(gap, arrival);
+            self.recheck_at =
+                self.cut_over.recheck_after(self.config.rewind).map(|wait| arrival.instant + wait);
+        }
+        for stretch in passed.map(|passed| self.resume.reached(passed)).unwrap_or_default() {
+            info!(source = %self.config.name, from = stretch.0, to = stretch.1, "gap filled");
+            self.batcher.push_recovered(stretch, arrival);
+        }
         if let Some(reached) = reached {
-            self.resume.reached(reached);
+            if self.pace.learn(fresh, reached, arrival.instant) {
+                self.events_again();
+            }
+            self.futile = 0;
+            self.tell_pace(arrival.instant);
             let position = self.resume.position();
-            self.health.update(|state| state.position = position);
+            let is_first = !std::mem::replace(&mut self.has_events, true);
+            self.health.update(|state| {
+                state.position = position;
+                if is_first {
+                    // That none had come.
+                    state.trouble.clear();
+                }
+            });
         }
         Ok(())
     }

@@ -49,6 +49,7 @@ use tracing::{error, info, warn};
 
 use super::backoff::Backoff;
 use super::batcher::Arrival;
+use super::pace::{Judgement, Pace};
 use super::{BatchSender, Durable, FrameBatch, Gap, Health, LanesGone, Mistake, stopped};
 use crate::parse::Format;
 
@@ -186,6 +187,12 @@ struct Follower {
     random: fastrand::Rng,
     /// Connections made.
     connections: u64,
+    /// The clock of the stream's pace: lines tell no time.
+    started: Instant,
+    pace: Pace,
+    /// Unnatural silences so far, and whether this is one.
+    silences: u64,
+    is_silent: bool,
 }
 
 impl Follower {
@@ -210,6 +217,10 @@ impl Follower {
             backoff: Backoff::new(config.reconnect_delay_min, config.reconnect_delay_max),
             random: fastrand::Rng::new(),
             connections: 0,
+            started: Instant::now(),
+            pace: Pace::new(Instant::now()),
+            silences: 0,
+            is_silent: false,
             config,
             durable,
             out,
@@ -266,6 +277,7 @@ impl Follower {
 
     fn connected(&mut self, after: i64, connection: &Connection) {
         self.connections += 1;
+        self.pace.connected(Instant::now());
         let reconnects = self.connections - 1;
         let begins_after = connection.after;
         self.health.update(|state| {
@@ -334,9 +346,43 @@ impl Follower {
             return Ok(());
         };
         let position = batch.position;
+        let lines = batch.frames.len();
         self.out.send(batch).await?;
         self.health.update(|state| state.position = position);
+        let now = Instant::now();
+        let at_us =
+            i64::try_from(now.saturating_duration_since(self.started).as_micros()).unwrap_or(i64::MAX);
+        if self.pace.learn(lines, at_us, now) {
+            info!(source = %self.config.name, "lines again");
+            self.is_silent = false;
+        }
+        self.tell_pace(now);
         Ok(())
+    }
+
+    /// When the source, if it stays quiet, is silent beyond chance; `None` if that is not known or told already.
+    /// Heartbeats are no lines: this is about what the sender's own source brings.
+    fn silent_at(&self, lines_at: Instant) -> Option<Instant> {
+        let wait = self.pace.silence_max(lines_at).filter(|_| !self.is_silent)?;
+        lines_at.checked_add(wait)
+    }
+
+    /// Says so once, if it is. Another connection would bring nothing that this one does not: the sender knows
+    /// which lines we have.
+    fn look_for_silence(&mut self, now: Instant) {
+        if let Judgement::Silent { lasts } = self.pace.judge(now)
+            && !std::mem::replace(&mut self.is_silent, true)
+        {
+            self.silences += 1;
+            let usual_per_s = self.pace.usual_per_s();
+            warn!(source = %self.config.name, ?lasts, usual_per_s, "silent beyond chance");
+        }
+        self.tell_pace(now);
+    }
+
+    fn tell_pace(&mut self, now: Instant) {
+        let pace = self.pace.state(now, jiff::Timestamp::now().as_microsecond(), self.silences);
+        self.health.update(|state| state.pace = pace);
     }
 }
 

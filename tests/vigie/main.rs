@@ -12,6 +12,7 @@ mod commands;
 mod delivery;
 mod end_to_end;
 mod ledgers;
+mod liars;
 mod load;
 mod lines;
 mod operation;

@@ -15,11 +15,13 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
+use super::lies::{Ending, Liar, Lie};
 use super::patience::Patience;
 use super::request::{self, Refusal};
 use super::subscription::{Opening, Request, Subscription};
 use super::{Shared, Waits};
 use crate::chunk::Chunk;
+use crate::timeline::Rate;
 
 /// Frames are made and written so many bytes at a time: 230 posts, small beside a socket's own buffer.
 const CHUNK_BYTES: usize = 128 * 1024;
@@ -90,15 +92,51 @@ struct Reader<'s> {
     chunk: Chunk,
     /// Frames in the chunk.
     frames: u64,
+    liar: Option<Liar<'s>>,
+    /// How the connection ends after the chunk.
+    ending: Option<Ending>,
+    /// Whether nothing is to come any more.
+    is_mute: bool,
+    /// Whether the change from replay to live is still to come.
+    replays: bool,
+    /// Events yet to be sent twice.
+    repeats: u64,
+    /// Events in the chunk; only kept by a liar.
+    events: Vec<u64>,
 }
+
+/// Events at the end of a replay that are sent in one chunk, so that all of them can be reordered.
+const REPLAYED_AT_ONCE: u64 = 300;
+
+/// How long a dead connection is kept. Its reader is long gone by then.
+const DEAD_MAX: Duration = Duration::from_secs(600);
 
 /// Why a connection ends from our side.
 type Farewell = (CloseCode, String);
 
 impl<'s> Reader<'s> {
     fn new(socket: Socket, shared: &'s Shared, opening: Opening) -> Reader<'s> {
-        let next = shared.network.timeline().resume(opening.cursor, now_us());
-        let Opening { subscription, hello_required, .. } = opening;
+        let timeline = shared.network.timeline();
+        let now_us = now_us();
+        let mut next = timeline.resume(opening.cursor, now_us);
+        let mut liar = shared.record.liar();
+        let mut repeats = 0;
+        if let (Some(liar), Some(cursor)) = (&mut liar, opening.cursor) {
+            let live = timeline.resume(Some(i64::MAX), now_us);
+            // Without a schedule there is no present moment to begin at.
+            if liar.ignores_cursor() && timeline.rate() != Rate::Max && next < live {
+                next = live;
+                liar.record.count(Lie::IgnoreCursor, 1);
+            }
+            let window_s = liar.amount(Lie::Clamp) as i64;
+            let oldest = timeline.first_at(now_us.saturating_sub(window_s * 1_000_000));
+            if window_s > 0 && next < oldest && timeline.first_at(cursor) < oldest {
+                next = oldest;
+                liar.record.count(Lie::Clamp, 1);
+            }
+            repeats = liar.amount(Lie::CursorDuplicate);
+        }
+        let Opening { subscription, hello_required, cursor, .. } = opening;
         Reader {
             socket,
             shared,
@@ -109,6 +147,12 @@ impl<'s> Reader<'s> {
             closing: false,
             chunk: Chunk::default(),
             frames: 0,
+            replays: liar.is_some() && cursor.is_some() && timeline.rate() != Rate::Max,
+            liar,
+            ending: None,
+            is_mute: false,
+            repeats,
+            events: Vec::new(),
         }
     }
 
@@ -136,14 +180,28 @@ impl<'s> Reader<'s> {
                     ControlFlow::Break(farewell) => return farewell,
                 },
                 _ = ping.tick() => self.socket.send(Message::Ping(Bytes::new())).await.ok()?,
-                () = pause(wait) => self.send_chunk().await.ok()?,
+                () = pause(wait) => match self.send_chunk().await.ok()? {
+                    None => {}
+                    Some(Ending::Close) => return Some((CloseCode::Away, "server shutting down".to_owned())),
+                    Some(Ending::Cut(bytes)) => {
+                        // Only part of it may be taken; half of half a frame is as good.
+                        let _ = self.socket.get_mut().write_all(&bytes).await;
+                        let _ = self.socket.get_mut().shutdown().await;
+                        return None;
+                    }
+                    Some(Ending::Quiet | Ending::Poisoned) => self.is_mute = true,
+                    Some(Ending::Dead) => {
+                        tokio::time::sleep(DEAD_MAX).await;
+                        return None;
+                    }
+                },
             }
         }
     }
 
     /// How long until an event is due; `None`: for ever.
     fn wait(&self) -> Option<Duration> {
-        if self.hello_required || self.closing {
+        if self.hello_required || self.closing || self.is_mute {
             return None;
         }
         self.shared.network.timeline().wait(self.next, now_us(), self.caught_up)
@@ -182,17 +240,92 @@ impl<'s> Reader<'s> {
         }
     }
 
-    async fn send_chunk(&mut self) -> Result<(), Error> {
-        self.fill();
+    async fn send_chunk(&mut self) -> Result<Option<Ending>, Error> {
+        if self.liar.is_some() {
+            self.fill_lying();
+        } else {
+            self.fill();
+        }
         if self.chunk.len() == 0 {
             tokio::task::yield_now().await;
-            return Ok(());
+            return Ok(self.ending.take());
         }
         // Past the library, so what it holds goes first: frames follow frames, never the half of one.
         self.socket.flush().await?;
         self.chunk.write_to(self.socket.get_mut()).await?;
         self.shared.reached.fetch_max(self.next, Ordering::Relaxed);
-        Ok(())
+        if let Some(liar) = &self.liar {
+            liar.record.sent(&self.events);
+        }
+        Ok(self.ending.take())
+    }
+
+    /// The same as [`Reader::fill`], and what else the dice say.
+    fn fill_lying(&mut self) {
+        let shared = self.shared;
+        let Some(liar) = &mut self.liar else { return };
+        let script = shared.script(self.subscription.mix());
+        let due = script.timeline().due(now_us());
+        self.chunk.clear();
+        self.events.clear();
+        let (dropped, reordered) = (liar.amount(Lie::Drop), liar.amount(Lie::Reorder));
+        let mut planned: Vec<u64> =
+            (self.next..due.min(self.next.saturating_add(CHUNK_EVENTS_MAX))).collect();
+        let goes_on = due < script.timeline().end();
+        let is_cut_over = self.replays && goes_on && due.saturating_sub(self.next) <= REPLAYED_AT_ONCE;
+        if is_cut_over {
+            self.replays = false;
+            let tail = planned.len().saturating_sub(reordered as usize);
+            liar.record.count(Lie::Reorder, (planned.len() - tail) as u64);
+            if let Some(tail) = planned.get_mut(tail..) {
+                tail.reverse();
+            }
+            liar.record.count(Lie::Drop, dropped);
+            self.next = due + dropped;
+        }
+        let mut frame = Vec::new();
+        let mut frames = 0;
+        for n in planned {
+            if self.chunk.len() >= CHUNK_BYTES && !is_cut_over {
+                break;
+            }
+            let kind = script.kind(n);
+            if self.subscription.wants_all() || self.subscription.wants(script, n, kind) {
+                frame.clear();
+                script.write(n, kind, &mut frame);
+                if let Some(ending) = liar.ending(&frame) {
+                    self.ending = Some(ending);
+                    break;
+                }
+                let times = 1 + usize::from(liar.tells(Lie::Duplicate)) + usize::from(self.repeats > 0);
+                if self.repeats > 0 {
+                    self.repeats -= 1;
+                    liar.record.count(Lie::CursorDuplicate, 1);
+                }
+                for _ in 0..times {
+                    match liar.fragments(&frame) {
+                        Some(fragments) => self.chunk.push_raw(&fragments),
+                        None => {
+                            self.chunk.push_message(|out| out.extend_from_slice(&frame), |_| true);
+                        }
+                    }
+                    frames += 1;
+                }
+                self.events.push(n);
+                if let Some((message, poisons)) = liar.intruder(script.time_us(n)) {
+                    self.chunk.push_message(|out| out.extend_from_slice(&message), |_| true);
+                    frames += 1;
+                    if poisons {
+                        self.ending = Some(Ending::Poisoned);
+                        break;
+                    }
+                }
+            }
+            self.next = self.next.max(n + 1);
+        }
+        self.caught_up = self.next >= due;
+        self.frames = frames;
+        shared.frames.fetch_add(frames, Ordering::Relaxed);
     }
 
     /// Makes the frames that are due, up to a chunk of them.

@@ -31,6 +31,8 @@ pub(crate) enum Purpose {
     Outage,
     /// Authors of one report each; the index is the event's.
     Witness,
+    /// What a server does that it should not; the index is the connection.
+    Lie,
     /// What a pool is filled with; the index is the place in it.
     Pool,
     /// When a daemon under load is killed; the index is that of the kill.
@@ -55,6 +57,7 @@ impl Purpose {
             Purpose::Pool => 11,
             Purpose::Kill => 12,
             Purpose::Stay => 13,
+            Purpose::Lie => 14,
             Purpose::Slot(slot) => 0x100 + u64::from(slot),
         }
     }

@@ -16,12 +16,15 @@ use tokio_tungstenite::tungstenite::http::header::{HeaderValue, USER_AGENT};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
+use tracing::warn;
 
 use super::address::Subscription;
 use super::resume::Resume;
+use super::seen::Seen;
 use super::trouble::Trouble;
 use super::{Config, FRAME_BYTES_CAP, Subscriber, position};
 use crate::source::batcher::{Arrival, Batcher};
+use crate::source::pace::Judgement;
 use crate::source::{LanesGone, stopped};
 
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -86,14 +89,23 @@ impl Subscriber {
     /// The lanes are gone.
     pub(super) async fn read(&mut self, socket: &mut Socket) -> Result<End, LanesGone> {
         let start = Instant::now();
-        let mut life = Life { heard_at: start, frame_at: start, ping_at: start + self.config.ping_interval };
-        let mut is_quiet = false;
+        let mut life = Life {
+            heard_at: start,
+            frame_at: start,
+            ping_at: start + self.config.ping_interval,
+            report_at: (!self.has_events).then(|| start + self.config.silence_max),
+        };
         // A stream that brings little at a time is left alone for a moment: each wake costs more than the few
         // frames it would bring.
         let mut read_at = start;
         loop {
             let silent_at = life.heard_at + self.config.silence_max;
-            let wake_at = silent_at.min(life.ping_at);
+            // What is handed over was new, and is learnt from a little after it came.
+            let brought_at = life.frame_at.max(self.pace.quiet_since());
+            let quiet_at = brought_at + self.quiet_max(brought_at);
+            let wake_at = silent_at.min(life.ping_at).min(quiet_at);
+            let wake_at = life.report_at.map_or(wake_at, |report_at| report_at.min(wake_at));
+            let wake_at = self.recheck_at.map_or(wake_at, |recheck_at| recheck_at.min(wake_at));
             let wake_at = self.batcher.due_at().map_or(wake_at, |due_at| due_at.min(wake_at));
             let wake_at = if read_at > Instant::now() { wake_at.min(read_at) } else { wake_at };
             let read = tokio::select! {
@@ -101,7 +113,7 @@ impl Subscriber {
                 () = stopped(&mut self.stop) => return Ok(End::Stopped),
                 read = poll_fn(|cx| {
                     let config = &self.config;
-                    poll_frames(socket, &mut self.batcher, &mut self.resume, config, cx)
+                    poll_frames(socket, &mut self.batcher, &mut self.resume, &mut self.seen, config, cx)
                 }), if read_at <= Instant::now() => Some(read),
                 () = sleep_until(wake_at) => None,
             };
@@ -117,16 +129,18 @@ impl Subscriber {
                 }
                 if frames > 0 {
                     life.frame_at = now;
+                    life.report_at = None;
                     self.has_frames = true;
-                    if std::mem::take(&mut is_quiet) {
-                        self.events_again();
-                    }
                 }
                 if let Some(trouble) = trouble {
                     return Ok(End::Lost(trouble));
                 }
             } else if now >= silent_at {
                 return Ok(End::Lost(Trouble::Silent(self.config.silence_max)));
+            } else if now >= quiet_at {
+                return Ok(End::Lost(self.quiet(now, now.saturating_duration_since(brought_at))));
+            } else if self.recheck_at.is_some_and(|recheck_at| now >= recheck_at) {
+                return Ok(End::Lost(Trouble::Hole));
             }
             if is_company
                 || self.batcher.is_full()
@@ -143,10 +157,21 @@ impl Subscriber {
                     Err(_elapsed) => return Ok(End::Lost(Trouble::Silent(WRITE_TIME_MAX))),
                 }
             }
-            if !is_quiet && now >= life.frame_at + self.config.silence_max {
-                is_quiet = true;
+            if life.report_at.take_if(|report_at| now >= *report_at).is_some() {
                 self.no_events();
             }
+        }
+    }
+
+    /// The connection is quiet for as long as we bear it.
+    fn quiet(&mut self, now: Instant, lasts: Duration) -> Trouble {
+        self.futile = self.futile.saturating_add(1);
+        match (self.pace.judge(now), self.pace.usual_per_s()) {
+            (Judgement::Silent { lasts }, Some(usual_per_s)) => {
+                self.unnaturally_silent(lasts, usual_per_s, now);
+                Trouble::Unnatural { lasts, usual_per_s }
+            }
+            _ => Trouble::Quiet(lasts),
         }
     }
 }
@@ -158,6 +183,8 @@ struct Life {
     frame_at: Instant,
     /// When to ping next.
     ping_at: Instant,
+    /// When to say that no event has come; `None` once one has, ever.
+    report_at: Option<Instant>,
 }
 
 /// What one wake brought.
@@ -174,6 +201,7 @@ fn poll_frames(
     socket: &mut Socket,
     batcher: &mut Batcher,
     resume: &mut Resume,
+    seen: &mut Seen,
     config: &Config,
     cx: &mut Context<'_>,
 ) -> Poll<Read> {
@@ -194,7 +222,7 @@ fn poll_frames(
         let trouble = match message {
             Some(Ok(Message::Text(text))) => {
                 frames += 1;
-                take_frame(text.as_bytes(), arrival, batcher, resume, config);
+                take_frame(text.as_bytes(), arrival, batcher, resume, seen, config);
                 continue;
             }
             Some(Ok(Message::Binary(_))) => {
@@ -218,7 +246,14 @@ fn poll_frames(
     Poll::Ready(Read { frames, is_drained, trouble: None })
 }
 
-fn take_frame(frame: &[u8], arrival: Arrival, batcher: &mut Batcher, resume: &mut Resume, config: &Config) {
+fn take_frame(
+    frame: &[u8],
+    arrival: Arrival,
+    batcher: &mut Batcher,
+    resume: &mut Resume,
+    seen: &mut Seen,
+    config: &Config,
+) {
     if frame.len() > config.frame_bytes_max {
         batcher.push_oversize(arrival);
         return;
@@ -227,7 +262,16 @@ fn take_frame(frame: &[u8], arrival: Arrival, batcher: &mut Batcher, resume: &mu
         && let Some(first) = position(frame)
         && let Some(gap) = resume.first(first)
     {
+        warn!(source = %config.name, from = gap.from, to = gap.to, reason = gap.reason, "gap");
         batcher.push_gap(gap, arrival);
+    }
+    // What is no event is malformed each time it comes.
+    if seen.is_repeated(frame)
+        && let Some(position) = position(frame)
+    {
+        seen.repeated_at(position);
+        batcher.push_duplicate(arrival);
+        return;
     }
     batcher.push(frame, arrival);
 }

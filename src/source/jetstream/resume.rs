@@ -3,6 +3,10 @@
 //! Positions are `time_us`, µs since 1970. Servers say no word when they cannot go back as far as asked:
 //! they start at the oldest event they have, or live. The first event is the only witness: the cursor is
 //! inclusive, so a faithful server starts at or before the last event that we already have.
+//!
+//! A hole that the server may only have failed to fill this time (it took no notice of the cursor, or another
+//! one behind the same address has more) stays open: the next connections ask from before it, and when what
+//! comes has run through it, it is filled.
 
 use std::time::Duration;
 
@@ -18,9 +22,35 @@ pub(super) struct Resume {
     /// `greatest` when the connection was made.
     greatest_at_start: Option<i64>,
     awaits_first: bool,
+    /// Holes to be asked for again, oldest first.
+    holes: Vec<Hole>,
     /// How often in a row a connection ended at a frame before it got any further.
     stuck: u32,
 }
+
+/// A gap that was booked, and may be filled yet.
+#[derive(Debug)]
+struct Hole {
+    from: i64,
+    to: i64,
+    /// Connections that were asked for it and began after it had.
+    tries: u32,
+    /// Whether the present connection began early enough.
+    is_filling: bool,
+}
+
+/// Holes that are asked for again at once. More means a server that never goes back: the oldest are given up.
+const HOLES_MAX: usize = 8;
+
+/// Connections that are asked for a hole in vain before it is given up.
+const TRIES_MAX: u32 = 3;
+
+/// How far the stream may have gone on before a hole is given up, in µs: 10 minutes. All that has come since
+/// comes again with it.
+const HOLE_AGE_MAX_US: i64 = 600_000_000;
+
+/// Events are out of order by up to 32 ms; three times that after its end a hole is filled.
+const DISORDER_US: i64 = 100_000;
 
 /// The first step over a frame that ends every connection, in µs; each next one is twice as long.
 const STEP_US: i64 = 1_000;
@@ -36,6 +66,7 @@ impl Resume {
             greatest: position,
             greatest_at_start: position,
             awaits_first: false,
+            holes: Vec::new(),
             stuck: 0,
         }
     }
@@ -44,7 +75,10 @@ impl Resume {
     pub(super) fn cursor(&self) -> Option<i64> {
         let greatest = self.greatest?;
         let cursor = match self.stuck.checked_sub(1) {
-            None => greatest.saturating_sub(self.rewind_us),
+            None => {
+                let hole = self.holes.first().map_or(greatest, |hole| hole.from.min(greatest));
+                hole.saturating_sub(self.rewind_us)
+            }
             Some(doublings) => greatest.saturating_add(STEP_US << doublings.min(STEP_DOUBLINGS_MAX)),
         };
         Some(cursor.max(0))
@@ -57,6 +91,10 @@ impl Resume {
 
     /// A connection was made: the next event is its first.
     pub(super) fn connected(&mut self) {
+        if let Some(greatest) = self.greatest {
+            self.holes.retain(|hole| greatest.saturating_sub(hole.from) <= HOLE_AGE_MAX_US);
+        }
+        self.holes.iter_mut().for_each(|hole| hole.is_filling = false);
         self.greatest_at_start = self.greatest;
         self.awaits_first = self.greatest.is_some();
     }
@@ -69,21 +107,47 @@ impl Resume {
     /// The connection's first position: the hole before it, if there is one.
     pub(super) fn first(&mut self, first: i64) -> Option<Gap> {
         self.awaits_first = false;
+        for hole in &mut self.holes {
+            hole.is_filling = first <= hole.from;
+            hole.tries += u32::from(!hole.is_filling);
+        }
+        self.holes.retain(|hole| hole.tries < TRIES_MAX);
         let last = self.greatest.filter(|&last| first > last)?;
         let reason = if self.stuck > 0 {
+            // Asking for it again would bring that frame.
             "stepped over a frame that ended every connection".to_owned()
         } else {
-            let seconds = first.saturating_sub(last) / 1_000_000;
+            self.open(last, first);
+            let seconds = first.saturating_sub(last) as f64 / 1e6;
             format!(
-                "the server starts {seconds} s after the last event: its window is shorter, or it keeps none"
+                "the server starts {seconds:.3} s after the last event: its window is shorter, or it took no notice of the cursor"
             )
         };
         Some(Gap { from: last, to: first, reason })
     }
 
-    /// A position was handed to the lanes.
-    pub(super) fn reached(&mut self, position: i64) {
+    /// Events between these positions are missing, and the server may have them.
+    pub(super) fn missing(&mut self, from: i64, to: i64) -> Gap {
+        self.open(from, to);
+        let seconds = to.saturating_sub(from) as f64 / 1e6;
+        Gap { from, to, reason: format!("nothing for {seconds:.3} s around the change from replay to live") }
+    }
+
+    fn open(&mut self, from: i64, to: i64) {
+        if self.holes.len() == HOLES_MAX {
+            self.holes.remove(0);
+        }
+        self.holes.push(Hole { from, to, tries: 0, is_filling: false });
+    }
+
+    /// A position was handed to the lanes; the holes that are filled with it, first and last position.
+    pub(super) fn reached(&mut self, position: i64) -> Vec<(i64, i64)> {
         self.greatest = self.greatest.max(Some(position));
+        let is_filled = |hole: &Hole| hole.is_filling && position >= hole.to.saturating_add(DISORDER_US);
+        let filled =
+            self.holes.iter().filter(|hole| is_filled(hole)).map(|hole| (hole.from, hole.to)).collect();
+        self.holes.retain(|hole| !is_filled(hole));
+        filled
     }
 
     /// The connection is gone; `at_a_frame` if it was because of what the server sent in a frame.
@@ -140,10 +204,64 @@ mod tests {
     fn the_cursor_is_the_greatest_position_less_the_rewind() {
         let mut resume = Resume::new(None, REWIND);
         for position in [LAST, LAST - 31_600, LAST + 10, LAST] {
-            resume.reached(position);
+            assert_eq!(resume.reached(position), []);
         }
         assert_eq!(resume.cursor(), Some(LAST + 10 - 5_000_000));
         assert_eq!(Resume::new(Some(3), REWIND).cursor(), Some(0));
+    }
+
+    #[test]
+    fn a_hole_is_asked_for_again_and_filled_once_the_stream_has_run_through_it() {
+        let mut resume = Resume::new(Some(LAST), REWIND);
+        resume.connected();
+        let late = LAST + 60_000_000;
+        assert!(resume.first(late).is_some());
+        assert_eq!(resume.reached(late + 5), [], "it was not filled by what came after it");
+        assert_eq!(resume.reached(late + 5_000_000), []);
+        assert_eq!(resume.cursor(), Some(LAST - 5_000_000));
+
+        resume.connected();
+        assert_eq!(resume.first(LAST - 5_000_000), None);
+        assert_eq!(resume.reached(late + DISORDER_US - 1), []);
+        // Lost again before the end of the hole: all of it is asked for again.
+        resume.ended(false);
+        assert_eq!(resume.cursor(), Some(LAST - 5_000_000));
+        resume.connected();
+        assert_eq!(resume.first(LAST), None);
+        assert_eq!(resume.reached(late + DISORDER_US), [(LAST, late)]);
+        assert_eq!(resume.cursor(), Some(late));
+    }
+
+    #[test]
+    fn a_hole_is_given_up_after_some_tries_or_when_the_stream_is_far_beyond_it() {
+        let late = LAST + 1_000_000;
+        let broken = || {
+            let mut resume = Resume::new(Some(LAST), REWIND);
+            resume.connected();
+            assert!(resume.first(late).is_some());
+            assert_eq!(resume.reached(late), []);
+            resume
+        };
+        let mut resume = broken();
+        for _ in 0..TRIES_MAX {
+            assert_eq!(resume.cursor(), Some(LAST - 5_000_000));
+            resume.connected();
+            assert_eq!(resume.first(late), None, "what lies behind is no new hole");
+        }
+        assert_eq!(resume.cursor(), Some(late - 5_000_000));
+
+        let mut resume = broken();
+        assert_eq!(resume.reached(LAST + HOLE_AGE_MAX_US + 1), []);
+        resume.connected();
+        assert_eq!(resume.cursor(), Some(LAST + HOLE_AGE_MAX_US + 1 - 5_000_000));
+
+        let mut resume = broken();
+        for step in 1..=2 * HOLES_MAX as i64 {
+            resume.connected();
+            assert!(resume.first(late + step * 1_000_000).is_some());
+            assert_eq!(resume.reached(late + step * 1_000_000), []);
+        }
+        assert!(resume.holes.len() <= HOLES_MAX);
     }
 
     #[test]
@@ -160,7 +278,7 @@ mod tests {
         resume.connected();
         let gap = resume.first(LAST + 9_000).expect("events up to 9 ms were skipped");
         assert!(gap.reason.contains("stepped over"), "{}", gap.reason);
-        resume.reached(LAST + 9_000);
+        assert_eq!(resume.reached(LAST + 9_000), []);
         resume.ended(false);
         assert_eq!(resume.cursor(), Some(LAST + 9_000 - 5_000_000));
     }

@@ -30,7 +30,9 @@ struct Handed {
     frames: Vec<String>,
     oversize: u64,
     unreadable: u64,
+    duplicates: u64,
     gaps: Vec<(i64, i64)>,
+    recovered: Vec<(i64, i64)>,
 }
 
 impl Run {
@@ -63,7 +65,9 @@ impl Run {
     /// Batches until they hold `frames` frames, of any kind.
     async fn frames(&self, frames: usize) -> Handed {
         let mut handed = Handed::default();
-        while handed.frames.len() as u64 + handed.oversize + handed.unreadable < frames as u64 {
+        while handed.frames.len() as u64 + handed.oversize + handed.unreadable + handed.duplicates
+            < frames as u64
+        {
             handed.add(self.batch().await);
         }
         handed
@@ -102,6 +106,8 @@ impl Handed {
         self.frames.extend(batch.frames.iter().map(frame));
         self.oversize += batch.oversize;
         self.unreadable += batch.unreadable;
+        self.duplicates += batch.duplicates;
+        self.recovered.extend(batch.recovered);
         self.gaps.extend(batch.gaps.iter().map(|gap: &Gap| (gap.from, gap.to)));
     }
 }
@@ -148,6 +154,7 @@ async fn a_lost_connection_resumes_from_the_greatest_position_less_the_rewind() 
     assert_eq!(run.server.cursor().await, Some(LAST - REWIND_US));
     let handed = run.frames(6).await;
     assert_eq!(handed.gaps, [], "a faithful replay has none");
+    assert_eq!((handed.frames.len(), handed.duplicates), (5, 1));
     let state = run.until(|state| state.position == Some(LAST + 1)).await;
     assert_eq!((state.connected, state.reconnects, state.trouble.as_str()), (true, 1, ""));
     run.stop().await;
@@ -164,13 +171,100 @@ async fn a_silent_clamp_is_booked_as_a_gap_once() {
     let first = run.batch().await;
     assert_eq!(first.gaps.len(), 1);
     assert_eq!((first.gaps[0].from, first.gaps[0].to), (LAST, late));
-    assert!(first.gaps[0].reason.contains("3600 s"), "{}", first.gaps[0].reason);
+    assert!(first.gaps[0].reason.contains("3600.000 s"), "{}", first.gaps[0].reason);
     let mut handed = Handed::default();
     handed.add(first);
-    while handed.frames.len() < 4 {
+    while handed.frames.len() < 3 {
         handed.add(run.batch().await);
     }
-    assert_eq!(handed.gaps, [(LAST, late)]);
+    assert_eq!((handed.gaps, handed.duplicates), (vec![(LAST, late)], 1));
+    run.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_took_no_notice_of_the_cursor_is_asked_again_and_fills_the_gap() {
+    let late = LAST + 60_000_000;
+    let visits = vec![
+        Visit::Drop(vec![event(late), event(late + 1)]),
+        Visit::Stay(vec![
+            event(LAST - 1),
+            event(LAST + 5),
+            event(late),
+            event(late + 1),
+            event(late + 200_000),
+        ]),
+    ];
+    let mut run = Run::start(Some(LAST), visits).await;
+    assert_eq!(run.server.cursor().await, Some(LAST - REWIND_US));
+    assert_eq!(run.server.cursor().await, Some(LAST - REWIND_US), "from before the gap");
+    let mut handed = run.frames(7).await;
+    while handed.recovered.is_empty() {
+        handed.add(run.batch().await);
+    }
+    assert_eq!((handed.gaps, handed.recovered), (vec![(LAST, late)], vec![(LAST, late)]));
+    assert_eq!(handed.duplicates, 2);
+    run.stop().await;
+}
+
+#[tokio::test]
+async fn repeated_events_are_counted_and_repeated_nonsense_is_nonsense_each_time() {
+    let visits = vec![Visit::Stay(vec![event(LAST), event(LAST), text("{"), text("{"), event(LAST + 1)])];
+    let run = Run::start(None, visits).await;
+    let handed = run.frames(5).await;
+    assert_eq!(handed.frames, strings([event(LAST), text("{"), text("{"), event(LAST + 1)]));
+    assert_eq!(handed.duplicates, 1);
+    run.stop().await;
+}
+
+/// Thirty seconds of a stream at ten events a second, by its own clock.
+fn half_a_minute(end: i64) -> Vec<Message> {
+    (0..300).map(|step| event(end - (299 - step) * 100_000)).collect()
+}
+
+#[tokio::test]
+async fn a_silence_beyond_chance_makes_it_connect_again_and_is_told_once() {
+    let visits = || Visit::Stay(half_a_minute(LAST));
+    let last = Visit::Stay(vec![event(LAST + 1)]);
+    let mut run = Run::start_with(Some(LAST), vec![visits(), visits(), last], |config| {
+        config.batch_frames_max = 50;
+    })
+    .await;
+    run.server.request().await;
+    let state = run.until(|state| state.pace.silent_since_us.is_some()).await;
+    assert!(state.pace.usual_per_s.is_some_and(|usual| (8.0..12.0).contains(&usual)), "{:?}", state.pace);
+    let text = Health::trouble(&HealthState { trouble: String::new(), ..state }, Timestamp::now());
+    assert!(text.starts_with("silent for ") && text.contains(" s, unnatural at its usual "), "{text}");
+    // The second connection repeats what was there, which is no event; the third brings one.
+    let state = run.until(|state| state.reconnects == 2 && state.pace.silent_since_us.is_none()).await;
+    assert_eq!(state.pace.silences, 1);
+    run.stop().await;
+}
+
+#[tokio::test]
+async fn a_hole_at_the_change_to_live_is_booked_and_asked_for_again() {
+    let now = Timestamp::now().as_microsecond();
+    let mut lossy = half_a_minute(now - 1_000_000);
+    // Nothing for 40 s at ten a second, up to now.
+    lossy.iter_mut().take(290).enumerate().for_each(|(step, message)| {
+        *message = event(now - 50_000_000 + step as i64 * 30_000);
+    });
+    let whole = Visit::Stay(half_a_minute(now));
+    let run_config = |config: &mut Config| {
+        config.rewind = Duration::from_millis(1);
+        config.batch_frames_max = 50;
+    };
+    let first = now - 90_000_000;
+    let mut learn: Vec<_> = (0..400).map(|step| event(first + step * 100_000)).collect();
+    learn.extend(lossy);
+    let mut run = Run::start_with(Some(first), vec![Visit::Stay(learn), whole], run_config).await;
+    run.server.cursor().await;
+    let again = run.server.cursor().await.expect("a cursor");
+    let mut handed = Handed::default();
+    while handed.gaps.is_empty() {
+        handed.add(run.batch().await);
+    }
+    let [(from, to)] = handed.gaps[..] else { panic!("{:?}", handed.gaps) };
+    assert!(to - from > 20_000_000 && again == from - 1_000, "{from} to {to}, {again}");
     run.stop().await;
 }
 
@@ -220,8 +314,8 @@ async fn a_frame_that_ends_every_connection_does_not_hold_the_source_up() {
     assert_eq!(run.server.cursor().await, Some(LAST + 1_000));
     let handed = run.frames(6).await;
     assert_eq!(handed.unreadable, 2);
-    assert_eq!(handed.frames, strings([event(LAST), event(LAST), event(LAST + 2), event(LAST + 3)]));
-    assert_eq!(handed.gaps, [(LAST, LAST + 2)]);
+    assert_eq!(handed.frames, strings([event(LAST), event(LAST + 2), event(LAST + 3)]));
+    assert_eq!((handed.gaps, handed.duplicates), (vec![(LAST, LAST + 2)], 1));
     run.stop().await;
 }
 
@@ -292,7 +386,7 @@ async fn a_farewell_is_answered_and_followed_by_a_new_connection() {
     assert_eq!(run.server.cursor().await, None);
     assert_eq!(run.server.cursor().await, Some(LAST - REWIND_US));
     assert!(matches!(run.server.hear().await, Message::Close(Some(frame)) if u16::from(frame.code) == 1001));
-    assert_eq!(run.frames(3).await.frames, strings([event(LAST), event(LAST), event(LAST + 1)]));
+    assert_eq!(run.frames(3).await.frames, strings([event(LAST), event(LAST + 1)]));
     assert_eq!(run.until(|state| state.connected).await.reconnects, 1);
     run.stop().await;
 }

@@ -7,6 +7,7 @@ use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
+use crate::source::pace::shown;
 use crate::source::quote;
 
 /// What ended an attempt or a connection. Its text is shown to operators, with nothing in it that a
@@ -29,6 +30,12 @@ pub(super) enum Trouble {
     Closed { code: u16, reason: String },
     #[error("nothing heard from the server for {0:?}")]
     Silent(Duration),
+    #[error("silent for {:.1} s, unnatural at its usual {}/s", lasts.as_secs_f64(), shown(*usual_per_s))]
+    Unnatural { lasts: Duration, usual_per_s: f64 },
+    #[error("no event for {0:?}: connecting again to make sure")]
+    Quiet(Duration),
+    #[error("events are missing around the change from replay to live: asking for them again")]
+    Hole,
     #[error("a frame of more than {0} bytes")]
     FrameTooLong(usize),
     #[error("a text frame that is not UTF-8")]
@@ -88,6 +95,11 @@ impl Trouble {
     /// Whether a frame ended the connection, and would end the next one that meets it.
     pub(super) fn is_at_a_frame(&self) -> bool {
         matches!(self, Trouble::FrameTooLong(_) | Trouble::FrameNotText | Trouble::FrameBroken(_))
+    }
+
+    /// Whether we left a connection that the server would have kept: no failure, and nothing to wait for.
+    pub(super) fn is_our_choice(&self) -> bool {
+        matches!(self, Trouble::Unnatural { .. } | Trouble::Quiet(_) | Trouble::Hole)
     }
 
     /// Whether the server said goodbye as servers do before they restart.

@@ -100,7 +100,8 @@ impl Follower {
         self.take_lines(Arrival::now()).await?;
         loop {
             let silent_at = heard_at + self.config.silence_max;
-            let dues = [self.cutter.due_at(), acks.due_at()];
+            let unnatural_at = self.silent_at(self.pace.quiet_since());
+            let dues = [self.cutter.due_at(), acks.due_at(), unnatural_at];
             let wake_at = dues.into_iter().flatten().fold(silent_at, Instant::min);
             let woken = tokio::select! {
                 biased;
@@ -125,6 +126,9 @@ impl Follower {
                 }
                 Woken::Time if now >= silent_at => {
                     return Ok(End::Lost(Trouble::Silent(self.config.silence_max)));
+                }
+                Woken::Time if unnatural_at.is_some_and(|at| now >= at) && self.cutter.due_at().is_none() => {
+                    self.look_for_silence(now);
                 }
                 Woken::Durable | Woken::Time => {}
             }

@@ -119,6 +119,7 @@ impl World {
             position: Some(position),
             buckets: Buckets::default(),
             gaps: Vec::new(),
+            recovered: Vec::new(),
             entries: events.iter().map(entry).collect(),
         };
         self.queued.push(Job::Settle { events: events.to_vec(), position });
