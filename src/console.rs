@@ -67,6 +67,18 @@ pub struct Status {
     /// Tickets that only the small model has read, to be scored again when the load falls.
     #[serde(default)]
     pub tickets_provisional: u64,
+    /// Connections to the ticket socket.
+    #[serde(default)]
+    pub connections: usize,
+    /// Of these, those that have not said hello yet.
+    #[serde(default)]
+    pub strangers: usize,
+    /// Connections to the ticket socket that a limit turned away since the daemon started.
+    #[serde(default)]
+    pub connections_refused: u64,
+    /// Wrong tokens shown there since the daemon started.
+    #[serde(default)]
+    pub tokens_refused: u64,
     /// Those that were opened since the daemon started.
     pub subscriptions: Vec<SubscriptionStatus>,
 }
@@ -259,6 +271,26 @@ pub fn exposition(status: &Status) -> String {
     );
     page.sample(&[], status.tickets_provisional as f64);
     page.family(
+        "vigie_connections",
+        "gauge",
+        "Connections to the ticket socket, by whether they have said hello.",
+    );
+    let clients = status.connections.saturating_sub(status.strangers);
+    page.sample(&[("state", "client")], clients as f64);
+    page.sample(&[("state", "stranger")], status.strangers as f64);
+    page.family(
+        "vigie_connections_refused_total",
+        "counter",
+        "Connections to the ticket socket that a limit turned away since the start.",
+    );
+    page.sample(&[], status.connections_refused as f64);
+    page.family(
+        "vigie_tokens_refused_total",
+        "counter",
+        "Wrong tokens shown at the ticket socket since the start.",
+    );
+    page.sample(&[], status.tokens_refused as f64);
+    page.family(
         "vigie_subscription_records",
         "gauge",
         "Records of a subscription that are not acknowledged.",
@@ -301,6 +333,10 @@ mod tests {
             verdicts_full: 11,
             verdicts_quick: 12,
             tickets_provisional: 13,
+            connections: 5,
+            strangers: 2,
+            connections_refused: 3,
+            tokens_refused: 4,
             subscriptions: vec![SubscriptionStatus {
                 name: "helpdesk".to_owned(),
                 pending: 9,
@@ -322,6 +358,9 @@ mod tests {
             "vigie_queue_candidates 7\n",
             "vigie_verdicts_total{pace=\"quick\"} 12\n",
             "vigie_tickets_provisional 13\n",
+            "vigie_connections{state=\"client\"} 3\n",
+            "vigie_connections_refused_total 3\n",
+            "vigie_tokens_refused_total 4\n",
             "vigie_subscription_records{subscription=\"helpdesk\",state=\"pending\"} 9\n",
         ] {
             assert!(page.contains(expected), "{expected:?} is missing in\n{page}");

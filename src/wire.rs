@@ -18,10 +18,10 @@ mod feedback;
 mod hello;
 mod hub;
 mod session;
+mod visitor;
 
 pub use client::{Address, Client, ClientError, Event, Introduction};
-pub use connection::{BindError, Config, Listener, serve_over};
-pub use hello::Token;
+pub use connection::{BindError, Config, Gates, Listener, serve_over};
 pub use hub::{Bell, Hub};
 
 /// The number of wire protocol 1, in `Hello` and `Welcome`.

@@ -54,7 +54,7 @@ pub struct Introduction {
     pub client: String,
     /// Empty where none is asked.
     pub token: String,
-    /// The subscription's name.
+    /// The subscription's name; empty for a client whose token may not read, which has none.
     pub subscription: String,
     /// `None`: everything.
     pub filter: Option<Filter>,
@@ -103,7 +103,12 @@ impl ClientError {
         match self {
             ClientError::Goodbye { code, .. } => matches!(
                 code,
-                Code::Shutdown | Code::Silent | Code::TooManyConnections | Code::Fault | Code::Unspecified
+                Code::Shutdown
+                    | Code::Silent
+                    | Code::TooManyConnections
+                    | Code::Fault
+                    | Code::AccessChanged
+                    | Code::Unspecified
             ),
             ClientError::Protocol(_) => false,
             _ => true,
@@ -174,15 +179,16 @@ impl Client {
             heard_at: Instant::now(),
         };
         let start = if introduction.start_next { Start::Next } else { Start::Oldest };
+        let subscription = Subscription {
+            name: introduction.subscription,
+            filter: introduction.filter,
+            start: start as i32,
+        };
         client.send(client_message::Kind::Hello(Hello {
             protocol: PROTOCOL,
             client: introduction.client,
             token: introduction.token,
-            subscription: Some(Subscription {
-                name: introduction.subscription,
-                filter: introduction.filter,
-                start: start as i32,
-            }),
+            subscription: (!subscription.name.is_empty()).then_some(subscription),
             window: introduction.window,
         }));
         match client.next_message(WELCOME_MAX).await? {

@@ -12,7 +12,7 @@ struct Script {
 impl Script {
     fn new(terms: Terms) -> Script {
         let now = Instant::now();
-        Script { session: Session::new(Arc::new(terms), now), now }
+        Script { session: Session::new(Arc::new(terms), Visitor::anyone(now)), now }
     }
 
     /// A session that is open with this window.
