@@ -108,7 +108,7 @@ where
     let mut bytes = BytesMut::new();
     if frame::encode(&ServerMessage { kind: Some(farewell(code, reason)) }, usize::MAX, &mut bytes).is_ok() {
         _ = tokio::time::timeout(LINGER_MAX, stream.write_all(&bytes)).await;
-        linger(stream).await;
+        linger(&mut stream).await;
     }
 }
 
@@ -439,7 +439,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
     }
 
     /// Settles what the client has acknowledged, gives back what it has not, and lets it read the rest.
-    async fn finish(mut self) {
+    async fn finish(&mut self) {
         self.ask_acknowledgements();
         // The lease outlives the acknowledgements under way: released earlier, their records could go to
         // another client although they are about to be durable.
@@ -454,7 +454,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
                 stream.flush().await
             };
             if let Ok(Ok(())) = tokio::time::timeout(self.terms.write_max, written).await {
-                linger(self.line.stream).await;
+                linger(&mut self.line.stream).await;
             }
         }
         // Feedback under way is the ledger's already; only its failure would go unlogged.
@@ -528,9 +528,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
     }
 }
 
-async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
     _ = stream.shutdown().await;
-    let mut unread = [0; 4096];
+    // On the heap, since an array would be part of every conversation from its beginning.
+    let mut unread = vec![0; 4096];
     let drained = async { while !matches!(stream.read(&mut unread).await, Ok(0) | Err(_)) {} };
     _ = tokio::time::timeout(LINGER_MAX, drained).await;
 }

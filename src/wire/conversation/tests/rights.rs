@@ -43,6 +43,7 @@ async fn tokens_of_different_brands_never_share_a_subscription() {
     assert_eq!(next(&mut volt).await, (2, 1));
     assert_eq!(next_some(&mut all, 2).await, [(2, 1), (1, 1)]);
     idle(&mut second).await;
+    drop(second);
     // An ack of what only the other one has is nobody's.
     lumio.ack(&[1, 2]).await.unwrap();
     assert_eq!(acked(&mut lumio).await, [1]);
