@@ -1,6 +1,7 @@
 //! HTTP for operators: the page, `/v1/status`, `/metrics`, `/healthz` and `/readyz`.
 //!
-//! Listens on loopback. Shows counts and states, never the text of a post.
+//! Listens on loopback unless told otherwise; `door` says who may look. Shows counts and states, never the
+//! text of a post.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -18,14 +19,17 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::warn;
 
+use crate::access::Access;
 use crate::ledger::SourceAccount;
 use crate::source::HealthState;
 use crate::telemetry::{self, Buckets};
 
+mod door;
+
 /// Where the console listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// `None`: nowhere.
+    /// `None`: nowhere. Anything but loopback needs a token with the right to operate.
     pub listen: Option<SocketAddr>,
 }
 
@@ -190,11 +194,12 @@ impl Console {
         self.address
     }
 
-    /// Serves until told to stop.
+    /// Serves those whom `access` lets in, until told to stop.
     pub fn serve(
         self,
         look: Look,
-        mut stop: watch::Receiver<bool>,
+        access: Arc<Access>,
+        stop: watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let router = Router::new()
             .route("/", get(|| async { Html(include_str!("console/page.html")) }))
@@ -204,14 +209,10 @@ impl Console {
             .route("/readyz", get(ready))
             .with_state(look);
         async move {
-            let served = async {
-                let listener = TcpListener::from_std(self.listener)?;
-                axum::serve(listener, router)
-                    .with_graceful_shutdown(async move { drop(stop.wait_for(|stop| *stop).await) })
-                    .await
-            };
-            if let Err(error) = served.await {
-                warn!(%error, "console ended");
+            let guard = door::Guard::new(access, !self.address.ip().is_loopback());
+            match TcpListener::from_std(self.listener) {
+                Ok(listener) => door::serve(listener, router, guard, stop).await,
+                Err(error) => warn!(%error, "console ended"),
             }
         }
     }
@@ -390,10 +391,10 @@ mod tests {
         let console = Console::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = console.address();
         let (stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(console.serve(Arc::new(status), stopped));
+        let serving = tokio::spawn(console.serve(Arc::new(status), Arc::default(), stopped));
         let ask = async |path: &str| {
             let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-            let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+            let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
             stream.write_all(request.as_bytes()).await.unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await.unwrap();

@@ -293,7 +293,7 @@ impl Pipeline {
             spawn.task(&runtime, "wire", async move { serve.await.map_err(|error| error.to_string()) });
         if let Some(console) = self.console {
             let view = self.view.clone();
-            let serve = console.serve(Arc::new(move || view.status()), edges_stopped);
+            let serve = console.serve(Arc::new(move || view.status()), self.access.clone(), edges_stopped);
             spawn.task(&runtime, "console", async move {
                 serve.await;
                 Ok(())

@@ -6,6 +6,7 @@
 //! others only hold a connection.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -249,7 +250,18 @@ impl Place {
         }
     }
 
-    /// See [`Gate::penalty`]; none where nobody counts.
+    /// The same wait, on its own: the place may be shared meanwhile.
+    pub fn until_sent_away(&mut self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        let (stay, leave) = oneshot::channel();
+        let leave = match &mut self.stranger {
+            Some((_, ours)) => std::mem::replace(ours, leave),
+            None => return Box::pin(std::future::pending()),
+        };
+        drop(stay);
+        Box::pin(async move { _ = leave.await })
+    }
+
+    /// How late a wrong token should be answered to this peer, each one later than the last; none where nobody counts.
     pub fn penalty(&self, now: Instant) -> Duration {
         self.gate.as_ref().map_or(Duration::ZERO, |(gate, peer)| gate.penalty(*peer, now))
     }
