@@ -1,7 +1,8 @@
 //! What people type: one file per command in `cli/`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use crate::classify::OpenError;
@@ -20,6 +21,7 @@ mod replay;
 mod run;
 mod status;
 mod tail;
+mod token;
 
 /// The lookout: finds the people who are asking your company for help in social streams, and puts them
 /// in your helpdesk, worst first.
@@ -52,6 +54,8 @@ enum Command {
     Tail(tail::Arguments),
     /// Ask the running daemon how it is
     Status(status::Arguments),
+    /// Make a token for a client of the ticket socket, or for the console
+    Token(token::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -121,8 +125,16 @@ impl Cli {
             Command::Explain(arguments) => explain::run(&arguments),
             Command::Tail(arguments) => tail::run(&arguments),
             Command::Status(arguments) => status::run(&arguments),
+            Command::Token(arguments) => token::run(&arguments),
         }
     }
+}
+
+/// The token in a file, without the white space around it; empty without a file.
+fn token_of(file: Option<&Path>) -> Result<String, Failure> {
+    let Some(path) = file else { return Ok(String::new()) };
+    let text = std::fs::read_to_string(path).with_context(|| format!("token file {}", path.display()));
+    Ok(text.map_err(Failure::Mistake)?.trim().to_owned())
 }
 
 /// Waits for Ctrl-C or SIGTERM.

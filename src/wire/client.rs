@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use prost::Message;
 use prost::bytes::{Buf, BytesMut};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
 
 use super::PROTOCOL;
 use super::frame::{self, Decoded, FRAME_BYTES_MAX};
@@ -18,6 +20,9 @@ use crate::ticket::proto::{
 
 /// How long the server may take to answer a hello: opening a subscription reads every record that waits.
 const WELCOME_MAX: Duration = Duration::from_secs(60);
+
+/// How long a TLS handshake may take.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// The server's heartbeats count as lost after so many intervals.
 const SILENT_INTERVALS: u32 = 3;
@@ -138,6 +143,8 @@ pub struct Client {
     welcome: Welcome,
     incoming: BytesMut,
     outgoing: BytesMut,
+    /// Something was written that TLS may hold back.
+    unflushed: bool,
     heard_at: Instant,
 }
 
@@ -162,6 +169,29 @@ impl Client {
         }
     }
 
+    /// Connects over TLS and subscribes. The server's certificate must be for the host in `host:port`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::connect`]; a handshake that fails is [`ClientError::Connect`].
+    pub async fn connect_tls(
+        host: &str,
+        connector: &TlsConnector,
+        introduction: Introduction,
+    ) -> Result<Client, ClientError> {
+        let failed = |source| ClientError::Connect { address: Address::Tcp(host.to_owned()), source };
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        let name = name.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let name = ServerName::try_from(name).map_err(|error| failed(io::Error::other(error)))?;
+        let stream = tokio::net::TcpStream::connect(host).await.map_err(failed)?;
+        stream.set_nodelay(true).map_err(failed)?;
+        let stream = tokio::time::timeout(HANDSHAKE_MAX, connector.connect(name, stream))
+            .await
+            .map_err(|_| failed(io::ErrorKind::TimedOut.into()))?
+            .map_err(failed)?;
+        Client::over(stream, introduction).await
+    }
+
     /// Subscribes over a stream that is already connected.
     ///
     /// # Errors
@@ -176,6 +206,7 @@ impl Client {
             welcome: Welcome::default(),
             incoming: BytesMut::new(),
             outgoing: BytesMut::new(),
+            unflushed: false,
             heard_at: Instant::now(),
         };
         let start = if introduction.start_next { Start::Next } else { Start::Oldest };
@@ -280,7 +311,8 @@ impl Client {
     }
 
     async fn flush(&mut self) -> Result<(), ClientError> {
-        Ok(self.stream.write_all_buf(&mut self.outgoing).await?)
+        self.stream.write_all_buf(&mut self.outgoing).await?;
+        Ok(self.stream.flush().await?)
     }
 
     async fn next_message(&mut self, silent: Duration) -> Result<Kind, ClientError> {
@@ -289,7 +321,7 @@ impl Client {
                 return Ok(kind);
             }
             let deadline = self.heard_at + silent;
-            let Client { stream, incoming, outgoing, .. } = &mut *self;
+            let Client { stream, incoming, outgoing, unflushed, .. } = &mut *self;
             let (mut reader, mut writer) = tokio::io::split(stream);
             incoming.reserve(16 * 1024);
             // Reading goes on while a server that waits for us to read does not take our words. It comes
@@ -300,8 +332,15 @@ impl Client {
                     0 => return Err(ClientError::Closed),
                     _ => self.heard_at = Instant::now(),
                 },
-                wrote = writer.write_buf(outgoing), if !outgoing.is_empty() => {
+                wrote = async {
+                    if !outgoing.is_empty() {
+                        *unflushed = true;
+                        writer.write_buf(outgoing).await?;
+                    }
+                    writer.flush().await
+                }, if *unflushed || !outgoing.is_empty() => {
                     wrote?;
+                    *unflushed = false;
                 }
                 () = tokio::time::sleep_until(deadline) => return Err(ClientError::Silent(silent)),
             }

@@ -10,6 +10,8 @@ use crate::access::{Grant, Rights, Roster};
 use crate::wire::client::{Address, Client, ClientError, Introduction};
 use crate::wire::conversation::tests::Memory;
 
+mod tls;
+
 fn config(path: &Path) -> Config {
     Config { unix: Some(path.to_owned()), ..Config::default() }
 }
