@@ -6,11 +6,13 @@
 
 mod daemon;
 
+mod access;
 mod accounting;
 mod clients;
 mod commands;
 mod delivery;
 mod end_to_end;
+mod hostile;
 mod load;
 mod lines;
 mod operation;
