@@ -226,6 +226,11 @@ impl Place {
         Place { gate: None, stranger: None, permit: None }
     }
 
+    /// Whose it is, where somebody counts.
+    pub fn peer(&self) -> Option<Peer> {
+        self.gate.as_ref().map(|(_, peer)| *peer)
+    }
+
     /// Gives up the stranger's place for a client's; false if there is none.
     #[must_use]
     pub fn admit(&mut self) -> bool {

@@ -199,6 +199,7 @@ impl Listener {
         };
         let tcp = config.tcp.map(bind_tcp).transpose()?;
         let gates = Gates::new(&config);
+        warn_of_few_files(&config);
         let terms = Terms {
             window_max: config.window_max,
             frame_bytes_max: config.frame_bytes_max,
@@ -310,6 +311,27 @@ fn check(config: &Config) -> Result<(), BindError> {
         }
         _ => Ok(()),
     }
+}
+
+/// Descriptors for everything but connections: ledger, sources, listeners, console, the runtime's own.
+const OTHER_FILES: usize = 300;
+
+/// Tells the operator when the system allows fewer descriptors than the config allows connections: then `accept`
+/// fails long before the limit, and for everybody.
+fn warn_of_few_files(config: &Config) {
+    let needed = config.connections_max + 2 * (config.strangers_max + REFUSALS_MAX) + OTHER_FILES;
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    if let Some(allowed) = open_files_max(&limits)
+        && allowed < needed
+    {
+        warn!(allowed, needed, "fewer open files are allowed than connections_max needs: raise LimitNOFILE");
+    }
+}
+
+/// The soft limit of open files in the text of `/proc/self/limits` (proc(5)); `None` where there is none.
+fn open_files_max(limits: &str) -> Option<usize> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// The file of a bound socket; removed with it, unless someone else has put another in its place.

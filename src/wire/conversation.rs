@@ -71,13 +71,7 @@ pub(super) async fn converse<S>(
     let published = hub.bell.listen();
     let access_changed = visitor.access().changes();
     let mut conversation = Conversation {
-        line: Line {
-            stream,
-            incoming: BytesMut::new(),
-            outgoing: BytesMut::new(),
-            unflushed: false,
-            reads_next: true,
-        },
+        line: Line::new(stream),
         session: Session::new(Arc::clone(&terms), visitor),
         terms,
         hub,
@@ -274,6 +268,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
                 }
                 Decoded::Incomplete { .. } => break,
             }
+            if let Some(peer) = self.session.guesser() {
+                // A guesser is answered ever later, so that these stay few.
+                info!(?peer, "wrong token");
+            }
             self.act(now);
         }
         self.line.shrink();
@@ -289,7 +287,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
         for action in actions.drain(..) {
             match action {
                 Action::Send(kind) => self.send(kind),
-                Action::Subscribe { client, request } => self.subscribe(&client, request, now),
+                Action::Subscribe { client, token, request } => {
+                    info!(?client, ?token, subscription = request.name, "client");
+                    self.subscribe(request, now);
+                }
                 Action::Acknowledge(seqs) => self.acknowledging.extend(seqs),
                 Action::PutBack { seq, until, reason } => {
                     debug!(seq = seq.get(), ?reason, "nack");
@@ -313,8 +314,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
     fn send(&mut self, kind: Kind) {
         if let Kind::Goodbye(Goodbye { code, reason }) = &kind {
             let code = Code::try_from(*code).unwrap_or_default().as_str_name();
-            let subscription = self.lease.as_ref().map(|lease| lease.subscription.as_str());
-            info!(code, ?reason, subscription, "goodbye");
+            match self.lease.as_ref().map(|lease| lease.subscription.as_str()) {
+                Some(subscription) => info!(code, ?reason, subscription, "goodbye"),
+                // Whoever can connect could fill the log with these; metrics count them.
+                None => debug!(code, ?reason, "goodbye"),
+            }
         }
         let message = ServerMessage { kind: Some(kind) };
         if let Err(error) = frame::encode(&message, self.terms.frame_bytes_max, &mut self.line.outgoing) {
@@ -323,8 +327,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
         }
     }
 
-    fn subscribe(&mut self, client: &str, request: SubscriptionRequest, now: Instant) {
-        info!(?client, subscription = request.name, "client");
+    fn subscribe(&mut self, request: SubscriptionRequest, now: Instant) {
         if !self.hub.outbox.lock().has_room_for(&request.name) {
             let full = Err("too many subscriptions".to_owned());
             return self.session.subscribed(full, now.into_std(), &mut self.actions);
@@ -467,6 +470,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
+    fn new(stream: S) -> Line<S> {
+        let (incoming, outgoing) = (BytesMut::new(), BytesMut::new());
+        Line { stream, incoming, outgoing, unflushed: false, reads_next: true }
+    }
+
     /// Reads, if `listens`, or writes, whatever is possible first; pending while neither is.
     async fn move_on(&mut self, listens: bool) -> Event {
         poll_fn(|cx| {

@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 use super::hello::{self, HELLO_BYTES_MAX, Refusal, WINDOW_MAX};
 use super::visitor::Visitor;
 use super::{PROTOCOL, feedback, frame};
+use crate::access::peers::Peer;
 use crate::access::{Pass, Right, Standing};
 use crate::ledger::{Feedback, Seq, SubscriptionRequest};
 use crate::ticket::proto::{
@@ -64,6 +65,8 @@ pub(super) enum Action {
     Subscribe {
         /// As the client names itself.
         client: String,
+        /// The name of its token; empty where nobody is asked for one.
+        token: Arc<str>,
         /// Checked.
         request: SubscriptionRequest,
     },
@@ -143,6 +146,11 @@ impl Session {
     /// Whether what the client says is heard now. Between a wrong token and its answer it is not.
     pub(super) fn listens(&self) -> bool {
         !matches!(self.state, State::Refusing { .. } | State::Closed)
+    }
+
+    /// Who has just shown a wrong token.
+    pub(super) fn guesser(&self) -> Option<Peer> {
+        matches!(self.state, State::Refusing { .. }).then(|| self.visitor.place.peer()).flatten()
     }
 
     /// Waits until this client, which has not said who it is, has to go for another one.
@@ -244,9 +252,10 @@ impl Session {
         if !self.visitor.place.admit() {
             return self.end(Code::TooManyConnections, "too many connections", actions);
         }
+        let token = Arc::clone(&pass.grant.name);
         self.state = State::Subscribing { window, heard_at: now, pass };
         match request {
-            Some(request) => actions.push(Action::Subscribe { client, request }),
+            Some(request) => actions.push(Action::Subscribe { client, token, request }),
             // It has nothing to wait for.
             None => self.subscribed(Ok(0), now, actions),
         }

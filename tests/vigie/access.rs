@@ -88,10 +88,7 @@ fn reload(daemon: &Daemon) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_of_one_brand_sees_and_speaks_of_that_brand_alone() {
     let state = state("");
-    configure(
-        &state,
-        &[token(&state, "lumio", "brands = [\"lumio\"]"), token(&state, "all", "")].concat(),
-    );
+    configure(&state, &[token(&state, "lumio", "brands = [\"lumio\"]"), token(&state, "all", "")].concat());
     let _daemon = state.start();
     until("both tickets", || state.buckets().get("ticketed") == Some(&2)).await;
     let mut all = connect(&state, "the secret of all").await.unwrap();
@@ -189,7 +186,8 @@ fn mistakes_about_tokens_are_all_named() {
         "[tls]\ncert_file = \"/nowhere/cert.pem\"\n",
     ];
     configure(&state, &access.concat());
-    let output = run(vigie().args(["check", "-c"]).arg(&state.config).env_remove("CREDENTIALS_DIRECTORY"), b"");
+    let output =
+        run(vigie().args(["check", "-c"]).arg(&state.config).env_remove("CREDENTIALS_DIRECTORY"), b"");
     assert_eq!(output.status.code(), Some(64), "{}", output.stderr);
     for expected in [
         "token[2]: holds the same secret as another token",
@@ -222,7 +220,11 @@ fn doors_to_other_machines_want_somebody_who_may_come_in() {
     assert!(output.stderr.contains("wire.tcp: 0.0.0.0:0: other machines can reach this: set token_file"));
     assert!(output.stderr.contains("http.listen: 0.0.0.0:0: other machines can reach this: add a [[token]]"));
     let output = check(&token(&state, "bridge", ""), "0.0.0.0:0");
-    assert!(!output.stderr.contains("wire.tcp") && output.stderr.contains("http.listen"), "{}", output.stderr);
+    assert!(
+        !output.stderr.contains("wire.tcp") && output.stderr.contains("http.listen"),
+        "{}",
+        output.stderr
+    );
     let output = check(&token(&state, "bridge", "rights = [\"read\", \"operate\"]"), "0.0.0.0:0");
     assert!(output.status.success(), "{}", output.stderr);
     for door in ["wire.tcp = 0.0.0.0:0", "http.listen = 0.0.0.0:0"] {

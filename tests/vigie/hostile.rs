@@ -21,7 +21,8 @@ fn openings() -> Vec<Vec<u8>> {
         // The beginning of a length, and of a hello.
         vec![0x80],
         vec![0x40, 0x0a],
-        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n and so on, until this is a whole frame of rubbish".to_vec(),
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n and so on, until this is a whole frame of rubbish"
+            .to_vec(),
         vec![0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80],
         oversize,
         (0..4096_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 13) as u8).collect(),
@@ -109,10 +110,14 @@ async fn strangers_in_hundreds_keep_no_ticket_from_a_helpdesk() {
 async fn a_peer_with_too_many_connections_is_told_so() {
     let state = State::new(&Network::new(1, 0.0).source());
     let text = std::fs::read_to_string(&state.config).unwrap();
-    std::fs::write(&state.config, text.replace("[wire]\n", "[wire]\nconnections_per_peer_max = 3\n")).unwrap();
+    std::fs::write(&state.config, text.replace("[wire]\n", "[wire]\nconnections_per_peer_max = 3\n"))
+        .unwrap();
     let daemon = state.start();
     let _client = state.subscribe("desk", 1).await;
-    let silent = [UnixStream::connect(state.socket()).await.unwrap(), UnixStream::connect(state.socket()).await.unwrap()];
+    let silent = [
+        UnixStream::connect(state.socket()).await.unwrap(),
+        UnixStream::connect(state.socket()).await.unwrap(),
+    ];
     let mut refused = UnixStream::connect(state.socket()).await.unwrap();
     let mut answer = Vec::new();
     patiently("the refusal", refused.read_to_end(&mut answer)).await.unwrap();

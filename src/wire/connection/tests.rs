@@ -167,6 +167,16 @@ fn what_cannot_be_bound_is_named() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
 }
 
+#[test]
+fn the_systems_limit_of_open_files_is_read_where_there_is_one() {
+    let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                  Max processes             96235                96235                processes \n\
+                  Max open files            1024                 524288               files     \n";
+    assert_eq!(open_files_max(limits), Some(1024));
+    assert_eq!(open_files_max(&limits.replace("1024  ", "unlimited")), None);
+    assert!(open_files_max(&std::fs::read_to_string("/proc/self/limits").unwrap()).is_some());
+}
+
 /// Fails as an exhausted system does, some times before each client.
 struct StickyDoor {
     failures: AtomicUsize,

@@ -282,3 +282,35 @@ async fn an_idle_conversation_is_small() {
     let bytes = size_of_val(&conversation);
     assert!(bytes <= 4096, "{bytes} bytes");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_line_that_is_idle_holds_no_buffer() {
+    let (mut ours, theirs) = tokio::io::duplex(64 * 1024);
+    let mut line = Line::new(theirs);
+    ours.write_all(&[7; 10_000]).await.unwrap();
+    assert!(matches!(line.move_on(true).await, Event::Read(Ok(10_000))));
+    assert_eq!(line.incoming, [7; 10_000][..]);
+    line.incoming.advance(10_000);
+    line.shrink();
+    let waited = tokio::time::timeout(Duration::from_secs(1), line.move_on(true)).await;
+    assert!(waited.is_err(), "nothing is there to be read or written");
+    assert_eq!((line.incoming.capacity(), line.outgoing.capacity()), (0, 0));
+}
+
+/// Whoever sends without end must still be written to, and whoever reads without end still be heard.
+#[tokio::test(start_paused = true)]
+async fn reading_and_writing_take_turns() {
+    let (mut ours, theirs) = tokio::io::duplex(1024 * 1024);
+    let mut line = Line::new(theirs);
+    ours.write_all(&[7; 5 * READ_BYTES]).await.unwrap();
+    let mut turns = String::new();
+    for _ in 0..8 {
+        line.outgoing.extend_from_slice(b"words");
+        match line.move_on(true).await {
+            Event::Read(Ok(_)) => turns.push('r'),
+            Event::Wrote(Ok(_)) => turns.push('w'),
+            _ => panic!("neither"),
+        }
+    }
+    assert_eq!(turns, "rwrwrwrw");
+}
