@@ -219,8 +219,9 @@ async fn acked(client: &mut Client) -> Vec<u64> {
 }
 
 async fn goodbye(client: &mut Client) -> (Code, String) {
+    let late = Instant::now() + Duration::from_secs(3600);
     loop {
-        match client.next_event().await {
+        match tokio::time::timeout_at(late, client.next_event()).await.expect("a goodbye in time") {
             Ok(_) => {}
             Err(ClientError::Goodbye { code, reason }) => return (code, reason),
             Err(error) => panic!("no goodbye: {error}"),

@@ -167,7 +167,8 @@ async fn certificates_are_replaced_while_clients_are_connected() {
     let mut by_certificate = folder.connect(host, "ca.pem", Some("client"), "").await.unwrap();
     let mut by_token = folder.connect(host, "ca.pem", None, "swordfish").await.unwrap();
     served.access.replace(&folder.roster("next", "other-ca.pem", "swordfish"));
-    let farewell = by_certificate.next().await.unwrap_err();
+    let waited = tokio::time::timeout(Duration::from_secs(600), by_certificate.next()).await;
+    let farewell = waited.expect("a goodbye").unwrap_err();
     assert!(matches!(&farewell, ClientError::Goodbye { code: Code::TokenRefused, .. }), "{farewell}");
     served.memory.record(&[1]);
     assert_eq!(by_token.next().await.unwrap().seq, 1);
