@@ -1,7 +1,8 @@
 //! What people type: one file per command in `cli/`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use crate::classify::OpenError;
@@ -22,6 +23,7 @@ mod run;
 mod status;
 mod subscriptions;
 mod tail;
+mod token;
 
 /// The lookout: finds the people who are asking your company for help in social streams, and puts them
 /// in your helpdesk, worst first.
@@ -58,6 +60,8 @@ enum Command {
     Backup(backup::Arguments),
     /// List who is subscribed and what is pending, or remove a subscription that nobody uses any more
     Subscriptions(subscriptions::Arguments),
+    /// Make a token for a client of the ticket socket, or for the console
+    Token(token::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -129,8 +133,16 @@ impl Cli {
             Command::Status(arguments) => status::run(&arguments),
             Command::Backup(arguments) => backup::run(&arguments),
             Command::Subscriptions(arguments) => subscriptions::run(&arguments),
+            Command::Token(arguments) => token::run(&arguments),
         }
     }
+}
+
+/// The token in a file, without the white space around it; empty without a file.
+fn token_of(file: Option<&Path>) -> Result<String, Failure> {
+    let Some(path) = file else { return Ok(String::new()) };
+    let text = std::fs::read_to_string(path).with_context(|| format!("token file {}", path.display()));
+    Ok(text.map_err(Failure::Mistake)?.trim().to_owned())
 }
 
 /// Waits for Ctrl-C or SIGTERM.

@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::{Access, Door, Roster};
 use crate::parse::{Format, Network};
 use crate::{classify, console, desk, ledger, prefilter, source, wire};
 
+mod access;
 mod reader;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod trial;
@@ -34,6 +36,8 @@ pub struct Config {
     pub desk: desk::Config,
     /// Where tickets are kept.
     pub ledger: ledger::Config,
+    /// Who may do what at the ticket socket and the console.
+    pub access: Arc<Access>,
     /// The ticket socket.
     pub wire: wire::connection::Config,
     /// The web page, metrics and health.
@@ -42,6 +46,8 @@ pub struct Config {
     pub engine: Engine,
     /// The least level that is logged: `error`, `warn`, `info`, `debug`, `trace`.
     pub log_level: tracing::Level,
+    /// What works and is not as it should be, for the operator's eyes.
+    pub warnings: Vec<String>,
 }
 
 /// One source.
@@ -187,12 +193,33 @@ fn read(root: &Section<'_, '_>) -> Option<Config> {
     let classify = model(&root.section("model"));
     let (desk, ageing_points_per_hour) = desk(root);
     let ledger = ledger(&root.section("ledger"), ageing_points_per_hour);
-    let wire = wire(&root.section("wire"));
-    let console = console(&root.section("http"));
+    let mut warnings = Vec::new();
+    let wire_section = root.section("wire");
+    let names: Vec<_> = prefilter.brands.iter().map(|brand| brand.name.as_str()).collect();
+    let roster = access::access(root, &wire_section, &names, &mut warnings);
+    let mut wire = wire(&wire_section, &roster);
+    let console = console(&root.section("http"), &roster);
+    let doors = [("wire.tcp", wire.tcp), ("http.listen", console.listen)];
+    let doors: Vec<_> = doors.into_iter().filter_map(|(key, address)| Some((key, address?))).collect();
+    access::warn_of_doors(&roster, &doors, &mut warnings);
+    let access = Arc::new(Access::new(roster));
+    wire.access = access.clone();
     let engine = engine(&root.section("engine"));
     let log_level = log(&root.section("log"));
     root.refuse_unknown();
-    Some(Config { sources: sources?, prefilter, classify, desk, ledger, wire, console, engine, log_level })
+    Some(Config {
+        sources: sources?,
+        prefilter,
+        classify,
+        desk,
+        ledger,
+        access,
+        wire,
+        console,
+        engine,
+        log_level,
+        warnings,
+    })
 }
 
 fn sources(root: &Section<'_, '_>) -> Option<Vec<SourceConfig>> {
@@ -494,21 +521,16 @@ fn retention(section: &Section<'_, '_>) -> ledger::Retention {
     }
 }
 
-fn wire(section: &Section<'_, '_>) -> wire::connection::Config {
+fn wire(section: &Section<'_, '_>, roster: &Roster) -> wire::connection::Config {
     let default = wire::connection::Config::default();
     let unix = section.path("unix");
     let tcp = address(section, "tcp");
-    let token = token(section, "token_file");
-    if let Some(tcp) = &tcp
-        && !tcp.value.ip().is_loopback()
-        && token.is_none()
-    {
-        section.mistake_at(tcp, format_args!("{}: other machines can reach this: set token_file", tcp.value));
+    if let Some(tcp) = &tcp {
+        access::check_door(section, tcp, Door::Socket, roster);
     }
     let config = wire::connection::Config {
         unix: unix.or_else(|| tcp.is_none().then(|| PathBuf::from("/run/vigie/vigie.sock"))),
         tcp: tcp.map(|tcp| tcp.value),
-        token,
         frame_bytes_max: section.count("frame_bytes_max", 4096..=1 << 20, default.frame_bytes_max).get(),
         window_max: u32::try_from(section.integer("window_max", 1..=65_536, default.window_max.into()))
             .unwrap_or(default.window_max),
@@ -519,6 +541,10 @@ fn wire(section: &Section<'_, '_>) -> wire::connection::Config {
             default.heartbeat_interval,
         ),
         connections_max: section.count("connections_max", 1..=65_536, default.connections_max).get(),
+        connections_per_peer_max: section
+            .count("connections_per_peer_max", 1..=65_536, default.connections_per_peer_max)
+            .get(),
+        strangers_max: section.count("strangers_max", 1..=65_536, default.strangers_max).get(),
         ..default
     };
     section.refuse_unknown();
@@ -539,35 +565,11 @@ fn address(section: &Section<'_, '_>, key: &'static str) -> Option<Placed<Socket
     }
 }
 
-/// A secret from a file, without the white space around it.
-fn token(section: &Section<'_, '_>, key: &'static str) -> Option<wire::Token> {
-    let path = section.string(key)?;
-    match std::fs::read_to_string(&path.value) {
-        Ok(text) if text.trim().len() >= 16 => wire::Token::new(text.trim()),
-        Ok(_) => {
-            section.mistake_at(&path, format_args!("{}: a token needs at least 16 characters", path.value));
-            None
-        }
-        Err(error) => {
-            section.mistake_at(&path, format_args!("{}: {error}", path.value));
-            None
-        }
-    }
-}
-
-fn console(section: &Section<'_, '_>) -> console::Config {
+fn console(section: &Section<'_, '_>, roster: &Roster) -> console::Config {
     let default = console::Config::default();
     let listen = address(section, "listen");
-    if let Some(listen) = &listen
-        && !listen.value.ip().is_loopback()
-    {
-        section.mistake_at(
-            listen,
-            format_args!(
-                "{}: must be a loopback address: put a proxy that asks for a login in front",
-                listen.value
-            ),
-        );
+    if let Some(listen) = &listen {
+        access::check_door(section, listen, Door::Http, roster);
     }
     let config = console::Config {
         listen: listen

@@ -1,6 +1,7 @@
 //! HTTP for operators: the page, `/v1/status`, `/metrics`, `/healthz` and `/readyz`.
 //!
-//! Listens on loopback. Shows counts and states, never the text of a post.
+//! Listens on loopback unless told otherwise; `door` says who may look. Shows counts and states, never the
+//! text of a post.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -19,14 +20,17 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::warn;
 
+use crate::access::Access;
 use crate::ledger::{Figures, SourceAccount};
 use crate::source::{Health, HealthState};
 use crate::telemetry::{self, Buckets};
 
+mod door;
+
 /// Where the console listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// `None`: nowhere.
+    /// `None`: nowhere. Anything but loopback needs a token with the right to operate.
     pub listen: Option<SocketAddr>,
 }
 
@@ -71,6 +75,18 @@ pub struct Status {
     /// The file that tickets are kept in.
     #[serde(default)]
     pub ledger: LedgerStatus,
+    /// Connections to the ticket socket.
+    #[serde(default)]
+    pub connections: usize,
+    /// Of these, those that have not said hello yet.
+    #[serde(default)]
+    pub strangers: usize,
+    /// Connections to the ticket socket that a limit turned away since the daemon started.
+    #[serde(default)]
+    pub connections_refused: u64,
+    /// Wrong tokens shown there since the daemon started.
+    #[serde(default)]
+    pub tokens_refused: u64,
     /// Those that were opened since the daemon started.
     pub subscriptions: Vec<SubscriptionStatus>,
 }
@@ -244,11 +260,12 @@ impl Console {
         self.address
     }
 
-    /// Serves until told to stop.
+    /// Serves those whom `access` lets in, until told to stop.
     pub fn serve(
         self,
         look: Look,
-        mut stop: watch::Receiver<bool>,
+        access: Arc<Access>,
+        stop: watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let router = Router::new()
             .route("/", get(|| async { Html(include_str!("console/page.html")) }))
@@ -258,14 +275,10 @@ impl Console {
             .route("/readyz", get(ready))
             .with_state(look);
         async move {
-            let served = async {
-                let listener = TcpListener::from_std(self.listener)?;
-                axum::serve(listener, router)
-                    .with_graceful_shutdown(async move { drop(stop.wait_for(|stop| *stop).await) })
-                    .await
-            };
-            if let Err(error) = served.await {
-                warn!(%error, "console ended");
+            let guard = door::Guard::new(access, !self.address.ip().is_loopback());
+            match TcpListener::from_std(self.listener) {
+                Ok(listener) => door::serve(listener, router, guard, stop).await,
+                Err(error) => warn!(%error, "console ended"),
             }
         }
     }
@@ -360,6 +373,26 @@ pub fn exposition(status: &Status) -> String {
         "Tickets that only the small model has read, to be scored again when the load falls.",
     );
     page.sample(&[], status.tickets_provisional as f64);
+    page.family(
+        "vigie_connections",
+        "gauge",
+        "Connections to the ticket socket, by whether they have said hello.",
+    );
+    let clients = status.connections.saturating_sub(status.strangers);
+    page.sample(&[("state", "client")], clients as f64);
+    page.sample(&[("state", "stranger")], status.strangers as f64);
+    page.family(
+        "vigie_connections_refused_total",
+        "counter",
+        "Connections to the ticket socket that a limit turned away since the start.",
+    );
+    page.sample(&[], status.connections_refused as f64);
+    page.family(
+        "vigie_tokens_refused_total",
+        "counter",
+        "Wrong tokens shown at the ticket socket since the start.",
+    );
+    page.sample(&[], status.tokens_refused as f64);
     page.family(
         "vigie_subscription_records",
         "gauge",
@@ -464,6 +497,10 @@ mod tests {
                 commit_seconds: 0.25,
                 ..LedgerStatus::default()
             },
+            connections: 5,
+            strangers: 2,
+            connections_refused: 3,
+            tokens_refused: 4,
             subscriptions: vec![SubscriptionStatus {
                 name: "helpdesk".to_owned(),
                 pending: 9,
@@ -496,6 +533,9 @@ mod tests {
             "vigie_ledger_blocked 1\n",
             "vigie_tickets_pruned_total 14\n",
             "vigie_ledger_commit_seconds_total 0.25\n",
+            "vigie_connections{state=\"client\"} 3\n",
+            "vigie_connections_refused_total 3\n",
+            "vigie_tokens_refused_total 4\n",
             "vigie_subscription_records{subscription=\"helpdesk\",state=\"pending\"} 9\n",
         ] {
             assert!(page.contains(expected), "{expected:?} is missing in\n{page}");
@@ -525,10 +565,10 @@ mod tests {
         let console = Console::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = console.address();
         let (stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(console.serve(Arc::new(status), stopped));
+        let serving = tokio::spawn(console.serve(Arc::new(status), Arc::default(), stopped));
         let ask = async |path: &str| {
             let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-            let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+            let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
             stream.write_all(request.as_bytes()).await.unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await.unwrap();

@@ -138,6 +138,15 @@ pub trait Records: Send + Sync + 'static {
 pub enum Feedback {
     /// An encoded `vigie.v1.TicketStatus`, and the ticket it speaks of.
     TicketStatus(TicketId, Vec<u8>),
+    /// The same from a client that may only speak of tickets of some brands: of others it is ignored.
+    TicketStatusWithin {
+        /// The ticket.
+        ticket_id: TicketId,
+        /// The encoded message.
+        body: Vec<u8>,
+        /// As in config.
+        brands: Arc<[String]>,
+    },
     /// An encoded `vigie.v1.Touchpoint`.
     Touchpoint(Vec<u8>),
     /// An encoded `vigie.v1.AgentState`.

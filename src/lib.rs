@@ -6,7 +6,7 @@
 //! match; [`classify`] gives them sentiment, intent and urgency; [`desk`] makes a ticket with a priority
 //! and its reasons; [`ledger`] makes it durable together with the position in the stream; [`wire`]
 //! delivers it until the helpdesk acknowledges; [`console`] shows operators what happens.
-//! [`telemetry`] and [`ticket`] are used by all of them; [`pipeline`], [`config`] and [`cli`] sit on top.
+//! [`access`] says who may come in; [`telemetry`] and [`ticket`] are used by all of them; [`pipeline`], [`config`] and [`cli`] sit on top.
 
 pub mod source;
 pub mod parse;
@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod wire;
 pub mod console;
 
+pub mod access;
 pub mod telemetry;
 pub mod ticket;
 

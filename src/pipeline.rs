@@ -20,6 +20,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
+use crate::access::Access;
 use crate::classify::{Classifier, OpenError};
 use crate::config::{Config, Engine, SourceConfig, UnderLoad};
 use crate::console::{self, Console};
@@ -28,7 +29,7 @@ use crate::ledger::outbox::Outbox;
 use crate::ledger::{Accounting, Handle, Ledger, LedgerError, Settlement, Writer};
 use crate::prefilter::{self, Prefilter};
 use crate::source::{self, Backlog, BatchSender, Durable, FrameBatch, Health};
-use crate::wire::{BindError, Hub, Listener};
+use crate::wire::{BindError, Gates, Hub, Listener};
 
 pub mod lane;
 pub mod model;
@@ -121,6 +122,7 @@ pub struct Pipeline {
     writer: Writer,
     ledger: Handle,
     hub: Hub,
+    access: Arc<Access>,
     listener: Listener,
     console: Option<Console>,
     view: Arc<View>,
@@ -187,6 +189,7 @@ impl Pipeline {
             waiting: Arc::default(),
             verdicts: Arc::default(),
             backlog: batches.0.backlog(),
+            gates: listener.gates(),
         });
         drop(_inside);
         Ok(Pipeline {
@@ -205,6 +208,7 @@ impl Pipeline {
             writer,
             ledger,
             hub,
+            access: config.access,
             listener,
             console,
             view,
@@ -290,7 +294,7 @@ impl Pipeline {
             spawn.task(&runtime, "wire", async move { serve.await.map_err(|error| error.to_string()) });
         if let Some(console) = self.console {
             let view = self.view.clone();
-            let serve = console.serve(Arc::new(move || view.status()), edges_stopped);
+            let serve = console.serve(Arc::new(move || view.status()), self.access.clone(), edges_stopped);
             spawn.task(&runtime, "console", async move {
                 serve.await;
                 Ok(())
@@ -325,6 +329,7 @@ impl Pipeline {
             &self.prefilter,
             self.prefilter_digest,
             &self.desk_config,
+            &self.access,
         ));
         // After a fault the other stages still finish and commit what they hold: a batch that one of them lost
         // keeps its source's cursor from moving past it, so that it comes again after the restart.
@@ -373,6 +378,7 @@ async fn obey(
     prefilter: &ArcSwap<Prefilter>,
     mut prefilter_digest: prefilter::Digest,
     desk_config: &ArcSwap<desk::Config>,
+    access: &Access,
 ) -> Result<(), String> {
     loop {
         tokio::select! {
@@ -398,7 +404,9 @@ async fn obey(
                         prefilter_digest = digest;
                     }
                     desk_config.store(Arc::new(config.desk));
-                    info!("reloaded brands, service words and priorities; any other change takes a restart");
+                    access.replace(&config.access);
+                    config.warnings.iter().for_each(|warning| warn!("{warning}"));
+                    info!("reloaded brands, service words, priorities, tokens and certificates; any other change takes a restart");
                 }
                 // Whoever gave the orders is gone.
                 Some(Control::Drain) | None => return Ok(()),
@@ -522,6 +530,7 @@ pub struct View {
     waiting: Arc<Waiting>,
     verdicts: Arc<Verdicts>,
     backlog: Backlog,
+    gates: Gates,
 }
 
 impl View {
@@ -529,6 +538,7 @@ impl View {
     pub fn status(&self) -> console::Status {
         let now = Timestamp::now();
         let accounting = self.ledger.accounting();
+        let clients = self.gates.counts();
         let sources = self
             .healths
             .iter()
@@ -554,6 +564,10 @@ impl View {
             verdicts_quick: self.verdicts.quick(),
             tickets_provisional: self.ledger.provisional_tickets(),
             ledger: self.ledger.figures().into(),
+            connections: clients.connections,
+            strangers: clients.strangers,
+            connections_refused: clients.crowded,
+            tokens_refused: clients.wrong_tokens,
             subscriptions: self
                 .outbox
                 .lock()

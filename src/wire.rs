@@ -22,10 +22,10 @@ mod model;
 mod session;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod trial;
+mod visitor;
 
 pub use client::{Address, Client, ClientError, Event, Introduction};
-pub use connection::{BindError, Config, Listener, serve_over};
-pub use hello::Token;
+pub use connection::{BindError, Config, Gates, Listener, serve_over};
 pub use hub::{Bell, Hub};
 
 /// The number of wire protocol 1, in `Hello` and `Welcome`.

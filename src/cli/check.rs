@@ -10,6 +10,9 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     let mut classifier = Classifier::open(&config.classify)?;
     let one_verdict = classifier.classify(&["@lumio does it work?"], &mut Vec::new());
     one_verdict.map_err(|error| Failure::Mistake(error.into()))?;
+    for warning in &config.warnings {
+        eprintln!("warning: {warning}");
+    }
     for brand in unrecognised(&config) {
         eprintln!(
             "note: brand {brand:?}: Bluesky's stream names authors by DID only: add yours to handles (\"did:plc:…\"), \

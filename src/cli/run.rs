@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::{ConfigFile, Failure};
 use crate::config::Config;
@@ -14,6 +14,7 @@ use crate::telemetry;
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     let config = file.load()?;
     telemetry::install(config.log_level);
+    config.warnings.iter().for_each(|warning| warn!("{warning}"));
     let pipeline = Pipeline::build(config)?;
     info!(version = env!("CARGO_PKG_VERSION"), console = ?pipeline.console_address(), "built");
     let (orders, control) = mpsc::channel(1);

@@ -1,6 +1,7 @@
 //! `vigie status`: asks the running daemon's console twice, a second apart, so that rates can be shown.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -8,9 +9,12 @@ use clap::Args;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use super::{Failure, print};
+use crate::access::tls;
 use crate::console::Status;
 
 #[derive(Debug, Args)]
@@ -18,6 +22,12 @@ pub(super) struct Arguments {
     /// Where the daemon's console listens: `[http] listen` in its config
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6011")]
     http: SocketAddr,
+    /// A file that holds a token with the right "operate", where the daemon asks for one
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Speak TLS with a console on another machine, whose certificate this authority (PEM) has signed
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
     /// Print the status as JSON
     #[arg(long)]
     json: bool,
@@ -31,8 +41,11 @@ const STATUS_BYTES_MAX: usize = 1 << 20;
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("async runtime")?;
+    let token = super::token_of(arguments.token_file.as_deref())?;
+    let connector = arguments.tls_ca.as_deref().map(|ca| tls::client(ca, None)).transpose();
+    let connector = connector.map_err(|error| Failure::Mistake(error.into()))?;
     let look = || async {
-        tokio::time::timeout(ANSWER_MAX, ask(arguments.http))
+        tokio::time::timeout(ANSWER_MAX, connect_and_ask(arguments.http, connector.as_ref(), &token))
             .await
             .unwrap_or_else(|_| bail!("no answer within {} s", ANSWER_MAX.as_secs()))
             .with_context(|| format!("no vigie console at {}", arguments.http))
@@ -51,12 +64,28 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn ask(address: SocketAddr) -> anyhow::Result<Status> {
+async fn connect_and_ask(
+    address: SocketAddr,
+    connector: Option<&TlsConnector>,
+    token: &str,
+) -> anyhow::Result<Status> {
     let stream = TcpStream::connect(address).await?;
+    match connector {
+        None => ask(stream, address, token).await,
+        Some(connector) => ask(connector.connect(address.ip().into(), stream).await?, address, token).await,
+    }
+}
+
+async fn ask<S>(stream: S, address: SocketAddr, token: &str) -> anyhow::Result<Status>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request = hyper::Request::get("/v1/status")
-        .header(hyper::header::HOST, address.to_string())
-        .body(Empty::<Bytes>::new())?;
+    let mut request = hyper::Request::get("/v1/status").header(hyper::header::HOST, address.to_string());
+    if !token.is_empty() {
+        request = request.header(hyper::header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let request = request.body(Empty::<Bytes>::new())?;
     let answer = async {
         let response = sender.send_request(request).await?;
         let status = response.status();
@@ -64,7 +93,8 @@ async fn ask(address: SocketAddr) -> anyhow::Result<Status> {
         let body = body.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
         drop(sender);
         if !status.is_success() {
-            bail!("HTTP {status}");
+            // The daemon says why in one line.
+            bail!("HTTP {status}: {}", String::from_utf8_lossy(&body).trim());
         }
         Ok(serde_json::from_slice(&body)?)
     };

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use tokio_rustls::TlsConnector;
 
 use super::{Failure, print};
+use crate::access::tls;
 use crate::parse::Network;
 use crate::ticket::proto::delivery::Record;
 use crate::ticket::{self, proto};
@@ -27,6 +29,15 @@ pub(super) struct Arguments {
     /// A file that holds the token, where the daemon asks for one
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Speak TLS with a daemon on TCP, whose certificate this authority (PEM) has signed
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// Our own certificate (PEM), where the daemon asks for one
+    #[arg(long, value_name = "FILE", requires = "key", requires = "tls_ca")]
+    cert: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
     /// Only these brands
     #[arg(long, value_name = "BRAND")]
     brand: Vec<String>,
@@ -60,13 +71,18 @@ const RETRY: Duration = Duration::from_secs(1);
 const WINDOW: u32 = 16;
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let token = match &arguments.token_file {
-        None => String::new(),
-        Some(path) => std::fs::read_to_string(path)
-            .with_context(|| format!("token file {}", path.display()))
-            .map_err(Failure::Mistake)?
-            .trim()
-            .to_owned(),
+    let token = super::token_of(arguments.token_file.as_deref())?;
+    let identity = arguments.cert.as_deref().zip(arguments.key.as_deref());
+    let connector = arguments.tls_ca.as_deref().map(|ca| tls::client(ca, identity)).transpose();
+    let connector = connector.map_err(|error| Failure::Mistake(error.into()))?;
+    let to = match (Address::parse(&arguments.socket), connector) {
+        (Address::Unix(path), Some(_)) => {
+            let path = path.display();
+            return Err(Failure::Mistake(anyhow::anyhow!(
+                "--tls-ca: {path} is a socket file; TLS is for TCP"
+            )));
+        }
+        (address, connector) => Destination { address, connector },
     };
     let introduction = Introduction {
         client: concat!("vigie tail ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -86,21 +102,36 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("async runtime")?;
     runtime.block_on(async {
         tokio::select! {
-            followed = follow(arguments, introduction) => followed,
+            followed = follow(arguments, &to, introduction) => followed,
             // Asked to end: what is printed and not acknowledged comes again, once.
             () = super::asked_to_end() => Ok(()),
         }
     })
 }
 
+/// Where to, and how.
+struct Destination {
+    address: Address,
+    /// For TLS; only with a TCP address.
+    connector: Option<TlsConnector>,
+}
+
+impl Destination {
+    async fn connect(&self, introduction: Introduction) -> Result<Client, ClientError> {
+        match (&self.address, &self.connector) {
+            (Address::Tcp(host), Some(connector)) => Client::connect_tls(host, connector, introduction).await,
+            (address, _) => Client::connect(address, introduction).await,
+        }
+    }
+}
+
 /// Follows the subscription through restarts of the daemon, until the count is reached.
-async fn follow(arguments: &Arguments, introduction: Introduction) -> Result<(), Failure> {
-    let address = Address::parse(&arguments.socket);
+async fn follow(arguments: &Arguments, to: &Destination, introduction: Introduction) -> Result<(), Failure> {
     let mut printed = 0;
     let mut was_connected = false;
     let mut told = false;
     loop {
-        let ended = match Client::connect(&address, introduction.clone()).await {
+        let ended = match to.connect(introduction.clone()).await {
             Ok(mut client) => {
                 (was_connected, told) = (true, false);
                 match take(arguments, &mut client, &mut printed).await {
@@ -109,7 +140,7 @@ async fn follow(arguments: &Arguments, introduction: Introduction) -> Result<(),
                     Err(TakeError::Client(error)) => error,
                 }
             }
-            Err(error) if !was_connected && !may_come(&address, &error) => {
+            Err(error) if !was_connected && !may_come(&to.address, &error) => {
                 let error = anyhow::Error::from(error).context(
                     "is vigie running, is --socket its address, and may this user open it (group vigie)?",
                 );

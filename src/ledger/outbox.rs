@@ -33,6 +33,7 @@
 //! therefore some 260 MB, in four subscriptions some 490 MB.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -50,6 +51,10 @@ pub const AGEING_POINTS_PER_HOUR: u32 = 100;
 /// Most subscriptions held: each costs memory for everything it has not acknowledged, and anyone who may
 /// connect may name a new one. Helpdesks have one each; 256 leaves room for every desk of a large company.
 pub const SUBSCRIPTIONS_MAX: usize = 256;
+
+/// Most subscriptions of one grant that is limited to brands, which are named `TOKEN/NAME`: it must not take the
+/// others' places.
+pub const SUBSCRIPTIONS_OWNED_MAX: usize = 32;
 
 const HOUR_US: i64 = 3_600_000_000;
 
@@ -150,11 +155,17 @@ impl Outbox {
         Outbox::default()
     }
 
-    /// Whether a subscription of this name is open or may still be opened: see [`SUBSCRIPTIONS_MAX`].
+    /// Whether a subscription of this name is open or may still be opened: see [`SUBSCRIPTIONS_MAX`] and
+    /// [`SUBSCRIPTIONS_OWNED_MAX`].
     ///
     /// Asked by the wire before the ledger is; the ledger's own subscriptions are opened in any case.
     pub fn has_room_for(&self, name: &str) -> bool {
-        self.queues.len() < SUBSCRIPTIONS_MAX || self.queues.contains_key(name)
+        let owner = name.find('/').and_then(|end| name.get(..=end));
+        let owner_has_room = owner.is_none_or(|owner| {
+            let owned = self.queues.range::<str, _>((Bound::Included(owner), Bound::Unbounded));
+            owned.take_while(|(name, _)| name.starts_with(owner)).count() < SUBSCRIPTIONS_OWNED_MAX
+        });
+        (self.queues.len() < SUBSCRIPTIONS_MAX && owner_has_room) || self.queues.contains_key(name)
     }
 
     /// Opens a subscription, or replaces the filter of an open one.

@@ -549,6 +549,16 @@ pub(super) fn add_feedback(
 ) -> rusqlite::Result<()> {
     let (kind, ticket_id, body) = match feedback {
         Feedback::TicketStatus(id, body) => ("ticket_status", Some(id.as_bytes()), body),
+        Feedback::TicketStatusWithin { ticket_id, body, brands } => {
+            let brand: Option<String> = connection
+                .prepare_cached("SELECT brand FROM ticket WHERE id = ?1")?
+                .query_row([ticket_id.as_bytes()], |row| row.get(0))
+                .optional()?;
+            if !brand.is_some_and(|brand| brands.contains(&brand)) {
+                return Ok(());
+            }
+            ("ticket_status", Some(ticket_id.as_bytes()), body)
+        }
         Feedback::Touchpoint(body) => ("touchpoint", None, body),
         Feedback::AgentState(body) => ("agent_state", None, body),
     };

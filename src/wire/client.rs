@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use prost::Message;
 use prost::bytes::{Buf, BytesMut};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
 
 use super::PROTOCOL;
 use super::frame::{self, Decoded, FRAME_BYTES_MAX};
@@ -18,6 +20,9 @@ use crate::ticket::proto::{
 
 /// How long the server may take to answer a hello: opening a subscription reads every record that waits.
 const WELCOME_MAX: Duration = Duration::from_secs(60);
+
+/// How long a TLS handshake may take.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// The server's heartbeats count as lost after so many intervals.
 const SILENT_INTERVALS: u32 = 3;
@@ -54,7 +59,7 @@ pub struct Introduction {
     pub client: String,
     /// Empty where none is asked.
     pub token: String,
-    /// The subscription's name.
+    /// The subscription's name; empty for a client whose token may not read, which has none.
     pub subscription: String,
     /// `None`: everything.
     pub filter: Option<Filter>,
@@ -103,7 +108,12 @@ impl ClientError {
         match self {
             ClientError::Goodbye { code, .. } => matches!(
                 code,
-                Code::Shutdown | Code::Silent | Code::TooManyConnections | Code::Fault | Code::Unspecified
+                Code::Shutdown
+                    | Code::Silent
+                    | Code::TooManyConnections
+                    | Code::Fault
+                    | Code::AccessChanged
+                    | Code::Unspecified
             ),
             ClientError::Protocol(_) => false,
             _ => true,
@@ -133,6 +143,8 @@ pub struct Client {
     welcome: Welcome,
     incoming: BytesMut,
     outgoing: BytesMut,
+    /// Something was written that TLS may hold back.
+    unflushed: bool,
     heard_at: Instant,
 }
 
@@ -157,6 +169,29 @@ impl Client {
         }
     }
 
+    /// Connects over TLS and subscribes. The server's certificate must be for the host in `host:port`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::connect`]; a handshake that fails is [`ClientError::Connect`].
+    pub async fn connect_tls(
+        host: &str,
+        connector: &TlsConnector,
+        introduction: Introduction,
+    ) -> Result<Client, ClientError> {
+        let failed = |source| ClientError::Connect { address: Address::Tcp(host.to_owned()), source };
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        let name = name.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let name = ServerName::try_from(name).map_err(|error| failed(io::Error::other(error)))?;
+        let stream = tokio::net::TcpStream::connect(host).await.map_err(failed)?;
+        stream.set_nodelay(true).map_err(failed)?;
+        let stream = tokio::time::timeout(HANDSHAKE_MAX, connector.connect(name, stream))
+            .await
+            .map_err(|_| failed(io::ErrorKind::TimedOut.into()))?
+            .map_err(failed)?;
+        Client::over(stream, introduction).await
+    }
+
     /// Subscribes over a stream that is already connected.
     ///
     /// # Errors
@@ -171,18 +206,20 @@ impl Client {
             welcome: Welcome::default(),
             incoming: BytesMut::new(),
             outgoing: BytesMut::new(),
+            unflushed: false,
             heard_at: Instant::now(),
         };
         let start = if introduction.start_next { Start::Next } else { Start::Oldest };
+        let subscription = Subscription {
+            name: introduction.subscription,
+            filter: introduction.filter,
+            start: start as i32,
+        };
         client.send(client_message::Kind::Hello(Hello {
             protocol: PROTOCOL,
             client: introduction.client,
             token: introduction.token,
-            subscription: Some(Subscription {
-                name: introduction.subscription,
-                filter: introduction.filter,
-                start: start as i32,
-            }),
+            subscription: (!subscription.name.is_empty()).then_some(subscription),
             window: introduction.window,
         }));
         match client.next_message(WELCOME_MAX).await? {
@@ -274,7 +311,8 @@ impl Client {
     }
 
     async fn flush(&mut self) -> Result<(), ClientError> {
-        Ok(self.stream.write_all_buf(&mut self.outgoing).await?)
+        self.stream.write_all_buf(&mut self.outgoing).await?;
+        Ok(self.stream.flush().await?)
     }
 
     async fn next_message(&mut self, silent: Duration) -> Result<Kind, ClientError> {
@@ -283,7 +321,7 @@ impl Client {
                 return Ok(kind);
             }
             let deadline = self.heard_at + silent;
-            let Client { stream, incoming, outgoing, .. } = &mut *self;
+            let Client { stream, incoming, outgoing, unflushed, .. } = &mut *self;
             let (mut reader, mut writer) = tokio::io::split(stream);
             incoming.reserve(16 * 1024);
             // Reading goes on while a server that waits for us to read does not take our words. It comes
@@ -294,8 +332,15 @@ impl Client {
                     0 => return Err(ClientError::Closed),
                     _ => self.heard_at = Instant::now(),
                 },
-                wrote = writer.write_buf(outgoing), if !outgoing.is_empty() => {
+                wrote = async {
+                    if !outgoing.is_empty() {
+                        *unflushed = true;
+                        writer.write_buf(outgoing).await?;
+                    }
+                    writer.flush().await
+                }, if *unflushed || !outgoing.is_empty() => {
                     wrote?;
+                    *unflushed = false;
                 }
                 () = tokio::time::sleep_until(deadline) => return Err(ClientError::Silent(silent)),
             }

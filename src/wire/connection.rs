@@ -10,13 +10,18 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tracing::{debug, error, info, warn};
+use tokio::time::Instant;
+use tracing::{debug, error, warn};
 
 use super::conversation::{converse, refuse, stopped};
 use super::frame::FRAME_BYTES_MAX;
-use super::hello::{Token, WINDOW_MAX};
+use super::hello::WINDOW_MAX;
 use super::hub::Hub;
 use super::session::Terms;
+use super::visitor::Visitor;
+use crate::access::peers::{Counts, Gate, Limits, Peer, Place};
+use crate::access::tls::Tls;
+use crate::access::{Access, Door as Entrance};
 use crate::ticket::proto::goodbye::Code;
 
 /// Who may use the socket file: the daemon's user and group.
@@ -34,17 +39,17 @@ const FRAME_BYTES_MIN: usize = 4096;
 
 /// What the operator sets. Every limit can only be lowered, but for `connections_max`.
 ///
-/// A connected client costs some 40 KiB while it is idle or well-behaved. One that breaks nothing and
+/// A connected client costs some 8 KiB while it is idle (10,000 of one subscription: 74 MiB). One that breaks nothing and
 /// still wants to hurt can make it hold twice `frame_bytes_max` of unfinished frame and some 500 KiB of
 /// unread deliveries; a stranger that has not said hello, 512 KiB for `handshake_max`.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Socket file; its folder must exist. `None`: no Unix socket.
     pub unix: Option<PathBuf>,
-    /// Address of the TCP listener. `None`: none. Anything but loopback needs a `token`.
+    /// Address of the TCP listener. `None`: none. Anything but loopback needs somebody in `access`.
     pub tcp: Option<SocketAddr>,
-    /// What clients must know; `None`: whoever can connect may.
-    pub token: Option<Token>,
+    /// Who may do what, and the certificate that the TCP listener shows.
+    pub access: Arc<Access>,
     /// Longest frame either way, in bytes: 4096 to 1 MiB, which is the default.
     pub frame_bytes_max: usize,
     /// Largest window granted: 1 to 65,536, which is the default.
@@ -59,6 +64,10 @@ pub struct Config {
     pub drain_max: Duration,
     /// Most clients at once, both listeners together; default 64.
     pub connections_max: usize,
+    /// Most connections of one peer, which is a user of this machine or an address; default 32.
+    pub connections_per_peer_max: usize,
+    /// Most connections of each listener that have not said hello; default 64. They do not count as clients.
+    pub strangers_max: usize,
 }
 
 impl Default for Config {
@@ -67,7 +76,7 @@ impl Default for Config {
         Config {
             unix: None,
             tcp: None,
-            token: None,
+            access: Arc::default(),
             frame_bytes_max: terms.frame_bytes_max,
             window_max: terms.window_max,
             handshake_max: terms.handshake_max,
@@ -75,6 +84,8 @@ impl Default for Config {
             write_max: terms.write_max,
             drain_max: terms.drain_max,
             connections_max: 64,
+            connections_per_peer_max: 32,
+            strangers_max: 64,
         }
     }
 }
@@ -95,8 +106,8 @@ pub enum BindError {
         /// Accepted.
         range: &'static str,
     },
-    /// Open to the network without a token.
-    #[error("tcp = {address}: a listener that others can reach needs a token")]
+    /// Open to the network, and nobody has a token or a certificate.
+    #[error("tcp = {address}: a listener that others can reach needs a token or a certificate")]
     TokenMissing {
         /// As configured.
         address: SocketAddr,
@@ -137,7 +148,38 @@ pub struct Listener {
     unix: Option<(std::os::unix::net::UnixListener, SocketFile)>,
     tcp: Option<std::net::TcpListener>,
     terms: Terms,
-    connections_max: usize,
+    access: Arc<Access>,
+    gates: Gates,
+}
+
+/// Counts who comes in where.
+#[derive(Debug, Clone)]
+pub struct Gates {
+    unix: Gate,
+    tcp: Gate,
+}
+
+impl Gates {
+    fn new(config: &Config) -> Gates {
+        let limits = Limits {
+            per_peer_max: config.connections_per_peer_max,
+            strangers_max: config.strangers_max,
+            penalty_max: config.handshake_max,
+        };
+        let places = Arc::new(Semaphore::new(config.connections_max));
+        Gates { unix: Gate::new(limits, places.clone()), tcp: Gate::new(limits, places) }
+    }
+
+    /// Both listeners together.
+    pub fn counts(&self) -> Counts {
+        let (unix, tcp) = (self.unix.counts(), self.tcp.counts());
+        Counts {
+            connections: unix.connections + tcp.connections,
+            strangers: unix.strangers + tcp.strangers,
+            crowded: unix.crowded + tcp.crowded,
+            wrong_tokens: unix.wrong_tokens + tcp.wrong_tokens,
+        }
+    }
 }
 
 impl Listener {
@@ -156,8 +198,9 @@ impl Listener {
                 .map_err(|source| BindError::Tcp { address, source })
         };
         let tcp = config.tcp.map(bind_tcp).transpose()?;
+        let gates = Gates::new(&config);
+        warn_of_few_files(&config);
         let terms = Terms {
-            token: config.token,
             window_max: config.window_max,
             frame_bytes_max: config.frame_bytes_max,
             handshake_max: config.handshake_max,
@@ -165,7 +208,12 @@ impl Listener {
             write_max: config.write_max,
             drain_max: config.drain_max,
         };
-        Ok(Listener { unix, tcp, terms, connections_max: config.connections_max })
+        Ok(Listener { unix, tcp, terms, access: config.access, gates })
+    }
+
+    /// Who is in, for metrics.
+    pub fn gates(&self) -> Gates {
+        self.gates.clone()
     }
 
     /// The TCP address bound, with the port that the system chose for port 0.
@@ -180,23 +228,28 @@ impl Listener {
     ///
     /// Only where the runtime cannot watch the sockets. A failing `accept` or client ends nothing.
     pub async fn serve(self, hub: Hub, stop: watch::Receiver<bool>) -> io::Result<()> {
+        let terms = Arc::new(self.terms);
+        let reachable =
+            self.tcp.as_ref().is_some_and(|tcp| !tcp.local_addr().is_ok_and(|at| at.ip().is_loopback()));
         let (unix, file) = self.unix.unzip();
         let unix = unix.map(tokio::net::UnixListener::from_std).transpose()?;
         let tcp = self.tcp.map(tokio::net::TcpListener::from_std).transpose()?;
-        let guests = Guests {
-            hub,
-            terms: Arc::new(self.terms),
-            places: Arc::new(Semaphore::new(self.connections_max)),
-            stop,
+        let guests = |gate: &Gate, reachable| Guests {
+            hub: hub.clone(),
+            terms: terms.clone(),
+            access: self.access.clone(),
+            reachable,
+            gate: gate.clone(),
+            stop: stop.clone(),
         };
         let unix = async {
             if let Some(unix) = unix {
-                attend(unix, file, guests.clone()).await;
+                attend(unix, file, guests(&self.gates.unix, false)).await;
             }
         };
         let tcp = async {
             if let Some(tcp) = tcp {
-                attend(tcp, None, guests.clone()).await;
+                attend(tcp, None, guests(&self.gates.tcp, reachable)).await;
             }
         };
         tokio::join!(unix, tcp);
@@ -210,7 +263,8 @@ pub async fn serve_over<S>(stream: S, hub: Hub, stop: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    converse(stream, hub, Arc::new(Terms::default()), stop).await;
+    let visitor = Visitor::anyone(Instant::now().into_std());
+    converse(stream, hub, visitor, Arc::new(Terms::default()), stop).await;
 }
 
 fn check(config: &Config) -> Result<(), BindError> {
@@ -241,17 +295,43 @@ fn check(config: &Config) -> Result<(), BindError> {
             (1..=Semaphore::MAX_PERMITS).contains(&config.connections_max),
             ("connections_max", config.connections_max.to_string(), "at least 1"),
         ),
+        (
+            config.connections_per_peer_max > 0,
+            ("connections_per_peer_max", config.connections_per_peer_max.to_string(), "at least 1"),
+        ),
+        (config.strangers_max > 0, ("strangers_max", config.strangers_max.to_string(), "at least 1")),
     ];
     if let Some((_, (key, value, range))) = checks.into_iter().find(|(fine, _)| !fine) {
         return Err(BindError::OutOfRange { key, value, range });
     }
     match config.tcp {
         None if config.unix.is_none() => Err(BindError::NoAddress),
-        Some(address) if !address.ip().is_loopback() && config.token.is_none() => {
+        Some(address) if !address.ip().is_loopback() && !config.access.roster().guards(Entrance::Socket) => {
             Err(BindError::TokenMissing { address })
         }
         _ => Ok(()),
     }
+}
+
+/// Descriptors for everything but connections: ledger, sources, listeners, console, the runtime's own.
+const OTHER_FILES: usize = 300;
+
+/// Tells the operator when the system allows fewer descriptors than the config allows connections: then `accept`
+/// fails long before the limit, and for everybody.
+fn warn_of_few_files(config: &Config) {
+    let needed = config.connections_max + 2 * (config.strangers_max + REFUSALS_MAX) + OTHER_FILES;
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    if let Some(allowed) = open_files_max(&limits)
+        && allowed < needed
+    {
+        warn!(allowed, needed, "fewer open files are allowed than connections_max needs: raise LimitNOFILE");
+    }
+}
+
+/// The soft limit of open files in the text of `/proc/self/limits` (proc(5)); `None` where there is none.
+fn open_files_max(limits: &str) -> Option<usize> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// The file of a bound socket; removed with it, unless someone else has put another in its place.
@@ -312,40 +392,52 @@ fn bind_unix(path: &Path) -> Result<(std::os::unix::net::UnixListener, SocketFil
     })
 }
 
-/// What every connection is given.
+/// What every connection of one listener is given.
 #[derive(Clone)]
 struct Guests {
     hub: Hub,
     terms: Arc<Terms>,
-    places: Arc<Semaphore>,
+    access: Arc<Access>,
+    /// Whether other machines can come to this listener.
+    reachable: bool,
+    gate: Gate,
     stop: watch::Receiver<bool>,
 }
 
 /// Where clients come in.
-trait Door {
+trait Door: Send + 'static {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    fn admit(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    /// Whether TLS is spoken here, where there is a certificate.
+    const IS_NETWORK: bool;
+
+    fn admit(&self) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
 }
 
 impl Door for tokio::net::UnixListener {
     type Stream = tokio::net::UnixStream;
 
-    async fn admit(&self) -> io::Result<Self::Stream> {
-        Ok(self.accept().await?.0)
+    const IS_NETWORK: bool = false;
+
+    async fn admit(&self) -> io::Result<(Self::Stream, Peer)> {
+        let (stream, _) = self.accept().await?;
+        let peer = Peer::User(stream.peer_cred()?.uid());
+        Ok((stream, peer))
     }
 }
 
 impl Door for tokio::net::TcpListener {
     type Stream = tokio::net::TcpStream;
 
-    async fn admit(&self) -> io::Result<Self::Stream> {
+    const IS_NETWORK: bool = true;
+
+    async fn admit(&self) -> io::Result<(Self::Stream, Peer)> {
         let (stream, peer) = self.accept().await?;
         debug!(%peer, "connected");
         // Deliveries and acks are small and awaited: Nagle's algorithm would hold each back for the last
         // one's answer.
         stream.set_nodelay(true)?;
-        Ok(stream)
+        Ok((stream, peer.ip().into()))
     }
 }
 
@@ -358,21 +450,22 @@ async fn attend<D: Door>(door: D, file: Option<SocketFile>, mut guests: Guests) 
             Some(ended) = conversations.join_next() => log_panic(ended),
             Some(ended) = refusals.join_next() => log_panic(ended),
             admitted = door.admit() => match admitted {
-                Ok(stream) => match Arc::clone(&guests.places).try_acquire_owned() {
-                    Ok(place) => {
-                        let Guests { hub, terms, stop, .. } = guests.clone();
-                        conversations.spawn(async move {
-                            converse(stream, hub, terms, stop).await;
-                            drop(place);
-                        });
-                    }
-                    Err(_) => {
-                        info!("too many connections: a client was refused");
-                        if refusals.len() < REFUSALS_MAX {
-                            refusals.spawn(refuse(stream, Code::TooManyConnections, "too many connections"));
+                Ok((stream, peer)) => {
+                    let place = tokio::select! {
+                        () = stopped(&mut guests.stop) => break,
+                        place = guests.gate.enter(peer) => place,
+                    };
+                    match place {
+                        Ok(place) => _ = conversations.spawn(receive::<D>(stream, place, guests.clone())),
+                        Err(_) => {
+                            debug!(?peer, "too many connections: a client was refused");
+                            if refusals.len() < REFUSALS_MAX {
+                                let most = guests.gate.per_peer_max();
+                                refusals.spawn(turn_away(stream, most));
+                            }
                         }
                     }
-                },
+                }
                 Err(error) if concerns_one_client(&error) => debug!(%error, "a client left at the door"),
                 Err(error) => {
                     warn!(%error, pause = ?ACCEPT_PAUSE, "no client can be accepted");
@@ -394,6 +487,38 @@ async fn attend<D: Door>(door: D, file: Option<SocketFile>, mut guests: Guests) 
     if tokio::time::timeout(guests.terms.drain_max, drained).await.is_err() {
         warn!(clients = conversations.len(), "clients closed at the end of the grace period");
         conversations.shutdown().await;
+    }
+}
+
+/// Says why to a peer that has too many connections already. A client that expects TLS finds no handshake in it,
+/// and is closed all the same: this must cost less than what it keeps away.
+async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(stream: S, most: usize) {
+    let reason = format!("too many connections: one peer may have {most} at once");
+    refuse(stream, Code::TooManyConnections, &reason).await;
+}
+
+/// Serves one client from its first byte, or from its TLS handshake, on.
+async fn receive<D: Door>(stream: D::Stream, place: Place, guests: Guests) {
+    let Guests { hub, terms, access, reachable, mut stop, .. } = guests;
+    let tls = D::IS_NETWORK.then(|| access.roster().tls().map(Tls::acceptor)).flatten();
+    let since = Instant::now();
+    let mut visitor = Visitor::new(access, reachable, place, since.into_std());
+    let Some(tls) = tls else { return converse(stream, hub, visitor, terms, stop).await };
+    // Boxed: it is longer than everything else that a connection holds.
+    let mut handshake = Box::pin(tls.accept(stream));
+    let shaken = tokio::select! {
+        () = stopped(&mut stop) => return,
+        () = visitor.place.sent_away() => return,
+        shaken = tokio::time::timeout_at(since + terms.handshake_max, &mut handshake) => shaken,
+    };
+    drop(handshake);
+    match shaken {
+        Ok(Ok(stream)) => {
+            visitor.shows(stream.get_ref().1.peer_certificates());
+            converse(Box::new(stream), hub, visitor, terms, stop).await;
+        }
+        Ok(Err(error)) => debug!(%error, "no TLS handshake"),
+        Err(_) => debug!(waited = ?terms.handshake_max, "no TLS handshake"),
     }
 }
 

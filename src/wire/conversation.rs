@@ -4,7 +4,11 @@
 //! that does not read, a slow disk or a slow ledger delays this connection and no other. Bodies are read in
 //! groups on the blocking pool.
 
+use std::future::poll_fn;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -12,7 +16,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use prost::Message;
 use prost::bytes::{Buf, BytesMut};
 use rustc_hash::FxHashMap;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -22,11 +26,13 @@ use super::delivery::Envelope;
 use super::frame::{self, Decoded};
 use super::hub::{Hub, Lease};
 use super::session::{Action, Session, Terms, farewell};
+use super::visitor::Visitor;
 use crate::ledger::outbox::Taken;
 use crate::ledger::{Body, Seq, SubscriptionRequest};
 use crate::ticket::proto::{ClientMessage, Goodbye, ServerMessage, goodbye::Code, server_message::Kind};
 
-/// Bytes asked of the socket at once.
+/// Bytes asked of the socket at once. They are read onto the stack and kept only if they came: ten thousand clients
+/// that say nothing hold no buffer.
 const READ_BYTES: usize = 16 * 1024;
 
 /// No further records are read for a client while this much waits to be written: some 100 tickets, more
@@ -53,21 +59,26 @@ type Answer = Result<(), String>;
 type Bodies = Result<Vec<(Seq, Body)>, String>;
 
 /// Serves one client until it leaves, breaks a rule, or the daemon stops and it is drained.
-pub(super) async fn converse<S>(stream: S, hub: Hub, terms: Arc<Terms>, stop: watch::Receiver<bool>)
-where
+pub(super) async fn converse<S>(
+    stream: S,
+    hub: Hub,
+    visitor: Visitor,
+    terms: Arc<Terms>,
+    stop: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let published = hub.bell.listen();
+    let access_changed = visitor.access().changes();
     let mut conversation = Conversation {
-        stream,
-        session: Session::new(Arc::clone(&terms), Instant::now().into_std()),
+        line: Line::new(stream),
+        session: Session::new(Arc::clone(&terms), visitor),
         terms,
         hub,
         published,
+        access_changed,
         stop,
         stopping: false,
-        incoming: BytesMut::new(),
-        outgoing: BytesMut::new(),
         write_deadline: None,
         retry_at: None,
         subscribing: None,
@@ -91,20 +102,19 @@ where
     let mut bytes = BytesMut::new();
     if frame::encode(&ServerMessage { kind: Some(farewell(code, reason)) }, usize::MAX, &mut bytes).is_ok() {
         _ = tokio::time::timeout(LINGER_MAX, stream.write_all(&bytes)).await;
-        linger(stream).await;
+        linger(&mut stream).await;
     }
 }
 
 struct Conversation<S> {
-    stream: S,
+    line: Line<S>,
     session: Session,
     terms: Arc<Terms>,
     hub: Hub,
     published: watch::Receiver<()>,
+    access_changed: watch::Receiver<()>,
     stop: watch::Receiver<bool>,
     stopping: bool,
-    incoming: BytesMut,
-    outgoing: BytesMut,
     /// When the client must have read something, while there is something to read.
     write_deadline: Option<Instant>,
     /// When a deferred record becomes ready, while this client has room.
@@ -121,9 +131,22 @@ struct Conversation<S> {
     lost: bool,
 }
 
+/// A stream with what has arrived of it and what waits to be written.
+struct Line<S> {
+    stream: S,
+    incoming: BytesMut,
+    outgoing: BytesMut,
+    /// Something was written that the stream may still hold back, as TLS does.
+    unflushed: bool,
+    /// Reading and writing take turns, so that neither starves when both could go on for ever.
+    reads_next: bool,
+}
+
 /// What happened next.
 enum Event {
     Stopped,
+    SentAway,
+    AccessChanged,
     Read(std::io::Result<usize>),
     Wrote(std::io::Result<usize>),
     Subscribed(Lease, Answer),
@@ -151,22 +174,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
 
     /// Waits for whatever comes next. Each wait can be given up without losing anything.
     async fn next_event(&mut self, now: Instant) -> Event {
-        if self.outgoing.is_empty() {
+        if self.line.owes_nothing() {
             self.write_deadline = None;
         } else if self.write_deadline.is_none() {
             self.write_deadline = Some(now + self.terms.write_max);
         }
         let session_at = self.session.deadline().map(Instant::from_std);
         let wake_at = [session_at, self.retry_at, self.write_deadline].into_iter().flatten().min();
-        let listens = self.may_digest() && self.outgoing.len() < OUTGOING_BYTES_MAX;
+        let listens = self.may_digest() && self.line.outgoing.len() < OUTGOING_BYTES_MAX;
         let hungry = self.may_refill();
-        let Conversation { stream, incoming, outgoing, subscribing, reading, .. } = self;
-        let (mut reader, mut writer) = tokio::io::split(stream);
-        incoming.reserve(READ_BYTES);
+        let Conversation { line, session, subscribing, reading, .. } = self;
         tokio::select! {
             () = stopped(&mut self.stop), if !self.stopping => Event::Stopped,
-            read = reader.read_buf(incoming), if listens => Event::Read(read),
-            wrote = writer.write_buf(outgoing), if !outgoing.is_empty() => Event::Wrote(wrote),
+            () = session.sent_away() => Event::SentAway,
+            Ok(()) = self.access_changed.changed() => Event::AccessChanged,
+            moved = line.move_on(listens) => moved,
             Some((seqs, answer)) = self.acknowledged.next() => Event::Durable(seqs, answer),
             Some(answer) = self.stored.next() => Event::Stored(answer),
             (lease, answer) = subscription(subscribing), if subscribing.is_some() => {
@@ -185,6 +207,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
                 self.stopping = true;
                 self.session.stop(now.into_std(), &mut self.actions);
             }
+            Event::SentAway => {
+                let reason = "others wait at the door, and no hello came";
+                self.session.violated(Code::TooManyConnections, reason, &mut self.actions);
+            }
+            Event::AccessChanged => self.session.recheck(&mut self.actions),
             Event::Read(Ok(0) | Err(_)) | Event::Wrote(Ok(0) | Err(_)) => self.lost = true,
             // What was read is digested at the start of the next turn.
             Event::Read(Ok(_)) => {}
@@ -218,7 +245,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
     fn digest(&mut self, now: Instant) {
         while self.may_digest() {
             let limit = self.session.frame_bytes_max();
-            match frame::decode(&self.incoming, limit) {
+            match frame::decode(&self.line.incoming, limit) {
                 Decoded::Frame { payload, bytes } => {
                     match ClientMessage::decode(payload) {
                         Ok(message) => self.session.receive(message, now.into_std(), &mut self.actions),
@@ -226,7 +253,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
                             self.session.violated(Code::FrameInvalid, error.to_string(), &mut self.actions);
                         }
                     }
-                    self.incoming.advance(bytes);
+                    self.line.incoming.advance(bytes);
                 }
                 Decoded::TooLarge { bytes } => {
                     let reason = format!("frame of {bytes} bytes exceeds the limit of {limit}");
@@ -241,12 +268,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
                 }
                 Decoded::Incomplete { .. } => break,
             }
+            if let Some(peer) = self.session.guesser() {
+                // A guesser is answered ever later, so that these stay few.
+                info!(?peer, "wrong token");
+            }
             self.act(now);
         }
+        self.line.shrink();
     }
 
     fn may_digest(&self) -> bool {
-        !self.session.is_closed() && self.stored.len() < FEEDBACKS_MAX
+        self.session.listens() && self.stored.len() < FEEDBACKS_MAX
     }
 
     /// Does what the session asks.
@@ -255,7 +287,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
         for action in actions.drain(..) {
             match action {
                 Action::Send(kind) => self.send(kind),
-                Action::Subscribe { client, request } => self.subscribe(&client, request, now),
+                Action::Subscribe { client, token, request } => {
+                    info!(?client, ?token, subscription = request.name, "client");
+                    self.subscribe(request, now);
+                }
                 Action::Acknowledge(seqs) => self.acknowledging.extend(seqs),
                 Action::PutBack { seq, until, reason } => {
                     debug!(seq = seq.get(), ?reason, "nack");
@@ -279,18 +314,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
     fn send(&mut self, kind: Kind) {
         if let Kind::Goodbye(Goodbye { code, reason }) = &kind {
             let code = Code::try_from(*code).unwrap_or_default().as_str_name();
-            let subscription = self.lease.as_ref().map(|lease| lease.subscription.as_str());
-            info!(code, ?reason, subscription, "goodbye");
+            match self.lease.as_ref().map(|lease| lease.subscription.as_str()) {
+                Some(subscription) => info!(code, ?reason, subscription, "goodbye"),
+                // Whoever can connect could fill the log with these; metrics count them.
+                None => debug!(code, ?reason, "goodbye"),
+            }
         }
         let message = ServerMessage { kind: Some(kind) };
-        if let Err(error) = frame::encode(&message, self.terms.frame_bytes_max, &mut self.outgoing) {
+        if let Err(error) = frame::encode(&message, self.terms.frame_bytes_max, &mut self.line.outgoing) {
             error!(%error, "message not sent");
             self.lost = true;
         }
     }
 
-    fn subscribe(&mut self, client: &str, request: SubscriptionRequest, now: Instant) {
-        info!(?client, subscription = request.name, "client");
+    fn subscribe(&mut self, request: SubscriptionRequest, now: Instant) {
         if !self.hub.outbox.lock().has_room_for(&request.name) {
             let full = Err("too many subscriptions".to_owned());
             return self.session.subscribed(full, now.into_std(), &mut self.actions);
@@ -327,7 +364,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
     }
 
     fn may_refill(&self) -> bool {
-        self.session.room() > 0 && self.reading.is_none() && self.outgoing.len() < OUTGOING_BYTES_MAX
+        self.session.room() > 0 && self.reading.is_none() && self.line.outgoing.len() < OUTGOING_BYTES_MAX
     }
 
     /// Takes as many records as this client has room for, and has their bodies read.
@@ -374,7 +411,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
             };
             let until = if self.session.is_open() {
                 let envelope = Envelope::seal(taken, body);
-                match frame::encode(&envelope, self.terms.frame_bytes_max, &mut self.outgoing) {
+                match frame::encode(&envelope, self.terms.frame_bytes_max, &mut self.line.outgoing) {
                     Ok(()) => {
                         self.session.spoke(now.into_std());
                         continue;
@@ -405,7 +442,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
     }
 
     /// Settles what the client has acknowledged, gives back what it has not, and lets it read the rest.
-    async fn finish(mut self) {
+    async fn finish(&mut self) {
         self.ask_acknowledgements();
         // The lease outlives the acknowledgements under way: released earlier, their records could go to
         // another client although they are about to be durable.
@@ -414,9 +451,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
         }
         drop(self.lease.take());
         if !self.lost {
-            let written = self.stream.write_all_buf(&mut self.outgoing);
+            let Line { stream, outgoing, .. } = &mut self.line;
+            let written = async {
+                stream.write_all_buf(outgoing).await?;
+                stream.flush().await
+            };
             if let Ok(Ok(())) = tokio::time::timeout(self.terms.write_max, written).await {
-                linger(self.stream).await;
+                linger(&mut self.line.stream).await;
             }
         }
         // Feedback under way is the ledger's already; only its failure would go unlogged.
@@ -428,9 +469,77 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
     }
 }
 
-async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
+    fn new(stream: S) -> Line<S> {
+        let (incoming, outgoing) = (BytesMut::new(), BytesMut::new());
+        Line { stream, incoming, outgoing, unflushed: false, reads_next: true }
+    }
+
+    /// Reads, if `listens`, or writes, whatever is possible first; pending while neither is.
+    async fn move_on(&mut self, listens: bool) -> Event {
+        poll_fn(|cx| {
+            if self.reads_next {
+                let read = self.poll_read(cx, listens);
+                if read.is_ready() { read } else { self.poll_write(cx) }
+            } else {
+                let wrote = self.poll_write(cx);
+                if wrote.is_ready() { wrote } else { self.poll_read(cx, listens) }
+            }
+        })
+        .await
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, listens: bool) -> Poll<Event> {
+        if !listens {
+            return Poll::Pending;
+        }
+        let mut space = [const { MaybeUninit::uninit() }; READ_BYTES];
+        let mut read = ReadBuf::uninit(&mut space);
+        let done = std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read));
+        self.reads_next = false;
+        self.incoming.extend_from_slice(read.filled());
+        Poll::Ready(Event::Read(done.map(|()| read.filled().len())))
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        let stream = Pin::new(&mut self.stream);
+        if !self.outgoing.is_empty() {
+            let wrote = std::task::ready!(stream.poll_write(cx, &self.outgoing));
+            self.reads_next = true;
+            if let Ok(bytes) = wrote {
+                self.outgoing.advance(bytes);
+                self.unflushed = true;
+            }
+            return Poll::Ready(Event::Wrote(wrote));
+        }
+        if !self.unflushed {
+            return Poll::Pending;
+        }
+        let flushed = std::task::ready!(stream.poll_flush(cx));
+        self.unflushed = false;
+        // A flush that is done is progress, as a byte written is.
+        Poll::Ready(Event::Wrote(flushed.map(|()| 1)))
+    }
+
+    /// Whether the client has been given everything that there is for it.
+    fn owes_nothing(&self) -> bool {
+        self.outgoing.is_empty() && !self.unflushed
+    }
+
+    /// Gives back buffers that are empty: an idle client needs none, and a busy one gets them again for little.
+    fn shrink(&mut self) {
+        for buffer in [&mut self.incoming, &mut self.outgoing] {
+            if buffer.is_empty() {
+                *buffer = BytesMut::new();
+            }
+        }
+    }
+}
+
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
     _ = stream.shutdown().await;
-    let mut unread = [0; 4096];
+    // On the heap, since an array would be part of every conversation from its beginning.
+    let mut unread = vec![0; 4096];
     let drained = async { while !matches!(stream.read(&mut unread).await, Ok(0) | Err(_)) {} };
     _ = tokio::time::timeout(LINGER_MAX, drained).await;
 }

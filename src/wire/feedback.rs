@@ -3,6 +3,7 @@
 use prost::Message;
 
 use super::hello::bounded;
+use crate::access::Grant;
 use crate::ledger::Feedback;
 use crate::ticket::TicketId;
 use crate::ticket::proto::{AgentState, TicketStatus, Touchpoint};
@@ -19,7 +20,9 @@ const SKILLS_MAX: usize = 100;
 const SATISFACTION_MAX: u32 = 5;
 
 /// Checks a status. A state this version does not know is passed on: a newer client may know more.
-pub(super) fn ticket_status(status: &TicketStatus) -> Result<Feedback, String> {
+///
+/// Whether its ticket is of a brand of the grant only the ledger knows.
+pub(super) fn ticket_status(status: &TicketStatus, grant: &Grant) -> Result<Feedback, String> {
     let id = TicketId::from_bytes(&status.ticket_id)
         .ok_or_else(|| format!("ticket_status.ticket_id has {} bytes: must be 16", status.ticket_id.len()))?;
     bounded("ticket_status.agent", &status.agent, NAME_BYTES_MAX)?;
@@ -28,7 +31,11 @@ pub(super) fn ticket_status(status: &TicketStatus) -> Result<Feedback, String> {
         let given = status.satisfaction;
         return Err(format!("ticket_status.satisfaction = {given}: must be 0 to {SATISFACTION_MAX}"));
     }
-    Ok(Feedback::TicketStatus(id, status.encode_to_vec()))
+    let body = status.encode_to_vec();
+    Ok(match &grant.brands {
+        None => Feedback::TicketStatus(id, body),
+        Some(brands) => Feedback::TicketStatusWithin { ticket_id: id, body, brands: brands.clone() },
+    })
 }
 
 pub(super) fn touchpoint(touchpoint: &Touchpoint) -> Result<Feedback, String> {
@@ -65,6 +72,7 @@ mod tests {
     #[test]
     fn feedback_over_a_limit_is_refused_with_the_limit() {
         let status = TicketStatus { ticket_id: vec![1; 16], ..Default::default() };
+        let ticket_status = |status: &TicketStatus| ticket_status(status, &Grant::everything());
         check(ticket_status(&TicketStatus::default()), "has 0 bytes: must be 16");
         check(ticket_status(&TicketStatus { ticket_id: vec![1; 17], ..Default::default() }), "17 bytes");
         check(ticket_status(&TicketStatus { satisfaction: 6, ..status.clone() }), "satisfaction = 6");
@@ -82,7 +90,9 @@ mod tests {
     #[test]
     fn feedback_keeps_a_state_that_is_new_to_us() {
         let status = TicketStatus { ticket_id: vec![1; 16], state: 77, ..Default::default() };
-        let Feedback::TicketStatus(id, bytes) = ticket_status(&status).unwrap() else { panic!() };
+        let Feedback::TicketStatus(id, bytes) = ticket_status(&status, &Grant::everything()).unwrap() else {
+            panic!()
+        };
         assert_eq!(id.as_bytes(), &[1; 16]);
         assert_eq!(TicketStatus::decode(bytes.as_slice()).unwrap(), status);
     }

@@ -1,9 +1,9 @@
 //! `Hello` → a subscription that is known to be well-formed, or the reason to refuse it.
 
-use std::fmt;
-
 use super::PROTOCOL;
 use super::session::Terms;
+use super::visitor::Visitor;
+use crate::access::{Grant, Pass, Right};
 use crate::ledger::SubscriptionRequest;
 use crate::ledger::outbox::Filter;
 use crate::parse::Network;
@@ -20,7 +20,6 @@ pub(super) const WINDOW_MAX: u32 = 65_536;
 const WINDOW_DEFAULT: u32 = 100;
 
 const CLIENT_BYTES_MAX: usize = 200;
-const TOKEN_BYTES_MAX: usize = 1024;
 const SUBSCRIPTION_BYTES_MAX: usize = 100;
 const PRIORITY_MAX: u32 = 1000;
 
@@ -28,36 +27,15 @@ const PRIORITY_MAX: u32 = 1000;
 const FILTER_VALUES_MAX: usize = 256;
 const FILTER_VALUE_BYTES_MAX: usize = 200;
 
-/// A secret that clients must know. Holds only its hash; never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token(blake3::Hash);
-
-impl Token {
-    /// The token with this text; `None` if it is empty, which every client would know.
-    pub fn new(secret: &str) -> Option<Token> {
-        (!secret.is_empty()).then(|| Token(blake3::hash(secret.as_bytes())))
-    }
-
-    /// Whether `given` is the token. Hashes are compared in constant time, so neither the time nor the
-    /// length tells how much of a guess is right.
-    pub(super) fn admits(&self, given: &str) -> bool {
-        self.0 == blake3::hash(given.as_bytes())
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(…)")
-    }
-}
-
-/// A `Hello` that may subscribe.
-#[derive(Debug, PartialEq)]
+/// A `Hello` that is welcome.
+#[derive(Debug)]
 pub(super) struct Accepted {
     pub(super) client: String,
-    pub(super) request: SubscriptionRequest,
+    /// `None` for a client that may not read.
+    pub(super) request: Option<SubscriptionRequest>,
     /// Granted.
     pub(super) window: u32,
+    pub(super) pass: Pass,
 }
 
 /// Why a client must go.
@@ -65,50 +43,84 @@ pub(super) struct Accepted {
 pub(super) struct Refusal {
     pub(super) code: Code,
     pub(super) reason: String,
+    /// Whether this may have been a guess at a token.
+    pub(super) is_guess: bool,
+}
+
+impl Refusal {
+    fn new(code: Code, reason: impl Into<String>) -> Refusal {
+        Refusal { code, reason: reason.into(), is_guess: false }
+    }
 }
 
 /// Checks all that can be known without the ledger. Who lacks the token learns nothing else.
-pub(super) fn check(hello: proto::Hello, terms: &Terms) -> Result<Accepted, Refusal> {
+pub(super) fn check(hello: proto::Hello, terms: &Terms, visitor: &Visitor) -> Result<Accepted, Refusal> {
     if hello.protocol != PROTOCOL {
         let reason = format!("protocol {} is not spoken here, {PROTOCOL} is", hello.protocol);
-        return Err(Refusal { code: Code::ProtocolUnsupported, reason });
+        return Err(Refusal::new(Code::ProtocolUnsupported, reason));
     }
-    let known = hello.token.len() <= TOKEN_BYTES_MAX
-        && terms.token.as_ref().is_none_or(|token| token.admits(&hello.token));
-    if !known {
-        let reason = match hello.token.as_str() {
-            "" => "this listener asks for a token".to_owned(),
-            _ => "wrong token".to_owned(),
-        };
-        return Err(Refusal { code: Code::TokenRefused, reason });
-    }
-    accept(hello, terms).map_err(|reason| Refusal { code: Code::HelloInvalid, reason })
-}
-
-fn accept(hello: proto::Hello, terms: &Terms) -> Result<Accepted, String> {
-    bounded("client", &hello.client, CLIENT_BYTES_MAX)?;
+    let pass = visitor.pass(&hello.token).map_err(|refused| Refusal {
+        code: Code::TokenRefused,
+        reason: refused.to_string(),
+        is_guess: refused.is_guess(),
+    })?;
+    bounded("client", &hello.client, CLIENT_BYTES_MAX).map_err(invalid)?;
     let window = match hello.window {
         0 => WINDOW_DEFAULT,
         window if window <= WINDOW_MAX => window,
-        window => return Err(format!("window = {window}: must be at most {WINDOW_MAX}")),
+        window => return Err(invalid(format!("window = {window}: must be at most {WINDOW_MAX}"))),
     };
-    let subscription = hello.subscription.ok_or("subscription is required")?;
+    let request = match (hello.subscription, pass.grant.rights.has(Right::Read)) {
+        (Some(subscription), true) => Some(request(subscription, &pass.grant)?),
+        (None, true) => return Err(invalid("subscription is required".to_owned())),
+        (Some(_), false) => {
+            let reason = lacks(&pass.grant, Right::Read);
+            return Err(Refusal::new(Code::TokenRefused, format!("{reason}: send no subscription")));
+        }
+        (None, false) => None,
+    };
+    let window = if request.is_some() { window.min(terms.window_max) } else { 0 };
+    Ok(Accepted { client: hello.client, request, window, pass })
+}
+
+/// What a client is told that has not the right to do what it wants.
+pub(super) fn lacks(grant: &Grant, right: Right) -> String {
+    format!("token {:?} has no right {:?}", grant.name, right.name())
+}
+
+fn invalid(reason: String) -> Refusal {
+    Refusal::new(Code::HelloInvalid, reason)
+}
+
+fn request(subscription: proto::Subscription, grant: &Grant) -> Result<SubscriptionRequest, Refusal> {
     let name = subscription.name;
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if name.is_empty() || name.len() > SUBSCRIPTION_BYTES_MAX || !name.bytes().all(allowed) {
-        return Err(format!("subscription.name must be 1 to {SUBSCRIPTION_BYTES_MAX} of a-z A-Z 0-9 . _ -"));
+        let reason = format!("subscription.name must be 1 to {SUBSCRIPTION_BYTES_MAX} of a-z A-Z 0-9 . _ -");
+        return Err(invalid(reason));
     }
     let start_next = match Start::try_from(subscription.start) {
         Ok(Start::Oldest) => false,
         Ok(Start::Next) => true,
-        Err(_) => return Err(format!("subscription.start = {}: unknown", subscription.start)),
+        Err(_) => return Err(invalid(format!("subscription.start = {}: unknown", subscription.start))),
     };
-    let filter = subscription.filter.map(filter).transpose()?.unwrap_or_default();
-    Ok(Accepted {
-        client: hello.client,
-        request: SubscriptionRequest { name, filter, start_next },
-        window: window.min(terms.window_max),
-    })
+    let mut filter = subscription.filter.map(filter).transpose().map_err(invalid)?.unwrap_or_default();
+    limit(&mut filter, grant)?;
+    Ok(SubscriptionRequest { name: grant.subscription(&name), filter, start_next })
+}
+
+/// Narrows a filter to the brands of the grant: all of them where the client names none.
+fn limit(filter: &mut Filter, grant: &Grant) -> Result<(), Refusal> {
+    let Some(brands) = &grant.brands else { return Ok(()) };
+    let is_ours = |asked: &&String| brands.iter().any(|brand| brand.to_lowercase() == asked.to_lowercase());
+    if let Some(other) = filter.brands.iter().find(|asked| !is_ours(asked)) {
+        let reason = format!("filter.brands: {other:?} is no brand of token {:?}", grant.name);
+        return Err(Refusal::new(Code::TokenRefused, reason));
+    }
+    if filter.brands.is_empty() {
+        filter.brands = brands.to_vec();
+    }
+    Ok(())
 }
 
 fn filter(filter: proto::Filter) -> Result<Filter, String> {
@@ -149,7 +161,11 @@ pub(super) fn bounded(field: &str, value: &str, bytes_max: usize) -> Result<(), 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::access::peers::Place;
+    use crate::access::{Access, Rights, Roster};
 
     fn hello() -> proto::Hello {
         proto::Hello {
@@ -168,21 +184,42 @@ mod tests {
         subscription(hello).filter.get_or_insert_default()
     }
 
-    fn asked(change: impl FnOnce(&mut proto::Hello), terms: &Terms) -> Result<Accepted, Refusal> {
+    fn asked(
+        change: impl FnOnce(&mut proto::Hello),
+        terms: &Terms,
+        visitor: &Visitor,
+    ) -> Result<Accepted, Refusal> {
         let mut hello = hello();
         change(&mut hello);
-        super::check(hello, terms)
+        super::check(hello, terms, visitor)
+    }
+
+    fn anyone() -> Visitor {
+        Visitor::anyone(std::time::Instant::now())
+    }
+
+    /// Somebody before a door to which these tokens open.
+    fn visitor(tokens: &[(&str, Grant)]) -> Visitor {
+        let mut roster = Roster::default();
+        tokens.iter().for_each(|(secret, grant)| assert!(roster.add_token(secret, grant.clone())));
+        let access = Arc::new(Access::new(roster));
+        Visitor::new(access, true, Place::uncounted(), std::time::Instant::now())
+    }
+
+    fn grant(rights: Rights, brands: Option<&[&str]>) -> Grant {
+        let brands = brands.map(|brands| brands.iter().map(|brand| (*brand).to_owned()).collect());
+        Grant { name: "bridge".into(), rights, brands }
     }
 
     #[test]
     fn a_hello_that_breaks_a_rule_is_refused_with_the_rule() {
-        let terms = Terms { token: Token::new("swordfish"), ..Terms::default() };
+        let (terms, visitor) = (Terms::default(), visitor(&[("swordfish", grant(Rights::SOCKET, None))]));
         let check = |change: &dyn Fn(&mut proto::Hello), code: Code, reason: &str| {
             let known = |hello: &mut proto::Hello| {
                 hello.token = "swordfish".into();
                 change(hello);
             };
-            let refusal = asked(known, &terms).unwrap_err();
+            let refusal = asked(known, &terms, &visitor).unwrap_err();
             assert_eq!(refusal.code, code, "{refusal:?}");
             assert!(refusal.reason.contains(reason), "{refusal:?} lacks {reason:?}");
         };
@@ -209,11 +246,11 @@ mod tests {
     fn a_window_is_granted_up_to_the_operators_limit() {
         let terms = Terms { window_max: 1000, ..Terms::default() };
         for (window, granted) in [(0, 100), (1, 1), (999, 999), (1000, 1000), (65_536, 1000)] {
-            let accepted = asked(|hello| hello.window = window, &terms).unwrap();
+            let accepted = asked(|hello| hello.window = window, &terms, &anyone()).unwrap();
             assert_eq!(accepted.window, granted, "asked for {window}");
         }
         let narrow = Terms { window_max: 10, ..Terms::default() };
-        assert_eq!(asked(|_| (), &narrow).unwrap().window, 10);
+        assert_eq!(asked(|_| (), &narrow, &anyone()).unwrap().window, 10);
     }
 
     #[test]
@@ -231,7 +268,9 @@ mod tests {
                 };
             },
             &Terms::default(),
-        );
+            &anyone(),
+        )
+        .unwrap();
         let filter = Filter {
             brands: vec!["Lumio".into()],
             networks: vec![Network::Bluesky, Network::X],
@@ -240,13 +279,44 @@ mod tests {
             priority_min: 1000,
         };
         let request = SubscriptionRequest { name: "desk.fr_2-x".into(), filter, start_next: true };
-        assert_eq!(accepted, Ok(Accepted { client: "bridge 1.0".into(), request, window: 100 }));
+        assert_eq!((accepted.client.as_str(), accepted.window), ("bridge 1.0", 100));
+        assert_eq!(accepted.request, Some(request));
     }
 
     #[test]
-    fn a_token_is_asked_only_where_there_is_one_and_never_shown() {
-        assert!(asked(|hello| hello.token = "anything".into(), &Terms::default()).is_ok());
-        assert_eq!(Token::new(""), None);
-        assert_eq!(format!("{:?}", Token::new("swordfish").unwrap()), "Token(…)");
+    fn a_token_of_some_brands_sees_those_and_no_others() {
+        let lumio = visitor(&[("swordfish", grant(Rights::SOCKET, Some(&["Lumio", "Volt"])))]);
+        let ask = |brands: &[&str]| {
+            let change = |hello: &mut proto::Hello| {
+                hello.token = "swordfish".into();
+                filtered(hello).brands = brands.iter().map(|brand| (*brand).to_owned()).collect();
+            };
+            let accepted = asked(change, &Terms::default(), &lumio)?;
+            Ok::<_, Refusal>(accepted.request.map(|request| (request.name, request.filter.brands)))
+        };
+        let brands = |brands: &[&str]| brands.iter().map(|brand| (*brand).to_owned()).collect::<Vec<_>>();
+        let name = || "bridge/desk".to_owned();
+        assert_eq!(ask(&[]), Ok(Some((name(), brands(&["Lumio", "Volt"])))), "none named: all of its own");
+        assert_eq!(ask(&["LUMIO"]), Ok(Some((name(), brands(&["LUMIO"])))));
+        let refusal = ask(&["Lumio", "Acme"]).unwrap_err();
+        assert_eq!(refusal.code, Code::TokenRefused);
+        assert_eq!(refusal.reason, "filter.brands: \"Acme\" is no brand of token \"bridge\"");
+        assert!(!refusal.is_guess);
+    }
+
+    #[test]
+    fn a_token_without_the_right_to_read_may_come_without_a_subscription() {
+        let feedback = Rights::from_iter([Right::Feedback]);
+        let reporter = visitor(&[("swordfish", grant(feedback, None))]);
+        let known = |hello: &mut proto::Hello| hello.token = "swordfish".into();
+        let refusal = asked(known, &Terms::default(), &reporter).unwrap_err();
+        assert_eq!(refusal.code, Code::TokenRefused);
+        assert_eq!(refusal.reason, "token \"bridge\" has no right \"read\": send no subscription");
+        let change = |hello: &mut proto::Hello| {
+            known(hello);
+            hello.subscription = None;
+        };
+        let accepted = asked(change, &Terms::default(), &reporter).unwrap();
+        assert_eq!((accepted.request, accepted.window), (None, 0));
     }
 }

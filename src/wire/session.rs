@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
-use super::hello::{self, HELLO_BYTES_MAX, Token, WINDOW_MAX};
+use super::hello::{self, HELLO_BYTES_MAX, Refusal, WINDOW_MAX};
+use super::visitor::Visitor;
 use super::{PROTOCOL, feedback, frame};
+use crate::access::peers::Peer;
+use crate::access::{Pass, Right, Standing};
 use crate::ledger::{Feedback, Seq, SubscriptionRequest};
 use crate::ticket::proto::{
     Acked, ClientMessage, Goodbye, Heartbeat, Nack, Welcome, client_message, goodbye::Code,
@@ -29,7 +32,6 @@ const SILENT_INTERVALS: u32 = 3;
 /// What the operator grants and demands.
 #[derive(Debug, Clone)]
 pub(super) struct Terms {
-    pub(super) token: Option<Token>,
     pub(super) window_max: u32,
     pub(super) frame_bytes_max: usize,
     pub(super) handshake_max: Duration,
@@ -43,7 +45,6 @@ pub(super) struct Terms {
 impl Default for Terms {
     fn default() -> Terms {
         Terms {
-            token: None,
             window_max: WINDOW_MAX,
             frame_bytes_max: frame::FRAME_BYTES_MAX,
             handshake_max: Duration::from_secs(5),
@@ -64,6 +65,8 @@ pub(super) enum Action {
     Subscribe {
         /// As the client names itself.
         client: String,
+        /// The name of its token; empty where nobody is asked for one.
+        token: Arc<str>,
         /// Checked.
         request: SubscriptionRequest,
     },
@@ -88,20 +91,36 @@ pub(super) enum Action {
 #[derive(Debug)]
 pub(super) struct Session {
     terms: Arc<Terms>,
+    visitor: Visitor,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    AwaitingHello { deadline: Instant },
-    Subscribing { window: u32, heard_at: Instant },
+    AwaitingHello {
+        deadline: Instant,
+    },
+    /// A wrong token, which is answered late.
+    Refusing {
+        until: Instant,
+        refusal: Refusal,
+    },
+    Subscribing {
+        window: u32,
+        heard_at: Instant,
+        pass: Pass,
+    },
     Open(Open),
-    Draining { open: Open, deadline: Instant },
+    Draining {
+        open: Open,
+        deadline: Instant,
+    },
     Closed,
 }
 
 #[derive(Debug)]
 struct Open {
+    pass: Pass,
     window: usize,
     unanswered: FxHashMap<Seq, Answer>,
     heard_at: Instant,
@@ -118,10 +137,25 @@ enum Answer {
 }
 
 impl Session {
-    /// A session of a client that has just connected.
-    pub(super) fn new(terms: Arc<Terms>, now: Instant) -> Session {
-        let deadline = now + terms.handshake_max;
-        Session { terms, state: State::AwaitingHello { deadline } }
+    /// A session of a client that has connected, and may have shown a certificate since.
+    pub(super) fn new(terms: Arc<Terms>, visitor: Visitor) -> Session {
+        let deadline = visitor.since + terms.handshake_max;
+        Session { terms, visitor, state: State::AwaitingHello { deadline } }
+    }
+
+    /// Whether what the client says is heard now. Between a wrong token and its answer it is not.
+    pub(super) fn listens(&self) -> bool {
+        !matches!(self.state, State::Refusing { .. } | State::Closed)
+    }
+
+    /// Who has just shown a wrong token.
+    pub(super) fn guesser(&self) -> Option<Peer> {
+        matches!(self.state, State::Refusing { .. }).then(|| self.visitor.place.peer()).flatten()
+    }
+
+    /// Waits until this client, which has not said who it is, has to go for another one.
+    pub(super) async fn sent_away(&mut self) {
+        self.visitor.place.sent_away().await;
     }
 
     /// Longest frame the client may send now. A stranger's is shorter.
@@ -159,6 +193,7 @@ impl Session {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::AwaitingHello { deadline } | State::Draining { deadline, .. } => Some(*deadline),
+            State::Refusing { until, .. } => Some(*until),
             State::Open(open) => {
                 let interval = self.terms.heartbeat_interval;
                 Some(open.ask_at(interval).min(open.silent_at(interval)))
@@ -171,12 +206,14 @@ impl Session {
     pub(super) fn receive(&mut self, message: ClientMessage, now: Instant, actions: &mut Vec<Action>) {
         use client_message::Kind as Client;
         match (&mut self.state, message.kind) {
-            (State::Closed, _) => {}
+            (State::Closed | State::Refusing { .. }, _) => {}
             (State::AwaitingHello { .. }, Some(Client::Hello(hello))) => {
-                match hello::check(hello, &self.terms) {
-                    Ok(hello::Accepted { client, request, window }) => {
-                        self.state = State::Subscribing { window, heard_at: now };
-                        actions.push(Action::Subscribe { client, request });
+                match hello::check(hello, &self.terms, &self.visitor) {
+                    Ok(accepted) => self.accept(accepted, now, actions),
+                    Err(refusal) if refusal.is_guess => {
+                        let until = now + self.visitor.place.penalty(now);
+                        self.state = State::Refusing { until, refusal };
+                        self.elapse(now, actions);
                     }
                     Err(refusal) => self.end(refusal.code, refusal.reason, actions),
                 }
@@ -185,9 +222,10 @@ impl Session {
                 self.end(Code::HelloInvalid, "the first message must be a hello", actions);
             }
             (_, Some(Client::Hello(_))) => self.end(Code::HelloInvalid, "a second hello", actions),
-            (State::Subscribing { heard_at, .. }, kind) => {
+            (State::Subscribing { heard_at, pass, .. }, kind) => {
                 *heard_at = now;
-                self.report(kind, actions);
+                let pass = pass.clone();
+                self.report(kind, &pass, actions);
             }
             (State::Open(open) | State::Draining { open, .. }, kind) => {
                 open.heard_at = now;
@@ -199,10 +237,44 @@ impl Session {
                         }
                     }
                     Some(Client::Nack(nack)) => actions.extend(open.refused(nack, now)),
-                    kind => self.report(kind, actions),
+                    kind => {
+                        let pass = open.pass.clone();
+                        self.report(kind, &pass, actions);
+                    }
                 }
                 self.close_if_drained(actions);
             }
+        }
+    }
+
+    fn accept(&mut self, accepted: hello::Accepted, now: Instant, actions: &mut Vec<Action>) {
+        let hello::Accepted { client, request, window, pass } = accepted;
+        if !self.visitor.place.admit() {
+            return self.end(Code::TooManyConnections, "too many connections", actions);
+        }
+        let token = Arc::clone(&pass.grant.name);
+        self.state = State::Subscribing { window, heard_at: now, pass };
+        match request {
+            Some(request) => actions.push(Action::Subscribe { client, token, request }),
+            // It has nothing to wait for.
+            None => self.subscribed(Ok(0), now, actions),
+        }
+    }
+
+    /// The roster has been replaced: whoever is in must still have what let them in.
+    pub(super) fn recheck(&mut self, actions: &mut Vec<Action>) {
+        let pass = match &self.state {
+            State::Subscribing { pass, .. } => pass,
+            State::Open(open) => &open.pass,
+            _ => return,
+        };
+        match self.visitor.access().standing(pass) {
+            Standing::Same => {}
+            Standing::Changed => {
+                let reason = "what this token may do has changed: connect again";
+                self.end(Code::AccessChanged, reason, actions);
+            }
+            Standing::Gone => self.end(Code::TokenRefused, "this token is no longer valid", actions),
         }
     }
 
@@ -220,9 +292,10 @@ impl Session {
         now: Instant,
         actions: &mut Vec<Action>,
     ) {
-        let State::Subscribing { window, heard_at } = self.state else {
+        let State::Subscribing { window, heard_at, pass } = &self.state else {
             return;
         };
+        let (window, heard_at, pass) = (*window, *heard_at, pass.clone());
         match answer {
             Ok(pending) => {
                 actions.push(Action::Send(Kind::Welcome(Welcome {
@@ -238,7 +311,8 @@ impl Session {
                 let heard_at = heard_at.max(now);
                 let unanswered = FxHashMap::default();
                 let window = window as usize;
-                self.state = State::Open(Open { window, unanswered, heard_at, spoke_at: now, asked_at: now });
+                self.state =
+                    State::Open(Open { pass, window, unanswered, heard_at, spoke_at: now, asked_at: now });
             }
             Err(reason) => self.end(Code::Fault, reason, actions),
         }
@@ -299,7 +373,7 @@ impl Session {
                 self.state = State::Draining { open, deadline };
                 self.close_if_drained(actions);
             }
-            State::AwaitingHello { .. } | State::Subscribing { .. } => {
+            State::AwaitingHello { .. } | State::Refusing { .. } | State::Subscribing { .. } => {
                 self.end(Code::Shutdown, "the server stops; connect again later", actions);
             }
             ending @ (State::Draining { .. } | State::Closed) => self.state = ending,
@@ -313,6 +387,10 @@ impl Session {
             State::AwaitingHello { deadline } if *deadline <= now => {
                 let reason = format!("no hello within {:?}", self.terms.handshake_max);
                 self.end(Code::HelloInvalid, reason, actions);
+            }
+            State::Refusing { until, refusal } if *until <= now => {
+                let (code, reason) = (refusal.code, std::mem::take(&mut refusal.reason));
+                self.end(code, reason, actions);
             }
             State::Open(open) if open.silent_at(interval) <= now => {
                 let reason = format!("nothing heard for {:?}", interval * SILENT_INTERVALS);
@@ -330,10 +408,15 @@ impl Session {
         }
     }
 
-    fn report(&mut self, kind: Option<client_message::Kind>, actions: &mut Vec<Action>) {
+    fn report(&mut self, kind: Option<client_message::Kind>, pass: &Pass, actions: &mut Vec<Action>) {
         use client_message::Kind as Client;
+        if matches!(kind, Some(Client::TicketStatus(_) | Client::Touchpoint(_) | Client::AgentState(_)))
+            && !pass.grant.rights.has(Right::Feedback)
+        {
+            return self.end(Code::TokenRefused, hello::lacks(&pass.grant, Right::Feedback), actions);
+        }
         let checked = match kind {
-            Some(Client::TicketStatus(status)) => feedback::ticket_status(&status),
+            Some(Client::TicketStatus(status)) => feedback::ticket_status(&status, &pass.grant),
             Some(Client::Touchpoint(touchpoint)) => feedback::touchpoint(&touchpoint),
             Some(Client::AgentState(state)) => feedback::agent_state(&state),
             // A heartbeat has done its work by being heard, and so has a kind that is new to us.

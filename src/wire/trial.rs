@@ -1,13 +1,17 @@
 //! What must hold of frames, messages and sessions, whatever a client sends.
 
+use std::time::Instant;
+
 use prost::Message;
 
 use super::delivery::Envelope;
 use super::frame::{self, Decoded, FRAME_BYTES_MAX};
 use super::session::Terms;
+use super::visitor::Visitor;
 use super::{feedback, hello};
+use crate::access::Grant;
 use crate::ledger::outbox::Taken;
-use crate::ledger::{Body, Feedback, Seq};
+use crate::ledger::{Body, Feedback, Seq, SubscriptionRequest};
 use crate::ticket::{self, proto};
 use crate::trials::Bytes;
 use proto::server_message::Kind;
@@ -92,7 +96,7 @@ pub(crate) fn messages(data: &[u8]) {
         }
         1 => {
             let Ok(status) = proto::TicketStatus::decode(data) else { return };
-            let Ok(accepted) = feedback::ticket_status(&status) else { return };
+            let Ok(accepted) = feedback::ticket_status(&status, &Grant::everything()) else { return };
             let Feedback::TicketStatus(id, bytes) = accepted else { panic!("{accepted:?}") };
             assert_eq!(id.as_bytes().as_slice(), status.ticket_id);
             assert!(
@@ -128,15 +132,15 @@ pub(crate) fn messages(data: &[u8]) {
 
 fn a_hello(hello: proto::Hello) {
     let asked = hello.window;
-    let Ok(accepted) = hello::check(hello, &Terms::default()) else { return };
-    let name = accepted.request.name;
+    let visitor = Visitor::anyone(Instant::now());
+    let Ok(accepted) = hello::check(hello, &Terms::default(), &visitor) else { return };
+    let SubscriptionRequest { name, filter, .. } = accepted.request.expect("anyone may read");
     assert!(
         (1..=100).contains(&name.len()) && name.chars().all(|letter| letter.is_ascii_graphic()),
         "{name:?}"
     );
     assert!(accepted.window >= 1 && accepted.window <= if asked == 0 { 100 } else { asked });
     assert!(accepted.client.len() <= 200);
-    let filter = accepted.request.filter;
     assert!(filter.priority_min <= 1000 && filter.networks.len() <= 256);
     for list in [&filter.brands, &filter.languages, &filter.intents] {
         assert!(list.len() <= 256 && list.iter().all(|value| value.len() <= 200));

@@ -6,6 +6,7 @@
 
 mod daemon;
 
+mod access;
 mod accounting;
 mod clients;
 mod commands;
@@ -13,6 +14,7 @@ mod delivery;
 mod end_to_end;
 mod ledgers;
 mod liars;
+mod hostile;
 mod load;
 mod lines;
 mod operation;

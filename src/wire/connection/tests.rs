@@ -6,11 +6,25 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::access::{Grant, Rights, Roster};
 use crate::wire::client::{Address, Client, ClientError, Introduction};
 use crate::wire::conversation::tests::Memory;
 
+mod tls;
+
 fn config(path: &Path) -> Config {
     Config { unix: Some(path.to_owned()), ..Config::default() }
+}
+
+fn grant(name: &str, brands: Option<&[&str]>) -> Grant {
+    let brands = brands.map(|brands| brands.iter().map(|brand| (*brand).to_owned()).collect());
+    Grant { name: name.into(), rights: Rights::SOCKET, brands }
+}
+
+fn access(tokens: &[(&str, Grant)]) -> Arc<Access> {
+    let mut roster = Roster::default();
+    tokens.iter().for_each(|(secret, grant)| assert!(roster.add_token(secret, grant.clone())));
+    Arc::new(Access::new(roster))
 }
 
 fn introduction(subscription: &str) -> Introduction {
@@ -22,7 +36,7 @@ async fn a_client_is_served_over_a_unix_socket_and_over_tcp() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("vigie.sock");
     let tcp = Some("127.0.0.1:0".parse().unwrap());
-    let config = Config { tcp, token: Token::new("swordfish"), ..config(&path) };
+    let config = Config { tcp, access: access(&[("swordfish", grant("bridge", None))]), ..config(&path) };
     let listener = Listener::bind(config).unwrap();
     let addresses = [Address::Unix(path.clone()), Address::Tcp(listener.tcp_address().unwrap().to_string())];
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
@@ -138,7 +152,7 @@ fn what_cannot_be_bound_is_named() {
     let open = Some("0.0.0.0:0".parse().unwrap());
     check(
         Config { tcp: open, ..Config::default() },
-        "tcp = 0.0.0.0:0: a listener that others can reach needs a token",
+        "tcp = 0.0.0.0:0: a listener that others can reach needs a token or a certificate",
     );
     let fine = || config(&folder.path().join("s"));
     check(
@@ -153,6 +167,16 @@ fn what_cannot_be_bound_is_named() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
 }
 
+#[test]
+fn the_systems_limit_of_open_files_is_read_where_there_is_one() {
+    let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                  Max processes             96235                96235                processes \n\
+                  Max open files            1024                 524288               files     \n";
+    assert_eq!(open_files_max(limits), Some(1024));
+    assert_eq!(open_files_max(&limits.replace("1024  ", "unlimited")), None);
+    assert!(open_files_max(&std::fs::read_to_string("/proc/self/limits").unwrap()).is_some());
+}
+
 /// Fails as an exhausted system does, some times before each client.
 struct StickyDoor {
     failures: AtomicUsize,
@@ -162,14 +186,16 @@ struct StickyDoor {
 impl Door for StickyDoor {
     type Stream = DuplexStream;
 
-    async fn admit(&self) -> io::Result<DuplexStream> {
+    const IS_NETWORK: bool = false;
+
+    async fn admit(&self) -> io::Result<(DuplexStream, Peer)> {
         if self.failures.fetch_sub(1, Ordering::SeqCst) > 1 {
             const EMFILE: i32 = 24;
             return Err(io::Error::from_raw_os_error(EMFILE));
         }
         self.failures.store(1, Ordering::SeqCst);
         match self.clients.lock().await.recv().await {
-            Some(client) => Ok(client),
+            Some(client) => Ok((client, Peer::User(1))),
             None => std::future::pending().await,
         }
     }
@@ -184,7 +210,9 @@ async fn a_failing_accept_is_tried_again_after_a_pause() {
     let guests = Guests {
         hub: memory.hub(),
         terms: Arc::default(),
-        places: Arc::new(Semaphore::new(1)),
+        access: Arc::default(),
+        reachable: false,
+        gate: Gates::new(&Config::default()).unix,
         stop: stop.subscribe(),
     };
     let attended = tokio::spawn(attend(door, None, guests));

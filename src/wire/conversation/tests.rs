@@ -7,6 +7,8 @@ use tokio::io::DuplexStream;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::access::Access;
+use crate::access::peers::Place;
 use crate::ledger::outbox::{ClientId, Filter, Outbox};
 use crate::ledger::{Feedback, RecordHead, Records, Traits};
 use crate::parse::Network;
@@ -14,6 +16,9 @@ use crate::ticket::TicketId;
 use crate::ticket::proto::{Ticket, client_message, delivery::Record};
 use crate::wire::client::{Client, ClientError, Event, Introduction};
 use crate::wire::hub::Bell;
+
+mod hostile;
+mod rights;
 
 /// A ledger in memory. While `holding`, acknowledgements wait for [`Memory::settle`].
 pub(in crate::wire) struct Memory {
@@ -149,20 +154,29 @@ struct Daemon {
     memory: Arc<Memory>,
     hub: Hub,
     terms: Terms,
+    access: Arc<Access>,
     stop: watch::Sender<bool>,
 }
 
 impl Daemon {
     fn new() -> Daemon {
         let memory = Memory::new();
-        Daemon { hub: memory.hub(), memory, terms: Terms::default(), stop: watch::Sender::new(false) }
+        Daemon {
+            hub: memory.hub(),
+            memory,
+            terms: Terms::default(),
+            access: Arc::default(),
+            stop: watch::Sender::new(false),
+        }
     }
 
     /// A raw connection whose pipe holds `bytes` each way.
     fn dial(&self, bytes: usize) -> (DuplexStream, JoinHandle<()>) {
         let (ours, theirs) = tokio::io::duplex(bytes);
         let terms = Arc::new(self.terms.clone());
-        (ours, tokio::spawn(converse(theirs, self.hub.clone(), terms, self.stop.subscribe())))
+        let since = Instant::now().into_std();
+        let visitor = Visitor::new(Arc::clone(&self.access), false, Place::uncounted(), since);
+        (ours, tokio::spawn(converse(theirs, self.hub.clone(), visitor, terms, self.stop.subscribe())))
     }
 
     async fn connect(&self, subscription: &str, window: u32) -> Client {
@@ -205,8 +219,9 @@ async fn acked(client: &mut Client) -> Vec<u64> {
 }
 
 async fn goodbye(client: &mut Client) -> (Code, String) {
+    let late = Instant::now() + Duration::from_secs(3600);
     loop {
-        match client.next_event().await {
+        match tokio::time::timeout_at(late, client.next_event()).await.expect("a goodbye in time") {
             Ok(_) => {}
             Err(ClientError::Goodbye { code, reason }) => return (code, reason),
             Err(error) => panic!("no goodbye: {error}"),

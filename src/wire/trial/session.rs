@@ -11,6 +11,7 @@ use crate::ticket::proto::{self, client_message, goodbye::Code, server_message::
 use crate::trials::Bytes;
 use crate::wire::frame::FRAME_BYTES_MAX;
 use crate::wire::session::{Action, Session, Terms};
+use crate::wire::visitor::Visitor;
 
 /// What the session's driver and its client know, kept beside it.
 struct Twin {
@@ -46,7 +47,7 @@ pub(crate) fn session(data: &[u8]) {
     let window_max = 1 + u32::from(bytes.byte());
     let terms = Terms { window_max, frame_bytes_max: limit, ..Terms::default() };
     let mut twin = Twin {
-        session: Session::new(Arc::new(terms), now),
+        session: Session::new(Arc::new(terms), Visitor::anyone(now)),
         limit,
         now,
         window: 0,
@@ -193,7 +194,7 @@ impl Twin {
                         Kind::Delivery(_) => panic!("deliveries are the driver's"),
                     }
                 }
-                Action::Subscribe { client, request } => {
+                Action::Subscribe { client, request, .. } => {
                     assert_eq!(self.stage, Stage::Stranger);
                     assert!(client.len() <= 200 && request.name.len() <= 100);
                     self.stage = Stage::Subscribing;

@@ -14,6 +14,7 @@ use crate::wire::frame::{self, Decoded, FRAME_BYTES_MAX};
 use crate::wire::model::daemon::Daemon;
 use crate::wire::model::twin::{self, Job, Kind, Twin};
 use crate::wire::session::{Action, Session, Terms};
+use crate::wire::visitor::Visitor;
 
 type Answer = Receiver<Result<(), String>>;
 
@@ -45,7 +46,7 @@ impl World {
         self.clients_ever += 1;
         self.clients[place] = Some(Client {
             id: ClientId(self.clients_ever),
-            session: Session::new(Arc::new(Terms::default()), self.now),
+            session: Session::new(Arc::new(Terms::default()), Visitor::anyone(self.now)),
             name,
             window: 0,
             subscribing: None,

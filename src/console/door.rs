@@ -1,0 +1,263 @@
+//! The console's door: who may look, how many at once, and how long they may take.
+//!
+//! On loopback whoever can connect may look, as long as no token has the right `operate`; then a request must name
+//! this machine in `Host`, so that a web page elsewhere cannot read the console through a visitor's browser by
+//! giving its own name our address (DNS rebinding). Everywhere else, and once there is such a token, a request
+//! shows one: `Authorization: Bearer TOKEN`, or `Basic` with the token as password, which a browser asks for.
+//! `/healthz` says only that the process lives, and says it to anyone.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use crate::access::peers::{Gate, Limits, Peer, Place};
+use crate::access::tls::Tls;
+use crate::access::{Access, Door, Refused};
+
+/// Most connections at once. Beyond, the one that has been there longest goes for the new one.
+const CONNECTIONS_MAX: usize = 64;
+/// Most connections of one peer: it leaves half of them to others.
+const CONNECTIONS_PER_PEER_MAX: usize = 32;
+/// From connecting, or from the last answer, to the end of the next request's head.
+const HEAD_MAX: Duration = Duration::from_secs(10);
+/// From connecting to the end, however well-behaved: a browser or a scraper connects again.
+const CONNECTION_MAX: Duration = Duration::from_secs(300);
+/// Longest head of a request, in bytes; hyper takes no less than 8 KiB.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Longest body that a request may announce, in bytes. Nothing here reads one yet.
+const BODY_BYTES_MAX: u64 = 1024 * 1024;
+/// Latest answer to a wrong token.
+const PENALTY_MAX: Duration = Duration::from_secs(5);
+/// After `accept` failed for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+/// How long open connections may finish their answer when the daemon stops.
+const DRAIN_MAX: Duration = Duration::from_secs(2);
+
+/// What every connection is given.
+#[derive(Clone)]
+pub(super) struct Guard {
+    access: Arc<Access>,
+    /// Whether other machines can come here.
+    reachable: bool,
+    gate: Gate,
+}
+
+impl Guard {
+    pub(super) fn new(access: Arc<Access>, reachable: bool) -> Guard {
+        let limits = Limits {
+            per_peer_max: CONNECTIONS_PER_PEER_MAX,
+            strangers_max: CONNECTIONS_MAX,
+            penalty_max: PENALTY_MAX,
+        };
+        // Nobody is let in for longer than a request.
+        Guard { access, reachable, gate: Gate::new(limits, Arc::new(Semaphore::new(0))) }
+    }
+}
+
+/// One connection's view of the guard.
+#[derive(Clone)]
+struct Watch {
+    guard: Guard,
+    place: Arc<Place>,
+}
+
+/// Serves until told to stop.
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    guard: Guard,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stopped(&mut stop) => break,
+            Some(ended) = connections.join_next() => log_panic(ended),
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    let place = tokio::select! {
+                        () = stopped(&mut stop) => break,
+                        place = guard.gate.enter(Peer::from(peer.ip())) => place,
+                    };
+                    // One over its share is closed without a word: whoever is there already knows.
+                    let Ok(place) = place else { continue };
+                    let tls = guard.reachable.then(|| guard.access.roster().tls().map(Tls::http_acceptor)).flatten();
+                    let (router, guard, stop) = (router.clone(), guard.clone(), stop.clone());
+                    connections.spawn(async move {
+                        let Some(tls) = tls else { return attend(stream, router, guard, place, stop).await };
+                        match tokio::time::timeout(HEAD_MAX, Box::pin(tls.accept(stream))).await {
+                            Ok(Ok(stream)) => attend(stream, router, guard, place, stop).await,
+                            Ok(Err(error)) => debug!(%error, "no TLS handshake"),
+                            Err(_) => debug!("no TLS handshake"),
+                        }
+                    });
+                }
+                Err(error) => {
+                    if is_of_one_client(&error) {
+                        debug!(%error, "a visitor left at the door");
+                        continue;
+                    }
+                    warn!(%error, pause = ?ACCEPT_PAUSE, "the console accepts nobody");
+                    tokio::select! {
+                        () = stopped(&mut stop) => break,
+                        () = tokio::time::sleep(ACCEPT_PAUSE) => {}
+                    }
+                }
+            },
+        }
+    }
+    let drained = async { while connections.join_next().await.is_some() {} };
+    _ = tokio::time::timeout(DRAIN_MAX, drained).await;
+}
+
+/// Waits until the daemon stops. Whoever could say so being gone means the same.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    _ = stop.wait_for(|stop| *stop).await;
+}
+
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        warn!(%error, "a connection to the console failed");
+    }
+}
+
+fn is_of_one_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, NotConnected, TimedOut};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | NotConnected | TimedOut)
+}
+
+/// Serves one connection.
+async fn attend<S>(stream: S, router: Router, guard: Guard, mut place: Place, mut stop: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut leave = place.until_sent_away();
+    let watch = Watch { guard, place: Arc::new(place) };
+    let router = router.layer(middleware::from_fn_with_state(watch, let_in));
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_MAX).max_header_size(HEAD_BYTES_MAX);
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    tokio::pin!(connection);
+    let over = Instant::now() + CONNECTION_MAX;
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = &mut leave => return,
+        () = tokio::time::sleep_until(over) => return,
+        () = stopped(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%error, "a connection to the console ended early");
+    }
+}
+
+/// Answers a request only if its sender may ask.
+async fn let_in(State(watch): State<Watch>, request: Request, next: Next) -> Response {
+    if request.uri().path() == "/healthz" {
+        return next.run(request).await;
+    }
+    let headers = request.headers();
+    if body_bytes(headers).is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
+        let text = format!("a body has at most {BODY_BYTES_MAX} bytes\n");
+        return (StatusCode::PAYLOAD_TOO_LARGE, text).into_response();
+    }
+    let Watch { guard, place } = &watch;
+    let token = token(headers).unwrap_or_default();
+    match guard.access.admit(Door::Http, guard.reachable, &token, &Arc::default()) {
+        // Nobody was asked: then the request must be meant for this machine.
+        Ok(pass) if pass.grant.name.is_empty() && !is_for_this_machine(headers) => {
+            let text = "Host must be localhost or an IP address: a proxy in front sends one of them\n";
+            (StatusCode::MISDIRECTED_REQUEST, text).into_response()
+        }
+        Ok(_) => next.run(request).await,
+        Err(refused) => refuse(&refused, place).await,
+    }
+}
+
+async fn refuse(refused: &Refused, place: &Place) -> Response {
+    if refused.is_guess() {
+        tokio::time::sleep(place.penalty(Instant::now().into_std())).await;
+    }
+    let status = match refused {
+        Refused::Missing | Refused::Wrong => StatusCode::UNAUTHORIZED,
+        Refused::Rights { .. } => StatusCode::FORBIDDEN,
+    };
+    let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"vigie\", charset=\"UTF-8\", Bearer")];
+    (status, challenge, format!("{refused}\n")).into_response()
+}
+
+fn body_bytes(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The token that a request shows: RFC 6750 section 2.1, or the password of RFC 7617.
+fn token(headers: &HeaderMap) -> Option<String> {
+    let given = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, rest) = given.split_once(' ')?;
+    let rest = rest.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.to_owned());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let text = String::from_utf8(base64(rest)?).ok()?;
+    Some(text.split_once(':')?.1.to_owned())
+}
+
+/// Base64 with or without its padding (RFC 4648 section 4).
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let value = |byte: u8| {
+        Some(u32::from(match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        }))
+    };
+    let mut bytes = Vec::with_capacity(text.len());
+    for group in text.trim_end_matches('=').as_bytes().chunks(4) {
+        let mut bits = 0;
+        for place in 0..4 {
+            bits = bits << 6 | group.get(place).map_or(Some(0), |byte| value(*byte))?;
+        }
+        let [_, whole @ ..] = bits.to_be_bytes();
+        bytes.extend(whole.iter().take(group.len().checked_sub(1).filter(|bytes| *bytes > 0)?));
+    }
+    Some(bytes)
+}
+
+/// Whether the browser, or whoever it is, meant this machine. HTTP/1.0 without a `Host` comes from no browser.
+fn is_for_this_machine(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST) else { return true };
+    let Ok(host) = host.to_str() else { return false };
+    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => address,
+        None => host.split_once(':').map_or(host, |(name, _)| name),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests;

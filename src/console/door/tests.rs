@@ -1,0 +1,198 @@
+//! Requests over pipes in memory, with the clock paused.
+
+use axum::routing::get;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::access::{Grant, Right, Roster};
+
+const OPERATOR: &str = "a token of the operator";
+const HELPDESK: &str = "a token of the helpdesk";
+
+fn access() -> Arc<Access> {
+    let mut roster = Roster::default();
+    let grant =
+        |name: &str, right| Grant { name: name.into(), rights: [right].into_iter().collect(), brands: None };
+    assert!(roster.add_token(OPERATOR, grant("operator", Right::Operate)));
+    assert!(roster.add_token(HELPDESK, grant("helpdesk", Right::Read)));
+    Arc::new(Access::new(roster))
+}
+
+fn router() -> Router {
+    Router::new().route("/metrics", get(|| async { "42\n" })).route("/healthz", get(|| async { "ok\n" }))
+}
+
+struct Console {
+    guard: Guard,
+    stop: watch::Sender<bool>,
+}
+
+impl Console {
+    fn new(access: Arc<Access>, reachable: bool) -> Console {
+        Console { guard: Guard::new(access, reachable), stop: watch::Sender::new(false) }
+    }
+
+    async fn dial(&self) -> (DuplexStream, JoinHandle<()>) {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let place = self.guard.gate.enter(Peer::User(1)).await.unwrap();
+        let served = attend(theirs, router(), self.guard.clone(), place, self.stop.subscribe());
+        (ours, tokio::spawn(served))
+    }
+
+    /// The answer to one request.
+    async fn ask(&self, path: &str, headers: &str) -> String {
+        let (mut stream, served) = self.dial().await;
+        let request = format!("GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        served.await.unwrap();
+        answer
+    }
+
+    async fn check(&self, path: &str, headers: &str, status: &str) {
+        let answer = self.ask(path, headers).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path} {headers:?}: {answer}");
+    }
+}
+
+fn basic(user: &str, password: &str) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let text = format!("{user}:{password}");
+    let mut encoded = String::new();
+    for group in text.as_bytes().chunks(3) {
+        let bits = (0..3).fold(0_u32, |bits, place| bits << 8 | u32::from(*group.get(place).unwrap_or(&0)));
+        let digits = (0..4).map(|place| char::from(DIGITS[(bits >> (18 - 6 * place) & 63) as usize]));
+        encoded.extend(digits.take(group.len() + 1));
+        encoded.extend(std::iter::repeat_n('=', 3 - group.len()));
+    }
+    format!("Authorization: Basic {encoded}\r\n")
+}
+
+#[tokio::test(start_paused = true)]
+async fn loopback_is_open_to_who_means_this_machine() {
+    let console = Console::new(Arc::default(), false);
+    for host in ["localhost", "localhost:6011", "127.0.0.1:6011", "[::1]:6011", "192.0.2.7", "LOCALHOST"] {
+        console.check("/metrics", &format!("Host: {host}\r\n"), "200").await;
+    }
+    // What a browser sends on behalf of a page of evil.example whose name was given our address.
+    for host in ["evil.example", "evil.example:6011", "localhost.evil.example", "127.0.0.1.evil.example", ""]
+    {
+        console.check("/metrics", &format!("Host: {host}\r\n"), "421").await;
+    }
+    console.check("/healthz", "Host: evil.example\r\n", "200").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn elsewhere_a_token_with_the_right_to_operate_is_asked() {
+    let console = Console::new(access(), true);
+    let host = "Host: vigie.example\r\n";
+    let bearer = |token: &str| format!("{host}Authorization: Bearer {token}\r\n");
+    console.check("/metrics", &bearer(OPERATOR), "200").await;
+    console.check("/metrics", &format!("{host}{}", basic("anyone", OPERATOR)), "200").await;
+    console.check("/metrics", &format!("{host}authorization: bEaReR  {OPERATOR}\r\n"), "200").await;
+    console.check("/metrics", &bearer(HELPDESK), "403").await;
+    console.check("/metrics", &bearer("wrong"), "401").await;
+    console.check("/metrics", &format!("{host}{}", basic(OPERATOR, "")), "401").await;
+    console.check("/metrics", &format!("{host}Authorization: Digest {OPERATOR}\r\n"), "401").await;
+    console.check("/nothing", host, "401").await;
+    console.check("/healthz", host, "200").await;
+    let answer = console.ask("/metrics", host).await;
+    assert!(answer.contains("401") && answer.to_lowercase().contains("www-authenticate: basic"), "{answer}");
+    assert!(answer.ends_with("this listener asks for a token\n"), "{answer}");
+    // The same on loopback, once somebody has the right.
+    let local = Console::new(access(), false);
+    local.check("/metrics", "Host: localhost\r\n", "401").await;
+    local.check("/metrics", &bearer(OPERATOR), "200").await;
+    // And where others can come and nobody has it, nobody looks.
+    Console::new(Arc::default(), true).check("/metrics", host, "401").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn wrong_tokens_are_answered_later_each_time() {
+    let console = Console::new(access(), true);
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        let since = Instant::now();
+        console.check("/metrics", "Host: x\r\nAuthorization: Bearer guess\r\n", "401").await;
+        waits.push(since.elapsed().as_millis());
+    }
+    assert_eq!(waits, [250, 500, 1000]);
+    assert_eq!(console.guard.gate.counts().wrong_tokens, 3);
+}
+
+/// A slow-loris: one byte of the head a second, for ever.
+#[tokio::test(start_paused = true)]
+async fn a_head_that_comes_byte_by_byte_ends_the_connection() {
+    let console = Console::new(Arc::default(), false);
+    let (mut stream, served) = console.dial().await;
+    let since = Instant::now();
+    for byte in format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\nX: {}", "x".repeat(1000)).into_bytes() {
+        if stream.write_all(&[byte]).await.is_err() || served.is_finished() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    drop(stream);
+    served.await.unwrap();
+    assert!((10..=12).contains(&since.elapsed().as_secs()), "{:?}", since.elapsed());
+    assert_eq!(console.guard.gate.counts().connections, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_asks_nothing_more_ends() {
+    let console = Console::new(Arc::default(), false);
+    let (mut stream, served) = console.dial().await;
+    let since = Instant::now();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("42\n"), "{answer}");
+    served.await.unwrap();
+    assert_eq!(since.elapsed().as_secs(), HEAD_MAX.as_secs());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_too_long_is_refused_before_it_comes() {
+    let console = Console::new(Arc::default(), false);
+    console.check("/metrics", "Host: localhost\r\nContent-Length: 1048577\r\n", "413").await;
+    console.check("/metrics", &format!("Host: localhost\r\nX: {}\r\n", "x".repeat(20_000)), "431").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_connections_lock_nobody_out() {
+    let console = Console::new(Arc::default(), false);
+    let mut idle = Vec::new();
+    for number in 0..CONNECTIONS_MAX as u32 {
+        let (ours, theirs) = tokio::io::duplex(64);
+        let place = console.guard.gate.enter(Peer::User(number)).await.unwrap();
+        let served = attend(theirs, router(), console.guard.clone(), place, console.stop.subscribe());
+        idle.push((ours, tokio::spawn(served)));
+    }
+    let since = Instant::now();
+    console.check("/metrics", "Host: localhost\r\n", "200").await;
+    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+    let (_, longest) = idle.remove(0);
+    longest.await.unwrap();
+    assert_eq!(console.guard.gate.counts().crowded, 1);
+}
+
+#[test]
+fn base64_is_read_as_rfc_4648_writes_it() {
+    for (text, expected) in [
+        ("", Some("")),
+        ("Zg==", Some("f")),
+        ("Zm8=", Some("fo")),
+        ("Zm9v", Some("foo")),
+        ("Zm9vYg==", Some("foob")),
+        ("Zm9vYmE", Some("fooba")),
+        ("Zm9vYmFy", Some("foobar")),
+        ("Z", None),
+        ("Zm9vY", None),
+        ("Zm-v", None),
+        ("Zm 9v", None),
+    ] {
+        assert_eq!(base64(text), expected.map(|text| text.as_bytes().to_vec()), "{text:?}");
+    }
+}

@@ -1,0 +1,159 @@
+//! What a token lets its client do, and what a replaced roster does to those who are in.
+
+use super::*;
+use crate::access::{Grant, Right, Rights, Roster};
+use crate::ticket::proto::{TicketStatus, Touchpoint};
+
+fn grant(name: &str, rights: &[Right], brands: Option<&[&str]>) -> Grant {
+    let brands = brands.map(|brands| brands.iter().map(|brand| (*brand).to_owned()).collect());
+    Grant { name: name.into(), rights: rights.iter().copied().collect(), brands }
+}
+
+fn roster(tokens: &[(&str, Grant)]) -> Access {
+    let mut roster = Roster::default();
+    tokens.iter().for_each(|(secret, grant)| assert!(roster.add_token(secret, grant.clone())));
+    Access::new(roster)
+}
+
+fn guarded(tokens: &[(&str, Grant)]) -> Daemon {
+    Daemon { access: Arc::new(roster(tokens)), ..Daemon::new() }
+}
+
+fn with_token(token: &str) -> Introduction {
+    Introduction { token: token.into(), subscription: "desk".into(), window: 10, ..Default::default() }
+}
+
+const BOTH: &[Right] = &[Right::Read, Right::Feedback];
+
+/// Two limited tokens use the same name, and an unlimited one too: none of them sees or takes what is another's.
+#[tokio::test(start_paused = true)]
+async fn tokens_of_different_brands_never_share_a_subscription() {
+    let daemon = guarded(&[
+        ("of lumio", grant("lumio", BOTH, Some(&["lumio"]))),
+        ("of volt", grant("volt", BOTH, Some(&["volt"]))),
+        ("of all", grant("all", BOTH, None)),
+    ]);
+    daemon.memory.record_of("lumio", &[1], 20);
+    daemon.memory.record_of("volt", &[2], 20);
+    let mut lumio = daemon.introduce(with_token("of lumio")).await.unwrap();
+    let mut volt = daemon.introduce(with_token("of volt")).await.unwrap();
+    let mut all = daemon.introduce(with_token("of all")).await.unwrap();
+    let mut second = daemon.introduce(with_token("of lumio")).await.unwrap();
+    assert_eq!(next(&mut lumio).await, (1, 1));
+    assert_eq!(next(&mut volt).await, (2, 1));
+    assert_eq!(next_some(&mut all, 2).await, [(2, 1), (1, 1)]);
+    idle(&mut second).await;
+    drop(second);
+    // An ack of what only the other one has is nobody's.
+    lumio.ack(&[1, 2]).await.unwrap();
+    assert_eq!(acked(&mut lumio).await, [1]);
+    assert_eq!(daemon.memory.acknowledged("lumio/desk"), [1]);
+    assert!(daemon.memory.acknowledged("volt/desk").is_empty());
+    assert!(daemon.memory.acknowledged("desk").is_empty());
+    daemon.memory.record_of("lumio", &[3], 20);
+    assert_eq!(next(&mut lumio).await.0.max(3), 3, "its own goes on");
+    idle(&mut volt).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_right_that_is_missing_is_named() {
+    let daemon = guarded(&[
+        ("of a reader", grant("reader", &[Right::Read], None)),
+        ("of a reporter", grant("reporter", &[Right::Feedback], None)),
+    ]);
+    daemon.memory.record(&[1]);
+    let status = || TicketStatus { ticket_id: vec![1; 16], ..Default::default() };
+    let mut reader = daemon.introduce(with_token("of a reader")).await.unwrap();
+    assert_eq!(next(&mut reader).await.0, 1);
+    reader.report(client_message::Kind::TicketStatus(status())).await.unwrap();
+    let (code, reason) = goodbye(&mut reader).await;
+    assert_eq!((code, reason.as_str()), (Code::TokenRefused, "token \"reader\" has no right \"feedback\""));
+    assert!(daemon.memory.shelf.lock().feedback.is_empty());
+
+    let Err(ClientError::Goodbye { code, reason }) = daemon.introduce(with_token("of a reporter")).await
+    else {
+        panic!()
+    };
+    assert_eq!(code, Code::TokenRefused);
+    assert_eq!(reason, "token \"reporter\" has no right \"read\": send no subscription");
+    let nameless = Introduction { subscription: String::new(), ..with_token("of a reporter") };
+    let mut reporter = daemon.introduce(nameless).await.unwrap();
+    assert_eq!((reporter.welcome().window, reporter.welcome().pending), (0, 0));
+    reporter.report(client_message::Kind::Touchpoint(Touchpoint::default())).await.unwrap();
+    reporter.ack(&[1]).await.unwrap();
+    idle(&mut reporter).await;
+    assert_eq!(daemon.memory.shelf.lock().feedback.len(), 1);
+    assert!(daemon.memory.acknowledged("desk").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn feedback_of_a_limited_token_reaches_the_ledger_with_its_brands() {
+    let daemon = guarded(&[("of lumio", grant("lumio", BOTH, Some(&["Lumio"])))]);
+    let mut client = daemon.introduce(with_token("of lumio")).await.unwrap();
+    let status = TicketStatus { ticket_id: vec![1; 16], ..Default::default() };
+    client.report(client_message::Kind::TicketStatus(status.clone())).await.unwrap();
+    idle(&mut client).await;
+    let expected = Feedback::TicketStatusWithin {
+        ticket_id: TicketId::from_bytes(&[1; 16]).unwrap(),
+        body: status.encode_to_vec(),
+        brands: Arc::from(["Lumio".to_owned()]),
+    };
+    assert_eq!(daemon.memory.shelf.lock().feedback, [expected]);
+}
+
+/// What a client had acknowledged counts, the rest goes to who may have it now.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_rotated_away_ends_its_connections_and_no_other() {
+    let daemon = guarded(&[
+        ("the old secret", grant("bridge", BOTH, None)),
+        ("of the archive", grant("archive", BOTH, None)),
+        ("of a reader", grant("reader", BOTH, None)),
+    ]);
+    let archive = Introduction { subscription: "archive".into(), ..with_token("of the archive") };
+    let mut archive = daemon.introduce(archive).await.unwrap();
+    let reader = Introduction { subscription: "reader".into(), ..with_token("of a reader") };
+    let mut reader = daemon.introduce(reader).await.unwrap();
+    daemon.memory.record(&[2, 1]);
+    let mut bridge = daemon.introduce(with_token("the old secret")).await.unwrap();
+    next_some(&mut bridge, 2).await;
+    bridge.ack(&[1]).await.unwrap();
+    assert_eq!(acked(&mut bridge).await, [1]);
+    next_some(&mut archive, 2).await;
+    next_some(&mut reader, 2).await;
+
+    daemon.access.replace(&roster(&[
+        ("the new secret", grant("bridge", BOTH, None)),
+        ("of the archive", grant("archive", BOTH, None)),
+        ("of a reader", grant("reader", &[Right::Read], None)),
+    ]));
+    assert_eq!(goodbye(&mut bridge).await, (Code::TokenRefused, "this token is no longer valid".into()));
+    let (code, reason) = goodbye(&mut reader).await;
+    assert_eq!(code, Code::AccessChanged, "{reason}");
+    idle(&mut archive).await;
+    assert!(daemon.introduce(with_token("the old secret")).await.is_err());
+    let mut bridge = daemon.introduce(with_token("the new secret")).await.unwrap();
+    assert_eq!(next(&mut bridge).await, (2, 2), "the subscription is the same, the ack holds");
+    idle(&mut bridge).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limited_token_cannot_fill_the_outbox_with_names() {
+    let daemon = guarded(&[
+        ("of lumio", grant("lumio", BOTH, Some(&["lumio"]))),
+        ("of all", grant("all", BOTH, None)),
+    ]);
+    let named =
+        |token: &str, number: usize| Introduction { subscription: format!("n{number}"), ..with_token(token) };
+    for number in 0..crate::ledger::outbox::SUBSCRIPTIONS_OWNED_MAX {
+        daemon.introduce(named("of lumio", number)).await.unwrap();
+    }
+    let refused = daemon.introduce(named("of lumio", 99)).await.err().unwrap();
+    assert!(refused.to_string().contains("too many subscriptions"), "{refused}");
+    daemon.introduce(named("of lumio", 5)).await.unwrap();
+    daemon.introduce(named("of all", 99)).await.unwrap();
+}
+
+#[test]
+fn the_rights_of_the_socket_are_to_read_and_to_report() {
+    assert_eq!(Rights::SOCKET, BOTH.iter().copied().collect());
+}
