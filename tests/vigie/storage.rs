@@ -151,8 +151,8 @@ async fn fails(plan: &str, moment: Moment, said: &str) {
 async fn recover(state: &State, mut helpdesk: Helpdesk, expected: &BTreeSet<String>) {
     let daemon = state.start();
     patiently("the rest of the tickets", helpdesk.take(state, expected.len())).await.unwrap();
-    let (status, log) = daemon.terminate();
-    assert!(status.success(), "{log}");
+    // What was confirmed needs no orderly end.
+    daemon.kill();
     assert_eq!(&helpdesk.tickets, expected);
     let ledger = state.ledger();
     let one = |sql: &str| ledger.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();

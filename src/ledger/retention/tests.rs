@@ -77,8 +77,10 @@ fn a_ticket_goes_once_nobody_has_anything_of_it_pending() {
     running.subscribe("helpdesk", false);
     running.subscribe("archive", false);
     // Seqs: a is 1 and its update 4, b is 2, c is 3.
-    running.settle(settlement(1, 0, vec![ticket("a", 100), ticket("b", 900), ticket("c", 500), edit("a")]));
+    running.settle(settlement(1, 0, vec![ticket("a", 100), ticket("b", 900), ticket("c", 500)]));
+    // An update of a ticket from before its start is none of its business.
     running.subscribe("late", true);
+    running.settle(settlement(2, 0, vec![edit("a")]));
     narrow(&running, "worst");
     running.acknowledge("helpdesk", &seqs(&[1, 2, 3, 4]));
     running.acknowledge("archive", &seqs(&[1, 2]));
