@@ -14,8 +14,10 @@ use std::time::Duration;
 use crate::parse::{Format, Network};
 use crate::{classify, console, desk, ledger, prefilter, source, wire};
 
+mod keys;
 mod reader;
 
+pub use keys::Keys;
 pub use reader::Mistake;
 use reader::{Placed, Reader, Section};
 
@@ -40,6 +42,8 @@ pub struct Config {
     pub engine: Engine,
     /// The least level that is logged: `error`, `warn`, `info`, `debug`, `trace`.
     pub log_level: tracing::Level,
+    /// The keys that the file sets, for a reload to compare.
+    pub keys: Keys,
 }
 
 /// One source.
@@ -168,7 +172,8 @@ impl Config {
     fn parse_in(folder: &Path, text: &str) -> Result<Config, Vec<Mistake>> {
         let reader = Reader::new(text, folder);
         let table = reader.parse();
-        let config = read(&reader.root(&table));
+        let keys = Keys::of(table.get_ref());
+        let config = read(&reader.root(&table)).map(|config| Config { keys, ..config });
         drop(table);
         let mistakes = reader.into_mistakes();
         match config {
@@ -190,7 +195,19 @@ fn read(root: &Section<'_, '_>) -> Option<Config> {
     let engine = engine(&root.section("engine"));
     let log_level = log(&root.section("log"));
     root.refuse_unknown();
-    Some(Config { sources: sources?, prefilter, classify, desk, ledger, wire, console, engine, log_level })
+    let keys = Keys::default();
+    Some(Config {
+        sources: sources?,
+        prefilter,
+        classify,
+        desk,
+        ledger,
+        wire,
+        console,
+        engine,
+        log_level,
+        keys,
+    })
 }
 
 fn sources(root: &Section<'_, '_>) -> Option<Vec<SourceConfig>> {

@@ -22,6 +22,10 @@ use crate::ledger::SourceAccount;
 use crate::source::HealthState;
 use crate::telemetry::{self, Buckets};
 
+pub mod service;
+
+use service::ServiceStatus;
+
 /// Where the console listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -69,6 +73,9 @@ pub struct Status {
     pub tickets_provisional: u64,
     /// Those that were opened since the daemon started.
     pub subscriptions: Vec<SubscriptionStatus>,
+    /// The process and its threads.
+    #[serde(default)]
+    pub service: ServiceStatus,
 }
 
 /// One source.
@@ -109,6 +116,9 @@ pub struct SubscriptionStatus {
     pub in_flight: usize,
     /// Records that a client refused for now.
     pub deferred: usize,
+    /// Records acknowledged since the daemon started.
+    #[serde(default)]
+    pub acknowledged: u64,
 }
 
 impl SourceStatus {
@@ -137,11 +147,16 @@ impl SourceStatus {
 }
 
 impl Status {
-    /// Why the daemon is not ready, if it is not: a source that is neither connected nor finished.
+    /// Why the daemon is not ready, if it is not, one reason a line: a source that is neither connected nor
+    /// finished, and what is wrong with the service itself.
     pub fn unready(&self) -> Option<String> {
-        let source = self.sources.iter().find(|source| !source.connected && !source.finished)?;
-        let trouble = if source.trouble.is_empty() { "connecting" } else { &source.trouble };
-        Some(format!("source {}: {trouble}", source.name))
+        let sources = self.sources.iter().filter(|source| !source.connected && !source.finished);
+        let sources = sources.map(|source| {
+            let trouble = if source.trouble.is_empty() { "connecting" } else { &source.trouble };
+            format!("source {}: {trouble}", source.name)
+        });
+        let reasons: Vec<_> = sources.chain(self.service.unready()).collect();
+        (!reasons.is_empty()).then(|| reasons.join("\n"))
     }
 }
 
@@ -167,7 +182,15 @@ impl Console {
     ///
     /// The address is taken or not ours.
     pub fn bind(address: SocketAddr) -> io::Result<Console> {
-        let listener = std::net::TcpListener::bind(address)?;
+        Console::over(std::net::TcpListener::bind(address)?)
+    }
+
+    /// Over a listener that somebody else has bound.
+    ///
+    /// # Errors
+    ///
+    /// The system refused.
+    pub fn over(listener: std::net::TcpListener) -> io::Result<Console> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         Ok(Console { listener, address })
@@ -188,7 +211,7 @@ impl Console {
             .route("/", get(|| async { Html(include_str!("console/page.html")) }))
             .route("/v1/status", get(|State(look): State<Look>| async move { Json(look()) }))
             .route("/metrics", get(metrics))
-            .route("/healthz", get(|| async { "ok\n" }))
+            .route("/healthz", get(healthy))
             .route("/readyz", get(ready))
             .with_state(look);
         async move {
@@ -202,6 +225,13 @@ impl Console {
                 warn!(%error, "console ended");
             }
         }
+    }
+}
+
+async fn healthy(State(look): State<Look>) -> (StatusCode, String) {
+    match look().service.stuck() {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
 }
 
@@ -273,6 +303,15 @@ pub fn exposition(status: &Status) -> String {
             page.sample(&[("subscription", &subscription.name), ("state", state)], records as f64);
         }
     }
+    page.family(
+        "vigie_subscription_acknowledged_total",
+        "counter",
+        "Records that a subscription has acknowledged since the start.",
+    );
+    for SubscriptionStatus { name, acknowledged, .. } in &status.subscriptions {
+        page.sample(&[("subscription", name)], *acknowledged as f64);
+    }
+    status.service.expose(&mut page);
     page.into_text()
 }
 
@@ -306,7 +345,9 @@ mod tests {
                 pending: 9,
                 in_flight: 1,
                 deferred: 0,
+                acknowledged: 21,
             }],
+            service: ServiceStatus::default(),
         }
     }
 
@@ -323,6 +364,7 @@ mod tests {
             "vigie_verdicts_total{pace=\"quick\"} 12\n",
             "vigie_tickets_provisional 13\n",
             "vigie_subscription_records{subscription=\"helpdesk\",state=\"pending\"} 9\n",
+            "vigie_subscription_acknowledged_total{subscription=\"helpdesk\"} 21\n",
         ] {
             assert!(page.contains(expected), "{expected:?} is missing in\n{page}");
         }

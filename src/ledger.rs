@@ -27,9 +27,11 @@ pub mod accounting;
 pub mod outbox;
 mod schema;
 mod store;
+pub mod vitals;
 mod writer;
 
 pub use accounting::{Accounting, SourceAccount};
+pub use vitals::Vitals;
 pub use writer::{Handle, Scratch, Writer};
 
 /// A record's place in the ledger; counts from 1 and never repeats.

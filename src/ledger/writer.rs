@@ -18,7 +18,7 @@ use super::outbox::{Outbox, Reranked};
 use super::store::Erasure;
 use super::{
     Accounting, Body, Config, Entry, Feedback, Ledger, LedgerError, RecordHead, Records, Rescoring, Seq,
-    Settlement, SubscriptionRequest, schema, store,
+    Settlement, SubscriptionRequest, Vitals, schema, store,
 };
 use crate::desk::text_hash;
 use crate::source::Durable;
@@ -47,6 +47,7 @@ pub struct Writer {
     durable: HashMap<Arc<str>, watch::Sender<Durable>>,
     acknowledgements: u64,
     provisional: Arc<AtomicU64>,
+    vitals: Arc<Vitals>,
     _lock: File,
 }
 
@@ -58,6 +59,7 @@ pub struct Handle {
     reader: Arc<Mutex<Connection>>,
     accounting: Arc<Mutex<Accounting>>,
     provisional: Arc<AtomicU64>,
+    vitals: Arc<Vitals>,
 }
 
 type Answer = oneshot::Sender<Result<(), String>>;
@@ -119,12 +121,14 @@ impl Ledger {
         let provisional = Arc::new(AtomicU64::new(provisional));
         // Requests are few: each connection has at most one of each kind under way.
         let (sender, requests) = unbounded();
+        let vitals = Arc::<Vitals>::default();
         let handle = Handle {
             path: self.config.path.clone(),
             requests: sender,
             reader: Arc::new(Mutex::new(self.reader)),
             accounting: accounting.clone(),
             provisional: provisional.clone(),
+            vitals: vitals.clone(),
         };
         let writer = Writer {
             config: self.config,
@@ -136,6 +140,7 @@ impl Ledger {
             durable: HashMap::new(),
             acknowledgements: 0,
             provisional,
+            vitals,
             _lock: self.lock,
         };
         Ok((writer, handle))
@@ -160,10 +165,14 @@ impl Writer {
     /// A commit failed: nothing may be written any more, the process must end and recover.
     pub fn run(mut self, published: impl Fn()) -> Result<(), LedgerError> {
         loop {
+            self.vitals.pulse.rest();
             let group = self.gather();
+            self.vitals.pulse.begin();
             let path = self.config.path.clone();
             let failed = |source| LedgerError::Sqlite { path: path.clone(), source };
+            let began = Instant::now();
             let new_records = self.commit(&group.settlements, &group.requests).map_err(failed)?;
+            self.vitals.committed(began);
             if new_records {
                 published();
             }
@@ -173,7 +182,9 @@ impl Writer {
             }
             if group.stop {
                 // The file alone is then whole, for whoever copies it.
-                return store::checkpoint(&self.connection).map_err(failed);
+                let whole = store::checkpoint(&self.connection).map_err(failed);
+                self.vitals.pulse.rest();
+                return whole;
             }
         }
     }
@@ -477,6 +488,11 @@ impl Handle {
                 (id, ticket)
             })
             .collect())
+    }
+
+    /// How its thread is.
+    pub fn vitals(&self) -> &Arc<Vitals> {
+        &self.vitals
     }
 
     /// Records what the full model made of such tickets. The receiver resolves once that is durable; a dropped
