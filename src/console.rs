@@ -263,6 +263,10 @@ pub fn exposition(status: &Status) -> String {
     for source in &status.sources {
         page.sample(&[("source", &source.name)], f64::from(u8::from(source.connected)));
     }
+    page.family("vigie_source_finished", "gauge", "1 once the source has reached its end; only files do.");
+    for source in &status.sources {
+        page.sample(&[("source", &source.name)], f64::from(u8::from(source.finished)));
+    }
     page.family("vigie_source_reconnects_total", "counter", "Connections made again since the start.");
     for source in &status.sources {
         page.sample(&[("source", &source.name)], source.reconnects as f64);

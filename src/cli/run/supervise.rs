@@ -9,7 +9,7 @@ use anyhow::anyhow;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
-use tracing::{error, info, warn};
+use tracing::{Level, error, info, warn};
 
 use super::manager::Manager;
 use super::signals::{Asked, Signals};
@@ -169,16 +169,19 @@ impl Supervisor {
         let told = match prepared {
             Ok(prepared) => {
                 let reloaded = reloader.commit(prepared);
-                self.running.log_level.set(reloaded.log_level);
+                // Whoever lowers the level wants to see that it was, and so does who raises it.
+                self.running.log_level.set(reloaded.log_level.max(Level::INFO));
                 info!(log_level = %reloaded.log_level, "reloaded brands, service words, priorities and log level");
                 self.refused = None;
-                if reloaded.takes_restart.is_empty() {
+                let told = if reloaded.takes_restart.is_empty() {
                     "reloaded".to_owned()
                 } else {
                     let keys = reloaded.takes_restart.join(", ");
                     warn!(keys, "changed in the file, and taken only by a restart");
                     format!("reloaded, but for what takes a restart: {keys}")
-                }
+                };
+                self.running.log_level.set(reloaded.log_level);
+                told
             }
             Err(why) => {
                 reloader.refuse();
