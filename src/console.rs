@@ -168,11 +168,15 @@ pub fn named(buckets: &Buckets) -> BTreeMap<String, u64> {
 /// Reads the status.
 pub type Look = Arc<dyn Fn() -> Status + Send + Sync>;
 
+/// Says why the daemon is not alive, if it is not. Takes no lock that a stage may hold: whoever asks whether a stage is
+/// stuck must not get stuck behind it.
+pub type Judge = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// A bound console.
-#[derive(Debug)]
 pub struct Console {
     listener: std::net::TcpListener,
     address: SocketAddr,
+    judge: Judge,
 }
 
 impl Console {
@@ -193,7 +197,12 @@ impl Console {
     pub fn over(listener: std::net::TcpListener) -> io::Result<Console> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        Ok(Console { listener, address })
+        Ok(Console { listener, address, judge: Arc::new(|| None) })
+    }
+
+    /// Lets `/healthz` answer what `judge` says; without one the daemon is alive as long as it answers.
+    pub fn judged_by(self, judge: Judge) -> Console {
+        Console { judge, ..self }
     }
 
     /// Where it listens.
@@ -207,16 +216,17 @@ impl Console {
         look: Look,
         mut stop: watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send + 'static {
+        let Console { listener, judge, .. } = self;
         let router = Router::new()
             .route("/", get(|| async { Html(include_str!("console/page.html")) }))
             .route("/v1/status", get(|State(look): State<Look>| async move { Json(look()) }))
             .route("/metrics", get(metrics))
-            .route("/healthz", get(healthy))
+            .route("/healthz", get(move || std::future::ready(healthy(&judge))))
             .route("/readyz", get(ready))
             .with_state(look);
         async move {
             let served = async {
-                let listener = TcpListener::from_std(self.listener)?;
+                let listener = TcpListener::from_std(listener)?;
                 axum::serve(listener, router)
                     .with_graceful_shutdown(async move { drop(stop.wait_for(|stop| *stop).await) })
                     .await
@@ -228,8 +238,8 @@ impl Console {
     }
 }
 
-async fn healthy(State(look): State<Look>) -> (StatusCode, String) {
-    match look().service.stuck() {
+fn healthy(judge: &Judge) -> (StatusCode, String) {
+    match judge() {
         None => (StatusCode::OK, "ok\n".to_owned()),
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
@@ -398,7 +408,7 @@ mod tests {
         let address = console.address();
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(console.serve(Arc::new(status), stopped));
-        let ask = async |path: &str| {
+        let ask = async |address: SocketAddr, path: &str| {
             let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
             let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
             stream.write_all(request.as_bytes()).await.unwrap();
@@ -406,13 +416,24 @@ mod tests {
             stream.read_to_string(&mut answer).await.unwrap();
             answer
         };
-        assert!(ask("/").await.contains("<title>vigie</title>"));
-        assert!(ask("/healthz").await.ends_with("ok\n"));
-        assert!(ask("/readyz").await.contains("200 OK"));
-        assert!(ask("/metrics").await.contains("text/plain; version=0.0.4"));
-        assert!(ask("/v1/status").await.contains("\"queue_candidates\":7"));
-        assert!(ask("/nothing").await.contains("404"));
+        assert!(ask(address, "/").await.contains("<title>vigie</title>"));
+        assert!(ask(address, "/healthz").await.ends_with("ok\n"));
+        assert!(ask(address, "/readyz").await.contains("200 OK"));
+        assert!(ask(address, "/metrics").await.contains("text/plain; version=0.0.4"));
+        assert!(ask(address, "/v1/status").await.contains("\"queue_candidates\":7"));
+        assert!(ask(address, "/nothing").await.contains("404"));
         stop.send_replace(true);
         serving.await.unwrap();
+
+        let judge: Judge = Arc::new(|| Some("vigie-ledger is stuck".to_owned()));
+        let console = Console::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap().judged_by(judge);
+        let (address, (_stop, stopped)) = (console.address(), watch::channel(false));
+        let look: Look = Arc::new(|| unreachable!("health looks at nothing else"));
+        tokio::spawn(console.serve(look, stopped));
+        let sick = ask(address, "/healthz").await;
+        assert!(
+            sick.contains("503 Service Unavailable") && sick.ends_with("vigie-ledger is stuck\n"),
+            "{sick}"
+        );
     }
 }

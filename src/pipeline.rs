@@ -330,12 +330,14 @@ impl Pipeline {
         drop((to_model, batches));
 
         let _inside = runtime.enter();
-        spawn.task(&runtime, "async", beat(pulses.edges));
+        let beats = spawn.task(&runtime, "async", beat(pulses.edges.clone()));
         let serve = self.listener.serve(self.hub, edges_stopped.clone());
         let wire =
             spawn.task(&runtime, "wire", async move { serve.await.map_err(|error| error.to_string()) });
         if let Some(console) = self.console {
-            let view = self.view.clone();
+            let (view, judged) = (self.view.clone(), self.view.clone());
+            let console =
+                console.judged_by(Arc::new(move || judged.stuck().first().map(ToString::to_string)));
             let serve = console.serve(Arc::new(move || view.status()), edges_stopped);
             spawn.task(&runtime, "console", async move {
                 serve.await;
@@ -397,6 +399,8 @@ impl Pipeline {
             .await
         });
         let accounting = ledger.accounting();
+        beats.abort();
+        pulses.edges.rest();
         runtime.shutdown_background();
         told.map_err(PipelineError::Fault)?;
         if let Ok(fault) = fault.try_recv() {

@@ -79,6 +79,13 @@ impl ServiceStatus {
         draining.into_iter().chain(stuck).chain(ledger)
     }
 
+    /// What an operator should know, one sentence each: why it is not ready, and what runs instead of the file on
+    /// disk.
+    pub fn troubles(&self) -> impl Iterator<Item = String> + '_ {
+        let refused = "the last reload was refused: the config before it runs";
+        self.unready().chain(self.last_reload_refused.then(|| refused.to_owned()))
+    }
+
     /// Adds the service's metrics.
     pub(super) fn expose(&self, page: &mut Exposition) {
         let seconds = |us: i64| us as f64 / 1e6;
@@ -178,6 +185,10 @@ mod tests {
         assert_eq!(reasons(&stuck), ["vigie-ledger has been at one piece of work for 40 s"]);
         let draining = ServiceStatus { draining: true, ..status(&[]) };
         assert_eq!(reasons(&draining), ["draining"]);
+        // Whoever runs with the config before is ready.
+        let refused = ServiceStatus { last_reload_refused: true, ..status(&[]) };
+        assert_eq!(reasons(&refused), [""; 0]);
+        assert_eq!(refused.troubles().count(), 1);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Progress and not activity is what counts. A thread that waits for input, for a client, or for the next stage
 //! rests, for however long; one that has been at a single batch, commit or model call for too long is stuck,
-//! whatever it burns. A piece of work is a batch, so that a pulse costs two clock readings a batch and nothing a
+//! whatever it burns. A piece of work is a batch, so that a pulse costs one clock reading a batch and nothing a
 //! post.
 
 use std::fmt;

@@ -104,6 +104,17 @@ fn the_service_manager_is_told_of_start_reloads_and_the_end() {
 }
 
 #[test]
+fn why_a_daemon_ended_by_itself_stays_in_its_status() {
+    let state = State::new(&Network::new(1, 0.0).source());
+    std::fs::write(state.path().join("ledger.sqlite"), "not a database, but notes ".repeat(100)).unwrap();
+    let manager = Manager::new(&state);
+    let daemon = manager.start(&state, None);
+    let status = manager.wait_for("STATUS=ended: ");
+    assert!(status_of(&status).contains("ledger.sqlite: file is not a database"), "{status:?}");
+    assert_eq!(log_of(daemon).0, Some(1));
+}
+
+#[test]
 fn the_watchdog_is_fed_by_a_daemon_whose_source_is_silent_and_whose_clients_are_absent() {
     // Nobody serves this network.
     let state = State::new(&Network::new(1, 0.0).source());
@@ -177,6 +188,43 @@ fn a_signal_while_the_daemon_starts_ends_it() {
     }
 }
 
+/// A reload that takes for ever: the config is a pipe that nobody writes to.
+fn reloading_for_ever(state: &State, manager: &Manager) -> Child {
+    let daemon = manager.start(state, None);
+    manager.wait_for("READY=1");
+    std::fs::remove_file(&state.config).unwrap();
+    assert!(Command::new("mkfifo").arg(&state.config).status().unwrap().success());
+    signal(&daemon, "HUP");
+    manager.wait_for("RELOADING=1");
+    daemon
+}
+
+#[test]
+fn a_reload_under_way_does_not_hold_up_the_end() {
+    let state = State::new(&Network::new(1, 0.0).source());
+    let manager = Manager::new(&state);
+    let daemon = reloading_for_ever(&state, &manager);
+    signal(&daemon, "TERM");
+    manager.wait_for("STOPPING=1");
+    let (code, log) = log_of(daemon);
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("drained") && !log.contains("reload"), "{log}");
+}
+
+#[test]
+fn a_fault_during_a_reload_ends_the_daemon_with_its_reason() {
+    let state = State::new(&Network::new(1, 0.0).source());
+    let manager = Manager::new(&state);
+    let daemon = reloading_for_ever(&state, &manager);
+    // Somebody else has locked the ledger: the commit of a subscription gives up after SQLite's five seconds.
+    let ledger = state.ledger();
+    ledger.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let _tail = Tail::start(&state);
+    assert!(status_of(&manager.wait_for("STATUS=ended: ")).contains("database is locked"));
+    let (code, log) = log_of(daemon);
+    assert_eq!(code, Some(1), "{log}");
+}
+
 /// A disk that does not answer: while a file is there, no fsync of the daemon comes back.
 struct Disk {
     library: PathBuf,
@@ -196,9 +244,7 @@ impl Disk {
     /// Lets a daemon that runs wait for it for ever: for the commit of a new subscription.
     fn stall(&self, state: &State) -> Tail {
         std::fs::write(&self.stalls, "").unwrap();
-        let mut tail = vigie();
-        tail.args(["tail", "--name", "late", "--socket"]).arg(state.socket());
-        let tail = Tail(tail.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        let tail = Tail::start(state);
         let waits = self.stalls.with_extension("waits");
         let begun = Instant::now();
         while !waits.exists() {
@@ -211,6 +257,15 @@ impl Disk {
 
 /// A client; killed when dropped.
 struct Tail(Child);
+
+impl Tail {
+    /// With a subscription that the ledger does not know yet.
+    fn start(state: &State) -> Tail {
+        let mut tail = vigie();
+        tail.args(["tail", "--name", "late", "--socket"]).arg(state.socket());
+        Tail(tail.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+}
 
 impl Drop for Tail {
     fn drop(&mut self) {

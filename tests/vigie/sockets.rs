@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use firehose::Rate;
 use firehose::client::{Address, Client, ClientError};
@@ -42,7 +43,10 @@ impl Held {
         state.configure(&network.source(), BRAND);
         let text = std::fs::read_to_string(&state.config).unwrap();
         let address = http.local_addr().unwrap();
-        std::fs::write(&state.config, text.replace("127.0.0.1:0", &address.to_string())).unwrap();
+        let text = text.replace("127.0.0.1:0", &address.to_string());
+        // A model without optimisation on a busy machine takes its time.
+        let text = text.replace("[engine]", "[engine]\ndrain_max_ms = 300000");
+        std::fs::write(&state.config, text).unwrap();
         Held { tickets, http }
     }
 
@@ -75,14 +79,23 @@ async fn connect(state: &State) -> Client {
     }
 }
 
+/// Of the stream during which the daemon is replaced: eight seconds of it.
+const FRAMES: i64 = 12_000;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_in_place_under_load_loses_nothing_and_turns_nobody_away() {
-    let mut network = Network::new(12_000, 0.03);
+    let mut network = Network::new(FRAMES.unsigned_abs(), 0.03);
     network.config.rate = Rate::PerSecond(NonZeroU32::new(1_500).unwrap());
-    network.config.start = Some(jiff::Timestamp::now());
     let state = State::new("");
     let held = Held::new(&state, &network);
-    let expected = network.expected_tickets(&state);
+    // A ledger that has seen the moment before the stream begins: the network serves all of it, however late we come.
+    let daemon = held.start(&state, &binary());
+    drop(patiently("a welcome", connect(&state)).await);
+    terminate(daemon);
+    let start = jiff::Timestamp::now();
+    network.config.start = Some(start);
+    let begin = "INSERT OR REPLACE INTO source VALUES ('bluesky', ?1)";
+    state.ledger().execute(begin, [start.as_microsecond() - 1]).unwrap();
     let (_stop, stopped) = tokio::sync::oneshot::channel();
     let _serving = network.serve(stopped).await;
 
@@ -90,6 +103,9 @@ async fn an_upgrade_in_place_under_load_loses_nothing_and_turns_nobody_away() {
     let mut received = BTreeSet::new();
     let mut durable = BTreeSet::new();
     let mut under_load = 0;
+    let is_all = |state: &State, received: &BTreeSet<String>| {
+        state.frames() == FRAMES && state.buckets().get("ticketed") == Some(&(received.len() as i64))
+    };
     patiently("all tickets", async {
         for restart in 0.. {
             // As a package does: the new file takes the name of the old one, which may still run.
@@ -100,32 +116,41 @@ async fn an_upgrade_in_place_under_load_loses_nothing_and_turns_nobody_away() {
             let mut client = connect(&state).await;
             let mut taken = 0;
             while taken < 20 || restart >= 4 {
-                let delivery = client.next().await.unwrap();
+                let Ok(delivery) = tokio::time::timeout(Duration::from_millis(100), client.next()).await
+                else {
+                    if is_all(&state, &received) {
+                        break;
+                    }
+                    continue;
+                };
+                let delivery = delivery.unwrap();
                 if let Some(ticket) = ticket_of(&delivery) {
                     assert!(!durable.contains(&ticket), "{ticket} came again after its ack was durable");
                     received.insert(ticket);
                 }
                 client.ack(vec![delivery.seq]).await.unwrap();
                 taken += 1;
-                if received.len() == expected.len() {
-                    client.settle().await.unwrap();
-                    break;
-                }
             }
-            // The client stays: it is told goodbye, and what it has not answered comes again.
-            let log = terminate(daemon);
+            let is_done = is_all(&state, &received);
+            if is_done {
+                client.settle().await.unwrap();
+            }
+            // The client stays until it is told goodbye; what it does not answer any more comes again.
+            tokio::spawn(async move { while client.next().await.is_ok() {} });
+            let log = tokio::task::spawn_blocking(move || terminate(daemon)).await.unwrap();
             assert!(log.contains("drained"), "{log}");
-            under_load += u32::from(state.frames() < 12_000);
+            under_load += u32::from(state.frames() < FRAMES);
             durable = state.acknowledged("helpdesk");
-            if durable.len() == expected.len() {
+            if is_done {
                 break;
             }
         }
     })
     .await;
-    assert_eq!(received, expected);
+    assert_eq!(received, network.expected_tickets(&state));
+    assert_eq!(durable, received);
     assert!(under_load > 0, "no restart met the stream");
-    assert_eq!(state.frames(), 12_000);
+    assert_eq!(state.frames(), FRAMES, "none lost, and none counted twice");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,7 +196,7 @@ async fn systemds_own_tool_hands_sockets_over_as_we_take_them() {
     let begun = std::time::Instant::now();
     while !state.socket().exists() {
         assert!(begun.elapsed() < PATIENCE, "no socket");
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(10));
     }
     // The tool starts the daemon when somebody connects, and becomes it.
     let mut client = patiently("a welcome", connect(&state)).await;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tracing::warn;
 
+use crate::cli::Failure;
+
 /// Longest status line, in bytes: `systemctl status` shows it in one line of a terminal or two.
 const STATUS_BYTES_MAX: usize = 400;
 
@@ -52,6 +54,12 @@ impl Manager {
         ));
         let within = NotifyState::ExtendTimeoutUsec(microseconds(within));
         self.tell(&[NotifyState::Stopping, within, NotifyState::Status(&status)]);
+    }
+
+    /// Why it ends by itself: `systemctl status` still shows that afterwards.
+    pub(super) fn ended(&self, failure: &Failure) {
+        let (Failure::Mistake(error) | Failure::Fault(error) | Failure::Ended(_, error)) = failure;
+        self.status(&format!("ended: {error:#}"));
     }
 
     /// The watchdog's food.

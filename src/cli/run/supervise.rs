@@ -48,7 +48,7 @@ pub(super) async fn supervise(
         tokio::select! {
             biased;
             Ok(running) = &mut started => break running,
-            ended = daemon.ended() => return ended.map(|_| ()),
+            ended = daemon.ended() => return ended.map(|_| ()).inspect_err(|failure| manager.ended(failure)),
             asked = signals.next() => match asked {
                 Asked::End(why) => {
                     info!(signal = why.name(), "ended before it ran");
@@ -87,7 +87,7 @@ pub(super) async fn supervise(
             biased;
             asked = signals.next() => supervisor.asked(asked)?,
             ended = daemon.ended() => {
-                let accounting = ended?;
+                let accounting = ended.inspect_err(|failure| supervisor.manager.ended(failure))?;
                 info!(received = accounting.total().received(), "drained");
                 return Ok(());
             }
