@@ -59,7 +59,7 @@ const FAULT_DRAIN_MAX: Duration = Duration::from_secs(if cfg!(test) { 300 } else
 
 /// A thread that is at one piece of work for longer is stuck, unless the watchdog says otherwise. Legitimate pieces
 /// end within seconds: a model call, a commit with its fsync on a busy disk, the opening of a subscription with a
-/// million records.
+/// long backlog.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
 /// Between two beats of the async runtime.
 const BEAT: Duration = Duration::from_secs(1);

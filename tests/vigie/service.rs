@@ -188,22 +188,21 @@ fn a_signal_while_the_daemon_starts_ends_it() {
     }
 }
 
-/// A reload that takes for ever: the config is a pipe that nobody writes to.
-fn reloading_for_ever(state: &State, manager: &Manager) -> Child {
-    let daemon = manager.start(state, None);
-    manager.wait_for("READY=1");
+/// Begins a reload that takes until somebody writes into the config, which is a pipe.
+fn reload_for_ever(state: &State, manager: &Manager, daemon: &Child) {
     std::fs::remove_file(&state.config).unwrap();
     assert!(Command::new("mkfifo").arg(&state.config).status().unwrap().success());
-    signal(&daemon, "HUP");
+    signal(daemon, "HUP");
     manager.wait_for("RELOADING=1");
-    daemon
 }
 
 #[test]
 fn a_reload_under_way_does_not_hold_up_the_end() {
     let state = State::new(&Network::new(1, 0.0).source());
     let manager = Manager::new(&state);
-    let daemon = reloading_for_ever(&state, &manager);
+    let daemon = manager.start(&state, None);
+    manager.wait_for("READY=1");
+    reload_for_ever(&state, &manager, &daemon);
     signal(&daemon, "TERM");
     manager.wait_for("STOPPING=1");
     let (code, log) = log_of(daemon);
@@ -212,10 +211,31 @@ fn a_reload_under_way_does_not_hold_up_the_end() {
 }
 
 #[test]
+fn a_reload_that_is_ready_only_while_draining_changes_nothing() {
+    let state = State::new(&Network::new(1, 0.0).source());
+    let (manager, disk) = (Manager::new(&state), Disk::new(&state));
+    let daemon = start_over(&disk, &state, &manager, None);
+    let right = std::fs::read_to_string(&state.config).unwrap();
+    let _tail = disk.stall(&state);
+    reload_for_ever(&state, &manager, &daemon);
+    signal(&daemon, "TERM");
+    manager.wait_for("STOPPING=1");
+    // Read by now, and ready soon after.
+    std::fs::write(&state.config, right).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    std::fs::remove_file(&disk.stalls).unwrap();
+    let (code, log) = log_of(daemon);
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("reload"), "{log}");
+}
+
+#[test]
 fn a_fault_during_a_reload_ends_the_daemon_with_its_reason() {
     let state = State::new(&Network::new(1, 0.0).source());
     let manager = Manager::new(&state);
-    let daemon = reloading_for_ever(&state, &manager);
+    let daemon = manager.start(&state, None);
+    manager.wait_for("READY=1");
+    reload_for_ever(&state, &manager, &daemon);
     // Somebody else has locked the ledger: the commit of a subscription gives up after SQLite's five seconds.
     let ledger = state.ledger();
     ledger.execute_batch("BEGIN IMMEDIATE").unwrap();
