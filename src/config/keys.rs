@@ -56,7 +56,7 @@ fn is_reloaded(key: &str) -> bool {
     let is_in = |section: &&str| {
         key.strip_prefix(*section).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     };
-    RELOADED.iter().any(|section| is_in(&section)) && !NOT_RELOADED.iter().any(|section| is_in(&section))
+    RELOADED.iter().any(is_in) && !NOT_RELOADED.iter().any(is_in)
 }
 
 fn digest(value: &DeValue<'_>) -> u64 {

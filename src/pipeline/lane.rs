@@ -341,7 +341,7 @@ impl Forward {
         let items = |held: &VecDeque<LaneOutput>| held.iter().map(|held| held.items.len()).sum::<usize>();
         while self.held.len() > HELD_OUTPUTS_MAX || items(&self.held) > HELD_ITEMS_MAX {
             let Some(oldest) = self.held.pop_front() else { break };
-            self.pulse.resting(|| self.queue.send(oldest)).map_err(|_| ModelGone)?;
+            self.pulse.resting(|| self.queue.send(oldest).map_err(|_| ModelGone))?;
         }
         Ok(())
     }

@@ -177,7 +177,7 @@ impl Stage {
             self.pulse.begin();
             for decided in model.classify(pace, outputs)? {
                 self.verdicts.add(pace, decided.verdicts.len());
-                if self.pulse.resting(|| self.desk.send(decided)).is_err() {
+                if self.pulse.resting(|| self.desk.send(decided).is_err()) {
                     self.pulse.rest();
                     return Ok(());
                 }

@@ -150,7 +150,7 @@ pub fn run(
         let rules = rules.load();
         for decided in order.next(decided) {
             let settlement = settle(&mut desk, &rules.desk, Clock::Arrival, decided, |_| ());
-            if pulse.resting(|| ledger.send(settlement)).is_err() {
+            if pulse.resting(|| ledger.send(settlement).is_err()) {
                 pulse.rest();
                 return;
             }
