@@ -32,9 +32,11 @@ use vigie::parse::Format;
 use vigie::pipeline::lane::{Forward, Lane, LaneOutput, Waiting};
 use vigie::pipeline::model::{self, Decided};
 use vigie::pipeline::overload::Overload;
+use vigie::pipeline::reload::Rules;
 use vigie::pipeline::settle;
-use vigie::prefilter::Prefilter;
+use vigie::prefilter::{self, Prefilter};
 use vigie::source::FrameBatch;
+use vigie::telemetry::pulse::Pulse;
 use vigie::telemetry::{Bucket, Buckets};
 
 use keeping::{Commits, Keeping};
@@ -110,8 +112,9 @@ impl Path {
         };
         let (to_desk, decided) = bounded(QUEUE_DECIDED);
         let desk = threads::spawn("bench-desk", move || {
-            let config = ArcSwap::from_pointee(desk::Config::default());
-            settle::run(Desk::default(), &config, &decided, &sink);
+            let rules = Rules::build(&prefilter::Config::default(), &desk::Config::default());
+            let rules = ArcSwap::from_pointee(rules.expect("no brands are no mistake"));
+            settle::run(Desk::default(), &rules, &decided, &sink, &Pulse::default());
         });
         let (to_model, outputs) = bounded(QUEUE_OUTPUTS);
         let waiting = Arc::new(Waiting::default());
@@ -170,6 +173,7 @@ fn model_thread(
                     overload: Overload::never(),
                     rescorer: None,
                     verdicts: Arc::default(),
+                    pulse: Arc::default(),
                 };
                 stage.run(model::Model::new(classifier)).expect("any text has a verdict");
             })

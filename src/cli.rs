@@ -30,7 +30,8 @@ mod token;
 #[derive(Debug, Parser)]
 #[command(name = "vigie", version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(after_help = "Start with `vigie demo`: it needs nothing else installed.\n\
-    Exit codes: 0 fine, 1 a fault that a restart may cure, 64 a mistake in arguments or config.")]
+    Exit codes: 0 fine, 1 a fault that a restart may cure, 64 a mistake in arguments or config,\n\
+    143 or 130 told to end twice, by SIGTERM or Ctrl-C: ended without draining.")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -84,6 +85,8 @@ pub enum Failure {
     Mistake(anyhow::Error),
     /// A fault that a restart may cure: exit code 1.
     Fault(anyhow::Error),
+    /// Told to end at once: this exit code.
+    Ended(u8, anyhow::Error),
 }
 
 impl From<anyhow::Error> for Failure {
@@ -95,8 +98,10 @@ impl From<anyhow::Error> for Failure {
 impl From<PipelineError> for Failure {
     fn from(error: PipelineError) -> Failure {
         match error {
-            // A model or a library that is not what the config says stays so until somebody mends it.
-            PipelineError::Model(_) | PipelineError::Rules(_) => Failure::Mistake(error.into()),
+            // A model, a library or a socket that is not what the config says stays so until somebody mends it.
+            PipelineError::Model(_) | PipelineError::Rules(_) | PipelineError::Inherited(_) => {
+                Failure::Mistake(error.into())
+            }
             _ => Failure::Fault(error.into()),
         }
     }

@@ -16,10 +16,12 @@ use crate::parse::{Format, Network};
 use crate::{classify, console, desk, ledger, prefilter, source, wire};
 
 mod access;
+mod keys;
 mod reader;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod trial;
 
+pub use keys::Keys;
 pub use reader::Mistake;
 use reader::{Placed, Reader, Section};
 
@@ -48,6 +50,8 @@ pub struct Config {
     pub log_level: tracing::Level,
     /// What works and is not as it should be, for the operator's eyes.
     pub warnings: Vec<String>,
+    /// The keys that the file sets, for a reload to compare.
+    pub keys: Keys,
 }
 
 /// One source.
@@ -176,7 +180,8 @@ impl Config {
     fn parse_in(folder: &Path, text: &str) -> Result<Config, Vec<Mistake>> {
         let reader = Reader::new(text, folder);
         let table = reader.parse();
-        let config = read(&reader.root(&table));
+        let keys = Keys::of(table.get_ref());
+        let config = read(&reader.root(&table)).map(|config| Config { keys, ..config });
         drop(table);
         let mistakes = reader.into_mistakes();
         match config {
@@ -207,6 +212,7 @@ fn read(root: &Section<'_, '_>) -> Option<Config> {
     let engine = engine(&root.section("engine"));
     let log_level = log(&root.section("log"));
     root.refuse_unknown();
+    let keys = Keys::default();
     Some(Config {
         sources: sources?,
         prefilter,
@@ -219,6 +225,7 @@ fn read(root: &Section<'_, '_>) -> Option<Config> {
         engine,
         log_level,
         warnings,
+        keys,
     })
 }
 

@@ -26,6 +26,9 @@ use crate::source::{Health, HealthState};
 use crate::telemetry::{self, Buckets};
 
 mod door;
+pub mod service;
+
+use service::ServiceStatus;
 
 /// Where the console listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +92,9 @@ pub struct Status {
     pub tokens_refused: u64,
     /// Those that were opened since the daemon started.
     pub subscriptions: Vec<SubscriptionStatus>,
+    /// The process and its threads.
+    #[serde(default)]
+    pub service: ServiceStatus,
 }
 
 /// The ledger's file.
@@ -104,10 +110,6 @@ pub struct LedgerStatus {
     pub blocked: bool,
     /// Tickets pruned since the ledger was made.
     pub tickets_pruned: u64,
-    /// Commits since the daemon started.
-    pub commits: u64,
-    /// How long they took together, seconds.
-    pub commit_seconds: f64,
 }
 
 impl From<Figures> for LedgerStatus {
@@ -118,8 +120,6 @@ impl From<Figures> for LedgerStatus {
             live_bytes_max: figures.live_bytes_max,
             blocked: figures.is_blocked,
             tickets_pruned: figures.tickets_pruned,
-            commits: figures.commits,
-            commit_seconds: figures.commit_time.as_secs_f64(),
         }
     }
 }
@@ -180,6 +180,9 @@ pub struct SubscriptionStatus {
     pub in_flight: usize,
     /// Records that a client refused for now.
     pub deferred: usize,
+    /// Records acknowledged since the daemon started.
+    #[serde(default)]
+    pub acknowledged: u64,
 }
 
 impl SourceStatus {
@@ -219,11 +222,16 @@ impl SourceStatus {
 }
 
 impl Status {
-    /// Why the daemon is not ready, if it is not: a source that is neither connected nor finished.
+    /// Why the daemon is not ready, if it is not, one reason a line: a source that is neither connected nor
+    /// finished, and what is wrong with the service itself.
     pub fn unready(&self) -> Option<String> {
-        let source = self.sources.iter().find(|source| !source.connected && !source.finished)?;
-        let trouble = if source.trouble.is_empty() { "connecting" } else { &source.trouble };
-        Some(format!("source {}: {trouble}", source.name))
+        let sources = self.sources.iter().filter(|source| !source.connected && !source.finished);
+        let sources = sources.map(|source| {
+            let trouble = if source.trouble.is_empty() { "connecting" } else { &source.trouble };
+            format!("source {}: {trouble}", source.name)
+        });
+        let reasons: Vec<_> = sources.chain(self.service.unready()).collect();
+        (!reasons.is_empty()).then(|| reasons.join("\n"))
     }
 }
 
@@ -235,11 +243,15 @@ pub fn named(buckets: &Buckets) -> BTreeMap<String, u64> {
 /// Reads the status.
 pub type Look = Arc<dyn Fn() -> Status + Send + Sync>;
 
+/// Says why the daemon is not alive, if it is not. Takes no lock that a stage may hold: whoever asks whether a stage is
+/// stuck must not get stuck behind it.
+pub type Judge = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// A bound console.
-#[derive(Debug)]
 pub struct Console {
     listener: std::net::TcpListener,
     address: SocketAddr,
+    judge: Judge,
 }
 
 impl Console {
@@ -249,10 +261,23 @@ impl Console {
     ///
     /// The address is taken or not ours.
     pub fn bind(address: SocketAddr) -> io::Result<Console> {
-        let listener = std::net::TcpListener::bind(address)?;
+        Console::over(std::net::TcpListener::bind(address)?)
+    }
+
+    /// Over a listener that somebody else has bound.
+    ///
+    /// # Errors
+    ///
+    /// The system refused.
+    pub fn over(listener: std::net::TcpListener) -> io::Result<Console> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        Ok(Console { listener, address })
+        Ok(Console { listener, address, judge: Arc::new(|| None) })
+    }
+
+    /// Lets `/healthz` answer what `judge` says; without one the daemon is alive as long as it answers.
+    pub fn judged_by(self, judge: Judge) -> Console {
+        Console { judge, ..self }
     }
 
     /// Where it listens.
@@ -267,20 +292,28 @@ impl Console {
         access: Arc<Access>,
         stop: watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send + 'static {
+        let Console { listener, address, judge } = self;
+        let guard = door::Guard::new(access, !address.ip().is_loopback());
         let router = Router::new()
             .route("/", get(|| async { Html(include_str!("console/page.html")) }))
             .route("/v1/status", get(|State(look): State<Look>| async move { Json(look()) }))
             .route("/metrics", get(metrics))
-            .route("/healthz", get(|| async { "ok\n" }))
+            .route("/healthz", get(move || std::future::ready(healthy(&judge))))
             .route("/readyz", get(ready))
             .with_state(look);
         async move {
-            let guard = door::Guard::new(access, !self.address.ip().is_loopback());
-            match TcpListener::from_std(self.listener) {
+            match TcpListener::from_std(listener) {
                 Ok(listener) => door::serve(listener, router, guard, stop).await,
                 Err(error) => warn!(%error, "console ended"),
             }
         }
+    }
+}
+
+fn healthy(judge: &Judge) -> (StatusCode, String) {
+    match judge() {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
 }
 
@@ -311,6 +344,10 @@ pub fn exposition(status: &Status) -> String {
     page.family("vigie_source_connected", "gauge", "1 while the source is connected or reading.");
     for source in &status.sources {
         page.sample(&[("source", &source.name)], f64::from(u8::from(source.connected)));
+    }
+    page.family("vigie_source_finished", "gauge", "1 once the source has reached its end; only files do.");
+    for source in &status.sources {
+        page.sample(&[("source", &source.name)], f64::from(u8::from(source.finished)));
     }
     page.family("vigie_source_reconnects_total", "counter", "Connections made again since the start.");
     for source in &status.sources {
@@ -409,6 +446,15 @@ pub fn exposition(status: &Status) -> String {
         }
     }
     ledger(&mut page, &status.ledger);
+    page.family(
+        "vigie_subscription_acknowledged_total",
+        "counter",
+        "Records that a subscription has acknowledged since the start.",
+    );
+    for SubscriptionStatus { name, acknowledged, .. } in &status.subscriptions {
+        page.sample(&[("subscription", name)], *acknowledged as f64);
+    }
+    status.service.expose(&mut page);
     page.into_text()
 }
 
@@ -432,10 +478,6 @@ fn ledger(page: &mut telemetry::Exposition, ledger: &LedgerStatus) {
     page.sample(&[], f64::from(u8::from(ledger.blocked)));
     page.family("vigie_tickets_pruned_total", "counter", "Tickets pruned since the ledger was made.");
     page.sample(&[], ledger.tickets_pruned as f64);
-    page.family("vigie_ledger_commits_total", "counter", "Commits since the start.");
-    page.sample(&[], ledger.commits as f64);
-    page.family("vigie_ledger_commit_seconds_total", "counter", "Time that these commits took.");
-    page.sample(&[], ledger.commit_seconds);
 }
 
 #[cfg(any(test, fuzzing))]
@@ -493,8 +535,6 @@ mod tests {
                 live_bytes_max: Some(8192),
                 blocked: true,
                 tickets_pruned: 14,
-                commits: 3,
-                commit_seconds: 0.25,
                 ..LedgerStatus::default()
             },
             connections: 5,
@@ -506,7 +546,9 @@ mod tests {
                 pending: 9,
                 in_flight: 1,
                 deferred: 0,
+                acknowledged: 21,
             }],
+            service: ServiceStatus::default(),
         }
     }
 
@@ -532,11 +574,11 @@ mod tests {
             "vigie_ledger_live_bytes_max 8192\n",
             "vigie_ledger_blocked 1\n",
             "vigie_tickets_pruned_total 14\n",
-            "vigie_ledger_commit_seconds_total 0.25\n",
             "vigie_connections{state=\"client\"} 3\n",
             "vigie_connections_refused_total 3\n",
             "vigie_tokens_refused_total 4\n",
             "vigie_subscription_records{subscription=\"helpdesk\",state=\"pending\"} 9\n",
+            "vigie_subscription_acknowledged_total{subscription=\"helpdesk\"} 21\n",
         ] {
             assert!(page.contains(expected), "{expected:?} is missing in\n{page}");
         }
@@ -566,7 +608,7 @@ mod tests {
         let address = console.address();
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(console.serve(Arc::new(status), Arc::default(), stopped));
-        let ask = async |path: &str| {
+        let ask = async |address: SocketAddr, path: &str| {
             let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
             let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
             stream.write_all(request.as_bytes()).await.unwrap();
@@ -574,13 +616,24 @@ mod tests {
             stream.read_to_string(&mut answer).await.unwrap();
             answer
         };
-        assert!(ask("/").await.contains("<title>vigie</title>"));
-        assert!(ask("/healthz").await.ends_with("ok\n"));
-        assert!(ask("/readyz").await.contains("200 OK"));
-        assert!(ask("/metrics").await.contains("text/plain; version=0.0.4"));
-        assert!(ask("/v1/status").await.contains("\"queue_candidates\":7"));
-        assert!(ask("/nothing").await.contains("404"));
+        assert!(ask(address, "/").await.contains("<title>vigie</title>"));
+        assert!(ask(address, "/healthz").await.ends_with("ok\n"));
+        assert!(ask(address, "/readyz").await.contains("200 OK"));
+        assert!(ask(address, "/metrics").await.contains("text/plain; version=0.0.4"));
+        assert!(ask(address, "/v1/status").await.contains("\"queue_candidates\":7"));
+        assert!(ask(address, "/nothing").await.contains("404"));
         stop.send_replace(true);
         serving.await.unwrap();
+
+        let judge: Judge = Arc::new(|| Some("vigie-ledger is stuck".to_owned()));
+        let console = Console::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap().judged_by(judge);
+        let (address, (_stop, stopped)) = (console.address(), watch::channel(false));
+        let look: Look = Arc::new(|| unreachable!("health looks at nothing else"));
+        tokio::spawn(console.serve(look, Arc::default(), stopped));
+        let sick = ask(address, "/healthz").await;
+        assert!(
+            sick.contains("503 Service Unavailable") && sick.ends_with("vigie-ledger is stuck\n"),
+            "{sick}"
+        );
     }
 }

@@ -33,11 +33,13 @@ mod retention;
 mod schema;
 mod store;
 pub mod subscriptions;
+pub mod vitals;
 mod writer;
 
 pub use accounting::{Accounting, SourceAccount};
 pub use figures::Figures;
 pub use retention::{Retention, Size};
+pub use vitals::Vitals;
 pub use writer::{Handle, Scratch, Writer};
 
 /// A record's place in the ledger; counts from 1 and never repeats.

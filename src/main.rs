@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use vigie::cli::{Cli, Failure};
+use vigie::telemetry::log::complain;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -23,14 +24,18 @@ fn main() -> ExitCode {
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Mistake(error)) => {
-            eprintln!("vigie: {}", causes(&error));
+            complain(&format!("vigie: {}", causes(&error)));
             ExitCode::from(EXIT_MISTAKE)
         }
         // Whoever read our output has read enough: `vigie tail | head`.
         Err(Failure::Fault(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(Failure::Fault(error)) => {
-            eprintln!("vigie: {}", causes(&error));
+            complain(&format!("vigie: {}", causes(&error)));
             ExitCode::FAILURE
+        }
+        Err(Failure::Ended(code, error)) => {
+            complain(&format!("vigie: {}", causes(&error)));
+            ExitCode::from(code)
         }
     }
 }

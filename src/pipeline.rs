@@ -8,7 +8,8 @@ use std::future::Future;
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -18,28 +19,34 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::access::Access;
 use crate::classify::{Classifier, OpenError};
 use crate::config::{Config, Engine, SourceConfig, UnderLoad};
+use crate::console::service::{ServiceStatus, StageStatus};
 use crate::console::{self, Console};
-use crate::desk::{self, Desk, KNOWN_TICKETS_MAX};
+use crate::desk::{Desk, KNOWN_TICKETS_MAX};
 use crate::ledger::outbox::Outbox;
 use crate::ledger::{Accounting, Handle, Ledger, LedgerError, Settlement, Writer};
-use crate::prefilter::{self, Prefilter};
 use crate::source::{self, Backlog, BatchSender, Durable, FrameBatch, Health};
+use crate::telemetry::process::Process;
+use crate::telemetry::pulse::{Pulse, Pulses, Stuck};
 use crate::wire::{BindError, Gates, Hub, Listener};
 
+pub mod inherited;
 pub mod lane;
 pub mod model;
 pub mod overload;
+pub mod reload;
 pub mod rescore;
 pub mod settle;
 
+use inherited::{Inherited, InheritedError};
 use lane::{Forward, Lane, LaneOutput, Waiting};
 use model::{Decided, Model, Verdicts};
 use overload::Overload;
+use reload::{Reloader, Reloads, Rules};
 use rescore::Rescorer;
 
 /// Outputs that wait for the model; each holds the counts of its batches, their few candidates, and deletions.
@@ -50,6 +57,13 @@ const QUEUE_DECIDED: usize = 64;
 /// Longest drain after a fault: what the healthy stages hold is done by then, and the restart is awaited. A test
 /// on a busy machine may take its time.
 const FAULT_DRAIN_MAX: Duration = Duration::from_secs(if cfg!(test) { 300 } else { 2 });
+
+/// A thread that is at one piece of work for longer is stuck, unless the watchdog says otherwise. Legitimate pieces
+/// end within seconds: a model call, a commit with its fsync on a busy disk, the opening of a subscription with a
+/// long backlog.
+const STUCK_AFTER: Duration = Duration::from_secs(30);
+/// Between two beats of the async runtime.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// Why the daemon cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -72,8 +86,11 @@ pub enum PipelineError {
         error: io::Error,
     },
     /// Rules that the config check let through.
-    #[error("brands: {0}")]
-    Rules(String),
+    #[error(transparent)]
+    Rules(#[from] reload::Refused),
+    /// A socket that systemd hands over and that fits nothing.
+    #[error(transparent)]
+    Inherited(#[from] InheritedError),
     /// The async runtime or a thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] io::Error),
@@ -88,8 +105,6 @@ pub enum PipelineError {
 /// What the operator asks of a running daemon.
 #[derive(Debug)]
 pub enum Control {
-    /// Use these brands, service words and priorities from now on.
-    Reload(Box<Config>),
     /// Stop the sources, finish what was received, and end.
     Drain,
 }
@@ -111,13 +126,11 @@ pub struct Pipeline {
     sources: Vec<Feed>,
     engine: Engine,
     batches: (BatchSender, Receiver<FrameBatch>),
-    prefilter: Arc<ArcSwap<Prefilter>>,
-    prefilter_digest: prefilter::Digest,
+    reloader: Reloader,
     classifier: Classifier,
     model_threads: NonZeroUsize,
     batch_delay_max: Duration,
     desk: Desk,
-    desk_config: Arc<ArcSwap<desk::Config>>,
     settlements: Sender<Settlement>,
     writer: Writer,
     ledger: Handle,
@@ -125,7 +138,16 @@ pub struct Pipeline {
     access: Arc<Access>,
     listener: Listener,
     console: Option<Console>,
+    pulses: StagePulses,
     view: Arc<View>,
+}
+
+/// The pulse of each stage that has one, but for the ledger, which brings its own.
+struct StagePulses {
+    lanes: Vec<Arc<Pulse>>,
+    model: Arc<Pulse>,
+    desk: Arc<Pulse>,
+    edges: Arc<Pulse>,
 }
 
 impl Pipeline {
@@ -135,15 +157,24 @@ impl Pipeline {
     ///
     /// Anything of these cannot be had; nothing is left behind.
     pub fn build(config: Config) -> Result<Pipeline, PipelineError> {
+        Pipeline::build_with(config, Inherited::default())
+    }
+
+    /// The same, with sockets that systemd has opened already.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Pipeline::build), or a socket listens elsewhere than the config says.
+    pub fn build_with(config: Config, inherited: Inherited) -> Result<Pipeline, PipelineError> {
+        inherited.check(&config)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("vigie-async")
             .enable_all()
             .build()?;
         let _inside = runtime.enter();
-        let prefilter = Prefilter::build(&config.prefilter).map_err(|mistakes| {
-            PipelineError::Rules(mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-        })?;
+        let reloader =
+            Reloader::new(Rules::build(&config.prefilter, &config.desk)?, config.access.clone(), config.keys);
         let classifier = Classifier::open(&config.classify)?;
         let batch_delay_max = config.classify.batch_delay_max;
 
@@ -169,15 +200,29 @@ impl Pipeline {
             })
             .collect::<Vec<_>>();
         let hub = Hub::new(Arc::new(ledger.clone()), outbox.clone());
-        let listener = Listener::bind(config.wire)?;
+        let listener = Listener::bind_or_take(config.wire, inherited.tickets_unix, inherited.tickets_tcp)?;
         let console = config.console.listen.map(|address| {
-            Console::bind(address)
-                .map_err(|error| PipelineError::Console { address: address.to_string(), error })
+            let console = inherited.http.map_or_else(|| Console::bind(address), Console::over);
+            console.map_err(|error| PipelineError::Console { address: address.to_string(), error })
         });
         let console = console.transpose()?;
         let batches = source::batch_queue(config.engine.queue_batches);
+        let mut pulses = Pulses::default();
+        let stage_pulses = StagePulses {
+            lanes: (0..config.engine.lanes.get()).map(|lane| pulses.add(&lane_name(lane))).collect(),
+            model: pulses.add("vigie-model"),
+            desk: pulses.add("vigie-desk"),
+            edges: pulses.add("vigie-async"),
+        };
+        pulses.follow(console::service::LEDGER_STAGE, ledger.vitals().pulse.clone());
         let view = Arc::new(View {
             started: Instant::now(),
+            started_at: Timestamp::now(),
+            pulses,
+            stuck_after: OnceLock::new(),
+            draining: AtomicBool::new(false),
+            reloads: reloader.reloads().clone(),
+            queue_candidates_max: config.engine.queue_candidates,
             model: classifier.model().to_owned(),
             runtime: classifier.runtime().to_owned(),
             healths: sources
@@ -197,13 +242,11 @@ impl Pipeline {
             sources,
             engine: config.engine,
             batches,
-            prefilter: Arc::new(ArcSwap::from_pointee(prefilter)),
-            prefilter_digest: config.prefilter.digest(),
+            reloader,
             classifier,
             model_threads: config.classify.threads,
             batch_delay_max,
             desk,
-            desk_config: Arc::new(ArcSwap::from_pointee(config.desk)),
             settlements,
             writer,
             ledger,
@@ -211,6 +254,7 @@ impl Pipeline {
             access: config.access,
             listener,
             console,
+            pulses: stage_pulses,
             view,
         })
     }
@@ -220,10 +264,9 @@ impl Pipeline {
         self.console.as_ref().map(Console::address)
     }
 
-    /// Runs something beside the daemon, on its runtime: what follows its signals, say.
-    pub fn spawn<F: Future<Output = ()> + Send + 'static>(&self, make: impl FnOnce() -> F) {
-        let _inside = self.runtime.enter();
-        self.runtime.spawn(make());
+    /// Reloads the daemon once it runs.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
     }
 
     /// What the console shows, for whoever embeds the daemon.
@@ -252,13 +295,15 @@ impl Pipeline {
 
         // Downstream first, so that nothing waits for a stage that is not there yet.
         let hub = self.hub.clone();
-        let ledger_thread = spawn.thread("vigie-ledger", move || {
+        let ledger_thread = spawn.thread(console::service::LEDGER_STAGE, move || {
             self.writer.run(|| hub.published()).map_err(|error| error.to_string())
         })?;
+        let rules = self.reloader.rules();
+        let pulses = self.pulses;
         let (to_desk, decided) = bounded::<Decided>(QUEUE_DECIDED);
-        let (desk, desk_config, settlements) = (self.desk, self.desk_config.clone(), self.settlements);
+        let (desk, desk_rules, settlements) = (self.desk, rules.clone(), self.settlements);
         let desk_thread = spawn.thread("vigie-desk", move || {
-            settle::run(desk, &desk_config, &decided, &settlements);
+            settle::run(desk, &desk_rules, &decided, &settlements, &pulses.desk);
             Ok(())
         })?;
         let (to_model, outputs) = bounded::<LaneOutput>(QUEUE_OUTPUTS);
@@ -268,20 +313,22 @@ impl Pipeline {
             desk: to_desk,
             batch_delay_max: self.batch_delay_max,
             overload: overload(&self.engine, self.model_threads, self.batches.0.backlog()),
-            rescorer: Some(Rescorer::new(self.ledger.clone(), self.desk_config.clone())),
+            rescorer: Some(Rescorer::new(self.ledger.clone(), rules.clone())),
             verdicts: self.view.verdicts.clone(),
+            pulse: pulses.model,
         };
         let model = Model::new(self.classifier);
         let model_thread =
             spawn.thread("vigie-model", move || stage.run(model).map_err(|error| error.to_string()))?;
         let (batch_sender, batches) = self.batches;
         let mut lane_threads = Vec::new();
-        for lane in 0..self.engine.lanes.get() {
+        for (lane, pulse) in pulses.lanes.into_iter().enumerate() {
             let candidates_max = self.engine.queue_candidates.get();
             let forward = Forward::new(to_model.clone(), self.view.waiting.clone(), candidates_max);
-            let (batches, prefilter) = (batches.clone(), self.prefilter.clone());
-            lane_threads.push(spawn.thread(&format!("vigie-lane-{lane}"), move || {
-                run_lane(&batches, &prefilter, forward);
+            let forward = forward.with_pulse(pulse.clone());
+            let (batches, rules) = (batches.clone(), rules.clone());
+            lane_threads.push(spawn.thread(&lane_name(lane), move || {
+                run_lane(&batches, &rules, forward, &pulse);
                 Ok(())
             })?);
         }
@@ -289,12 +336,15 @@ impl Pipeline {
         drop((to_model, batches));
 
         let _inside = runtime.enter();
+        let beats = spawn.task(&runtime, "async", beat(pulses.edges.clone()));
         let serve = self.listener.serve(self.hub, edges_stopped.clone());
         let wire =
             spawn.task(&runtime, "wire", async move { serve.await.map_err(|error| error.to_string()) });
         if let Some(console) = self.console {
-            let view = self.view.clone();
-            let serve = console.serve(Arc::new(move || view.status()), self.access.clone(), edges_stopped);
+            let (view, judged) = (self.view.clone(), self.view.clone());
+            let console =
+                console.judged_by(Arc::new(move || judged.stuck().first().map(ToString::to_string)));
+            let serve = console.serve(Arc::new(move || view.status()), self.access, edges_stopped);
             spawn.task(&runtime, "console", async move {
                 serve.await;
                 Ok(())
@@ -323,14 +373,7 @@ impl Pipeline {
         drop(batch_sender);
         ready();
 
-        let told = runtime.block_on(obey(
-            control,
-            &mut fault,
-            &self.prefilter,
-            self.prefilter_digest,
-            &self.desk_config,
-            &self.access,
-        ));
+        let told = runtime.block_on(obey(control, &mut fault));
         // After a fault the other stages still finish and commit what they hold: a batch that one of them lost
         // keeps its source's cursor from moving past it, so that it comes again after the restart.
         let drain_max = match &told {
@@ -341,6 +384,7 @@ impl Pipeline {
             }
         };
         info!("draining");
+        self.view.draining.store(true, Ordering::Relaxed);
         stop_sources.send_replace(true);
         let ledger = self.ledger;
         let drained = runtime.block_on(async {
@@ -361,6 +405,8 @@ impl Pipeline {
             .await
         });
         let accounting = ledger.accounting();
+        beats.abort();
+        pulses.edges.rest();
         runtime.shutdown_background();
         told.map_err(PipelineError::Fault)?;
         if let Ok(fault) = fault.try_recv() {
@@ -371,48 +417,27 @@ impl Pipeline {
     }
 }
 
-/// Follows orders until one is to drain; fails when a stage does.
+/// Waits for the order to drain; fails when a stage does.
 async fn obey(
     mut control: mpsc::Receiver<Control>,
     fault: &mut mpsc::UnboundedReceiver<String>,
-    prefilter: &ArcSwap<Prefilter>,
-    mut prefilter_digest: prefilter::Digest,
-    desk_config: &ArcSwap<desk::Config>,
-    access: &Access,
 ) -> Result<(), String> {
+    tokio::select! {
+        // Where whoever gave the orders is gone, nobody could give this one any more.
+        Some(Control::Drain) | None = control.recv() => Ok(()),
+        Some(fault) = fault.recv() => Err(fault),
+    }
+}
+
+fn lane_name(lane: usize) -> String {
+    format!("vigie-lane-{lane}")
+}
+
+/// Shows that tasks get to run and that timers fire: a beat is a piece of work, and another one ends it.
+async fn beat(pulse: Arc<Pulse>) -> Result<(), String> {
     loop {
-        tokio::select! {
-            order = control.recv() => match order {
-                Some(Control::Reload(config)) => {
-                    let digest = config.prefilter.digest();
-                    if digest != prefilter_digest {
-                        // A million terms take seconds, in which a fault must be heard of all the same.
-                        let rules = config.prefilter.clone();
-                        let building = tokio::task::spawn_blocking(move || Prefilter::build(&rules));
-                        let built = tokio::select! {
-                            Some(fault) = fault.recv() => return Err(fault),
-                            built = building => built.map_err(|panic| format!("rules: {panic}"))?,
-                        };
-                        match built {
-                            Ok(new) => prefilter.store(Arc::new(new)),
-                            Err(mistakes) => {
-                                let mistakes: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
-                                warn!(mistakes = mistakes.join("; "), "reload refused: the running config stays");
-                                continue;
-                            }
-                        }
-                        prefilter_digest = digest;
-                    }
-                    desk_config.store(Arc::new(config.desk));
-                    access.replace(&config.access);
-                    config.warnings.iter().for_each(|warning| warn!("{warning}"));
-                    info!("reloaded brands, service words, priorities, tokens and certificates; any other change takes a restart");
-                }
-                // Whoever gave the orders is gone.
-                Some(Control::Drain) | None => return Ok(()),
-            },
-            Some(fault) = fault.recv() => return Err(fault),
-        }
+        pulse.begin();
+        tokio::time::sleep(BEAT).await;
     }
 }
 
@@ -430,9 +455,10 @@ fn overload(engine: &Engine, model_threads: NonZeroUsize, backlog: Backlog) -> O
     overload.sparing(backlog)
 }
 
-fn run_lane(batches: &Receiver<FrameBatch>, prefilter: &ArcSwap<Prefilter>, mut forward: Forward) {
+fn run_lane(batches: &Receiver<FrameBatch>, rules: &ArcSwap<Rules>, mut forward: Forward, pulse: &Pulse) {
     let mut lane = Lane::default();
     loop {
+        pulse.rest();
         let batch = match forward.wait(Instant::now()) {
             Some(wait) => match batches.recv_timeout(wait) {
                 Ok(batch) => Some(batch),
@@ -444,13 +470,18 @@ fn run_lane(batches: &Receiver<FrameBatch>, prefilter: &ArcSwap<Prefilter>, mut 
                 Err(_) => break,
             },
         };
+        pulse.begin();
         #[cfg(test)]
-        tests::panic_as_asked(batch.as_ref());
+        {
+            tests::panic_as_asked(batch.as_ref());
+            tests::stall_as_asked(batch.as_ref());
+        }
         let sent = match batch {
-            Some(batch) => forward.send(lane.process(&prefilter.load(), batch), Instant::now()),
+            Some(batch) => forward.send(lane.process(&rules.load().prefilter, batch), Instant::now()),
             None => forward.pass_on(),
         };
         if sent.is_err() {
+            pulse.rest();
             return;
         }
     }
@@ -522,6 +553,13 @@ async fn join(thread: JoinHandle<()>) {
 #[derive(Debug)]
 pub struct View {
     started: Instant,
+    started_at: Timestamp,
+    pulses: Pulses,
+    stuck_after: OnceLock<Duration>,
+    /// Set once, relaxed: for people and load balancers.
+    draining: AtomicBool,
+    reloads: Arc<Reloads>,
+    queue_candidates_max: NonZeroUsize,
     model: String,
     runtime: String,
     healths: Vec<(Arc<str>, &'static str, Arc<Health>)>,
@@ -534,6 +572,43 @@ pub struct View {
 }
 
 impl View {
+    /// Lets a stage count as stuck after another time than half a minute. The first caller decides.
+    pub fn stuck_after(&self, limit: Duration) {
+        self.stuck_after.get_or_init(|| limit);
+    }
+
+    /// The stages that have been at one piece of work for too long: a restart is better than waiting for them.
+    pub fn stuck(&self) -> Vec<Stuck> {
+        self.pulses.stuck(self.stuck_limit())
+    }
+
+    fn stuck_limit(&self) -> Duration {
+        self.stuck_after.get().copied().unwrap_or(STUCK_AFTER)
+    }
+
+    fn service(&self) -> ServiceStatus {
+        let stages = self.pulses.read().map(|(name, busy_for)| StageStatus {
+            name: name.to_string(),
+            busy_ms: busy_for.map(milliseconds),
+        });
+        let vitals = self.ledger.vitals();
+        ServiceStatus {
+            started_at_us: self.started_at.as_microsecond(),
+            draining: self.draining.load(Ordering::Relaxed),
+            stages: stages.collect(),
+            stuck_after_ms: milliseconds(self.stuck_limit()),
+            committed_at_us: vitals.committed_at_us(),
+            commits: vitals.commits.read(),
+            reloads_applied: self.reloads.applied(),
+            reloads_refused: self.reloads.refused(),
+            reloaded_at_us: self.reloads.applied_at_us(),
+            last_reload_refused: self.reloads.is_last_refused(),
+            queue_batches_max: self.backlog.batches_max().get(),
+            queue_candidates_max: self.queue_candidates_max.get(),
+            process: Process::read(),
+        }
+    }
+
     /// The status now.
     pub fn status(&self) -> console::Status {
         let now = Timestamp::now();
@@ -577,10 +652,16 @@ impl View {
                     pending: counts.pending,
                     in_flight: counts.in_flight,
                     deferred: counts.deferred,
+                    acknowledged: counts.acknowledged,
                 })
                 .collect(),
+            service: self.service(),
         }
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -1,10 +1,16 @@
-//! Every name an operator meets: the buckets a frame can end in, and the metrics.
+//! Every name an operator meets: the buckets a frame can end in, and the metrics; what the daemon says of itself.
 //!
 //! A leaf: any stage may use it, it uses none.
 
 use std::fmt;
-use std::io::IsTerminal;
 use std::ops::{Index, IndexMut};
+
+pub mod histogram;
+pub mod log;
+pub mod process;
+pub mod pulse;
+
+use histogram::{BOUNDS_MS, Durations};
 
 /// Where a received frame ended. Each frame ends in exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -127,7 +133,11 @@ impl Exposition {
 
     /// Adds a sample to the family begun last.
     pub fn sample(&mut self, labels: &[(&str, &str)], value: f64) {
-        self.text.push_str(self.name);
+        self.line(self.name, labels, value);
+    }
+
+    fn line(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        self.text.push_str(name);
         for (index, (label, content)) in labels.iter().enumerate() {
             let content = content.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
             self.text.push_str(&format!("{}{label}=\"{content}\"", if index == 0 { '{' } else { ',' }));
@@ -136,19 +146,25 @@ impl Exposition {
         self.text.push_str(&format!("{value}\n"));
     }
 
+    /// Adds a reading of durations to the family begun last, a histogram in seconds.
+    pub fn histogram(&mut self, labels: &[(&str, &str)], durations: &Durations) {
+        let name = self.name.to_owned();
+        let bounds = BOUNDS_MS.map(|bound_ms| format!("{}", bound_ms as f64 / 1000.0));
+        let bounds = bounds.iter().map(String::as_str).chain(["+Inf"]);
+        let mut below = 0;
+        for (bound, count) in bounds.zip(durations.counts.iter().copied().chain(std::iter::repeat(0))) {
+            below += count;
+            let labels: Vec<_> = labels.iter().copied().chain([("le", bound)]).collect();
+            self.line(&format!("{name}_bucket"), &labels, below as f64);
+        }
+        self.line(&format!("{name}_sum"), labels, durations.sum_us as f64 / 1e6);
+        self.line(&format!("{name}_count"), labels, durations.count() as f64);
+    }
+
     /// The page.
     pub fn into_text(self) -> String {
         self.text
     }
-}
-
-/// Sends the daemon's logs to stderr, where journald takes them.
-pub fn install(level: tracing::Level) {
-    let terminal = std::io::stderr().is_terminal();
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(terminal);
-    // journald stamps each line itself.
-    if terminal { subscriber.init() } else { subscriber.without_time().init() }
 }
 
 #[cfg(test)]

@@ -257,6 +257,9 @@ pub(super) fn status(before: &Status, after: &Status) -> io::Result<()> {
         after.model,
         after.runtime
     )?;
+    for trouble in after.service.troubles() {
+        writeln!(out, "{BAD}{}{BAD:#}", printable(&trouble))?;
+    }
     writeln!(
         out,
         "\n{BOLD}sources{BOLD:#}\n  {:<16}{:<14}{:>12}{:>14}{:>10}{:>6}{:>12}",

@@ -1,74 +1,95 @@
-//! `vigie run`: the daemon.
+//! `vigie run`: the daemon, and what keeps an eye on it.
+//!
+//! The pipeline has a thread of its own. The main thread only listens: to signals, to the service manager's
+//! watchdog, to the pipeline's end. It waits for nobody, so that a daemon that hangs can be told to end.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
-use tracing::{error, info, warn};
+use anyhow::{Context, anyhow};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{info, warn};
 
 use super::{ConfigFile, Failure};
 use crate::config::Config;
-use crate::pipeline::{Control, Pipeline};
-use crate::telemetry;
+use crate::ledger::Accounting;
+use crate::pipeline::inherited::Inherited;
+use crate::pipeline::reload::Reloader;
+use crate::pipeline::{Control, Pipeline, View};
+use crate::telemetry::log::{self, LogLevel};
+
+mod manager;
+mod signals;
+mod supervise;
 
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
-    let config = file.load()?;
-    telemetry::install(config.log_level);
+    // While there is no other thread: it removes variables from the environment.
+    let inherited = Inherited::from_environment().map_err(|error| Failure::Mistake(error.into()))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("async runtime")?;
+    let ended = runtime.block_on(async {
+        let signals = signals::Signals::listen().context("signals")?;
+        let (daemon, started) = Daemon::start(file.config.clone(), inherited)?;
+        supervise::supervise(&file.config, signals, daemon, started).await
+    });
+    // A reload that is still being prepared would hold up the end.
+    runtime.shutdown_background();
+    ended
+}
+
+/// The thread with the pipeline.
+struct Daemon {
+    /// Resolves when it ends; without a value if it panicked.
+    ended: oneshot::Receiver<Result<Accounting, Failure>>,
+}
+
+/// A pipeline whose every stage runs.
+struct Started {
+    orders: mpsc::Sender<Control>,
+    reloader: Reloader,
+    view: Arc<View>,
+    log_level: LogLevel,
+    drain_max: Duration,
+}
+
+impl Daemon {
+    fn start(config: PathBuf, inherited: Inherited) -> Result<(Daemon, oneshot::Receiver<Started>), Failure> {
+        let (tell_started, started) = oneshot::channel();
+        let (tell_ended, ended) = oneshot::channel();
+        let run = move || drop(tell_ended.send(daemon(&config, inherited, tell_started)));
+        let thread = std::thread::Builder::new().name("vigie-pipeline".to_owned()).spawn(run);
+        thread.context("thread")?;
+        Ok((Daemon { ended }, started))
+    }
+
+    async fn ended(&mut self) -> Result<Accounting, Failure> {
+        let ended = (&mut self.ended).await;
+        ended.unwrap_or_else(|_| Err(Failure::Fault(anyhow!("the daemon panicked; this is a bug in vigie"))))
+    }
+}
+
+/// From the config to the drained end.
+fn daemon(
+    path: &Path,
+    inherited: Inherited,
+    started: oneshot::Sender<Started>,
+) -> Result<Accounting, Failure> {
+    let config = Config::load(path)?;
+    let log_level = log::install(config.log_level);
     config.warnings.iter().for_each(|warning| warn!("{warning}"));
-    let pipeline = Pipeline::build(config)?;
+    if !inherited.is_empty() {
+        info!(sockets = %inherited, "sockets are systemd's: they stay open while vigie restarts");
+    }
+    let drain_max = config.engine.drain_max;
+    let pipeline = Pipeline::build_with(config, inherited)?;
     info!(version = env!("CARGO_PKG_VERSION"), console = ?pipeline.console_address(), "built");
     let (orders, control) = mpsc::channel(1);
-    let path = file.config.clone();
-    pipeline.spawn(|| obey_signals(path, orders));
-    let accounting = pipeline.run(control, || {
+    let started_now =
+        Started { orders, reloader: pipeline.reloader(), view: pipeline.view(), log_level, drain_max };
+    Ok(pipeline.run(control, || {
         info!("running");
-        notify(sd_notify::NotifyState::Ready);
-    })?;
-    info!(received = accounting.total().received(), "drained");
-    Ok(())
-}
-
-/// Turns signals into orders: SIGHUP reloads, SIGTERM and SIGINT drain.
-async fn obey_signals(path: PathBuf, orders: mpsc::Sender<Control>) {
-    let listen = |kind| signal(kind).map_err(|error| error!(%error, "cannot listen to signals"));
-    let signals =
-        (listen(SignalKind::terminate()), listen(SignalKind::interrupt()), listen(SignalKind::hangup()));
-    // Dropping `orders` drains: a daemon that cannot be told to stop must not run.
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else { return };
-    loop {
-        let order = tokio::select! {
-            _ = terminate.recv() => Some(Control::Drain),
-            _ = interrupt.recv() => Some(Control::Drain),
-            _ = hangup.recv() => reload(path.clone()).await,
-        };
-        let Some(order) = order else { continue };
-        let last = matches!(order, Control::Drain);
-        if last {
-            notify(sd_notify::NotifyState::Stopping);
-        }
-        if orders.send(order).await.is_err() || last {
-            return;
-        }
-    }
-}
-
-/// Reads the file again, away from the executor: a large dictionary takes a while to check.
-async fn reload(path: PathBuf) -> Option<Control> {
-    let loaded = tokio::task::spawn_blocking(move || Config::load(&path)).await;
-    match loaded {
-        Ok(Ok(config)) => Some(Control::Reload(Box::new(config))),
-        Ok(Err(mistakes)) => {
-            error!(%mistakes, "reload refused: the running config stays");
-            None
-        }
-        Err(panicked) => {
-            error!(%panicked, "reload refused: the running config stays");
-            None
-        }
-    }
-}
-
-fn notify(state: sd_notify::NotifyState<'_>) {
-    // Without systemd there is nobody to tell, and that is fine.
-    drop(sd_notify::notify(&[state]));
+        // Nobody listens any more only where the process is ending.
+        drop(started.send(started_now));
+    })?)
 }

@@ -1,6 +1,4 @@
-//! What the ledger's thread says of itself: sizes, pruning, and how long commits take.
-
-use std::time::Duration;
+//! What the ledger's thread says of itself: sizes and pruning.
 
 use super::retention::{Size, Step};
 
@@ -15,18 +13,9 @@ pub struct Figures {
     pub is_blocked: bool,
     /// Tickets pruned since the ledger was made.
     pub tickets_pruned: u64,
-    /// Commits of the ledger's thread since the start, steps of pruning aside.
-    pub commits: u64,
-    /// How long they took together.
-    pub commit_time: Duration,
 }
 
 impl Figures {
-    pub(super) fn add_commit(&mut self, took: Duration) {
-        self.commits += 1;
-        self.commit_time += took;
-    }
-
     pub(super) fn add_step(&mut self, step: Step) {
         self.size = step.size;
         self.is_blocked = step.is_blocked;

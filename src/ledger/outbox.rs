@@ -141,6 +141,8 @@ pub struct Counts {
     pub in_flight: usize,
     /// Sent back with a delay that has not passed.
     pub deferred: usize,
+    /// Acknowledged by a client that had it, since the daemon started.
+    pub acknowledged: u64,
 }
 
 /// The records of every subscription that nobody has acknowledged yet.
@@ -261,6 +263,7 @@ impl Outbox {
             pending: queue.pending(),
             in_flight: queue.in_flight(),
             deferred: queue.deferred(),
+            acknowledged: queue.acknowledged(),
         })
     }
 }

@@ -443,11 +443,8 @@ fn heads_and_tickets_come_in_the_order_of_their_numbers_however_many_are_wanted(
     running.stop();
 
     let mut file = Connection::open(config(folder.path()).path).unwrap();
-    let request = SubscriptionRequest {
-        name: "helpdesk".to_owned(),
-        filter: Filter::default(),
-        start_next: false,
-    };
+    let request =
+        SubscriptionRequest { name: "helpdesk".to_owned(), filter: Filter::default(), start_next: false };
     // Few are read by their numbers, most along the index of their tickets.
     for floor in 0..=40_i64 {
         file.execute("UPDATE subscription SET floor = ?1", [floor]).unwrap();

@@ -19,7 +19,7 @@ use super::retention::{self, Pruner};
 use super::store::Erasure;
 use super::{
     Accounting, Body, Config, Entry, Feedback, Figures, Ledger, LedgerError, RecordHead, Records, Rescoring,
-    Seq, Settlement, SubscriptionRequest, prune, reason, schema, store,
+    Seq, Settlement, SubscriptionRequest, Vitals, prune, reason, schema, store,
 };
 use crate::desk::text_hash;
 use crate::source::Durable;
@@ -55,6 +55,7 @@ pub struct Writer {
     provisional: Arc<AtomicU64>,
     pruner: Pruner,
     figures: Arc<Mutex<Figures>>,
+    vitals: Arc<Vitals>,
     _lock: File,
 }
 
@@ -67,6 +68,7 @@ pub struct Handle {
     accounting: Arc<Mutex<Accounting>>,
     provisional: Arc<AtomicU64>,
     figures: Arc<Mutex<Figures>>,
+    vitals: Arc<Vitals>,
 }
 
 type Answer = oneshot::Sender<Result<(), String>>;
@@ -139,6 +141,7 @@ impl Ledger {
         let figures = Arc::new(Mutex::new(figures));
         // Requests are few: each connection has at most one of each kind under way.
         let (sender, requests) = unbounded();
+        let vitals = Arc::<Vitals>::default();
         let handle = Handle {
             path: self.config.path.clone(),
             requests: sender,
@@ -146,6 +149,7 @@ impl Ledger {
             accounting: accounting.clone(),
             provisional: provisional.clone(),
             figures: figures.clone(),
+            vitals: vitals.clone(),
         };
         let writer = Writer {
             pruner: Pruner::new(self.config.retention),
@@ -160,6 +164,7 @@ impl Ledger {
             acknowledgements: 0,
             provisional,
             figures,
+            vitals,
             _lock: self.lock,
         };
         Ok((writer, handle))
@@ -185,7 +190,10 @@ impl Writer {
     pub fn run(mut self, published: impl Fn()) -> Result<(), LedgerError> {
         while self.turn(&published)? {}
         // The file alone is then whole, for whoever copies it.
-        store::checkpoint(&self.connection).map_err(|source| self.failed(source))
+        self.vitals.pulse.begin();
+        let whole = store::checkpoint(&self.connection).map_err(|source| self.failed(source));
+        self.vitals.pulse.rest();
+        whole
     }
 
     /// Waits for work, commits it and answers; whether more may come.
@@ -198,12 +206,13 @@ impl Writer {
             self.prune()?;
         }
         let group = self.gather()?;
+        self.vitals.pulse.begin();
         if let Some(error) = group.broken {
             return Err(error);
         }
         let begun = Instant::now();
         let new_records = self.commit(&group.settlements, &group.requests)?;
-        self.figures.lock().add_commit(begun.elapsed());
+        self.vitals.committed(begun);
         if new_records {
             published();
         }
@@ -212,6 +221,7 @@ impl Writer {
             published();
         }
         self.keep_log_short()?;
+        self.vitals.pulse.rest();
         Ok(!group.stop)
     }
 
@@ -245,9 +255,12 @@ impl Writer {
 
     /// One step of pruning: short, and a commit of its own.
     fn prune(&mut self) -> rusqlite::Result<()> {
+        self.vitals.pulse.begin();
         let step = self.pruner.step(&mut self.connection, Timestamp::now())?;
         self.figures.lock().add_step(step);
-        self.keep_log_short()
+        self.keep_log_short()?;
+        self.vitals.pulse.rest();
+        Ok(())
     }
 
     /// After a commit and its answers: nobody waits for it, but whoever comes next.
@@ -561,6 +574,11 @@ impl Handle {
                 (id, ticket)
             })
             .collect())
+    }
+
+    /// How its thread is.
+    pub fn vitals(&self) -> &Arc<Vitals> {
+        &self.vitals
     }
 
     /// Records what the full model made of such tickets. The receiver resolves once that is durable; a dropped

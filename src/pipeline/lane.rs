@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use crate::parse::{Format, Frame, Network, Parser, Post};
 use crate::prefilter::{Candidate, Prefilter, Scan, Scratch};
 use crate::source::{FrameBatch, Gap};
+use crate::telemetry::pulse::Pulse;
 use crate::telemetry::{Bucket, Buckets};
 
 /// What a lane leaves of a batch.
@@ -288,6 +289,7 @@ pub struct Forward {
     held: VecDeque<LaneOutput>,
     /// When the latter are to go, if no candidate takes them along before.
     due_at: Option<Instant>,
+    pulse: Arc<Pulse>,
 }
 
 /// How long batches without a candidate may wait for one with: each hand-over wakes three threads, and the
@@ -309,7 +311,12 @@ pub struct ModelGone;
 impl Forward {
     /// Sends into `queue`, letting at most `candidates_max` candidates of live sources wait.
     pub fn new(queue: Sender<LaneOutput>, waiting: Arc<Waiting>, candidates_max: usize) -> Forward {
-        Forward { queue, waiting, candidates_max, held: VecDeque::new(), due_at: None }
+        Forward { queue, waiting, candidates_max, held: VecDeque::new(), due_at: None, pulse: Arc::default() }
+    }
+
+    /// Says by this pulse that the lane waits for the model, where it does.
+    pub fn with_pulse(self, pulse: Arc<Pulse>) -> Forward {
+        Forward { pulse, ..self }
     }
 
     /// How long from `now` until something that is held can be handed over; `None` if nothing is.
@@ -342,7 +349,7 @@ impl Forward {
         let items = |held: &VecDeque<LaneOutput>| held.iter().map(|held| held.items.len()).sum::<usize>();
         while self.held.len() > HELD_OUTPUTS_MAX || items(&self.held) > HELD_ITEMS_MAX {
             let Some(oldest) = self.held.pop_front() else { break };
-            self.queue.send(oldest).map_err(|_| ModelGone)?;
+            self.pulse.resting(|| self.queue.send(oldest).map_err(|_| ModelGone))?;
         }
         Ok(())
     }
@@ -373,6 +380,7 @@ impl Forward {
     ///
     /// The model thread is gone.
     pub fn flush(&mut self) -> Result<(), ModelGone> {
+        self.pulse.rest();
         self.held.drain(..).try_for_each(|held| self.queue.send(held).map_err(|_| ModelGone))
     }
 

@@ -13,6 +13,7 @@ use super::lane::{LaneOutput, Waiting};
 use super::overload::{Overload, Pace};
 use super::rescore::{RescoreError, Rescorer};
 use crate::classify::{Classifier, ClassifyError, Verdict};
+use crate::telemetry::pulse::Pulse;
 
 /// A lane's output with a verdict for each of its candidates.
 #[derive(Debug)]
@@ -148,6 +149,8 @@ pub struct Stage {
     pub rescorer: Option<Rescorer>,
     /// Counts.
     pub verdicts: Arc<Verdicts>,
+    /// What the thread is doing: one model call is a piece of work.
+    pub pulse: Arc<Pulse>,
 }
 
 impl Stage {
@@ -158,7 +161,9 @@ impl Stage {
     /// A restart may cure it.
     pub fn run(mut self, mut model: Model) -> Result<(), ModelError> {
         let posts_max = model.classifier.batch_posts_max().get();
-        while let Some(first) = self.next(&mut model)? {
+        loop {
+            self.pulse.rest();
+            let Some(first) = self.next(&mut model)? else { return Ok(()) };
             let pace = match self.overload.pace(self.waiting.candidates()) {
                 Pace::Quick if model.has_quick() => Pace::Quick,
                 _ => Pace::Full,
@@ -169,14 +174,15 @@ impl Stage {
             };
             let live = outputs.iter().filter(|output| output.patient_permit.is_none());
             self.waiting.subtract(live.map(|output| output.candidates().count()).sum());
+            self.pulse.begin();
             for decided in model.classify(pace, outputs)? {
                 self.verdicts.add(pace, decided.verdicts.len());
-                if self.desk.send(decided).is_err() {
+                if self.pulse.resting(|| self.desk.send(decided).is_err()) {
+                    self.pulse.rest();
                     return Ok(());
                 }
             }
         }
-        Ok(())
     }
 
     /// The next output; while none is there and the load allows, tickets are scored again.
@@ -188,7 +194,11 @@ impl Stage {
                 match self.lanes.try_recv() {
                     Ok(output) => return Ok(Some(output)),
                     Err(TryRecvError::Disconnected) => return Ok(None),
-                    Err(TryRecvError::Empty) => rescorer.rescore(model)?,
+                    Err(TryRecvError::Empty) => {
+                        self.pulse.begin();
+                        rescorer.rescore(model, &self.pulse)?;
+                        self.pulse.rest();
+                    }
                 }
                 continue;
             }

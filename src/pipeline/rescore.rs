@@ -10,9 +10,10 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 use super::model::Model;
+use super::reload::Rules;
 use crate::classify::ClassifyError;
-use crate::desk;
 use crate::ledger::{Handle, LedgerError, Rescoring};
+use crate::telemetry::pulse::Pulse;
 
 /// Tickets read again at once: some 10 ms of work. A new candidate may find the model busy for that long and for
 /// one commit of the ledger.
@@ -38,15 +39,15 @@ pub enum RescoreError {
 #[derive(Debug)]
 pub struct Rescorer {
     ledger: Handle,
-    desk: Arc<ArcSwap<desk::Config>>,
+    rules: Arc<ArcSwap<Rules>>,
     /// Whether the ledger still takes anything.
     ledger_is_gone: bool,
 }
 
 impl Rescorer {
-    /// Over this ledger, by the points of this desk.
-    pub fn new(ledger: Handle, desk: Arc<ArcSwap<desk::Config>>) -> Rescorer {
-        Rescorer { ledger, desk, ledger_is_gone: false }
+    /// Over this ledger, by the points of these rules.
+    pub fn new(ledger: Handle, rules: Arc<ArcSwap<Rules>>) -> Rescorer {
+        Rescorer { ledger, rules, ledger_is_gone: false }
     }
 
     /// How long to wait before asking again; zero: [`rescore`](Rescorer::rescore) now. `None`: for ever.
@@ -65,7 +66,7 @@ impl Rescorer {
     /// # Errors
     ///
     /// A restart may cure it.
-    pub fn rescore(&mut self, model: &mut Model) -> Result<(), RescoreError> {
+    pub fn rescore(&mut self, model: &mut Model, pulse: &Pulse) -> Result<(), RescoreError> {
         let tickets = self.ledger.provisional(TICKETS_MAX)?;
         let text = |ticket: &crate::ticket::proto::Ticket| {
             ticket.post.as_ref().map_or_else(String::new, |post| post.text.clone())
@@ -73,19 +74,19 @@ impl Rescorer {
         let texts: Vec<String> = tickets.iter().map(|(_, ticket)| text(ticket)).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let verdicts = model.read_again(&texts)?;
-        let (config, at) = (self.desk.load(), Timestamp::now());
+        let (rules, at) = (self.rules.load(), Timestamp::now());
         let rescorings = tickets.iter().zip(&verdicts).map(|((ticket_id, ticket), verdict)| Rescoring {
             ticket_id: *ticket_id,
             at,
             change: ticket
                 .verdict
                 .is_some()
-                .then(|| config.rescored(ticket, verdict, model.name()).map(Box::new))
+                .then(|| rules.desk.rescored(ticket, verdict, model.name()).map(Box::new))
                 .flatten(),
         });
         // Asked again before that is on disk, the ledger would name the same tickets.
         let durable = self.ledger.rescore(rescorings.collect());
-        self.ledger_is_gone = durable.blocking_recv().is_err();
+        self.ledger_is_gone = pulse.resting(|| durable.blocking_recv()).is_err();
         Ok(())
     }
 }

@@ -10,12 +10,14 @@ use prost::Message;
 
 use super::lane::Item;
 use super::model::Decided;
+use super::reload::Rules;
 use crate::classify::{INTENTS, best};
 use crate::desk::{self, Decision, Desk, Opinion};
 use crate::ledger::{Entry, NewTicket, Settlement, Traits};
 use crate::parse::Post;
 use crate::prefilter::Candidate;
 use crate::telemetry::Bucket;
+use crate::telemetry::pulse::Pulse;
 use crate::ticket::{TicketId, proto};
 
 /// Whose time a decision is made at.
@@ -140,19 +142,23 @@ fn new_ticket(
 /// Runs until the model thread or the ledger has ended.
 pub fn run(
     mut desk: Desk,
-    config: &ArcSwap<desk::Config>,
+    rules: &ArcSwap<Rules>,
     decided: &Receiver<Decided>,
     ledger: &Sender<Settlement>,
+    pulse: &Pulse,
 ) {
     let mut order = Order::default();
     while let Ok(decided) = decided.recv() {
-        let config = config.load();
+        pulse.begin();
+        let rules = rules.load();
         for decided in order.next(decided) {
-            let settlement = settle(&mut desk, &config, Clock::Arrival, decided, |_| ());
-            if ledger.send(settlement).is_err() {
+            let settlement = settle(&mut desk, &rules.desk, Clock::Arrival, decided, |_| ());
+            if pulse.resting(|| ledger.send(settlement).is_err()) {
+                pulse.rest();
                 return;
             }
         }
+        pulse.rest();
     }
 }
 

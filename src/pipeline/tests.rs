@@ -10,6 +10,18 @@ static PANICS: AtomicBool = AtomicBool::new(false);
 /// A source of this name: the lane that takes its second batch panics.
 const PANIC_SOURCE: &str = "panics";
 
+/// In a frame: the lane that takes its batch does not come back from it, while [`STALLS`] says so.
+const STALL: &str = "the lane stalls here";
+static STALLS: AtomicBool = AtomicBool::new(false);
+
+pub(super) fn stall_as_asked(batch: Option<&FrameBatch>) {
+    let is_marked =
+        batch.is_some_and(|batch| batch.bytes.windows(STALL.len()).any(|bytes| bytes == STALL.as_bytes()));
+    while is_marked && STALLS.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 pub(super) fn panic_as_asked(batch: Option<&FrameBatch>) {
     let Some(batch) = batch else { return };
     let is_marked = batch.bytes.windows(PANIC.len()).any(|bytes| bytes == PANIC);
@@ -19,6 +31,19 @@ pub(super) fn panic_as_asked(batch: Option<&FrameBatch>) {
 
 /// Runs a daemon over the folder's `posts.ndjson` until it ends by itself or has read everything.
 fn run(folder: &Path) -> Result<Accounting, PipelineError> {
+    let pipeline = Pipeline::build(config(folder))?;
+    let (view, (orders, control)) = (pipeline.view(), mpsc::channel(1));
+    let daemon = std::thread::Builder::new().spawn(move || pipeline.run(control, || ())).unwrap();
+    while !daemon.is_finished() && !view.status().sources.iter().all(|source| source.finished) {
+        std::thread::yield_now();
+    }
+    // A daemon that has failed takes no orders any more.
+    drop(orders.blocking_send(Control::Drain));
+    daemon.join().unwrap()
+}
+
+/// One that reads the folder's `posts.ndjson`, with everything else in the folder too.
+fn config(folder: &Path) -> Config {
     let path = folder.display();
     let config = Config::parse(&format!(
         r#"
@@ -42,15 +67,7 @@ fn run(folder: &Path) -> Result<Accounting, PipelineError> {
         enabled = false
         "#
     ));
-    let pipeline = Pipeline::build(config.unwrap())?;
-    let (view, (orders, control)) = (pipeline.view(), mpsc::channel(1));
-    let daemon = std::thread::Builder::new().spawn(move || pipeline.run(control, || ())).unwrap();
-    while !daemon.is_finished() && !view.status().sources.iter().all(|source| source.finished) {
-        std::thread::yield_now();
-    }
-    // A daemon that has failed takes no orders any more.
-    drop(orders.blocking_send(Control::Drain));
-    daemon.join().unwrap()
+    config.unwrap()
 }
 
 #[test]
@@ -120,4 +137,70 @@ fn a_live_source_whose_lane_is_gone_does_not_hold_up_the_drain() {
     let fault = pipeline.run(control, || ()).expect_err("a lane has panicked").to_string();
     assert!(fault.contains("vigie-lane-0: panicked"), "{fault}");
     assert!(ledger.accounting().total().received() > 0, "the batch before it is committed");
+}
+
+#[test]
+fn a_ledger_that_stalls_is_stuck_and_the_stages_that_wait_for_it_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    // More batches than the queues between the source and the ledger hold.
+    let line = |n| format!("{{\"id\":\"{n}\",\"author\":\"a\",\"text\":\"numéro {n}\"}}");
+    let lines: Vec<String> = (0..120_000).map(line).collect();
+    std::fs::write(folder.path().join("posts.ndjson"), lines.join("\n")).unwrap();
+    let pipeline = Pipeline::build(config(folder.path())).unwrap();
+    let view = pipeline.view();
+    view.stuck_after(Duration::from_secs(1));
+    let (orders, control) = mpsc::channel(1);
+    let settlements = pipeline.settlements.clone();
+    // Each commit ends with a look at the outbox.
+    let stalled = view.outbox.lock();
+    let daemon = std::thread::Builder::new().spawn(move || pipeline.run(control, || ())).unwrap();
+    let stuck = || view.stuck().iter().map(|stuck| stuck.stage.to_string()).collect::<Vec<_>>();
+    eventually("the desk to wait for it", || settlements.is_full());
+    // Whoever waits now has waited for longer than the limit by the time that this is over.
+    let full = Instant::now();
+    eventually("twice the limit", || full.elapsed() > Duration::from_secs(2));
+    eventually("the ledger to be stuck, alone", || stuck() == [console::service::LEDGER_STAGE]);
+    let waits = |stage: &str| view.pulses.read().any(|(name, busy)| &**name == stage && busy.is_none());
+    assert!(waits("vigie-desk"));
+    assert!(view.ledger.accounting().total().received() < 120_000, "there was more to do");
+    drop((stalled, settlements));
+    eventually("everything read", || view.status().received == 120_000);
+    eventually("everybody at rest", || stuck().is_empty() && waits("vigie-desk"));
+    assert_eq!((view.status().service.stuck(), view.status().service.draining), (None, false));
+    drop(orders.blocking_send(Control::Drain));
+    daemon.join().unwrap().unwrap();
+    assert!(view.status().service.draining);
+}
+
+#[test]
+fn a_lane_at_one_batch_for_ever_is_stuck_and_an_idle_daemon_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = format!("{{\"id\":\"1\",\"author\":\"a\",\"text\":\"{STALL}\"}}");
+    std::fs::write(folder.path().join("posts.ndjson"), line).unwrap();
+    let pipeline = Pipeline::build(config(folder.path())).unwrap();
+    let view = pipeline.view();
+    view.stuck_after(Duration::from_secs(1));
+    let (orders, control) = mpsc::channel(1);
+    STALLS.store(true, Ordering::Relaxed);
+    let daemon = std::thread::Builder::new().spawn(move || pipeline.run(control, || ())).unwrap();
+    let stuck = || view.status().service.stuck();
+    eventually("the lane to be stuck", || stuck().is_some_and(|stuck| stuck.starts_with("vigie-lane-0 has")));
+    assert!(view.status().unready().unwrap().contains("vigie-lane-0"));
+    STALLS.store(false, Ordering::Relaxed);
+    eventually("everything read", || view.status().received == 1);
+    let idle = Instant::now();
+    // Twice the limit: no stage has anything to do, and none is stuck.
+    eventually("idleness", || idle.elapsed() > Duration::from_secs(2));
+    eventually("nobody to be stuck", || view.stuck().is_empty());
+    drop(orders.blocking_send(Control::Drain));
+    daemon.join().unwrap().unwrap();
+}
+
+/// Waits until `is` holds.
+fn eventually(what: &str, is: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is() {
+        assert!(begun.elapsed() < Duration::from_secs(300), "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }

@@ -145,7 +145,8 @@ pub enum BindError {
 /// Bound sockets, not served yet.
 #[derive(Debug)]
 pub struct Listener {
-    unix: Option<(std::os::unix::net::UnixListener, SocketFile)>,
+    /// Without a file where somebody else made the socket, and keeps it.
+    unix: Option<(std::os::unix::net::UnixListener, Option<SocketFile>)>,
     tcp: Option<std::net::TcpListener>,
     terms: Terms,
     access: Arc<Access>,
@@ -189,10 +190,32 @@ impl Listener {
     ///
     /// See [`BindError`]; nothing is left open or on disk.
     pub fn bind(config: Config) -> Result<Listener, BindError> {
+        Listener::bind_or_take(config, None, None)
+    }
+
+    /// The same, with sockets that somebody else has opened at these addresses, keeps open after us, and gave
+    /// whatever mode they have: their files are left alone.
+    ///
+    /// # Errors
+    ///
+    /// See [`BindError`]; nothing is left open or on disk.
+    pub fn bind_or_take(
+        config: Config,
+        unix: Option<std::os::unix::net::UnixListener>,
+        tcp: Option<std::net::TcpListener>,
+    ) -> Result<Listener, BindError> {
         check(&config)?;
-        let unix = config.unix.as_deref().map(bind_unix).transpose()?;
+        let unix = match (&config.unix, unix) {
+            (Some(path), None) => Some(bind_unix(path).map(|(listener, file)| (listener, Some(file)))?),
+            (Some(path), Some(listener)) => {
+                let path = path.clone();
+                listener.set_nonblocking(true).map_err(|source| BindError::Unix { path, source })?;
+                Some((listener, None))
+            }
+            (None, _) => None,
+        };
         let bind_tcp = |address: SocketAddr| {
-            let listener = std::net::TcpListener::bind(address);
+            let listener = tcp.map_or_else(|| std::net::TcpListener::bind(address), Ok);
             listener
                 .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
                 .map_err(|source| BindError::Tcp { address, source })
@@ -244,7 +267,7 @@ impl Listener {
         };
         let unix = async {
             if let Some(unix) = unix {
-                attend(unix, file, guests(&self.gates.unix, false)).await;
+                attend(unix, file.flatten(), guests(&self.gates.unix, false)).await;
             }
         };
         let tcp = async {

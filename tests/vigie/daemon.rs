@@ -280,6 +280,16 @@ impl Network {
     }
 }
 
+/// What the console answers, with its head.
+pub(crate) fn get(console: &str, path: &str) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(console).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {console}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 /// Says why a test checks nothing here; where `VIGIE_TEST_NO_SKIP` is set that is a failure.
 pub(crate) fn skip(why: &str) {
     assert!(std::env::var_os("VIGIE_TEST_NO_SKIP").is_none(), "skipped: {why}");

@@ -38,6 +38,8 @@ pub(super) struct Queue {
     in_flight: FxHashMap<Seq, InFlight>,
     /// How often a record was taken, for those that were and are not in flight now.
     attempts: FxHashMap<Seq, u32>,
+    /// How many were acknowledged while in flight.
+    acknowledged: u64,
 }
 
 #[derive(Debug)]
@@ -194,7 +196,10 @@ impl Queue {
         let mut elsewhere = FxHashSet::default();
         for seq in seqs {
             match self.in_flight.remove(seq) {
-                Some(flight) => self.advance(key_of(&flight.head)),
+                Some(flight) => {
+                    self.acknowledged += 1;
+                    self.advance(key_of(&flight.head));
+                }
                 None => _ = elsewhere.insert(*seq),
             }
         }
@@ -239,6 +244,10 @@ impl Queue {
 
     pub(super) fn pending(&self) -> usize {
         self.ready.len() - self.reranked.len() + self.behind.len()
+    }
+
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.acknowledged
     }
 
     pub(super) fn in_flight(&self) -> usize {

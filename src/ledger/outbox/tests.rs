@@ -60,6 +60,18 @@ fn greater_rank_then_nearer_due_then_smaller_seq_goes_first() {
 }
 
 #[test]
+fn acknowledgements_are_counted_once_and_only_for_what_was_in_flight() {
+    let (mut outbox, now) =
+        opened(&[head(1, 1, 5, 0, "lumio"), head(2, 2, 4, 0, "lumio"), head(3, 3, 3, 0, "lumio")]);
+    let counted = |outbox: &Outbox| outbox.counts().map(|counts| counts.acknowledged).sum::<u64>();
+    take_all(&mut outbox, ANNE, now);
+    assert_eq!(counted(&outbox), 0);
+    outbox.acknowledge(NAME, &seqs(&[1, 3]));
+    outbox.acknowledge(NAME, &seqs(&[1, 99]));
+    assert_eq!(counted(&outbox), 2);
+}
+
+#[test]
 fn an_update_waits_until_its_ticket_is_acknowledged() {
     let (mut outbox, now) = opened(&[]);
     let (ticket, update) = (head(1, 1, 1, 0, "lumio"), head(2, 1, 900, 0, "lumio"));

@@ -341,9 +341,7 @@ fn the_thread_prunes_beside_its_work_and_says_what_it_did() {
     assert!(pruned <= 100);
     assert!(running.handle.figures().size.live_bytes > 0);
     running.settle(settlement(2, 3, vec![ticket("0", 100)]));
-    let handle = running.handle.clone();
     assert_eq!(running.stop().total()[Bucket::Duplicate], 1);
-    assert!(handle.figures().commits > 0);
 }
 
 #[test]
