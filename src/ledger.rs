@@ -271,12 +271,12 @@ pub enum LedgerError {
         source: io::Error,
     },
     /// SQLite refused.
-    #[error("ledger {}: {}", path.display(), reason(source))]
+    #[error("ledger {}: {}", path.display(), reason(error))]
     Sqlite {
         /// The ledger's file.
         path: PathBuf,
         /// Why.
-        source: rusqlite::Error,
+        error: rusqlite::Error,
     },
     /// Another program's database.
     #[error("ledger {}: a database that is not vigie's", .0.display())]
@@ -361,7 +361,7 @@ impl Ledger {
     /// another running vigie or to a newer one, or is no ledger.
     pub fn open(config: Config) -> Result<Ledger, LedgerError> {
         let lock = lock(&config.path)?;
-        let failed = |source| LedgerError::Sqlite { path: config.path.clone(), source };
+        let failed = |source| LedgerError::Sqlite { path: config.path.clone(), error: source };
         // Posts are no secret, but their authors may delete them: nobody else need keep a copy.
         let io_failed = |source| LedgerError::Io { path: config.path.clone(), source };
         let file = File::options().create(true).truncate(false).write(true).mode(0o640).open(&config.path);
@@ -421,13 +421,13 @@ impl Ledger {
     }
 
     fn failed(&self, source: rusqlite::Error) -> LedgerError {
-        LedgerError::Sqlite { path: self.config.path.clone(), source }
+        LedgerError::Sqlite { path: self.config.path.clone(), error: source }
     }
 }
 
 /// Opens the ledger for reading alone, beside a daemon or without one; gives its schema, too.
 fn open_to_read(path: &Path) -> Result<(Connection, i64), LedgerError> {
-    let failed = |source| LedgerError::Sqlite { path: path.to_owned(), source };
+    let failed = |source| LedgerError::Sqlite { path: path.to_owned(), error: source };
     // SQLite does not say why it cannot open a file.
     drop(File::open(path).map_err(|source| LedgerError::Io { path: path.to_owned(), source })?);
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;

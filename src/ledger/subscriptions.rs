@@ -28,7 +28,7 @@ pub fn list(path: &Path) -> Result<Vec<Subscription>, LedgerError> {
     if found < schema::VERSION {
         return Err(LedgerError::Older { path: path.to_owned(), found, known: schema::VERSION });
     }
-    read(&connection).map_err(|source| LedgerError::Sqlite { path: path.to_owned(), source })
+    read(&connection).map_err(|source| LedgerError::Sqlite { path: path.to_owned(), error: source })
 }
 
 fn read(connection: &Connection) -> rusqlite::Result<Vec<Subscription>> {

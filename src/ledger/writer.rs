@@ -226,7 +226,7 @@ impl Writer {
     }
 
     fn failed(&self, source: rusqlite::Error) -> LedgerError {
-        LedgerError::Sqlite { path: self.config.path.clone(), source }
+        LedgerError::Sqlite { path: self.config.path.clone(), error: source }
     }
 
     /// Waits for work and takes all there is; bookkeeping alone waits for more, up to its delay. Prunes meanwhile.
@@ -562,7 +562,7 @@ impl Handle {
     /// The file cannot be read.
     pub fn provisional(&self, tickets_max: usize) -> Result<Vec<(TicketId, proto::Ticket)>, LedgerError> {
         let bodies = store::provisional(&self.reader.lock(), tickets_max);
-        let bodies = bodies.map_err(|source| LedgerError::Sqlite { path: self.path.clone(), source })?;
+        let bodies = bodies.map_err(|source| LedgerError::Sqlite { path: self.path.clone(), error: source })?;
         Ok(bodies
             .into_iter()
             .map(|store::Provisional { id, body, edited }| {

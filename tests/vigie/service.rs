@@ -324,8 +324,10 @@ fn a_commit_that_does_not_come_back_starves_the_watchdog_and_is_named_once() {
     signal(&daemon, "TERM");
     let (code, log) = log_of(daemon);
     assert_eq!(code, Some(0), "{log}");
-    assert_eq!(log.matches("stuck: the watchdog is not fed").count(), 1, "{log}");
-    assert!(log.contains("stage=vigie-ledger") && log.contains("goes on"), "{log}");
+    // On a busy machine the async threads may be late, too.
+    let stuck = "stuck: the watchdog is not fed until it goes on stage=vigie-ledger";
+    assert_eq!(log.matches(stuck).count(), 1, "{log}");
+    assert!(log.contains("goes on stage=vigie-ledger"), "{log}");
 }
 
 #[test]

@@ -94,7 +94,7 @@ async fn an_upgrade_in_place_under_load_loses_nothing_and_turns_nobody_away() {
     terminate(daemon);
     let start = jiff::Timestamp::now();
     network.config.start = Some(start);
-    let begin = "INSERT OR REPLACE INTO source VALUES ('bluesky', ?1)";
+    let begin = "INSERT OR REPLACE INTO source (name, position) VALUES ('bluesky', ?1)";
     state.ledger().execute(begin, [start.as_microsecond() - 1]).unwrap();
     let (_stop, stopped) = tokio::sync::oneshot::channel();
     let _serving = network.serve(stopped).await;

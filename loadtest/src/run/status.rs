@@ -105,7 +105,7 @@ impl Status {
 
 async fn answer(address: SocketAddr) -> io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
-    let request = "GET /v1/status HTTP/1.1\r\nHost: vigie\r\nConnection: close\r\n\r\n";
+    let request = format!("GET /v1/status HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer).await?;
