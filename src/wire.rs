@@ -26,7 +26,7 @@ mod visitor;
 
 pub use client::{Address, Client, ClientError, Event, Introduction};
 pub use connection::{BindError, Config, Gates, Listener, serve_over};
-pub use hub::{Bell, Hub};
+pub use hub::Hub;
 
 /// The number of wire protocol 1, in `Hello` and `Welcome`.
 pub const PROTOCOL: u32 = 1;

@@ -219,6 +219,16 @@ impl Outbox {
         }
     }
 
+    /// Calls `visit` with the name of each subscription in which a record became ready by [`Outbox::open`],
+    /// [`Outbox::publish`] or [`Outbox::rerank`] since the last call.
+    pub fn take_news(&mut self, mut visit: impl FnMut(&str)) {
+        for (name, queue) in &mut self.queues {
+            if queue.take_news() {
+                visit(name);
+            }
+        }
+    }
+
     /// Hands the record that matters most next to `client`; `None` if none is ready at `now`.
     ///
     /// How many a client may hold is the caller's to bound.

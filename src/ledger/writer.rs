@@ -562,7 +562,8 @@ impl Handle {
     /// The file cannot be read.
     pub fn provisional(&self, tickets_max: usize) -> Result<Vec<(TicketId, proto::Ticket)>, LedgerError> {
         let bodies = store::provisional(&self.reader.lock(), tickets_max);
-        let bodies = bodies.map_err(|source| LedgerError::Sqlite { path: self.path.clone(), error: source })?;
+        let bodies =
+            bodies.map_err(|source| LedgerError::Sqlite { path: self.path.clone(), error: source })?;
         Ok(bodies
             .into_iter()
             .map(|store::Provisional { id, body, edited }| {

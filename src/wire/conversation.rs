@@ -68,14 +68,13 @@ pub(super) async fn converse<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let published = hub.bell.listen();
     let access_changed = visitor.access().changes();
     let mut conversation = Conversation {
         line: Line::new(stream),
         session: Session::new(Arc::clone(&terms), visitor),
         terms,
         hub,
-        published,
+        published: None,
         access_changed,
         stop,
         stopping: false,
@@ -111,7 +110,8 @@ struct Conversation<S> {
     session: Session,
     terms: Arc<Terms>,
     hub: Hub,
-    published: watch::Receiver<()>,
+    /// The bell of the subscription, once there is one.
+    published: Option<watch::Receiver<()>>,
     access_changed: watch::Receiver<()>,
     stop: watch::Receiver<bool>,
     stopping: bool,
@@ -195,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
                 Event::Subscribed(lease, answer)
             }
             (taken, bodies) = bodies(reading), if reading.is_some() => Event::Fetched(taken, bodies),
-            Ok(()) = self.published.changed(), if hungry => Event::Published,
+            () = rung(&mut self.published), if hungry => Event::Published,
             () = tokio::time::sleep_until(wake_at.unwrap_or(now)), if wake_at.is_some() => Event::Elapsed,
         }
     }
@@ -219,9 +219,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
             Event::Subscribed(lease, answer) => {
                 let answer = answer.map(|()| self.hub.outbox.lock().pending(&lease.subscription));
                 if answer.is_ok() {
-                    self.lease = Some(lease);
+                    // Before the first look into the outbox, so that nothing is missed in between.
+                    self.published = Some(self.hub.bells.listen(&lease.subscription));
                     // The filter may let through more than before, to others of this name too.
-                    self.hub.bell.ring();
+                    self.hub.bells.ring(&lease.subscription);
+                    self.lease = Some(lease);
                 }
                 self.session.subscribed(answer, now.into_std(), &mut self.actions);
             }
@@ -350,7 +352,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
         if let (Some(lease), Ok(())) = (&self.lease, &answer) {
             let promoted = self.hub.outbox.lock().acknowledge(&lease.subscription, seqs);
             if promoted {
-                self.hub.bell.ring();
+                self.hub.bells.ring(&lease.subscription);
             }
         }
         self.session.durable(seqs, answer, now.into_std(), &mut self.actions);
@@ -359,7 +361,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
     fn put_back(&self, seq: Seq, until: Option<std::time::Instant>) {
         if let Some(lease) = &self.lease {
             self.hub.outbox.lock().nack(&lease.subscription, lease.client, seq, until);
-            self.hub.bell.ring();
+            self.hub.bells.ring(&lease.subscription);
         }
     }
 
@@ -435,7 +437,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
         if let Some(lease) = &self.lease {
             let promoted = self.hub.outbox.lock().acknowledge(&lease.subscription, &[seq]);
             if promoted {
-                self.hub.bell.ring();
+                self.hub.bells.ring(&lease.subscription);
             }
         }
         self.session.untaken(seq, &mut self.actions);
@@ -547,6 +549,14 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
 /// Waits until the daemon stops. Whoever could say so being gone means the same.
 pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
     _ = stop.wait_for(|stopping| *stopping).await;
+}
+
+/// Waits for the bell; for ever where there is none, or nobody who could ring it.
+async fn rung(bell: &mut Option<watch::Receiver<()>>) {
+    let Some(bell) = bell else { return std::future::pending().await };
+    if bell.changed().await.is_err() {
+        std::future::pending().await
+    }
 }
 
 async fn answered(answer: impl Future<Output = Result<Answer, oneshot::error::RecvError>>) -> Answer {

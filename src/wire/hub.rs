@@ -1,39 +1,39 @@
-//! Where the conversations meet the ledger: its records, the shared outbox, and the bell that wakes them.
+//! Where the conversations meet the ledger: its records, the shared outbox, and the bells that wake them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
 use tokio::sync::watch;
 
 use crate::ledger::Records;
 use crate::ledger::outbox::{ClientId, Outbox};
 
-/// Wakes every conversation that has room for another record.
+/// One bell for each subscription: it wakes the conversations of that name that have room for another record, and
+/// not the thousands that may be waiting for other ones.
 ///
-/// Rung from any thread; ringing twice before anyone listens is ringing once.
-#[derive(Debug, Clone)]
-pub struct Bell(Arc<watch::Sender<()>>);
+/// Rung from any thread; ringing twice before anyone listens is ringing once. There are never more than there may be
+/// subscriptions.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Bells(Arc<Mutex<FxHashMap<String, watch::Sender<()>>>>);
 
-impl Bell {
-    /// A bell that nobody hears yet.
-    pub fn new() -> Bell {
-        Bell(Arc::new(watch::Sender::new(())))
+impl Bells {
+    /// Something of this subscription became ready.
+    pub(super) fn ring(&self, subscription: &str) {
+        if let Some(bell) = self.0.lock().get(subscription) {
+            bell.send_replace(());
+        }
     }
 
-    /// Something in the outbox became ready.
-    pub fn ring(&self) {
-        self.0.send_replace(());
+    /// Rings for every subscription that has news in the outbox.
+    pub(super) fn ring_news(&self, outbox: &Mutex<Outbox>) {
+        outbox.lock().take_news(|subscription| self.ring(subscription));
     }
 
-    pub(super) fn listen(&self) -> watch::Receiver<()> {
-        self.0.subscribe()
-    }
-}
-
-impl Default for Bell {
-    fn default() -> Bell {
-        Bell::new()
+    /// Hears what is rung from now on.
+    pub(super) fn listen(&self, subscription: &str) -> watch::Receiver<()> {
+        self.0.lock().entry(subscription.to_owned()).or_insert_with(|| watch::Sender::new(())).subscribe()
     }
 }
 
@@ -42,24 +42,24 @@ impl Default for Bell {
 pub struct Hub {
     pub(super) records: Arc<dyn Records>,
     pub(super) outbox: Arc<Mutex<Outbox>>,
-    pub(super) bell: Bell,
+    pub(super) bells: Bells,
     clients: Arc<AtomicU64>,
 }
 
 impl Hub {
     /// Joins the ledger's records with the outbox that the ledger fills.
     pub fn new(records: Arc<dyn Records>, outbox: Arc<Mutex<Outbox>>) -> Hub {
-        Hub::with_bell(records, outbox, Bell::new())
+        Hub::with_bells(records, outbox, Bells::default())
     }
 
-    /// The same, with a bell made before the ledger was, so that the ledger's thread can ring it.
-    pub fn with_bell(records: Arc<dyn Records>, outbox: Arc<Mutex<Outbox>>, bell: Bell) -> Hub {
-        Hub { records, outbox, bell, clients: Arc::new(AtomicU64::new(0)) }
+    /// The same, with bells that somebody else has, too.
+    pub(super) fn with_bells(records: Arc<dyn Records>, outbox: Arc<Mutex<Outbox>>, bells: Bells) -> Hub {
+        Hub { records, outbox, bells, clients: Arc::new(AtomicU64::new(0)) }
     }
 
     /// Tells the conversations that the ledger has put heads into the outbox.
     pub fn published(&self) {
-        self.bell.ring();
+        self.bells.ring_news(&self.outbox);
     }
 
     pub(super) fn next_client(&self) -> ClientId {
@@ -79,7 +79,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let released = self.hub.outbox.lock().release(&self.subscription, self.client);
         if released > 0 {
-            self.hub.bell.ring();
+            self.hub.bells.ring(&self.subscription);
         }
     }
 }

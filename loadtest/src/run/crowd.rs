@@ -41,8 +41,12 @@ const LOOKED_AT: f64 = 0.3;
 
 /// Settings with which a daemon lets so many in.
 pub(super) fn settings(connections: u32) -> anyhow::Result<Vec<Setting>> {
-    let setting = format!("wire.connections_max={}", connections + OTHER_CLIENTS);
-    Ok(vec![setting.parse().map_err(anyhow::Error::msg)?])
+    let clients = connections + OTHER_CLIENTS;
+    // All of them come from one user.
+    [format!("wire.connections_max={clients}"), format!("wire.connections_per_peer_max={clients}")]
+        .into_iter()
+        .map(|setting| setting.parse().map_err(anyhow::Error::msg))
+        .collect()
 }
 
 /// Raises the limit of descriptors of this process, and so of the daemon that it starts, as far as the crowd needs.

@@ -36,6 +36,8 @@ pub(super) struct Queue {
     reranked: FxHashMap<Seq, i64>,
     deferred: BTreeMap<(Instant, Seq), Arc<RecordHead>>,
     in_flight: FxHashMap<Seq, InFlight>,
+    /// Whether a record became ready since somebody asked.
+    has_news: bool,
     /// How often a record was taken, for those that were and are not in flight now.
     attempts: FxHashMap<Seq, u32>,
     /// How many were acknowledged while in flight.
@@ -141,6 +143,10 @@ impl Queue {
         }
     }
 
+    pub(super) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.has_news)
+    }
+
     pub(super) fn take(&mut self, client: ClientId, now: Instant) -> Option<Taken> {
         while let Some(first) = self.deferred.first_entry().filter(|first| first.key().0 <= now) {
             self.ready.push(Ready::new(first.remove()));
@@ -186,6 +192,7 @@ impl Queue {
                 && let Entry::Vacant(place) = self.reranked.entry(head.seq)
             {
                 place.insert(head.rank);
+                self.has_news = true;
                 self.ready.push(Ready::new(head.clone()));
             }
         }
@@ -261,6 +268,7 @@ impl Queue {
     /// Takes in a record that is nowhere yet.
     fn admit(&mut self, head: Arc<RecordHead>) {
         if self.lead(&head) {
+            self.has_news = true;
             self.ready.push(Ready::new(head));
         } else {
             self.behind.insert((key_of(&head), head.seq), head);

@@ -450,3 +450,21 @@ fn an_open_subscription_is_known_by_its_filter() {
     outbox.open(NAME, filter(5), []);
     assert!(outbox.is_open_with(NAME, &filter(5)) && !outbox.is_open_with(NAME, &filter(0)));
 }
+
+#[test]
+fn news_is_only_where_something_became_ready() {
+    let mut outbox = Outbox::new();
+    let volt = Filter { brands: vec!["volt".into()], ..Filter::default() };
+    outbox.open("lumio", Filter { brands: vec!["lumio".into()], ..Filter::default() }, []);
+    outbox.open("volt", volt, []);
+    let mut check = |head: Arc<RecordHead>, expected: &[&str]| {
+        outbox.publish(&[head]);
+        let mut news = Vec::new();
+        outbox.take_news(|name| news.push(name.to_owned()));
+        assert_eq!(news, expected);
+    };
+    check(head(1, 1, 5, 0, "lumio"), &["lumio"]);
+    check(head(2, 2, 5, 0, "volt"), &["volt"]);
+    check(head(3, 2, 5, 0, "volt"), &[]);
+    check(head(4, 4, 5, 0, "other"), &[]);
+}

@@ -15,7 +15,7 @@ use crate::parse::Network;
 use crate::ticket::TicketId;
 use crate::ticket::proto::{Ticket, client_message, delivery::Record};
 use crate::wire::client::{Client, ClientError, Event, Introduction};
-use crate::wire::hub::Bell;
+use crate::wire::hub::Bells;
 
 mod hostile;
 mod rights;
@@ -23,7 +23,7 @@ mod rights;
 /// A ledger in memory. While `holding`, acknowledgements wait for [`Memory::settle`].
 pub(in crate::wire) struct Memory {
     outbox: Arc<Mutex<Outbox>>,
-    bell: Bell,
+    bells: Bells,
     shelf: Mutex<Shelf>,
 }
 
@@ -40,12 +40,12 @@ struct Shelf {
 
 impl Memory {
     pub(in crate::wire) fn new() -> Arc<Memory> {
-        Arc::new(Memory { outbox: Arc::default(), bell: Bell::new(), shelf: Mutex::default() })
+        Arc::new(Memory { outbox: Arc::default(), bells: Bells::default(), shelf: Mutex::default() })
     }
 
     pub(in crate::wire) fn hub(self: &Arc<Memory>) -> Hub {
         let records: Arc<dyn Records> = Arc::<Memory>::clone(self);
-        Hub::with_bell(records, Arc::clone(&self.outbox), self.bell.clone())
+        Hub::with_bells(records, Arc::clone(&self.outbox), self.bells.clone())
     }
 
     /// Records one ticket for each rank, in this order, and publishes them together.
@@ -87,7 +87,7 @@ impl Memory {
             })
             .collect();
         self.outbox.lock().publish(&published);
-        self.bell.ring();
+        self.bells.ring_news(&self.outbox);
     }
 
     fn hold(&self) {
