@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
 use tracing::{debug, error, warn};
 
 use super::conversation::{converse, refuse, stopped};
@@ -521,18 +523,39 @@ async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(stream: S, most: usize) {
 }
 
 /// Serves one client from its first byte, or from its TLS handshake, on.
-async fn receive<D: Door>(stream: D::Stream, place: Place, guests: Guests) {
-    let Guests { hub, terms, access, reachable, mut stop, .. } = guests;
+///
+/// Boxed, both ways: a future is as long as the longest way through it, and most connections go the shorter one.
+fn receive<D: Door>(
+    stream: D::Stream,
+    place: Place,
+    guests: Guests,
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    let Guests { hub, terms, access, reachable, stop, .. } = guests;
     let tls = D::IS_NETWORK.then(|| access.roster().tls().map(Tls::acceptor)).flatten();
-    let since = Instant::now();
-    let mut visitor = Visitor::new(access, reachable, place, since.into_std());
-    let Some(tls) = tls else { return converse(stream, hub, visitor, terms, stop).await };
-    // Boxed: it is longer than everything else that a connection holds.
+    let visitor = Visitor::new(access, reachable, place, Instant::now().into_std());
+    match tls {
+        None => Box::pin(converse(stream, hub, visitor, terms, stop)),
+        Some(tls) => Box::pin(shake_hands(stream, tls, hub, visitor, terms, stop)),
+    }
+}
+
+async fn shake_hands<S>(
+    stream: S,
+    tls: TlsAcceptor,
+    hub: Hub,
+    mut visitor: Visitor,
+    terms: Arc<Terms>,
+    mut stop: watch::Receiver<bool>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let until = Instant::from_std(visitor.since) + terms.handshake_max;
+    // It is longer than everything else that a connection holds.
     let mut handshake = Box::pin(tls.accept(stream));
     let shaken = tokio::select! {
         () = stopped(&mut stop) => return,
         () = visitor.place.sent_away() => return,
-        shaken = tokio::time::timeout_at(since + terms.handshake_max, &mut handshake) => shaken,
+        shaken = tokio::time::timeout_at(until, &mut handshake) => shaken,
     };
     drop(handshake);
     match shaken {

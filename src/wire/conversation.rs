@@ -59,13 +59,16 @@ type Answer = Result<(), String>;
 type Bodies = Result<Vec<(Seq, Body)>, String>;
 
 /// Serves one client until it leaves, breaks a rule, or the daemon stops and it is drained.
-pub(super) async fn converse<S>(
+///
+/// The future holds the conversation and nothing else: thousands of them may be waiting.
+pub(super) fn converse<S>(
     stream: S,
     hub: Hub,
     visitor: Visitor,
     terms: Arc<Terms>,
     stop: watch::Receiver<bool>,
-) where
+) -> impl Future<Output = ()> + Send
+where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let access_changed = visitor.access().changes();
@@ -89,8 +92,10 @@ pub(super) async fn converse<S>(
         actions: Vec::new(),
         lost: false,
     };
-    conversation.run().await;
-    conversation.finish().await;
+    async move {
+        conversation.run().await;
+        Box::pin(conversation.finish()).await;
+    }
 }
 
 /// Says goodbye to a client that was never let in.
