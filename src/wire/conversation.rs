@@ -560,7 +560,7 @@ pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
 async fn rung(bell: &mut Option<watch::Receiver<()>>) {
     let Some(bell) = bell else { return std::future::pending().await };
     if bell.changed().await.is_err() {
-        std::future::pending().await;
+        std::future::pending::<()>().await;
     }
 }
 
