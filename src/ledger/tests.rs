@@ -643,6 +643,25 @@ fn what_is_read_again_is_the_newest_text() {
 }
 
 #[test]
+fn an_edit_within_the_disorder_of_a_networks_clock_is_recorded_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    let ticket_id = TicketId::of_post(Network::Bluesky, "a");
+    let edit = |text: &str, at_us: i64| Entry::Edit {
+        ticket_id,
+        text: text.to_owned(),
+        at: Timestamp::from_microsecond(at_us).unwrap(),
+        otherwise: Bucket::Duplicate,
+    };
+    // The second edit has the earlier time, as Jetstream's clock may run backwards by 32 ms.
+    let edits = [edit("b", 5_032_000), edit("c", 5_000_000)];
+    running.settle(settlement(1, 0, [&[ticket("a", 100)][..], &edits].concat()));
+    running.settle(settlement(1, 0, edits.to_vec()));
+    let buckets = running.stop().total();
+    assert_eq!((buckets[Bucket::Merged], buckets[Bucket::Duplicate]), (2, 2));
+}
+
+#[test]
 fn an_edit_that_comes_again_or_after_a_newer_one_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let running = Running::start(folder.path());

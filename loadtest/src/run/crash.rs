@@ -275,18 +275,20 @@ impl Run {
         if candidates > 0 {
             balance.violations.push(format!("{candidates} background frames are candidates"));
         }
-        let mut changes_wrong = 0;
+        let mut changes_wrong = Vec::new();
         let mut suspects = Vec::new();
         for feed in self.feeds.iter() {
-            changes_wrong += evidence::wrong(&evidence::changes(feed, intake), intake);
+            changes_wrong.extend(evidence::wrong(&evidence::changes(feed, intake), intake));
             let expected = expectation.map(|expectation| &expectation.tickets).unwrap_or(&support);
             suspects.extend(evidence::suspects(feed, expected, intake));
         }
-        if changes_wrong > 0 {
+        if !changes_wrong.is_empty() {
+            let count = changes_wrong.len();
             balance.violations.push(format!(
-                "{changes_wrong} updates of erased or edited posts are missing, or came twice"
+                "{count} updates of erased or edited posts are missing, came twice, or came unasked"
             ));
         }
+        suspects.extend(changes_wrong.iter().take(evidence::SUSPECTS_MAX).cloned());
         let mut firsts_us: Vec<i64> =
             self.lives_us.iter().filter_map(|life| first_after(*life, intake)).collect();
         let left_behind: Vec<String> =
@@ -306,7 +308,7 @@ impl Run {
             first_delivery_ms: Percentiles::of(&mut firsts_us),
             balance,
             changes: intake.changes.len() as u64,
-            changes_wrong,
+            changes_wrong: changes_wrong.len() as u64,
             redelivered: intake.again,
             helpdesk_reconnects: intake.reconnects,
             offered_posts: events,

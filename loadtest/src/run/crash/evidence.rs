@@ -8,7 +8,7 @@ use crate::run::feed::Feed;
 use crate::run::subscriber::{Intake, PostChange, TicketId};
 
 /// Suspects that are listed, of each kind.
-const SUSPECTS_MAX: usize = 10;
+pub(super) const SUSPECTS_MAX: usize = 10;
 
 /// The updates that there must be, each once: of every ticket that came, what its author did to the post after the
 /// ticket was made of it. A post of these streams is changed once at most.
@@ -34,15 +34,24 @@ pub(super) fn changes(feed: &Feed, intake: &Intake) -> BTreeSet<(TicketId, PostC
     changes.collect()
 }
 
-/// How many of these did not come once each, or came without being among them.
-pub(super) fn wrong(expected: &BTreeSet<(TicketId, PostChange)>, intake: &Intake) -> u64 {
-    let missing = expected.iter().filter(|change| !intake.changes.contains_key(change)).count();
+/// Those of them that did not come once each, and those that came without being among them.
+pub(super) fn wrong(expected: &BTreeSet<(TicketId, PostChange)>, intake: &Intake) -> Vec<String> {
+    let line = |what: &str, (id, change): &(TicketId, PostChange)| {
+        format!("{what}: that the post of ticket {} was {change:?}", hex(id))
+    };
+    let missing = expected.iter().filter(|change| !intake.changes.contains_key(change));
+    let twice = intake.changes.iter().filter(|(_, times)| **times > 1).map(|(change, _)| change);
     // Of posts from before the stream nothing is known, and their tickets are not looked at.
-    let twice = intake.changes.values().filter(|times| **times > 1).count();
     let known: BTreeSet<TicketId> = intake.tickets.iter().map(|ticket| ticket.id).collect();
     let strange =
         intake.changes.keys().filter(|change| known.contains(&change.0) && !expected.contains(change));
-    (missing + twice + strange.count()) as u64
+    let missing = missing.map(|change| line("missing", change));
+    let twice = twice.map(|change| line("twice", change));
+    missing.chain(twice).chain(strange.map(|change| line("never asked for", change))).collect()
+}
+
+fn hex(id: &TicketId) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Tickets that are missing or came again, with their posts where the stream knows them.
@@ -57,9 +66,9 @@ pub(super) fn suspects(feed: &Feed, expected: &BTreeSet<TicketId>, intake: &Inta
     let posts: HashMap<TicketId, String> =
         posts.map(|post| (id_of(feed.network(), &post.id), post.id)).collect();
     let line = |what: &str, id: &TicketId| {
-        let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
         format!(
-            "{what}: ticket {hex}, {}",
+            "{what}: ticket {}, {}",
+            hex(id),
             posts.get(id).map_or("a post that needs no support", String::as_str)
         )
     };
@@ -91,12 +100,12 @@ mod tests {
     #[test]
     fn an_update_that_is_missing_or_comes_twice_or_unasked_is_wrong() {
         let erased = |id: u8| ([id; 16], PostChange::Erased);
-        let check = |expected: &[u8], came: &[(u8, u64)], count: u64| {
+        let check = |expected: &[u8], came: &[(u8, u64)], count: usize| {
             let mut intake = Intake::default();
             intake.tickets.extend([1, 2].map(ticket));
             intake.changes.extend(came.iter().map(|(id, times)| (erased(*id), *times)));
             let expected = expected.iter().map(|id| erased(*id)).collect();
-            assert_eq!(wrong(&expected, &intake), count, "{came:?}");
+            assert_eq!(wrong(&expected, &intake).len(), count, "{came:?}");
         };
         check(&[1, 2], &[(1, 1), (2, 1)], 0);
         check(&[1, 2], &[(1, 1)], 1);
