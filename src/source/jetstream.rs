@@ -212,9 +212,9 @@ impl Subscriber {
             bytes_max: config.batch_bytes_max,
             delay_max: config.batch_delay_max,
         };
-        let mut random = fastrand::Rng::new();
+        let random = fastrand::Rng::new();
         Subscriber {
-            seen: Seen::new(random.u64(..)),
+            seen: Seen::new(),
             pace: Pace::new(Instant::now()),
             silences: 0,
             futile: 0,
@@ -310,8 +310,8 @@ impl Subscriber {
             error!(%source, trouble = text, failures, ?delay, "subscription refused: change the source's config");
             delay
         } else if trouble.is_our_choice() {
-            let Config { reconnect_delay_min, reconnect_delay_max, .. } = self.config;
-            let delay = Backoff::new(reconnect_delay_min, reconnect_delay_max).next_delay(&mut self.random);
+            // A server that says a few words to each connection and then nothing is asked ever more rarely, too.
+            let delay = self.backoff.next_delay(&mut self.random);
             info!(%source, trouble = text, ?delay, "connecting again");
             delay
         } else {
@@ -370,7 +370,7 @@ impl Subscriber {
         /// covers what these miss.
         const POSITIONS_PER_BATCH: usize = 4;
 
-        let Some(batch) = self.batcher.take() else {
+        let Some(mut batch) = self.batcher.take() else {
             return Ok(());
         };
         let last = batch.frames.iter().rev().take(POSITIONS_PER_BATCH);
@@ -381,20 +381,29 @@ impl Subscriber {
             let hole_min = self.pace.hole_min();
             self.cut_over.look(&batch, &repeated, passed, hole_min, Timestamp::now().as_microsecond())
         });
+        // In the very batch whose frames prove it: the position must not move over a hole that is not booked.
+        let gap = hole.and_then(|(from, to)| self.resume.missing(from, to));
+        if let Some(gap) = &gap {
+            warn!(source = %self.config.name, from = gap.from, to = gap.to, reason = gap.reason, "gap");
+        }
+        let is_new_gap = gap.is_some();
+        batch.gaps.extend(gap);
+        if self.resume.is_filling() {
+            let frames = batch.frames.iter().filter_map(|range| batch.bytes.get(range.clone()));
+            frames.filter_map(position).for_each(|position| self.resume.came(position));
+        }
+        let filled = passed.map(|passed| self.resume.reached(passed)).unwrap_or_default();
+        for stretch in &filled {
+            info!(source = %self.config.name, from = stretch.0, to = stretch.1, "gap filled");
+        }
+        batch.recovered.extend(filled);
         let fresh = batch.frames.len();
         self.out.send(batch).await?;
 
         let arrival = Arrival::now();
-        if let Some((from, to)) = hole {
-            let gap = self.resume.missing(from, to);
-            warn!(source = %self.config.name, from, to, reason = gap.reason, "gap");
-            self.batcher.push_gap(gap, arrival);
+        if is_new_gap {
             self.recheck_at =
                 self.cut_over.recheck_after(self.config.rewind).map(|wait| arrival.instant + wait);
-        }
-        for stretch in passed.map(|passed| self.resume.reached(passed)).unwrap_or_default() {
-            info!(source = %self.config.name, from = stretch.0, to = stretch.1, "gap filled");
-            self.batcher.push_recovered(stretch, arrival);
         }
         if let Some(reached) = reached {
             if self.pace.learn(fresh, reached, arrival.instant) {

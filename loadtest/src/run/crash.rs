@@ -278,7 +278,8 @@ impl Run {
         let mut changes_wrong = Vec::new();
         let mut suspects = Vec::new();
         for feed in self.feeds.iter() {
-            changes_wrong.extend(evidence::wrong(&evidence::changes(feed, intake), intake));
+            let (sure, possible) = evidence::changes(feed, intake);
+            changes_wrong.extend(evidence::wrong(&sure, &possible, intake));
             let expected = expectation.map(|expectation| &expectation.tickets).unwrap_or(&support);
             suspects.extend(evidence::suspects(feed, expected, intake));
         }

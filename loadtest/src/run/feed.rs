@@ -27,7 +27,7 @@ const COUNT_SETTLES: Duration = Duration::from_millis(20);
 const ORDERLY_MAX: Duration = Duration::from_secs(5);
 
 /// How much earlier than its turn a Jetstream event's own time is, at most: microseconds.
-const JITTER_US: i64 = 31_000;
+pub(super) const JITTER_US: i64 = 31_000;
 
 /// A network of a run.
 pub(super) struct Feed {

@@ -33,16 +33,19 @@ pub(super) struct Resume {
 struct Hole {
     from: i64,
     to: i64,
-    /// Connections that were asked for it and began after it had.
+    /// Connections that were asked for it, whatever became of them.
     tries: u32,
     /// Whether the present connection began early enough.
     is_filling: bool,
+    /// Events between its ends that this connection brought and that had not come before.
+    inside: u64,
 }
 
 /// Holes that are asked for again at once. More means a server that never goes back: the oldest are given up.
 const HOLES_MAX: usize = 8;
 
-/// Connections that are asked for a hole in vain before it is given up.
+/// Connections that are asked for a hole before it is given up: one that ends each of them early must not keep the
+/// source from going on.
 const TRIES_MAX: u32 = 3;
 
 /// How far the stream may have gone on before a hole is given up, in µs: 10 minutes. All that has come since
@@ -109,9 +112,10 @@ impl Resume {
         self.awaits_first = false;
         for hole in &mut self.holes {
             hole.is_filling = first <= hole.from;
-            hole.tries += u32::from(!hole.is_filling);
+            hole.inside = 0;
+            hole.tries += 1;
         }
-        self.holes.retain(|hole| hole.tries < TRIES_MAX);
+        self.holes.retain(|hole| hole.is_filling || hole.tries < TRIES_MAX);
         let last = self.greatest.filter(|&last| first > last)?;
         let reason = if self.stuck > 0 {
             // Asking for it again would bring that frame.
@@ -126,27 +130,54 @@ impl Resume {
         Some(Gap { from: last, to: first, reason })
     }
 
-    /// Events between these positions are missing, and the server may have them.
-    pub(super) fn missing(&mut self, from: i64, to: i64) -> Gap {
+    /// Events between these positions are missing, and the server may have them; `None` if that is known already, and
+    /// the server does not send them this time either.
+    pub(super) fn missing(&mut self, from: i64, to: i64) -> Option<Gap> {
+        if self.holes.iter().any(|hole| from < hole.to && hole.from < to) {
+            return None;
+        }
         self.open(from, to);
         let seconds = to.saturating_sub(from) as f64 / 1e6;
-        Gap { from, to, reason: format!("nothing for {seconds:.3} s around the change from replay to live") }
+        let reason = format!("nothing for {seconds:.3} s around the change from replay to live");
+        Some(Gap { from, to, reason })
+    }
+
+    /// Whether [`Resume::came`] wants to know of each event.
+    pub(super) fn is_filling(&self) -> bool {
+        self.holes.iter().any(|hole| hole.is_filling)
+    }
+
+    /// An event of this position has come, for the first time.
+    pub(super) fn came(&mut self, position: i64) {
+        for hole in self.holes.iter_mut().filter(|hole| hole.is_filling) {
+            hole.inside += u64::from(hole.from < position && position < hole.to);
+        }
     }
 
     fn open(&mut self, from: i64, to: i64) {
         if self.holes.len() == HOLES_MAX {
             self.holes.remove(0);
         }
-        self.holes.push(Hole { from, to, tries: 0, is_filling: false });
+        self.holes.push(Hole { from, to, tries: 0, is_filling: false, inside: 0 });
     }
 
-    /// A position was handed to the lanes; the holes that are filled with it, first and last position.
+    /// A position is handed to the lanes; the holes that are filled with it, first and last position.
+    ///
+    /// One that the stream has run through again without a new event in it is not filled, but asked for again.
     pub(super) fn reached(&mut self, position: i64) -> Vec<(i64, i64)> {
         self.greatest = self.greatest.max(Some(position));
-        let is_filled = |hole: &Hole| hole.is_filling && position >= hole.to.saturating_add(DISORDER_US);
-        let filled =
-            self.holes.iter().filter(|hole| is_filled(hole)).map(|hole| (hole.from, hole.to)).collect();
-        self.holes.retain(|hole| !is_filled(hole));
+        let mut filled = Vec::new();
+        self.holes.retain_mut(|hole| {
+            if !hole.is_filling || position < hole.to.saturating_add(DISORDER_US) {
+                return true;
+            }
+            hole.is_filling = false;
+            let is_filled = hole.inside > 0;
+            if is_filled {
+                filled.push((hole.from, hole.to));
+            }
+            !is_filled && hole.tries < TRIES_MAX
+        });
         filled
     }
 
@@ -155,6 +186,7 @@ impl Resume {
     /// The rewind would bring that frame again and again, so after an attempt that got no further the
     /// next one starts beyond the last event, ever further beyond. [`Resume::first`] books what is lost.
     pub(super) fn ended(&mut self, at_a_frame: bool) {
+        self.holes.retain(|hole| hole.tries < TRIES_MAX);
         let progressed = self.greatest > self.greatest_at_start;
         if progressed {
             self.stuck = 0;
@@ -222,14 +254,55 @@ mod tests {
 
         resume.connected();
         assert_eq!(resume.first(LAST - 5_000_000), None);
+        resume.came(LAST + 1);
         assert_eq!(resume.reached(late + DISORDER_US - 1), []);
         // Lost again before the end of the hole: all of it is asked for again.
         resume.ended(false);
         assert_eq!(resume.cursor(), Some(LAST - 5_000_000));
         resume.connected();
         assert_eq!(resume.first(LAST), None);
+        assert!(resume.is_filling());
+        resume.came(LAST + 1);
         assert_eq!(resume.reached(late + DISORDER_US), [(LAST, late)]);
+        assert!(!resume.is_filling());
         assert_eq!(resume.cursor(), Some(late));
+    }
+
+    #[test]
+    fn a_hole_in_which_nothing_comes_the_second_time_either_is_not_filled() {
+        let mut resume = Resume::new(Some(LAST), REWIND);
+        resume.connected();
+        assert_eq!(resume.first(LAST - 5_000_000), None);
+        let hole = resume.missing(LAST, LAST + 2_000_000).expect("it is new");
+        assert_eq!((hole.from, hole.to), (LAST, LAST + 2_000_000));
+        assert_eq!(resume.reached(LAST + 9_000_000), []);
+        for _ in 0..TRIES_MAX {
+            assert_eq!(resume.cursor(), Some(LAST - 5_000_000));
+            resume.connected();
+            assert_eq!(resume.first(LAST - 5_000_000), None);
+            // Its ends are no events in it.
+            [LAST - 1, LAST, LAST + 2_000_000].into_iter().for_each(|position| resume.came(position));
+            assert_eq!(resume.missing(LAST - 10, LAST + 2_000_000), None, "booked already");
+            assert_eq!(resume.reached(LAST + 9_000_000), []);
+        }
+        assert_eq!(resume.cursor(), Some(LAST + 4_000_000));
+    }
+
+    #[test]
+    fn connections_that_end_within_a_hole_do_not_hold_the_source_up_for_ever() {
+        let late = LAST + 60_000_000;
+        let mut resume = Resume::new(Some(LAST), REWIND);
+        resume.connected();
+        assert!(resume.first(late).is_some());
+        assert_eq!(resume.reached(late), []);
+        for _ in 0..TRIES_MAX {
+            assert_eq!(resume.cursor(), Some(LAST - 5_000_000));
+            resume.connected();
+            assert_eq!(resume.first(LAST - 5_000_000), None);
+            assert_eq!(resume.reached(LAST + 1_000_000), []);
+            resume.ended(false);
+        }
+        assert_eq!(resume.cursor(), Some(late - 5_000_000));
     }
 
     #[test]

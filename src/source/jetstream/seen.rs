@@ -7,7 +7,8 @@
 
 use std::hash::{BuildHasher, Hasher as _};
 
-use rustc_hash::{FxHashSet, FxSeededState};
+use foldhash::fast::RandomState;
+use rustc_hash::FxHashSet;
 
 /// Frames in each of the two generations. With the default rewind of 5 s this covers 26,000 events a second, ten
 /// times the network's present rate; both full hold 4.5 MiB.
@@ -15,7 +16,7 @@ const GENERATION_FRAMES: usize = 1 << 17;
 
 /// Hashes of at least the last [`GENERATION_FRAMES`] frames and at most twice as many.
 pub(super) struct Seen {
-    state: FxSeededState,
+    state: RandomState,
     young: FxHashSet<u64>,
     old: FxHashSet<u64>,
     /// Positions of the frames that came again since they were taken last: at most as many as a batch counts.
@@ -23,11 +24,11 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Another `seed` makes other hashes collide: nobody outside can prepare two frames that do.
-    pub(super) fn new(seed: u64) -> Seen {
-        // On a machine of 32 bits half of the seed is enough.
-        let state = FxSeededState::with_seed(seed as usize);
-        Seen { state, young: FxHashSet::default(), old: FxHashSet::default(), repeated: Vec::new() }
+    /// Nothing has come. Each process hashes in its own way: nobody outside can prepare two frames of one hash, of which
+    /// the second would be taken for the first; by chance it is one in 10¹³ frames.
+    pub(super) fn new() -> Seen {
+        let (young, old) = (FxHashSet::default(), FxHashSet::default());
+        Seen { state: RandomState::default(), young, old, repeated: Vec::new() }
     }
 
     /// Whether this frame came before; it is remembered from now on.
@@ -64,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_frame_is_repeated_from_its_second_time_on_until_it_is_forgotten() {
-        let mut seen = Seen::new(7);
+        let mut seen = Seen::new();
         let frame = |n: usize| format!(r#"{{"time_us":{n},"kind":"identity"}}"#).into_bytes();
         for n in 0..GENERATION_FRAMES {
             assert!(!seen.is_repeated(&frame(n)));
