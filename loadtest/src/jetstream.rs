@@ -212,6 +212,12 @@ impl Serving {
         self.shared.record.done(lie)
     }
 
+    /// What a server that lies has begun to write, by index: all that its readers can have. A chunk that a reader
+    /// left in the middle of is among it, and not in [`Serving::sent`].
+    pub fn begun(&self) -> HashSet<u64> {
+        self.shared.record.all_begun()
+    }
+
     /// What a server that lies has written whole, by index; a server that does not keeps no such list.
     pub fn sent(&self) -> HashSet<u64> {
         self.shared.record.all_sent()

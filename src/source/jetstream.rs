@@ -375,6 +375,11 @@ impl Subscriber {
         };
         let last = batch.frames.iter().rev().take(POSITIONS_PER_BATCH);
         let reached = last.filter_map(|range| position(batch.bytes.get(range.clone())?)).max();
+        let from = batch
+            .frames
+            .iter()
+            .take(POSITIONS_PER_BATCH)
+            .find_map(|range| position(batch.bytes.get(range.clone())?));
         let repeated = self.seen.take_repeated();
         let passed = reached.max(repeated.iter().max().copied());
         let hole = passed.and_then(|passed| {
@@ -406,7 +411,7 @@ impl Subscriber {
                 self.cut_over.recheck_after(self.config.rewind).map(|wait| arrival.instant + wait);
         }
         if let Some(reached) = reached {
-            if self.pace.learn(fresh, reached, arrival.instant) {
+            if self.pace.learn(fresh, from.unwrap_or(reached), reached, arrival.instant) {
                 self.events_again();
             }
             self.futile = 0;

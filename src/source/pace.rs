@@ -7,7 +7,8 @@
 //! # How it decides
 //!
 //! Frames are counted in slots of a second of the *stream's* time, so that a replay at a thousand times the
-//! speed teaches the same rate as the hour it repeats did. Mean and variance of the slots are exponentially
+//! speed teaches the same rate as the hour it repeats did, and a machine that hiccups makes no source look
+//! bursty: a batch says which stretch of the stream it brings, however late it comes. Mean and variance of the slots are exponentially
 //! weighted with a time constant of [`USUAL`]: short enough to follow a network through its day (a rate that
 //! falls to a third within six hours falls by 5 % in that time), long enough not to follow an incident.
 //!
@@ -76,9 +77,6 @@ const EXCUSE_TIMES: f64 = 1.5;
 
 const SLOT_US: i64 = 1_000_000;
 
-/// A batch that covers more of the stream's time than twice what has passed, and this, is part of a replay.
-const REPLAY_SLACK_US: i64 = 100_000;
-
 /// What can be said of a source now.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Judgement {
@@ -107,9 +105,8 @@ pub struct Pace {
     slots: u32,
     /// The slot that fills: where it began by the stream's clock, and its frames. `None`: the next frames open one.
     slot: Option<(i64, f64)>,
-    /// When frames were last learnt from, by our clock and by the stream's.
-    learnt_at: Option<Instant>,
-    learnt_us: i64,
+    /// Up to where the stream was learnt from, by its own clock.
+    learnt_us: Option<i64>,
     /// Since when nothing has come, and since when there is a connection on which it could.
     quiet_since: Instant,
     connected_at: Instant,
@@ -163,8 +160,7 @@ impl Pace {
             recent: Average::new(RECENT),
             slots: 0,
             slot: None,
-            learnt_at: None,
-            learnt_us: 0,
+            learnt_us: None,
             quiet_since: now,
             connected_at: now,
             is_silent: false,
@@ -184,9 +180,9 @@ impl Pace {
         }
     }
 
-    /// `frames` that had not come before have brought the stream to `at_us` by its own clock, in microseconds;
-    /// whether an unnatural silence ended with them.
-    pub fn learn(&mut self, frames: usize, at_us: i64, now: Instant) -> bool {
+    /// `frames` that had not come before have brought the stream from `from_us` to `at_us` by its own clock, in
+    /// microseconds; whether an unnatural silence ended with them.
+    pub fn learn(&mut self, frames: usize, from_us: i64, at_us: i64, now: Instant) -> bool {
         if frames == 0 {
             return false;
         }
@@ -198,9 +194,7 @@ impl Pace {
             self.excuse(now.saturating_duration_since(self.quiet_since), now);
         }
         self.quiet_since = now;
-        let passed =
-            self.learnt_at.replace(now).map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        self.count(frames as f64, at_us, passed);
+        self.count(frames as f64, from_us, at_us);
         has_resumed
     }
 
@@ -284,45 +278,50 @@ impl Pace {
         f64::from(self.slots).min(2.0 * USUAL)
     }
 
-    fn count(&mut self, frames: f64, at_us: i64, passed: Duration) {
+    fn count(&mut self, frames: f64, from_us: i64, at_us: i64) {
+        let is_step =
+            |before_us: i64| (-STEP_MAX_US..=STEP_MAX_US).contains(&at_us.saturating_sub(before_us));
         let Some((slot_us, in_slot)) = self.slot else {
-            self.begin(at_us);
+            match self.learnt_us.filter(|learnt_us| is_step(*learnt_us)) {
+                // A hole that is filled late: beside it nothing is new, and that is no silence.
+                Some(learnt_us) if at_us <= learnt_us => {}
+                Some(learnt_us) if from_us <= learnt_us => self.begin(at_us),
+                _ => {
+                    self.begin(from_us.min(at_us));
+                    self.count(frames, from_us, at_us);
+                }
+            }
             return;
         };
-        let step_us = at_us.saturating_sub(slot_us);
-        if !(-STEP_MAX_US..=STEP_MAX_US).contains(&step_us) {
+        if !is_step(slot_us) {
             self.begin(at_us);
             return;
         }
+        self.learnt_us = self.learnt_us.max(Some(at_us));
         // Time that runs backwards stays in the slot.
-        let steps = step_us.max(0) / SLOT_US;
-        let batch_us = at_us.saturating_sub(self.learnt_us.max(slot_us)).max(0);
-        self.learnt_us = self.learnt_us.max(at_us);
-        let begins_us = slot_us + steps * SLOT_US;
-        if steps == 0 {
-            self.slot = Some((slot_us, in_slot + frames));
+        let at_us = at_us.max(slot_us);
+        let from_us = from_us.clamp(slot_us, at_us);
+        let first_us = slot_us + (from_us - slot_us) / SLOT_US * SLOT_US;
+        let last_us = slot_us + (at_us - slot_us) / SLOT_US * SLOT_US;
+        if first_us > slot_us {
+            self.close(in_slot, 1);
+            self.close(0.0, (first_us - slot_us) / SLOT_US - 1);
+        }
+        let in_first = if first_us > slot_us { 0.0 } else { in_slot };
+        if last_us == first_us {
+            self.slot = Some((first_us, in_first + frames));
             return;
         }
-        if i128::from(batch_us) > 2 * passed.as_micros() as i128 + i128::from(REPLAY_SLACK_US) {
-            // A replay: the batch's frames lie all along the time since the last one.
-            let in_us = |us: i64| frames * (us.max(0) as f64 / batch_us as f64).min(1.0);
-            let in_last = in_us(at_us - begins_us);
-            let in_first = in_us(batch_us - (at_us - begins_us) - (steps - 1) * SLOT_US);
-            self.close(in_slot + in_first, 1);
-            if steps > 1 {
-                self.close((frames - in_first - in_last) / (steps - 1) as f64, steps - 1);
-            }
-            self.slot = Some((begins_us, in_last));
-        } else {
-            self.close(in_slot, 1);
-            self.close(0.0, steps - 1);
-            self.slot = Some((begins_us, frames));
-        }
+        // They lie all along the stretch.
+        let per_us = frames / (at_us - from_us) as f64;
+        self.close(in_first + per_us * (first_us + SLOT_US - from_us) as f64, 1);
+        self.close(per_us * SLOT_US as f64, (last_us - first_us) / SLOT_US - 1);
+        self.slot = Some((last_us, per_us * (at_us - last_us) as f64));
     }
 
     fn begin(&mut self, at_us: i64) {
         self.slot = Some((at_us, 0.0));
-        self.learnt_us = at_us;
+        self.learnt_us = Some(at_us);
     }
 
     fn close(&mut self, frames: f64, slots: i64) {

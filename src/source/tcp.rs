@@ -352,7 +352,7 @@ impl Follower {
         let now = Instant::now();
         let at_us =
             i64::try_from(now.saturating_duration_since(self.started).as_micros()).unwrap_or(i64::MAX);
-        if self.pace.learn(lines, at_us, now) {
+        if self.pace.learn(lines, at_us, at_us, now) {
             info!(source = %self.config.name, "lines again");
             self.is_silent = false;
         }

@@ -252,6 +252,9 @@ impl<'s> Reader<'s> {
         }
         // Past the library, so what it holds goes first: frames follow frames, never the half of one.
         self.socket.flush().await?;
+        if let Some(liar) = &self.liar {
+            liar.record.begun(&self.events);
+        }
         self.chunk.write_to(self.socket.get_mut()).await?;
         self.shared.reached.fetch_max(self.next, Ordering::Relaxed);
         if let Some(liar) = &self.liar {

@@ -198,6 +198,7 @@ pub(super) struct Record {
     connections: AtomicU64,
     injected: AtomicU64,
     done: [AtomicU64; Lie::ALL.len()],
+    begun: Mutex<HashSet<u64>>,
     sent: Mutex<HashSet<u64>>,
 }
 
@@ -209,6 +210,7 @@ impl Record {
             connections: AtomicU64::new(0),
             injected: AtomicU64::new(0),
             done: Default::default(),
+            begun: Mutex::default(),
             sent: Mutex::default(),
         }
     }
@@ -235,16 +237,29 @@ impl Record {
         self.done.get(lie as usize).map_or(0, |done| done.load(Ordering::Relaxed))
     }
 
+    /// These events are about to be written: from now on the reader may have them.
+    pub(super) fn begun(&self, events: &[u64]) {
+        remember(&self.begun, events);
+    }
+
     /// These events were written whole.
     pub(super) fn sent(&self, events: &[u64]) {
-        let mut sent = self.sent.lock().expect("nobody panics with it");
-        if sent.len() < SENT_MAX {
-            sent.extend(events);
-        }
+        remember(&self.sent, events);
+    }
+
+    pub(super) fn all_begun(&self) -> HashSet<u64> {
+        self.begun.lock().expect("nobody panics with it").clone()
     }
 
     pub(super) fn all_sent(&self) -> HashSet<u64> {
         self.sent.lock().expect("nobody panics with it").clone()
+    }
+}
+
+fn remember(place: &Mutex<HashSet<u64>>, events: &[u64]) {
+    let mut place = place.lock().expect("nobody panics with it");
+    if place.len() < SENT_MAX {
+        place.extend(events);
     }
 }
 

@@ -147,6 +147,8 @@ impl Subscriber {
                 || self.batcher.due_at().is_some_and(|due_at| now >= due_at)
             {
                 self.hand_over().await?;
+                // While the lanes held us up nobody listened, and we asked nothing: that is not the server's silence.
+                life.heard_at += now.elapsed();
             }
             if now >= life.ping_at {
                 life.ping_at = now + self.config.ping_interval;

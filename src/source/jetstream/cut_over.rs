@@ -61,17 +61,19 @@ impl CutOver {
             let live_at = *self.live_at.get_or_insert(reached);
             self.is_watching = reached.saturating_sub(live_at) < AFTER_US;
         }
-        let before = before?;
         let hole_min = i64::try_from(hole_min?.as_micros()).unwrap_or(i64::MAX);
-        if reached.saturating_sub(before) < hole_min {
+        if before.is_some_and(|before| reached.saturating_sub(before) < hole_min) {
             return None;
         }
         let mut positions: Vec<_> =
             batch.frames.iter().filter_map(|range| position(batch.bytes.get(range.clone())?)).collect();
         positions.extend(repeated);
-        positions.push(before);
+        positions.extend(before);
         positions.sort_unstable();
-        let steps = positions.iter().zip(positions.iter().skip(1)).filter(|(from, _)| **from >= before);
+        // Nothing is before the first batch, but there may be a hole in it: a reader that is slow, or the rewind of
+        // which every frame is a duplicate, brings the replay, the change and what is live in one.
+        let steps = positions.iter().zip(positions.iter().skip(1));
+        let steps = steps.filter(|(from, _)| before.is_none_or(|before| **from >= before));
         let (from, to) = steps.max_by_key(|(from, to)| to.saturating_sub(**from))?;
         (to.saturating_sub(*from) >= hole_min).then_some((*from, *to))
     }
@@ -125,8 +127,10 @@ mod tests {
         check(&[&[-900, -800], &[-100, -50]], HOLE, &[(-800, -100)]);
         check(&[&[-900, -800], &[-601, -500]], HOLE, &[]);
         check(&[&[-900, -800], &[-100, -50]], None, &[]);
+        // All that a slow reader missed comes in one.
+        check(&[&[-900, -800, -500, -450]], HOLE, &[(-800, -500)]);
         // Out of order is no hole.
-        check(&[&[-900, -600], &[-832, -450, -570]], HOLE, &[]);
+        check(&[&[-780, -600], &[-832, -450, -570]], HOLE, &[]);
     }
 
     #[test]

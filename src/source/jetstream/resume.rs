@@ -24,7 +24,7 @@ pub(super) struct Resume {
     awaits_first: bool,
     /// Holes to be asked for again, oldest first.
     holes: Vec<Hole>,
-    /// How often in a row a connection ended at a frame before it got any further.
+    /// How often in a row a connection ended at a frame before it got any further than the ones before.
     stuck: u32,
 }
 
@@ -55,6 +55,10 @@ const HOLE_AGE_MAX_US: i64 = 600_000_000;
 /// Events are out of order by up to 32 ms; three times that after its end a hole is filled.
 const DISORDER_US: i64 = 100_000;
 
+/// Connections that end so before the frame is stepped over. Once it may have been hurt on its way: what a server
+/// sends again to fill an old hole is no progress either, and would be given up with all up to the present.
+const STUCK_MAX: u32 = 2;
+
 /// The first step over a frame that ends every connection, in µs; each next one is twice as long.
 const STEP_US: i64 = 1_000;
 
@@ -77,7 +81,7 @@ impl Resume {
     /// The cursor to ask for; `None` for live.
     pub(super) fn cursor(&self) -> Option<i64> {
         let greatest = self.greatest?;
-        let cursor = match self.stuck.checked_sub(1) {
+        let cursor = match self.stuck.checked_sub(STUCK_MAX) {
             None => {
                 let hole = self.holes.first().map_or(greatest, |hole| hole.from.min(greatest));
                 hole.saturating_sub(self.rewind_us)
@@ -117,7 +121,7 @@ impl Resume {
         }
         self.holes.retain(|hole| hole.is_filling || hole.tries < TRIES_MAX);
         let last = self.greatest.filter(|&last| first > last)?;
-        let reason = if self.stuck > 0 {
+        let reason = if self.stuck >= STUCK_MAX {
             // Asking for it again would bring that frame.
             "stepped over a frame that ended every connection".to_owned()
         } else {
@@ -183,7 +187,7 @@ impl Resume {
 
     /// The connection is gone; `at_a_frame` if it was because of what the server sent in a frame.
     ///
-    /// The rewind would bring that frame again and again, so after an attempt that got no further the
+    /// The rewind would bring that frame again and again, so after [`STUCK_MAX`] attempts that got no further the
     /// next one starts beyond the last event, ever further beyond. [`Resume::first`] books what is lost.
     pub(super) fn ended(&mut self, at_a_frame: bool) {
         self.holes.retain(|hole| hole.tries < TRIES_MAX);
@@ -341,12 +345,12 @@ mod tests {
     fn a_frame_that_ends_every_connection_is_stepped_over_and_booked() {
         let mut resume = Resume::new(Some(LAST), REWIND);
         let mut cursors = Vec::new();
-        for _ in 0..4 {
+        for _ in 0..5 {
             cursors.push(resume.cursor().expect("a position is stored") - LAST);
             resume.connected();
             resume.ended(true);
         }
-        assert_eq!(cursors, [-5_000_000, 1_000, 2_000, 4_000]);
+        assert_eq!(cursors, [-5_000_000, -5_000_000, 1_000, 2_000, 4_000]);
 
         resume.connected();
         let gap = resume.first(LAST + 9_000).expect("events up to 9 ms were skipped");
@@ -354,6 +358,28 @@ mod tests {
         assert_eq!(resume.reached(LAST + 9_000), []);
         resume.ended(false);
         assert_eq!(resume.cursor(), Some(LAST + 9_000 - 5_000_000));
+    }
+
+    #[test]
+    fn a_frame_that_ends_one_connection_while_a_hole_is_filled_costs_nothing() {
+        let late = LAST + 1_000_000;
+        let mut resume = Resume::new(Some(LAST), REWIND);
+        resume.connected();
+        assert!(resume.first(late).is_some());
+        assert_eq!(resume.reached(late), []);
+        for round in 1..=3 {
+            // Hurt on its way, before the connection got to anything new.
+            resume.connected();
+            assert_eq!(resume.first(LAST), None);
+            assert_eq!(resume.reached(LAST + 500_000), []);
+            resume.ended(true);
+            assert_eq!(resume.cursor(), Some(LAST - 5_000_000), "the hole is asked for again");
+            // On the next one it comes whole, and the stream goes on.
+            resume.connected();
+            assert_eq!(resume.first(LAST), None);
+            assert_eq!(resume.reached(late + round), []);
+            resume.ended(false);
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ impl Source {
 
     /// So many frames, now.
     fn frames(&mut self, frames: usize) -> bool {
-        self.pace.learn(frames, self.now_us, self.now())
+        self.pace.learn(frames, self.now_us, self.now_us, self.now())
     }
 
     fn wait(&mut self, time: Duration) {
@@ -204,7 +204,8 @@ fn a_replay_teaches_what_the_hour_it_repeats_was_like() {
     let now = source.now();
     // Ten a second for an hour, handed over in a second in batches of 512.
     for batch in 0..36_000 / 512 {
-        source.pace.learn(512, (batch + 1) * 51_200_000, now + Duration::from_millis(batch as u64 * 14));
+        let (from_us, now) = (batch * 51_200_000, now + Duration::from_millis(batch as u64 * 14));
+        source.pace.learn(512, from_us, from_us + 51_200_000, now);
     }
     let usual = source.pace.usual_per_s().expect("an hour was seen");
     assert!((9.0..11.0).contains(&usual), "{usual}");
@@ -219,12 +220,49 @@ fn a_replay_in_large_batches_looks_no_more_bursty_than_it_was() {
         let start = source.now();
         let batches = 30_000 / batch;
         for n in 1..=batches {
-            let at_us = (n * batch) as i64 * 2_000;
-            source.pace.learn(batch, at_us, start + Duration::from_millis(n as u64 * wait_ms));
+            let at_us = |n: usize| (n * batch) as i64 * 2_000;
+            let now = start + Duration::from_millis(n as u64 * wait_ms);
+            source.pace.learn(batch, at_us(n - 1), at_us(n), now);
         }
         let hole_min = source.pace.hole_min().expect("a minute was seen");
         assert!(hole_min <= Duration::from_millis(250), "{hole_min:?} with batches of {batch}");
     }
+}
+
+/// 500 a second in a minute of the stream, the reader stopped for up to three seconds at a time.
+#[test]
+fn a_machine_that_hiccups_makes_no_source_bursty() {
+    let mut source = Source::new();
+    let mut random = fastrand::Rng::with_seed(5);
+    let mut at_us = 0;
+    while at_us < 60_000_000 {
+        let from_us = at_us;
+        at_us += random.i64(5..3_000) * 1_000;
+        let now = source.start + Duration::from_micros(at_us as u64);
+        source.pace.learn(((at_us - from_us) / 2_000) as usize, from_us, at_us, now);
+    }
+    let hole_min = source.pace.hole_min().expect("a minute was seen");
+    assert_eq!(hole_min, HOLE_MIN);
+}
+
+/// A minute at 100 a second, and then a hole of a second that was booked, filled four times on another connection.
+#[test]
+fn a_hole_that_is_filled_late_teaches_nothing() {
+    let mut source = Source::new();
+    source.steady(10, MINUTE);
+    let before = source.pace.hole_min();
+    for _ in 0..4 {
+        let now = source.now();
+        source.pace.connected(now);
+        let filled_us = source.now_us - 10_000_000;
+        source.pace.learn(100, filled_us, filled_us + 1_000_000, now);
+        source.steady(10, Duration::from_secs(2));
+    }
+    assert!(
+        before.is_some() && source.pace.hole_min() <= before,
+        "{:?} after {before:?}",
+        source.pace.hole_min()
+    );
 }
 
 #[test]
@@ -259,7 +297,7 @@ fn holes_in_the_streams_time_teach_nothing() {
     let before = source.pace.usual_per_s().unwrap();
     let now = source.now();
     for at_us in [source.now_us + STEP_MAX_US + 2 * SLOT_US, i64::MAX, i64::MIN, 0] {
-        source.pace.learn(1, at_us, now);
+        source.pace.learn(1, at_us, at_us, now);
     }
     assert_eq!(source.pace.usual_per_s(), Some(before));
 }
@@ -268,12 +306,12 @@ proptest! {
     /// Whatever a server claims: no panic, no silence below the least, and a limit only from real evidence.
     #[test]
     fn nothing_that_a_server_sends_makes_a_hasty_judge(
-        steps in prop::collection::vec((0..5_000_usize, any::<i64>(), 0..100_000_u64, any::<bool>()), 0..200),
+        steps in prop::collection::vec((0..5_000_usize, any::<[i64; 2]>(), 0..100_000_u64, any::<bool>()), 0..200),
     ) {
         let start = Instant::now();
         let mut pace = Pace::new(start);
         let mut now = start;
-        for (frames, at_us, wait_ms, reconnects) in steps {
+        for (frames, [from_us, at_us], wait_ms, reconnects) in steps {
             now += Duration::from_millis(wait_ms);
             let quiet = now.saturating_duration_since(pace.quiet_since);
             let judgement = pace.judge(now);
@@ -287,7 +325,7 @@ proptest! {
             if reconnects {
                 pace.connected(now);
             }
-            pace.learn(frames, at_us, now);
+            pace.learn(frames, from_us, at_us, now);
         }
     }
 
