@@ -259,7 +259,8 @@ async fn frames_that_come_twice_make_nothing_twice_and_are_counted_as_what_they_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_end_in_the_middle_of_anything_lose_nothing() {
-    let lies = lies(8).with(Lie::Close, 3_000).with(Lie::HalfFrame, 3_000).with(Lie::HalfMessage, 3_000);
+    // After each of five failures the wait for the next connection doubles: more would only be slower.
+    let lies = lies(5).with(Lie::Close, 3_000).with(Lie::HalfFrame, 3_000).with(Lie::HalfMessage, 3_000);
     let (lying, daemon) = Lying::start(lies.with(Lie::Fragment, 10), 1).await;
     lying.reach(34).await;
     let (gaps, _) = lying.check(daemon).await;
@@ -339,7 +340,8 @@ async fn an_outage_longer_than_the_servers_window_is_a_gap_with_its_bounds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn events_lost_at_the_change_to_live_are_noticed_and_fetched() {
     let lies = lies(2).with(Lie::Drop, 200).with(Lie::Reorder, 100).with(Lie::Close, 16_000);
-    let (lying, daemon) = Lying::start(lies, 20).await;
+    // With this seed the first connection ends after 23 s of the stream, when the rate is known.
+    let (lying, daemon) = Lying::start(lies, 266).await;
     until("events were dropped", || lying.serving.told(Lie::Drop) > 0).await;
     until("the gap is filled", || lying.gaps().iter().any(|gap| gap.is_recovered)).await;
     let (gaps, log) = lying.check(daemon).await;
@@ -369,9 +371,11 @@ async fn a_server_that_is_dead_behind_a_living_tcp_is_left() {
     a_silence_is_left(Lie::Dead).await;
 }
 
+/// `LIARS_SEED` is another run of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_at_once_loses_nothing_that_is_not_booked() {
-    let (lying, daemon) = Lying::start(Lies::all().after(12_500), 12).await;
+    let seed = std::env::var("LIARS_SEED").map_or(12, |seed| seed.parse().unwrap());
+    let (lying, daemon) = Lying::start(Lies::all().to_the_first(8).after(25 * RATE), seed).await;
     let mut client = lying.state.subscribe("helpdesk", 50).await;
     let mut delivered = BTreeSet::new();
     let deliveries = async {
@@ -383,11 +387,11 @@ async fn everything_at_once_loses_nothing_that_is_not_booked() {
     };
     tokio::select! {
         () = deliveries => {}
-        () = lying.reach(60) => {}
+        () = lying.reach(50) => {}
     }
     drop(client);
     let (_, log) = lying.check(daemon).await;
     println!("{log}");
     let told: Vec<_> = Lie::ALL.into_iter().filter(|lie| lying.serving.told(*lie) > 0).collect();
-    assert!(told.len() >= 10, "{}", lying.serving.lies_told());
+    assert!(told.len() >= 8, "{}", lying.serving.lies_told());
 }
