@@ -78,6 +78,11 @@ impl Inherited {
     ///
     /// A socket fits nothing.
     pub fn from_environment() -> Result<Inherited, InheritedError> {
+        // As sd_listen_fds(3): what is not said to be for this very process is somebody else's, a parent's for one.
+        let pid = std::env::var("LISTEN_PID").ok().and_then(|pid| pid.parse().ok());
+        if pid != Some(std::process::id()) {
+            return Ok(Inherited::default());
+        }
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':').map(str::to_owned);
         let mut handed = ListenFd::from_env();

@@ -59,14 +59,20 @@ impl Model {
     ///
     /// The runtime failed: a restart may cure it.
     pub fn classify(&mut self, pace: Pace, outputs: Vec<LaneOutput>) -> Result<Vec<Decided>, ClassifyError> {
+        self.classify_by_batches(pace, outputs, || {})
+    }
+
+    /// As [`Model::classify`]; calls `begins` before each batch that the model takes at once.
+    fn classify_by_batches(
+        &mut self,
+        pace: Pace,
+        outputs: Vec<LaneOutput>,
+        begins: impl FnMut(),
+    ) -> Result<Vec<Decided>, ClassifyError> {
         let texts: Vec<&str> =
             outputs.iter().flat_map(LaneOutput::candidates).map(|candidate| &*candidate.post.text).collect();
-        let mut verdicts = Vec::with_capacity(texts.len());
+        let verdicts = self.read(pace, &texts, begins)?;
         let quick_name = self.quick_name.as_ref().filter(|_| pace == Pace::Quick);
-        match quick_name {
-            Some(_) => self.classifier.classify_quickly(&texts, &mut verdicts)?,
-            None => self.classifier.classify(&texts, &mut verdicts)?,
-        }
         let (model, provisional) = (quick_name.unwrap_or(&self.name), quick_name.is_some());
         let mut verdicts = verdicts.into_iter();
         Ok(outputs
@@ -77,6 +83,28 @@ impl Model {
                 Decided { output, verdicts, model: model.clone(), provisional }
             })
             .collect())
+    }
+
+    /// The verdicts on `texts`, in their order, batch by batch: the last output of a gathering may hold many times what
+    /// the model takes at once.
+    fn read(
+        &mut self,
+        pace: Pace,
+        texts: &[&str],
+        mut begins: impl FnMut(),
+    ) -> Result<Vec<Verdict>, ClassifyError> {
+        let is_quick = pace == Pace::Quick && self.has_quick();
+        let posts_max = if is_quick { QUICK_POSTS_MAX } else { self.classifier.batch_posts_max().get() };
+        let mut verdicts = Vec::with_capacity(texts.len());
+        for batch in texts.chunks(posts_max) {
+            begins();
+            if is_quick {
+                self.classifier.classify_quickly(batch, &mut verdicts)?;
+            } else {
+                self.classifier.classify(batch, &mut verdicts)?;
+            }
+        }
+        Ok(verdicts)
     }
 
     /// The full model's verdicts on `texts`, in their order.
@@ -149,7 +177,7 @@ pub struct Stage {
     pub rescorer: Option<Rescorer>,
     /// Counts.
     pub verdicts: Arc<Verdicts>,
-    /// What the thread is doing: one model call is a piece of work.
+    /// What the thread is doing: one batch that the model takes at once is a piece of work.
     pub pulse: Arc<Pulse>,
 }
 
@@ -174,8 +202,7 @@ impl Stage {
             };
             let live = outputs.iter().filter(|output| output.patient_permit.is_none());
             self.waiting.subtract(live.map(|output| output.candidates().count()).sum());
-            self.pulse.begin();
-            for decided in model.classify(pace, outputs)? {
+            for decided in model.classify_by_batches(pace, outputs, || self.pulse.begin())? {
                 self.verdicts.add(pace, decided.verdicts.len());
                 if self.pulse.resting(|| self.desk.send(decided).is_err()) {
                     self.pulse.rest();
@@ -232,5 +259,28 @@ impl Stage {
             }
         }
         outputs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use super::*;
+    use crate::classify::{Config, ModelChoice};
+
+    #[test]
+    fn each_batch_is_a_piece_of_work_of_its_own() {
+        let batch_posts_max = NonZeroUsize::new(2);
+        let config = Config { model: ModelChoice::Small, batch_posts_max, ..Config::default() };
+        let mut model = Model::new(Classifier::open(&config).unwrap());
+        let texts = ["ma box est en panne", "merci", "", "no signal since this morning", "???"];
+        let mut batches = 0;
+        let verdicts = model.read(Pace::Full, &texts, || batches += 1).unwrap();
+        assert_eq!((verdicts.len(), batches), (5, 3));
+        for (text, verdict) in texts.iter().zip(&verdicts) {
+            let alone = model.read(Pace::Full, &[text], || ()).unwrap();
+            assert_eq!(alone[0].language, verdict.language, "{text:?} has another's verdict");
+        }
     }
 }

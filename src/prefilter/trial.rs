@@ -101,7 +101,7 @@ fn tree(bytes: &mut Bytes<'_>, depth: usize) -> Tree {
 }
 
 /// Pieces of the terms, other spellings of them, and what stands between words.
-const PIECES: [&str; 40] = [
+pub(super) const PIECES: [&str; 40] = [
     "lumio",
     "LUMIO",
     "Ｌｕｍｉｏ",

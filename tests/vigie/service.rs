@@ -1,9 +1,9 @@
 //! What the service manager and the operator's signals meet: start, reload, watchdog, end.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::daemon::{Network, PATIENCE, State, vigie};
@@ -66,6 +66,35 @@ fn status_of(message: &[String]) -> &str {
 fn log_of(daemon: Child) -> (Option<i32>, String) {
     let output = daemon.wait_with_output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// What a daemon that runs writes, as it comes.
+struct Log {
+    lines: BufReader<ChildStderr>,
+    said: String,
+}
+
+impl Log {
+    fn of(daemon: &mut Child) -> Log {
+        Log { lines: BufReader::new(daemon.stderr.take().unwrap()), said: String::new() }
+    }
+
+    /// Reads on until this was said.
+    fn wait_for(&mut self, expected: &str) {
+        while !self.said.contains(expected) {
+            assert!(
+                self.lines.read_line(&mut self.said).unwrap() > 0,
+                "{expected} is missing in: {}",
+                self.said
+            );
+        }
+    }
+
+    /// All of it, once the daemon has ended.
+    fn rest(mut self) -> String {
+        self.lines.read_to_string(&mut self.said).unwrap();
+        self.said
+    }
 }
 
 /// sd_notify(3), and systemd.service(5) on `Type=notify-reload`: `RELOADING=1` with the time in the same message,
@@ -214,19 +243,24 @@ fn a_reload_under_way_does_not_hold_up_the_end() {
 fn a_reload_that_is_ready_only_while_draining_changes_nothing() {
     let state = State::new(&Network::new(1, 0.0).source());
     let (manager, disk) = (Manager::new(&state), Disk::new(&state));
-    let daemon = start_over(&disk, &state, &manager, None);
+    let right = std::fs::read_to_string(&state.config).unwrap();
+    std::fs::write(&state.config, format!("{right}\n[log]\nlevel = \"debug\"\n")).unwrap();
+    let mut daemon = start_over(&disk, &state, &manager, None);
     let right = std::fs::read_to_string(&state.config).unwrap();
     let _tail = disk.stall(&state);
     reload_for_ever(&state, &manager, &daemon);
     signal(&daemon, "TERM");
     manager.wait_for("STOPPING=1");
-    // Read by now, and ready soon after.
     std::fs::write(&state.config, right).unwrap();
-    std::thread::sleep(Duration::from_millis(500));
+    let mut log = Log::of(&mut daemon);
+    log.wait_for("the config was read and compiled ready=true");
+    // Whoever answers this has had the time to take it.
+    signal(&daemon, "HUP");
+    log.wait_for("a reload is not taken while draining");
     std::fs::remove_file(&disk.stalls).unwrap();
-    let (code, log) = log_of(daemon);
-    assert_eq!(code, Some(0), "{log}");
-    assert!(!log.contains("reload"), "{log}");
+    let said = log.rest();
+    assert!(daemon.wait().unwrap().success(), "{said}");
+    assert!(!said.contains("reloaded"), "{said}");
 }
 
 #[test]
@@ -361,13 +395,10 @@ fn a_reload_is_not_taken_while_draining() {
     signal(&daemon, "TERM");
     manager.wait_for("STOPPING=1");
     signal(&daemon, "HUP");
-    let mut log = BufReader::new(daemon.stderr.take().unwrap());
-    let mut said = String::new();
-    while !said.contains("a reload is not taken while draining") {
-        assert!(log.read_line(&mut said).unwrap() > 0, "{said}");
-    }
+    let mut log = Log::of(&mut daemon);
+    log.wait_for("a reload is not taken while draining");
     std::fs::remove_file(&disk.stalls).unwrap();
-    std::io::Read::read_to_string(&mut log, &mut said).unwrap();
+    let said = log.rest();
     assert!(daemon.wait().unwrap().success(), "{said}");
     assert!(!said.contains("reloaded"), "{said}");
 }

@@ -16,11 +16,24 @@ use crate::daemon::{BRAND, Network, PATIENCE, State, get, patiently, skip, ticke
 
 /// `vigie run` as systemd starts it: these sockets are its descriptors 3 and 4, under these names.
 fn handing(binary: &Path, state: &State, names: &str, sockets: [Option<OwnedFd>; 2]) -> Command {
-    let script = r#"exec 3<&0 4<&1 </dev/null >/dev/null
-        LISTEN_PID=$$ LISTEN_FDS="$1" LISTEN_FDNAMES="$2" exec "$0" run -c "$3""#;
+    handing_to("$$", binary, state, names, sockets)
+}
+
+/// The same, with this for `LISTEN_PID`.
+fn handing_to(
+    pid: &str,
+    binary: &Path,
+    state: &State,
+    names: &str,
+    sockets: [Option<OwnedFd>; 2],
+) -> Command {
+    let script = format!(
+        r#"exec 3<&0 4<&1 </dev/null >/dev/null
+        LISTEN_PID={pid} LISTEN_FDS="$1" LISTEN_FDNAMES="$2" exec "$0" run -c "$3""#
+    );
     let count = sockets.iter().flatten().count().to_string();
     let mut command = Command::new("sh");
-    command.args(["-c", script]).arg(binary).args([&count, names]).arg(&state.config);
+    command.args(["-c", &script]).arg(binary).args([&count, names]).arg(&state.config);
     let [first, second] = sockets.map(|socket| socket.map_or_else(Stdio::null, Stdio::from));
     command.stdin(first).stdout(second).stderr(Stdio::piped());
     command
@@ -210,6 +223,25 @@ async fn systemds_own_tool_hands_sockets_over_as_we_take_them() {
     patiently("a ticket", client.next()).await.unwrap();
     let log = terminate(daemon);
     assert!(log.contains("sockets=tickets (unix)"), "{log}");
+}
+
+#[test]
+fn sockets_that_are_not_said_to_be_for_this_process_are_left_alone() {
+    let state = State::new(&Network::new(1, 0.0).source());
+    let other = UnixListener::bind(state.path().join("other.sock")).unwrap();
+    for pid in ["''", "1"] {
+        let sockets = [Some(other.try_clone().unwrap().into()), None];
+        let mut daemon = handing_to(pid, &binary(), &state, "nonsense", sockets).spawn().unwrap();
+        let begun = std::time::Instant::now();
+        while !state.socket().exists() {
+            assert_eq!(daemon.try_wait().unwrap(), None, "LISTEN_PID={pid}");
+            assert!(begun.elapsed() < PATIENCE, "no socket of its own");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let log = terminate(daemon);
+        assert!(!log.contains("sockets="), "LISTEN_PID={pid}: {log}");
+        assert!(!state.socket().exists(), "its own socket went with it");
+    }
 }
 
 #[test]

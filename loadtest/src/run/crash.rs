@@ -35,6 +35,8 @@ pub use outcome::{CrashOutcome, CrashResult};
 const CALM: Duration = Duration::from_secs(2);
 /// A daemon that has nothing to do and gets nothing for so long will not get what is missing.
 const STUCK: Duration = Duration::from_secs(30);
+/// One moment of so many may be missed, and one in any case: kills at other moments than the plan's prove something else.
+const MISSED_ONE_OF: u64 = 20;
 /// Between two lines of progress.
 const PROGRESS_KILLS: u64 = 20;
 /// A daemon that drains before it is killed is no kill; after so many for each kill wanted the run is given up.
@@ -271,6 +273,7 @@ impl Run {
             let times = intake.troubles.len();
             balance.violations.push(format!("{times} times the ticket socket spoke wrongly, first: {first}"));
         }
+        balance.violations.extend(too_many_missed(self.tally.kills, self.tally.missed));
         let candidates = expectation.map_or(0, |expectation| expectation.counts.background_candidates);
         if candidates > 0 {
             balance.violations.push(format!("{candidates} background frames are candidates"));
@@ -334,9 +337,27 @@ fn first_after((born_us, died_us): (i64, i64), intake: &Intake) -> Option<i64> {
     firsts.min().map(|first_us| first_us - born_us)
 }
 
+/// Says so where too few kills met the moment that they were to meet.
+fn too_many_missed(kills: u64, missed: u64) -> Option<String> {
+    (missed > (kills / MISSED_ONE_OF).max(1))
+        .then(|| format!("{missed} of {kills} kills missed their moment"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_whose_kills_come_at_other_moments_proves_nothing() {
+        let check = |kills, missed, is_wrong| {
+            assert_eq!(too_many_missed(kills, missed).is_some(), is_wrong, "{missed} of {kills}");
+        };
+        check(12, 1, false);
+        check(12, 2, true);
+        check(200, 10, false);
+        check(200, 11, true);
+        check(0, 0, false);
+    }
 
     #[test]
     fn a_first_delivery_belongs_to_the_daemon_that_lived_then() {

@@ -9,7 +9,7 @@ use anyhow::anyhow;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
-use tracing::{Level, error, info, warn};
+use tracing::{Level, debug, error, info, warn};
 
 use super::manager::Manager;
 use super::signals::{Asked, Signals};
@@ -43,11 +43,16 @@ pub(super) async fn supervise(
     let manager = Arc::new(Manager::default());
     let mut reload_after_start = false;
     let begun = Instant::now();
+    // The sender is dropped a moment before the end is told; a receiver that has answered must not be asked again.
+    let mut may_start = true;
     let mut ask = tokio::time::interval(START_ASK_EVERY);
     let running = loop {
         tokio::select! {
             biased;
-            Ok(running) = &mut started => break running,
+            running = &mut started, if may_start => match running {
+                Ok(running) => break running,
+                Err(_) => may_start = false,
+            },
             ended = daemon.ended() => return ended.map(|_| ()).inspect_err(|failure| manager.ended(failure)),
             asked = signals.next() => match asked {
                 Asked::End(why) => {
@@ -252,7 +257,9 @@ fn summary(status: &Status) -> String {
 /// Everything of a reload that takes time or can fail.
 fn prepare(config: &Path, reloader: &Reloader) -> Result<Prepared, String> {
     let config = Config::load(config).map_err(|mistakes| mistakes.to_string())?;
-    reloader.prepare(&config).map_err(|refused| refused.to_string())
+    let prepared = reloader.prepare(&config).map_err(|refused| refused.to_string());
+    debug!(ready = prepared.is_ok(), "the config was read and compiled");
+    prepared
 }
 
 /// Resolves when the reload under way is prepared; never if there is none.
@@ -267,5 +274,28 @@ async fn passed(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_daemon_that_fails_to_start_is_waited_for_until_it_says_why() {
+        let (tell_started, started) = oneshot::channel();
+        let (tell_ended, ended) = oneshot::channel();
+        drop(tell_started);
+        let signals = Signals::listen().unwrap();
+        let supervised = tokio::spawn(async move {
+            supervise(Path::new("vigie.toml"), signals, Daemon { ended }, started).await
+        });
+        // Meanwhile the first tick comes, after which everything is asked again.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        drop(tell_ended.send(Err(Failure::Fault(anyhow!("a full disk")))));
+        let said = supervised.await.unwrap().unwrap_err();
+        assert!(matches!(said, Failure::Fault(why) if why.to_string() == "a full disk"));
     }
 }

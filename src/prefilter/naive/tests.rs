@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::trial::PIECES;
 use super::super::{Brand, Config, Prefilter, Scan, Scratch};
 use super::*;
 use crate::parse::{Author, Network, Post};
@@ -23,50 +24,9 @@ fn tree() -> impl Strategy<Value = Tree> {
 }
 
 fn text() -> impl Strategy<Value = String> {
-    let pieces = [
-        "lumio",
-        "LUMIO",
-        "Ｌｕｍｉｏ",
-        "lu\u{200B}mio",
-        "Box",
-        "box",
-        "été",
-        "E\u{301}TE\u{301}",
-        "ete",
-        "l'",
-        "l’",
-        "d",
-        "ne",
-        "marche",
-        "plus",
-        "Plus.",
-        "ルミオ",
-        "が",
-        "オ",
-        "루미오",
-        "가",
-        "cœur",
-        "COEUR",
-        "4G",
-        "4",
-        "😡",
-        "\u{FE0F}",
-        "\u{AD}",
-        " ",
-        " ",
-        " ",
-        " ",
-        "-",
-        "…",
-        "\u{A0}",
-        "!",
-        "\n",
-        "#",
-        "x",
-    ];
     // Whole terms half of the time, so that several meet in one text.
     let piece = prop_oneof![
-        prop::sample::select(pieces.to_vec()).prop_map(String::from),
+        prop::sample::select(&PIECES[..]).prop_map(String::from),
         prop::sample::select(&TERMS[..]).prop_map(|term| format!(" {term} ")),
     ];
     prop::collection::vec(piece, 0..10).prop_map(|pieces| pieces.concat())

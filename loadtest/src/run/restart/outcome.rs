@@ -26,9 +26,9 @@ pub struct RestartResult {
     pub after_kill_ms: Percentiles,
     /// The same after `SIGTERM` and a drain.
     pub after_drain_ms: Percentiles,
-    /// Records that the helpdesk took and acknowledged.
+    /// Records that the helpdesk took and acknowledged after the starts.
     pub taken: u64,
-    /// Records pending at the end.
+    /// Records that were pending after the last start; they are taken then, and counted.
     pub left_pending: u64,
     /// Most resident memory of the last daemon, MiB.
     pub rss_max_mib: f64,
