@@ -349,7 +349,7 @@ pub struct Ledger {
     log_pages: Arc<AtomicI32>,
     pub(super) reader: Connection,
     /// Held for as long as the ledger is open; the operating system frees it with the process.
-    pub(super) lock: File,
+    pub(super) lock: Lock,
 }
 
 impl Ledger {
@@ -367,7 +367,9 @@ impl Ledger {
         let file = File::options().create(true).truncate(false).write(true).mode(0o640).open(&config.path);
         drop(file.map_err(io_failed)?);
         let mut connection = Connection::open(&config.path).map_err(failed)?;
+        schema::leave_log_on_close(&connection).map_err(failed)?;
         if !schema::is_ours(&connection).map_err(failed)? {
+            lock.forget();
             return Err(LedgerError::Foreign(config.path.clone()));
         }
         // Before anything is written: what a newer vigie has made is left as it is.
@@ -441,19 +443,34 @@ fn open_to_read(path: &Path) -> Result<(Connection, i64), LedgerError> {
     Ok((connection, found))
 }
 
-/// Takes the file lock that keeps a second daemon away. SQLite's own locks would let both in by turns.
-fn lock(path: &Path) -> Result<File, LedgerError> {
+/// The file lock that keeps a second daemon away.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+    path: PathBuf,
+    is_new: bool,
+}
+
+impl Lock {
+    /// Leaves no file behind beside a database that is not ours.
+    fn forget(self) {
+        if self.is_new {
+            // It is empty and harms nobody.
+            drop(std::fs::remove_file(&self.path));
+        }
+    }
+}
+
+/// Takes the lock. SQLite's own locks would let both in by turns.
+fn lock(path: &Path) -> Result<Lock, LedgerError> {
     let failed = |source| LedgerError::Io { path: path.to_owned(), source };
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push(".lock");
-    let lock = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(PathBuf::from(lock_path))
-        .map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
+    let lock_path = PathBuf::from(lock_path);
+    let is_new = !lock_path.exists();
+    let file = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Lock { _file: file, path: lock_path, is_new }),
         Err(TryLockError::WouldBlock) => Err(LedgerError::InUse(path.to_owned())),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }

@@ -160,7 +160,8 @@ impl Outbox {
     /// Whether a subscription of this name is open or may still be opened: see [`SUBSCRIPTIONS_MAX`] and
     /// [`SUBSCRIPTIONS_OWNED_MAX`].
     ///
-    /// Asked by the wire before the ledger is; the ledger's own subscriptions are opened in any case.
+    /// Asked by the wire before the ledger is, which knows those too that nobody has opened since the start, and
+    /// decides; the ledger's own subscriptions are opened in any case.
     pub fn has_room_for(&self, name: &str) -> bool {
         let owner = name.find('/').and_then(|end| name.get(..=end));
         let owner_has_room = owner.is_none_or(|owner| {
@@ -185,6 +186,16 @@ impl Outbox {
         heads.sort_unstable_by_key(|head| head.seq);
         heads.dedup_by_key(|head| head.seq);
         self.queues.entry(name.to_owned()).or_default().open(filter, heads);
+    }
+
+    /// Whether a subscription of this name is open.
+    pub fn is_open(&self, name: &str) -> bool {
+        self.queues.contains_key(name)
+    }
+
+    /// Takes over the subscriptions of an outbox that was filled apart, in the place of those of the same name.
+    pub fn take_over(&mut self, filled: Outbox) {
+        self.queues.extend(filled.queues);
     }
 
     /// Whether the subscription is open with this very filter: opening it again would change nothing.

@@ -15,7 +15,7 @@ pub(super) struct Holder {
     start: i64,
     floor: i64,
     /// `None`: it has not said since the ledger keeps filters, and may want anything.
-    filter: Option<Filter>,
+    pub(super) filter: Option<Filter>,
 }
 
 impl Holder {
@@ -139,9 +139,9 @@ pub(super) fn prune(
     Ok(())
 }
 
-/// How many tickets were pruned since the ledger was made.
-pub(super) fn pruned_tickets(connection: &Connection) -> rusqlite::Result<u64> {
-    let tickets = "SELECT count(*) FROM pruned";
+/// How many tickets there are: read along the smallest index, which the size limit bounds.
+pub(super) fn tickets(connection: &Connection) -> rusqlite::Result<u64> {
+    let tickets = "SELECT count(*) FROM ticket";
     connection.query_row(tickets, [], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
 }
 

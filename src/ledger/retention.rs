@@ -4,15 +4,18 @@
 //!
 //! - A record that a subscription still wants is never pruned: a ticket goes, with its updates and all that was
 //!   reported about it, once no subscription has any of its records pending. A subscription has nothing to do with
-//!   tickets from before its start, nor with those that the filter last asked for does not pass.
+//!   tickets from before its start, nor with those that its filter does not pass. But a filter counts only once it
+//!   has been the same for a day of this process: one hello with a typo gives nothing away, nor does a restart.
 //! - A pruned ticket leaves its id behind, so that its post makes no second ticket when it comes again. That costs
 //!   some 24 bytes a ticket, for ever (23.4 MB for a million random ids), and each new ticket one more look, 2 µs.
 //! - A ledger that has no subscription is pruned by age and not by size: nobody has asked for its tickets yet, and
 //!   a busy week before the helpdesk is connected must not be lost, but nobody answers a post of last season.
-//! - One step is one commit of at most [`TICKETS_MAX`] tickets or [`PAGES_MAX`] pages, and runs on the ledger's
-//!   thread while it has nothing else to do. It then rests four times as long as the step took, so that a slow
-//!   disk is not kept busy. Where the thread is never idle, one step a second is taken all the same: the size
-//!   limit must hold under load, too.
+//! - A clock that jumps ahead by more than a day while vigie runs prunes nothing by age for a day: it may be wrong.
+//! - One step prunes at most [`TICKETS_MAX`] tickets and gives back at most [`PAGES_MAX`] pages, a commit each, and
+//!   runs on the ledger's thread while it has nothing else to do. It then rests four times as long as the step took,
+//!   so that a slow disk is not kept busy. Where the thread is never idle, a step is taken all the same, once a
+//!   second or ten times above the size limit; it takes as much as that asks for, up to [`OVERDUE_TICKETS_MAX`] and
+//!   [`COMMIT_MAX`]: the limit must hold under load, too.
 //!
 //! # Space
 //!
@@ -28,29 +31,41 @@ use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 use tracing::warn;
 
+use super::outbox::Filter;
 use super::prune::{self, Candidate, Holder};
 
 /// Tickets pruned in one step at most: a few milliseconds of work and one commit.
-const TICKETS_MAX: usize = 64;
-/// Tickets looked at in one step at most, where many are pending.
-const LOOKED_MAX: usize = 256;
+const TICKETS_MAX: u64 = 64;
+/// Tickets pruned in one step at most that has waited too long for an idle moment.
+const OVERDUE_TICKETS_MAX: u64 = 1024;
+/// Such a step prunes no more once it has taken so long, beyond the first [`TICKETS_MAX`].
+const COMMIT_MAX: Duration = Duration::from_millis(30);
+/// What a pruned ticket gives back at least, to tell from the excess how many must go.
+const TICKET_BYTES: u64 = 1024;
+/// Tickets looked at in one step at most beyond those that may be pruned in it, where many are pending.
+const LOOKED_MORE_MAX: u64 = 192;
 /// Pages given back in one step at most: 1 MiB.
 const PAGES_MAX: i64 = 256;
 /// Free space that is kept for the next tickets in any case.
 const FREE_BYTES_KEPT: i64 = 4 << 20;
 /// Feedback rows forgotten in one step at most.
 const FEEDBACK_MAX: usize = 256;
-/// Touchpoints and agent states that the size limit leaves alone, the newest: a few MB.
+/// Touchpoints and agent states that the size limit leaves alone, the newest. The wire takes 16 KiB of each at most,
+/// so that these are 160 MB at worst; a small touchpoint is some hundred bytes.
 const FEEDBACK_KEPT: i64 = 10_000;
 
 /// Between two looks at the size.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Between two looks at the age of everything.
 const AGE_EVERY: Duration = Duration::from_secs(3600);
-/// Before another try where everything that is left is pending.
+/// Before another try where nothing that is left may be pruned.
 const BLOCKED_REST: Duration = Duration::from_secs(60);
 /// Longest wait of a due step for an idle moment.
 const OVERDUE: Duration = Duration::from_secs(1);
+/// The same above the size limit.
+const OVERDUE_LARGE: Duration = Duration::from_millis(100);
+/// How long a filter must have been the same before it counts, and how far a clock may jump.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Between two warnings of the same kind.
 const WARN_EVERY: Duration = Duration::from_secs(3600);
 
@@ -99,14 +114,25 @@ pub(super) struct Pruner {
     retention: Retention,
     /// When the next step is due.
     due: Instant,
+    /// When a round of pruning begins or goes on; what is free is given back before that, too.
+    round_due: Instant,
     /// When everything's age is looked at again.
     age_due: Instant,
+    /// The clock at the last step.
+    clock: Option<(Timestamp, Instant)>,
+    /// The filter of each subscription, and since when it has been that.
+    filters: BTreeMap<String, (Option<Filter>, Timestamp)>,
     /// Tickets up to this seq have been looked at in this round.
     cursor: i64,
     /// Tickets that this round could not prune, by one subscription that has each pending.
     pending: BTreeMap<String, u64>,
     /// Those of them that are too old.
     pending_old: BTreeMap<String, u64>,
+    /// Tickets that this round could not prune because the full model is still to read them.
+    provisional: u64,
+    is_large: bool,
+    /// [`COMMIT_MAX`], but for tests on slow machines.
+    commit_max: Duration,
     is_blocked: bool,
     warned: Option<Instant>,
 }
@@ -117,10 +143,16 @@ impl Pruner {
         Pruner {
             retention,
             due: now,
+            round_due: now,
             age_due: now,
+            clock: None,
+            filters: BTreeMap::new(),
             cursor: 0,
             pending: BTreeMap::new(),
             pending_old: BTreeMap::new(),
+            provisional: 0,
+            is_large: false,
+            commit_max: COMMIT_MAX,
             is_blocked: false,
             warned: None,
         }
@@ -133,29 +165,69 @@ impl Pruner {
 
     /// Whether a step has waited for an idle moment long enough.
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.due) >= OVERDUE
+        now.saturating_duration_since(self.due) >= if self.is_large { OVERDUE_LARGE } else { OVERDUE }
     }
 
-    /// Does a little of what is to be done, in one commit. `now` is what ages are counted from.
+    /// The subscription has asked for another filter than it had.
+    pub(super) fn filter_changed(&mut self, subscription: &str) {
+        self.filters.remove(subscription);
+    }
+
+    /// Does a little of what is to be done, in a commit or two. `now` is what ages are counted from.
     ///
     /// # Errors
     ///
     /// As a commit's: nothing may be written any more.
     pub(super) fn step(&mut self, connection: &mut Connection, now: Timestamp) -> rusqlite::Result<Step> {
         let begun = Instant::now();
-        let pages = Pages::read(connection)?;
-        let (pruned, rest) = if pages.surplus() > 0 {
-            connection
-                .execute_batch(&format!("PRAGMA incremental_vacuum({})", pages.surplus().min(PAGES_MAX)))?;
-            (0, None)
-        } else {
-            self.prune(connection, now, pages.size())?
-        };
-        let pages = Pages::read(connection)?;
+        let is_overdue = self.is_overdue(begun);
+        self.watch_clock(now, begun);
+        let mut pruned = 0;
+        if begun >= self.round_due {
+            let rest;
+            (pruned, rest) = self.prune(connection, now, is_overdue)?;
+            self.round_due = rest.map_or(begun, |rest| Instant::now() + rest);
+        }
+        let mut pages = Pages::read(connection)?;
+        if pages.surplus() > 0 {
+            give_back(connection, pages.surplus().min(PAGES_MAX))?;
+            pages = Pages::read(connection)?;
+        }
         let done = Instant::now();
-        let rest = rest.filter(|_| pages.surplus() <= 0);
-        self.due = done + rest.unwrap_or((done - begun) * 4);
+        let is_done = self.round_due > done && pages.surplus() <= 0;
+        self.due = if is_done { self.round_due } else { done + (done - begun) * 4 };
         Ok(Step { size: pages.size(), pruned, is_blocked: self.is_blocked })
+    }
+
+    /// Puts the look at ages off when the clock has jumped ahead, until somebody has had the time to set it right.
+    fn watch_clock(&mut self, now: Timestamp, at: Instant) {
+        let Some((then, then_at)) = self.clock.replace((now, at)) else { return };
+        let passed_us = i64::try_from((at - then_at).as_micros()).unwrap_or(i64::MAX);
+        let ahead_us = now.as_microsecond().saturating_sub(then.as_microsecond()).saturating_sub(passed_us);
+        if ahead_us.unsigned_abs() < DAY.as_micros() as u64 {
+            return;
+        }
+        if ahead_us > 0 {
+            warn!(from = %then, to = %now, "the clock has jumped: no ticket is pruned for its age for a day");
+            self.age_due = self.age_due.max(at + DAY);
+        } else {
+            self.age_due = at;
+        }
+    }
+
+    /// The subscriptions, each with its filter if that has been the same for long enough to count.
+    fn holders(&mut self, connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Holder>> {
+        let mut holders = prune::holders(connection)?;
+        let mut known = std::mem::take(&mut self.filters);
+        for holder in &mut holders {
+            let known = known.remove(&holder.name).filter(|(filter, _)| *filter == holder.filter);
+            let since = known.map_or(now, |(_, since)| since.min(now));
+            self.filters.insert(holder.name.clone(), (holder.filter.clone(), since));
+            if now.as_microsecond() - since.as_microsecond() < DAY.as_micros() as i64 {
+                holder.filter = None;
+            }
+        }
+        Ok(holders)
     }
 
     /// One step of pruning; how many tickets, and how long to rest if the round is at its end.
@@ -163,46 +235,31 @@ impl Pruner {
         &mut self,
         connection: &mut Connection,
         now: Timestamp,
-        size: Size,
+        is_overdue: bool,
     ) -> rusqlite::Result<(u64, Option<Duration>)> {
+        let begun = Instant::now();
+        let holders = self.holders(connection, now)?;
         let live_bytes_max = self.retention.live_bytes_max;
-        let is_above = |size: Size| live_bytes_max.is_some_and(|max| size.live_bytes > max);
-        let is_large = is_above(size);
-        let is_age_due = Instant::now() >= self.age_due;
+        let excess = |size: Size| live_bytes_max.map_or(0, |max| size.live_bytes.saturating_sub(max));
+        let excess_bytes = excess(Pages::read(connection)?.size());
+        let is_large = excess_bytes > 0;
+        self.is_large = is_large;
+        let is_age_due = begun >= self.age_due;
         if !is_large && !is_age_due {
             self.is_blocked = false;
             return Ok((0, Some(LOOK_EVERY)));
         }
-        let oldest_us = self.retention.age_max.map(|age| {
+        let tickets_max = match (is_overdue, is_age_due) {
+            (false, _) => TICKETS_MAX,
+            (true, true) => OVERDUE_TICKETS_MAX,
+            (true, false) => (excess_bytes / TICKET_BYTES).clamp(TICKETS_MAX, OVERDUE_TICKETS_MAX),
+        };
+        let oldest_us = self.retention.age_max.filter(|_| is_age_due).map(|age| {
             let age_us = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
             now.as_microsecond().saturating_sub(age_us)
         });
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let holders = prune::holders(&transaction)?;
-        let mut by_size = is_large && !holders.is_empty();
-        let candidates = prune::candidates(&transaction, self.cursor, LOOKED_MAX)?;
-        let (mut looked, mut old, mut pruned) = (0, 0, 0);
-        for candidate in &candidates {
-            let is_old = is_age_due && oldest_us.is_some_and(|oldest_us| candidate.created_at_us < oldest_us);
-            (self.cursor, looked, old) = (candidate.seq, looked + 1, old + usize::from(is_old));
-            if is_old || by_size {
-                let awaiting = prune_one(&transaction, candidate, &holders, &mut pruned)?;
-                if let Some(name) = awaiting {
-                    let counted = [Some(&mut self.pending), is_old.then_some(&mut self.pending_old)];
-                    for count in counted.into_iter().flatten() {
-                        *count.entry(name.to_owned()).or_default() += 1;
-                    }
-                }
-            }
-            if pruned >= TICKETS_MAX as u64 {
-                break;
-            }
-            // Inside the transaction SQLite counts as if it were committed.
-            by_size = by_size && is_above(Pages::read(&transaction)?.size());
-            if !by_size && !is_age_due {
-                break;
-            }
-        }
+        // What nobody waits for goes first, and tickets only when nothing of that is left.
         let mut forgotten = 0;
         if let Some(oldest_us) = oldest_us {
             forgotten += prune::forget_feedback_before(&transaction, oldest_us, FEEDBACK_MAX)?;
@@ -210,42 +267,93 @@ impl Pruner {
         if is_large {
             forgotten += prune::forget_feedback_beyond(&transaction, FEEDBACK_KEPT, FEEDBACK_MAX)?;
         }
+        let mut by_size = is_large && !holders.is_empty();
+        let looked_max = (tickets_max + LOOKED_MORE_MAX) as usize;
+        let candidates = match forgotten == 0 && (by_size || oldest_us.is_some()) {
+            true => prune::candidates(&transaction, self.cursor, looked_max)?,
+            false => Vec::new(),
+        };
+        let (mut looked, mut old, mut pruned) = (0, 0, 0);
+        for candidate in &candidates {
+            let is_old = oldest_us.is_some_and(|oldest_us| candidate.created_at_us < oldest_us);
+            (self.cursor, looked, old) = (candidate.seq, looked + 1, old + usize::from(is_old));
+            if is_old || by_size {
+                match prune_one(&transaction, candidate, &holders)? {
+                    Outcome::Pruned => pruned += 1,
+                    Outcome::Provisional => self.provisional += 1,
+                    Outcome::Pending(name) => {
+                        let counted = [Some(&mut self.pending), is_old.then_some(&mut self.pending_old)];
+                        for count in counted.into_iter().flatten() {
+                            *count.entry(name.to_owned()).or_default() += 1;
+                        }
+                    }
+                }
+            }
+            if pruned >= tickets_max || (pruned >= TICKETS_MAX && begun.elapsed() >= self.commit_max) {
+                break;
+            }
+            // Inside the transaction SQLite counts as if it were committed.
+            by_size = by_size && excess(Pages::read(&transaction)?.size()) > 0;
+            if !by_size && oldest_us.is_none() {
+                break;
+            }
+        }
         transaction.commit()?;
-        let is_at_end = looked == candidates.len() && looked < LOOKED_MAX;
+        let is_at_end = looked == candidates.len() && looked < looked_max;
         // Tickets are about as old as their seqs, so that a whole step of young ones ends a round that looks at ages.
         let is_done = is_at_end || (!by_size && old == 0);
         if !is_done || forgotten > 0 {
             return Ok((pruned, None));
         }
-        Ok((pruned, Some(self.end_round(connection, is_large, is_age_due)?)))
+        Ok((pruned, Some(self.end_round(connection, &holders, is_large, is_age_due)?)))
     }
 
     /// Everything was looked at: says what could not be done, and how long to rest.
     fn end_round(
         &mut self,
         connection: &Connection,
+        holders: &[Holder],
         was_large: bool,
         was_aged: bool,
     ) -> rusqlite::Result<Duration> {
         let size = Pages::read(connection)?.size();
         let (pending, pending_old) =
             (std::mem::take(&mut self.pending), std::mem::take(&mut self.pending_old));
+        let provisional = std::mem::take(&mut self.provisional);
         self.cursor = 0;
         if was_aged {
             self.age_due = Instant::now() + AGE_EVERY;
         }
         let max = self.retention.live_bytes_max.filter(|max| was_large && size.live_bytes > *max);
-        self.is_blocked = max.is_some();
-        if self.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY)
-            && (self.is_blocked || !pending_old.is_empty())
+        self.is_blocked = max.is_some() && !pending.is_empty();
+        if (max.is_some() || !pending_old.is_empty())
+            && self.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY)
         {
             self.warned = Some(Instant::now());
-            match max {
-                Some(max) => warn!(
-                    live_mib = size.live_bytes >> 20,
-                    size_max_mb = max >> 20,
+            let (live_mib, size_max_mb) = (size.live_bytes >> 20, max.map(|max| max >> 20));
+            match size_max_mb {
+                Some(size_max_mb) if self.is_blocked => warn!(
+                    live_mib,
+                    size_max_mb,
                     pending = listed(&pending),
                     "the ledger is above its size limit and cannot be pruned: its tickets are not acknowledged"
+                ),
+                Some(size_max_mb) if holders.is_empty() => warn!(
+                    live_mib,
+                    size_max_mb,
+                    "the ledger is above its size limit and nobody has subscribed yet: until then only age prunes"
+                ),
+                Some(size_max_mb) if provisional > 0 => warn!(
+                    live_mib,
+                    size_max_mb,
+                    provisional,
+                    "the ledger is above its size limit: the full model is still to read what is left"
+                ),
+                Some(size_max_mb) => warn!(
+                    live_mib,
+                    size_max_mb,
+                    "the ledger is above its size limit without a ticket that may be pruned: what is left are \
+                     reports and the ids of pruned tickets; raise size_max_mb"
                 ),
                 None => warn!(
                     pending = listed(&pending_old),
@@ -253,30 +361,45 @@ impl Pruner {
                 ),
             }
         }
-        Ok(if self.is_blocked { BLOCKED_REST } else { LOOK_EVERY })
+        Ok(if max.is_some() { BLOCKED_REST } else { LOOK_EVERY })
     }
 }
 
-/// Prunes the ticket, or gives the name of a subscription that has something of it pending.
+/// What became of a ticket that should go.
+enum Outcome<'h> {
+    Pruned,
+    /// The full model is about to read it, and what it says belongs to the ticket.
+    Provisional,
+    /// This subscription has something of it pending.
+    Pending(&'h str),
+}
+
+/// Prunes the ticket if nobody is still to have something of it.
 fn prune_one<'h>(
     connection: &Connection,
     candidate: &Candidate,
     holders: &'h [Holder],
-    pruned: &mut u64,
-) -> rusqlite::Result<Option<&'h str>> {
-    // The full model is about to read it, and what it says belongs to the ticket.
+) -> rusqlite::Result<Outcome<'h>> {
     if candidate.is_provisional {
-        return Ok(None);
+        return Ok(Outcome::Provisional);
     }
     let records = prune::records(connection, candidate)?;
     for holder in holders {
         if holder.awaits(connection, candidate, &records)? {
-            return Ok(Some(&holder.name));
+            return Ok(Outcome::Pending(&holder.name));
         }
     }
     prune::prune(connection, candidate, &records, holders)?;
-    *pruned += 1;
-    Ok(None)
+    Ok(Outcome::Pruned)
+}
+
+/// Gives so many free pages back to the file system, in one commit.
+fn give_back(connection: &Connection, pages: i64) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+    let mut rows = statement.query([])?;
+    // One row for each page: whoever stops at the first has moved one page.
+    while rows.next()?.is_some() {}
+    Ok(())
 }
 
 /// Names and counts, for the log.
@@ -296,7 +419,11 @@ struct Pages {
 
 impl Pages {
     fn read(connection: &Connection) -> rusqlite::Result<Pages> {
-        let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        // Cached, since the size is asked after each pruned ticket.
+        let pragma = |name: &str| {
+            let mut statement = connection.prepare_cached(&format!("PRAGMA {name}"))?;
+            statement.query_row([], |row| row.get::<_, i64>(0))
+        };
         Ok(Pages {
             bytes: pragma("page_size")?,
             count: pragma("page_count")?,

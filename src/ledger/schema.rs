@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
+use tracing::warn;
 
 /// The schema that this vigie writes.
 pub(super) const VERSION: i64 = 3;
@@ -123,14 +124,19 @@ pub(super) fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(application == APPLICATION_ID || tables == 0)
 }
 
+/// Closing the connection writes nothing: after a failed commit nothing may be written any more, and a file that is
+/// refused is left as it is.
+pub(super) fn leave_log_on_close(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    Ok(())
+}
+
 /// Settings that belong to a connection and must come before any transaction. Gives what is told after each commit:
 /// the pages in the write-ahead log.
 ///
 /// That takes the place of SQLite's own automatic checkpoint, which swallows every error: a disk that loses what is
 /// copied into the file would be noticed by nobody.
 pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<Arc<AtomicI32>> {
-    // After a failed commit nothing may be written any more, and closing is no exception.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     // Takes hold while the file has no page yet, or when it is written anew.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -167,14 +173,19 @@ pub(super) fn migrate(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(&format!("BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION}; COMMIT;"))
 }
 
-/// Lets a small file that was made before version 3 give free pages back to the file system.
+/// Lets a small file that was made before version 3 give free pages back to the file system, if there is room for
+/// writing it anew.
 pub(super) fn allow_shrinking(connection: &Connection) -> rusqlite::Result<()> {
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let is_allowed = pragma("auto_vacuum")? != 0;
     if is_allowed || pragma("page_count")? * pragma("page_size")? > REWRITE_BYTES_MAX {
         return Ok(());
     }
-    connection.execute_batch("VACUUM")
+    // That is worth nothing beside a daemon that starts.
+    if let Err(error) = connection.execute_batch("VACUUM") {
+        warn!(%error, "the ledger could not be written anew: its free pages are used again, but not given back");
+    }
+    Ok(())
 }
 
 /// Writes something for real, so that a read-only or full disk shows at start and not with the first ticket.
@@ -184,4 +195,27 @@ pub(super) fn probe(connection: &Connection) -> rusqlite::Result<()> {
         [],
     )?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_file_that_cannot_be_written_anew_is_used_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut connection = Connection::open(folder.path().join("old.sqlite")).unwrap();
+        connection.execute_batch("CREATE TABLE a (b); INSERT INTO a VALUES (1), (2)").unwrap();
+        prepare(&mut connection).unwrap();
+        {
+            // SQLite refuses to VACUUM beside a statement of the same connection, as it does on a full disk.
+            let mut statement = connection.prepare("SELECT b FROM a").unwrap();
+            let mut rows = statement.query([]).unwrap();
+            assert!(rows.next().unwrap().is_some());
+            assert!(connection.execute_batch("VACUUM").is_err(), "the fault fires");
+            allow_shrinking(&connection).unwrap();
+        }
+        let rows: i64 = connection.query_row("SELECT count(*) FROM a", [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, 2);
+    }
 }

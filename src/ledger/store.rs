@@ -2,12 +2,13 @@
 //! transaction.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use super::outbox::{self, Reranked, SUBSCRIPTIONS_MAX};
+use super::outbox::{self, Reranked, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_OWNED_MAX};
 use super::writer::Changes;
 use super::{
     Accounting, Body, Feedback, NewTicket, RecordHead, Rescoring, Seq, SubscriptionRequest, Traits, prune,
@@ -22,6 +23,8 @@ const KIND_UPDATE: i64 = 1;
 
 /// Holes of one source whose rows are kept, the newest. The others are only counted.
 pub(super) const GAPS_MAX: i64 = 1000;
+/// Longest wait of a statement for another process: a `vigie subscriptions --remove` that has just begun. As rusqlite.
+const BUSY_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Reports about one ticket that are kept, the newest: a helpdesk sends a handful.
 pub(super) const STATUSES_MAX: i64 = 100;
 
@@ -398,19 +401,18 @@ fn add_record(connection: &Connection, ticket_id: TicketId, kind: i64, body: &[u
 
 /// Opens the subscription, or creates it, with this filter; gives its start and its unacknowledged heads.
 ///
-/// `None`: there are as many others as there may be.
+/// The inner error says which limit there is, if there are as many others as there may be.
 pub(super) fn subscribe(
     connection: &mut Connection,
     request: &SubscriptionRequest,
     ageing_points_per_hour: u32,
-) -> rusqlite::Result<Option<(u64, Vec<RecordHead>)>> {
+) -> rusqlite::Result<Result<(u64, Vec<RecordHead>), String>> {
     let SubscriptionRequest { name, filter, start_next } = request;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let is_known =
         transaction.prepare_cached("SELECT 1 FROM subscription WHERE name = ?1")?.exists([name])?;
-    let count: i64 = transaction.query_row("SELECT count(*) FROM subscription", [], |row| row.get(0))?;
-    if !is_known && count >= SUBSCRIPTIONS_MAX as i64 {
-        return Ok(None);
+    if !is_known && let Some(full) = full(&transaction, name)? {
+        return Ok(Err(full));
     }
     transaction
         .prepare_cached(&format!(
@@ -427,7 +429,29 @@ pub(super) fn subscribe(
     let mut heads = Vec::new();
     unacknowledged(connection, name, ageing_points_per_hour, |head| heads.push(head))?;
     heads.sort_unstable_by_key(|head| head.seq);
-    Ok(Some((start.cast_unsigned(), heads)))
+    Ok(Ok((start.cast_unsigned(), heads)))
+}
+
+/// Why there is no room for another subscription of this name, if there is none.
+fn full(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+    let count = |owner: &str| {
+        connection
+            .prepare_cached("SELECT count(*) FROM subscription WHERE substr(name, 1, length(?1)) = ?1")?
+            .query_row([owner], |row| row.get::<_, i64>(0))
+    };
+    if count("")? >= SUBSCRIPTIONS_MAX as i64 {
+        return Ok(Some(format!(
+            "the ledger holds {SUBSCRIPTIONS_MAX} subscriptions: remove those not used"
+        )));
+    }
+    // A subscription of a token that is limited to brands is named TOKEN/NAME.
+    let Some((owner, _)) = name.split_once('/') else { return Ok(None) };
+    let is_full = count(&format!("{owner}/"))? >= SUBSCRIPTIONS_OWNED_MAX as i64;
+    Ok(is_full.then(|| {
+        format!(
+            "the ledger holds {SUBSCRIPTIONS_OWNED_MAX} subscriptions of token {owner}: remove those not used"
+        )
+    }))
 }
 
 /// Calls `visit` with the head of each record that the subscription has not acknowledged, filtered or not, in no
@@ -494,26 +518,31 @@ fn has_acknowledged(connection: &Connection, subscription: &str, seq: Seq) -> ru
         .exists(params![subscription, seq.get().cast_signed()])
 }
 
-/// Raises the floor as far as everything is acknowledged, and forgets the single acknowledgements below it.
+/// Raises the floor as far as everything is acknowledged, and forgets the single acknowledgements below it. Writes
+/// nothing where that is no further than before.
 ///
 /// Seqs that were pruned count as acknowledged: no record of theirs will ever come.
 pub(super) fn raise_floor(connection: &Connection, subscription: &str) -> rusqlite::Result<()> {
-    connection
+    let raised: Option<i64> = connection
         .prepare_cached(&format!(
-            "UPDATE subscription SET floor = coalesce(
-               (SELECT min(r.seq) - 1 FROM record r
-                WHERE r.seq > floor
-                  AND NOT EXISTS (SELECT 1 FROM acknowledgement a WHERE a.subscription = ?1 AND a.seq = r.seq)),
-               {NEWEST})
-             WHERE name = ?1"
+            "SELECT raised FROM
+               (SELECT floor, coalesce(
+                  (SELECT min(r.seq) - 1 FROM record r
+                   WHERE r.seq > floor
+                     AND NOT EXISTS (SELECT 1 FROM acknowledgement a WHERE a.subscription = ?1 AND a.seq = r.seq)),
+                  {NEWEST}) AS raised
+                FROM subscription WHERE name = ?1)
+             WHERE raised > floor"
         ))?
-        .execute([subscription])?;
+        .query_row([subscription], |row| row.get(0))
+        .optional()?;
+    let Some(raised) = raised else { return Ok(()) };
     connection
-        .prepare_cached(
-            "DELETE FROM acknowledgement
-             WHERE subscription = ?1 AND seq <= (SELECT floor FROM subscription WHERE name = ?1)",
-        )?
-        .execute([subscription])?;
+        .prepare_cached("UPDATE subscription SET floor = ?2 WHERE name = ?1")?
+        .execute(params![subscription, raised])?;
+    connection
+        .prepare_cached("DELETE FROM acknowledgement WHERE subscription = ?1 AND seq <= ?2")?
+        .execute(params![subscription, raised])?;
     Ok(())
 }
 
@@ -529,10 +558,13 @@ pub(super) fn set_text_hash(
     Ok(())
 }
 
-/// Empties the write-ahead log into the file: what it holds of an erased text goes with it.
-pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
-    // A reader in the middle of a body leaves it to the next time.
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+/// Empties the write-ahead log into the file: what it holds of an erased text goes with it. Whether it could; a reader
+/// of an older state is in the way, and is waited for so long at most.
+pub(super) fn truncate_log(connection: &Connection, wait_max: Duration) -> rusqlite::Result<bool> {
+    connection.busy_timeout(wait_max)?;
+    let is_busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+    connection.busy_timeout(BUSY_WAIT_MAX)?;
+    Ok(!is_busy?)
 }
 
 /// Copies the write-ahead log into the file, as far as no reader is in the way.

@@ -1,11 +1,15 @@
 //! Who is subscribed, what each still has to take, and the end of a subscription that nobody uses any more.
 
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{Ledger, LedgerError, open_to_read, prune, schema, store};
+use super::{Ledger, LedgerError, Seq, open_to_read, prune, schema, store};
+
+/// Longest wait for whoever reads the ledger when a subscription is removed.
+const REMOVE_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// A durable subscription, with what it has pending under the filter that it last asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,11 +38,11 @@ pub fn list(path: &Path) -> Result<Vec<Subscription>, LedgerError> {
 fn read(connection: &Connection) -> rusqlite::Result<Vec<Subscription>> {
     let mut subscriptions = Vec::new();
     for holder in prune::holders(connection)? {
-        let (mut pending, mut first) = (0, None);
+        let (mut pending, mut first) = (0, None::<Seq>);
         store::unacknowledged(connection, &holder.name, 0, |head| {
             if holder.wants(&head.traits) {
                 pending += 1;
-                first.get_or_insert(head.ticket_seq);
+                first = Some(first.map_or(head.ticket_seq, |first| first.min(head.ticket_seq)));
             }
         })?;
         let oldest = match first {
@@ -73,6 +77,7 @@ fn remove(connection: &mut Connection, name: &str) -> rusqlite::Result<bool> {
     let removed = transaction.execute("DELETE FROM subscription WHERE name = ?1", [name])?;
     transaction.execute("DELETE FROM acknowledgement WHERE subscription = ?1", [name])?;
     transaction.commit()?;
-    store::checkpoint(connection)?;
+    // A reader leaves it to the daemon's start.
+    store::truncate_log(connection, REMOVE_WAIT_MAX)?;
     Ok(removed > 0)
 }

@@ -409,6 +409,60 @@ fn no_more_subscriptions_are_made_than_the_outbox_holds_even_over_restarts() {
 }
 
 #[test]
+fn a_limited_token_has_its_share_of_the_subscriptions_even_over_restarts() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    (0..outbox::SUBSCRIPTIONS_OWNED_MAX).for_each(|n| running.subscribe(&format!("agency/{n}"), false));
+    running.stop();
+    let running = Running::start(folder.path());
+    let another = SubscriptionRequest {
+        name: "agency/another".to_owned(),
+        filter: Filter::default(),
+        start_next: false,
+    };
+    let said = running.handle.subscribe(another).blocking_recv().unwrap().unwrap_err();
+    assert!(said.contains("32 subscriptions of token agency"), "{said}");
+    for name in ["agency/7", "agency", "agency2/0"] {
+        running.subscribe(name, false);
+    }
+    running.stop();
+}
+
+#[test]
+fn a_reader_holds_up_no_commit_and_an_erased_text_goes_once_it_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = || std::fs::read(folder.path().join("ledger.sqlite-wal")).unwrap();
+    let has_text = || log().windows(9).any(|window| window == b"text of a");
+    let running = Running::start(folder.path());
+    running.subscribe("first", false);
+    // As `vigie backup` while it copies.
+    let reader = Connection::open(config(folder.path()).path).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM ticket").unwrap();
+    running.settle(settlement(1, 0, vec![ticket("a", 100)]));
+    // In the log with its text, before it is erased.
+    running.subscribe("committed", false);
+    let ticket_id = TicketId::of_post(Network::Bluesky, "a");
+    running.settle(settlement(2, 0, vec![Entry::Erase { ticket_id, at: Timestamp::UNIX_EPOCH }]));
+    running.subscribe("second", false);
+    // Each would wait five seconds: nothing but a bound that no machine is too slow for.
+    let begun = std::time::Instant::now();
+    (0..20).for_each(|position| {
+        running.settle(settlement(position, 0, vec![Entry::Erase { ticket_id, at: Timestamp::UNIX_EPOCH }]));
+        running.settle(settlement(position, 0, vec![ticket(&format!("b{position}"), 100)]));
+        let ticket_id = TicketId::of_post(Network::Bluesky, &format!("b{position}"));
+        running.settle(settlement(position, 0, vec![Entry::Erase { ticket_id, at: Timestamp::UNIX_EPOCH }]));
+        running.subscribe(&format!("after {position}"), false);
+    });
+    assert!(begun.elapsed() < Duration::from_secs(90), "{:?}", begun.elapsed());
+    assert!(has_text(), "the reader holds the log");
+    reader.execute_batch("ROLLBACK").unwrap();
+    while has_text() {
+        std::thread::yield_now();
+    }
+    running.stop();
+}
+
+#[test]
 fn acknowledgements_below_the_floor_are_forgotten_without_coming_again() {
     let folder = tempfile::tempdir().unwrap();
     let running = Running::start(folder.path());
@@ -500,13 +554,20 @@ fn a_new_ageing_rate_ranks_old_tickets_with_the_new_ones() {
 #[test]
 fn another_programs_database_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let file = Connection::open(config(folder.path()).path).unwrap();
-    file.execute_batch("CREATE TABLE notes (text)").unwrap();
+    let path = config(folder.path()).path;
+    let file = Connection::open(&path).unwrap();
+    // With a write-ahead log, which the last one to close it would move into the file.
+    file.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+    file.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE notes (text)").unwrap();
     drop(file);
-    let before = std::fs::read(config(folder.path()).path).unwrap();
+    let files =
+        || ["ledger.sqlite", "ledger.sqlite-wal"].map(|name| std::fs::read(folder.path().join(name)).ok());
+    let before = files();
+    assert!(before[1].as_ref().is_some_and(|log| !log.is_empty()));
     let error = Ledger::open(config(folder.path())).unwrap_err();
     assert!(matches!(error, LedgerError::Foreign(_)), "{error}");
-    assert_eq!(std::fs::read(config(folder.path()).path).unwrap(), before);
+    assert!(files() == before);
+    assert!(!folder.path().join("ledger.sqlite.lock").exists());
 }
 
 #[test]

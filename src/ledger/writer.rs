@@ -1,11 +1,10 @@
 //! The ledger's thread: whatever waits is committed together, then everyone concerned is told.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Select, Sender, TryRecvError, after, never, unbounded};
 use jiff::Timestamp;
@@ -13,13 +12,14 @@ use parking_lot::Mutex;
 use prost::Message;
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
+use tracing::warn;
 
-use super::outbox::{Outbox, Reranked, SUBSCRIPTIONS_MAX};
+use super::outbox::{Outbox, Reranked};
 use super::retention::{self, Pruner};
 use super::store::Erasure;
 use super::{
-    Accounting, Body, Config, Entry, Feedback, Figures, Ledger, LedgerError, RecordHead, Records, Rescoring,
-    Seq, Settlement, SubscriptionRequest, Vitals, prune, reason, schema, store,
+    Accounting, Body, Config, Entry, Feedback, Figures, Ledger, LedgerError, Lock, RecordHead, Records,
+    Rescoring, Seq, Settlement, SubscriptionRequest, Vitals, prune, reason, schema, store,
 };
 use crate::desk::text_hash;
 use crate::source::Durable;
@@ -34,6 +34,12 @@ const GROUP_MAX: usize = 256;
 
 /// Pages in the write-ahead log after which it is copied into the file: 4 MiB, as SQLite would.
 const LOG_PAGES_MAX: i32 = 1000;
+
+/// Between two tries to empty the write-ahead log of an erased text while somebody reads an older state.
+const TRUNCATE_EVERY: Duration = Duration::from_secs(1);
+
+/// Longest wait for such a reader at the end.
+const END_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Acknowledgements after which a subscription's floor is raised and their rows are dropped.
 pub(super) const FLOOR_EVERY_ACKS: u64 = 10_000;
@@ -52,11 +58,13 @@ pub struct Writer {
     acknowledgements: u64,
     /// Pages in the write-ahead log, as of the last commit.
     log_pages: Arc<AtomicI32>,
+    /// When to try next to empty the write-ahead log, which may hold an erased text.
+    truncate_due: Option<Instant>,
     provisional: Arc<AtomicU64>,
     pruner: Pruner,
     figures: Arc<Mutex<Figures>>,
     vitals: Arc<Vitals>,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// What everyone else holds of the ledger.
@@ -126,7 +134,8 @@ impl Ledger {
         outbox: Arc<Mutex<Outbox>>,
     ) -> Result<(Writer, Handle), LedgerError> {
         let accounting = store::accounting(&self.connection).map_err(|source| self.failed(source))?;
-        let accounting = Arc::new(Mutex::new(accounting));
+        // Every ticket ever made was counted with its commit. Counting the pruned ones' ids would take longer each year.
+        let tickets = prune::tickets(&self.connection).map_err(|source| self.failed(source))?;
         let provisional =
             store::provisional_tickets(&self.connection).map_err(|source| self.failed(source))?;
         // Stored by the writer after each commit that changes it, read by whoever would like to score again;
@@ -135,10 +144,11 @@ impl Ledger {
         let figures = Figures {
             size: retention::size(&self.connection).map_err(|source| self.failed(source))?,
             live_bytes_max: self.config.retention.live_bytes_max,
-            tickets_pruned: prune::pruned_tickets(&self.connection).map_err(|source| self.failed(source))?,
+            tickets_pruned: accounting.total()[Bucket::Ticketed].saturating_sub(tickets),
             ..Figures::default()
         };
         let figures = Arc::new(Mutex::new(figures));
+        let accounting = Arc::new(Mutex::new(accounting));
         // Requests are few: each connection has at most one of each kind under way.
         let (sender, requests) = unbounded();
         let vitals = Arc::<Vitals>::default();
@@ -162,6 +172,8 @@ impl Ledger {
             accounting,
             durable: HashMap::new(),
             acknowledgements: 0,
+            // What the run before could not do, or no longer.
+            truncate_due: Some(Instant::now()),
             provisional,
             figures,
             vitals,
@@ -191,9 +203,14 @@ impl Writer {
         while self.turn(&published)? {}
         // The file alone is then whole, for whoever copies it.
         self.vitals.pulse.begin();
-        let whole = store::checkpoint(&self.connection).map_err(|source| self.failed(source));
+        let is_whole = store::truncate_log(&self.connection, END_WAIT_MAX);
         self.vitals.pulse.rest();
-        whole
+        if !is_whole.map_err(|source| self.failed(source))? && self.truncate_due.is_some() {
+            warn!(
+                "somebody reads the ledger: texts that were erased are in its -wal file until the next start"
+            );
+        }
+        Ok(())
     }
 
     /// Waits for work, commits it and answers; whether more may come.
@@ -242,7 +259,12 @@ impl Writer {
                 self.prune()?;
                 continue;
             }
-            let until = group.due.map_or(self.pruner.due(), |due| due.min(self.pruner.due()));
+            if self.truncate_due.is_some_and(|due| due <= now) {
+                self.keep_log_short()?;
+                continue;
+            }
+            let dues = [Some(self.pruner.due()), group.due, self.truncate_due];
+            let until = dues.into_iter().flatten().min().unwrap_or(now);
             let wait = after(until.saturating_duration_since(now));
             // Only woken here; what woke us is taken above, settlements before requests.
             let mut woken = Select::new();
@@ -264,11 +286,14 @@ impl Writer {
     }
 
     /// After a commit and its answers: nobody waits for it, but whoever comes next.
-    fn keep_log_short(&self) -> rusqlite::Result<()> {
-        if self.log_pages.load(Ordering::Relaxed) < LOG_PAGES_MAX {
-            return Ok(());
+    fn keep_log_short(&mut self) -> rusqlite::Result<()> {
+        if self.truncate_due.is_some_and(|due| due <= Instant::now()) {
+            let is_empty = store::truncate_log(&self.connection, Duration::ZERO)?;
+            self.truncate_due = (!is_empty).then(|| Instant::now() + TRUNCATE_EVERY);
+        } else if self.log_pages.load(Ordering::Relaxed) >= LOG_PAGES_MAX {
+            store::copy_log(&self.connection)?;
         }
-        store::copy_log(&self.connection)
+        Ok(())
     }
 
     /// Takes without waiting. A stop comes after everything that was handed over before it, so that whatever
@@ -345,7 +370,7 @@ impl Writer {
         self.provisional.store(before.saturating_add_signed(provisional), Ordering::Relaxed);
         self.account(settlements, &ends, &filled);
         if ends.iter().any(|buckets| buckets[Bucket::Erased] > 0) {
-            store::checkpoint(&self.connection)?;
+            self.truncate_due = Some(Instant::now());
         }
         let heads: Vec<_> = heads.into_iter().map(Arc::new).collect();
         {
@@ -396,20 +421,9 @@ impl Writer {
                     // A client that comes back finds its records in memory: reading a long backlog again
                     // would make everyone else wait for it.
                     let is_open = self.outbox.lock().is_open_with(&request.name, &request.filter);
-                    if !is_open {
-                        let ageing = self.config.ageing_points_per_hour;
-                        let subscription = store::subscribe(&mut self.connection, &request, ageing)?;
-                        let Some((start, heads)) = subscription else {
-                            let most = SUBSCRIPTIONS_MAX;
-                            let full =
-                                format!("the ledger holds {most} subscriptions: remove those not used");
-                            drop(answer.send(Err(full)));
-                            continue;
-                        };
-                        let heads = heads.into_iter().map(Arc::new);
-                        let mut outbox = self.outbox.lock();
-                        outbox.start_after(&request.name, start);
-                        outbox.open(&request.name, request.filter, heads);
+                    if !is_open && let Err(full) = self.open(&request)? {
+                        drop(answer.send(Err(full)));
+                        continue;
                     }
                     drop(answer.send(Ok(())));
                     subscribed = true;
@@ -420,11 +434,37 @@ impl Writer {
         Ok(subscribed)
     }
 
-    pub(crate) fn raise_floors(&self) -> rusqlite::Result<()> {
-        for name in store::subscriptions(&self.connection)? {
-            store::raise_floor(&self.connection, &name)?;
+    /// Opens the subscription with what it has pending; the inner error is why it may not be.
+    fn open(&mut self, request: &SubscriptionRequest) -> rusqlite::Result<Result<(), String>> {
+        let ageing = self.config.ageing_points_per_hour;
+        let (start, heads) = match store::subscribe(&mut self.connection, request, ageing)? {
+            Ok(opened) => opened,
+            Err(full) => return Ok(Err(full)),
+        };
+        self.pruner.filter_changed(&request.name);
+        let heads: Vec<_> = heads.into_iter().map(Arc::new).collect();
+        // Nobody but this thread opens subscriptions: one that is new is filled before anybody else can see it.
+        let is_new = !self.outbox.lock().is_open(&request.name);
+        if is_new {
+            let mut filled = Outbox::new();
+            filled.start_after(&request.name, start);
+            filled.open(&request.name, request.filter.clone(), heads);
+            self.outbox.lock().take_over(filled);
+        } else {
+            let mut outbox = self.outbox.lock();
+            outbox.start_after(&request.name, start);
+            outbox.open(&request.name, request.filter.clone(), heads);
         }
-        Ok(())
+        Ok(Ok(()))
+    }
+
+    pub(crate) fn raise_floors(&mut self) -> rusqlite::Result<()> {
+        let transaction =
+            self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        for name in store::subscriptions(&transaction)? {
+            store::raise_floor(&transaction, &name)?;
+        }
+        transaction.commit()
     }
 }
 
