@@ -22,10 +22,12 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ParsedCertificate;
 use tokio::sync::watch;
 
+pub mod brands;
 pub mod peers;
 pub mod secret;
 pub mod tls;
 
+use brands::Brands;
 use tls::Tls;
 
 /// Longest token that is looked at, in bytes; a longer one is wrong.
@@ -111,7 +113,7 @@ pub struct Grant {
     /// What it may do.
     pub rights: Rights,
     /// The brands whose tickets it may see and speak of, as in config; `None`: all.
-    pub brands: Option<Arc<[String]>>,
+    pub brands: Option<Brands>,
 }
 
 impl Grant {
@@ -239,6 +241,11 @@ impl Roster {
     /// Whether somebody has a right at this door, and so everybody needs one.
     pub fn guards(&self, door: Door) -> bool {
         self.grants().any(|grant| grant.rights.meet(door.rights()))
+    }
+
+    /// Whether somebody may come to this door by a certificate.
+    pub fn knows_certificate(&self, door: Door) -> bool {
+        self.certificates.iter().any(|(_, grant)| grant.rights.meet(door.rights()))
     }
 
     fn grants(&self) -> impl Iterator<Item = &Arc<Grant>> {

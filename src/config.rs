@@ -21,6 +21,7 @@ mod reader;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod trial;
 
+pub use access::NAME_BYTES_MAX as TOKEN_NAME_BYTES_MAX;
 pub use keys::Keys;
 pub use reader::Mistake;
 use reader::{Placed, Reader, Section};
@@ -207,6 +208,7 @@ fn read(root: &Section<'_, '_>) -> Option<Config> {
     let doors = [("wire.tcp", wire.tcp), ("http.listen", console.listen)];
     let doors: Vec<_> = doors.into_iter().filter_map(|(key, address)| Some((key, address?))).collect();
     access::warn_of_doors(&roster, &doors, &mut warnings);
+    access::check_certificates(&root.section("http"), console.listen, &roster);
     let access = Arc::new(Access::new(roster));
     wire.access = access.clone();
     let engine = engine(&root.section("engine"));

@@ -87,7 +87,7 @@ pub struct Status {
     /// Connections to the ticket socket that a limit turned away since the daemon started.
     #[serde(default)]
     pub connections_refused: u64,
-    /// Wrong tokens shown there since the daemon started.
+    /// Wrong tokens shown there and at the console since the daemon started.
     #[serde(default)]
     pub tokens_refused: u64,
     /// Those that were opened since the daemon started.
@@ -296,11 +296,11 @@ impl Console {
         let guard = door::Guard::new(access, !address.ip().is_loopback());
         let router = Router::new()
             .route("/", get(|| async { Html(include_str!("console/page.html")) }))
-            .route("/v1/status", get(|State(look): State<Look>| async move { Json(look()) }))
+            .route("/v1/status", get(async |State(looker): State<Looker>| looker.status().await.map(Json)))
             .route("/metrics", get(metrics))
             .route("/healthz", get(move || std::future::ready(healthy(&judge))))
             .route("/readyz", get(ready))
-            .with_state(look);
+            .with_state(Looker { look, guard: guard.clone() });
         async move {
             match TcpListener::from_std(listener) {
                 Ok(listener) => door::serve(listener, router, guard, stop).await,
@@ -317,16 +317,38 @@ fn healthy(judge: &Judge) -> (StatusCode, String) {
     }
 }
 
-async fn ready(State(look): State<Look>) -> (StatusCode, String) {
-    match look().unready() {
-        None => (StatusCode::OK, "ready\n".to_owned()),
-        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+/// What a request may look at.
+#[derive(Clone)]
+struct Looker {
+    look: Look,
+    guard: door::Guard,
+}
+
+impl Looker {
+    /// The status of now. Reading it waits for locks and lists files, which is not for the threads that clients are
+    /// served on.
+    async fn status(self) -> Result<Status, StatusCode> {
+        let read = tokio::task::spawn_blocking(move || {
+            let mut status = (self.look)();
+            status.tokens_refused += self.guard.wrong_tokens();
+            status
+        });
+        // Fails only where reading it panics, which is logged as such, and when the daemon ends.
+        read.await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
     }
 }
 
-async fn metrics(State(look): State<Look>) -> Response {
+async fn ready(State(looker): State<Looker>) -> Result<(StatusCode, String), StatusCode> {
+    Ok(match looker.status().await?.unready() {
+        None => (StatusCode::OK, "ready\n".to_owned()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+    })
+}
+
+async fn metrics(State(looker): State<Looker>) -> Result<Response, StatusCode> {
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, content_type)], exposition(&look())).into_response()
+    let status = looker.status().await?;
+    Ok(([(header::CONTENT_TYPE, content_type)], exposition(&status)).into_response())
 }
 
 /// The status in Prometheus' text format.
@@ -427,7 +449,7 @@ pub fn exposition(status: &Status) -> String {
     page.family(
         "vigie_tokens_refused_total",
         "counter",
-        "Wrong tokens shown at the ticket socket since the start.",
+        "Wrong tokens shown at the ticket socket and the console since the start.",
     );
     page.sample(&[], status.tokens_refused as f64);
     page.family(

@@ -19,6 +19,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 
+use crate::access::brands::Brands;
 use crate::parse::Network;
 use crate::source::Gap;
 use crate::telemetry::{Bucket, Buckets};
@@ -147,7 +148,7 @@ pub enum Feedback {
         /// The encoded message.
         body: Vec<u8>,
         /// As in config.
-        brands: Arc<[String]>,
+        brands: Brands,
     },
     /// An encoded `vigie.v1.Touchpoint`.
     Touchpoint(Vec<u8>),

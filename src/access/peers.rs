@@ -111,6 +111,10 @@ struct Stranger {
 struct Penalty {
     wrong: u32,
     last: Instant,
+    /// When the log was last told.
+    told: Option<Instant>,
+    /// Wrong tokens that the log was not told of.
+    untold: u64,
 }
 
 /// Why there is no place.
@@ -201,14 +205,26 @@ impl Gate {
             let quietest = quietest.map(|(peer, _)| *peer);
             quietest.and_then(|quietest| book.penalties.remove(&quietest));
         }
-        let penalty = book.penalties.entry(peer).or_insert(Penalty { wrong: 0, last: now });
+        let penalty =
+            book.penalties.entry(peer).or_insert(Penalty { wrong: 0, last: now, told: None, untold: 0 });
         if now.saturating_duration_since(penalty.last) > PENALTY_FORGET {
             penalty.wrong = 0;
         }
         penalty.last = now;
+        penalty.untold += 1;
         let doubled = 1_u32.checked_shl(penalty.wrong).unwrap_or(u32::MAX);
         penalty.wrong = penalty.wrong.saturating_add(1).min(u32::BITS);
         PENALTY_FIRST.saturating_mul(doubled).min(self.0.limits.penalty_max)
+    }
+
+    fn to_log(&self, peer: Peer, now: Instant) -> Option<u64> {
+        let mut book = self.0.book.lock();
+        let penalty = book.penalties.get_mut(&peer)?;
+        if penalty.told.is_some_and(|told| now.saturating_duration_since(told) < PENALTY_FORGET) {
+            return None;
+        }
+        penalty.told = Some(now);
+        Some(std::mem::take(&mut penalty.untold))
     }
 }
 
@@ -269,6 +285,12 @@ impl Place {
     /// How late a wrong token should be answered to this peer, each one later than the last; none where nobody counts.
     pub fn penalty(&self, now: Instant) -> Duration {
         self.gate.as_ref().map_or(Duration::ZERO, |(gate, peer)| gate.penalty(*peer, now))
+    }
+
+    /// How many wrong tokens of this peer the log should hear of now: at the first, and then once a minute at most,
+    /// so that who guesses cannot fill it.
+    pub fn to_log(&self, now: Instant) -> Option<u64> {
+        self.gate.as_ref().and_then(|(gate, peer)| gate.to_log(*peer, now))
     }
 
     fn leave_strangers(&mut self) {
@@ -353,6 +375,20 @@ mod tests {
         let other = gate.knock(Peer::User(8), begun).unwrap();
         assert_eq!(other.penalty(begun + Duration::from_secs(128)).as_millis(), 250, "each for itself");
         assert_eq!(gate.counts().wrong_tokens, 110);
+    }
+
+    #[test]
+    fn the_log_hears_of_the_first_wrong_token_and_then_once_a_minute_how_many() {
+        let (gate, begun) = (gate(9, 9, 9), Instant::now());
+        let place = gate.knock(PEER, begun).unwrap();
+        let guess = |second: u64| {
+            let now = begun + Duration::from_secs(second);
+            place.penalty(now);
+            place.to_log(now)
+        };
+        let told = [0, 1, 30, 59, 60, 61, 200].map(guess);
+        assert_eq!(told, [Some(1), None, None, None, Some(4), None, Some(2)]);
+        assert_eq!(gate.knock(Peer::User(8), begun).unwrap().to_log(begun), None, "it has not guessed");
     }
 
     #[test]

@@ -1,6 +1,44 @@
 //! Rosters, and what they let in.
 
+use parking_lot::Mutex;
+use tracing::subscriber::DefaultGuard;
+
 use super::*;
+
+/// What this thread logs from now on, down to `debug`, as long as this lives.
+pub(crate) struct Log(
+    Arc<Mutex<Vec<u8>>>,
+    #[expect(dead_code, reason = "listens until dropped")] DefaultGuard,
+);
+
+impl Log {
+    pub(crate) fn listen() -> Log {
+        struct Writer(Arc<Mutex<Vec<u8>>>);
+        impl std::io::Write for Writer {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let text = Arc::<Mutex<Vec<u8>>>::default();
+        let writer = text.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .with_ansi(false)
+            .without_time()
+            .with_writer(move || Writer(writer.clone()))
+            .finish();
+        Log(text, tracing::subscriber::set_default(subscriber))
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock()).into_owned()
+    }
+}
 
 fn grant(name: &str, rights: &[Right]) -> Grant {
     Grant { name: name.into(), rights: rights.iter().copied().collect(), brands: None }
@@ -79,7 +117,7 @@ fn a_replaced_roster_says_who_stays_who_changes_and_who_goes() {
     assert_eq!(standing(&[("secret", grant("desk", &[Right::Read, Right::Feedback]))]), Standing::Changed);
     assert_eq!(standing(&[("secret", grant("desk", &[Right::Operate]))]), Standing::Gone);
     assert_eq!(standing(&[("another", grant("desk", &[Right::Read]))]), Standing::Gone);
-    let brands = Some(Arc::from(["Lumio".to_owned()]));
+    let brands = Brands::new(["Lumio".to_owned()]);
     assert_eq!(standing(&[("secret", Grant { brands, ..grant("desk", &[Right::Read]) })]), Standing::Changed);
     // Who came in while nobody was asked goes when everybody is.
     let open = Access::default();
@@ -103,7 +141,7 @@ fn nothing_that_is_printed_holds_a_secret() {
 
 #[test]
 fn a_grant_of_some_brands_has_subscriptions_of_its_own() {
-    let limited = Grant { brands: Some(Arc::from([])), ..grant("desk", &[]) };
+    let limited = Grant { brands: Brands::new(["Lumio".to_owned()]), ..grant("desk", &[]) };
     assert_eq!(limited.subscription("main"), "desk/main");
     assert_eq!(grant("desk", &[]).subscription("main"), "main");
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::version::TLS13;
@@ -109,6 +109,16 @@ pub fn client(ca: &Path, identity: Option<(&Path, &Path)>) -> Result<tokio_rustl
         }
     };
     Ok(Arc::new(config).into())
+}
+
+/// The name in `HOST:PORT` that the certificate of whoever answers there must be for.
+///
+/// # Errors
+///
+/// It is neither a DNS name nor an address.
+pub fn server_name(host: &str) -> Result<ServerName<'static>, InvalidDnsNameError> {
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    ServerName::try_from(name.trim_start_matches('[').trim_end_matches(']').to_owned())
 }
 
 fn client_verifier(ca: &Path) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {

@@ -1,6 +1,5 @@
 //! `vigie status`: asks the running daemon's console twice, a second apart, so that rates can be shown.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use crate::console::Status;
 pub(super) struct Arguments {
     /// Where the daemon's console listens: `[http] listen` in its config
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6011")]
-    http: SocketAddr,
+    http: String,
     /// A file that holds a token with the right "operate", where the daemon asks for one
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -45,7 +44,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let connector = arguments.tls_ca.as_deref().map(|ca| tls::client(ca, None)).transpose();
     let connector = connector.map_err(|error| Failure::Mistake(error.into()))?;
     let look = || async {
-        tokio::time::timeout(ANSWER_MAX, connect_and_ask(arguments.http, connector.as_ref(), &token))
+        tokio::time::timeout(ANSWER_MAX, connect_and_ask(&arguments.http, connector.as_ref(), &token))
             .await
             .unwrap_or_else(|_| bail!("no answer within {} s", ANSWER_MAX.as_secs()))
             .with_context(|| format!("no vigie console at {}", arguments.http))
@@ -65,23 +64,26 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 async fn connect_and_ask(
-    address: SocketAddr,
+    address: &str,
     connector: Option<&TlsConnector>,
     token: &str,
 ) -> anyhow::Result<Status> {
     let stream = TcpStream::connect(address).await?;
     match connector {
         None => ask(stream, address, token).await,
-        Some(connector) => ask(connector.connect(address.ip().into(), stream).await?, address, token).await,
+        Some(connector) => {
+            let stream = connector.connect(tls::server_name(address)?, stream).await?;
+            ask(stream, address, token).await
+        }
     }
 }
 
-async fn ask<S>(stream: S, address: SocketAddr, token: &str) -> anyhow::Result<Status>
+async fn ask<S>(stream: S, address: &str, token: &str) -> anyhow::Result<Status>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let mut request = hyper::Request::get("/v1/status").header(hyper::header::HOST, address.to_string());
+    let mut request = hyper::Request::get("/v1/status").header(hyper::header::HOST, address);
     if !token.is_empty() {
         request = request.header(hyper::header::AUTHORIZATION, format!("Bearer {token}"));
     }

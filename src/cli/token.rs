@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 
 use super::Failure;
+use crate::config::TOKEN_NAME_BYTES_MAX as NAME_BYTES_MAX;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -41,14 +42,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &new.out {
         Some(path) => {
             write(path, &token)?;
-            println!("{}", advice(path));
-            println!("\nLet the daemon read it, and nobody else:\n\n    chgrp vigie {}", path.display());
+            let (advice, path) = (advice(path), path.display());
+            let text =
+                format!("{advice}\n\nLet the daemon read it, and nobody else:\n\n    chgrp vigie {path}\n");
+            std::io::stdout().write_all(text.as_bytes()).context("stdout")?;
         }
         None => {
             // The token alone on stdout, so that it may be piped into where secrets are kept.
-            println!("{token}");
-            eprintln!("\n{}", advice(Path::new("/etc/vigie/helpdesk.token")));
-            eprintln!("\nIt is shown only now. `--out FILE` writes it with the right mode.");
+            writeln!(std::io::stdout(), "{token}").context("stdout")?;
+            let advice = advice(Path::new("/etc/vigie/helpdesk.token"));
+            // Whoever closed stderr does not want to read it.
+            _ = writeln!(
+                std::io::stderr(),
+                "\n{advice}\n\nIt is shown only now. `--out FILE` writes it with the right mode."
+            );
         }
     }
     Ok(())
@@ -89,15 +96,30 @@ fn write(path: &Path, token: &str) -> Result<(), Failure> {
 
 /// What to paste into the config.
 fn advice(path: &Path) -> String {
-    let name = path.file_stem().map_or_else(|| "helpdesk".into(), |stem| stem.to_string_lossy());
+    let name = name_of(path);
     let file = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     format!(
         "For vigie.toml, then `systemctl reload vigie`:\n\n    \
-         [[token]]\n    name   = {name:?}\n    file   = {:?}\n    \
+         [[token]]\n    name   = \"{name}\"\n    file   = {}\n    \
          # brands = [\"Lumio\"]                # default: all\n    \
          # rights = [\"read\", \"feedback\"]     # the default; \"operate\" is the console",
-        file.display().to_string()
+        quoted(&file.display().to_string())
     )
+}
+
+/// A name that the config takes, like that of the file.
+fn name_of(path: &Path) -> String {
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy()).unwrap_or_default();
+    let allowed = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    let name: String = stem.chars().map(|letter| if allowed(letter) { letter } else { '-' }).collect();
+    let name = name.trim_matches('-');
+    let name = name.get(..NAME_BYTES_MAX).unwrap_or(name);
+    if name.is_empty() { "helpdesk".to_owned() } else { name.to_owned() }
+}
+
+/// A basic string of TOML: what JSON escapes, it escapes in the same way, and DEL besides.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
 #[cfg(test)]
@@ -114,6 +136,24 @@ mod tests {
                 token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
                 "{token}"
             );
+        }
+    }
+
+    #[test]
+    fn the_advice_can_be_pasted_into_the_config_whatever_the_file_is_called() {
+        for (path, name) in [
+            ("/etc/vigie/helpdesk.token", "helpdesk"),
+            ("/tmp/my help desk.token", "my-help-desk"),
+            ("/tmp/a \"quoted\" \\ \u{1}\u{7f}\u{200b}é.token", "a--quoted"),
+            ("/tmp/ .token", "helpdesk"),
+            (&format!("/tmp/{}.token", "n".repeat(150)), &"n".repeat(100)),
+        ] {
+            let advice = advice(Path::new(path));
+            let (_, lines) = advice.split_once("\n\n").unwrap();
+            let table: toml::Table = toml::from_str(lines).unwrap_or_else(|error| panic!("{error}: {lines}"));
+            let token = &table["token"][0];
+            assert_eq!(token["name"].as_str(), Some(name));
+            assert_eq!(token["file"].as_str(), Some(path));
         }
     }
 

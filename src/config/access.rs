@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use rustls::pki_types::ServerName;
 
 use super::reader::{Placed, Section};
+use crate::access::brands::{self, Brands};
 use crate::access::tls::Tls;
 use crate::access::{Door, Grant, Right, Rights, Roster, secret};
 
@@ -12,7 +13,7 @@ use crate::access::{Door, Grant, Right, Rights, Roster, secret};
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 /// Longest name of a token. With it begin the names of its subscriptions.
-const NAME_BYTES_MAX: usize = 100;
+pub const NAME_BYTES_MAX: usize = 100;
 
 /// Most tokens and certificates: each guess is compared with all.
 const TOKENS_MAX: usize = 1000;
@@ -67,7 +68,7 @@ fn token(
     let grant = Grant {
         name: name.as_ref().map_or("", |name| &name.value).into(),
         rights: rights(section),
-        brands: limited_to(section, brands).map(Into::into),
+        brands: limited_to(section, brands),
     };
     match &name {
         None => section.mistake("name is missing: what logs and reasons call the token"),
@@ -136,7 +137,7 @@ fn rights(section: &Section<'_, '_>) -> Rights {
 }
 
 /// The brands of the token as the file writes them; `None` where it has all.
-fn limited_to(section: &Section<'_, '_>, brands: &[&str]) -> Option<Vec<String>> {
+fn limited_to(section: &Section<'_, '_>, known: &[&str]) -> Option<Brands> {
     let given = section.strings("brands");
     if !section.has("brands") {
         return None;
@@ -145,13 +146,14 @@ fn limited_to(section: &Section<'_, '_>, brands: &[&str]) -> Option<Vec<String>>
         section.mistake("brands = []: a token of no brand sees nothing; leave the key out for all brands");
     }
     let brand = |given: &String| {
-        let known = brands.iter().find(|brand| brand.to_lowercase() == given.to_lowercase());
-        if known.is_none() {
+        let brand = known.iter().find(|brand| brands::is_same(brand, given));
+        if brand.is_none() {
             section.mistake(format_args!("brands: there is no [[brand]] {given:?}"));
         }
-        known.map(|brand| (*brand).to_owned())
+        brand.map_or_else(|| given.clone(), |brand| (*brand).to_owned())
     };
-    Some(given.iter().filter_map(brand).collect())
+    // A file with such a mistake is refused; until then it must not look like one without a limit.
+    Brands::new(given.iter().map(brand)).or_else(|| Brands::new([String::new()]))
 }
 
 fn from_systemd(
@@ -219,6 +221,21 @@ pub(super) fn warn_of_doors(
                 "{key} = {address}: tokens and posts cross the network readable by whoever is on the way: set [tls]"
             ));
         }
+    }
+}
+
+/// Whether every certificate that gives a right at the console can be shown there: it would guard a console that
+/// never asks for one, and lock everybody out.
+pub(super) fn check_certificates(
+    section: &Section<'_, '_>,
+    console: Option<std::net::SocketAddr>,
+    roster: &Roster,
+) {
+    if console.is_none_or(|address| address.ip().is_loopback()) && roster.knows_certificate(Door::Http) {
+        section.mistake(
+            "a [[token]] with a certificate has the right \"operate\", and this console sees none: it speaks TLS only \
+             where other machines can reach it; give that right to a token with a file, or listen elsewhere",
+        );
     }
 }
 

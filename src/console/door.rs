@@ -3,7 +3,8 @@
 //! On loopback whoever can connect may look, as long as no token has the right `operate`; then a request must name
 //! this machine in `Host`, so that a web page elsewhere cannot read the console through a visitor's browser by
 //! giving its own name our address (DNS rebinding). Everywhere else, and once there is such a token, a request
-//! shows one: `Authorization: Bearer TOKEN`, or `Basic` with the token as password, which a browser asks for.
+//! shows one: `Authorization: Bearer TOKEN`, or `Basic` with the token as password, which a browser asks for. Where
+//! there is TLS a client certificate does as well.
 //! `/healthz` says only that the process lives, and says it to anyone.
 
 use std::io;
@@ -18,12 +19,15 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use parking_lot::Mutex;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, info, warn};
 
 use crate::access::peers::{Gate, Limits, Peer, Place};
 use crate::access::tls::Tls;
@@ -67,13 +71,22 @@ impl Guard {
         // Nobody is let in for longer than a request.
         Guard { access, reachable, gate: Gate::new(limits, Arc::new(Semaphore::new(0))) }
     }
+
+    /// Wrong tokens shown here since the start.
+    pub(super) fn wrong_tokens(&self) -> u64 {
+        self.gate.counts().wrong_tokens
+    }
 }
 
 /// One connection's view of the guard.
 #[derive(Clone)]
 struct Watch {
     guard: Guard,
+    /// Certificates shown in the handshake; empty without TLS, and of those who showed none.
+    chain: Arc<[CertificateDer<'static>]>,
     place: Arc<Place>,
+    /// When the last wrong token is answered.
+    held_until: Arc<Mutex<Option<Instant>>>,
 }
 
 /// Serves until told to stop.
@@ -99,11 +112,9 @@ pub(super) async fn serve(
                     let tls = guard.reachable.then(|| guard.access.roster().tls().map(Tls::http_acceptor)).flatten();
                     let (router, guard, stop) = (router.clone(), guard.clone(), stop.clone());
                     connections.spawn(async move {
-                        let Some(tls) = tls else { return attend(stream, router, guard, place, stop).await };
-                        match tokio::time::timeout(HEAD_MAX, Box::pin(tls.accept(stream))).await {
-                            Ok(Ok(stream)) => attend(stream, router, guard, place, stop).await,
-                            Ok(Err(error)) => debug!(%error, "no TLS handshake"),
-                            Err(_) => debug!("no TLS handshake"),
+                        match tls {
+                            None => attend(stream, Arc::default(), router, guard, place, stop).await,
+                            Some(tls) => shake_hands(stream, tls, router, guard, place, stop).await,
                         }
                     });
                 }
@@ -143,14 +154,69 @@ fn is_of_one_client(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | NotConnected | TimedOut)
 }
 
-/// Serves one connection.
-async fn attend<S>(stream: S, router: Router, guard: Guard, mut place: Place, mut stop: watch::Receiver<bool>)
-where
+/// Serves one connection from its TLS handshake on, which a stranger must not stretch.
+async fn shake_hands<S>(
+    stream: S,
+    tls: TlsAcceptor,
+    router: Router,
+    guard: Guard,
+    mut place: Place,
+    mut stop: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut leave = place.until_sent_away();
-    let watch = Watch { guard, place: Arc::new(place) };
-    let router = router.layer(middleware::from_fn_with_state(watch, let_in));
+    let mut handshake = Box::pin(tls.accept(stream));
+    let shaken = tokio::select! {
+        () = stopped(&mut stop) => return,
+        () = place.sent_away() => return,
+        shaken = tokio::time::timeout(HEAD_MAX, &mut handshake) => shaken,
+    };
+    drop(handshake);
+    match shaken {
+        Ok(Ok(stream)) => {
+            let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            let chain = chain.iter().cloned().map(CertificateDer::into_owned).collect();
+            attend(stream, chain, router, guard, place, stop).await;
+        }
+        Ok(Err(error)) => debug!(%error, "no TLS handshake"),
+        Err(_) => debug!(waited = ?HEAD_MAX, "no TLS handshake"),
+    }
+}
+
+/// Serves one connection. One that has guessed at a token keeps its place until it would have had its answer, even if
+/// it does not wait for it: else closing would be the way to guess faster.
+async fn attend<S>(
+    stream: S,
+    chain: Arc<[CertificateDer<'static>]>,
+    router: Router,
+    guard: Guard,
+    mut place: Place,
+    mut stop: watch::Receiver<bool>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let leave = place.until_sent_away();
+    let watch = Watch { guard, chain, place: Arc::new(place), held_until: Arc::default() };
+    let router = router.layer(middleware::from_fn_with_state(watch.clone(), let_in));
+    exchange(stream, router, leave, &mut stop).await;
+    let held_until = *watch.held_until.lock();
+    if let Some(until) = held_until {
+        tokio::select! {
+            () = stopped(&mut stop) => {}
+            () = tokio::time::sleep_until(until) => {}
+        }
+    }
+}
+
+/// Answers requests until one side has enough, or `leave` says that another one needs the place.
+async fn exchange<S>(
+    stream: S,
+    router: Router,
+    leave: impl Future<Output = ()>,
+    stop: &mut watch::Receiver<bool>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_MAX).max_header_size(HEAD_BYTES_MAX);
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
@@ -158,9 +224,9 @@ where
     let over = Instant::now() + CONNECTION_MAX;
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        () = &mut leave => return,
+        () = leave => return,
         () = tokio::time::sleep_until(over) => return,
-        () = stopped(&mut stop) => {
+        () = stopped(stop) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -180,22 +246,28 @@ async fn let_in(State(watch): State<Watch>, request: Request, next: Next) -> Res
         let text = format!("a body has at most {BODY_BYTES_MAX} bytes\n");
         return (StatusCode::PAYLOAD_TOO_LARGE, text).into_response();
     }
-    let Watch { guard, place } = &watch;
+    let guard = &watch.guard;
     let token = token(headers).unwrap_or_default();
-    match guard.access.admit(Door::Http, guard.reachable, &token, &Arc::default()) {
+    match guard.access.admit(Door::Http, guard.reachable, &token, &watch.chain) {
         // Nobody was asked: then the request must be meant for this machine.
         Ok(pass) if pass.grant.name.is_empty() && !is_for_this_machine(headers) => {
             let text = "Host must be localhost or an IP address: a proxy in front sends one of them\n";
             (StatusCode::MISDIRECTED_REQUEST, text).into_response()
         }
         Ok(_) => next.run(request).await,
-        Err(refused) => refuse(&refused, place).await,
+        Err(refused) => refuse(&refused, &watch).await,
     }
 }
 
-async fn refuse(refused: &Refused, place: &Place) -> Response {
+async fn refuse(refused: &Refused, watch: &Watch) -> Response {
     if refused.is_guess() {
-        tokio::time::sleep(place.penalty(Instant::now().into_std())).await;
+        let (now, place) = (Instant::now(), &watch.place);
+        let until = now + place.penalty(now.into_std());
+        *watch.held_until.lock() = Some(until);
+        if let Some((peer, guesses)) = place.peer().zip(place.to_log(now.into_std())) {
+            info!(?peer, guesses, "wrong token");
+        }
+        tokio::time::sleep_until(until).await;
     }
     let status = match refused {
         Refused::Missing | Refused::Wrong => StatusCode::UNAUTHORIZED,

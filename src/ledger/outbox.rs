@@ -38,6 +38,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{RecordHead, Seq, Traits};
+use crate::access::brands;
 use crate::parse::Network;
 
 mod queue;
@@ -89,9 +90,6 @@ pub struct Filter {
 impl Filter {
     /// Whether a record with these traits passes.
     pub fn matches(&self, traits: &Traits) -> bool {
-        fn lowercase(text: &str) -> impl Iterator<Item = char> {
-            text.chars().flat_map(char::to_lowercase)
-        }
         let asks_or = |asked: &[String], holds: &dyn Fn(&str) -> bool| {
             asked.is_empty() || asked.iter().any(|value| holds(value))
         };
@@ -103,7 +101,7 @@ impl Filter {
         opinions.into_iter().flatten().any(is_wanted)
             && (self.networks.is_empty() || self.networks.contains(&traits.network))
             && asks_or(&self.languages, &|language| language.eq_ignore_ascii_case(&traits.language))
-            && asks_or(&self.brands, &|brand| lowercase(brand).eq(lowercase(&traits.brand)))
+            && asks_or(&self.brands, &|brand| brands::is_same(brand, &traits.brand))
     }
 }
 
@@ -200,7 +198,12 @@ impl Outbox {
 
     /// Whether the subscription is open with this very filter: opening it again would change nothing.
     pub fn is_open_with(&self, name: &str, filter: &Filter) -> bool {
-        self.queues.get(name).is_some_and(|queue| queue.filter() == filter)
+        self.filter(name) == Some(filter)
+    }
+
+    /// What an open subscription lets through; another client of its name may replace it at any time.
+    pub fn filter(&self, name: &str) -> Option<&Filter> {
+        self.queues.get(name).map(Queue::filter)
     }
 
     /// Tickets up to and including this seq, and their updates, are not for this subscription.

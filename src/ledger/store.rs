@@ -589,7 +589,7 @@ pub(super) fn add_feedback(
                 .prepare_cached("SELECT brand FROM ticket WHERE id = ?1")?
                 .query_row([ticket_id.as_bytes()], |row| row.get(0))
                 .optional()?;
-            if !brand.is_some_and(|brand| brands.contains(&brand)) {
+            if !brand.is_some_and(|brand| brands.has(&brand)) {
                 return Ok(());
             }
             ("ticket_status", Some(ticket_id.as_bytes()), body)

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use prost::Message;
 use prost::bytes::{Buf, BytesMut};
-use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use super::PROTOCOL;
 use super::frame::{self, Decoded, FRAME_BYTES_MAX};
+use crate::access::tls;
 use crate::ticket::proto::{
     Ack, ClientMessage, Delivery, Filter, Hello, Nack, ServerMessage, Start, Subscription, Welcome,
     client_message, goodbye::Code, server_message::Kind,
@@ -53,7 +53,7 @@ impl std::fmt::Display for Address {
 }
 
 /// What a client says of itself in its `Hello`.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Introduction {
     /// Name and version, for the operator.
     pub client: String,
@@ -67,6 +67,20 @@ pub struct Introduction {
     pub start_next: bool,
     /// Most deliveries unanswered at once; 0 for the server's default.
     pub window: u32,
+}
+
+impl std::fmt::Debug for Introduction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The token is a secret.
+        let Introduction { client, token: _, subscription, filter, start_next, window } = self;
+        f.debug_struct("Introduction")
+            .field("client", client)
+            .field("subscription", subscription)
+            .field("filter", filter)
+            .field("start_next", start_next)
+            .field("window", window)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why the conversation is over, or never began.
@@ -180,9 +194,7 @@ impl Client {
         introduction: Introduction,
     ) -> Result<Client, ClientError> {
         let failed = |source| ClientError::Connect { address: Address::Tcp(host.to_owned()), source };
-        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-        let name = name.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let name = ServerName::try_from(name).map_err(|error| failed(io::Error::other(error)))?;
+        let name = tls::server_name(host).map_err(|error| failed(io::Error::other(error)))?;
         let stream = tokio::net::TcpStream::connect(host).await.map_err(failed)?;
         stream.set_nodelay(true).map_err(failed)?;
         let stream = tokio::time::timeout(HANDSHAKE_MAX, connector.connect(name, stream))

@@ -27,6 +27,7 @@ use super::frame::{self, Decoded};
 use super::hub::{Hub, Lease};
 use super::session::{Action, Session, Terms, farewell};
 use super::visitor::Visitor;
+use crate::access::brands::Brands;
 use crate::ledger::outbox::Taken;
 use crate::ledger::{Body, Seq, SubscriptionRequest};
 use crate::ticket::proto::{ClientMessage, Goodbye, ServerMessage, goodbye::Code, server_message::Kind};
@@ -85,8 +86,9 @@ where
         retry_at: None,
         subscribing: None,
         lease: None,
+        token: None,
         acknowledging: Vec::new(),
-        acknowledged: FuturesUnordered::new(),
+        acknowledged: None,
         stored: FuturesUnordered::new(),
         reading: None,
         actions: Vec::new(),
@@ -126,9 +128,12 @@ struct Conversation<S> {
     retry_at: Option<Instant>,
     subscribing: Option<(Lease, oneshot::Receiver<Answer>)>,
     lease: Option<Lease>,
-    /// Acknowledgements of this turn, asked of the ledger together.
+    /// The name of the token of who was let in; empty where nobody is asked.
+    token: Option<Arc<str>>,
+    /// Acknowledgements to ask of the ledger together, once it has answered those before: a client's window bounds them.
     acknowledging: Vec<Seq>,
-    acknowledged: FuturesUnordered<BoxFuture<'static, (Vec<Seq>, Answer)>>,
+    /// Those asked before, until the ledger has answered.
+    acknowledged: Option<(Vec<Seq>, oneshot::Receiver<Answer>)>,
     stored: FuturesUnordered<BoxFuture<'static, Answer>>,
     reading: Option<(Vec<Taken>, JoinHandle<Bodies>)>,
     actions: Vec<Action>,
@@ -188,15 +193,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
         let wake_at = [session_at, self.retry_at, self.write_deadline].into_iter().flatten().min();
         let listens = self.may_digest() && self.line.outgoing.len() < OUTGOING_BYTES_MAX;
         let hungry = self.may_refill();
-        let Conversation { line, session, subscribing, reading, .. } = self;
+        let Conversation { line, session, subscribing, acknowledged, reading, .. } = self;
         tokio::select! {
             () = stopped(&mut self.stop), if !self.stopping => Event::Stopped,
             () = session.sent_away() => Event::SentAway,
             Ok(()) = self.access_changed.changed() => Event::AccessChanged,
             moved = line.move_on(listens) => moved,
-            Some((seqs, answer)) = self.acknowledged.next() => Event::Durable(seqs, answer),
+            (seqs, answer) = answer_to(acknowledged), if acknowledged.is_some() => {
+                Event::Durable(seqs, answer)
+            }
             Some(answer) = self.stored.next() => Event::Stored(answer),
-            (lease, answer) = subscription(subscribing), if subscribing.is_some() => {
+            (lease, answer) = answer_to(subscribing), if subscribing.is_some() => {
                 Event::Subscribed(lease, answer)
             }
             (taken, bodies) = bodies(reading), if reading.is_some() => Event::Fetched(taken, bodies),
@@ -275,9 +282,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
                 }
                 Decoded::Incomplete { .. } => break,
             }
-            if let Some(peer) = self.session.guesser() {
-                // A guesser is answered ever later, so that these stay few.
-                info!(?peer, "wrong token");
+            if let Some((peer, guesses)) = self.session.guesser(now.into_std()) {
+                info!(?peer, guesses, "wrong token");
             }
             self.act(now);
         }
@@ -294,9 +300,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
         for action in actions.drain(..) {
             match action {
                 Action::Send(kind) => self.send(kind),
-                Action::Subscribe { client, token, request } => {
-                    info!(?client, ?token, subscription = request.name, "client");
-                    self.subscribe(request, now);
+                Action::LetIn { client, token, request } => {
+                    let subscription = request.as_ref().map(|request| request.name.as_str());
+                    info!(?client, ?token, subscription, "client");
+                    self.token = Some(token);
+                    if let Some(request) = request {
+                        self.subscribe(request, now);
+                    }
                 }
                 Action::Acknowledge(seqs) => self.acknowledging.extend(seqs),
                 Action::PutBack { seq, until, reason } => {
@@ -321,8 +331,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
     fn send(&mut self, kind: Kind) {
         if let Kind::Goodbye(Goodbye { code, reason }) = &kind {
             let code = Code::try_from(*code).unwrap_or_default().as_str_name();
-            match self.lease.as_ref().map(|lease| lease.subscription.as_str()) {
-                Some(subscription) => info!(code, ?reason, subscription, "goodbye"),
+            let subscription = self.lease.as_ref().map(|lease| lease.subscription.as_str());
+            match &self.token {
+                Some(token) => info!(code, ?reason, ?token, subscription, "goodbye"),
                 // Whoever can connect could fill the log with these; metrics count them.
                 None => debug!(code, ?reason, "goodbye"),
             }
@@ -345,12 +356,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
     }
 
     fn ask_acknowledgements(&mut self) {
-        let (Some(lease), false) = (&self.lease, self.acknowledging.is_empty()) else {
+        let (Some(lease), false, None) = (&self.lease, self.acknowledging.is_empty(), &self.acknowledged)
+        else {
             return;
         };
         let seqs = std::mem::take(&mut self.acknowledging);
         let answer = self.hub.records.acknowledge(&lease.subscription, seqs.clone());
-        self.acknowledged.push(Box::pin(async move { (seqs, answered(answer).await) }));
+        self.acknowledged = Some((seqs, answer));
     }
 
     fn settle(&mut self, seqs: &[Seq], answer: Answer, now: Instant) {
@@ -375,6 +387,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
     }
 
     /// Takes as many records as this client has room for, and has their bodies read.
+    ///
+    /// The queue's filter belongs to the subscription's name and not to this client: a request that was checked under
+    /// an older roster may have widened it since. So it is held against this client's brands each time.
     fn refill(&mut self, now: Instant) {
         self.retry_at = None;
         let (Some(lease), true) = (&self.lease, self.may_refill()) else {
@@ -384,6 +399,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
         let mut group = Vec::new();
         {
             let mut outbox = self.hub.outbox.lock();
+            let exceeds = |brands: &Brands| {
+                outbox.filter(&lease.subscription).is_none_or(|filter| !brands.hold(&filter.brands))
+            };
+            if self.session.brands().is_some_and(exceeds) {
+                drop(outbox);
+                self.session.exceeded(&mut self.actions);
+                return self.act(now);
+            }
             while group.len() < room {
                 let Some(taken) = outbox.take(&lease.subscription, lease.client, now.into_std()) else {
                     self.retry_at = outbox.next_deadline(&lease.subscription).map(Instant::from_std);
@@ -450,10 +473,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
 
     /// Settles what the client has acknowledged, gives back what it has not, and lets it read the rest.
     async fn finish(&mut self) {
-        self.ask_acknowledgements();
-        // The lease outlives the acknowledgements under way: released earlier, their records could go to
-        // another client although they are about to be durable.
-        while let Some((seqs, answer)) = self.acknowledged.next().await {
+        // The lease outlives the acknowledgements under way and those behind them: released earlier, their records
+        // could go to another client although they are about to be durable.
+        loop {
+            self.ask_acknowledgements();
+            if self.acknowledged.is_none() {
+                break;
+            }
+            let (seqs, answer) = answer_to(&mut self.acknowledged).await;
             self.settle(&seqs, answer, Instant::now());
         }
         drop(self.lease.take());
@@ -568,14 +595,14 @@ async fn answered(answer: impl Future<Output = Result<Answer, oneshot::error::Re
     answer.await.unwrap_or_else(|_| Err("the ledger has stopped".to_owned()))
 }
 
-/// Waits for the ledger's answer to a subscription; the caller checks that one is asked.
-async fn subscription(asked: &mut Option<(Lease, oneshot::Receiver<Answer>)>) -> (Lease, Answer) {
+/// Waits for the ledger's answer to what was asked; the caller checks that something was.
+async fn answer_to<T>(asked: &mut Option<(T, oneshot::Receiver<Answer>)>) -> (T, Answer) {
     let Some((_, answer)) = asked else {
         return std::future::pending().await;
     };
     let answer = answered(answer).await;
     match asked.take() {
-        Some((lease, _)) => (lease, answer),
+        Some((about, _)) => (about, answer),
         None => std::future::pending().await,
     }
 }

@@ -10,7 +10,7 @@ use crate::parse::Network;
 use crate::ticket::proto::{self, Start, goodbye::Code};
 
 /// Longest `Hello`, in bytes: all lists of a filter at their limits take some 200 KiB, so this allows the
-/// largest one; a thousand strangers who never finish theirs hold 512 MiB at most, for 5 seconds.
+/// largest one; the 64 strangers of a listener who never finish theirs hold 32 MiB at most, for 5 seconds.
 pub(super) const HELLO_BYTES_MAX: usize = 256 * 1024;
 
 /// Largest window a client may ask for, and the most an operator can grant.
@@ -112,13 +112,12 @@ fn request(subscription: proto::Subscription, grant: &Grant) -> Result<Subscript
 /// Narrows a filter to the brands of the grant: all of them where the client names none.
 fn limit(filter: &mut Filter, grant: &Grant) -> Result<(), Refusal> {
     let Some(brands) = &grant.brands else { return Ok(()) };
-    let is_ours = |asked: &&String| brands.iter().any(|brand| brand.to_lowercase() == asked.to_lowercase());
-    if let Some(other) = filter.brands.iter().find(|asked| !is_ours(asked)) {
+    if let Some(other) = filter.brands.iter().find(|asked| !brands.has(asked)) {
         let reason = format!("filter.brands: {other:?} is no brand of token {:?}", grant.name);
         return Err(Refusal::new(Code::TokenRefused, reason));
     }
     if filter.brands.is_empty() {
-        filter.brands = brands.to_vec();
+        filter.brands = brands.names().to_vec();
     }
     Ok(())
 }
@@ -164,6 +163,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::access::brands::Brands;
     use crate::access::peers::Place;
     use crate::access::{Access, Rights, Roster};
 
@@ -207,7 +207,7 @@ mod tests {
     }
 
     fn grant(rights: Rights, brands: Option<&[&str]>) -> Grant {
-        let brands = brands.map(|brands| brands.iter().map(|brand| (*brand).to_owned()).collect());
+        let brands = brands.and_then(|brands| Brands::new(brands.iter().map(|brand| (*brand).to_owned())));
         Grant { name: "bridge".into(), rights, brands }
     }
 

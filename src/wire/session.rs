@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 use super::hello::{self, HELLO_BYTES_MAX, Refusal, WINDOW_MAX};
 use super::visitor::Visitor;
 use super::{PROTOCOL, feedback, frame};
+use crate::access::brands::Brands;
 use crate::access::peers::Peer;
 use crate::access::{Pass, Right, Standing};
 use crate::ledger::{Feedback, Seq, SubscriptionRequest};
@@ -25,6 +26,9 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How much of a nack's reason is kept, in bytes.
 const NACK_REASON_BYTES_MAX: usize = 500;
+
+/// What a client is told that gets in again, to other rights.
+const ACCESS_CHANGED: &str = "what this token may do has changed: connect again";
 
 /// Heartbeat intervals without a message after which a client is taken for gone.
 const SILENT_INTERVALS: u32 = 3;
@@ -61,14 +65,14 @@ impl Default for Terms {
 pub(super) enum Action {
     /// Send this message.
     Send(Kind),
-    /// Ask the ledger for the subscription, then call [`Session::subscribed`].
-    Subscribe {
+    /// Somebody is in. If they want a subscription, ask the ledger for it, then call [`Session::subscribed`].
+    LetIn {
         /// As the client names itself.
         client: String,
         /// The name of its token; empty where nobody is asked for one.
         token: Arc<str>,
-        /// Checked.
-        request: SubscriptionRequest,
+        /// Checked; `None` for who may not read.
+        request: Option<SubscriptionRequest>,
     },
     /// Ask the ledger to acknowledge, then call [`Session::durable`].
     Acknowledge(Vec<Seq>),
@@ -148,9 +152,11 @@ impl Session {
         !matches!(self.state, State::Refusing { .. } | State::Closed)
     }
 
-    /// Who has just shown a wrong token.
-    pub(super) fn guesser(&self) -> Option<Peer> {
-        matches!(self.state, State::Refusing { .. }).then(|| self.visitor.place.peer()).flatten()
+    /// Who has just shown a wrong token, and how many so far that the log has not heard of, if it should now.
+    pub(super) fn guesser(&self, now: Instant) -> Option<(Peer, u64)> {
+        let State::Refusing { .. } = self.state else { return None };
+        let place = &self.visitor.place;
+        place.peer().and_then(|peer| Some((peer, place.to_log(now)?)))
     }
 
     /// Waits until this client, which has not said who it is, has to go for another one.
@@ -172,6 +178,17 @@ impl Session {
             State::Open(open) => open.window.saturating_sub(open.unanswered.len()),
             _ => 0,
         }
+    }
+
+    /// What this client's records must be of, where its token is limited.
+    pub(super) fn brands(&self) -> Option<&Brands> {
+        self.open()?.pass.grant.brands.as_ref()
+    }
+
+    /// The subscription lets through what this client may not see: under an older roster another client of the same
+    /// token has asked for more.
+    pub(super) fn exceeded(&mut self, actions: &mut Vec<Action>) {
+        self.violated(Code::AccessChanged, ACCESS_CHANGED, actions);
     }
 
     /// Whether deliveries may still be sent.
@@ -254,10 +271,10 @@ impl Session {
         }
         let token = Arc::clone(&pass.grant.name);
         self.state = State::Subscribing { window, heard_at: now, pass };
-        match request {
-            Some(request) => actions.push(Action::Subscribe { client, token, request }),
-            // It has nothing to wait for.
-            None => self.subscribed(Ok(0), now, actions),
+        let waits = request.is_some();
+        actions.push(Action::LetIn { client, token, request });
+        if !waits {
+            self.subscribed(Ok(0), now, actions);
         }
     }
 
@@ -271,8 +288,7 @@ impl Session {
         match self.visitor.access().standing(pass) {
             Standing::Same => {}
             Standing::Changed => {
-                let reason = "what this token may do has changed: connect again";
-                self.end(Code::AccessChanged, reason, actions);
+                self.end(Code::AccessChanged, ACCESS_CHANGED, actions);
             }
             Standing::Gone => self.end(Code::TokenRefused, "this token is no longer valid", actions),
         }

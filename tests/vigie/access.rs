@@ -182,7 +182,7 @@ fn mistakes_about_tokens_are_all_named() {
         "[[token]]\nname = \"missing\"\nfile = \"/nowhere/token\"\n",
         "[[token]]\nname = \"neither\"\n",
         "[[token]]\nname = \"systemd\"\ncredential = \"vigie\"\n",
-        "[[token]]\nname = \"certificate\"\ncertificate = \"bridge.example\"\n",
+        "[[token]]\nname = \"certificate\"\ncertificate = \"bridge.example\"\nrights = [\"operate\"]\n",
         "[tls]\ncert_file = \"/nowhere/cert.pem\"\n",
     ];
     configure(&state, &access.concat());
@@ -201,6 +201,7 @@ fn mistakes_about_tokens_are_all_named() {
         "token[10].credential: \"vigie\": $CREDENTIALS_DIRECTORY is not set",
         "token[11].certificate: needs [tls] client_ca_file",
         "tls: cert_file and key_file belong together",
+        "http: a [[token]] with a certificate has the right \"operate\", and this console sees none",
     ] {
         assert!(output.stderr.contains(expected), "{expected:?} is missing in\n{}", output.stderr);
     }
@@ -274,7 +275,7 @@ fn certificates(folder: &Path) {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
-    for (file, name) in [("server", "127.0.0.1"), ("client", "bridge.example")] {
+    for (file, name) in [("server", "localhost"), ("client", "bridge.example")] {
         let key = KeyPair::generate().unwrap();
         let certificate =
             CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
@@ -303,11 +304,12 @@ async fn tail_and_status_come_in_over_tls() {
         .replace("127.0.0.1:0", "0.0.0.0:0");
     std::fs::write(&state.config, text).unwrap();
     let daemon = state.start();
-    let console = daemon.console().replace("0.0.0.0", "127.0.0.1");
+    // By the name in the certificate, as everywhere but on the machine itself.
+    let console = daemon.console().replace("0.0.0.0", "localhost");
     let file = |name: &str| state.path().join(name);
 
     let mut tail = vigie();
-    tail.args(["tail", "--json", "--count", "2", "--socket", &format!("127.0.0.1:{port}")]);
+    tail.args(["tail", "--json", "--count", "2", "--socket", &format!("localhost:{port}")]);
     tail.arg("--tls-ca").arg(file("ca.pem")).arg("--cert").arg(file("client.pem"));
     tail.arg("--key").arg(file("client.key"));
     let output = tokio::task::spawn_blocking(move || run(&mut tail, b"")).await.unwrap();

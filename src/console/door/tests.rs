@@ -1,10 +1,13 @@
 //! Requests over pipes in memory, with the clock paused.
 
 use axum::routing::get;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::access::tests::Log;
 use crate::access::{Grant, Right, Roster};
 
 const OPERATOR: &str = "a token of the operator";
@@ -36,7 +39,8 @@ impl Console {
     async fn dial(&self) -> (DuplexStream, JoinHandle<()>) {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let place = self.guard.gate.enter(Peer::User(1)).await.unwrap();
-        let served = attend(theirs, router(), self.guard.clone(), place, self.stop.subscribe());
+        let served =
+            attend(theirs, Arc::default(), router(), self.guard.clone(), place, self.stop.subscribe());
         (ours, tokio::spawn(served))
     }
 
@@ -122,6 +126,33 @@ async fn wrong_tokens_are_answered_later_each_time() {
     assert_eq!(console.guard.gate.counts().wrong_tokens, 3);
 }
 
+/// Closing at once is no way to guess faster: the place is taken until the answer would have come.
+#[tokio::test(start_paused = true)]
+async fn a_guesser_that_does_not_wait_holds_its_place_all_the_same_and_is_logged_once() {
+    let log = Log::listen();
+    let console = Console::new(access(), true);
+    for guesses in 1..=3 {
+        let since = Instant::now();
+        let (mut stream, served) = console.dial().await;
+        let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer guess\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        while console.guard.wrong_tokens() < guesses {
+            tokio::task::yield_now().await;
+        }
+        drop(stream);
+        served.await.unwrap();
+        assert_eq!(since.elapsed().as_millis(), 250 << (guesses - 1));
+    }
+    assert_eq!(console.guard.gate.counts().connections, 0);
+    let text = log.text();
+    assert_eq!(
+        text.matches("INFO vigie::console::door: wrong token peer=User(1) guesses=1").count(),
+        1,
+        "{text}"
+    );
+    assert_eq!(text.matches("wrong token").count(), 1, "{text}");
+}
+
 /// A slow-loris: one byte of the head a second, for ever.
 #[tokio::test(start_paused = true)]
 async fn a_head_that_comes_byte_by_byte_ends_the_connection() {
@@ -167,7 +198,8 @@ async fn idle_connections_lock_nobody_out() {
     for number in 0..CONNECTIONS_MAX as u32 {
         let (ours, theirs) = tokio::io::duplex(64);
         let place = console.guard.gate.enter(Peer::User(number)).await.unwrap();
-        let served = attend(theirs, router(), console.guard.clone(), place, console.stop.subscribe());
+        let served =
+            attend(theirs, Arc::default(), router(), console.guard.clone(), place, console.stop.subscribe());
         idle.push((ours, tokio::spawn(served)));
     }
     let since = Instant::now();
@@ -176,6 +208,96 @@ async fn idle_connections_lock_nobody_out() {
     let (_, longest) = idle.remove(0);
     longest.await.unwrap();
     assert_eq!(console.guard.gate.counts().crowded, 1);
+}
+
+/// A server certificate, an authority for clients, and one of its clients.
+struct Shown {
+    access: Arc<Access>,
+    roots: rustls::RootCertStore,
+    identity: (CertificateDer<'static>, Vec<u8>),
+}
+
+fn shown() -> Shown {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let sign = |name: &str| {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        (params.signed_by(&key, &authority).unwrap(), key)
+    };
+    let (server, key) = sign("vigie.example");
+    std::fs::write(file("ca.pem"), authority.pem()).unwrap();
+    std::fs::write(file("server.pem"), server.pem()).unwrap();
+    std::fs::write(file("server.key"), key.serialize_pem()).unwrap();
+    let (ca, mut warnings) = (file("ca.pem"), Vec::new());
+    let mut roster = Roster::default();
+    roster.set_tls(Tls::load(&file("server.pem"), &file("server.key"), Some(&ca), &mut warnings).unwrap());
+    let rights = [Right::Operate].into_iter().collect();
+    let grant = Grant { name: "grafana".into(), rights, brands: None };
+    roster.add_certificate(ServerName::try_from("grafana.example").unwrap(), grant);
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.der().clone()).unwrap();
+    let (client, key) = sign("grafana.example");
+    let identity = (client.der().clone(), key.serialize_der());
+    Shown { access: Arc::new(Access::new(roster)), roots, identity }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_with_the_right_to_operate_opens_the_console() {
+    let Shown { access, roots, identity } = shown();
+    let console = Console::new(access.clone(), true);
+    for (shows, status) in [(true, "200"), (false, "401")] {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots.clone());
+        let config = if shows {
+            let (chain, key) = (vec![identity.0.clone()], identity.1.clone());
+            builder.with_client_auth_cert(chain, key.try_into().unwrap()).unwrap()
+        } else {
+            builder.with_no_client_auth()
+        };
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let place = console.guard.gate.enter(Peer::User(1)).await.unwrap();
+        let tls = access.roster().tls().map(Tls::http_acceptor).unwrap();
+        let (guard, stop) = (console.guard.clone(), console.stop.subscribe());
+        tokio::spawn(shake_hands(theirs, tls, router(), guard, place, stop));
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let mut stream =
+            connector.connect(ServerName::try_from("vigie.example").unwrap(), ours).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        _ = stream.read_to_string(&mut answer).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "shows {shows}: {answer}");
+    }
+}
+
+/// Silent handshakes take every place, and the next one gets in all the same.
+#[tokio::test(start_paused = true)]
+async fn a_stranger_that_stalls_in_the_handshake_is_sent_away_for_another_and_ends_with_the_daemon() {
+    let console = Console::new(shown().access, true);
+    let mut silent = Vec::new();
+    for number in 0..CONNECTIONS_MAX as u32 {
+        let (ours, theirs) = tokio::io::duplex(64);
+        let place = console.guard.gate.enter(Peer::User(number)).await.unwrap();
+        let tls = console.guard.access.roster().tls().map(Tls::http_acceptor).unwrap();
+        let (guard, stop) = (console.guard.clone(), console.stop.subscribe());
+        silent.push((ours, tokio::spawn(shake_hands(theirs, tls, router(), guard, place, stop))));
+    }
+    let since = Instant::now();
+    let _place = console.guard.gate.enter(Peer::User(1000)).await.unwrap();
+    let (_ours, longest) = silent.remove(0);
+    longest.await.unwrap();
+    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+    console.stop.send_replace(true);
+    for (_ours, other) in silent {
+        other.await.unwrap();
+    }
+    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
 }
 
 #[test]

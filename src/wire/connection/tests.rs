@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::access::brands::Brands;
 use crate::access::{Grant, Rights, Roster};
 use crate::wire::client::{Address, Client, ClientError, Introduction};
 use crate::wire::conversation::tests::Memory;
@@ -17,7 +18,7 @@ fn config(path: &Path) -> Config {
 }
 
 fn grant(name: &str, brands: Option<&[&str]>) -> Grant {
-    let brands = brands.map(|brands| brands.iter().map(|brand| (*brand).to_owned()).collect());
+    let brands = brands.and_then(|brands| Brands::new(brands.iter().map(|brand| (*brand).to_owned())));
     Grant { name: name.into(), rights: Rights::SOCKET, brands }
 }
 

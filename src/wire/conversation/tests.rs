@@ -108,6 +108,11 @@ impl Memory {
         seqs
     }
 
+    /// How many requests to acknowledge wait for an answer.
+    fn held(&self) -> usize {
+        self.shelf.lock().held.len()
+    }
+
     fn acknowledged(&self, name: &str) -> Vec<u64> {
         let shelf = self.shelf.lock();
         shelf.acknowledged.get(name).into_iter().flatten().map(|seq| seq.get()).collect()
@@ -603,4 +608,33 @@ async fn a_stream_cut_at_any_byte_disturbs_nobody() {
     daemon.memory.record(&[1]);
     assert_eq!(daemon.hub.outbox.lock().release("desk", ClientId(1)), 0);
     assert_eq!(next(&mut daemon.connect("desk", 1).await).await.0, 1);
+}
+
+/// However fast it acknowledges, and even if it leaves meanwhile, the ledger has one request of it at a time.
+#[tokio::test(start_paused = true)]
+async fn acks_behind_one_under_way_are_asked_of_the_ledger_together() {
+    for leaves in [false, true] {
+        let daemon = Daemon::new();
+        daemon.memory.record(&[4, 3, 2, 1]);
+        let mut client = daemon.connect("desk", 4).await;
+        next_some(&mut client, 4).await;
+        daemon.memory.hold();
+        for seq in [1, 2, 3] {
+            client.ack(&[seq]).await.unwrap();
+            idle(&mut client).await;
+            assert_eq!(daemon.memory.held(), 1);
+        }
+        if leaves {
+            drop(client);
+            assert_eq!(daemon.memory.settle(), 1);
+            let mut other = daemon.connect("desk", 4).await;
+            assert_eq!(next(&mut other).await, (4, 2));
+            idle(&mut other).await;
+        } else {
+            assert_eq!(daemon.memory.settle(), 1);
+            assert_eq!(acked(&mut client).await, [1]);
+            assert_eq!(acked(&mut client).await, [2, 3]);
+        }
+        assert_eq!(daemon.memory.acknowledged("desk"), [1, 2, 3]);
+    }
 }

@@ -117,7 +117,9 @@ fn assert_goodbye(actions: &[Action], code: Code, reason: &str) {
 fn a_hello_subscribes_and_the_ledgers_answer_welcomes() {
     let mut script = Script::new(Terms { window_max: 7, ..Terms::default() });
     let actions = script.say(hello(50));
-    let [Action::Subscribe { client, request, .. }] = actions.as_slice() else { panic!("{actions:?}") };
+    let [Action::LetIn { client, request: Some(request), .. }] = actions.as_slice() else {
+        panic!("{actions:?}")
+    };
     assert_eq!((client.as_str(), request.name.as_str()), ("bridge", "desk"));
     assert_eq!(script.session.room(), 0, "nothing is sent before the welcome");
     let welcome = Welcome {

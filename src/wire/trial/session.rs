@@ -194,7 +194,8 @@ impl Twin {
                         Kind::Delivery(_) => panic!("deliveries are the driver's"),
                     }
                 }
-                Action::Subscribe { client, request, .. } => {
+                Action::LetIn { client, request, .. } => {
+                    let request = request.expect("whom nobody asks for a token may read");
                     assert_eq!(self.stage, Stage::Stranger);
                     assert!(client.len() <= 200 && request.name.len() <= 100);
                     self.stage = Stage::Subscribing;

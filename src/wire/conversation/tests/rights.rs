@@ -1,11 +1,13 @@
 //! What a token lets its client do, and what a replaced roster does to those who are in.
 
 use super::*;
+use crate::access::brands::Brands;
+use crate::access::tests::Log;
 use crate::access::{Grant, Right, Rights, Roster};
 use crate::ticket::proto::{TicketStatus, Touchpoint};
 
 fn grant(name: &str, rights: &[Right], brands: Option<&[&str]>) -> Grant {
-    let brands = brands.map(|brands| brands.iter().map(|brand| (*brand).to_owned()).collect());
+    let brands = brands.and_then(|brands| Brands::new(brands.iter().map(|brand| (*brand).to_owned())));
     Grant { name: name.into(), rights: rights.iter().copied().collect(), brands }
 }
 
@@ -51,7 +53,7 @@ async fn tokens_of_different_brands_never_share_a_subscription() {
     assert!(daemon.memory.acknowledged("volt/desk").is_empty());
     assert!(daemon.memory.acknowledged("desk").is_empty());
     daemon.memory.record_of("lumio", &[3], 20);
-    assert_eq!(next(&mut lumio).await.0.max(3), 3, "its own goes on");
+    assert_eq!(next(&mut lumio).await, (3, 1), "its own goes on");
     idle(&mut volt).await;
 }
 
@@ -96,7 +98,7 @@ async fn feedback_of_a_limited_token_reaches_the_ledger_with_its_brands() {
     let expected = Feedback::TicketStatusWithin {
         ticket_id: TicketId::from_bytes(&[1; 16]).unwrap(),
         body: status.encode_to_vec(),
-        brands: Arc::from(["Lumio".to_owned()]),
+        brands: Brands::new(["Lumio".to_owned()]).unwrap(),
     };
     assert_eq!(daemon.memory.shelf.lock().feedback, [expected]);
 }
@@ -156,4 +158,76 @@ async fn a_limited_token_cannot_fill_the_outbox_with_names() {
 #[test]
 fn the_rights_of_the_socket_are_to_read_and_to_report() {
     assert_eq!(Rights::SOCKET, BOTH.iter().copied().collect());
+}
+
+/// A hello that was checked before a reload reaches the ledger after it, and after another client of the same token
+/// has subscribed to what is left: the queue lets through again what this one may not see.
+#[tokio::test(start_paused = true)]
+async fn a_filter_that_was_widened_behind_a_clients_back_ends_it_before_it_gets_anything() {
+    let both = || grant("bridge", BOTH, Some(&["lumio", "volt"]));
+    let daemon = guarded(&[("of the bridge", both())]);
+    daemon.memory.record_of("lumio", &[1], 20);
+    daemon.memory.record_of("volt", &[2], 20);
+    daemon.access.replace(&roster(&[("of the bridge", grant("bridge", BOTH, Some(&["lumio"])))]));
+    let mut client = daemon.introduce(with_token("of the bridge")).await.unwrap();
+    assert_eq!(next(&mut client).await, (1, 1));
+    idle(&mut client).await;
+    let widened = |brands: &[&str]| SubscriptionRequest {
+        name: "bridge/desk".into(),
+        filter: Filter {
+            brands: brands.iter().map(|brand| (*brand).to_owned()).collect(),
+            ..Filter::default()
+        },
+        start_next: false,
+    };
+    assert_eq!(daemon.hub.records.subscribe(widened(&["lumio", "volt"])).await, Ok(Ok(())));
+    daemon.memory.record_of("volt", &[3], 20);
+    let farewell = tokio::time::timeout(Duration::from_secs(3600), client.next_event()).await.unwrap();
+    let Err(ClientError::Goodbye { code, reason }) = farewell else { panic!("{farewell:?}") };
+    assert_eq!(
+        (code, reason.as_str()),
+        (Code::AccessChanged, "what this token may do has changed: connect again")
+    );
+    // What it had goes to the next one, whose own hello has set the filter right.
+    let mut again = daemon.introduce(with_token("of the bridge")).await.unwrap();
+    assert_eq!(next(&mut again).await, (1, 2));
+    idle(&mut again).await;
+    // A filter without any brand asks for all of them.
+    assert_eq!(daemon.hub.records.subscribe(widened(&[])).await, Ok(Ok(())));
+    daemon.memory.record_of("volt", &[4], 20);
+    assert_eq!(goodbye(&mut again).await.0, Code::AccessChanged);
+    assert!(daemon.memory.acknowledged("bridge/desk").is_empty());
+}
+
+/// Those who may only report are in the log like everybody else: it is them whom an audit asks for.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_only_reports_is_logged_when_it_comes_and_when_it_goes() {
+    let log = Log::listen();
+    let daemon = guarded(&[("of a reporter", grant("reporter", &[Right::Feedback], None))]);
+    let introduction = Introduction {
+        client: "survey 2".into(),
+        subscription: String::new(),
+        ..with_token("of a reporter")
+    };
+    let mut reporter = daemon.introduce(introduction).await.unwrap();
+    assert!(
+        log.text()
+            .contains("INFO vigie::wire::conversation: client client=\"survey 2\" token=\"reporter\"\n")
+    );
+    reporter.report(client_message::Kind::TicketStatus(TicketStatus::default())).await.unwrap();
+    assert_eq!(goodbye(&mut reporter).await.0, Code::FrameInvalid);
+    let text = log.text();
+    let farewell = text.lines().last().unwrap_or_default();
+    assert!(
+        farewell.contains("goodbye code=\"CODE_FRAME_INVALID\" reason=\"ticket_status.ticket_id"),
+        "{text}"
+    );
+    assert!(farewell.contains("token=\"reporter\""), "{text}");
+    assert!(!text.contains("of a reporter"), "{text}");
+}
+
+#[test]
+fn an_introduction_that_is_printed_shows_no_token() {
+    let printed = format!("{:?}", with_token("swordfish"));
+    assert!(printed.contains("subscription: \"desk\"") && !printed.contains("swordfish"), "{printed}");
 }

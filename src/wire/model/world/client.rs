@@ -109,7 +109,8 @@ impl World {
                     }
                 }
                 Action::Send(_) | Action::Store(_) => {}
-                Action::Subscribe { request, .. } => {
+                Action::LetIn { request, .. } => {
+                    let request = request.expect("a subscription");
                     assert_eq!(request.name, name);
                     client.subscribing = Some(daemon.handle.subscribe(request));
                 }
