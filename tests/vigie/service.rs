@@ -39,7 +39,13 @@ impl Manager {
 
     fn next(&self) -> Vec<String> {
         let mut bytes = [0; 4096];
-        let length = self.socket.recv(&mut bytes).expect("a message in time");
+        // A signal of another test's children may interrupt the wait.
+        let length = loop {
+            match self.socket.recv(&mut bytes) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                received => break received.expect("a message in time"),
+            }
+        };
         String::from_utf8(bytes[..length].to_vec()).unwrap().lines().map(str::to_owned).collect()
     }
 
