@@ -9,26 +9,26 @@
 //! Frames are counted in slots of a second of the *stream's* time, so that a replay at a thousand times the
 //! speed teaches the same rate as the hour it repeats did, and a machine that hiccups makes no source look
 //! bursty: a batch says which stretch of the stream it brings, however late it comes. Mean and variance of the slots are exponentially
-//! weighted with a time constant of [`USUAL`]: short enough to follow a network through its day (a rate that
+//! weighted with a time constant of `USUAL`: short enough to follow a network through its day (a rate that
 //! falls to a third within six hours falls by 5 % in that time), long enough not to follow an incident.
 //!
 //! If frames came one by one and independently, a silence of `t` at a rate `r` had the probability
 //! `exp(-r t)`. They come in bursts, so `r` is first divided by the slots' variance over their mean (1 where
 //! chance alone is at work): what is left is the rate at which bursts begin. Of that the lower end of its
 //! confidence interval counts, three standard deviations down. A silence is unnatural when its probability is
-//! below `exp(-`[`IMPROBABLE`]`)`, 2 in 10^9, and it has lasted for [`SILENCE_MIN`], which networks and
+//! below `exp(-``IMPROBABLE``)`, 2 in 10^9, and it has lasted for `SILENCE_MIN`, which networks and
 //! machines need for a hiccup. There are at most `r` silences a second to be judged; from 10 a second on the
 //! least length makes each ever less probable. So the worst case is a source of 10 bursts a second,
 //! 864,000 silences a day, and one false alarm in about 560 days.
 //!
-//! Bursts longer than a slot that come farther apart than [`USUAL`] (a bot that posts for a minute each half
+//! Bursts longer than a slot that come farther apart than `USUAL` (a bot that posts for a minute each half
 //! hour) are not seen by this. For them a silence that was called unnatural and then ended by itself is remembered:
 //! from the second one in a day on, nothing shorter than one and a half times as long is unnatural.
 //!
 //! # Just after a start
 //!
-//! Nothing is kept across restarts: nothing is judged before [`LEARN_SLOTS`] seconds of stream and
-//! [`LEARN_EVENTS`] bursts have been seen. A source that replays its last seconds and goes on at 10 a second is
+//! Nothing is kept across restarts: nothing is judged before `LEARN_SLOTS` seconds of stream and
+//! `LEARN_EVENTS` bursts have been seen. A source that replays its last seconds and goes on at 10 a second is
 //! judged after 20 s; one slower than a frame in 90 s never is.
 
 use std::time::Duration;
