@@ -12,12 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::{Access, Door, Roster};
-use crate::parse::{Format, Network};
-use crate::{classify, console, desk, ledger, prefilter, source, wire};
+use crate::parse::Format;
+use crate::{classify, console, ledger, prefilter, source, wire};
 
 mod access;
+mod desk;
 mod keys;
 mod reader;
+mod when;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod trial;
 
@@ -36,7 +38,7 @@ pub struct Config {
     /// The model and its runtime.
     pub classify: classify::Config,
     /// Priorities and expectations.
-    pub desk: desk::Config,
+    pub desk: crate::desk::Config,
     /// Where tickets are kept.
     pub ledger: ledger::Config,
     /// Who may do what at the ticket socket and the console.
@@ -197,11 +199,11 @@ fn read(root: &Section<'_, '_>) -> Option<Config> {
     let sources = sources(root);
     let prefilter = brands(root);
     let classify = model(&root.section("model"));
-    let (desk, ageing_points_per_hour) = desk(root);
+    let names: Vec<_> = prefilter.brands.iter().map(|brand| brand.name.as_str()).collect();
+    let (desk, ageing_points_per_hour) = desk::desk(root, &names);
     let ledger = ledger(&root.section("ledger"), ageing_points_per_hour);
     let mut warnings = Vec::new();
     let wire_section = root.section("wire");
-    let names: Vec<_> = prefilter.brands.iter().map(|brand| brand.name.as_str()).collect();
     let roster = access::access(root, &wire_section, &names, &mut warnings);
     let mut wire = wire(&wire_section, &roster);
     let console = console(&root.section("http"), &roster);
@@ -408,97 +410,6 @@ fn model(section: &Section<'_, '_>) -> classify::Config {
     };
     section.refuse_unknown();
     config
-}
-
-/// The desk's config, and the points that waiting earns in an hour, which the ledger's outbox gives.
-fn desk(root: &Section<'_, '_>) -> (desk::Config, u32) {
-    let default = desk::Config::default();
-    let priority = root.section("priority");
-    let factors = factors(&priority, &default.factors);
-    let levels = levels(&priority.section("levels"), default.levels);
-    let waiting = priority.section("waiting");
-    let ageing =
-        waiting.integer("points_per_hour", 0..=10_000, ledger::outbox::AGEING_POINTS_PER_HOUR.into());
-    waiting.refuse_unknown();
-    priority.refuse_unknown();
-
-    let expectation = root.section("answer_within");
-    let mut answer_within = default.answer_within;
-    let keys = ["bluesky_min", "mastodon_min", "x_min", "facebook_min", "plain_min"];
-    for ((network, key), within) in Network::ALL.into_iter().zip(keys).zip(&mut answer_within) {
-        debug_assert!(key.starts_with(network.name()), "keys in the order of the networks");
-        let default_min = i64::try_from(within.as_secs() / 60).unwrap_or(120);
-        let minutes = expectation.integer(key, 1..=60 * 24 * 30, default_min);
-        *within = Duration::from_secs(60 * minutes.unsigned_abs());
-    }
-    expectation.refuse_unknown();
-
-    let section = root.section("desk");
-    let config = desk::Config {
-        factors,
-        levels,
-        answer_within,
-        unsupported_min: section.share("unsupported_min", default.unsupported_min),
-        unsupported_addressed_min: section
-            .share("unsupported_addressed_min", default.unsupported_addressed_min),
-    };
-    section.refuse_unknown();
-    (config, u32::try_from(ageing).unwrap_or(ledger::outbox::AGEING_POINTS_PER_HOUR))
-}
-
-fn factors(priority: &Section<'_, '_>, default: &desk::Factors) -> desk::Factors {
-    let classes = |key: &'static str, labels: &'static [&'static str], defaults: &[i32]| -> Vec<i32> {
-        let section = priority.section(key);
-        let points =
-            labels.iter().zip(defaults).map(|(label, default)| section.points(label, *default)).collect();
-        section.refuse_unknown();
-        points
-    };
-    let sentiment = classes("sentiment", &classify::SENTIMENTS, &default.sentiment);
-    let intent = classes("intent", &classify::INTENTS, &default.intent);
-    let urgency = classes("urgency", &classify::URGENCIES, &default.urgency);
-    let reach = priority.section("reach");
-    let age = priority.section("age");
-    let factors = desk::Factors {
-        // `classes` gives one number for each label.
-        sentiment: sentiment.try_into().unwrap_or(default.sentiment),
-        intent: intent.try_into().unwrap_or(default.intent),
-        urgency: urgency.try_into().unwrap_or(default.urgency),
-        addressed: priority.points("addressed", default.addressed),
-        reach: desk::priority::Reach {
-            points_max: reach.points("points_max", default.reach.points_max),
-            followers_max: reach
-                .integer("followers_max", 10..=1_000_000_000, default.reach.followers_max.cast_signed())
-                .unsigned_abs(),
-        },
-        age: desk::priority::Age {
-            points_per_hour: age.points("points_per_hour", default.age.points_per_hour),
-            points_max: age.points("points_max", default.age.points_max),
-        },
-    };
-    reach.refuse_unknown();
-    age.refuse_unknown();
-    factors
-}
-
-fn levels(section: &Section<'_, '_>, default: desk::Levels) -> desk::Levels {
-    let level = |key, default: u16| {
-        let max = i64::from(desk::priority::PRIORITY_MAX);
-        u16::try_from(section.integer(key, 0..=max, default.into())).unwrap_or(default)
-    };
-    let levels = desk::Levels {
-        p1_min: level("p1_min", default.p1_min),
-        p2_min: level("p2_min", default.p2_min),
-        p3_min: level("p3_min", default.p3_min),
-    };
-    if !(levels.p1_min >= levels.p2_min && levels.p2_min >= levels.p3_min) {
-        section.mistake(format_args!(
-            "p1_min = {}, p2_min = {}, p3_min = {}: each must be at most the one before",
-            levels.p1_min, levels.p2_min, levels.p3_min
-        ));
-    }
-    section.refuse_unknown();
-    levels
 }
 
 fn ledger(section: &Section<'_, '_>, ageing_points_per_hour: u32) -> ledger::Config {

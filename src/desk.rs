@@ -14,9 +14,14 @@ use crate::parse::{Network, Post};
 use crate::prefilter::Candidate;
 use crate::ticket::{TicketId, proto};
 
+pub mod person;
 pub mod priority;
+pub mod week;
+pub mod when;
 
+pub use person::{People, Person, Strangers};
 pub use priority::{Factors, Levels, Score};
+pub use when::{Facts, When};
 
 /// How the desk decides.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,11 +106,13 @@ impl Config {
         &self,
         candidate: &Candidate,
         verdict: &Verdict,
+        person: &Person,
         model: &str,
         now: Timestamp,
     ) -> proto::Ticket {
         let post = &candidate.post;
-        let score = self.factors.score(candidate, verdict, now);
+        let facts = Facts { candidate, verdict, person, sensitive: &[], priority: 0, now };
+        let score = self.factors.score(&facts);
         let created_at_us = now.as_microsecond();
         let answer_within_us =
             i64::try_from(self.answer_within(post.network).as_micros()).unwrap_or(i64::MAX);
@@ -122,8 +129,41 @@ impl Config {
             hits: candidate.hits.clone(),
             incident_id: Vec::new(),
             route: String::new(),
+            person: message_of_person(person),
+            assignment: None,
+            articles: Vec::new(),
+            sensitive: Vec::new(),
         }
     }
+}
+
+/// `None` for a stranger.
+fn message_of_person(person: &Person) -> Option<proto::Person> {
+    if *person == Person::default() {
+        return None;
+    }
+    let customer = person.customer.as_deref().cloned().unwrap_or_default();
+    let purchase = |purchase: person::Purchase| proto::person::Purchase {
+        at_us: purchase.at.as_microsecond(),
+        what: purchase.what,
+        amount: purchase.amount.unwrap_or_default(),
+    };
+    let contact = |touchpoint: &person::Touchpoint| proto::person::Contact {
+        at_us: touchpoint.at.as_microsecond(),
+        channel: touchpoint.channel.clone(),
+        note: touchpoint.note.clone(),
+    };
+    Some(proto::Person {
+        customer: customer.key,
+        name: customer.name,
+        tier: customer.tier,
+        flags: customer.flags,
+        value: customer.value.unwrap_or_default(),
+        value_known: customer.value.is_some(),
+        language: customer.language,
+        purchases: customer.purchases.into_iter().map(purchase).collect(),
+        contacts: person.touchpoints.iter().map(contact).collect(),
+    })
 }
 
 fn message_of_verdict(verdict: &Verdict, model: &str) -> proto::Verdict {
@@ -231,6 +271,7 @@ impl Desk {
         candidate: &Candidate,
         verdict: &Verdict,
         Opinion { model, provisional }: Opinion<'_>,
+        people: &mut dyn People,
         now: Timestamp,
     ) -> Decision {
         let post = &candidate.post;
@@ -250,7 +291,8 @@ impl Desk {
             return Decision::Unsupported;
         }
         self.known.insert(id, hash);
-        Decision::Ticket(Box::new(config.ticket(candidate, verdict, model, now)))
+        let person = people.author_of(post, now);
+        Decision::Ticket(Box::new(config.ticket(candidate, verdict, &person, model, now)))
     }
 
     /// Whether a ticket of this id may exist: `false` is certain.
@@ -348,7 +390,7 @@ mod tests {
 
     fn decide(desk: &mut Desk, candidate: &Candidate, verdict: &Verdict) -> Decision {
         let opinion = Opinion { model: "model 1", provisional: false };
-        desk.decide(&Config::default(), candidate, verdict, opinion, Timestamp::UNIX_EPOCH)
+        desk.decide(&Config::default(), candidate, verdict, opinion, &mut Strangers, Timestamp::UNIX_EPOCH)
     }
 
     fn is_ticket(decision: &Decision) -> bool {
@@ -433,7 +475,14 @@ mod tests {
         let opinion = Opinion { model: "small 1", provisional: true };
         let (config, now) = (Config::default(), Timestamp::UNIX_EPOCH);
         let mut desk = Desk::default();
-        assert!(is_ticket(&desk.decide(&config, &candidate("1", "lumio"), &other(1.0), opinion, now)));
+        assert!(is_ticket(&desk.decide(
+            &config,
+            &candidate("1", "lumio"),
+            &other(1.0),
+            opinion,
+            &mut Strangers,
+            now
+        )));
         assert_eq!(decide(&mut desk, &candidate("2", "lumio"), &other(1.0)), Decision::Unsupported);
     }
 
@@ -441,7 +490,8 @@ mod tests {
     fn scoring_again_tells_only_of_what_matters() {
         let config = Config::default();
         let candidate = Candidate { addressed: true, hits: vec!["@lumio".into()], ..candidate("1", "panne") };
-        let ticket = config.ticket(&candidate, &PROBLEM, "small 1", Timestamp::UNIX_EPOCH);
+        let ticket =
+            config.ticket(&candidate, &PROBLEM, &Person::default(), "small 1", Timestamp::UNIX_EPOCH);
         let rescored = |verdict: &Verdict| config.rescored(&ticket, verdict, "full 1");
 
         let mut surer = PROBLEM;
@@ -451,7 +501,7 @@ mod tests {
         let mut urgent = PROBLEM;
         urgent.urgency = [0.0, 0.0, 1.0];
         let change = rescored(&urgent).expect("another class and level");
-        let afresh = config.ticket(&candidate, &urgent, "full 1", Timestamp::UNIX_EPOCH);
+        let afresh = config.ticket(&candidate, &urgent, &Person::default(), "full 1", Timestamp::UNIX_EPOCH);
         assert_eq!((change.priority, change.level), (afresh.priority, afresh.level));
         assert_eq!((change.factors, change.verdict), (afresh.factors, afresh.verdict), "as if asked first");
         assert!(!change.unsupported);
@@ -464,8 +514,13 @@ mod tests {
     fn a_ticket_says_which_model_read_it_and_in_what_language() {
         let french = Verdict { language: Language::from_code("fr").unwrap(), ..PROBLEM };
         let check = |verdict: &Verdict, language: &str| {
-            let ticket =
-                Config::default().ticket(&candidate("1", "panne"), verdict, "model 1", Timestamp::UNIX_EPOCH);
+            let ticket = Config::default().ticket(
+                &candidate("1", "panne"),
+                verdict,
+                &Person::default(),
+                "model 1",
+                Timestamp::UNIX_EPOCH,
+            );
             let verdict = ticket.verdict.unwrap();
             assert_eq!((verdict.model.as_str(), verdict.language.as_str()), ("model 1", language));
         };
@@ -480,7 +535,7 @@ mod tests {
             let mut candidate = candidate("1", "panne");
             candidate.post.network = network;
             let now = Timestamp::from_second(1_000_000).unwrap();
-            let ticket = config.ticket(&candidate, &PROBLEM, "model 1", now);
+            let ticket = config.ticket(&candidate, &PROBLEM, &Person::default(), "model 1", now);
             assert_eq!(ticket.due_at_us - ticket.created_at_us, hours * 3_600_000_000, "{network}");
         };
         check(Network::X, 2);

@@ -64,7 +64,6 @@ impl fmt::Debug for TicketId {
 /// meaning, times in RFC 3339, the id in hexadecimal.
 pub fn to_json(ticket: &proto::Ticket) -> serde_json::Value {
     let post = ticket.post.as_ref().cloned().unwrap_or_default();
-    let author = post.author.clone().unwrap_or_default();
     let verdict = ticket.verdict.clone().unwrap_or_default();
     serde_json::json!({
         "id": hex(&ticket.id),
@@ -73,48 +72,106 @@ pub fn to_json(ticket: &proto::Ticket) -> serde_json::Value {
         "brand": ticket.brand,
         "created_at": rfc3339(ticket.created_at_us),
         "due_at": rfc3339(ticket.due_at_us),
-        "post": {
-            "network": post.network,
-            "id": post.id,
-            "url": post.url,
-            "author": {
-                "id": author.id,
-                "handle": author.handle,
-                "name": author.name,
-                "followers": author.followers_known.then_some(author.followers),
-                "verified": author.verified,
-            },
-            "text": post.text,
-            "language": post.language,
-            "written_at": rfc3339(post.written_at_us),
-            "seen_at": rfc3339(post.seen_at_us),
-            "reply_to": post.reply_to,
-            "quote_of": post.quote_of,
-            "mentions": post.mentions,
-            "hashtags": post.hashtags,
-            "links": post.links,
-        },
+        "post": post_to_json(&post),
         "verdict": verdict_to_json(&verdict),
         "factors": ticket.factors.iter().map(factor_to_json).collect::<Vec<_>>(),
         "hits": ticket.hits,
+        "route": ticket.route,
+        "person": ticket.person.as_ref().map(person_to_json),
+        "assignment": ticket.assignment.as_ref().map(assignment_to_json),
+        "articles": ticket.articles.iter().map(article_to_json).collect::<Vec<_>>(),
+        "sensitive": ticket.sensitive,
     })
 }
 
 /// An update as JSON, beside [`to_json`].
 pub fn update_to_json(update: &proto::Update) -> serde_json::Value {
+    use proto::update::Change;
     let change = match &update.change {
-        Some(proto::update::Change::Erased(erased)) => serde_json::json!({ "erased": erased.reason }),
-        Some(proto::update::Change::Edited(edited)) => serde_json::json!({ "edited": edited.text }),
-        Some(proto::update::Change::Rescored(rescored)) => serde_json::json!({ "rescored": {
+        Some(Change::Erased(erased)) => serde_json::json!({ "erased": erased.reason }),
+        Some(Change::Edited(edited)) => serde_json::json!({ "edited": edited.text }),
+        Some(Change::Rescored(rescored)) => serde_json::json!({ "rescored": {
             "priority": rescored.priority,
             "level": rescored.level().as_str_name(),
             "verdict": rescored.verdict.as_ref().map(verdict_to_json),
             "factors": rescored.factors.iter().map(factor_to_json).collect::<Vec<_>>(),
             "unsupported": rescored.unsupported,
         } }),
+        Some(Change::FollowedUp(followed)) => serde_json::json!({ "followed_up": {
+            "post": followed.post.as_ref().map(post_to_json),
+            "verdict": followed.verdict.as_ref().map(verdict_to_json),
+            "priority": followed.priority,
+            "level": followed.level().as_str_name(),
+            "factors": followed.factors.iter().map(factor_to_json).collect::<Vec<_>>(),
+        } }),
+        Some(Change::Answered(answered)) => serde_json::json!({ "answered": {
+            "post_id": answered.post_id, "url": answered.url, "account": answered.account,
+        } }),
+        Some(Change::Overdue(overdue)) => serde_json::json!({ "overdue": {
+            "state": overdue.state().as_str_name(), "due_at": rfc3339(overdue.due_at_us),
+        } }),
+        Some(Change::Assigned(assigned)) => serde_json::json!({ "assigned":
+            assigned.assignment.as_ref().map(assignment_to_json),
+        }),
+        Some(Change::PostErased(erased)) => serde_json::json!({ "post_erased": {
+            "post_id": erased.post_id, "reason": erased.reason,
+        } }),
         None => serde_json::Value::Null,
     };
     serde_json::json!({ "update": { "ticket_id": hex(&update.ticket_id), "at": rfc3339(update.at_us), "change": change } })
+}
+
+fn post_to_json(post: &proto::Post) -> serde_json::Value {
+    let author = post.author.clone().unwrap_or_default();
+    serde_json::json!({
+        "network": post.network,
+        "id": post.id,
+        "url": post.url,
+        "author": {
+            "id": author.id,
+            "handle": author.handle,
+            "name": author.name,
+            "followers": author.followers_known.then_some(author.followers),
+            "verified": author.verified,
+        },
+        "text": post.text,
+        "language": post.language,
+        "written_at": rfc3339(post.written_at_us),
+        "seen_at": rfc3339(post.seen_at_us),
+        "reply_to": post.reply_to,
+        "quote_of": post.quote_of,
+        "mentions": post.mentions,
+        "hashtags": post.hashtags,
+        "links": post.links,
+    })
+}
+
+fn person_to_json(person: &proto::Person) -> serde_json::Value {
+    let purchase = |purchase: &proto::person::Purchase| serde_json::json!({ "at": rfc3339(purchase.at_us), "what": purchase.what, "amount": purchase.amount });
+    let contact = |contact: &proto::person::Contact| serde_json::json!({ "at": rfc3339(contact.at_us), "channel": contact.channel, "note": contact.note });
+    serde_json::json!({
+        "customer": person.customer,
+        "name": person.name,
+        "tier": person.tier,
+        "flags": person.flags,
+        "value": person.value_known.then_some(person.value),
+        "language": person.language,
+        "purchases": person.purchases.iter().map(purchase).collect::<Vec<_>>(),
+        "contacts": person.contacts.iter().map(contact).collect::<Vec<_>>(),
+    })
+}
+
+fn assignment_to_json(assignment: &proto::Assignment) -> serde_json::Value {
+    serde_json::json!({
+        "team": assignment.team,
+        "agent": assignment.agent,
+        "supplier": assignment.supplier,
+        "reasons": assignment.reasons,
+    })
+}
+
+fn article_to_json(article: &proto::Article) -> serde_json::Value {
+    serde_json::json!({ "title": article.title, "url": article.url })
 }
 
 fn verdict_to_json(verdict: &proto::Verdict) -> serde_json::Value {

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::{ConfigFile, Failure, print};
 use crate::classify::{Classifier, INTENTS, SENTIMENTS, URGENCIES, Verdict};
 use crate::config::Config;
+use crate::desk::Person;
 use crate::parse::{Format, Frame, Parser, Post};
 use crate::prefilter::{Explanation, Prefilter, Scan, Scratch, Standing};
 
@@ -86,7 +87,7 @@ fn explain(
         return Ok(());
     }
     let now = candidate.post.seen_at.or(candidate.post.written_at).unwrap_or_else(Timestamp::now);
-    let ticket = config.desk.ticket(&candidate, verdict, classifier.model(), now);
+    let ticket = config.desk.ticket(&candidate, verdict, &Person::default(), classifier.model(), now);
     writeln!(out, "\n{BOLD}priority{BOLD:#}").context("stdout")?;
     for factor in &ticket.factors {
         writeln!(out, "  {:<12}{:>+6}   {QUIET}{}{QUIET:#}", factor.name, factor.points, factor.evidence)

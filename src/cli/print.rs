@@ -13,6 +13,7 @@ use crate::console::{SourceStatus, Status};
 use crate::telemetry::{Bucket, Buckets};
 use crate::ticket::proto;
 use crate::ticket::proto::delivery::Record;
+use crate::ticket::proto::update::Change;
 
 const BOLD: Style = Style::new().bold();
 const QUIET: Style = Style::new().dimmed();
@@ -87,14 +88,14 @@ pub(super) fn ticket(out: &mut impl Write, ticket: &proto::Ticket, now: Timestam
 pub(super) fn update(out: &mut impl Write, update: &proto::Update) -> io::Result<()> {
     let id: String = update.ticket_id.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     match &update.change {
-        Some(proto::update::Change::Erased(erased)) => {
+        Some(Change::Erased(erased)) => {
             writeln!(out, "{QUIET}    –    ticket {id}… erased: {}{QUIET:#}", printable(&erased.reason))
         }
-        Some(proto::update::Change::Edited(edited)) => {
+        Some(Change::Edited(edited)) => {
             writeln!(out, "{QUIET}    –    ticket {id}… edited by its author:{QUIET:#}")?;
             wrapped(&edited.text).into_iter().try_for_each(|line| writeln!(out, "         {line}"))
         }
-        Some(proto::update::Change::Rescored(rescored)) => {
+        Some(Change::Rescored(rescored)) => {
             let verdict = rescored.verdict.clone().unwrap_or_default();
             let style = level_style(rescored.level());
             let doubt = if rescored.unsupported { ", no customer message after all" } else { "" };
@@ -107,6 +108,41 @@ pub(super) fn update(out: &mut impl Write, update: &proto::Update) -> io::Result
                 best(&verdict.sentiment),
                 best(&verdict.urgency),
             )
+        }
+        Some(Change::FollowedUp(followed)) => {
+            let style = level_style(followed.level());
+            writeln!(
+                out,
+                "{style}{} {:>4}{style:#}  {QUIET}ticket {id}… followed up:{QUIET:#}",
+                followed.level().as_str_name(),
+                followed.priority
+            )?;
+            let text = followed.post.as_ref().map_or("", |post| &post.text);
+            let text = if text.is_empty() { "(erased by its author)" } else { text };
+            wrapped(text).into_iter().try_for_each(|line| writeln!(out, "         {line}"))
+        }
+        Some(Change::Answered(answered)) => {
+            let by = printable(&answered.account);
+            writeln!(out, "{QUIET}    –    ticket {id}… answered by {by} on the network{QUIET:#}")
+        }
+        Some(Change::Overdue(overdue)) => {
+            let state = match overdue.state() {
+                proto::update::overdue::State::Breached => "the answer was due",
+                _ => "the answer is due soon:",
+            };
+            let due = due(overdue.due_at_us, Timestamp::from_microsecond(update.at_us).unwrap_or_default());
+            writeln!(out, "{BAD}    –    ticket {id}… {state}{BAD:#} {due}")
+        }
+        Some(Change::Assigned(assigned)) => {
+            let assignment = assigned.assignment.clone().unwrap_or_default();
+            let names = [&assignment.team, &assignment.agent, &assignment.supplier];
+            let names: Vec<_> =
+                names.into_iter().filter(|name| !name.is_empty()).map(|name| printable(name)).collect();
+            writeln!(out, "{QUIET}    –    ticket {id}… is now for {}{QUIET:#}", names.join(", "))
+        }
+        Some(Change::PostErased(erased)) => {
+            let (post, reason) = (printable(&erased.post_id), printable(&erased.reason));
+            writeln!(out, "{QUIET}    –    ticket {id}… post {post} erased: {reason}{QUIET:#}")
         }
         None => Ok(()),
     }

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::{ConfigFile, Failure, print};
 use crate::classify::Classifier;
-use crate::desk::Desk;
+use crate::desk::{Desk, Strangers};
 use crate::ledger::Scratch;
 use crate::parse::Format;
 use crate::pipeline::lane::{Lane, LaneOutput};
@@ -57,11 +57,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             let outputs: Vec<LaneOutput> = vec![lane.process(&prefilter, batch)];
             for decided in model.classify(Pace::Full, outputs).map_err(anyhow::Error::from)? {
                 let mut written = Ok(());
-                let settlement = settle(&mut desk, &config.desk, Clock::Posts, decided, |ticket| {
-                    let line = ticket::to_json(ticket);
-                    written =
-                        std::mem::replace(&mut written, Ok(())).and_then(|()| writeln!(output, "{line}"));
-                });
+                let settlement =
+                    settle(&mut desk, &config.desk, &mut Strangers, Clock::Posts, decided, |ticket| {
+                        let line = ticket::to_json(ticket);
+                        written =
+                            std::mem::replace(&mut written, Ok(())).and_then(|()| writeln!(output, "{line}"));
+                    });
                 written.context("stdout")?;
                 total.add(&ledger.settle(&settlement).map_err(anyhow::Error::from)?);
             }

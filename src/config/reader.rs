@@ -259,6 +259,31 @@ impl<'r, 't> Section<'r, 't> {
         self.get(key).map(|value| self.texts(key, value)).unwrap_or_default()
     }
 
+    /// One text, or a list of them; absent is empty.
+    pub(super) fn string_or_strings(&self, key: &'static str) -> Vec<Placed<String>> {
+        let Some(value) = self.get(key) else { return Vec::new() };
+        let placed = |text: &str, place| Placed { value: text.to_owned(), place, key: self.full_key(key) };
+        let mut texts = Vec::new();
+        match value.get_ref() {
+            DeValue::String(text) => texts.push(placed(text, value.span().start)),
+            DeValue::Array(items) => {
+                for item in items.iter() {
+                    match item.get_ref().as_str() {
+                        Some(text) => texts.push(placed(text, item.span().start)),
+                        None => self.refuse(key, item, "each item of the list must be a text in quotes"),
+                    }
+                }
+            }
+            _ => self.refuse(key, value, "must be a text in quotes, or a list of such: [\"…\", \"…\"]"),
+        }
+        texts
+    }
+
+    /// Makes this key a known one that is not read here.
+    pub(super) fn know(&self, key: &'static str) {
+        self.seen.borrow_mut().push(key);
+    }
+
     fn texts(&self, key: &str, value: &Spanned<DeValue<'t>>) -> Vec<String> {
         let Some(items) = value.get_ref().as_array() else {
             self.refuse(key, value, "must be a list of texts: [\"…\", \"…\"]");

@@ -7,6 +7,7 @@
 use jiff::Timestamp;
 
 use crate::classify::{INTENTS, SENTIMENTS, URGENCIES, Verdict};
+use crate::desk::when::{Facts, When};
 use crate::parse::Network;
 use crate::prefilter::Candidate;
 use crate::ticket::proto;
@@ -26,6 +27,19 @@ pub struct Factors {
     pub reach: Reach,
     /// The post was already old when it reached us.
     pub age: Age,
+    /// Points for what counts only together.
+    pub combinations: Vec<Combination>,
+}
+
+/// Points for a post of which all of this holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Combination {
+    /// What the ticket calls it.
+    pub name: String,
+    /// When it counts.
+    pub when: When,
+    /// How much.
+    pub points: i32,
 }
 
 /// Points that grow with the logarithm of the author's followers.
@@ -56,6 +70,7 @@ impl Default for Factors {
             addressed: 80,
             reach: Reach { points_max: 150, followers_max: 1_000_000 },
             age: Age { points_per_hour: 25, points_max: 100 },
+            combinations: Vec::new(),
         }
     }
 }
@@ -104,8 +119,9 @@ pub struct Score {
 }
 
 impl Factors {
-    /// Scores one candidate at `now`.
-    pub fn score(&self, candidate: &Candidate, verdict: &Verdict, now: Timestamp) -> Score {
+    /// Scores one candidate.
+    pub fn score(&self, facts: &Facts<'_>) -> Score {
+        let Facts { candidate, verdict, now, .. } = *facts;
         let mut factors = self.of_verdict(verdict);
         let mut give = |name: &str, points, evidence| give(&mut factors, name, points, evidence);
         if candidate.addressed {
@@ -116,6 +132,11 @@ impl Factors {
         }
         if let Some(age_s) = age_s(candidate, now) {
             give("age", self.age.points(age_s), format!("posted {} min before we saw it", age_s / 60));
+        }
+        for combination in &self.combinations {
+            if combination.when.holds(facts) {
+                give(&combination.name, combination.points, "all of its conditions hold".to_owned());
+            }
         }
         Score::of(factors)
     }
@@ -207,6 +228,7 @@ fn age_s(candidate: &Candidate, now: Timestamp) -> Option<i64> {
 mod tests {
     use super::*;
     use crate::classify::Language;
+    use crate::desk::person::Person;
     use crate::parse::{Author, Post};
 
     fn post(network: Network) -> Post<'static> {
@@ -238,12 +260,17 @@ mod tests {
         language: Language::UNCLEAR,
     };
 
+    fn score(factors: &Factors, candidate: &Candidate, verdict: &Verdict, now: Timestamp) -> Score {
+        let person = Person::default();
+        factors.score(&Facts { candidate, verdict, person: &person, sensitive: &[], priority: 0, now })
+    }
+
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
     fn check(candidate: &Candidate, verdict: &Verdict, expected: &[(&str, i32)]) {
-        let score = Factors::default().score(candidate, verdict, at(10_000));
+        let score = score(&Factors::default(), candidate, verdict, at(10_000));
         let given: Vec<_> =
             score.factors.iter().map(|factor| (factor.name.as_str(), factor.points)).collect();
         assert_eq!(given, expected);
@@ -276,7 +303,7 @@ mod tests {
     #[test]
     fn a_head_counts_its_expected_points_and_shows_its_likeliest_class() {
         let verdict = Verdict { sentiment: [0.5, 0.25, 0.25], ..CALM };
-        let score = Factors::default().score(&candidate(|_| ()), &verdict, at(0));
+        let score = score(&Factors::default(), &candidate(|_| ()), &verdict, at(0));
         let [factor] = &score.factors[..] else { panic!("{score:?}") };
         assert_eq!((factor.points, factor.evidence.as_str()), (65, "negative 0.50"));
     }
@@ -285,7 +312,7 @@ mod tests {
     fn the_sum_is_cut_to_its_range() {
         for (addressed, priority) in [(1000, 1000), (-1000, 0)] {
             let factors = Factors { addressed, ..Factors::default() };
-            let score = factors.score(&candidate(|c| c.addressed = true), &GRAVE, at(0));
+            let score = score(&factors, &candidate(|c| c.addressed = true), &GRAVE, at(0));
             assert_eq!(score.priority, priority);
         }
     }

@@ -12,7 +12,7 @@ use super::lane::Item;
 use super::model::Decided;
 use super::reload::Rules;
 use crate::classify::{INTENTS, best};
-use crate::desk::{self, Decision, Desk, Opinion};
+use crate::desk::{self, Decision, Desk, Opinion, People, Strangers};
 use crate::ledger::{Entry, NewTicket, Settlement, Traits};
 use crate::parse::Post;
 use crate::prefilter::Candidate;
@@ -43,6 +43,7 @@ impl Clock {
 pub fn settle(
     desk: &mut Desk,
     config: &desk::Config,
+    people: &mut dyn People,
     clock: Clock,
     decided: Decided,
     mut visit: impl FnMut(&proto::Ticket),
@@ -57,7 +58,7 @@ pub fn settle(
             Item::Candidate(candidate) => {
                 let verdict = verdicts.next().expect("the model gives one verdict a candidate");
                 let now = clock.now(&candidate.post, output.received_at);
-                match desk.decide(config, &candidate, verdict, opinion, now) {
+                match desk.decide(config, &candidate, verdict, opinion, people, now) {
                     Decision::Ticket(ticket) => {
                         visit(&ticket);
                         entries.push(Entry::Ticket(Box::new(new_ticket(
@@ -152,7 +153,7 @@ pub fn run(
         pulse.begin();
         let rules = rules.load();
         for decided in order.next(decided) {
-            let settlement = settle(&mut desk, &rules.desk, Clock::Arrival, decided, |_| ());
+            let settlement = settle(&mut desk, &rules.desk, &mut Strangers, Clock::Arrival, decided, |_| ());
             if pulse.resting(|| ledger.send(settlement).is_err()) {
                 pulse.rest();
                 return;
@@ -209,8 +210,14 @@ mod tests {
     #[test]
     fn a_settlement_ends_where_the_last_of_its_batches_does() {
         let decided = decided("a", 3, 5);
-        let settlement =
-            settle(&mut Desk::default(), &desk::Config::default(), Clock::Arrival, decided, |_| ());
+        let settlement = settle(
+            &mut Desk::default(),
+            &desk::Config::default(),
+            &mut Strangers,
+            Clock::Arrival,
+            decided,
+            |_| (),
+        );
         assert_eq!(settlement.end_sequence, 5);
     }
 

@@ -232,6 +232,7 @@ impl World {
                         assert_eq!(edited.text.is_empty(), ticket.erased, "the text of an erased post");
                         Kind::Edited
                     }
+                    other => unreachable!("no step of the model makes {other:?}"),
                 };
                 assert_eq!(record.kind, kind);
             }

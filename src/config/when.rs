@@ -1,0 +1,98 @@
+//! `when = { … }`: a condition as the file has it.
+
+use jiff::tz::TimeZone;
+
+use super::reader::Section;
+use crate::classify::{INTENTS, SENTIMENTS, URGENCIES};
+use crate::desk::priority::PRIORITY_MAX;
+use crate::desk::when::{Field, Quantity, Question, When};
+use crate::parse::Network;
+
+/// What conditions may name.
+pub(super) struct Known<'k> {
+    /// The brands of the file.
+    pub(super) brands: &'k [&'k str],
+    /// The sensitive topics of the file and the built-in ones.
+    pub(super) sensitive: &'k [&'k str],
+    /// By which wall clock `hours` are meant.
+    pub(super) zone: &'k TimeZone,
+}
+
+/// Reads the condition of this table; every mistake is noted with its place.
+pub(super) fn when(section: &Section<'_, '_>, known: &Known<'_>) -> When {
+    let networks = Network::ALL.map(Network::name);
+    let lists: [(Field, &'static str, Option<&[&str]>); 11] = [
+        (Field::Brand, "brand", Some(known.brands)),
+        (Field::Network, "network", Some(&networks)),
+        (Field::Language, "language", None),
+        (Field::Sentiment, "sentiment", Some(&SENTIMENTS)),
+        (Field::Intent, "intent", Some(&INTENTS)),
+        (Field::Urgency, "urgency", Some(&URGENCIES)),
+        (Field::Tier, "tier", None),
+        (Field::Flag, "flag", None),
+        (Field::Topic, "topic", None),
+        (Field::Channel, "channel", None),
+        (Field::Sensitive, "sensitive", Some(known.sensitive)),
+    ];
+    let mut words = Vec::new();
+    for (field, key, accepted) in lists {
+        let mut given = Vec::new();
+        for word in section.string_or_strings(key) {
+            match accepted {
+                _ if word.value.trim().is_empty() => section.mistake_at(&word, "must not be empty"),
+                Some(accepted) if !accepted.iter().any(|known| is_same(known, &word.value)) => {
+                    let text = format_args!("{:?}: must be of {}", word.value, accepted.join(", "));
+                    section.mistake_at(&word, text);
+                }
+                _ => given.push(word.value.trim().to_lowercase()),
+            }
+        }
+        given.sort_unstable();
+        given.dedup();
+        if !given.is_empty() {
+            words.push((field, given));
+        }
+    }
+    let bounds: [(Quantity, &'static str, &'static str, i64); 4] = [
+        (Quantity::Priority, "priority_min", "priority_max", PRIORITY_MAX.into()),
+        (Quantity::Followers, "followers_min", "followers_max", 1_000_000_000),
+        (Quantity::Value, "value_min", "value_max", 1_000_000_000_000),
+        (Quantity::Contacts, "contacts_min", "contacts_max", 32),
+    ];
+    let mut ranges = Vec::new();
+    for (quantity, min, max, limit) in bounds {
+        let is_asked = section.has(min) || section.has(max);
+        let most = if section.has(max) { section.integer(max, 0..=limit, limit) } else { i64::MAX };
+        let least = section.integer(min, 0..=limit, 0);
+        // Known to the section, so that a misspelt one is told of.
+        section.know(max);
+        if least > most {
+            section.mistake(format_args!("{min} = {least} is above {max} = {most}: nothing lies between"));
+        } else if is_asked {
+            ranges.push((quantity, least..=most));
+        }
+    }
+    let questions = [
+        (Question::Customer, "customer"),
+        (Question::Addressed, "addressed"),
+        (Question::Verified, "verified"),
+    ];
+    let answers = questions.into_iter().filter_map(|(question, key)| {
+        let answer = section.flag(key, true);
+        section.has(key).then_some((question, answer))
+    });
+    let answers = answers.collect();
+    let hours = section.string("hours").and_then(|text| match text.value.parse() {
+        Ok(week) => Some((week, known.zone.clone())),
+        Err(no_week) => {
+            section.mistake_at(&text, no_week);
+            None
+        }
+    });
+    section.refuse_unknown();
+    When { words, ranges, answers, hours }
+}
+
+fn is_same(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.trim().to_lowercase()
+}

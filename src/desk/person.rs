@@ -1,0 +1,80 @@
+//! Who a poster is: what the company has told us of them, and what they have tried before.
+//!
+//! Only accounts that the company has linked to a customer are known; nothing is guessed from names.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::parse::Post;
+
+/// Touchpoints of one person that a decision looks at, the newest.
+pub const TOUCHPOINTS_MAX: usize = 32;
+/// Purchases of one customer that are kept, the newest.
+pub const PURCHASES_MAX: usize = 8;
+
+/// The author of a post, as far as the company knows them. Empty for a stranger.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Person {
+    /// The customer to whom the author's account is linked.
+    pub customer: Option<Arc<Customer>>,
+    /// Earlier contacts of that customer, or of the account alone; the newest first, at most [`TOUCHPOINTS_MAX`].
+    pub touchpoints: Vec<Touchpoint>,
+}
+
+/// A customer, as imported.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Customer {
+    /// The company's own key.
+    pub key: String,
+    /// For the agents' eyes; may be empty.
+    pub name: String,
+    /// The company's own word in lower case, such as `gold`; may be empty.
+    pub tier: String,
+    /// What they are worth, in whatever unit the company counts; finite, not negative.
+    pub value: Option<f64>,
+    /// Primary subtag of the language they are served in; may be empty.
+    pub language: String,
+    /// The company's own words in lower case, such as `press` or `vulnerable`.
+    pub flags: Vec<String>,
+    /// The newest first, at most [`PURCHASES_MAX`].
+    pub purchases: Vec<Purchase>,
+}
+
+/// Something a customer bought.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Purchase {
+    /// When.
+    pub at: Timestamp,
+    /// What, for the agents' eyes; may be empty.
+    pub what: String,
+    /// For how much, in the company's unit; finite, not negative.
+    pub amount: Option<f64>,
+}
+
+/// An earlier contact on any channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Touchpoint {
+    /// When.
+    pub at: Timestamp,
+    /// In lower case: `phone`, `mail`, `chat`, `shop`, `visit`, `post`, or the company's own word.
+    pub channel: String,
+    /// For the agents' eyes; may be empty.
+    pub note: String,
+}
+
+/// Where people are looked up.
+pub trait People {
+    /// Who wrote this post, as known at `now`: contacts after that are not among the touchpoints.
+    fn author_of(&mut self, post: &Post<'_>, now: Timestamp) -> Person;
+}
+
+/// Nobody is known.
+#[derive(Debug, Default)]
+pub struct Strangers;
+
+impl People for Strangers {
+    fn author_of(&mut self, _: &Post<'_>, _: Timestamp) -> Person {
+        Person::default()
+    }
+}
