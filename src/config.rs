@@ -16,6 +16,7 @@ use crate::parse::Format;
 use crate::{classify, console, ledger, prefilter, source, wire};
 
 mod access;
+mod conversation;
 mod desk;
 mod keys;
 mod reader;

@@ -4,6 +4,7 @@
 //! very same lines as `run`.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,17 +13,24 @@ use rustc_hash::FxHashMap;
 use crate::classify::{INTENTS, SENTIMENTS, URGENCIES, Verdict};
 use crate::parse::{Network, Post};
 use crate::prefilter::Candidate;
+use crate::prefilter::watched::of_post;
 use crate::ticket::{TicketId, proto};
 
+pub mod conversation;
+pub mod follow_up;
 pub mod person;
 pub mod priority;
 pub mod told;
 pub mod week;
 pub mod when;
 
+pub use conversation::Conversations;
+pub use follow_up::Terms;
 pub use person::{People, Person, Strangers};
 pub use priority::{Factors, Levels, Score};
 pub use when::{Facts, When};
+
+use conversation::{FURTHER_MAX, Part, Place, Remembered, RememberedPost};
 
 /// How the desk decides.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +45,8 @@ pub struct Config {
     pub unsupported_min: f32,
     /// The same where the post names one of our handles: it speaks to us, so we doubt the model longer.
     pub unsupported_addressed_min: f32,
+    /// Which posts join a ticket.
+    pub conversation: conversation::Config,
 }
 
 impl Default for Config {
@@ -53,6 +63,7 @@ impl Default for Config {
             answer_within,
             unsupported_min: 0.6,
             unsupported_addressed_min: 0.9,
+            conversation: conversation::Config::default(),
         }
     }
 }
@@ -68,6 +79,28 @@ impl Config {
         let other = verdict.intent[INTENTS.len() - 1];
         let least = if addressed { self.unsupported_addressed_min } else { self.unsupported_min };
         other >= least
+    }
+
+    /// By what the priority of a ticket that posts have joined is reckoned.
+    pub fn terms(&self) -> Terms {
+        Terms { follow_ups: self.factors.follow_ups, levels: self.levels }
+    }
+
+    /// The same ticket, of somebody who has had one before that nothing joins any more.
+    fn again(&self, mut ticket: proto::Ticket, earlier: TicketId) -> proto::Ticket {
+        let points = self.factors.follow_ups.points(1);
+        if points == 0 {
+            return ticket;
+        }
+        let evidence = format!("earlier ticket {earlier}");
+        ticket.factors.push(proto::Factor { name: follow_up::FACTOR.to_owned(), points, evidence });
+        let Score { priority, factors } = Score::of(ticket.factors);
+        proto::Ticket {
+            priority: priority.into(),
+            level: self.levels.level(priority).into(),
+            factors,
+            ..ticket
+        }
     }
 
     /// What a surer verdict changes of a ticket that was made under overload; `None` if nothing that people
@@ -225,6 +258,31 @@ pub enum Decision {
     Edited(TicketId),
     /// The model says that it is no customer message.
     Unsupported,
+    /// The post joins a ticket.
+    Joined(Box<Joined>),
+    /// It belongs to the thread of this ticket, whose author is another, and is not for us.
+    Bystander(TicketId),
+    /// No rule matches it, and it is in no conversation.
+    Unmatched,
+}
+
+/// A post that joins a ticket.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Joined {
+    /// Which.
+    pub ticket_id: TicketId,
+    /// What the helpdesks are told of the post.
+    pub post: proto::Post,
+    /// What the model says of it.
+    pub verdict: proto::Verdict,
+    /// What that gives.
+    pub verdict_factors: Vec<proto::Factor>,
+    /// Whether its author still waits: thanks raise nothing.
+    pub raises: bool,
+    /// The post whose author it thanks.
+    pub thanks: Option<TicketId>,
+    /// The ticket that it makes if the other is gone; `None` where no rule matches it.
+    pub otherwise: Option<Box<proto::Ticket>>,
 }
 
 /// Whose verdict it is.
@@ -240,6 +298,9 @@ pub struct Opinion<'m> {
 #[derive(Debug, Default)]
 pub struct Desk {
     known: Known,
+    /// Which tickets further posts join.
+    pub conversations: Conversations,
+    posts_remembered: usize,
 }
 
 impl Desk {
@@ -251,7 +312,40 @@ impl Desk {
     /// Takes note of what helpdesks report.
     pub fn hear(&mut self, heard: told::Heard) {
         match heard {
-            told::Heard::Told(told::Told::Status(..) | told::Told::Agent(_)) | told::Heard::Missed => {}
+            told::Heard::Told(told::Told::Status(ticket_id, status)) => {
+                if let Some(is_closed) = conversation::is_closed(status.state()) {
+                    self.conversations.set_closed(ticket_id, is_closed);
+                }
+            }
+            told::Heard::Told(told::Told::Agent(_)) | told::Heard::Missed => {}
+        }
+    }
+
+    /// Remembers a ticket of an earlier run as a conversation; oldest first, before the posts that belong to it.
+    pub fn remember_conversation(&mut self, known: &Remembered) {
+        let Remembered { ticket_id, network, author_id, brand, created_at_us, .. } = known;
+        self.conversations.begin(*ticket_id, *network, author_id, brand, *created_at_us);
+        if known.has_lost_its_own {
+            self.conversations.post_deleted(*ticket_id);
+        }
+        self.conversations.set_closed(*ticket_id, known.is_closed);
+        known.watch.iter().for_each(|watch| self.conversations.watch(*watch));
+    }
+
+    /// Remembers a post that belongs to a ticket beside its own; oldest first.
+    pub fn remember_post(&mut self, known: &RememberedPost) {
+        let RememberedPost { post_id, ticket_id, network, author_id, part, at_us, .. } = known;
+        self.posts_remembered += 1;
+        if self.posts_remembered > FURTHER_MAX {
+            // There are older ones: the ledger knows them.
+            self.known.complete = false;
+        }
+        if *part == Part::Joined {
+            self.known.insert(*post_id, known.text_hash);
+        }
+        if !known.is_erased {
+            self.conversations.add(*post_id, *ticket_id, *network, author_id, *part, *at_us);
+            known.watch.iter().for_each(|watch| self.conversations.watch(*watch));
         }
     }
 
@@ -295,12 +389,82 @@ impl Desk {
             }
             None => {}
         }
-        if !provisional && config.is_unsupported(candidate.addressed, verdict) {
-            return Decision::Unsupported;
-        }
+        let is_refused = !provisional && config.is_unsupported(candidate.addressed, verdict);
+        let at = post.seen_at.unwrap_or(now);
+        let Candidate { brand, addressed, .. } = candidate;
+        let place =
+            self.conversations.place(&config.conversation, post, brand, *addressed, Some(verdict), at);
+        let (ticket_id, thanks) = match place {
+            Place::Joins { has_part: false, .. } if is_refused => return Decision::Unsupported,
+            Place::Joins { ticket_id, thanks, .. } => (ticket_id, thanks),
+            Place::Bystander(ticket_id) => {
+                self.note(id, ticket_id, post, Part::Bystander, at);
+                return Decision::Bystander(ticket_id);
+            }
+            Place::Alone { .. } if candidate.is_of_thread() => return Decision::Unmatched,
+            Place::Alone { .. } if is_refused => return Decision::Unsupported,
+            Place::Alone { earlier } => {
+                self.known.insert(id, hash);
+                let (network, at_us) = (post.network, at.as_microsecond());
+                self.conversations.begin(id, network, &post.author.id, brand, at_us);
+                self.conversations.watch(of_post(network, &post.id));
+                let person = people.author_of(post, now);
+                let ticket = config.ticket(candidate, verdict, &person, model, now);
+                let ticket = match earlier {
+                    Some(earlier) => config.again(ticket, earlier),
+                    None => ticket,
+                };
+                return Decision::Ticket(Box::new(ticket));
+            }
+        };
         self.known.insert(id, hash);
-        let person = people.author_of(post, now);
-        Decision::Ticket(Box::new(config.ticket(candidate, verdict, &person, model, now)))
+        self.note(id, ticket_id, post, Part::Joined, at);
+        if let Some(post_id) = thanks {
+            self.conversations.thank(post_id, at.as_microsecond());
+        }
+        let otherwise = (!candidate.is_of_thread()).then(|| {
+            let person = people.author_of(post, now);
+            Box::new(config.ticket(candidate, verdict, &person, model, now))
+        });
+        Decision::Joined(Box::new(Joined {
+            ticket_id,
+            post: message_of(post, now),
+            verdict: message_of_verdict(verdict, model),
+            verdict_factors: config.factors.of_verdict(verdict),
+            raises: !conversation::is_thanks(&post.text, Some(verdict)),
+            thanks,
+            otherwise,
+        }))
+    }
+
+    fn note(&mut self, post_id: TicketId, ticket_id: TicketId, post: &Post<'_>, part: Part, at: Timestamp) {
+        self.conversations.add(post_id, ticket_id, post.network, &post.author.id, part, at.as_microsecond());
+        self.conversations.watch(of_post(post.network, &post.id));
+    }
+
+    /// Whose conversation this post of one of our own accounts answers, if it does.
+    pub fn answers(&mut self, post: &Post<'_>, now: Timestamp) -> Option<TicketId> {
+        let (ticket_id, _) = self.conversations.thread_of(post)?;
+        let post_id = TicketId::of_post(post.network, &post.id);
+        self.note(post_id, ticket_id, post, Part::Answer, post.seen_at.unwrap_or(now));
+        Some(ticket_id)
+    }
+
+    /// In whose conversation somebody says this who has no part in it, if it is one.
+    pub fn overhears(&mut self, config: &Config, post: &Post<'_>, now: Timestamp) -> Option<TicketId> {
+        let at = post.seen_at.unwrap_or(now);
+        match self.conversations.place(&config.conversation, post, &Arc::from(""), false, None, at) {
+            Place::Bystander(ticket_id) => {
+                self.note(TicketId::of_post(post.network, &post.id), ticket_id, post, Part::Bystander, at);
+                Some(ticket_id)
+            }
+            Place::Joins { .. } | Place::Alone { .. } => None,
+        }
+    }
+
+    /// Somebody has deleted the post of this id; whether the ledger may hold something of it: `false` is certain.
+    pub fn deletes(&mut self, id: TicketId) -> bool {
+        self.conversations.post_deleted(id) || self.may_know(id)
     }
 
     /// Whether a ticket of this id may exist: `false` is certain.

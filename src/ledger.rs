@@ -20,6 +20,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::access::brands::Brands;
+use crate::desk::conversation::{Remembered, RememberedPost};
+use crate::desk::follow_up::Terms;
 use crate::parse::Network;
 use crate::source::Gap;
 use crate::telemetry::{Bucket, Buckets};
@@ -27,6 +29,7 @@ use crate::ticket::{TicketId, proto};
 
 pub mod accounting;
 pub mod backup;
+pub mod conversations;
 mod figures;
 pub mod outbox;
 mod prune;
@@ -38,6 +41,7 @@ pub mod vitals;
 mod writer;
 
 pub use accounting::{Accounting, SourceAccount};
+pub use conversations::ThreadPost;
 pub use figures::Figures;
 pub use retention::{Retention, Size};
 pub use vitals::Vitals;
@@ -195,9 +199,25 @@ pub struct Settlement {
 pub enum Entry {
     /// A new ticket, or a duplicate if the ledger knows its id.
     Ticket(Box<NewTicket>),
+    /// A post that joins a ticket.
+    FollowUp(Box<NewFollowUp>),
+    /// One of our own accounts has answered in a ticket's thread. Ends as `own`, whatever becomes of it.
+    Answer {
+        /// The answer.
+        post: ThreadPost,
+        /// What the helpdesks are told.
+        answered: proto::update::Answered,
+    },
+    /// Somebody else has said something in a ticket's thread.
+    Bystander {
+        /// What was said: of it only the author is kept.
+        post: ThreadPost,
+        /// Where the frame ends.
+        bucket: Bucket,
+    },
     /// The author changed the text.
     Edit {
-        /// Which ticket.
+        /// Which ticket, or which post that had joined one: both have ids of the same kind.
         ticket_id: TicketId,
         /// The new text.
         text: String,
@@ -209,7 +229,7 @@ pub enum Entry {
     },
     /// The author deleted the post.
     Erase {
-        /// Which ticket, if there is one.
+        /// Which ticket, or post that had joined one, if there is one.
         ticket_id: TicketId,
         /// When we saw it.
         at: Timestamp,
@@ -240,10 +260,52 @@ pub struct NewTicket {
     pub due_at_us: i64,
     /// [`desk::text_hash`](crate::desk::text_hash) of the post's text.
     pub text_hash: u64,
+    /// [`of_post`](crate::prefilter::watched::of_post): by which answers to it are found.
+    pub watch: u64,
     /// Whether only the small model has read it: to be scored again when there is time.
     pub provisional: bool,
     /// The encoded `vigie.v1.Ticket`.
     pub body: Vec<u8>,
+}
+
+/// A post that joins a ticket.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewFollowUp {
+    /// Its identity: that of the ticket that it would have been.
+    pub post_id: TicketId,
+    /// Which ticket.
+    pub ticket_id: TicketId,
+    /// Where it was posted.
+    pub network: Network,
+    /// By whom.
+    pub author_id: String,
+    /// [`desk::text_hash`](crate::desk::text_hash) of its text.
+    pub text_hash: u64,
+    /// When the desk decided.
+    pub at: Timestamp,
+    /// What the helpdesks are told.
+    pub post: proto::Post,
+    /// What the model says of it.
+    pub verdict: proto::Verdict,
+    /// What that verdict gives.
+    pub verdict_factors: Vec<proto::Factor>,
+    /// Whether it says that its author waits: thanks do not.
+    pub raises: bool,
+    /// The post whose author it thanks.
+    pub thanks: Option<TicketId>,
+    /// By what the priority is reckoned.
+    pub terms: Terms,
+    /// What becomes of it if the ticket is gone: pruned, or erased.
+    pub otherwise: Otherwise,
+}
+
+/// What becomes of a post whose ticket is gone.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Otherwise {
+    /// It makes one of its own.
+    Ticket(Box<NewTicket>),
+    /// Its frame ends here.
+    Bucket(Bucket),
 }
 
 /// What the full model made of a ticket that the small one had decided.
@@ -255,6 +317,8 @@ pub struct Rescoring {
     pub at: Timestamp,
     /// What subscribers must know; `None` if the small model was right in all that matters.
     pub change: Option<Box<proto::update::Rescored>>,
+    /// By what the priority is reckoned where posts have joined it.
+    pub terms: Terms,
 }
 
 /// Why a ledger cannot be opened or used.
@@ -421,6 +485,43 @@ impl Ledger {
     /// The file cannot be read.
     pub fn tickets(&self, tickets_max: usize, visit: impl FnMut(TicketId, u64)) -> Result<(), LedgerError> {
         store::tickets(&self.connection, tickets_max, visit).map_err(|source| self.failed(source))
+    }
+
+    /// Calls `visit` with the newest tickets, oldest first, at most `tickets_max`, for the desk to remember who is in
+    /// conversation with us.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn conversations(
+        &self,
+        tickets_max: usize,
+        visit: impl FnMut(Remembered),
+    ) -> Result<(), LedgerError> {
+        conversations::remembered(&self.connection, tickets_max, visit).map_err(|source| self.failed(source))
+    }
+
+    /// The same for the posts that belong to tickets beside their own.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn further_posts(
+        &self,
+        posts_max: usize,
+        visit: impl FnMut(RememberedPost),
+    ) -> Result<(), LedgerError> {
+        conversations::remembered_posts(&self.connection, posts_max, visit)
+            .map_err(|source| self.failed(source))
+    }
+
+    /// Calls `visit` with each thank-you: network, who was thanked, in whose ticket, and when, in µs since 1970.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn thanks(&self, visit: impl FnMut(Network, &str, TicketId, i64)) -> Result<(), LedgerError> {
+        conversations::thanks(&self.connection, visit).map_err(|source| self.failed(source))
     }
 
     fn failed(&self, source: rusqlite::Error) -> LedgerError {

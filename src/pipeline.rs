@@ -19,17 +19,19 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::access::Access;
 use crate::classify::{Classifier, OpenError};
 use crate::config::{Config, Engine, SourceConfig, UnderLoad};
 use crate::console::service::{ServiceStatus, StageStatus};
 use crate::console::{self, Console};
-use crate::desk::told::{self, Hearing};
+use crate::desk::conversation::{CONVERSATIONS_MAX, FURTHER_MAX, Remembered};
+use crate::desk::told::{self, Heard, Hearing};
 use crate::desk::{Desk, KNOWN_TICKETS_MAX};
 use crate::ledger::outbox::Outbox;
 use crate::ledger::{Accounting, Handle, Ledger, LedgerError, Settlement, Writer};
+use crate::prefilter::watched::Watched;
 use crate::source::{self, Backlog, BatchSender, Durable, FrameBatch, Health};
 use crate::telemetry::process::Process;
 use crate::telemetry::pulse::{Pulse, Pulses, Stuck};
@@ -132,6 +134,7 @@ pub struct Pipeline {
     model_threads: NonZeroUsize,
     batch_delay_max: Duration,
     desk: Desk,
+    watched: Arc<Watched>,
     hearing: Hearing,
     settlements: Sender<Settlement>,
     writer: Writer,
@@ -184,6 +187,13 @@ impl Pipeline {
         let mut desk = Desk::default();
         // One more than it remembers: it then knows that there are older ones.
         ledger.tickets(KNOWN_TICKETS_MAX + 1, |id, text_hash| desk.remember(id, text_hash))?;
+        let watched = Arc::<Watched>::default();
+        desk.conversations.watched_by(watched.clone());
+        ledger.conversations(CONVERSATIONS_MAX, |ticket| desk.remember_conversation(&ticket))?;
+        ledger.further_posts(FURTHER_MAX + 1, |post| desk.remember_post(&post))?;
+        ledger.thanks(|network, author_id, ticket_id, at_us| {
+            desk.conversations.remember_thanks(network, author_id, ticket_id, at_us);
+        })?;
         let sources: Vec<_> = config
             .sources
             .into_iter()
@@ -251,6 +261,7 @@ impl Pipeline {
             model_threads: config.classify.threads,
             batch_delay_max,
             desk,
+            watched,
             hearing,
             settlements,
             writer,
@@ -307,9 +318,12 @@ impl Pipeline {
         let pulses = self.pulses;
         let (to_desk, decided) = bounded::<Decided>(QUEUE_DECIDED);
         let (desk, desk_rules, settlements) = (self.desk, rules.clone(), self.settlements);
-        let hearing = self.hearing;
+        let (hearing, told_by) = (self.hearing, self.ledger.clone());
         let desk_thread = spawn.thread("vigie-desk", move || {
-            let hear = |desk: &mut Desk, heard| desk.hear(heard);
+            let hear = |desk: &mut Desk, heard| match heard {
+                Heard::Missed => hear_again(desk, &told_by),
+                heard @ Heard::Told(_) => desk.hear(heard),
+            };
             settle::run(desk, &desk_rules, &decided, hearing, hear, &settlements, &pulses.desk);
             Ok(())
         })?;
@@ -333,9 +347,9 @@ impl Pipeline {
             let candidates_max = self.engine.queue_candidates.get();
             let forward = Forward::new(to_model.clone(), self.view.waiting.clone(), candidates_max);
             let forward = forward.with_pulse(pulse.clone());
-            let (batches, rules) = (batches.clone(), rules.clone());
+            let (batches, rules, watched) = (batches.clone(), rules.clone(), self.watched.clone());
             lane_threads.push(spawn.thread(&lane_name(lane), move || {
-                run_lane(&batches, &rules, forward, &pulse);
+                run_lane(&batches, &rules, Lane::watching(watched), forward, &pulse);
                 Ok(())
             })?);
         }
@@ -462,8 +476,13 @@ fn overload(engine: &Engine, model_threads: NonZeroUsize, backlog: Backlog) -> O
     overload.sparing(backlog)
 }
 
-fn run_lane(batches: &Receiver<FrameBatch>, rules: &ArcSwap<Rules>, mut forward: Forward, pulse: &Pulse) {
-    let mut lane = Lane::default();
+fn run_lane(
+    batches: &Receiver<FrameBatch>,
+    rules: &ArcSwap<Rules>,
+    mut lane: Lane,
+    mut forward: Forward,
+    pulse: &Pulse,
+) {
     loop {
         pulse.rest();
         let batch = match forward.wait(Instant::now()) {
@@ -494,6 +513,15 @@ fn run_lane(batches: &Receiver<FrameBatch>, rules: &ArcSwap<Rules>, mut forward:
     }
     // The sources have ended. A model thread that has ended too has reported why.
     drop(forward.flush());
+}
+
+/// The desk was not told everything: it reads from the ledger what has become of its tickets.
+fn hear_again(desk: &mut Desk, ledger: &Handle) {
+    let closed = |ticket: Remembered| desk.conversations.set_closed(ticket.ticket_id, ticket.is_closed);
+    if let Err(error) = ledger.conversations(CONVERSATIONS_MAX, closed) {
+        // The ledger's own thread meets the same file, and ends the daemon if it is broken.
+        warn!(%error, "which tickets are closed could not be read again");
+    }
 }
 
 /// Starts threads and tasks, and reports those that end badly.

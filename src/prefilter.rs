@@ -25,6 +25,7 @@ mod texts;
 mod triggers;
 mod uses;
 mod vocabulary;
+pub mod watched;
 
 pub use compile::Mistake;
 pub use explain::{BrandExplained, Explanation, Field, HitExplained, HitKind, RuleExplained, Standing};
@@ -117,7 +118,8 @@ pub const LISTEN_DEFAULT: &str = "handle OR hashtag OR (name trigger)";
 
 /// A post that at least one rule matched.
 ///
-/// Only [`Prefilter::scan`] makes one, so no later stage can be handed a post that was never filtered.
+/// Only [`Prefilter::scan`] makes one, so no later stage can be handed a post that was never filtered; but for
+/// [`Candidate::in_thread`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
     /// The post, no longer borrowing from its frame.
@@ -131,6 +133,18 @@ pub struct Candidate {
     /// What losing it would cost, to choose what is shed first: 3 where a handle was mentioned, 2 for a
     /// hashtag or a rule of the brand's, 1 for a name.
     pub value: u8,
+}
+
+impl Candidate {
+    /// A post that no rule matches, in a thread that is [`watched`]: it has no brand of its own.
+    pub fn in_thread(post: Post<'static>) -> Candidate {
+        Candidate { post, brand: "".into(), hits: Vec::new(), addressed: false, value: 1 }
+    }
+
+    /// Whether no rule has matched.
+    pub fn is_of_thread(&self) -> bool {
+        self.brand.is_empty()
+    }
 }
 
 /// What the prefilter says of a post.

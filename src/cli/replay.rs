@@ -17,6 +17,7 @@ use crate::pipeline::model::Model;
 use crate::pipeline::overload::Pace;
 use crate::pipeline::settle::{Clock, settle};
 use crate::prefilter::Prefilter;
+use crate::prefilter::watched::Watched;
 use crate::source::FrameBatch;
 use crate::source::ndjson::{Line, Lines};
 use crate::telemetry::Buckets;
@@ -45,8 +46,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .map_err(|mistakes| Failure::Mistake(anyhow::anyhow!("{mistakes:?}")))?;
     let mut model = Model::new(Classifier::open(&config.classify)?);
     let mut output = std::io::BufWriter::new(std::io::stdout().lock());
-    let mut lane = Lane::default();
+    let watched = Arc::<Watched>::default();
+    let mut lane = Lane::watching(watched.clone());
     let mut desk = Desk::default();
+    desk.conversations.watched_by(watched);
     let mut ledger = Scratch::new().map_err(anyhow::Error::from)?;
     let mut total = Buckets::default();
     let mut sequence = 0;
@@ -64,7 +67,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                             std::mem::replace(&mut written, Ok(())).and_then(|()| writeln!(output, "{line}"));
                     });
                 written.context("stdout")?;
-                total.add(&ledger.settle(&settlement).map_err(anyhow::Error::from)?);
+                let (buckets, joined) = ledger.settle(&settlement).map_err(anyhow::Error::from)?;
+                for update in joined {
+                    writeln!(output, "{}", ticket::update_to_json(&update)).context("stdout")?;
+                }
+                total.add(&buckets);
             }
         }
     }

@@ -44,6 +44,7 @@ pub(super) fn desk(root: &Section<'_, '_>, brands: &[&str]) -> (desk::Config, u3
         unsupported_min: section.share("unsupported_min", default.unsupported_min),
         unsupported_addressed_min: section
             .share("unsupported_addressed_min", default.unsupported_addressed_min),
+        conversation: super::conversation::conversation(root),
     };
     section.refuse_unknown();
     (config, u32::try_from(ageing).unwrap_or(ledger::outbox::AGEING_POINTS_PER_HOUR))
@@ -104,6 +105,7 @@ fn factors(priority: &Section<'_, '_>, default: &desk::Factors, known: &Known<'_
     let urgency = classes("urgency", &classify::URGENCIES, &default.urgency);
     let reach = priority.section("reach");
     let age = priority.section("age");
+    let follow_ups = priority.section("follow_ups");
     let factors = desk::Factors {
         // `classes` gives one number for each label.
         sentiment: sentiment.try_into().unwrap_or(default.sentiment),
@@ -120,8 +122,13 @@ fn factors(priority: &Section<'_, '_>, default: &desk::Factors, known: &Known<'_
             points_per_hour: age.points("points_per_hour", default.age.points_per_hour),
             points_max: age.points("points_max", default.age.points_max),
         },
+        follow_ups: desk::priority::FollowUps {
+            points: follow_ups.points("points", default.follow_ups.points),
+            points_max: follow_ups.points("points_max", default.follow_ups.points_max),
+        },
         combinations: combinations(priority, known),
     };
+    follow_ups.refuse_unknown();
     reach.refuse_unknown();
     age.refuse_unknown();
     factors

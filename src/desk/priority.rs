@@ -27,8 +27,19 @@ pub struct Factors {
     pub reach: Reach,
     /// The post was already old when it reached us.
     pub age: Age,
+    /// The poster has written before, and waits.
+    pub follow_ups: FollowUps,
     /// Points for what counts only together.
     pub combinations: Vec<Combination>,
+}
+
+/// Points for each further post of a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FollowUps {
+    /// Points for each.
+    pub points: i32,
+    /// Never more than this; where `points` are negative, never less.
+    pub points_max: i32,
 }
 
 /// Points for a post of which all of this holds.
@@ -70,6 +81,7 @@ impl Default for Factors {
             addressed: 80,
             reach: Reach { points_max: 150, followers_max: 1_000_000 },
             age: Age { points_per_hour: 25, points_max: 100 },
+            follow_ups: FollowUps { points: 40, points_max: 120 },
             combinations: Vec::new(),
         }
     }
@@ -143,11 +155,12 @@ impl Factors {
 
     /// Scores a ticket again whose verdict has changed: what the verdict has no part in stays as it was.
     pub fn rescore(&self, factors: &[proto::Factor], verdict: &Verdict) -> Score {
-        let kept = factors.iter().filter(|factor| !VERDICT_FACTORS.contains(&factor.name.as_str()));
+        let kept = factors.iter().filter(|factor| !is_of_verdict(factor));
         Score::of(self.of_verdict(verdict).into_iter().chain(kept.cloned()).collect())
     }
 
-    fn of_verdict(&self, verdict: &Verdict) -> Vec<proto::Factor> {
+    /// What a verdict gives, in the order of the dictionary.
+    pub fn of_verdict(&self, verdict: &Verdict) -> Vec<proto::Factor> {
         let mut factors = Vec::with_capacity(6);
         let [urgency, intent, sentiment] = VERDICT_FACTORS;
         let (points, evidence) = expected(&URGENCIES, &verdict.urgency, &self.urgency);
@@ -163,6 +176,11 @@ impl Factors {
 /// The factors that a verdict gives, in the order of the dictionary.
 const VERDICT_FACTORS: [&str; 3] = ["urgency", "intent", "sentiment"];
 
+/// Whether a verdict gave this factor.
+pub fn is_of_verdict(factor: &proto::Factor) -> bool {
+    VERDICT_FACTORS.contains(&factor.name.as_str())
+}
+
 /// Notes a factor, unless it gives no points.
 fn give(factors: &mut Vec<proto::Factor>, name: &str, points: i32, evidence: String) {
     if points != 0 {
@@ -172,7 +190,7 @@ fn give(factors: &mut Vec<proto::Factor>, name: &str, points: i32, evidence: Str
 
 impl Score {
     /// The clamped sum of these factors.
-    fn of(factors: Vec<proto::Factor>) -> Score {
+    pub(super) fn of(factors: Vec<proto::Factor>) -> Score {
         // Points are bounded by config to ±1000 each, so that six of them cannot overflow.
         let sum: i32 = factors.iter().map(|factor| factor.points).sum();
         let priority = u16::try_from(sum.max(0)).unwrap_or(PRIORITY_MAX).min(PRIORITY_MAX);
@@ -192,6 +210,14 @@ fn expected(labels: &[&str], probabilities: &[f32], points: &[i32]) -> (i32, Str
     }
     // Probabilities sum to 1 and points lie within ±1000: the cast cannot saturate.
     (sum.round() as i32, format!("{} {:.2}", best.0, best.1))
+}
+
+impl FollowUps {
+    /// Points for so many further posts.
+    pub fn points(self, posts: u32) -> i32 {
+        let points = self.points.saturating_mul(i32::try_from(posts).unwrap_or(i32::MAX));
+        if self.points >= 0 { points.min(self.points_max) } else { points.max(self.points_max) }
+    }
 }
 
 impl Reach {

@@ -124,8 +124,10 @@ pub struct Reranked {
     /// Its own head and those of its updates so far, oldest first, with the new rank and traits; each with the
     /// subscriptions that have acknowledged it.
     pub records: Vec<(Arc<RecordHead>, Vec<String>)>,
-    /// The rank that they were published with.
+    /// The rank that they had before.
     pub rank_before: i64,
+    /// [`Traits::rescored`] as it was before.
+    pub rescored_before: Option<(u16, Box<str>)>,
 }
 
 /// How many records a subscription has where, for the console.
@@ -224,7 +226,7 @@ impl Outbox {
     }
 
     /// Ranks tickets and their updates anew that have come to matter more or less, wherever they still wait, and lets
-    /// in those that pass a filter only now. A ticket is ranked anew once at most.
+    /// in those that pass a filter only now.
     pub fn rerank(&mut self, tickets: &[Reranked]) {
         for (name, queue) in &mut self.queues {
             for reranked in tickets {

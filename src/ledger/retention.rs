@@ -31,6 +31,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 use tracing::warn;
 
+use super::conversations;
 use super::outbox::Filter;
 use super::prune::{self, Candidate, Holder};
 
@@ -263,6 +264,11 @@ impl Pruner {
         let mut forgotten = 0;
         if let Some(oldest_us) = oldest_us {
             forgotten += prune::forget_feedback_before(&transaction, oldest_us, FEEDBACK_MAX)?;
+            forgotten += conversations::forget_helpers_before(
+                &transaction,
+                now.as_microsecond().saturating_sub(conversations::THANKS_COUNT_FOR_US),
+                FEEDBACK_MAX,
+            )?;
         }
         if is_large {
             forgotten += prune::forget_feedback_beyond(&transaction, FEEDBACK_KEPT, FEEDBACK_MAX)?;

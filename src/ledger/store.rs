@@ -8,10 +8,12 @@ use jiff::Timestamp;
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
+use super::conversations::Reading;
 use super::outbox::{self, Reranked, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_OWNED_MAX};
 use super::writer::Changes;
 use super::{
-    Accounting, Body, Feedback, NewTicket, RecordHead, Rescoring, Seq, SubscriptionRequest, Traits, prune,
+    Accounting, Body, Feedback, NewTicket, RecordHead, Rescoring, Seq, SubscriptionRequest, Traits,
+    conversations, prune,
 };
 use crate::parse::Network;
 use crate::source::Gap;
@@ -110,9 +112,12 @@ const DISORDER_US: i64 = 100_000;
 /// Whether the ticket has this very edit, or a newer one: a stream that is rewound shows them all again.
 ///
 /// When the ticket's first text was seen says nothing: that may be by our clock, and an edit's by the network's.
+///
+/// `post_id` is empty for the ticket's own post.
 pub(super) fn has_edit(
     connection: &Connection,
     ticket_id: TicketId,
+    post_id: &str,
     text: &str,
     at: Timestamp,
 ) -> rusqlite::Result<bool> {
@@ -120,7 +125,7 @@ pub(super) fn has_edit(
         Body::Update(bytes) => {
             let update = proto::Update::decode(bytes.as_slice()).ok()?;
             let proto::update::Change::Edited(edited) = update.change? else { return None };
-            Some((update.at_us, edited.text))
+            (edited.post_id == post_id).then_some((update.at_us, edited.text))
         }
         Body::Ticket(_) => None,
     });
@@ -136,11 +141,7 @@ pub(super) fn add_ticket(
     ticket: &NewTicket,
     ageing_points_per_hour: u32,
 ) -> rusqlite::Result<Option<RecordHead>> {
-    // A pruned ticket has left its id: what it was made of makes no second one.
-    let known = connection
-        .prepare_cached("SELECT 1 FROM ticket WHERE id = ?1 UNION ALL SELECT 1 FROM pruned WHERE id = ?1")?
-        .exists([ticket.id.as_bytes()])?;
-    if known {
+    if conversations::is_known(connection, ticket.id)? {
         return Ok(None);
     }
     let rank =
@@ -149,8 +150,8 @@ pub(super) fn add_ticket(
     connection
         .prepare_cached(
             "INSERT INTO ticket (id, seq, network, author_id, brand, language, intent, priority,
-                                 created_at_us, due_at_us, text_hash, provisional)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                                 created_at_us, due_at_us, text_hash, provisional, watch)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
         .execute(params![
             ticket.id.as_bytes(),
@@ -165,9 +166,25 @@ pub(super) fn add_ticket(
             ticket.due_at_us,
             ticket.text_hash.cast_signed(),
             ticket.provisional,
+            ticket.watch.cast_signed(),
         ])?;
     let (ticket_id, due_at_us, traits) = (ticket.id, ticket.due_at_us, ticket.traits.clone());
     Ok(Some(RecordHead { seq, ticket_id, ticket_seq: seq, rank, due_at_us, traits }))
+}
+
+/// Records a new ticket and says where its frame ends.
+pub(super) fn record_ticket(
+    connection: &Connection,
+    ticket: &NewTicket,
+    ageing_points_per_hour: u32,
+    changes: &mut Changes,
+) -> rusqlite::Result<Bucket> {
+    let Some(head) = add_ticket(connection, ticket, ageing_points_per_hour)? else {
+        return Ok(Bucket::Duplicate);
+    };
+    changes.heads.push(head);
+    changes.provisional += i64::from(ticket.provisional);
+    Ok(Bucket::Ticketed)
 }
 
 /// Records a change of a ticket; `None` if there is no such ticket or it is erased.
@@ -208,24 +225,39 @@ pub(super) fn erase(
         return Ok(false);
     };
     changes.heads.push(head);
-    // Nobody will read again what is not there any more.
-    let awaited = connection
-        .prepare_cached("UPDATE ticket SET provisional = 0 WHERE id = ?1 AND provisional = 1")?
-        .execute([ticket_id.as_bytes()])?;
-    changes.provisional -= i64::from(awaited > 0);
+    read_no_more(connection, ticket_id, changes)?;
     connection
         .prepare_cached("UPDATE ticket SET erased_at_us = ?2 WHERE id = ?1")?
         .execute(params![ticket_id.as_bytes(), at.as_microsecond()])?;
     for (seq, body) in bodies_of(connection, ticket_id)? {
         let body = match body {
             Body::Ticket(bytes) => without_text_in_ticket(&bytes, reason),
-            Body::Update(bytes) => without_text_in_update(&bytes),
+            Body::Update(bytes) => without_text_in_update(&bytes, reason),
         };
-        connection
-            .prepare_cached("UPDATE record SET body = ?2 WHERE seq = ?1")?
-            .execute(params![seq.get().cast_signed(), body])?;
+        replace_body(connection, seq, &body)?;
     }
     Ok(true)
+}
+
+/// Nobody will read again what is not there any more.
+pub(super) fn read_no_more(
+    connection: &Connection,
+    ticket_id: TicketId,
+    changes: &mut Changes,
+) -> rusqlite::Result<()> {
+    let awaited = connection
+        .prepare_cached("UPDATE ticket SET provisional = 0 WHERE id = ?1 AND provisional = 1")?
+        .execute([ticket_id.as_bytes()])?;
+    changes.provisional -= i64::from(awaited > 0);
+    Ok(())
+}
+
+/// Puts what is left of a text that was erased in the place of the record's body.
+pub(super) fn replace_body(connection: &Connection, seq: Seq, body: &[u8]) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE record SET body = ?2 WHERE seq = ?1")?
+        .execute(params![seq.get().cast_signed(), body])?;
+    Ok(())
 }
 
 /// How many tickets only the small model has read.
@@ -261,7 +293,7 @@ pub(super) fn provisional(connection: &Connection, tickets_max: usize) -> rusqli
 fn edited_text(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<Option<String>> {
     let edited = |body| match body {
         Body::Update(bytes) => match proto::Update::decode(bytes.as_slice()).ok()?.change? {
-            proto::update::Change::Edited(edited) => Some(edited.text),
+            proto::update::Change::Edited(edited) if edited.post_id.is_empty() => Some(edited.text),
             _ => None,
         },
         Body::Ticket(_) => None,
@@ -278,47 +310,77 @@ pub(super) fn rescore(
     ageing_points_per_hour: u32,
     changes: &mut Changes,
 ) -> rusqlite::Result<()> {
-    let Rescoring { ticket_id, at, change } = rescoring;
+    let Rescoring { ticket_id, at, change, terms } = rescoring;
     let awaited = connection
-        .prepare_cached(
-            "UPDATE ticket SET provisional = 0, rescored = ?2, rescored_intent = ?3
-             WHERE id = ?1 AND provisional = 1",
-        )?
-        .execute(params![
-            ticket_id.as_bytes(),
-            change.as_ref().map(|change| change.priority),
-            change.as_ref().and_then(|change| most_probable_intent(change)),
-        ])?;
+        .prepare_cached("UPDATE ticket SET provisional = 0 WHERE id = ?1 AND provisional = 1")?
+        .execute([ticket_id.as_bytes()])?;
     changes.provisional -= i64::from(awaited > 0);
     let Some(change) = change.as_ref().filter(|_| awaited > 0) else { return Ok(()) };
+    let joined = conversations::reread(connection, *ticket_id, change, terms)?;
+    // Where posts have joined, filters go on by the intent that they went by.
+    let intent = if joined.is_some() { None } else { most_probable_intent(change) };
+    let change = joined.unwrap_or_else(|| (**change).clone());
+    let priority = u16::try_from(change.priority).unwrap_or(u16::MAX);
+    let reading = Reading { priority, intent };
     let update = proto::Update {
         ticket_id: ticket_id.as_bytes().to_vec(),
         at_us: at.as_microsecond(),
-        change: Some(proto::update::Change::Rescored((**change).clone())),
+        change: Some(proto::update::Change::Rescored(change.clone())),
     };
-    let records = heads_of(connection, *ticket_id, ageing_points_per_hour)?;
-    if let Some(update) = add_update(connection, *ticket_id, &update, ageing_points_per_hour)? {
-        // A rank is a priority less something that depends on the ticket's age alone.
-        let rank_before = update.rank - i64::from(change.priority) + i64::from(update.traits.priority);
-        let mut reranked = Reranked { records: Vec::new(), rank_before };
-        for head in records {
-            // What comes with this very commit is published by what it is now.
-            if let Some(fresh) = changes.heads.iter_mut().find(|fresh| fresh.seq == head.seq) {
-                *fresh = head;
-                continue;
-            }
-            let mut has_it = Vec::new();
-            for name in subscriptions(connection)? {
-                if has_acknowledged(connection, &name, head.seq)? {
-                    has_it.push(name);
-                }
-            }
-            reranked.records.push((Arc::new(head), has_it));
-        }
-        changes.reranked.push(reranked);
-        changes.heads.push(update);
-    }
+    publish(connection, *ticket_id, &update, Some(reading), ageing_points_per_hour, changes)?;
     Ok(())
+}
+
+/// Records a change of a ticket and, where it gives the ticket another priority, ranks all its records by that; `None`
+/// if there is no such ticket or it is erased.
+pub(super) fn publish(
+    connection: &Connection,
+    ticket_id: TicketId,
+    update: &proto::Update,
+    reading: Option<Reading<'_>>,
+    ageing_points_per_hour: u32,
+    changes: &mut Changes,
+) -> rusqlite::Result<Option<Seq>> {
+    let before = heads_of(connection, ticket_id, ageing_points_per_hour)?.into_iter().next();
+    let Some((before, reading)) = before.zip(reading) else {
+        let head = add_update(connection, ticket_id, update, ageing_points_per_hour)?;
+        let seq = head.as_ref().map(|head| head.seq);
+        changes.heads.extend(head);
+        return Ok(seq);
+    };
+    connection
+        .prepare_cached(
+            "UPDATE ticket SET rescored = ?2, rescored_intent = coalesce(?3, rescored_intent, intent)
+             WHERE id = ?1 AND erased_at_us IS NULL",
+        )?
+        .execute(params![ticket_id.as_bytes(), reading.priority, reading.intent])?;
+    let records = heads_of(connection, ticket_id, ageing_points_per_hour)?;
+    let Some(update) = add_update(connection, ticket_id, update, ageing_points_per_hour)? else {
+        return Ok(None);
+    };
+    let mut reranked = Vec::new();
+    for head in records {
+        // What comes with this very commit is published by what it is now.
+        if let Some(fresh) = changes.heads.iter_mut().find(|fresh| fresh.seq == head.seq) {
+            *fresh = head;
+            continue;
+        }
+        let mut has_it = Vec::new();
+        for name in subscriptions(connection)? {
+            if has_acknowledged(connection, &name, head.seq)? {
+                has_it.push(name);
+            }
+        }
+        reranked.push((Arc::new(head), has_it));
+    }
+    changes.reranked.push(Reranked {
+        records: reranked,
+        rank_before: before.rank,
+        rescored_before: before.traits.rescored,
+    });
+    let seq = update.seq;
+    changes.heads.push(update);
+    Ok(Some(seq))
 }
 
 /// The heads of a ticket's records, its own first.
@@ -358,7 +420,7 @@ pub(super) enum Erasure {
 }
 
 impl Erasure {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Erasure::PostDeleted => "post_deleted",
             Erasure::AccountDeleted => "account_deleted",
@@ -366,27 +428,35 @@ impl Erasure {
     }
 }
 
-fn without_text_in_ticket(bytes: &[u8], reason: Erasure) -> Vec<u8> {
+pub(super) fn without_text_in_ticket(bytes: &[u8], reason: Erasure) -> Vec<u8> {
     // We wrote these bytes; should they not decode, an empty ticket is the safe answer to an erasure.
     let mut ticket = proto::Ticket::decode(bytes).unwrap_or_default();
     if let Some(post) = &mut ticket.post {
-        post.text.clear();
-        post.mentions.clear();
-        post.hashtags.clear();
-        post.links.clear();
-        if let Some(author) = post.author.as_mut().filter(|_| reason == Erasure::AccountDeleted) {
-            author.name.clear();
-            author.handle.clear();
-        }
+        clear_post(post, reason);
     }
     ticket.hits.clear();
     ticket.encode_to_vec()
 }
 
-fn without_text_in_update(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn clear_post(post: &mut proto::Post, reason: Erasure) {
+    post.text.clear();
+    post.mentions.clear();
+    post.hashtags.clear();
+    post.links.clear();
+    if let Some(author) = post.author.as_mut().filter(|_| reason == Erasure::AccountDeleted) {
+        author.name.clear();
+        author.handle.clear();
+    }
+}
+
+fn without_text_in_update(bytes: &[u8], reason: Erasure) -> Vec<u8> {
     let mut update = proto::Update::decode(bytes).unwrap_or_default();
-    if let Some(proto::update::Change::Edited(edited)) = &mut update.change {
-        edited.text.clear();
+    match &mut update.change {
+        Some(proto::update::Change::Edited(edited)) => edited.text.clear(),
+        Some(proto::update::Change::FollowedUp(followed)) => {
+            followed.post.iter_mut().for_each(|post| clear_post(post, reason));
+        }
+        _ => {}
     }
     update.encode_to_vec()
 }
@@ -606,6 +676,9 @@ pub(super) fn add_feedback(
         )?
         .execute(params![at.as_microsecond(), kind, ticket_id, body])?;
     if let Some(id) = ticket_id {
+        if let Some(ticket_id) = TicketId::from_bytes(id) {
+            conversations::set_status(connection, ticket_id, body, at)?;
+        }
         connection
             .prepare_cached(
                 "DELETE FROM feedback WHERE ticket_id = ?1 AND rowid <=
@@ -685,7 +758,7 @@ pub(super) fn read(connection: &Connection, seqs: &[Seq]) -> rusqlite::Result<Ve
     Ok(bodies)
 }
 
-fn bodies_of(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<Vec<(Seq, Body)>> {
+pub(super) fn bodies_of(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<Vec<(Seq, Body)>> {
     connection
         .prepare_cached("SELECT seq, kind, body FROM record WHERE ticket_id = ?1 ORDER BY seq")?
         .query_map([ticket_id.as_bytes()], body)?

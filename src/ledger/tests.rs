@@ -81,6 +81,10 @@ impl Running {
     }
 }
 
+fn terms() -> Terms {
+    crate::desk::Config::default().terms()
+}
+
 pub(super) fn ticket(id: &str, priority: u16) -> Entry {
     let post = proto::Post { id: id.to_owned(), text: format!("text of {id}"), ..proto::Post::default() };
     let id = TicketId::of_post(Network::Bluesky, id);
@@ -99,6 +103,7 @@ pub(super) fn ticket(id: &str, priority: u16) -> Entry {
         created_at: Timestamp::UNIX_EPOCH,
         due_at_us: 7_200_000_000,
         text_hash: 42,
+        watch: 42,
         provisional: false,
         body: message.encode_to_vec(),
     }))
@@ -637,8 +642,8 @@ fn provisional_tickets_wait_worst_first_until_they_are_scored_again() {
     assert_eq!(waiting(&running.handle), [id("c"), id("a")]);
 
     let at = Timestamp::UNIX_EPOCH;
-    let unchanged = Rescoring { ticket_id: id("c"), at, change: None };
-    let changed = Rescoring { ticket_id: id("a"), at, change: rescored(700) };
+    let unchanged = Rescoring { ticket_id: id("c"), at, change: None, terms: terms() };
+    let changed = Rescoring { ticket_id: id("a"), at, change: rescored(700), terms: terms() };
     running.handle.rescore(vec![unchanged, changed]).blocking_recv().unwrap().unwrap();
     assert_eq!((running.handle.provisional_tickets(), waiting(&running.handle)), (1, vec![id("d")]));
     let pending = || running.outbox.lock().pending("desk");
@@ -656,7 +661,7 @@ fn provisional_tickets_wait_worst_first_until_they_are_scored_again() {
     running.settle(settlement(2, 0, vec![Entry::Erase { ticket_id: id("d"), at }]));
     running.subscribe("another", false);
     assert_eq!((running.handle.provisional_tickets(), waiting(&running.handle)), (0, vec![]));
-    let late = Rescoring { ticket_id: id("d"), at, change: rescored(700) };
+    let late = Rescoring { ticket_id: id("d"), at, change: rescored(700), terms: terms() };
     running.handle.rescore(vec![late]).blocking_recv().unwrap().unwrap();
     assert_eq!(pending(), 6, "an erased ticket has its erasure, and no update after it");
     running.stop();
@@ -691,8 +696,8 @@ fn a_ticket_that_turns_out_to_be_wanted_reaches_a_narrow_filter_with_its_update(
     let at = Timestamp::UNIX_EPOCH;
     let id = |id: &str| TicketId::of_post(Network::Bluesky, id);
     let rescorings = vec![
-        Rescoring { ticket_id: id("a"), at, change: rescored(900) },
-        Rescoring { ticket_id: id("b"), at, change: rescored(100) },
+        Rescoring { ticket_id: id("a"), at, change: rescored(900), terms: terms() },
+        Rescoring { ticket_id: id("b"), at, change: rescored(100), terms: terms() },
     ];
     running.handle.rescore(rescorings).blocking_recv().unwrap().unwrap();
     // The ticket a, and what became of b, which this subscription has; a's update waits for a.

@@ -19,7 +19,7 @@ use super::retention::{self, Pruner};
 use super::store::Erasure;
 use super::{
     Accounting, Body, Config, Entry, Feedback, Figures, Ledger, LedgerError, Lock, RecordHead, Records,
-    Rescoring, Seq, Settlement, SubscriptionRequest, Vitals, prune, reason, schema, store,
+    Rescoring, Seq, Settlement, SubscriptionRequest, Vitals, conversations, prune, reason, schema, store,
 };
 use crate::desk::text_hash;
 use crate::desk::told::{Teller, Told};
@@ -541,16 +541,25 @@ impl Scratch {
         Ok(Scratch { connection })
     }
 
-    /// Applies the settlement and says where its frames ended.
+    /// Applies the settlement; says where its frames ended, and which posts have joined a ticket by them.
     ///
     /// # Errors
     ///
     /// There is no memory for it.
-    pub fn settle(&mut self, settlement: &Settlement) -> rusqlite::Result<Buckets> {
+    pub fn settle(&mut self, settlement: &Settlement) -> rusqlite::Result<(Buckets, Vec<proto::Update>)> {
         let transaction = self.connection.transaction()?;
-        let buckets = apply(&transaction, settlement, 0, &mut Changes::default())?;
+        let mut changes = Changes::default();
+        let buckets = apply(&transaction, settlement, 0, &mut changes)?;
         transaction.commit()?;
-        Ok(buckets)
+        let updates = changes.heads.iter().filter(|head| head.seq != head.ticket_seq).map(|head| head.seq);
+        let bodies = store::read(&self.connection, &updates.collect::<Vec<_>>())?;
+        let joined = bodies.into_iter().filter_map(|(_, body)| match body {
+            Body::Update(bytes) => proto::Update::decode(bytes.as_slice()).ok(),
+            Body::Ticket(_) => None,
+        });
+        let is_joined =
+            |update: &proto::Update| matches!(update.change, Some(proto::update::Change::FollowedUp(_)));
+        Ok((buckets, joined.filter(is_joined).collect()))
     }
 }
 
@@ -562,27 +571,37 @@ fn record(
     changes: &mut Changes,
 ) -> rusqlite::Result<Bucket> {
     Ok(match entry {
-        Entry::Ticket(ticket) => match store::add_ticket(connection, ticket, ageing_points_per_hour)? {
-            Some(head) => {
-                changes.heads.push(head);
-                changes.provisional += i64::from(ticket.provisional);
-                Bucket::Ticketed
-            }
-            None => Bucket::Duplicate,
-        },
-        Entry::Edit { ticket_id, text, at, otherwise } => {
-            if store::has_edit(connection, *ticket_id, text, *at)? {
+        Entry::Ticket(ticket) => store::record_ticket(connection, ticket, ageing_points_per_hour, changes)?,
+        Entry::FollowUp(new) => conversations::follow_up(connection, new, ageing_points_per_hour, changes)?,
+        Entry::Answer { post, answered } => {
+            conversations::answer(connection, post, answered, ageing_points_per_hour, changes)?;
+            Bucket::Own
+        }
+        Entry::Bystander { post, bucket } => {
+            conversations::bystander(connection, post)?;
+            *bucket
+        }
+        Entry::Edit { ticket_id: edited_id, text, at, otherwise } => {
+            let joined = conversations::joined(connection, *edited_id)?;
+            let (ticket_id, post_id) = joined.clone().unwrap_or((*edited_id, String::new()));
+            if store::has_edit(connection, ticket_id, &post_id, text, *at)? {
                 return Ok(Bucket::Duplicate);
             }
-            let edited = proto::update::Edited { text: text.clone() };
+            if joined.is_none() && conversations::has_lost_its_own(connection, ticket_id)? {
+                return Ok(*otherwise);
+            }
+            let edited = proto::update::Edited { text: text.clone(), post_id };
             let update = proto::Update {
                 ticket_id: ticket_id.as_bytes().to_vec(),
                 at_us: at.as_microsecond(),
                 change: Some(proto::update::Change::Edited(edited)),
             };
-            match store::add_update(connection, *ticket_id, &update, ageing_points_per_hour)? {
+            match store::add_update(connection, ticket_id, &update, ageing_points_per_hour)? {
                 Some(head) => {
-                    store::set_text_hash(connection, *ticket_id, text_hash(text))?;
+                    match joined {
+                        Some(_) => conversations::set_text_hash(connection, *edited_id, text_hash(text))?,
+                        None => store::set_text_hash(connection, ticket_id, text_hash(text))?,
+                    }
                     changes.heads.push(head);
                     Bucket::Merged
                 }
@@ -592,16 +611,42 @@ fn record(
         }
         Entry::Erase { ticket_id, at } => {
             let reason = Erasure::PostDeleted;
-            match store::erase(connection, *ticket_id, reason, *at, ageing_points_per_hour, changes)? {
+            match conversations::erase_post(
+                connection,
+                *ticket_id,
+                *at,
+                reason,
+                ageing_points_per_hour,
+                changes,
+            )? {
                 true => Bucket::Erased,
                 false => Bucket::Control,
             }
         }
         Entry::EraseAuthor { network, author_id, at } => {
             let mut bucket = Bucket::Control;
+            let reason = Erasure::AccountDeleted;
+            conversations::forget_helper(connection, *network, author_id)?;
             for ticket_id in store::tickets_of(connection, *network, author_id)? {
-                let reason = Erasure::AccountDeleted;
-                store::erase(connection, ticket_id, reason, *at, ageing_points_per_hour, changes)?;
+                let erased = match conversations::is_of_one(connection, ticket_id, author_id)? {
+                    true => {
+                        store::erase(connection, ticket_id, reason, *at, ageing_points_per_hour, changes)?
+                    }
+                    false => conversations::erase_post(
+                        connection,
+                        ticket_id,
+                        *at,
+                        reason,
+                        ageing_points_per_hour,
+                        changes,
+                    )?,
+                };
+                if erased {
+                    bucket = Bucket::Erased;
+                }
+            }
+            for post_id in conversations::posts_of(connection, *network, author_id)? {
+                conversations::erase_post(connection, post_id, *at, reason, ageing_points_per_hour, changes)?;
                 bucket = Bucket::Erased;
             }
             bucket
@@ -645,6 +690,20 @@ impl Handle {
                 (id, ticket)
             })
             .collect())
+    }
+
+    /// As [`Ledger::conversations`], as of the last commit. May block briefly.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn conversations(
+        &self,
+        tickets_max: usize,
+        visit: impl FnMut(crate::desk::conversation::Remembered),
+    ) -> Result<(), LedgerError> {
+        let read = conversations::remembered(&self.reader.lock(), tickets_max, visit);
+        read.map_err(|source| LedgerError::Sqlite { path: self.path.clone(), error: source })
     }
 
     /// How its thread is.

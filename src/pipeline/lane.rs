@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Sender, TrySendError};
 use jiff::Timestamp;
 
-use crate::parse::{Format, Frame, Network, Parser, Post};
+use crate::parse::{Author, Format, Frame, Network, Parser, Post};
+use crate::prefilter::watched::{Standing, Watched};
 use crate::prefilter::{Candidate, Prefilter, Scan, Scratch};
 use crate::source::{FrameBatch, Gap};
 use crate::telemetry::pulse::Pulse;
@@ -46,6 +47,12 @@ pub struct LaneOutput {
 pub enum Item {
     /// A post that a rule matched.
     Candidate(Box<Candidate>),
+    /// A reply that no rule matched, in a thread that is watched, by somebody who is in conversation with us.
+    Reply(Box<Candidate>),
+    /// The same by somebody who is not; without its text.
+    Overheard(Box<Post<'static>>),
+    /// An answer of one of our own accounts in such a thread; without its text.
+    Answer(Box<Post<'static>>),
     /// A post is gone.
     PostDeleted {
         /// On which network.
@@ -74,11 +81,15 @@ pub enum Item {
 }
 
 impl LaneOutput {
-    /// The candidates, in order.
+    /// The candidates, in order; replies among them.
     pub fn candidates(&self) -> impl Iterator<Item = &Candidate> {
         self.items.iter().filter_map(|item| match item {
-            Item::Candidate(candidate) => Some(&**candidate),
-            Item::Edited { .. } | Item::PostDeleted { .. } | Item::AccountDeleted { .. } => None,
+            Item::Candidate(candidate) | Item::Reply(candidate) => Some(&**candidate),
+            Item::Overheard(_)
+            | Item::Answer(_)
+            | Item::Edited { .. }
+            | Item::PostDeleted { .. }
+            | Item::AccountDeleted { .. } => None,
         })
     }
 
@@ -105,7 +116,7 @@ impl LaneOutput {
         }
         let mut shed = 0;
         self.items.retain(|item| {
-            let Item::Candidate(candidate) = item else { return true };
+            let (Item::Candidate(candidate) | Item::Reply(candidate)) = item else { return true };
             let room = &mut room[usize::from(candidate.value)];
             let stays = *room > 0;
             *room = room.saturating_sub(1);
@@ -132,9 +143,15 @@ impl LaneOutput {
 pub struct Lane {
     parsers: Vec<(Format, Parser)>,
     scratch: Scratch,
+    watched: Option<Arc<Watched>>,
 }
 
 impl Lane {
+    /// A lane that hands on what is said in threads that are watched, too.
+    pub fn watching(watched: Arc<Watched>) -> Lane {
+        Lane { watched: Some(watched), ..Lane::default() }
+    }
+
     /// Parses and prefilters every frame of the batch.
     pub fn process(&mut self, prefilter: &Prefilter, mut batch: FrameBatch) -> LaneOutput {
         let mut buckets = Buckets::default();
@@ -151,10 +168,13 @@ impl Lane {
         let mut items = Vec::new();
 
         let scratch = &mut self.scratch;
+        let watched = self.watched.as_deref();
         let parser = parser_of(&mut self.parsers, batch.format);
         for range in batch.frames {
             let frame = batch.bytes.get_mut(range).unwrap_or_default();
-            let mut passes = |post: &Post<'_>| prefilter.passes_over(post, scratch);
+            let mut passes = |post: &Post<'_>| {
+                prefilter.passes_over(post, scratch) && !watched.is_some_and(|watched| watched.is_reply(post))
+            };
             let Ok(parsed) = parser.parse_unless(frame, &mut passes) else {
                 buckets[Bucket::Malformed] += 1;
                 continue;
@@ -166,17 +186,46 @@ impl Lane {
                 Frame::Post(mut post) => {
                     post.hashtags.truncate(SCANNED_ITEMS_MAX);
                     post.mentions.truncate(SCANNED_ITEMS_MAX);
-                    match prefilter.scan(&post, scratch) {
-                        Scan::Own => buckets[Bucket::Own] += 1,
-                        Scan::Unmatched if post.edited => items.push(Item::Edited {
+                    // A repost says nothing in a thread that its author has not said.
+                    let in_thread = match watched.filter(|_| post.reposted_by.is_none()) {
+                        Some(watched) => watched.standing(&post),
+                        None => None,
+                    };
+                    match (prefilter.scan(&post, scratch), in_thread) {
+                        (Scan::Own, None) => buckets[Bucket::Own] += 1,
+                        (Scan::Own, Some(_)) => match said(&post) {
+                            Some(answer) => {
+                                watched.iter().for_each(|watched| watched.note_post(&answer));
+                                items.push(Item::Answer(answer));
+                            }
+                            None => buckets[Bucket::Own] += 1,
+                        },
+                        (Scan::Unmatched, _) if post.edited => items.push(Item::Edited {
                             network: post.network,
                             id: post.id.into_owned(),
                             text: cut(&post.text).to_owned(),
                             seen_at: post.seen_at,
                         }),
-                        Scan::Unmatched => buckets[Bucket::Unmatched] += 1,
-                        Scan::Candidate(mut candidate) => {
+                        (Scan::Unmatched, None) => buckets[Bucket::Unmatched] += 1,
+                        (Scan::Unmatched, Some(Standing::Ours)) => {
+                            let mut post = post.into_owned();
+                            if bound(&mut post) {
+                                watched.iter().for_each(|watched| watched.note(&post));
+                                items.push(Item::Reply(Box::new(Candidate::in_thread(post))));
+                            } else {
+                                buckets[Bucket::Malformed] += 1;
+                            }
+                        }
+                        (Scan::Unmatched, Some(Standing::Bystander)) => match said(&post) {
+                            Some(overheard) => {
+                                watched.iter().for_each(|watched| watched.note_post(&overheard));
+                                items.push(Item::Overheard(overheard));
+                            }
+                            None => buckets[Bucket::Unmatched] += 1,
+                        },
+                        (Scan::Candidate(mut candidate), _) => {
                             if bound(&mut candidate.post) {
+                                watched.iter().for_each(|watched| watched.note(&candidate.post));
                                 items.push(Item::Candidate(candidate));
                             } else {
                                 buckets[Bucket::Malformed] += 1;
@@ -240,6 +289,18 @@ fn bound(post: &mut Post<'static>) -> bool {
     let ids = [&post.page, &post.reply_to, &post.quote_of, &post.reposted_by];
     let mut ids = ids.into_iter().flatten().chain([&post.id, &post.author.id]);
     ids.all(|id| id.len() <= ID_BYTES_MAX)
+}
+
+/// Who says something in which thread, and where, without what; `None` where an id is too long to be kept.
+fn said(post: &Post<'_>) -> Option<Box<Post<'static>>> {
+    let mut said = Post::new(post.network, post.id.clone(), Author::default(), "".into()).into_owned();
+    said.author.id = Cow::Owned(post.author.id.clone().into_owned());
+    said.author.handle = post.author.handle.as_deref().map(|handle| Cow::Owned(handle.to_owned()));
+    said.page = post.page.as_deref().map(|page| Cow::Owned(page.to_owned()));
+    said.reply_to = post.reply_to.as_deref().map(|parent| Cow::Owned(parent.to_owned()));
+    said.seen_at = post.seen_at;
+    said.written_at = post.written_at;
+    bound(&mut said).then(|| Box::new(said))
 }
 
 /// The text as far as a ticket may hold it.

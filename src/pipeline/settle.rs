@@ -14,9 +14,10 @@ use super::reload::Rules;
 use crate::classify::{INTENTS, best};
 use crate::desk::told::{Heard, Hearing};
 use crate::desk::{self, Decision, Desk, Opinion, People, Strangers};
-use crate::ledger::{Entry, NewTicket, Settlement, Traits};
+use crate::ledger::{Entry, NewFollowUp, NewTicket, Otherwise, Settlement, ThreadPost, Traits};
 use crate::parse::Post;
 use crate::prefilter::Candidate;
+use crate::prefilter::watched::of_post;
 use crate::telemetry::Bucket;
 use crate::telemetry::pulse::Pulse;
 use crate::ticket::{TicketId, proto};
@@ -56,7 +57,7 @@ pub fn settle(
     let mut verdicts = verdicts.iter();
     for item in output.items {
         match item {
-            Item::Candidate(candidate) => {
+            Item::Candidate(candidate) | Item::Reply(candidate) => {
                 let verdict = verdicts.next().expect("the model gives one verdict a candidate");
                 let now = clock.now(&candidate.post, output.received_at);
                 match desk.decide(config, &candidate, verdict, opinion, people, now) {
@@ -74,8 +75,48 @@ pub fn settle(
                         let at = candidate.post.seen_at.unwrap_or(now);
                         entries.push(Entry::Edit { ticket_id, text, at, otherwise: Bucket::Duplicate });
                     }
+                    Decision::Joined(joined) => {
+                        entries.push(Entry::FollowUp(Box::new(follow_up(
+                            config,
+                            &candidate,
+                            *joined,
+                            provisional,
+                            now,
+                        ))));
+                    }
+                    Decision::Bystander(ticket_id) => {
+                        let post = thread_post(&candidate.post, ticket_id, now);
+                        let is_named = !candidate.is_of_thread();
+                        let bucket = if is_named { Bucket::Unsupported } else { Bucket::Unmatched };
+                        entries.push(Entry::Bystander { post, bucket });
+                    }
                     Decision::Duplicate => buckets[Bucket::Duplicate] += 1,
                     Decision::Unsupported => buckets[Bucket::Unsupported] += 1,
+                    Decision::Unmatched => buckets[Bucket::Unmatched] += 1,
+                }
+            }
+            Item::Overheard(post) => {
+                let now = clock.now(&post, output.received_at);
+                match desk.overhears(config, &post, now) {
+                    Some(ticket_id) => {
+                        let post = thread_post(&post, ticket_id, now);
+                        entries.push(Entry::Bystander { post, bucket: Bucket::Unmatched });
+                    }
+                    None => buckets[Bucket::Unmatched] += 1,
+                }
+            }
+            Item::Answer(post) => {
+                let now = clock.now(&post, output.received_at);
+                match desk.answers(&post, now) {
+                    Some(ticket_id) => entries.push(Entry::Answer {
+                        answered: proto::update::Answered {
+                            post_id: post.id.to_string(),
+                            url: post.url().unwrap_or_default(),
+                            account: post.author.handle.as_deref().unwrap_or(&post.author.id).to_owned(),
+                        },
+                        post: thread_post(&post, ticket_id, now),
+                    }),
+                    None => buckets[Bucket::Own] += 1,
                 }
             }
             Item::Edited { network, id, text, seen_at } => {
@@ -90,13 +131,14 @@ pub fn settle(
             }
             Item::PostDeleted { network, id } => {
                 let ticket_id = TicketId::of_post(network, &id);
-                if desk.may_know(ticket_id) {
+                if desk.deletes(ticket_id) {
                     entries.push(Entry::Erase { ticket_id, at: output.received_at });
                 } else {
                     buckets[Bucket::Control] += 1;
                 }
             }
             Item::AccountDeleted { network, author_id } => {
+                desk.conversations.end_of(network, &author_id);
                 entries.push(Entry::EraseAuthor { network, author_id, at: output.received_at });
             }
         }
@@ -109,6 +151,46 @@ pub fn settle(
         gaps: output.gaps,
         recovered: output.recovered,
         entries,
+    }
+}
+
+fn thread_post(post: &Post<'_>, ticket_id: TicketId, at: Timestamp) -> ThreadPost {
+    ThreadPost {
+        post_id: TicketId::of_post(post.network, &post.id),
+        ticket_id,
+        network: post.network,
+        author_id: post.author.id.to_string(),
+        watch: of_post(post.network, &post.id),
+        at,
+    }
+}
+
+fn follow_up(
+    config: &desk::Config,
+    candidate: &Candidate,
+    joined: desk::Joined,
+    provisional: bool,
+    at: Timestamp,
+) -> NewFollowUp {
+    let post = &candidate.post;
+    let otherwise = match joined.otherwise {
+        Some(ticket) => Otherwise::Ticket(Box::new(new_ticket(candidate, &ticket, provisional, at))),
+        None => Otherwise::Bucket(Bucket::Unmatched),
+    };
+    NewFollowUp {
+        post_id: TicketId::of_post(post.network, &post.id),
+        ticket_id: joined.ticket_id,
+        network: post.network,
+        author_id: post.author.id.to_string(),
+        text_hash: desk::text_hash(&post.text),
+        at,
+        post: joined.post,
+        verdict: joined.verdict,
+        verdict_factors: joined.verdict_factors,
+        raises: joined.raises,
+        thanks: joined.thanks,
+        terms: config.terms(),
+        otherwise,
     }
 }
 
@@ -136,6 +218,7 @@ fn new_ticket(
         created_at,
         due_at_us: ticket.due_at_us,
         text_hash: desk::text_hash(&post.text),
+        watch: of_post(post.network, &post.id),
         provisional,
         body: ticket.encode_to_vec(),
     }

@@ -19,8 +19,8 @@ const CAPACITY_KEPT: usize = 2048;
 /// A record is in `ready`, `behind`, `deferred` or `in_flight`. Of each ticket at most one record is
 /// outside `behind`: `led` has that ticket's key and the record's seq.
 ///
-/// A record in `ready` whose rank has changed is there twice, since a heap cannot be searched: the entry with
-/// the rank that `reranked` names counts, the other one is dropped when it comes up.
+/// A record in `ready` whose rank has changed is there more than once, since a heap cannot be searched: the entry with
+/// the rank that `reranked` names counts, the others are dropped when they come up.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     filter: Filter,
@@ -32,8 +32,10 @@ pub(super) struct Queue {
     /// Records whose ticket has an older unacknowledged one. Few: updates come long after their tickets.
     behind: BTreeMap<(TicketKey, Seq), Arc<RecordHead>>,
     led: FxHashMap<TicketKey, Seq>,
-    /// Records in `ready` that have an entry of an older rank there too.
-    reranked: FxHashMap<Seq, i64>,
+    /// Records that have entries of older ranks in `ready`.
+    reranked: FxHashMap<Seq, Counts>,
+    /// How many such entries there are.
+    stale: usize,
     deferred: BTreeMap<(Instant, Seq), Arc<RecordHead>>,
     in_flight: FxHashMap<Seq, InFlight>,
     /// Whether a record became ready since somebody asked.
@@ -49,6 +51,16 @@ struct InFlight {
     client: ClientId,
     attempt: u32,
     head: Arc<RecordHead>,
+}
+
+/// Of a record with several entries in `ready`, which one counts. No two of them have the same rank.
+#[derive(Debug)]
+struct Counts {
+    rank: i64,
+    /// The entry's own may be older: an entry of an older rank can come to count again.
+    head: Arc<RecordHead>,
+    /// The ranks of the others.
+    stale: Vec<i64>,
 }
 
 /// The first 8 bytes of a ticket's id, which is a cryptographic hash. Two tickets that share them, one
@@ -106,6 +118,7 @@ impl Queue {
         self.filter = filter;
         self.ready.clear();
         self.reranked.clear();
+        self.stale = 0;
         self.behind.clear();
         self.led = self.in_flight.values().map(|flight| (key_of(&flight.head), flight.head.seq)).collect();
         let deferred: FxHashMap<Seq, Instant> =
@@ -149,14 +162,28 @@ impl Queue {
 
     pub(super) fn take(&mut self, client: ClientId, now: Instant) -> Option<Taken> {
         while let Some(first) = self.deferred.first_entry().filter(|first| first.key().0 <= now) {
-            self.ready.push(Ready::new(first.remove()));
+            let head = first.remove();
+            self.make_ready(head);
         }
         let (seq, head) = loop {
             let Ready { rank, seq, head, .. } = self.ready.pop()?;
-            if self.reranked.get(&seq).is_none_or(|counts| *counts == rank) {
+            let Entry::Occupied(mut place) = self.reranked.entry(seq) else { break (seq, head) };
+            let counts = place.get_mut();
+            if counts.rank == rank {
+                let head = counts.head.clone();
+                if counts.stale.is_empty() {
+                    place.remove();
+                }
                 break (seq, head);
             }
-            self.reranked.remove(&seq);
+            self.stale -= 1;
+            counts.stale.retain(|stale| *stale != rank);
+            // Of one that waits here no more nothing is left to be told apart.
+            if counts.stale.is_empty()
+                && (self.in_flight.contains_key(&seq) || self.led.get(&key_of(&head)) != Some(&seq))
+            {
+                place.remove();
+            }
         };
         self.trim();
         let attempt = self.attempts.remove(&seq).unwrap_or(0).saturating_add(1);
@@ -165,13 +192,14 @@ impl Queue {
     }
 
     /// Gives the records of a ticket another place in the order, as far as they still wait for one.
-    pub(super) fn rerank(&mut self, name: &String, Reranked { records, rank_before }: &Reranked) {
+    pub(super) fn rerank(&mut self, name: &String, reranked: &Reranked) {
+        let Reranked { records, rank_before, rescored_before } = reranked;
         for (head, has_it) in records {
             let passes_by = |rescored: &Option<(u16, Box<str>)>| {
                 let traits = Traits { rescored: rescored.clone(), ..head.traits.clone() };
                 self.filter.matches(&traits)
             };
-            let is_news = !passes_by(&None) && passes_by(&head.traits.rescored);
+            let is_news = !passes_by(rescored_before) && passes_by(&head.traits.rescored);
             let key = key_of(head);
             // One that is with a client comes back by what it is now.
             if let Some(flight) = self.in_flight.get_mut(&head.seq) {
@@ -187,15 +215,25 @@ impl Queue {
             } else if let Some((_, deferred)) = self.deferred.iter_mut().find(|((_, of), _)| *of == head.seq)
             {
                 *deferred = head.clone();
-            } else if head.rank != *rank_before
-                // Of two entries with the same rank nobody could say which one counts.
-                && let Entry::Vacant(place) = self.reranked.entry(head.seq)
-            {
-                place.insert(head.rank);
-                self.has_news = true;
-                self.ready.push(Ready::new(head.clone()));
+            } else {
+                self.rerank_ready(head, *rank_before);
             }
         }
+    }
+
+    /// The record is in `ready`; by `rank_before`, unless that is said there.
+    fn rerank_ready(&mut self, head: &Arc<RecordHead>, rank_before: i64) {
+        let counts = self.reranked.entry(head.seq);
+        let counts =
+            counts.or_insert_with(|| Counts { rank: rank_before, head: head.clone(), stale: Vec::new() });
+        if counts.rank == head.rank {
+            counts.head = head.clone();
+            return;
+        }
+        counts.stale.push(counts.rank);
+        self.stale += 1;
+        self.has_news = true;
+        self.make_ready(head.clone());
     }
 
     pub(super) fn acknowledge(&mut self, seqs: &[Seq]) -> bool {
@@ -250,7 +288,7 @@ impl Queue {
     }
 
     pub(super) fn pending(&self) -> usize {
-        self.ready.len() - self.reranked.len() + self.behind.len()
+        self.ready.len() - self.stale + self.behind.len()
     }
 
     pub(super) fn acknowledged(&self) -> u64 {
@@ -269,7 +307,7 @@ impl Queue {
     fn admit(&mut self, head: Arc<RecordHead>) {
         if self.lead(&head) {
             self.has_news = true;
-            self.ready.push(Ready::new(head));
+            self.make_ready(head);
         } else {
             self.behind.insert((key_of(&head), head.seq), head);
         }
@@ -294,8 +332,22 @@ impl Queue {
         self.attempts.insert(head.seq, attempt);
         match until {
             Some(until) => _ = self.deferred.insert((until, head.seq), head),
-            None => self.ready.push(Ready::new(head)),
+            None => self.make_ready(head),
         }
+    }
+
+    /// Puts a record where it can be taken from, where no entry of its counts.
+    fn make_ready(&mut self, head: Arc<RecordHead>) {
+        if let Some(counts) = self.reranked.get_mut(&head.seq) {
+            (counts.rank, counts.head) = (head.rank, head.clone());
+            // An entry of this rank is there already, and counts from now on.
+            if let Some(place) = counts.stale.iter().position(|stale| *stale == head.rank) {
+                counts.stale.swap_remove(place);
+                self.stale -= 1;
+                return;
+            }
+        }
+        self.ready.push(Ready::new(head));
     }
 
     /// The record that led its ticket is gone: the next one leads, if there is one.
@@ -304,7 +356,9 @@ impl Queue {
         match self.behind.range(behind).next().map(|(place, _)| *place) {
             Some(place) => {
                 self.led.insert(key, place.1);
-                self.ready.extend(self.behind.remove(&place).map(Ready::new));
+                if let Some(head) = self.behind.remove(&place) {
+                    self.make_ready(head);
+                }
             }
             None => _ = self.led.remove(&key),
         }
@@ -321,7 +375,13 @@ impl Queue {
             }
             kept
         });
-        self.reranked.retain(|seq, _| !seqs.contains(seq));
+        let mut stale = 0;
+        self.reranked.retain(|seq, counts| {
+            let kept = !seqs.contains(seq);
+            stale += if kept { 0 } else { counts.stale.len() };
+            kept
+        });
+        self.stale -= stale;
         self.deferred.retain(|(_, seq), head| {
             let kept = !seqs.contains(seq);
             if !kept {

@@ -394,7 +394,11 @@ proptest! {
                     let Some(first) = first.filter(|head| reranked.insert(head.seq)) else { continue };
                     let rank_before = first.rank;
                     *first = Arc::new(RecordHead { rank, ..(**first).clone() });
-                    outbox.rerank(&[Reranked { records: vec![(first.clone(), Vec::new())], rank_before }]);
+                    outbox.rerank(&[Reranked {
+                        records: vec![(first.clone(), Vec::new())],
+                        rank_before,
+                        rescored_before: None,
+                    }]);
                     for twin in twins.values_mut() {
                         if let Some(record) = twin.records.get_mut(&first.seq.get()) {
                             record.head = first.clone();

@@ -136,8 +136,12 @@ impl World {
                 ..Default::default()
             })
         });
-        let rescoring =
-            Rescoring { ticket_id: twin::ticket_id(post), at: Timestamp::UNIX_EPOCH, change: rescored };
+        let rescoring = Rescoring {
+            ticket_id: twin::ticket_id(post),
+            at: Timestamp::UNIX_EPOCH,
+            change: rescored,
+            terms: crate::desk::Config::default().terms(),
+        };
         // Whether it is answered interests nobody here: what was not committed is provisional still.
         drop(self.daemon().handle.rescore(vec![rescoring]));
         self.queued.push(Job::Rescore { post, change });

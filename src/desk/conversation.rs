@@ -1,0 +1,449 @@
+//! Who is in conversation with us: which ticket a further post joins, and who helps others.
+//!
+//! A post joins the open ticket of its thread if it is by somebody who has part in it, or, where the operator allows
+//! it, names our handle; else its author's newest open ticket of the brand, if that has heard of them within
+//! [`Config::join_hours`]. Everything here can be made anew from the ledger, so that a restart decides as if there
+//! had been none. The order of the posts decides, and their own times: no clock.
+//!
+//! # Memory
+//!
+//! At most [`CONVERSATIONS_MAX`] tickets and [`FURTHER_MAX`] further posts, the newest: about 180 bytes each with
+//! their places in the tables, 90 MB at worst.
+
+use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rustc_hash::{FxHashMap, FxHasher};
+
+use crate::classify::{INTENTS, SENTIMENTS, Verdict, best};
+use crate::parse::{Network, Post};
+use crate::prefilter::watched::Watched;
+use crate::ticket::TicketId;
+use crate::ticket::proto::ticket_status::State;
+
+/// Tickets that further posts may join, the newest.
+pub const CONVERSATIONS_MAX: usize = 200_000;
+/// Further posts whose replies are noticed, the newest of all conversations.
+pub const FURTHER_MAX: usize = 300_000;
+/// People beside a ticket's author who may have part in its conversation.
+const PARTICIPANTS_MAX: usize = 16;
+/// People whose thanks are counted.
+const THANKED_MAX: usize = 10_000;
+
+/// How conversations are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// How long after the last post of an open ticket another by its author joins it, hours; 0: only in its thread.
+    pub join_hours: u32,
+    /// Whether others who answer in the thread and name our handle join the ticket, too.
+    pub others: bool,
+    /// How often somebody must have been thanked within 90 days to count as a helper; 0: nobody does.
+    pub thanked_min: u32,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config { join_hours: 72, others: true, thanked_min: 3 }
+    }
+}
+
+/// An author, as far as 64 bits tell. Two who share them within the bounds of this memory are one in a billion runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Person(u64);
+
+impl Person {
+    fn of(network: Network, author_id: &str) -> Person {
+        let mut hasher = FxHasher::default();
+        (network as u8).hash(&mut hasher);
+        hasher.write(author_id.as_bytes());
+        Person(hasher.finish())
+    }
+}
+
+#[derive(Debug)]
+struct Conversation {
+    author: Person,
+    brand: Arc<str>,
+    others: Vec<Person>,
+    /// When its last post was, of those that have part in it; µs since 1970.
+    last_us: i64,
+    /// Posts that joined it and are still there.
+    joined: u32,
+    /// Whether its own post is gone.
+    lost_its_own: bool,
+    is_closed: bool,
+}
+
+impl Conversation {
+    fn has_part(&self, person: Person) -> bool {
+        self.author == person || self.others.contains(&person)
+    }
+}
+
+/// A post beside a ticket's own.
+#[derive(Debug, Clone, Copy)]
+struct Further {
+    ticket_id: TicketId,
+    author: Person,
+    part: Part,
+}
+
+/// What a further post is to its conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// It joined the ticket, and its author has part in the conversation.
+    Joined,
+    /// It is an answer of one of our own accounts.
+    Answer,
+    /// Somebody else said it.
+    Bystander,
+}
+
+/// Where a post belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It joins this ticket.
+    Joins {
+        /// Which.
+        ticket_id: TicketId,
+        /// The post whose author it thanks, if the ticket's author has written it.
+        thanks: Option<TicketId>,
+        /// Whether it is in the ticket's thread and its author had part in that before: it belongs there whatever
+        /// it says.
+        has_part: bool,
+    },
+    /// It answers in this ticket's conversation, whose author is another and in which its own has no part: a helper, or
+    /// somebody who does not speak to us.
+    Bystander(TicketId),
+    /// It belongs to none that is open.
+    Alone {
+        /// The author's last ticket of the brand, which is closed or too old to be joined.
+        earlier: Option<TicketId>,
+    },
+}
+
+/// A ticket as the desk remembers it, with the posts that belong to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    /// Which.
+    pub ticket_id: TicketId,
+    /// Where its own post is.
+    pub network: Network,
+    /// By whom.
+    pub author_id: String,
+    /// As in config.
+    pub brand: Arc<str>,
+    /// When its own post was decided about, µs since 1970.
+    pub created_at_us: i64,
+    /// [`of_post`](crate::prefilter::watched::of_post) of its own post; `None` in older ledgers.
+    pub watch: Option<u64>,
+    /// Whether its own post is gone.
+    pub has_lost_its_own: bool,
+    /// Whether nothing joins it any more: closed in the helpdesk, or erased.
+    pub is_closed: bool,
+}
+
+/// A further post as the desk remembers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RememberedPost {
+    /// Its identity.
+    pub post_id: TicketId,
+    /// Which ticket it belongs to.
+    pub ticket_id: TicketId,
+    /// Where it is.
+    pub network: Network,
+    /// By whom.
+    pub author_id: String,
+    /// [`text_hash`](super::text_hash) of its text.
+    pub text_hash: u64,
+    /// What it is.
+    pub part: Part,
+    /// When it was decided about, µs since 1970.
+    pub at_us: i64,
+    /// Whether its author has deleted it.
+    pub is_erased: bool,
+    /// [`of_post`](crate::prefilter::watched::of_post).
+    pub watch: Option<u64>,
+}
+
+/// The conversations that are remembered.
+#[derive(Debug, Default)]
+pub struct Conversations {
+    tickets: FxHashMap<TicketId, Conversation>,
+    ages: VecDeque<TicketId>,
+    /// Each person's newest ticket of each brand.
+    newest: FxHashMap<Person, Vec<(Arc<str>, TicketId)>>,
+    further: FxHashMap<TicketId, Further>,
+    further_ages: VecDeque<TicketId>,
+    /// In whose tickets somebody was thanked, and when; oldest first.
+    thanked: FxHashMap<Person, Vec<(TicketId, i64)>>,
+    thanked_ages: VecDeque<Person>,
+    watched: Option<Arc<Watched>>,
+}
+
+impl Conversations {
+    /// Tells the lanes, from now on, what to look for.
+    pub fn watched_by(&mut self, watched: Arc<Watched>) {
+        self.watched = Some(watched);
+    }
+
+    /// A ticket of this post begins a conversation. Oldest first.
+    pub fn begin(
+        &mut self,
+        ticket_id: TicketId,
+        network: Network,
+        author_id: &str,
+        brand: &Arc<str>,
+        at_us: i64,
+    ) {
+        let author = Person::of(network, author_id);
+        let conversation = Conversation {
+            author,
+            brand: brand.clone(),
+            others: Vec::new(),
+            last_us: at_us,
+            joined: 0,
+            lost_its_own: false,
+            is_closed: false,
+        };
+        if self.tickets.insert(ticket_id, conversation).is_none() {
+            self.ages.push_back(ticket_id);
+        }
+        let newest = self.newest.entry(author).or_default();
+        newest.retain(|(of, _)| of != brand);
+        newest.push((brand.clone(), ticket_id));
+        if let Some(watched) = &self.watched {
+            watched.keep_author(network, author_id);
+        }
+        while self.ages.len() > CONVERSATIONS_MAX
+            && let Some(oldest) = self.ages.pop_front()
+        {
+            self.forget(oldest);
+        }
+    }
+
+    fn forget(&mut self, ticket_id: TicketId) {
+        let Some(gone) = self.tickets.remove(&ticket_id) else { return };
+        if let Entry::Occupied(mut newest) = self.newest.entry(gone.author) {
+            newest.get_mut().retain(|(_, newest)| *newest != ticket_id);
+            if newest.get().is_empty() {
+                newest.remove();
+            }
+        }
+    }
+
+    /// A post belongs to this ticket from now on.
+    pub fn add(
+        &mut self,
+        post_id: TicketId,
+        ticket_id: TicketId,
+        network: Network,
+        author_id: &str,
+        part: Part,
+        at_us: i64,
+    ) {
+        let Some(conversation) = self.tickets.get_mut(&ticket_id) else { return };
+        let author = Person::of(network, author_id);
+        let is_new = self.further.insert(post_id, Further { ticket_id, author, part }).is_none();
+        if is_new {
+            self.further_ages.push_back(post_id);
+        }
+        if part == Part::Joined {
+            conversation.joined += u32::from(is_new);
+            conversation.last_us = conversation.last_us.max(at_us);
+            if !conversation.has_part(author) && conversation.others.len() < PARTICIPANTS_MAX {
+                conversation.others.push(author);
+                if let Some(watched) = &self.watched {
+                    watched.keep_author(network, author_id);
+                }
+            }
+        }
+        while self.further_ages.len() > FURTHER_MAX
+            && let Some(oldest) = self.further_ages.pop_front()
+        {
+            self.further.remove(&oldest);
+        }
+    }
+
+    /// A post is gone, whose ever it was: a conversation of which nothing is left is over. Whether it was known as a
+    /// further one.
+    pub fn post_deleted(&mut self, post_id: TicketId) -> bool {
+        let further = self.further.remove(&post_id);
+        let ticket_id = further.map_or(post_id, |further| further.ticket_id);
+        if let Some(conversation) = self.tickets.get_mut(&ticket_id) {
+            match further {
+                None => conversation.lost_its_own = true,
+                Some(Further { part: Part::Joined, .. }) => {
+                    conversation.joined = conversation.joined.saturating_sub(1)
+                }
+                Some(_) => {}
+            }
+            conversation.is_closed |= conversation.lost_its_own && conversation.joined == 0;
+        }
+        further.is_some()
+    }
+
+    /// Lanes look out for answers to the post of this [hash](crate::prefilter::watched::of_post) from now on.
+    pub fn watch(&self, hash: u64) {
+        if let Some(watched) = &self.watched {
+            watched.keep_post(hash);
+        }
+    }
+
+    /// The helpdesk has closed the ticket, or opened it again.
+    pub fn set_closed(&mut self, ticket_id: TicketId, is_closed: bool) {
+        if let Some(conversation) = self.tickets.get_mut(&ticket_id) {
+            conversation.is_closed = is_closed;
+        }
+    }
+
+    /// The author of a conversation is gone: nothing joins their tickets any more.
+    pub fn end_of(&mut self, network: Network, author_id: &str) {
+        let author = Person::of(network, author_id);
+        for (_, ticket_id) in self.newest.remove(&author).unwrap_or_default() {
+            self.set_closed(ticket_id, true);
+        }
+        self.thanked.remove(&author);
+    }
+
+    /// The ticket in whose thread this post is, whoever wrote it, and the post that leads there.
+    pub fn thread_of(&self, post: &Post<'_>) -> Option<(TicketId, TicketId)> {
+        let parents = [&post.reply_to, &post.quote_of].into_iter().flatten();
+        parents.map(|parent| TicketId::of_post(post.network, parent)).find_map(|parent| {
+            let ticket_id = self.further.get(&parent).map_or(parent, |further| further.ticket_id);
+            self.tickets.contains_key(&ticket_id).then_some((ticket_id, parent))
+        })
+    }
+
+    /// Where this post belongs, which was posted at `at`. `brand` is empty where no rule matches it.
+    pub fn place(
+        &self,
+        config: &Config,
+        post: &Post<'_>,
+        brand: &Arc<str>,
+        addressed: bool,
+        verdict: Option<&Verdict>,
+        at: Timestamp,
+    ) -> Place {
+        let person = Person::of(post.network, &post.author.id);
+        let at_us = at.as_microsecond();
+        if let Some((ticket_id, parent)) = self.thread_of(post)
+            && let Some(conversation) = self.tickets.get(&ticket_id)
+            && !conversation.is_closed
+            && (brand.is_empty() || *brand == conversation.brand)
+        {
+            if conversation.has_part(person) {
+                let thanks = self.thanked_by(conversation, person, parent, post, verdict);
+                return Place::Joins { ticket_id, thanks, has_part: true };
+            }
+            let is_helper = self.is_helper(config, person, at_us);
+            if config.others && addressed && !is_helper {
+                return Place::Joins { ticket_id, thanks: None, has_part: false };
+            }
+            // A question of their own that names the brand is one all the same.
+            if is_helper || brand.is_empty() {
+                return Place::Bystander(ticket_id);
+            }
+        }
+        let newest = self.newest.get(&person).and_then(|newest| newest.iter().find(|(of, _)| of == brand));
+        let Some((ticket_id, conversation)) = newest.and_then(|(_, id)| Some((*id, self.tickets.get(id)?)))
+        else {
+            return Place::Alone { earlier: None };
+        };
+        let join_us = i64::from(config.join_hours) * 3_600_000_000;
+        match !conversation.is_closed && at_us.saturating_sub(conversation.last_us) < join_us {
+            true => Place::Joins { ticket_id, thanks: None, has_part: false },
+            false => Place::Alone { earlier: Some(ticket_id) },
+        }
+    }
+
+    /// The parent, if the ticket's author says thanks to somebody else for it.
+    fn thanked_by(
+        &self,
+        conversation: &Conversation,
+        person: Person,
+        parent: TicketId,
+        post: &Post<'_>,
+        verdict: Option<&Verdict>,
+    ) -> Option<TicketId> {
+        let Further { author: helper, part, .. } = *self.further.get(&parent)?;
+        let helps = helper != person && part != Part::Answer;
+        (helps && conversation.author == person && is_thanks(&post.text, verdict)).then_some(parent)
+    }
+
+    /// Somebody was thanked in this ticket for this post; not our own accounts, whose posts are answers.
+    pub fn thank(&mut self, post_id: TicketId, at_us: i64) {
+        let Some(Further { ticket_id, author, .. }) = self.further.get(&post_id).copied() else { return };
+        self.thanked_at(author, ticket_id, at_us);
+    }
+
+    /// The same as the ledger remembers it; oldest first.
+    pub fn remember_thanks(&mut self, network: Network, author_id: &str, ticket_id: TicketId, at_us: i64) {
+        self.thanked_at(Person::of(network, author_id), ticket_id, at_us);
+    }
+
+    fn thanked_at(&mut self, author: Person, ticket_id: TicketId, at_us: i64) {
+        let thanks = self.thanked.entry(author).or_default();
+        if thanks.is_empty() {
+            self.thanked_ages.push_back(author);
+        }
+        thanks.retain(|(_, then_us)| at_us.saturating_sub(*then_us) < THANKS_COUNT_FOR_US);
+        if !thanks.iter().any(|(known, _)| *known == ticket_id) {
+            thanks.push((ticket_id, at_us));
+        }
+        // More than anybody asks for tells nothing more.
+        if thanks.len() > THANKED_MIN_MAX as usize {
+            thanks.remove(0);
+        }
+        while self.thanked_ages.len() > THANKED_MAX
+            && let Some(oldest) = self.thanked_ages.pop_front()
+        {
+            self.thanked.remove(&oldest);
+        }
+    }
+
+    fn is_helper(&self, config: &Config, person: Person, at_us: i64) -> bool {
+        let counts = |(_, then_us): &&(TicketId, i64)| at_us.saturating_sub(*then_us) < THANKS_COUNT_FOR_US;
+        config.thanked_min > 0
+            && self
+                .thanked
+                .get(&person)
+                .is_some_and(|thanks| thanks.iter().filter(counts).count() >= config.thanked_min as usize)
+    }
+}
+
+/// Whether a ticket in this state is joined by nothing any more; `None` where the helpdesk does not say.
+pub fn is_closed(state: State) -> Option<bool> {
+    match state {
+        State::Unspecified => None,
+        State::Open | State::Pending => Some(false),
+        State::Solved | State::Closed | State::Deleted => Some(true),
+    }
+}
+
+/// Greatest [`Config::thanked_min`].
+pub const THANKED_MIN_MAX: u32 = 100;
+/// How long a thank-you counts.
+const THANKS_COUNT_FOR_US: i64 = 90 * 24 * 3_600_000_000;
+
+/// Whether a post says thanks, and so raises nothing: by its words in French or English, or by what the model says.
+pub fn is_thanks(text: &str, verdict: Option<&Verdict>) -> bool {
+    let is_said = verdict.is_some_and(|verdict| {
+        INTENTS[best(&verdict.intent)] == "praise" || SENTIMENTS[best(&verdict.sentiment)] == "positive"
+    });
+    is_said || says_thanks(text)
+}
+
+/// A word of thanks, unless it is said in anger: "merci pour rien".
+fn says_thanks(text: &str) -> bool {
+    let text = text.to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    says(&["merci", "thank", "thx", "ça marche", "ca marche", "it works", "works now", "solved"])
+        && !says(&["merci pour rien", "thanks for nothing", "no thanks", "toujours", "still", "pas "])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,727 @@
+//! Conversations: posts that join a ticket, answers of our own accounts, and who helps others.
+//!
+//! The desk says which ticket a post joins; here it is reckoned, inside the commit, what that makes of the ticket's
+//! priority, so that a rescoring that came in between is not forgotten. A post that joined is known by the id that a
+//! ticket of its own would have had: it makes none, however often it comes.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use prost::Message;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::store::{self, Erasure};
+use super::writer::Changes;
+use super::{Body, NewFollowUp, Otherwise, Seq};
+use crate::desk::conversation::{Part, Remembered, RememberedPost, is_closed};
+use crate::desk::follow_up::{Terms, followed_up};
+use crate::desk::priority::is_of_verdict;
+use crate::parse::Network;
+use crate::prefilter::watched::of_post;
+use crate::telemetry::Bucket;
+use crate::ticket::{TicketId, proto};
+
+/// Posts of bystanders that are kept for each ticket: whoever reads a thread of thousands is not kept.
+const BYSTANDERS_MAX: i64 = 100;
+/// People that are kept as helpers, the most recent.
+pub const HELPERS_MAX: usize = 10_000;
+/// How long a thank-you counts.
+pub const THANKS_COUNT_FOR_US: i64 = 90 * 24 * 3_600_000_000;
+
+const FOLLOW_UP: i64 = 0;
+const ANSWER: i64 = 1;
+const BYSTANDER: i64 = 2;
+
+pub(super) const TABLES: &str = "
+    -- Posts that belong to a ticket beside its own: those that joined it, our answers, and what others say in its
+    -- thread, of which only the author is kept.
+    CREATE TABLE post (
+        id            BLOB PRIMARY KEY,    -- 16 bytes, as a ticket's: of network and post id
+        ticket_id     BLOB NOT NULL,
+        kind          INTEGER NOT NULL,    -- 0 joined, 1 our answer, 2 a bystander's
+        seq           INTEGER,             -- the update that tells of it
+        network       TEXT NOT NULL,
+        author_id     TEXT NOT NULL,
+        text_hash     INTEGER NOT NULL,    -- of the text as last seen, as desk::text_hash
+        watch         INTEGER,             -- as prefilter::watched::of_post
+        at_us         INTEGER NOT NULL,
+        erased_at_us  INTEGER
+    ) STRICT, WITHOUT ROWID;
+    ALTER TABLE ticket ADD COLUMN watch INTEGER;   -- the same of its own post; NULL where it is older than version 4
+    CREATE INDEX post_ticket ON post (ticket_id, at_us);
+    CREATE INDEX post_author ON post (network, author_id);
+
+    -- What has become of tickets that are more than one post; others have no row.
+    CREATE TABLE conversation (
+        ticket_id        BLOB PRIMARY KEY,
+        further          INTEGER NOT NULL DEFAULT 0,   -- posts that joined and count
+        factors          BLOB,             -- an encoded vigie.v1.Update.FollowedUp, its factors alone; NULL: the ticket's own
+        answered_at_us   INTEGER,          -- by one of our accounts, and nobody has followed up since
+        closed_at_us     INTEGER,          -- solved, closed or deleted in the helpdesk
+        erased_at_us     INTEGER           -- the ticket's own post, while others are still there
+    ) STRICT, WITHOUT ROWID;
+
+    -- Who was thanked in whose conversation, once for each; and the sum, for whoever lists helpers.
+    CREATE TABLE thanked (
+        network    TEXT NOT NULL,
+        author_id  TEXT NOT NULL,
+        ticket_id  BLOB NOT NULL,
+        at_us      INTEGER NOT NULL,
+        PRIMARY KEY (network, author_id, ticket_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE helper (
+        network    TEXT NOT NULL,
+        author_id  TEXT NOT NULL,
+        thanked    INTEGER NOT NULL,       -- within the 90 days before `last_at_us`
+        last_at_us INTEGER NOT NULL,
+        PRIMARY KEY (network, author_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX helper_age ON helper (last_at_us);
+";
+
+/// A post that belongs to a ticket beside its own.
+pub(super) struct Further {
+    pub(super) ticket_id: TicketId,
+    kind: i64,
+    seq: Option<Seq>,
+    is_erased: bool,
+}
+
+/// Where this post belongs, if it is not a ticket's own.
+pub(super) fn further(connection: &Connection, post_id: TicketId) -> rusqlite::Result<Option<Further>> {
+    connection
+        .prepare_cached("SELECT ticket_id, kind, seq, erased_at_us IS NOT NULL FROM post WHERE id = ?1")?
+        .query_row([post_id.as_bytes()], |row| {
+            Ok(Further {
+                ticket_id: store::ticket_id(row, 0)?,
+                kind: row.get(1)?,
+                seq: row.get::<_, Option<i64>>(2)?.and_then(|seq| Seq::new(seq.cast_unsigned())),
+                is_erased: row.get(3)?,
+            })
+        })
+        .optional()
+}
+
+/// Whether this post may change the text of a ticket that it joined, and its network's id.
+pub(super) fn joined(
+    connection: &Connection,
+    post_id: TicketId,
+) -> rusqlite::Result<Option<(TicketId, String)>> {
+    let Some(Further { ticket_id, kind: FOLLOW_UP, seq: Some(seq), is_erased: false }) =
+        further(connection, post_id)?
+    else {
+        return Ok(None);
+    };
+    let name = followed(connection, seq)?.and_then(|followed| followed.post).map(|post| post.id);
+    Ok(name.map(|name| (ticket_id, name)))
+}
+
+fn followed(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<proto::update::FollowedUp>> {
+    let bodies = store::read(connection, &[seq])?;
+    Ok(bodies.into_iter().find_map(|(_, body)| match body {
+        Body::Update(bytes) => match proto::Update::decode(bytes.as_slice()).ok()?.change? {
+            proto::update::Change::FollowedUp(followed) => Some(followed),
+            _ => None,
+        },
+        Body::Ticket(_) => None,
+    }))
+}
+
+/// What a ticket's priority is made of now.
+struct Standing {
+    further: u32,
+    factors: Vec<proto::Factor>,
+}
+
+fn standing(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<Standing> {
+    let row = connection
+        .prepare_cached("SELECT further, factors FROM conversation WHERE ticket_id = ?1")?
+        .query_row([ticket_id.as_bytes()], |row| {
+            Ok((row.get::<_, u32>(0)?, row.get::<_, Option<Vec<u8>>>(1)?))
+        })
+        .optional()?;
+    let (further, factors) = row.unwrap_or_default();
+    // We wrote these bytes, here and below.
+    let factors = match factors {
+        Some(bytes) => proto::update::FollowedUp::decode(bytes.as_slice()).unwrap_or_default().factors,
+        None => own_factors(connection, ticket_id)?,
+    };
+    Ok(Standing { further, factors })
+}
+
+/// The ticket's own factors, or those that the full model put in their place.
+fn own_factors(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<Vec<proto::Factor>> {
+    let factors = |body| match body {
+        Body::Ticket(bytes) => Some(proto::Ticket::decode(bytes.as_slice()).ok()?.factors),
+        Body::Update(bytes) => match proto::Update::decode(bytes.as_slice()).ok()?.change? {
+            proto::update::Change::Rescored(rescored) => Some(rescored.factors),
+            _ => None,
+        },
+    };
+    let bodies = store::bodies_of(connection, ticket_id)?;
+    Ok(bodies.into_iter().rev().find_map(|(_, body)| factors(body)).unwrap_or_default())
+}
+
+fn set_standing(connection: &Connection, ticket_id: TicketId, standing: &Standing) -> rusqlite::Result<()> {
+    let factors = proto::update::FollowedUp { factors: standing.factors.clone(), ..Default::default() };
+    connection
+        .prepare_cached(
+            "INSERT INTO conversation (ticket_id, further, factors) VALUES (?1, ?2, ?3)
+             ON CONFLICT (ticket_id) DO UPDATE SET further = excluded.further, factors = excluded.factors",
+        )?
+        .execute(params![ticket_id.as_bytes(), standing.further, factors.encode_to_vec()])?;
+    Ok(())
+}
+
+/// A post joins its ticket, or does what is said otherwise if that is gone.
+pub(super) fn follow_up(
+    connection: &Connection,
+    new: &NewFollowUp,
+    ageing_points_per_hour: u32,
+    changes: &mut Changes,
+) -> rusqlite::Result<Bucket> {
+    if is_known(connection, new.post_id)? {
+        return Ok(Bucket::Duplicate);
+    }
+    let is_open = connection
+        .prepare_cached("SELECT 1 FROM ticket WHERE id = ?1 AND erased_at_us IS NULL")?
+        .exists([new.ticket_id.as_bytes()])?;
+    if !is_open {
+        return match &new.otherwise {
+            Otherwise::Ticket(ticket) => {
+                store::record_ticket(connection, ticket, ageing_points_per_hour, changes)
+            }
+            Otherwise::Bucket(bucket) => Ok(*bucket),
+        };
+    }
+    let mut standing = standing(connection, new.ticket_id)?;
+    standing.further += u32::from(new.raises);
+    let verdict: &[proto::Factor] = if new.raises { &new.verdict_factors } else { &[] };
+    let (score, level) = followed_up(&standing.factors, verdict, standing.further, &new.terms);
+    standing.factors.clone_from(&score.factors);
+    set_standing(connection, new.ticket_id, &standing)?;
+    connection
+        .prepare_cached("UPDATE conversation SET answered_at_us = NULL WHERE ticket_id = ?1 AND ?2")?
+        .execute(params![new.ticket_id.as_bytes(), new.raises])?;
+    let followed = proto::update::FollowedUp {
+        post: Some(new.post.clone()),
+        verdict: Some(new.verdict.clone()),
+        priority: score.priority.into(),
+        level: level.into(),
+        factors: score.factors,
+    };
+    let update = update(new.ticket_id, new.at, proto::update::Change::FollowedUp(followed));
+    let reading = Reading { priority: score.priority, intent: None };
+    let seq =
+        store::publish(connection, new.ticket_id, &update, Some(reading), ageing_points_per_hour, changes)?;
+    add_post(connection, new, FOLLOW_UP, seq)?;
+    if let Some(post_id) = new.thanks {
+        thank(connection, new, post_id)?;
+    }
+    Ok(Bucket::Merged)
+}
+
+/// Another priority, and another intent where that is new.
+pub(super) struct Reading<'r> {
+    pub(super) priority: u16,
+    pub(super) intent: Option<&'r str>,
+}
+
+/// Whether a ticket was made of this post, ever, or it belongs to one.
+pub(super) fn is_known(connection: &Connection, post_id: TicketId) -> rusqlite::Result<bool> {
+    // A pruned ticket has left its id: what it was made of makes no second one.
+    connection
+        .prepare_cached(
+            "SELECT 1 FROM ticket WHERE id = ?1 UNION ALL SELECT 1 FROM pruned WHERE id = ?1
+             UNION ALL SELECT 1 FROM post WHERE id = ?1 AND kind <> 2",
+        )?
+        .exists([post_id.as_bytes()])
+}
+
+fn update(ticket_id: TicketId, at: Timestamp, change: proto::update::Change) -> proto::Update {
+    proto::Update {
+        ticket_id: ticket_id.as_bytes().to_vec(),
+        at_us: at.as_microsecond(),
+        change: Some(change),
+    }
+}
+
+fn add_post(connection: &Connection, new: &NewFollowUp, kind: i64, seq: Option<Seq>) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            // A bystander may have become somebody who speaks to us.
+            "INSERT OR REPLACE INTO post (id, ticket_id, kind, seq, network, author_id, text_hash, at_us, watch)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?
+        .execute(params![
+            new.post_id.as_bytes(),
+            new.ticket_id.as_bytes(),
+            kind,
+            seq.map(|seq| seq.get().cast_signed()),
+            new.network.name(),
+            new.author_id,
+            new.text_hash.cast_signed(),
+            new.at.as_microsecond(),
+            of_post(new.network, &new.post.id).cast_signed(),
+        ])?;
+    Ok(())
+}
+
+/// Somebody else's post in a ticket's thread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThreadPost {
+    /// Its identity.
+    pub post_id: TicketId,
+    /// Whose thread.
+    pub ticket_id: TicketId,
+    /// Where.
+    pub network: Network,
+    /// By whom.
+    pub author_id: String,
+    /// [`of_post`](crate::prefilter::watched::of_post).
+    pub watch: u64,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Keeps who said something in a thread, for a while at most as long as the ticket.
+pub(super) fn bystander(connection: &Connection, post: &ThreadPost) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT OR IGNORE INTO post (id, ticket_id, kind, network, author_id, text_hash, at_us, watch)
+             SELECT ?1, ?2, ?3, ?4, ?5, 0, ?6, ?8
+             WHERE EXISTS (SELECT 1 FROM ticket WHERE id = ?2 AND erased_at_us IS NULL)
+               AND (SELECT count(*) FROM post WHERE ticket_id = ?2 AND kind = ?3) < ?7",
+        )?
+        .execute(params![
+            post.post_id.as_bytes(),
+            post.ticket_id.as_bytes(),
+            BYSTANDER,
+            post.network.name(),
+            post.author_id,
+            post.at.as_microsecond(),
+            BYSTANDERS_MAX,
+            post.watch.cast_signed(),
+        ])?;
+    Ok(())
+}
+
+/// One of our accounts has answered; nothing if that is known, or the ticket is gone.
+pub(super) fn answer(
+    connection: &Connection,
+    post: &ThreadPost,
+    answered: &proto::update::Answered,
+    ageing_points_per_hour: u32,
+    changes: &mut Changes,
+) -> rusqlite::Result<()> {
+    if is_known(connection, post.post_id)? {
+        return Ok(());
+    }
+    let change = proto::update::Change::Answered(answered.clone());
+    let update = update(post.ticket_id, post.at, change);
+    let seq = store::publish(connection, post.ticket_id, &update, None, ageing_points_per_hour, changes)?;
+    let Some(seq) = seq else { return Ok(()) };
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO post (id, ticket_id, kind, seq, network, author_id, text_hash, at_us, watch)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8)",
+        )?
+        .execute(params![
+            post.post_id.as_bytes(),
+            post.ticket_id.as_bytes(),
+            ANSWER,
+            seq.get().cast_signed(),
+            post.network.name(),
+            post.author_id,
+            post.at.as_microsecond(),
+            post.watch.cast_signed(),
+        ])?;
+    // Where the clock of the service level stops.
+    connection
+        .prepare_cached(
+            "INSERT INTO conversation (ticket_id, answered_at_us) VALUES (?1, ?2)
+             ON CONFLICT (ticket_id) DO UPDATE SET answered_at_us = excluded.answered_at_us",
+        )?
+        .execute(params![post.ticket_id.as_bytes(), post.at.as_microsecond()])?;
+    Ok(())
+}
+
+/// The author of a ticket thanks whoever wrote this post in its thread.
+fn thank(connection: &Connection, new: &NewFollowUp, post_id: TicketId) -> rusqlite::Result<()> {
+    let helper = connection
+        .prepare_cached("SELECT author_id FROM post WHERE id = ?1 AND ticket_id = ?2 AND kind <> ?3")?
+        .query_row(params![post_id.as_bytes(), new.ticket_id.as_bytes(), ANSWER], |row| {
+            row.get::<_, String>(0)
+        })
+        .optional()?;
+    let Some(helper) = helper.filter(|helper| *helper != new.author_id) else { return Ok(()) };
+    let (network, at_us) = (new.network.name(), new.at.as_microsecond());
+    connection
+        .prepare_cached(
+            "INSERT OR IGNORE INTO thanked (network, author_id, ticket_id, at_us) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![network, helper, new.ticket_id.as_bytes(), at_us])?;
+    connection
+        .prepare_cached("DELETE FROM thanked WHERE network = ?1 AND author_id = ?2 AND at_us <= ?3")?
+        .execute(params![network, helper, at_us.saturating_sub(THANKS_COUNT_FOR_US)])?;
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO helper (network, author_id, thanked, last_at_us)
+             SELECT ?1, ?2, count(*), coalesce(max(at_us), ?3) FROM thanked WHERE network = ?1 AND author_id = ?2",
+        )?
+        .execute(params![network, helper, at_us])?;
+    let forgotten = connection
+        .prepare_cached(
+            "DELETE FROM helper WHERE last_at_us <=
+               (SELECT last_at_us FROM helper ORDER BY last_at_us DESC LIMIT 1 OFFSET ?1)",
+        )?
+        .execute([i64::try_from(HELPERS_MAX).unwrap_or(i64::MAX)])?;
+    if forgotten > 0 {
+        connection
+            .prepare_cached(
+                "DELETE FROM thanked WHERE NOT EXISTS
+                   (SELECT 1 FROM helper h WHERE h.network = thanked.network AND h.author_id = thanked.author_id)",
+            )?
+            .execute([])?;
+    }
+    Ok(())
+}
+
+/// The author has changed a post that had joined a ticket.
+pub(super) fn set_text_hash(
+    connection: &Connection,
+    post_id: TicketId,
+    text_hash: u64,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE post SET text_hash = ?2 WHERE id = ?1")?
+        .execute(params![post_id.as_bytes(), text_hash.cast_signed()])?;
+    Ok(())
+}
+
+/// What the full model has read a ticket to be, joined with what further posts had made of it meanwhile: of those it
+/// takes nothing back.
+pub(super) fn reread(
+    connection: &Connection,
+    ticket_id: TicketId,
+    change: &proto::update::Rescored,
+    terms: &Terms,
+) -> rusqlite::Result<Option<proto::update::Rescored>> {
+    let has_joined = connection
+        .prepare_cached("SELECT 1 FROM conversation WHERE ticket_id = ?1 AND factors IS NOT NULL")?
+        .exists([ticket_id.as_bytes()])?;
+    if !has_joined {
+        return Ok(None);
+    }
+    let mut standing = standing(connection, ticket_id)?;
+    let verdict: Vec<_> = change.factors.iter().filter(|factor| is_of_verdict(factor)).cloned().collect();
+    let (score, level) = followed_up(&standing.factors, &verdict, standing.further, terms);
+    standing.factors.clone_from(&score.factors);
+    set_standing(connection, ticket_id, &standing)?;
+    let (priority, level) = (score.priority.into(), level.into());
+    Ok(Some(proto::update::Rescored { priority, level, factors: score.factors, ..change.clone() }))
+}
+
+/// Removes the text of a post wherever it is stored, and records that; whether there was one.
+///
+/// A ticket of whose posts none is left is erased whole.
+pub(super) fn erase_post(
+    connection: &Connection,
+    post_id: TicketId,
+    at: Timestamp,
+    reason: Erasure,
+    ageing_points_per_hour: u32,
+    changes: &mut Changes,
+) -> rusqlite::Result<bool> {
+    let (ticket_id, name) = match further(connection, post_id)? {
+        None if has_others(connection, post_id, post_id)? => {
+            if has_lost_its_own(connection, post_id)? {
+                return Ok(false);
+            }
+            connection
+                .prepare_cached("UPDATE conversation SET erased_at_us = ?2 WHERE ticket_id = ?1")?
+                .execute(params![post_id.as_bytes(), at.as_microsecond()])?;
+            (post_id, None)
+        }
+        None => return store::erase(connection, post_id, reason, at, ageing_points_per_hour, changes),
+        Some(Further { ticket_id, kind: FOLLOW_UP, seq: Some(seq), is_erased: false }) => {
+            connection
+                .prepare_cached("UPDATE post SET erased_at_us = ?2 WHERE id = ?1")?
+                .execute(params![post_id.as_bytes(), at.as_microsecond()])?;
+            let name = followed(connection, seq)?.and_then(|followed| followed.post).map(|post| post.id);
+            if has_lost_its_own(connection, ticket_id)? && !has_others(connection, ticket_id, post_id)? {
+                return store::erase(connection, ticket_id, reason, at, ageing_points_per_hour, changes);
+            }
+            (ticket_id, Some(name.unwrap_or_default()))
+        }
+        Some(Further { kind: BYSTANDER, .. }) => {
+            connection.prepare_cached("DELETE FROM post WHERE id = ?1")?.execute([post_id.as_bytes()])?;
+            return Ok(false);
+        }
+        Some(_) => return Ok(false),
+    };
+    let mut shown = name.clone().unwrap_or_default();
+    for (seq, body) in store::bodies_of(connection, ticket_id)? {
+        let body = match body {
+            Body::Ticket(bytes) if name.is_none() => {
+                shown = proto::Ticket::decode(bytes.as_slice())
+                    .ok()
+                    .and_then(|ticket| ticket.post)
+                    .unwrap_or_default()
+                    .id;
+                Some(store::without_text_in_ticket(&bytes, reason))
+            }
+            Body::Ticket(_) => None,
+            Body::Update(bytes) => without_text_of(&bytes, name.as_deref().unwrap_or_default(), reason),
+        };
+        if let Some(body) = body {
+            store::replace_body(connection, seq, &body)?;
+        }
+    }
+    if name.is_none() {
+        store::read_no_more(connection, ticket_id, changes)?;
+    }
+    let erased = proto::update::PostErased { post_id: shown, reason: reason.name().to_owned() };
+    let update = update(ticket_id, at, proto::update::Change::PostErased(erased));
+    let seq = store::publish(connection, ticket_id, &update, None, ageing_points_per_hour, changes)?;
+    Ok(seq.is_some())
+}
+
+/// Whether the ticket's own post is gone.
+pub(super) fn has_lost_its_own(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM conversation WHERE ticket_id = ?1 AND erased_at_us IS NOT NULL")?
+        .exists([ticket_id.as_bytes()])
+}
+
+/// Whether other posts than this one have joined the ticket and are still there.
+fn has_others(connection: &Connection, ticket_id: TicketId, post_id: TicketId) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT 1 FROM post JOIN ticket t ON t.id = post.ticket_id
+             WHERE post.ticket_id = ?1 AND post.id <> ?2 AND kind = ?3 AND post.erased_at_us IS NULL
+               AND t.erased_at_us IS NULL",
+        )?
+        .exists(params![ticket_id.as_bytes(), post_id.as_bytes(), FOLLOW_UP])
+}
+
+/// The update without the text of the post of this network's id, empty for the ticket's own; `None` where it holds none.
+fn without_text_of(bytes: &[u8], name: &str, reason: Erasure) -> Option<Vec<u8>> {
+    let mut update = proto::Update::decode(bytes).ok()?;
+    match &mut update.change {
+        Some(proto::update::Change::Edited(edited)) if edited.post_id == name => edited.text.clear(),
+        Some(proto::update::Change::FollowedUp(followed)) => {
+            let post = followed.post.as_mut().filter(|post| post.id == name)?;
+            store::clear_post(post, reason);
+        }
+        _ => return None,
+    }
+    Some(update.encode_to_vec())
+}
+
+/// Whether all that is left of a conversation is this author's.
+pub(super) fn is_of_one(
+    connection: &Connection,
+    ticket_id: TicketId,
+    author_id: &str,
+) -> rusqlite::Result<bool> {
+    let others = connection
+        .prepare_cached("SELECT 1 FROM post WHERE ticket_id = ?1 AND kind = 0 AND erased_at_us IS NULL AND author_id <> ?2")?
+        .exists(params![ticket_id.as_bytes(), author_id])?;
+    Ok(!others)
+}
+
+/// What somebody said in others' threads, and what they were thanked for.
+pub(super) fn forget_helper(
+    connection: &Connection,
+    network: Network,
+    author_id: &str,
+) -> rusqlite::Result<()> {
+    for rows in ["thanked WHERE true", "helper WHERE true", "post WHERE kind = 2"] {
+        let forget = format!("DELETE FROM {rows} AND network = ?1 AND author_id = ?2");
+        connection.prepare_cached(&forget)?.execute(params![network.name(), author_id])?;
+    }
+    Ok(())
+}
+
+/// The posts that this author has put into tickets, and that still have their text.
+pub(super) fn posts_of(
+    connection: &Connection,
+    network: Network,
+    author_id: &str,
+) -> rusqlite::Result<Vec<TicketId>> {
+    connection
+        .prepare_cached(
+            "SELECT post.id FROM post JOIN ticket t ON t.id = post.ticket_id
+             WHERE post.network = ?1 AND post.author_id = ?2 AND kind = 0 AND post.erased_at_us IS NULL
+               AND t.erased_at_us IS NULL ORDER BY post.seq",
+        )?
+        .query_map(params![network.name(), author_id], |row| store::ticket_id(row, 0))?
+        .collect()
+}
+
+/// The helpdesk says what has become of a ticket that there is.
+pub(super) fn set_status(
+    connection: &Connection,
+    ticket_id: TicketId,
+    body: &[u8],
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    // The wire has decoded these bytes before.
+    let status = proto::TicketStatus::decode(body).unwrap_or_default();
+    let Some(is_closed) = is_closed(status.state()) else { return Ok(()) };
+    connection
+        .prepare_cached(
+            "INSERT INTO conversation (ticket_id, closed_at_us) SELECT ?1, ?2
+             WHERE EXISTS (SELECT 1 FROM ticket WHERE id = ?1)
+             ON CONFLICT (ticket_id) DO UPDATE SET closed_at_us = excluded.closed_at_us",
+        )?
+        .execute(params![ticket_id.as_bytes(), is_closed.then(|| at.as_microsecond())])?;
+    Ok(())
+}
+
+/// What belongs to a ticket that is pruned: its posts leave their ids, as it does.
+pub(super) fn prune(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<()> {
+    let id = ticket_id.as_bytes();
+    connection
+        .prepare_cached(
+            "INSERT OR IGNORE INTO pruned (id) SELECT id FROM post WHERE ticket_id = ?1 AND kind <> 2",
+        )?
+        .execute([id])?;
+    connection.prepare_cached("DELETE FROM post WHERE ticket_id = ?1")?.execute([id])?;
+    connection.prepare_cached("DELETE FROM conversation WHERE ticket_id = ?1")?.execute([id])?;
+    Ok(())
+}
+
+/// Forgets thanks, and helpers, of before then, a few at a time; how many.
+pub(super) fn forget_helpers_before(
+    connection: &Connection,
+    at_us: i64,
+    rows_max: usize,
+) -> rusqlite::Result<usize> {
+    let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
+    let forgotten = connection
+        .prepare_cached(
+            "DELETE FROM helper WHERE (network, author_id) IN
+               (SELECT network, author_id FROM helper WHERE last_at_us < ?1 ORDER BY last_at_us LIMIT ?2)",
+        )?
+        .execute(params![at_us, limit])?;
+    if forgotten > 0 {
+        connection.prepare_cached("DELETE FROM thanked WHERE at_us < ?1")?.execute([at_us])?;
+    }
+    Ok(forgotten)
+}
+
+/// The newest tickets, oldest first.
+pub(super) fn remembered(
+    connection: &Connection,
+    tickets_max: usize,
+    mut visit: impl FnMut(Remembered),
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(
+        "SELECT * FROM (
+           SELECT t.id, t.network, t.author_id, t.brand, t.created_at_us,
+                  t.erased_at_us IS NOT NULL OR c.closed_at_us IS NOT NULL, c.erased_at_us IS NOT NULL, t.watch, t.seq
+           FROM ticket t LEFT JOIN conversation c ON c.ticket_id = t.id ORDER BY t.seq DESC LIMIT ?1)
+         ORDER BY seq",
+    )?;
+    let mut rows = statement.query([i64::try_from(tickets_max).unwrap_or(i64::MAX)])?;
+    while let Some(row) = rows.next()? {
+        visit(Remembered {
+            ticket_id: store::ticket_id(row, 0)?,
+            network: network(row, 1)?,
+            author_id: row.get(2)?,
+            brand: Arc::from(row.get::<_, String>(3)?),
+            created_at_us: row.get(4)?,
+            is_closed: row.get(5)?,
+            has_lost_its_own: row.get(6)?,
+            watch: row.get::<_, Option<i64>>(7)?.map(i64::cast_unsigned),
+        });
+    }
+    Ok(())
+}
+
+/// The newest further posts, oldest first.
+pub(super) fn remembered_posts(
+    connection: &Connection,
+    posts_max: usize,
+    mut visit: impl FnMut(RememberedPost),
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(
+        "SELECT id, ticket_id, network, author_id, text_hash, kind, at_us, erased_at_us IS NOT NULL, watch FROM
+           (SELECT * FROM post ORDER BY at_us DESC, id DESC LIMIT ?1) ORDER BY at_us, id",
+    )?;
+    let mut rows = statement.query([i64::try_from(posts_max).unwrap_or(i64::MAX)])?;
+    while let Some(row) = rows.next()? {
+        visit(RememberedPost {
+            post_id: store::ticket_id(row, 0)?,
+            ticket_id: store::ticket_id(row, 1)?,
+            network: network(row, 2)?,
+            author_id: row.get(3)?,
+            text_hash: row.get::<_, i64>(4)?.cast_unsigned(),
+            part: match row.get(5)? {
+                ANSWER => Part::Answer,
+                BYSTANDER => Part::Bystander,
+                _ => Part::Joined,
+            },
+            at_us: row.get(6)?,
+            is_erased: row.get(7)?,
+            watch: row.get::<_, Option<i64>>(8)?.map(i64::cast_unsigned),
+        });
+    }
+    Ok(())
+}
+
+/// Calls `visit` with each thank-you: network, who was thanked, in whose ticket, when in µs since 1970; oldest first.
+pub(super) fn thanks(
+    connection: &Connection,
+    mut visit: impl FnMut(Network, &str, TicketId, i64),
+) -> rusqlite::Result<()> {
+    let mut statement = connection
+        .prepare("SELECT network, author_id, ticket_id, at_us FROM thanked ORDER BY at_us, author_id")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        visit(network(row, 0)?, &row.get::<_, String>(1)?, store::ticket_id(row, 2)?, row.get(3)?);
+    }
+    Ok(())
+}
+
+fn network(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Network> {
+    let name: String = row.get(column)?;
+    Ok(Network::from_name(&name).unwrap_or(Network::Plain))
+}
+
+/// Somebody who was thanked for helping others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Helper {
+    /// Where.
+    pub network: Network,
+    /// Who.
+    pub author_id: String,
+    /// How often, within the 90 days before the last time.
+    pub thanked: u64,
+    /// The last time.
+    pub last: Timestamp,
+}
+
+/// Those who were thanked that often since then, most often first.
+pub(super) fn helpers(
+    connection: &Connection,
+    thanked_min: u64,
+    since: Timestamp,
+) -> rusqlite::Result<Vec<Helper>> {
+    connection
+        .prepare_cached(
+            "SELECT network, author_id, thanked, last_at_us FROM helper WHERE thanked >= ?1 AND last_at_us >= ?2
+             ORDER BY thanked DESC, last_at_us DESC, author_id",
+        )?
+        .query_map(params![thanked_min.cast_signed(), since.as_microsecond()], |row| {
+            Ok(Helper {
+                network: network(row, 0)?,
+                author_id: row.get(1)?,
+                thanked: row.get::<_, i64>(2)?.cast_unsigned(),
+                last: Timestamp::from_microsecond(row.get(3)?).unwrap_or_default(),
+            })
+        })?
+        .collect()
+}

@@ -1,0 +1,242 @@
+//! Replies that no rule matches and that belong to somebody all the same: to the posts of conversations.
+//!
+//! "toujours rien" names no brand. What tells it from the rest of the stream is the post that it answers, and so each
+//! lane asks for the parent of a reply here. Held are 64-bit hashes in sets of eight, a cache line each, written and
+//! read without a lock, relaxed: they find nothing but who is worth a look, and the desk looks at the real ids. One
+//! that is lost (overwritten in a full set, or by two lanes at the same instant) costs a reply that nobody sees; one
+//! that collides, or is out of date, costs a look of the desk.
+//!
+//! Lanes note every candidate at once, in a small table that forgets: the reply may stand in the very same batch. The
+//! desk notes what has become a conversation, in one that grows with them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+
+use crate::parse::{Network, Post};
+
+/// Hashes that lanes note and that are soon forgotten: 128 KiB. More candidates than the queues to the desk hold.
+const RECENT_HASHES: usize = 1 << 14;
+/// Hashes of conversations at first, 128 KiB, and at most, 16 MiB: a third of them is used at the desk's bounds, and one in a hundred lost.
+const OPEN_HASHES_MIN: usize = 1 << 14;
+const OPEN_HASHES_MAX: usize = 1 << 21;
+
+/// Which posts are worth a look when somebody answers them, and whose replies are read.
+#[derive(Debug)]
+pub struct Watched {
+    recent: Table,
+    open: ArcSwap<Table>,
+}
+
+impl Default for Watched {
+    fn default() -> Watched {
+        Watched { recent: Table::of(RECENT_HASHES), open: ArcSwap::from_pointee(Table::of(OPEN_HASHES_MIN)) }
+    }
+}
+
+/// Why a reply that no rule matches is handed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Its author is in a conversation with us: the model reads it.
+    Ours,
+    /// Somebody else's.
+    Bystander,
+}
+
+impl Watched {
+    /// A lane has met a post that may become a conversation, or belongs to one.
+    pub fn note(&self, post: &Post<'_>) {
+        self.recent.insert(of_post(post.network, &post.id));
+        self.recent.insert(of_author(post.network, &post.author.id));
+    }
+
+    /// A lane has met a post that others may answer, but not one whose author speaks to us.
+    pub fn note_post(&self, post: &Post<'_>) {
+        self.recent.insert(of_post(post.network, &post.id));
+    }
+
+    /// The desk keeps the post of this [hash](of_post) in mind. Called by one thread.
+    pub fn keep_post(&self, hash: u64) {
+        self.keep(hash);
+    }
+
+    /// The desk keeps this author in mind. Called by one thread.
+    pub fn keep_author(&self, network: Network, author_id: &str) {
+        self.keep(of_author(network, author_id));
+    }
+
+    /// Whether this post answers one that is watched. Looks at the network and the parent alone.
+    #[inline]
+    pub fn is_reply(&self, post: &Post<'_>) -> bool {
+        post.reply_to.as_deref().is_some_and(|parent| self.holds(of_post(post.network, parent)))
+    }
+
+    /// The same, and whose it is.
+    pub fn standing(&self, post: &Post<'_>) -> Option<Standing> {
+        self.is_reply(post).then(|| match self.holds(of_author(post.network, &post.author.id)) {
+            true => Standing::Ours,
+            false => Standing::Bystander,
+        })
+    }
+
+    fn holds(&self, hash: u64) -> bool {
+        self.recent.holds(hash) || self.open.load().holds(hash)
+    }
+
+    fn keep(&self, hash: u64) {
+        let open = self.open.load();
+        let is_new = open.insert(hash);
+        let hashes = open.sets.len() * SET;
+        if is_new && open.held() > hashes as u64 / 4 && hashes < OPEN_HASHES_MAX {
+            let larger = Table::of(hashes * 2);
+            open.each(|hash| _ = larger.insert(hash));
+            self.open.store(larger.into());
+        }
+    }
+}
+
+/// Hashes in a set.
+const SET: usize = 8;
+
+/// Hashes in sets of [`SET`]; 0 is none.
+#[derive(Debug)]
+struct Table {
+    sets: Box<[[AtomicU64; SET]]>,
+    held: AtomicU64,
+}
+
+impl Table {
+    /// Room for so many, a power of two.
+    fn of(hashes: usize) -> Table {
+        let set = || std::array::from_fn(|_| AtomicU64::new(0));
+        Table { sets: std::iter::repeat_with(set).take(hashes / SET).collect(), held: AtomicU64::new(0) }
+    }
+
+    fn set(&self, hash: u64) -> &[AtomicU64; SET] {
+        // The length is a power of two: never out of it.
+        &self.sets[hash as usize & (self.sets.len() - 1)]
+    }
+
+    #[inline]
+    fn holds(&self, hash: u64) -> bool {
+        self.set(hash).iter().any(|held| held.load(Ordering::Relaxed) == hash)
+    }
+
+    /// Whether it was not there. In a full set it takes the place of another one.
+    fn insert(&self, hash: u64) -> bool {
+        let set = self.set(hash);
+        let mut free = None;
+        for held in set {
+            match held.load(Ordering::Relaxed) {
+                0 => {
+                    free = Some(held);
+                    break;
+                }
+                same if same == hash => return false,
+                _ => {}
+            }
+        }
+        if free.is_some() {
+            self.held.fetch_add(1, Ordering::Relaxed);
+        }
+        free.unwrap_or(&set[(hash >> 61) as usize]).store(hash, Ordering::Relaxed);
+        true
+    }
+
+    fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    fn each(&self, visit: impl FnMut(u64)) {
+        let hashes = self.sets.iter().flatten().map(|held| held.load(Ordering::Relaxed));
+        hashes.filter(|hash| *hash != 0).for_each(visit);
+    }
+}
+
+/// What is held of a post. The ledger stores it: it stays the same.
+pub fn of_post(network: Network, id: &str) -> u64 {
+    hash(network, 0, id)
+}
+
+fn of_author(network: Network, id: &str) -> u64 {
+    hash(network, 1, id)
+}
+
+/// Eight bytes a step, multiplied and rotated. Never 0.
+fn hash(network: Network, kind: u64, id: &str) -> u64 {
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    let network = Network::ALL.iter().position(|known| *known == network).unwrap_or(0) as u64;
+    let step = |hash: u64, word: u64| (hash ^ word).wrapping_mul(FACTOR).rotate_left(29);
+    let (words, rest) = id.as_bytes().as_chunks::<8>();
+    let hash = words.iter().fold(step(kind, network), |hash, word| step(hash, u64::from_le_bytes(*word)));
+    let last = rest.iter().fold(id.len() as u64, |last, byte| last << 8 | u64::from(*byte));
+    let hash = step(step(hash, last), FACTOR);
+    (hash ^ hash >> 32).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::Author;
+
+    fn post(id: &'static str, author: &'static str, reply_to: Option<&'static str>) -> Post<'static> {
+        let author = Author { id: author.into(), ..Author::default() };
+        Post {
+            reply_to: reply_to.map(Into::into),
+            ..Post::new(Network::Bluesky, id.into(), author, "x".into())
+        }
+    }
+
+    #[test]
+    fn a_reply_to_a_post_that_is_watched_is_seen_and_whose_it_is() {
+        let watched = Watched::default();
+        watched.note(&post("1", "ana", None));
+        watched.keep_post(of_post(Network::Bluesky, "2"));
+        watched.keep_author(Network::Bluesky, "bob");
+        let check = |author: &'static str, parent: Option<&'static str>, expected: Option<Standing>| {
+            assert_eq!(watched.standing(&post("9", author, parent)), expected, "{author} to {parent:?}");
+        };
+        check("ana", Some("1"), Some(Standing::Ours));
+        check("ana", Some("2"), Some(Standing::Ours));
+        check("bob", Some("1"), Some(Standing::Ours));
+        check("cy", Some("1"), Some(Standing::Bystander));
+        check("ana", Some("3"), None);
+        check("ana", None, None);
+        // An author's id is no post's.
+        check("ana", Some("ana"), None);
+        let elsewhere = Post { network: Network::X, ..post("9", "ana", Some("1")) };
+        assert_eq!(watched.standing(&elsewhere), None);
+    }
+
+    #[test]
+    fn what_the_ledger_stores_stays_the_same() {
+        let id = "at://did:plc:a/app.bsky.feed.post/1";
+        assert_eq!(of_post(Network::Bluesky, id), 763_353_797_174_093_496);
+        assert_ne!(of_post(Network::Bluesky, id), of_post(Network::X, id));
+    }
+
+    #[test]
+    fn what_the_desk_keeps_is_found_however_much_it_is() {
+        let watched = Watched::default();
+        let id = |n: usize| format!("at://did:plc:author{n}/app.bsky.feed.post/{n}");
+        let posts = OPEN_HASHES_MIN * 4;
+        (0..posts).for_each(|n| watched.keep_post(of_post(Network::Bluesky, &id(n))));
+        let is_kept = |n: &usize| watched.holds(of_post(Network::Bluesky, &id(*n)));
+        let kept = (0..posts).filter(is_kept).count();
+        assert!(kept * 1000 >= posts * 995, "{kept} of {posts}");
+        assert_eq!((posts..posts * 2).filter(is_kept).count(), 0, "and nothing else");
+    }
+
+    #[test]
+    fn what_lanes_note_is_forgotten_in_time() {
+        let watched = Watched::default();
+        let ids: Vec<String> = (0..RECENT_HASHES * 4).map(|n| n.to_string()).collect();
+        ids.iter().for_each(|id| {
+            let author = Author { id: id.as_str().into(), ..Author::default() };
+            watched.note(&Post::new(Network::Plain, id.as_str().into(), author, "x".into()));
+        });
+        let held = ids.iter().filter(|id| watched.holds(of_post(Network::Plain, id))).count();
+        assert!(held < RECENT_HASHES, "{held}");
+        assert!(watched.holds(of_post(Network::Plain, ids.last().unwrap())), "the newest is there");
+    }
+}
