@@ -545,7 +545,8 @@ mod tests {
 
     /// A candidate as the prefilter makes it from a plain post.
     fn candidate(id: &str, text: &str) -> Candidate {
-        let json = serde_json::json!({ "id": id, "author": "a", "text": text }).to_string();
+        let json =
+            serde_json::json!({ "id": id, "author": format!("author of {id}"), "text": text }).to_string();
         let mut frame = json.into_bytes();
         let mut parser = crate::parse::Parser::new(crate::parse::Format::Plain);
         let crate::parse::Frame::Post(post) = parser.parse(&mut frame).unwrap().frame else {

@@ -208,7 +208,8 @@ impl Plot {
                 return None;
             }
             let fate = dice.below(100);
-            if fate >= 14 {
+            let fates = if self.cast == Cast::Statuses { 14 } else { 20 };
+            if fate >= fates {
                 return None;
             }
             let first = earlier * BLOCK;
@@ -220,7 +221,8 @@ impl Plot {
                 (0..6, _) => EventKind::Withdrawal { of },
                 (6..10, Cast::Statuses) => EventKind::Retweet { of },
                 (6..10, _) => EventKind::Edit { of },
-                _ => EventKind::Repeat { of },
+                (10..14, _) => EventKind::Repeat { of },
+                _ => EventKind::Reply { of },
             })
         })
     }

@@ -185,7 +185,10 @@ impl Script {
     /// The account whose repository event `n` is about.
     pub(crate) fn did(&self, n: u64, kind: EventKind) -> Did {
         let index = match kind {
-            EventKind::Edit { of } | EventKind::Repeat { of } | EventKind::Withdrawal { of } => of,
+            EventKind::Edit { of }
+            | EventKind::Repeat { of }
+            | EventKind::Reply { of }
+            | EventKind::Withdrawal { of } => of,
             EventKind::Account | EventKind::Deletion => {
                 return Did::new(self.premises.seed, n, Purpose::Stranger);
             }
@@ -304,7 +307,7 @@ impl Served for Script {
         let kind = self.kind(n);
         let same = self.written(n).1.characters() == rkey.as_bytes() && self.timeline.has(n);
         let made = kind.creates_post() && !matches!(kind, EventKind::Repeat { .. });
-        (same && made && self.author(n).as_str() == did).then_some(n)
+        (same && made && self.did(n, kind).as_str() == did).then_some(n)
     }
 
     fn background_samples(&self) -> Vec<String> {

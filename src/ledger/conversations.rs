@@ -424,7 +424,7 @@ pub(super) fn reread(
 
 /// Removes the text of a post wherever it is stored, and records that; whether there was one.
 ///
-/// A ticket of whose posts none is left is erased whole.
+/// A ticket that nothing has joined is erased whole; of others each post goes by itself.
 pub(super) fn erase_post(
     connection: &Connection,
     post_id: TicketId,
@@ -449,9 +449,6 @@ pub(super) fn erase_post(
                 .prepare_cached("UPDATE post SET erased_at_us = ?2 WHERE id = ?1")?
                 .execute(params![post_id.as_bytes(), at.as_microsecond()])?;
             let name = followed(connection, seq)?.and_then(|followed| followed.post).map(|post| post.id);
-            if has_lost_its_own(connection, ticket_id)? && !has_others(connection, ticket_id, post_id)? {
-                return store::erase(connection, ticket_id, reason, at, ageing_points_per_hour, changes);
-            }
             (ticket_id, Some(name.unwrap_or_default()))
         }
         Some(Further { kind: BYSTANDER, .. }) => {
@@ -484,6 +481,15 @@ pub(super) fn erase_post(
     let erased = proto::update::PostErased { post_id: shown, reason: reason.name().to_owned() };
     let update = update(ticket_id, at, proto::update::Change::PostErased(erased));
     let seq = store::publish(connection, ticket_id, &update, None, ageing_points_per_hour, changes)?;
+    if name.is_some()
+        && has_lost_its_own(connection, ticket_id)?
+        && !has_others(connection, ticket_id, post_id)?
+    {
+        // Nothing is left that another post could join.
+        connection
+            .prepare_cached("UPDATE ticket SET erased_at_us = ?2 WHERE id = ?1")?
+            .execute(params![ticket_id.as_bytes(), at.as_microsecond()])?;
+    }
     Ok(seq.is_some())
 }
 

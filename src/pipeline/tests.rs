@@ -77,7 +77,7 @@ fn a_lane_that_panics_ends_the_daemon_and_its_batch_comes_again_after_the_restar
         2_000 => {
             format!("{{\"id\":\"{n}\",\"author\":\"a\",\"text\":\"{}\"}}", String::from_utf8_lossy(PANIC))
         }
-        n => format!("{{\"id\":\"{n}\",\"author\":\"a\",\"text\":\"@lumio panne numéro {n}\"}}"),
+        n => format!("{{\"id\":\"{n}\",\"author\":\"a{n}\",\"text\":\"@lumio panne numéro {n}\"}}"),
     };
     let lines: Vec<String> = (1..=3_000).map(line).collect();
     std::fs::write(folder.path().join("posts.ndjson"), lines.join("\n")).unwrap();

@@ -21,6 +21,11 @@ pub enum EventKind {
         /// The post's index.
         of: u64,
     },
+    /// The author of a support post answers it, and names nobody: "still nothing".
+    Reply {
+        /// The post's index.
+        of: u64,
+    },
     /// A support post is passed on by somebody else (X: `RT @…` with the status in `retweeted_status`).
     Retweet {
         /// The post's index.
@@ -66,13 +71,22 @@ impl EventKind {
 
     /// Whether it may have to do with a ticket: a support or a confusing post, or what became of one.
     pub fn is_mention(self) -> bool {
-        use EventKind::{Confusing, Edit, Repeat, Retweet, Support, Withdrawal};
-        matches!(self, Support | Confusing | Edit { .. } | Repeat { .. } | Retweet { .. } | Withdrawal { .. })
+        use EventKind::{Confusing, Edit, Repeat, Reply, Retweet, Support, Withdrawal};
+        matches!(
+            self,
+            Support
+                | Confusing
+                | Edit { .. }
+                | Repeat { .. }
+                | Reply { .. }
+                | Retweet { .. }
+                | Withdrawal { .. }
+        )
     }
 
     /// Whether a post is created or created again.
     pub fn creates_post(self) -> bool {
-        use EventKind::{Background, Confusing, Repeat, Support};
-        matches!(self, Background | Support | Confusing | Repeat { .. })
+        use EventKind::{Background, Confusing, Repeat, Reply, Support};
+        matches!(self, Background | Support | Confusing | Repeat { .. } | Reply { .. })
     }
 }

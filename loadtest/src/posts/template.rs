@@ -135,6 +135,11 @@ impl Template {
         }
     }
 
+    /// What the author answers to the own post later.
+    pub(crate) fn complaint(&self) -> &'static str {
+        if self.is_french() { "toujours rien, personne ne répond" } else { "still nothing, nobody answers" }
+    }
+
     fn is_french(&self) -> bool {
         self.language == "fr"
     }

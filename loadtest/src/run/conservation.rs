@@ -5,7 +5,7 @@
 //! connection still held was written and never read. Then the sum lies between the number of distinct events
 //! and what was written.
 //!
-//! Tickets: those that came are those that `vigie replay` makes of the same posts. Under overload two things are
+//! Tickets: those that came are those that `vigie replay` makes of the same posts; and so are the posts that joined one. Under overload two things are
 //! allowed, and counted: a candidate may be shed, and the small model may make a ticket of what the full one does
 //! not. The small model gives no post up, so that it excuses no missing ticket; and what it makes in excess must be
 //! taken back: once the full model has read everything, an update has come that says so.
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::Serialize;
 
-use super::subscriber::{Taken, TicketId};
+use super::subscriber::{Joined, Taken, TicketId};
 
 /// The name of the model that decides under overload, before its version: as in `models/small/model.json`.
 const SMALL_MODEL: &str = "vigie-small";
@@ -45,6 +45,8 @@ pub(super) struct Books<'a> {
     pub(super) expected: Option<&'a BTreeSet<TicketId>>,
     /// What came, each once.
     pub(super) tickets: &'a [Taken],
+    /// Posts that joined a ticket, each once.
+    pub(super) joined: &'a [Joined],
     /// What came again and must not have.
     pub(super) duplicates: u64,
 }
@@ -56,6 +58,8 @@ pub struct Balance {
     pub tickets_expected: Option<u64>,
     /// Tickets that came, each counted once.
     pub tickets_received: u64,
+    /// Posts that joined a ticket, each counted once.
+    pub posts_joined: u64,
     /// Expected tickets that did not come.
     pub absent: u64,
     /// How many may be absent: a candidate for each that was shed.
@@ -87,6 +91,7 @@ pub(super) fn check(books: &Books<'_>) -> Balance {
         books.tickets.iter().partition(|ticket| ticket.model.starts_with(SMALL_MODEL));
     let mut balance = Balance {
         tickets_received: books.tickets.len() as u64,
+        posts_joined: books.joined.len() as u64,
         duplicates: books.duplicates,
         small_model: small.len() as u64,
         shed: bucket("shed"),
@@ -103,6 +108,14 @@ pub(super) fn check(books: &Books<'_>) -> Balance {
             balance.tickets_received
         ));
     }
+    // Edits are merged, too.
+    if bucket("merged") < balance.posts_joined {
+        balance.violations.push(format!(
+            "{} frames were merged, and {} posts joined tickets",
+            bucket("merged"),
+            balance.posts_joined
+        ));
+    }
     if balance.duplicates > 0 {
         balance.violations.push(format!("{} tickets came twice", balance.duplicates));
     }
@@ -112,7 +125,7 @@ pub(super) fn check(books: &Books<'_>) -> Balance {
         balance.violations.push(format!("{forged} tickets have an id that is not that of their post"));
     }
     if let Some(expected) = books.expected {
-        let came: HashSet<&TicketId> = books.tickets.iter().map(|ticket| &ticket.id).collect();
+        let came = came(books);
         let absent = expected.iter().filter(|id| !came.contains(id)).count() as u64;
         balance.tickets_expected = Some(expected.len() as u64);
         balance.absent = absent;
@@ -125,6 +138,8 @@ pub(super) fn check(books: &Books<'_>) -> Balance {
         let kept = excess(&small, &withdrawn);
         balance.withdrawn = excess(&small, &|_| false) - kept;
         balance.unexpected = excess(&full, &|_| false);
+        let joined = books.joined.iter().filter(|joined| !joined.post.model.starts_with(SMALL_MODEL));
+        balance.unexpected += excess(&joined.map(|joined| &joined.post).collect::<Vec<_>>(), &|_| false);
         // Before the full model has read everything, it may still take them back; that it has not is said elsewhere.
         if books.provisional == 0 {
             balance.unexpected += kept;
@@ -144,6 +159,12 @@ pub(super) fn check(books: &Books<'_>) -> Balance {
     balance
 }
 
+/// Posts that came, by a ticket of their own or by joining one.
+fn came<'b>(books: &'b Books<'_>) -> HashSet<&'b TicketId> {
+    let joined = books.joined.iter().map(|joined| &joined.post.id);
+    books.tickets.iter().map(|ticket| &ticket.id).chain(joined).collect()
+}
+
 /// Every post that needs support has its ticket, or may have ended otherwise.
 fn support(books: &Books<'_>, balance: &mut Balance) {
     let Some(support) = books.support.filter(|support| !support.is_empty()) else { return };
@@ -152,7 +173,7 @@ fn support(books: &Books<'_>, balance: &mut Balance) {
     if balance.tickets_expected.unwrap_or(balance.tickets_received) == 0 {
         balance.violations.push(format!("no ticket is made of {posts} posts that need support"));
     }
-    let came: HashSet<&TicketId> = books.tickets.iter().map(|ticket| &ticket.id).collect();
+    let came = came(books);
     let untold = support.iter().filter(|id| !came.contains(id)).count() as u64;
     let ended = bucket("unsupported") + bucket("shed");
     if untold > ended {
@@ -293,6 +314,22 @@ mod tests {
         violated(&Books { duplicates: 1, ..sound(&both, &two) }, "1 tickets came twice");
         let forged = [both[0].clone(), Taken { post_id: "c".to_owned(), ..both[1].clone() }];
         violated(&sound(&forged, &two), "not that of their post");
+    }
+
+    #[test]
+    fn a_post_that_joined_a_ticket_has_come_as_well() {
+        let tickets = [ticket("a", "vigie 2")];
+        let joined = [Joined { ticket: tickets[0].id, post: ticket("b", "vigie 2") }];
+        let counts = buckets(&[("unmatched", 8), ("ticketed", 1), ("merged", 1)]);
+        let (two, one) = (expected(&["a", "b"]), expected(&["a"]));
+        let books = Books { buckets: counts, joined: &joined, ..sound(&tickets, &two) };
+        let balance = check(&books);
+        assert_eq!((balance.violations.len(), balance.posts_joined), (0, 1), "{balance:?}");
+        violated(&Books { expected: Some(&one), ..books }, "1 tickets came that replay does not make");
+        let counts = buckets(&[("unmatched", 9), ("ticketed", 1)]);
+        let uncounted = Books { buckets: counts, joined: &joined, ..sound(&tickets, &two) };
+        violated(&uncounted, "0 frames were merged, and 1 posts joined");
+        violated(&Books { joined: &[], ..uncounted }, "1 tickets are missing");
     }
 
     #[test]

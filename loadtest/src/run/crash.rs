@@ -23,7 +23,7 @@ use super::daemon::{Daemon, State};
 use super::feed::Feed;
 use super::figures::{Percentiles, rounded};
 use super::scenario::{Departure, Plan};
-use super::seen::{Expectation, support};
+use super::seen::{Expectation, mentioned, support};
 use super::status::Status;
 use super::subscriber::{Intake, Subscriber, now_us};
 use super::{HELPDESK, LOOK_EVERY, Progressing, RESCORE_MAX, SETTLE_MAX, Settings, UNCHANGED, counts, usage};
@@ -253,6 +253,7 @@ impl Run {
         let duration_s = (self.killed_us - self.start.as_microsecond()) as f64 / 1e6;
         let (events, written) = counts(&self.feeds);
         let support = support(&self.feeds);
+        let joined = mentioned(&self.feeds, &intake.joined);
         let mut balance = conservation::check(&Books {
             events,
             written,
@@ -266,6 +267,7 @@ impl Run {
             support: Some(&support),
             expected: expectation.map(|expectation| &expectation.tickets),
             tickets: &intake.tickets,
+            joined: &joined,
             duplicates: intake.duplicates,
         });
         balance.violations.splice(0..0, self.trouble.drain(..));

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
+use super::conservation::id_of;
 use super::feed::Feed;
 use super::subscriber::TicketId;
 
@@ -22,7 +23,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 /// What `replay` made of some frames.
 #[derive(Debug, Default)]
 pub(super) struct Replayed {
-    /// Each ticket's id.
+    /// Each ticket's id; and of each post that joined one the id that a ticket of its own would have.
     pub(super) tickets: BTreeSet<TicketId>,
     /// Frames by bucket.
     pub(super) buckets: HashMap<String, u64>,
@@ -115,7 +116,7 @@ fn replay(
         let errors = errors.context("thread")?;
         let mut told = Instant::now();
         for line in BufReader::new(stdout).lines() {
-            replayed.tickets.insert(ticket_id(&line.context("replay's output")?)?);
+            replayed.tickets.insert(post_of(&line.context("replay's output")?)?);
             if told.elapsed() >= PROGRESS_EVERY {
                 told = Instant::now();
                 progress(&format!("replay: {} of {what}", fed.load(Ordering::Relaxed)));
@@ -138,10 +139,12 @@ fn replay(
     Ok(replayed)
 }
 
-/// The id in a ticket's JSON.
-fn ticket_id(line: &str) -> anyhow::Result<TicketId> {
+/// The id in a ticket's JSON, or that of the post that has joined one.
+fn post_of(line: &str) -> anyhow::Result<TicketId> {
     let ticket: serde_json::Value = serde_json::from_str(line).context("replay printed no JSON")?;
-    let id = ticket["id"].as_str().and_then(id);
+    let joined = &ticket["update"]["change"]["followed_up"]["post"];
+    let joined = joined["network"].as_str().zip(joined["id"].as_str());
+    let id = joined.map(|(network, id)| id_of(network, id)).or_else(|| ticket["id"].as_str().and_then(id));
     id.with_context(|| format!("replay printed no ticket: {line}"))
 }
 
@@ -174,7 +177,9 @@ mod tests {
         for wrong in ["", "00", "000102030405060708090a0b0c0d0exx", "é00102030405060708090a0b0c0d0e"] {
             assert_eq!(id(wrong), None, "{wrong}");
         }
-        assert!(ticket_id("{}").is_err());
+        assert!(post_of("{}").is_err());
+        let line = r#"{"update":{"change":{"followed_up":{"post":{"network":"x","id":"7"}}}}}"#;
+        assert_eq!(post_of(line).unwrap(), id_of("x", "7"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::order;
 use super::outcome::{Outcome, ReplayedCounts, RunResult, SlowHelpdesk};
 use super::scenario::{Plan, Scenario};
 use super::status::Status;
-use super::subscriber::{Intake, Taken, TicketId};
+use super::subscriber::{Intake, Joined, Taken, TicketId};
 use super::usage;
 use super::watch::{Progress, Sample, written_at_us};
 use super::{Progressing, Settings, counts};
@@ -88,6 +88,17 @@ pub(super) fn support(feeds: &[Feed]) -> BTreeSet<TicketId> {
     feeds.iter().flat_map(of).collect()
 }
 
+/// Of the posts that joined a ticket those that replay was fed: background refers to any earlier post, and now and
+/// then an author of the background answers the own mention.
+pub(super) fn mentioned(feeds: &[Feed], joined: &[Joined]) -> Vec<Joined> {
+    let is_background = |joined: &&Joined| {
+        let feeds = feeds.iter().filter(|feed| feed.network() == joined.post.network);
+        let mut events = feeds.filter_map(|feed| Some((feed, feed.served().index_of(&joined.post.post_id)?)));
+        events.any(|(feed, n)| feed.served().kind(n) == EventKind::Background)
+    };
+    joined.iter().filter(|joined| !is_background(joined)).cloned().collect()
+}
+
 impl Seen {
     pub(super) fn conclude(
         mut self,
@@ -102,6 +113,7 @@ impl Seen {
         let (events, written) = counts(&self.feeds);
         let support = support(&self.feeds);
         let expected = expectation.as_ref().map(|expectation| &expectation.tickets);
+        let joined = mentioned(&self.feeds, &self.intake.joined);
         let mut balance = conservation::check(&Books {
             events,
             written,
@@ -115,6 +127,7 @@ impl Seen {
             support: Some(&support),
             expected,
             tickets: &self.intake.tickets,
+            joined: &joined,
             duplicates: self.duplicates(),
         });
         self.judge_ends(&mut balance, &status);
@@ -226,7 +239,8 @@ impl Seen {
     fn judge_slow(&self, balance: &mut Balance) -> Option<SlowHelpdesk> {
         let (taken, pending) = self.slow.as_ref()?;
         let rest = self.rest.as_ref().map_or(&[][..], |rest| &rest.tickets);
-        let out_of_turn = order::out_of_turn(&taken.tickets, &self.intake.tickets) + order::unsorted(rest);
+        let out_of_turn = order::out_of_turn(&taken.tickets, &self.intake.tickets, &self.intake.joined)
+            + order::unsorted(rest, &self.intake.joined);
         if out_of_turn > 0 {
             balance.violations.push(format!("{out_of_turn} tickets were sent before one that mattered more"));
         }

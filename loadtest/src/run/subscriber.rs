@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::conservation::id_of;
 use super::scenario::Helpdesk;
-use crate::client::proto::{self, Delivery, Ticket, delivery::Record, update::Change};
+use crate::client::proto::{self, Delivery, Ticket, delivery::Record, update, update::Change};
 use crate::client::{Address, Client, ClientError, Socket};
 use crate::script::dice::{Dice, Purpose};
 
@@ -54,13 +55,22 @@ pub(super) struct Taken {
     pub(super) room_at_us: i64,
 }
 
+/// A post that joined a ticket.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Joined {
+    pub(super) ticket: TicketId,
+    pub(super) post: Taken,
+}
+
 /// Everything that came on one subscription.
 #[derive(Debug, Default)]
 pub(super) struct Intake {
     /// Each ticket once, in the order in which they came.
     pub(super) tickets: Vec<Taken>,
+    /// Posts that joined one, each once: by the ids that tickets of theirs would have, with the ticket's new priority.
+    pub(super) joined: Vec<Joined>,
     pub(super) updates: u64,
-    /// Updates of a kind other than erased and edited: a verdict that was made again.
+    /// Updates that tell of a verdict that was made again.
     pub(super) rescored: u64,
     /// Deliveries that came again because their acknowledgement was not confirmed.
     pub(super) again: u64,
@@ -79,6 +89,8 @@ pub(super) struct Intake {
     /// When the first delivery of each connection came that had one.
     pub(super) firsts_us: Vec<i64>,
     ids: HashSet<TicketId>,
+    /// Where each ticket's post is.
+    networks: HashMap<TicketId, String>,
     seqs: HashMap<u64, TicketId>,
     confirmed: HashSet<u64>,
 }
@@ -139,6 +151,7 @@ impl Intake {
             Some(Record::Ticket(ticket)) => {
                 let taken = taken(ticket, seq, at_us, room_at_us);
                 if self.ids.insert(taken.id) {
+                    self.networks.insert(taken.id, taken.network.clone());
                     self.tickets.push(taken);
                 } else {
                     self.repeated(taken.id);
@@ -146,15 +159,26 @@ impl Intake {
             }
             Some(Record::Update(update)) => {
                 self.updates += 1;
-                let changes_the_post = matches!(update.change, Some(Change::Erased(_) | Change::Edited(_)));
-                self.rescored += u64::from(!changes_the_post);
+                self.rescored += u64::from(matches!(update.change, Some(Change::Rescored(_))));
                 let change = match &update.change {
-                    Some(Change::Erased(_)) => Some(PostChange::Erased),
-                    Some(Change::Edited(_)) => Some(PostChange::Edited),
+                    Some(Change::Erased(_)) => Some((String::new(), PostChange::Erased)),
+                    Some(Change::PostErased(erased)) => Some((erased.post_id.clone(), PostChange::Erased)),
+                    Some(Change::Edited(edited)) => Some((edited.post_id.clone(), PostChange::Edited)),
                     _ => None,
                 };
-                if let Some(change) = change {
-                    *self.changes.entry((id, change)).or_default() += 1;
+                if let Some((post_id, change)) = change {
+                    // Of what was erased before it came, the network's id says which post it was.
+                    let network = self.networks.get(&id).map_or("", String::as_str);
+                    let post = if post_id.is_empty() { id } else { id_of(network, &post_id) };
+                    *self.changes.entry((post, change)).or_default() += 1;
+                }
+                if let Some(Change::FollowedUp(followed)) = &update.change {
+                    let joined = joined(followed, update.at_us, seq, at_us, room_at_us);
+                    if self.ids.insert(joined.id) {
+                        self.joined.push(Joined { ticket: id, post: joined });
+                    } else {
+                        self.repeated(joined.id);
+                    }
                 }
                 let takes_back = match &update.change {
                     Some(Change::Erased(_)) => true,
@@ -183,6 +207,24 @@ fn taken(ticket: Ticket, seq: u64, at_us: i64, room_at_us: i64) -> Taken {
         due_at_us: ticket.due_at_us,
         priority: ticket.priority,
         model: ticket.verdict.map(|verdict| verdict.model).unwrap_or_default(),
+        at_us,
+        room_at_us,
+    }
+}
+
+/// The post as if it had made a ticket of its own.
+fn joined(followed: &update::FollowedUp, created_at_us: i64, seq: u64, at_us: i64, room_at_us: i64) -> Taken {
+    let post = followed.post.clone().unwrap_or_default();
+    Taken {
+        id: id_of(&post.network, &post.id),
+        seq,
+        network: post.network,
+        post_id: post.id,
+        seen_at_us: post.seen_at_us,
+        created_at_us,
+        due_at_us: 0,
+        priority: followed.priority,
+        model: followed.verdict.clone().map(|verdict| verdict.model).unwrap_or_default(),
         at_us,
         room_at_us,
     }

@@ -53,6 +53,13 @@ impl Script {
         let mut dice = self.draws.texts.of(n);
         match kind {
             EventKind::Support => self.write_support(n, false, out),
+            EventKind::Reply { of } => {
+                let (template, _) = self.support_text(of, false);
+                let parent = self.identifiers(of);
+                let parent = Reference { did: self.author(of), rkey: parent.rkey, cid: parent.cid };
+                let reply = Record::of_text(&template.language, template.complaint());
+                reply.write(&created_at, &Conversation::ReplyTo(parent), out);
+            }
             EventKind::Confusing => {
                 self.posts.confusing(&mut dice).write(&created_at, &Conversation::Alone, out);
             }

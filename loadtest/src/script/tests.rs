@@ -93,6 +93,7 @@ fn support_posts_are_what_the_frames_say() {
     let script = script(Mix::Posts);
     let start = script.timeline().start();
     let mut seen = HashMap::new();
+    let mut replies = 0;
     for (n, event) in events(&script, EVENTS) {
         let frame = json(&event);
         let commit = &frame["commit"];
@@ -130,9 +131,23 @@ fn support_posts_are_what_the_frames_say() {
                     assert_eq!(seen[&id].0, of);
                 }
             }
+            (EventKind::Reply { of }, None) => {
+                let parent = commit["record"]["reply"]["parent"]["uri"].as_str().unwrap();
+                let text = commit["record"]["text"].as_str().unwrap().to_lowercase();
+                assert!(!text.contains("lumio"), "{text}");
+                assert!(
+                    parent.starts_with(&format!("at://{}/", frame["did"].as_str().unwrap())),
+                    "to oneself"
+                );
+                if of >= start {
+                    assert_eq!(seen[parent].0, of);
+                    replies += 1;
+                }
+            }
             (_, support) => assert_eq!(*support, None),
         }
     }
+    assert!(replies > 0, "nobody answers");
 }
 
 #[test]
@@ -144,7 +159,9 @@ fn shares_are_as_configured() {
     let count =
         |kinds: &[EventKind], test: &dyn Fn(EventKind) -> bool| kinds.iter().filter(|k| test(**k)).count();
     let support = |kind| kind == EventKind::Support;
-    let first_hand = |kind: EventKind| kind.creates_post() && !matches!(kind, EventKind::Repeat { .. });
+    let first_hand = |kind: EventKind| {
+        kind.creates_post() && !matches!(kind, EventKind::Repeat { .. } | EventKind::Reply { .. })
+    };
     for (share, confusing) in [(0.01, 0.005), (0.2, 0.1), (0.0, 0.0), (1.0, 0.0)] {
         let config = JetstreamConfig { share, confusing, ..config() };
         for mix in [Mix::Posts, Mix::Network] {
@@ -164,6 +181,7 @@ fn shares_are_as_configured() {
         (0.02, 0.09, &(|kind| matches!(kind, EventKind::Withdrawal { .. })) as &dyn Fn(EventKind) -> bool),
         (0.01, 0.07, &|kind| matches!(kind, EventKind::Edit { .. })),
         (0.01, 0.07, &|kind| matches!(kind, EventKind::Repeat { .. })),
+        (0.02, 0.09, &|kind| matches!(kind, EventKind::Reply { .. })),
     ] {
         let share = count(&posts, test) as f64 / all as f64;
         assert!((least..most).contains(&share), "{share} of {all} support posts");
@@ -176,8 +194,10 @@ fn no_support_post_is_followed_up_twice_or_from_its_future() {
     let start = script.timeline().start();
     let mut followed = HashSet::new();
     for n in start..start + EVENTS {
-        if let EventKind::Edit { of } | EventKind::Repeat { of } | EventKind::Withdrawal { of } =
-            script.kind(n)
+        if let EventKind::Edit { of }
+        | EventKind::Repeat { of }
+        | EventKind::Reply { of }
+        | EventKind::Withdrawal { of } = script.kind(n)
         {
             assert_eq!(script.kind(of), EventKind::Support);
             assert!(of < n && followed.insert(of), "{of} at {n}");

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::EventKind;
 use crate::run::conservation::id_of;
 use crate::run::feed::{Feed, JITTER_US};
-use crate::run::subscriber::{Intake, PostChange, TicketId};
+use crate::run::subscriber::{Intake, PostChange, Taken, TicketId};
 
 /// Suspects that are listed, of each kind.
 pub(super) const SUSPECTS_MAX: usize = 10;
@@ -21,7 +21,7 @@ type Changes = BTreeSet<(TicketId, PostChange)>;
 pub(super) fn changes(feed: &Feed, intake: &Intake) -> (Changes, Changes) {
     let served = feed.served();
     let mut first_seen = HashMap::new();
-    for ticket in &intake.tickets {
+    for ticket in posts(intake) {
         if let Some(first) = served.index_of(&ticket.post_id) {
             first_seen.insert(first, (ticket.id, feed.seen_event(first, ticket.seen_at_us)));
         }
@@ -46,6 +46,11 @@ pub(super) fn changes(feed: &Feed, intake: &Intake) -> (Changes, Changes) {
     (sure, possible)
 }
 
+/// Every post that came, by a ticket of its own or by joining one.
+fn posts(intake: &Intake) -> impl Iterator<Item = &Taken> {
+    intake.tickets.iter().chain(intake.joined.iter().map(|joined| &joined.post))
+}
+
 /// Those of them that did not come once each, and those that came without being among them.
 pub(super) fn wrong(expected: &Changes, possible: &Changes, intake: &Intake) -> Vec<String> {
     let line = |what: &str, (id, change): &(TicketId, PostChange)| {
@@ -54,7 +59,7 @@ pub(super) fn wrong(expected: &Changes, possible: &Changes, intake: &Intake) -> 
     let missing = expected.iter().filter(|change| !intake.changes.contains_key(change));
     let twice = intake.changes.iter().filter(|(_, times)| **times > 1).map(|(change, _)| change);
     // Of posts from before the stream nothing is known, and their tickets are not looked at.
-    let known: BTreeSet<TicketId> = intake.tickets.iter().map(|ticket| ticket.id).collect();
+    let known: BTreeSet<TicketId> = posts(intake).map(|post| post.id).collect();
     let is_expected =
         |change: &(TicketId, PostChange)| expected.contains(change) || possible.contains(change);
     let strange = intake.changes.keys().filter(|change| known.contains(&change.0) && !is_expected(change));
@@ -69,7 +74,7 @@ fn hex(id: &TicketId) -> String {
 
 /// Tickets that are missing or came again, with their posts where the stream knows them.
 pub(super) fn suspects(feed: &Feed, expected: &BTreeSet<TicketId>, intake: &Intake) -> Vec<String> {
-    let came: BTreeSet<TicketId> = intake.tickets.iter().map(|ticket| ticket.id).collect();
+    let came: BTreeSet<TicketId> = posts(intake).map(|post| post.id).collect();
     let missing: Vec<&TicketId> = expected.difference(&came).take(SUSPECTS_MAX).collect();
     let repeated: Vec<&TicketId> = intake.repeated.iter().take(SUSPECTS_MAX).collect();
     if missing.is_empty() && repeated.is_empty() {
@@ -92,7 +97,6 @@ pub(super) fn suspects(feed: &Feed, expected: &BTreeSet<TicketId>, intake: &Inta
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::subscriber::Taken;
 
     fn ticket(id: u8) -> Taken {
         Taken {
