@@ -114,7 +114,8 @@ impl Path {
         let desk = threads::spawn("bench-desk", move || {
             let rules = Rules::build(&prefilter::Config::default(), &desk::Config::default());
             let rules = ArcSwap::from_pointee(rules.expect("no brands are no mistake"));
-            settle::run(Desk::default(), &rules, &decided, &sink, &Pulse::default());
+            let hears = vigie::desk::told::Hearing::nothing();
+            settle::run(Desk::default(), &rules, &decided, hears, |_, _| (), &sink, &Pulse::default());
         });
         let (to_model, outputs) = bounded(QUEUE_OUTPUTS);
         let waiting = Arc::new(Waiting::default());

@@ -23,6 +23,7 @@ mod run;
 mod status;
 mod subscriptions;
 mod tail;
+mod ticket;
 mod token;
 
 /// The lookout: finds the people who are asking your company for help in social streams, and puts them
@@ -61,6 +62,10 @@ enum Command {
     Backup(backup::Arguments),
     /// List who is subscribed and what is pending, or remove a subscription that nobody uses any more
     Subscriptions(subscriptions::Arguments),
+    /// Show one ticket with why, and all that happened to it: posts, answers, statuses, changes
+    Ticket(ticket::Arguments),
+    /// List who was thanked for answering others' questions
+    Helpers(ticket::HelperArguments),
     /// Make a token for a client of the ticket socket, or for the console
     Token(token::Arguments),
 }
@@ -138,6 +143,8 @@ impl Cli {
             Command::Status(arguments) => status::run(&arguments),
             Command::Backup(arguments) => backup::run(&arguments),
             Command::Subscriptions(arguments) => subscriptions::run(&arguments),
+            Command::Ticket(arguments) => ticket::run(&arguments),
+            Command::Helpers(arguments) => ticket::helpers(&arguments),
             Command::Token(arguments) => token::run(&arguments),
         }
     }

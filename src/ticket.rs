@@ -89,7 +89,12 @@ pub fn update_to_json(update: &proto::Update) -> serde_json::Value {
     use proto::update::Change;
     let change = match &update.change {
         Some(Change::Erased(erased)) => serde_json::json!({ "erased": erased.reason }),
-        Some(Change::Edited(edited)) => serde_json::json!({ "edited": edited.text }),
+        Some(Change::Edited(edited)) if edited.post_id.is_empty() => {
+            serde_json::json!({ "edited": edited.text })
+        }
+        Some(Change::Edited(edited)) => {
+            serde_json::json!({ "edited": edited.text, "post_id": edited.post_id })
+        }
         Some(Change::Rescored(rescored)) => serde_json::json!({ "rescored": {
             "priority": rescored.priority,
             "level": rescored.level().as_str_name(),

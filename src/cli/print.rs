@@ -92,8 +92,10 @@ pub(super) fn update(out: &mut impl Write, update: &proto::Update) -> io::Result
             writeln!(out, "{QUIET}    –    ticket {id}… erased: {}{QUIET:#}", printable(&erased.reason))
         }
         Some(Change::Edited(edited)) => {
-            writeln!(out, "{QUIET}    –    ticket {id}… edited by its author:{QUIET:#}")?;
-            wrapped(&edited.text).into_iter().try_for_each(|line| writeln!(out, "         {line}"))
+            let what = if edited.post_id.is_empty() { "" } else { ": a post that had joined it was" };
+            writeln!(out, "{QUIET}    –    ticket {id}…{what} edited by its author:{QUIET:#}")?;
+            let edited = if edited.text.is_empty() { "(erased by its author)" } else { &edited.text };
+            wrapped(edited).into_iter().try_for_each(|line| writeln!(out, "         {line}"))
         }
         Some(Change::Rescored(rescored)) => {
             let verdict = rescored.verdict.clone().unwrap_or_default();
@@ -198,7 +200,7 @@ fn due(due_at_us: i64, now: Timestamp) -> String {
 }
 
 /// The text without control and bidi characters, which could rewrite the reader's terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let keep = |c: char| {
         !c.is_control()
             && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

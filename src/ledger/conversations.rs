@@ -4,16 +4,14 @@
 //! priority, so that a rescoring that came in between is not forgotten. A post that joined is known by the id that a
 //! ticket of its own would have had: it makes none, however often it comes.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::store::{self, Erasure};
+use super::store;
 use super::writer::Changes;
 use super::{Body, NewFollowUp, Otherwise, Seq};
-use crate::desk::conversation::{Part, Remembered, RememberedPost, is_closed};
+use crate::desk::conversation::is_closed;
 use crate::desk::follow_up::{Terms, followed_up};
 use crate::desk::priority::is_of_verdict;
 use crate::parse::Network;
@@ -21,12 +19,20 @@ use crate::prefilter::watched::of_post;
 use crate::telemetry::Bucket;
 use crate::ticket::{TicketId, proto};
 
+mod erasure;
+mod helpers;
+mod memory;
+#[cfg(test)]
+mod tests;
+pub mod timeline;
+
+pub(super) use erasure::{erase_post, has_lost_its_own, is_of_one, posts_of};
+pub use helpers::{HELPERS_MAX, Helper, THANKS_COUNT_FOR_US};
+pub(super) use helpers::{forget_helper, forget_helpers_before, helpers, thanks};
+pub(super) use memory::{remembered, remembered_posts};
+
 /// Posts of bystanders that are kept for each ticket: whoever reads a thread of thousands is not kept.
 const BYSTANDERS_MAX: i64 = 100;
-/// People that are kept as helpers, the most recent.
-pub const HELPERS_MAX: usize = 10_000;
-/// How long a thank-you counts.
-pub const THANKS_COUNT_FOR_US: i64 = 90 * 24 * 3_600_000_000;
 
 const FOLLOW_UP: i64 = 0;
 const ANSWER: i64 = 1;
@@ -216,7 +222,7 @@ pub(super) fn follow_up(
         store::publish(connection, new.ticket_id, &update, Some(reading), ageing_points_per_hour, changes)?;
     add_post(connection, new, FOLLOW_UP, seq)?;
     if let Some(post_id) = new.thanks {
-        thank(connection, new, post_id)?;
+        helpers::thank(connection, new, post_id)?;
     }
     Ok(Bucket::Merged)
 }
@@ -346,47 +352,6 @@ pub(super) fn answer(
     Ok(())
 }
 
-/// The author of a ticket thanks whoever wrote this post in its thread.
-fn thank(connection: &Connection, new: &NewFollowUp, post_id: TicketId) -> rusqlite::Result<()> {
-    let helper = connection
-        .prepare_cached("SELECT author_id FROM post WHERE id = ?1 AND ticket_id = ?2 AND kind <> ?3")?
-        .query_row(params![post_id.as_bytes(), new.ticket_id.as_bytes(), ANSWER], |row| {
-            row.get::<_, String>(0)
-        })
-        .optional()?;
-    let Some(helper) = helper.filter(|helper| *helper != new.author_id) else { return Ok(()) };
-    let (network, at_us) = (new.network.name(), new.at.as_microsecond());
-    connection
-        .prepare_cached(
-            "INSERT OR IGNORE INTO thanked (network, author_id, ticket_id, at_us) VALUES (?1, ?2, ?3, ?4)",
-        )?
-        .execute(params![network, helper, new.ticket_id.as_bytes(), at_us])?;
-    connection
-        .prepare_cached("DELETE FROM thanked WHERE network = ?1 AND author_id = ?2 AND at_us <= ?3")?
-        .execute(params![network, helper, at_us.saturating_sub(THANKS_COUNT_FOR_US)])?;
-    connection
-        .prepare_cached(
-            "INSERT OR REPLACE INTO helper (network, author_id, thanked, last_at_us)
-             SELECT ?1, ?2, count(*), coalesce(max(at_us), ?3) FROM thanked WHERE network = ?1 AND author_id = ?2",
-        )?
-        .execute(params![network, helper, at_us])?;
-    let forgotten = connection
-        .prepare_cached(
-            "DELETE FROM helper WHERE last_at_us <=
-               (SELECT last_at_us FROM helper ORDER BY last_at_us DESC LIMIT 1 OFFSET ?1)",
-        )?
-        .execute([i64::try_from(HELPERS_MAX).unwrap_or(i64::MAX)])?;
-    if forgotten > 0 {
-        connection
-            .prepare_cached(
-                "DELETE FROM thanked WHERE NOT EXISTS
-                   (SELECT 1 FROM helper h WHERE h.network = thanked.network AND h.author_id = thanked.author_id)",
-            )?
-            .execute([])?;
-    }
-    Ok(())
-}
-
 /// The author has changed a post that had joined a ticket.
 pub(super) fn set_text_hash(
     connection: &Connection,
@@ -422,150 +387,6 @@ pub(super) fn reread(
     Ok(Some(proto::update::Rescored { priority, level, factors: score.factors, ..change.clone() }))
 }
 
-/// Removes the text of a post wherever it is stored, and records that; whether there was one.
-///
-/// A ticket that nothing has joined is erased whole; of others each post goes by itself.
-pub(super) fn erase_post(
-    connection: &Connection,
-    post_id: TicketId,
-    at: Timestamp,
-    reason: Erasure,
-    ageing_points_per_hour: u32,
-    changes: &mut Changes,
-) -> rusqlite::Result<bool> {
-    let (ticket_id, name) = match further(connection, post_id)? {
-        None if has_others(connection, post_id, post_id)? => {
-            if has_lost_its_own(connection, post_id)? {
-                return Ok(false);
-            }
-            connection
-                .prepare_cached("UPDATE conversation SET erased_at_us = ?2 WHERE ticket_id = ?1")?
-                .execute(params![post_id.as_bytes(), at.as_microsecond()])?;
-            (post_id, None)
-        }
-        None => return store::erase(connection, post_id, reason, at, ageing_points_per_hour, changes),
-        Some(Further { ticket_id, kind: FOLLOW_UP, seq: Some(seq), is_erased: false }) => {
-            connection
-                .prepare_cached("UPDATE post SET erased_at_us = ?2 WHERE id = ?1")?
-                .execute(params![post_id.as_bytes(), at.as_microsecond()])?;
-            let name = followed(connection, seq)?.and_then(|followed| followed.post).map(|post| post.id);
-            (ticket_id, Some(name.unwrap_or_default()))
-        }
-        Some(Further { kind: BYSTANDER, .. }) => {
-            connection.prepare_cached("DELETE FROM post WHERE id = ?1")?.execute([post_id.as_bytes()])?;
-            return Ok(false);
-        }
-        Some(_) => return Ok(false),
-    };
-    let mut shown = name.clone().unwrap_or_default();
-    for (seq, body) in store::bodies_of(connection, ticket_id)? {
-        let body = match body {
-            Body::Ticket(bytes) if name.is_none() => {
-                shown = proto::Ticket::decode(bytes.as_slice())
-                    .ok()
-                    .and_then(|ticket| ticket.post)
-                    .unwrap_or_default()
-                    .id;
-                Some(store::without_text_in_ticket(&bytes, reason))
-            }
-            Body::Ticket(_) => None,
-            Body::Update(bytes) => without_text_of(&bytes, name.as_deref().unwrap_or_default(), reason),
-        };
-        if let Some(body) = body {
-            store::replace_body(connection, seq, &body)?;
-        }
-    }
-    if name.is_none() {
-        store::read_no_more(connection, ticket_id, changes)?;
-    }
-    let erased = proto::update::PostErased { post_id: shown, reason: reason.name().to_owned() };
-    let update = update(ticket_id, at, proto::update::Change::PostErased(erased));
-    let seq = store::publish(connection, ticket_id, &update, None, ageing_points_per_hour, changes)?;
-    if name.is_some()
-        && has_lost_its_own(connection, ticket_id)?
-        && !has_others(connection, ticket_id, post_id)?
-    {
-        // Nothing is left that another post could join.
-        connection
-            .prepare_cached("UPDATE ticket SET erased_at_us = ?2 WHERE id = ?1")?
-            .execute(params![ticket_id.as_bytes(), at.as_microsecond()])?;
-    }
-    Ok(seq.is_some())
-}
-
-/// Whether the ticket's own post is gone.
-pub(super) fn has_lost_its_own(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<bool> {
-    connection
-        .prepare_cached("SELECT 1 FROM conversation WHERE ticket_id = ?1 AND erased_at_us IS NOT NULL")?
-        .exists([ticket_id.as_bytes()])
-}
-
-/// Whether other posts than this one have joined the ticket and are still there.
-fn has_others(connection: &Connection, ticket_id: TicketId, post_id: TicketId) -> rusqlite::Result<bool> {
-    connection
-        .prepare_cached(
-            "SELECT 1 FROM post JOIN ticket t ON t.id = post.ticket_id
-             WHERE post.ticket_id = ?1 AND post.id <> ?2 AND kind = ?3 AND post.erased_at_us IS NULL
-               AND t.erased_at_us IS NULL",
-        )?
-        .exists(params![ticket_id.as_bytes(), post_id.as_bytes(), FOLLOW_UP])
-}
-
-/// The update without the text of the post of this network's id, empty for the ticket's own; `None` where it holds none.
-fn without_text_of(bytes: &[u8], name: &str, reason: Erasure) -> Option<Vec<u8>> {
-    let mut update = proto::Update::decode(bytes).ok()?;
-    match &mut update.change {
-        Some(proto::update::Change::Edited(edited)) if edited.post_id == name => edited.text.clear(),
-        Some(proto::update::Change::FollowedUp(followed)) => {
-            let post = followed.post.as_mut().filter(|post| post.id == name)?;
-            store::clear_post(post, reason);
-        }
-        _ => return None,
-    }
-    Some(update.encode_to_vec())
-}
-
-/// Whether all that is left of a conversation is this author's.
-pub(super) fn is_of_one(
-    connection: &Connection,
-    ticket_id: TicketId,
-    author_id: &str,
-) -> rusqlite::Result<bool> {
-    let others = connection
-        .prepare_cached("SELECT 1 FROM post WHERE ticket_id = ?1 AND kind = 0 AND erased_at_us IS NULL AND author_id <> ?2")?
-        .exists(params![ticket_id.as_bytes(), author_id])?;
-    Ok(!others)
-}
-
-/// What somebody said in others' threads, and what they were thanked for.
-pub(super) fn forget_helper(
-    connection: &Connection,
-    network: Network,
-    author_id: &str,
-) -> rusqlite::Result<()> {
-    for rows in ["thanked WHERE true", "helper WHERE true", "post WHERE kind = 2"] {
-        let forget = format!("DELETE FROM {rows} AND network = ?1 AND author_id = ?2");
-        connection.prepare_cached(&forget)?.execute(params![network.name(), author_id])?;
-    }
-    Ok(())
-}
-
-/// The posts that this author has put into tickets, and that still have their text.
-pub(super) fn posts_of(
-    connection: &Connection,
-    network: Network,
-    author_id: &str,
-) -> rusqlite::Result<Vec<TicketId>> {
-    connection
-        .prepare_cached(
-            "SELECT post.id FROM post JOIN ticket t ON t.id = post.ticket_id
-             WHERE post.network = ?1 AND post.author_id = ?2 AND kind = 0 AND post.erased_at_us IS NULL
-               AND t.erased_at_us IS NULL ORDER BY post.seq",
-        )?
-        .query_map(params![network.name(), author_id], |row| store::ticket_id(row, 0))?
-        .collect()
-}
-
 /// The helpdesk says what has become of a ticket that there is.
 pub(super) fn set_status(
     connection: &Connection,
@@ -599,135 +420,7 @@ pub(super) fn prune(connection: &Connection, ticket_id: TicketId) -> rusqlite::R
     Ok(())
 }
 
-/// Forgets thanks, and helpers, of before then, a few at a time; how many.
-pub(super) fn forget_helpers_before(
-    connection: &Connection,
-    at_us: i64,
-    rows_max: usize,
-) -> rusqlite::Result<usize> {
-    let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
-    let forgotten = connection
-        .prepare_cached(
-            "DELETE FROM helper WHERE (network, author_id) IN
-               (SELECT network, author_id FROM helper WHERE last_at_us < ?1 ORDER BY last_at_us LIMIT ?2)",
-        )?
-        .execute(params![at_us, limit])?;
-    if forgotten > 0 {
-        connection.prepare_cached("DELETE FROM thanked WHERE at_us < ?1")?.execute([at_us])?;
-    }
-    Ok(forgotten)
-}
-
-/// The newest tickets, oldest first.
-pub(super) fn remembered(
-    connection: &Connection,
-    tickets_max: usize,
-    mut visit: impl FnMut(Remembered),
-) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare(
-        "SELECT * FROM (
-           SELECT t.id, t.network, t.author_id, t.brand, t.created_at_us,
-                  t.erased_at_us IS NOT NULL OR c.closed_at_us IS NOT NULL, c.erased_at_us IS NOT NULL, t.watch, t.seq
-           FROM ticket t LEFT JOIN conversation c ON c.ticket_id = t.id ORDER BY t.seq DESC LIMIT ?1)
-         ORDER BY seq",
-    )?;
-    let mut rows = statement.query([i64::try_from(tickets_max).unwrap_or(i64::MAX)])?;
-    while let Some(row) = rows.next()? {
-        visit(Remembered {
-            ticket_id: store::ticket_id(row, 0)?,
-            network: network(row, 1)?,
-            author_id: row.get(2)?,
-            brand: Arc::from(row.get::<_, String>(3)?),
-            created_at_us: row.get(4)?,
-            is_closed: row.get(5)?,
-            has_lost_its_own: row.get(6)?,
-            watch: row.get::<_, Option<i64>>(7)?.map(i64::cast_unsigned),
-        });
-    }
-    Ok(())
-}
-
-/// The newest further posts, oldest first.
-pub(super) fn remembered_posts(
-    connection: &Connection,
-    posts_max: usize,
-    mut visit: impl FnMut(RememberedPost),
-) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare(
-        "SELECT id, ticket_id, network, author_id, text_hash, kind, at_us, erased_at_us IS NOT NULL, watch FROM
-           (SELECT * FROM post ORDER BY at_us DESC, id DESC LIMIT ?1) ORDER BY at_us, id",
-    )?;
-    let mut rows = statement.query([i64::try_from(posts_max).unwrap_or(i64::MAX)])?;
-    while let Some(row) = rows.next()? {
-        visit(RememberedPost {
-            post_id: store::ticket_id(row, 0)?,
-            ticket_id: store::ticket_id(row, 1)?,
-            network: network(row, 2)?,
-            author_id: row.get(3)?,
-            text_hash: row.get::<_, i64>(4)?.cast_unsigned(),
-            part: match row.get(5)? {
-                ANSWER => Part::Answer,
-                BYSTANDER => Part::Bystander,
-                _ => Part::Joined,
-            },
-            at_us: row.get(6)?,
-            is_erased: row.get(7)?,
-            watch: row.get::<_, Option<i64>>(8)?.map(i64::cast_unsigned),
-        });
-    }
-    Ok(())
-}
-
-/// Calls `visit` with each thank-you: network, who was thanked, in whose ticket, when in µs since 1970; oldest first.
-pub(super) fn thanks(
-    connection: &Connection,
-    mut visit: impl FnMut(Network, &str, TicketId, i64),
-) -> rusqlite::Result<()> {
-    let mut statement = connection
-        .prepare("SELECT network, author_id, ticket_id, at_us FROM thanked ORDER BY at_us, author_id")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        visit(network(row, 0)?, &row.get::<_, String>(1)?, store::ticket_id(row, 2)?, row.get(3)?);
-    }
-    Ok(())
-}
-
 fn network(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Network> {
     let name: String = row.get(column)?;
     Ok(Network::from_name(&name).unwrap_or(Network::Plain))
-}
-
-/// Somebody who was thanked for helping others.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Helper {
-    /// Where.
-    pub network: Network,
-    /// Who.
-    pub author_id: String,
-    /// How often, within the 90 days before the last time.
-    pub thanked: u64,
-    /// The last time.
-    pub last: Timestamp,
-}
-
-/// Those who were thanked that often since then, most often first.
-pub(super) fn helpers(
-    connection: &Connection,
-    thanked_min: u64,
-    since: Timestamp,
-) -> rusqlite::Result<Vec<Helper>> {
-    connection
-        .prepare_cached(
-            "SELECT network, author_id, thanked, last_at_us FROM helper WHERE thanked >= ?1 AND last_at_us >= ?2
-             ORDER BY thanked DESC, last_at_us DESC, author_id",
-        )?
-        .query_map(params![thanked_min.cast_signed(), since.as_microsecond()], |row| {
-            Ok(Helper {
-                network: network(row, 0)?,
-                author_id: row.get(1)?,
-                thanked: row.get::<_, i64>(2)?.cast_unsigned(),
-                last: Timestamp::from_microsecond(row.get(3)?).unwrap_or_default(),
-            })
-        })?
-        .collect()
 }

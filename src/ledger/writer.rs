@@ -526,7 +526,7 @@ fn apply(
 /// A ledger in memory that delivers nothing: for replays, which must decide as the daemon does.
 #[derive(Debug)]
 pub struct Scratch {
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
 impl Scratch {

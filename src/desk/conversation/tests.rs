@@ -1,1 +1,176 @@
+use super::*;
+use crate::parse::Author;
 
+const HOUR: i64 = 3_600_000_000;
+
+fn id(post: &str) -> TicketId {
+    TicketId::of_post(Network::X, post)
+}
+
+fn post<'p>(name: &'p str, author: &'p str, reply_to: &'p str, text: &'p str) -> Post<'p> {
+    let author = Author { id: author.into(), ..Author::default() };
+    let reply_to = (!reply_to.is_empty()).then(|| reply_to.into());
+    Post { reply_to, ..Post::new(Network::X, name.into(), author, text.into()) }
+}
+
+/// Ana's ticket of post "a" about Lumio, at 0.
+fn conversations() -> Conversations {
+    let mut conversations = Conversations::default();
+    conversations.begin(id("a"), Network::X, "ana", &"Lumio".into(), 0);
+    conversations
+}
+
+fn place(conversations: &Conversations, config: &Config, post: &Post<'_>, brand: &str, hours: i64) -> Place {
+    let at = Timestamp::from_microsecond(hours * HOUR).unwrap();
+    conversations.place(config, post, &brand.into(), post.text.contains("@lumio"), None, at)
+}
+
+fn joins(has_part: bool) -> Place {
+    Place::Joins { ticket_id: id("a"), thanks: None, has_part }
+}
+
+fn alone(earlier: Option<&str>) -> Place {
+    Place::Alone { earlier: earlier.map(id) }
+}
+
+#[test]
+fn the_same_author_joins_for_so_many_hours_and_a_thread_for_as_long_as_it_is_open() {
+    let (conversations, config) = (conversations(), Config::default());
+    let check = |author: &str, reply_to: &str, text: &str, brand: &str, hours: i64, expected: Place| {
+        let post = post("new", author, reply_to, text);
+        assert_eq!(
+            place(&conversations, &config, &post, brand, hours),
+            expected,
+            "{author} {reply_to} {hours}"
+        );
+    };
+    check("ana", "", "lumio again", "Lumio", 71, joins(false));
+    check("ana", "", "lumio again", "Lumio", 72, alone(Some("a")));
+    check("ana", "a", "still nothing", "", 500, joins(true));
+    check("ana", "a", "lumio again", "Lumio", 500, joins(true));
+    // Another brand, another person.
+    check("ana", "", "nord", "Nord", 1, alone(None));
+    check("ana", "a", "nord", "Nord", 1, alone(None));
+    check("bob", "", "lumio", "Lumio", 1, alone(None));
+    // Others join where they speak to us, and are strangers otherwise.
+    check("bob", "a", "@lumio same here", "Lumio", 1, joins(false));
+    check("bob", "a", "lumio is down for me, too", "Lumio", 1, alone(None));
+    check("bob", "a", "try to restart it", "", 1, Place::Bystander(id("a")));
+    let quoting = Post { quote_of: Some("a".into()), ..post("new", "ana", "", "see") };
+    assert_eq!(place(&conversations, &config, &quoting, "", 500), joins(true));
+    let alone_only = Config { others: false, join_hours: 0, ..config };
+    let named = post("new", "bob", "a", "@lumio same here");
+    assert_eq!(place(&conversations, &alone_only, &named, "Lumio", 1), alone(None));
+    assert_eq!(
+        place(&conversations, &alone_only, &post("new", "ana", "", "x"), "Lumio", 0),
+        alone(Some("a"))
+    );
+}
+
+#[test]
+fn a_post_that_joined_carries_the_thread_on_and_the_time() {
+    let (mut conversations, config) = (conversations(), Config::default());
+    conversations.add(id("b"), id("a"), Network::X, "bob", Part::Joined, 50 * HOUR);
+    conversations.add(id("answer"), id("a"), Network::X, "lumio", Part::Answer, 51 * HOUR);
+    let check = |author: &str, reply_to: &str, hours: i64, expected: Place| {
+        let post = post("new", author, reply_to, "still nothing");
+        assert_eq!(place(&conversations, &config, &post, "", hours), expected, "{author} {reply_to}");
+    };
+    check("bob", "b", 60, joins(true));
+    check("ana", "answer", 60, joins(true));
+    check("cy", "answer", 60, Place::Bystander(id("a")));
+    let named = post("new", "ana", "", "lumio");
+    assert_eq!(
+        place(&conversations, &config, &named, "Lumio", 121),
+        joins(false),
+        "72 hours after the last post"
+    );
+}
+
+#[test]
+fn nothing_joins_what_is_closed_or_of_which_nothing_is_left() {
+    let config = Config::default();
+    let again = post("new", "ana", "a", "lumio again");
+    let found = |conversations: &Conversations| place(conversations, &config, &again, "Lumio", 1);
+    let mut closed = conversations();
+    closed.set_closed(id("a"), true);
+    assert_eq!(found(&closed), alone(Some("a")));
+    closed.set_closed(id("a"), false);
+    assert_eq!(found(&closed), joins(true));
+    closed.end_of(Network::X, "ana");
+    assert_eq!(found(&closed), alone(None));
+
+    let mut deleted = conversations();
+    deleted.add(id("b"), id("a"), Network::X, "ana", Part::Joined, 0);
+    assert!(!deleted.post_deleted(id("a")));
+    assert_eq!(found(&deleted), joins(true), "another post is there");
+    assert!(deleted.post_deleted(id("b")) && !deleted.post_deleted(id("b")));
+    assert_eq!(found(&deleted), alone(Some("a")));
+}
+
+#[test]
+fn who_was_thanked_often_enough_by_those_who_asked_is_no_ticket_for_answering() {
+    let config = Config { thanked_min: 2, ..Config::default() };
+    let mut conversations = Conversations::default();
+    let advice = |name: &str, parent: &str| -> (String, String) { (name.to_owned(), parent.to_owned()) };
+    for (n, asked) in (0..).zip(["a", "b", "c"]) {
+        conversations.begin(id(asked), Network::X, &format!("asks {asked}"), &"Lumio".into(), n * HOUR);
+        let (name, parent) = advice(&format!("help {asked}"), asked);
+        let helps = post(&name, "helen", &parent, "@lumio has a page for that");
+        let expected = match n {
+            2 => Place::Bystander(id(asked)),
+            _ => Place::Joins { ticket_id: id(asked), thanks: None, has_part: false },
+        };
+        assert_eq!(place(&conversations, &config, &helps, "Lumio", n), expected, "{asked}");
+        conversations.add(id(&name), id(asked), Network::X, "helen", Part::Joined, n * HOUR);
+        let by = format!("asks {asked}");
+        for (text, is_thanks) in
+            [("merci beaucoup !", true), ("merci pour rien", false), ("toujours rien", false)]
+        {
+            let thanks = post("thanks", &by, &name, text);
+            let found = place(&conversations, &config, &thanks, "", n);
+            let thanked = is_thanks.then(|| id(&name));
+            assert_eq!(
+                found,
+                Place::Joins { ticket_id: id(asked), thanks: thanked, has_part: true },
+                "{text}"
+            );
+        }
+        conversations.thank(id(&name), n * HOUR);
+    }
+    // A question of her own is one, and in time she is forgotten.
+    let asks = post("own", "helen", "", "lumio is down");
+    assert_eq!(place(&conversations, &config, &asks, "Lumio", 3), alone(None));
+    let late = post("late", "helen", "c", "@lumio look");
+    let after = place(&conversations, &config, &late, "Lumio", 91 * 24);
+    assert!(matches!(after, Place::Joins { .. }), "{after:?}");
+    // Whoever is thanked for an answer of ours is not a helper.
+    conversations.add(id("ours"), id("a"), Network::X, "lumio", Part::Answer, 0);
+    let thanks = post("thanks", "asks a", "ours", "merci");
+    let expected = Place::Joins { ticket_id: id("a"), thanks: None, has_part: true };
+    assert_eq!(place(&conversations, &config, &thanks, "", 1), expected);
+}
+
+#[test]
+fn memory_is_bounded_and_the_oldest_go_first() {
+    let mut conversations = Conversations::default();
+    let brand: Arc<str> = "Lumio".into();
+    for n in 0..=CONVERSATIONS_MAX {
+        let name = n.to_string();
+        conversations.begin(id(&name), Network::X, &name, &brand, 0);
+    }
+    assert_eq!(
+        (conversations.tickets.len(), conversations.newest.len()),
+        (CONVERSATIONS_MAX, CONVERSATIONS_MAX)
+    );
+    for n in 0..=FURTHER_MAX {
+        conversations.add(id(&format!("post {n}")), id("7"), Network::X, "7", Part::Joined, 0);
+    }
+    assert_eq!((conversations.further.len(), conversations.further_ages.len()), (FURTHER_MAX, FURTHER_MAX));
+    let found =
+        |author: &str| place(&conversations, &Config::default(), &post("new", author, "", "x"), "Lumio", 1);
+    assert_eq!(
+        (found("0"), found("1")),
+        (alone(None), Place::Joins { ticket_id: id("1"), thanks: None, has_part: false })
+    );
+}

@@ -1,0 +1,171 @@
+//! `vigie ticket`: one ticket with why, and all that happened to it; `vigie helpers`: who answers others well.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use jiff::{Timestamp, ToSpan, tz::TimeZone};
+use serde_json::json;
+
+use super::{ConfigFile, Failure, print};
+use crate::ledger::conversations::timeline::{self, Event, Found, PREFIX_MIN, Timeline, What};
+use crate::ticket::{self, TicketId, proto};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The ticket's id in hexadecimal digits, or the first six of them or more
+    #[arg(value_name = "ID")]
+    id: String,
+    #[command(flatten)]
+    ledger: LedgerFile,
+    /// As JSON: the ticket, and its timeline
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct HelperArguments {
+    #[command(flatten)]
+    ledger: LedgerFile,
+    /// How often they must have been thanked; as `[helpers] thanked_min` unless given
+    #[arg(long, value_name = "TIMES")]
+    thanked_min: Option<u64>,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which ledger is read, while a daemon writes it or not.
+#[derive(Debug, Args)]
+struct LedgerFile {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// The ledger's file, in the place of the config's
+    #[arg(long, value_name = "FILE")]
+    ledger: Option<PathBuf>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let id = arguments.id.trim().trim_end_matches('…').to_lowercase();
+    if !(PREFIX_MIN..=32).contains(&id.len()) || !id.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        let text = anyhow!("{:?} is no ticket's id: {PREFIX_MIN} to 32 hexadecimal digits", arguments.id);
+        return Err(Failure::Mistake(text));
+    }
+    let path = match &arguments.ledger.ledger {
+        Some(path) => path.clone(),
+        None => arguments.ledger.file.load()?.ledger.path,
+    };
+    match timeline::find(&path, &id).map_err(anyhow::Error::new)? {
+        Found::Ticket(found) if arguments.json => {
+            writeln!(std::io::stdout(), "{}", to_json(&found)).context("stdout")?;
+            Ok(())
+        }
+        Found::Ticket(found) => Ok(show(&found).context("stdout")?),
+        Found::Pruned => Err(Failure::Mistake(anyhow!("ticket {id} was pruned: only its id is kept"))),
+        Found::Nothing => Err(Failure::Mistake(anyhow!("no ticket {id} in {}", path.display()))),
+        Found::Several(ids) => {
+            let ids: Vec<_> = ids.iter().map(TicketId::to_string).collect();
+            Err(Failure::Mistake(anyhow!("several tickets begin with {id}: {}", ids.join(", "))))
+        }
+    }
+}
+
+fn show(Timeline { ticket, events }: &Timeline) -> std::io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    print::ticket(&mut out, ticket, Timestamp::now())?;
+    writeln!(out, "         id {}", ticket::to_json(ticket)["id"].as_str().unwrap_or_default())?;
+    writeln!(out)?;
+    for Event { at_us, what } in events {
+        let at = Timestamp::from_microsecond(*at_us).unwrap_or_default().to_zoned(TimeZone::system());
+        write!(out, "{}  ", at.strftime("%Y-%m-%d %H:%M:%S"))?;
+        match what {
+            What::Contact(contact) => {
+                let note = print::printable(&contact.note);
+                writeln!(
+                    out,
+                    "{}{}{note}",
+                    print::printable(&contact.channel),
+                    if note.is_empty() { "" } else { ": " }
+                )?;
+            }
+            What::Post => writeln!(out, "posted; this ticket was made")?,
+            What::Status(status) => writeln!(out, "{}", status_line(status))?,
+            What::Update(update) => print::update(&mut out, update)?,
+        }
+    }
+    out.flush()
+}
+
+fn status_line(status: &proto::TicketStatus) -> String {
+    let state = status.state().as_str_name().trim_start_matches("STATE_").to_lowercase();
+    let mut line = format!("helpdesk: {state}");
+    if !status.agent.is_empty() {
+        line.push_str(&format!(", {}", print::printable(&status.agent)));
+    }
+    if !status.helpdesk_ref.is_empty() {
+        line.push_str(&format!(", number {}", print::printable(&status.helpdesk_ref)));
+    }
+    if status.satisfaction > 0 {
+        line.push_str(&format!(", satisfaction {} of 5", status.satisfaction));
+    }
+    line
+}
+
+fn to_json(Timeline { ticket, events }: &Timeline) -> serde_json::Value {
+    let time = |at_us: i64| Timestamp::from_microsecond(at_us).ok().map(|at| at.to_string());
+    let event = |Event { at_us, what }: &Event| match what {
+        What::Contact(contact) => {
+            json!({ "at": time(*at_us), "contact": { "channel": contact.channel, "note": contact.note } })
+        }
+        What::Post => json!({ "at": time(*at_us), "post": ticket.post.as_ref().map(|post| &post.id) }),
+        What::Update(update) => {
+            json!({ "at": time(*at_us), "update": ticket::update_to_json(update)["update"]["change"] })
+        }
+        What::Status(status) => json!({ "at": time(*at_us), "status": {
+            "state": status.state().as_str_name().trim_start_matches("STATE_").to_lowercase(),
+            "agent": status.agent,
+            "first_answer_at": Some(status.first_answer_at_us).filter(|at_us| *at_us != 0).and_then(time),
+            "satisfaction": Some(status.satisfaction).filter(|given| *given > 0),
+            "helpdesk_ref": status.helpdesk_ref,
+        } }),
+    };
+    json!({ "ticket": ticket::to_json(ticket), "timeline": events.iter().map(event).collect::<Vec<_>>() })
+}
+
+pub(super) fn helpers(arguments: &HelperArguments) -> Result<(), Failure> {
+    let (path, thanked_min) = match (&arguments.ledger.ledger, arguments.thanked_min) {
+        (Some(path), Some(least)) => (path.clone(), least),
+        (path, least) => {
+            let config = arguments.ledger.file.load()?;
+            let configured = config.desk.conversation.thanked_min.max(1).into();
+            (path.clone().unwrap_or(config.ledger.path), least.unwrap_or(configured))
+        }
+    };
+    let since = Timestamp::now().checked_sub((90 * 24).hours()).unwrap_or_default();
+    let helpers = timeline::list_helpers(&path, thanked_min, since).map_err(anyhow::Error::new)?;
+    let mut out = std::io::stdout().lock();
+    let mut print = || {
+        if helpers.is_empty() && !arguments.json {
+            return writeln!(out, "nobody was thanked {thanked_min} times within 90 days for helping others");
+        }
+        if !arguments.json {
+            writeln!(out, "{:>8}  {:<20}  {:<10}  account", "thanked", "last", "network")?;
+        }
+        for helper in &helpers {
+            if arguments.json {
+                let line = json!({
+                    "network": helper.network.name(), "account": helper.author_id, "thanked": helper.thanked,
+                    "last": helper.last.to_string(),
+                });
+                writeln!(out, "{line}")?;
+                continue;
+            }
+            let last = helper.last.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string();
+            let account = print::printable(&helper.author_id);
+            writeln!(out, "{:>8}  {last:<20}  {:<10}  {account}", helper.thanked, helper.network.name())?;
+        }
+        Ok(())
+    };
+    Ok(print().context("stdout")?)
+}

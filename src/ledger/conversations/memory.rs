@@ -1,0 +1,69 @@
+//! What the desk remembers of conversations, read at the start.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use super::{ANSWER, BYSTANDER, network};
+use crate::desk::conversation::{Part, Remembered, RememberedPost};
+use crate::ledger::store;
+
+/// The newest tickets, oldest first.
+pub(in crate::ledger) fn remembered(
+    connection: &Connection,
+    tickets_max: usize,
+    mut visit: impl FnMut(Remembered),
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(
+        "SELECT * FROM (
+           SELECT t.id, t.network, t.author_id, t.brand, t.created_at_us,
+                  t.erased_at_us IS NOT NULL OR c.closed_at_us IS NOT NULL, c.erased_at_us IS NOT NULL, t.watch, t.seq
+           FROM ticket t LEFT JOIN conversation c ON c.ticket_id = t.id ORDER BY t.seq DESC LIMIT ?1)
+         ORDER BY seq",
+    )?;
+    let mut rows = statement.query([i64::try_from(tickets_max).unwrap_or(i64::MAX)])?;
+    while let Some(row) = rows.next()? {
+        visit(Remembered {
+            ticket_id: store::ticket_id(row, 0)?,
+            network: network(row, 1)?,
+            author_id: row.get(2)?,
+            brand: Arc::from(row.get::<_, String>(3)?),
+            created_at_us: row.get(4)?,
+            is_closed: row.get(5)?,
+            has_lost_its_own: row.get(6)?,
+            watch: row.get::<_, Option<i64>>(7)?.map(i64::cast_unsigned),
+        });
+    }
+    Ok(())
+}
+
+/// The newest further posts, oldest first.
+pub(in crate::ledger) fn remembered_posts(
+    connection: &Connection,
+    posts_max: usize,
+    mut visit: impl FnMut(RememberedPost),
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(
+        "SELECT id, ticket_id, network, author_id, text_hash, kind, at_us, erased_at_us IS NOT NULL, watch FROM
+           (SELECT * FROM post ORDER BY at_us DESC, id DESC LIMIT ?1) ORDER BY at_us, id",
+    )?;
+    let mut rows = statement.query([i64::try_from(posts_max).unwrap_or(i64::MAX)])?;
+    while let Some(row) = rows.next()? {
+        visit(RememberedPost {
+            post_id: store::ticket_id(row, 0)?,
+            ticket_id: store::ticket_id(row, 1)?,
+            network: network(row, 2)?,
+            author_id: row.get(3)?,
+            text_hash: row.get::<_, i64>(4)?.cast_unsigned(),
+            part: match row.get(5)? {
+                ANSWER => Part::Answer,
+                BYSTANDER => Part::Bystander,
+                _ => Part::Joined,
+            },
+            at_us: row.get(6)?,
+            is_erased: row.get(7)?,
+            watch: row.get::<_, Option<i64>>(8)?.map(i64::cast_unsigned),
+        });
+    }
+    Ok(())
+}
