@@ -11,12 +11,14 @@ mod mode;
 mod posts;
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use vigie::parse::Format;
+use vigie::parse::{Format, Network};
 use vigie::pipeline::lane::Lane;
 use vigie::prefilter::Prefilter;
+use vigie::prefilter::watched::{Watched, of_post};
 use vigie::source::FrameBatch;
 use vigie::telemetry::Bucket;
 
@@ -81,6 +83,16 @@ fn lane(criterion: &mut Criterion) {
     compare(&prefilter);
 }
 
+/// What a lane looks into for every reply when there are many conversations.
+fn watched() -> Arc<Watched> {
+    let watched = Arc::<Watched>::default();
+    for n in 0..200_000 {
+        let id = format!("at://did:plc:somebody{n}/app.bsky.feed.post/{n}");
+        watched.keep_post(of_post(Network::Bluesky, &id));
+    }
+    watched
+}
+
 /// Several rounds of a lane and of simd-json's tape alone, by turns on the same frames: the best, and the medians.
 fn compare(prefilter: &Prefilter) {
     let rounds = if mode::measures() { 41 } else { 1 };
@@ -98,7 +110,8 @@ fn compare(prefilter: &Prefilter) {
         let batch = posts::batch(format, &frames);
         let (mut lane, mut buffers) = (Lane::default(), simd_json::Buffers::with_max_depth(0, 64));
         let mut tape = simd_json::Tape(Vec::new());
-        let (mut tape_took, mut lane_took) = (Vec::new(), Vec::new());
+        let (mut tape_took, mut lane_took, mut watching_took) = (Vec::new(), Vec::new(), Vec::new());
+        let mut watching = Lane::watching(watched());
         for _ in 0..rounds {
             let FrameBatch { mut bytes, frames, .. } = posts::copy(&batch);
             let start = Instant::now();
@@ -112,6 +125,10 @@ fn compare(prefilter: &Prefilter) {
             let start = Instant::now();
             black_box(lane.process(prefilter, batch));
             lane_took.push(start.elapsed());
+            let batch = posts::copy(&batch);
+            let start = Instant::now();
+            black_box(watching.process(prefilter, batch));
+            watching_took.push(start.elapsed());
         }
         let per_s = |took: &mut Vec<Duration>| {
             took.sort_unstable();
@@ -126,6 +143,14 @@ fn compare(prefilter: &Prefilter) {
             100.0 * lane_median / tape_median,
         );
         println!("{:26} {:32.2} {:10.2} GB/s", "", gb_per_s(lane_best), gb_per_s(lane_median));
+        let [watching_best, watching_median] = per_s(&mut watching_took);
+        println!(
+            "{:26} {:>21} {watching_best:10.0} {watching_median:10.0} {:7.1} {:6.1} % of that",
+            "  with 200,000 threads",
+            "",
+            100.0 * watching_best / lane_best,
+            100.0 * watching_median / lane_median,
+        );
     }
 }
 

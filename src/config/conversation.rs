@@ -23,3 +23,30 @@ pub(super) fn conversation(root: &Section<'_, '_>) -> Config {
     helpers.refuse_unknown();
     config
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+    use crate::desk::conversation;
+
+    #[test]
+    fn what_the_file_says_of_conversations_is_checked() {
+        let read = |text: &str| {
+            let source = "[[source]]\nkind = \"ndjson\"\npath = \"-\"\n[[brand]]\nname = \"Lumio\"\n";
+            Config::parse(&format!("{source}{text}"))
+        };
+        let config =
+            read("[conversation]\njoin_hours = 5\nothers = false\n[helpers]\nthanked_min = 0\n").unwrap();
+        let expected = conversation::Config { join_hours: 5, others: false, thanked_min: 0 };
+        assert_eq!(config.desk.conversation, expected);
+        assert_eq!(read("").unwrap().desk.conversation, conversation::Config::default());
+        for (wrong, named) in [
+            ("[conversation]\njoin_hours = -1", "join_hours"),
+            ("[helpers]\nthanked_min = 1000", "thanked_min"),
+            ("[conversation]\nother = true", "other"),
+        ] {
+            let mistakes = format!("{:?}", read(wrong).unwrap_err());
+            assert!(mistakes.contains(named), "{mistakes}");
+        }
+    }
+}

@@ -12,11 +12,10 @@
 
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rustc_hash::{FxHashMap, FxHasher};
+use rustc_hash::FxHashMap;
 
 use crate::classify::{INTENTS, SENTIMENTS, Verdict, best};
 use crate::parse::{Network, Post};
@@ -50,16 +49,13 @@ impl Default for Config {
     }
 }
 
-/// An author, as far as 64 bits tell. Two who share them within the bounds of this memory are one in a billion runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Person(u64);
+/// An author: by a cryptographic hash, as tickets are, so that nobody can make himself another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Person(TicketId);
 
 impl Person {
     fn of(network: Network, author_id: &str) -> Person {
-        let mut hasher = FxHasher::default();
-        (network as u8).hash(&mut hasher);
-        hasher.write(author_id.as_bytes());
-        Person(hasher.finish())
+        Person(TicketId::of_post(network, author_id))
     }
 }
 

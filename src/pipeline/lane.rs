@@ -546,6 +546,56 @@ mod tests {
         assert_eq!(text, "nobody");
     }
 
+    /// However a reply is read: in full, or passed over early where nothing is watched.
+    #[test]
+    fn what_is_said_in_a_thread_is_handed_on_by_whoever_says_it() {
+        let post = |did: &str, rkey: &str, parent: &str, text: &str| {
+            let parent = format!("at://did:plc:{parent}");
+            let reply = serde_json::json!({ "parent": { "uri": parent } });
+            serde_json::json!({
+                "did": did, "time_us": 5, "kind": "commit",
+                "commit": {
+                    "operation": "create", "collection": "app.bsky.feed.post", "rkey": rkey,
+                    "record": { "text": text, "reply": reply },
+                },
+            })
+            .to_string()
+        };
+        let first = "ana/app.bsky.feed.post/1";
+        let mut batch = batch(0, &[]);
+        batch.format = Format::Jetstream;
+        for frame in [
+            post("did:plc:ana", "1", "nobody", "@lumio panne"),
+            post("did:plc:ana", "2", first, "toujours rien"),
+            post("did:plc:bob", "3", first, "essaie de redémarrer"),
+            post("lumio", "4", first, "bonjour"),
+            post("did:plc:ana", "5", "bob/app.bsky.feed.post/3", "merci"),
+            post("did:plc:ana", "6", "nobody", "toujours rien"),
+            post("lumio", "7", "nobody", "bonjour"),
+        ] {
+            batch.push(frame.as_bytes());
+        }
+        let mut lane = Lane::watching(Arc::default());
+        let output = lane.process(&prefilter(), batch);
+        let [
+            Item::Candidate(_),
+            Item::Reply(own),
+            Item::Overheard(said),
+            Item::Answer(answer),
+            Item::Reply(thanks),
+        ] = &output.items[..]
+        else {
+            panic!("{:?}", output.items);
+        };
+        assert_eq!(
+            (&*own.post.text, own.is_of_thread(), &*thanks.post.text),
+            ("toujours rien", true, "merci")
+        );
+        assert_eq!((&*said.text, &*said.author.id, &*answer.author.id), ("", "did:plc:bob", "lumio"));
+        assert_eq!(output.candidates().count(), 3, "what the model reads");
+        assert_eq!((output.buckets[Bucket::Unmatched], output.buckets[Bucket::Own]), (1, 1));
+    }
+
     #[test]
     fn the_least_valuable_are_shed_and_the_order_of_the_rest_is_kept() {
         let check = |waiting: usize, expected: &[&str]| {

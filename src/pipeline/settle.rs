@@ -359,6 +359,57 @@ mod tests {
         assert_eq!(settlement.end_sequence, 5);
     }
 
+    /// As a replay does it: lane, model's verdicts, desk.
+    #[test]
+    fn a_conversation_is_one_ticket_and_every_frame_ends_somewhere() {
+        use crate::classify::{Language, Verdict};
+        use crate::ledger::Scratch;
+        use crate::parse::Format;
+        use crate::pipeline::lane::Lane;
+        use crate::prefilter::{self, Prefilter};
+        use crate::source::FrameBatch;
+        let brand = prefilter::Brand {
+            name: "Lumio".to_owned(),
+            handles: vec!["@lumio".to_owned()],
+            ..prefilter::Brand::default()
+        };
+        let prefilter =
+            Prefilter::build(&prefilter::Config { brands: vec![brand], ..prefilter::Config::default() })
+                .unwrap();
+        let mut batch = FrameBatch::empty(Arc::from("a"), Format::Plain, 0);
+        for (id, author, reply_to, text) in [
+            ("1", "ana", "", "@lumio panne"),
+            ("2", "ana", "", "@lumio toujours la panne"),
+            ("3", "ana", "1", "toujours rien"),
+            ("4", "bob", "1", "essaie de redémarrer"),
+            ("5", "lumio", "1", "bonjour, nous regardons"),
+            ("6", "ana", "5", "alors ?"),
+            ("3", "ana", "1", "toujours rien"),
+            ("7", "bob", "8", "rien à voir"),
+        ] {
+            let frame = serde_json::json!({ "id": id, "author": author, "reply_to": reply_to, "text": text });
+            batch.push(frame.to_string().as_bytes());
+        }
+        let watched = Arc::<prefilter::watched::Watched>::default();
+        let output = Lane::watching(watched.clone()).process(&prefilter, batch);
+        let problem = Verdict {
+            sentiment: [1.0, 0.0, 0.0],
+            intent: [0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+            urgency: [0.0, 1.0, 0.0],
+            language: Language::UNCLEAR,
+        };
+        let verdicts = output.candidates().map(|_| problem).collect();
+        let decided = Decided { output, verdicts, model: Arc::from("model 1"), provisional: false };
+        let mut desk = Desk::default();
+        desk.conversations.watched_by(watched);
+        let config = desk::Config::default();
+        let settlement = settle(&mut desk, &config, &mut Strangers, Clock::Posts, decided, |_| ());
+        let (buckets, joined) = Scratch::new().unwrap().settle(&settlement).unwrap();
+        let counts = [Bucket::Ticketed, Bucket::Merged, Bucket::Own, Bucket::Duplicate, Bucket::Unmatched];
+        assert_eq!((counts.map(|bucket| buckets[bucket]), buckets.received()), ([1, 3, 1, 1, 2], 8));
+        assert_eq!(joined.len(), 3);
+    }
+
     #[test]
     fn batches_of_several_lanes_are_settled_in_their_sources_order() {
         let mut order = Order::default();

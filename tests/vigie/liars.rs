@@ -104,9 +104,9 @@ impl Lying {
         let output = run(&mut replay, frames.join("\n").as_bytes());
         assert!(output.status.success(), "{}", output.stderr);
         let id = |line: &str| {
-            serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].as_str().unwrap().to_owned()
+            Some(serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].as_str()?.to_owned())
         };
-        output.stdout.lines().map(id).collect()
+        output.stdout.lines().filter_map(id).collect()
     }
 
     /// Stops the daemon and checks what holds whatever the server did; gives the gaps and the log.
@@ -175,8 +175,9 @@ impl Lying {
             let what = match update.change {
                 // Erased afterwards: its text is gone.
                 Some(Change::Edited(edited)) if edited.text.is_empty() => continue,
-                Some(Change::Edited(edited)) => edited.text,
+                Some(Change::Edited(edited)) => edited.post_id + &edited.text,
                 Some(Change::Erased(_)) => "erased".to_owned(),
+                Some(Change::PostErased(erased)) => erased.post_id,
                 _ => continue,
             };
             edits += 1;

@@ -13,7 +13,9 @@ use tempfile::TempDir;
 use super::step::{BRANDS, Event, INTENTS};
 use super::twin::{self, AGEING};
 use crate::ledger::outbox::Outbox;
-use crate::ledger::{self, Entry, Handle, Ledger, NewTicket, Settlement, Traits, Writer};
+use crate::ledger::{
+    self, Entry, Handle, Ledger, NewFollowUp, NewTicket, Otherwise, Settlement, Traits, Writer,
+};
 use crate::parse::Network;
 use crate::telemetry::Bucket;
 use crate::ticket::proto;
@@ -50,7 +52,8 @@ pub(super) fn entry(event: &Event) -> Entry {
             let text = format!("text of {post}");
             let message = proto::Ticket {
                 id: id.as_bytes().to_vec(),
-                post: Some(proto::Post { text, ..Default::default() }),
+                post: Some(proto::Post { id: post.to_string(), text, ..Default::default() }),
+                factors: vec![twin::base(priority)],
                 ..Default::default()
             };
             Entry::Ticket(Box::new(NewTicket {
@@ -70,6 +73,28 @@ pub(super) fn entry(event: &Event) -> Entry {
                 watch: post.into(),
                 provisional,
                 body: message.encode_to_vec(),
+            }))
+        }
+        Event::Join { post, to, author, urgency } => {
+            let text = format!("text of {post}");
+            Entry::FollowUp(Box::new(NewFollowUp {
+                post_id: twin::ticket_id(post),
+                ticket_id: twin::ticket_id(to),
+                network: Network::Bluesky,
+                author_id: twin::author_id(author),
+                text_hash: post.into(),
+                at,
+                post: proto::Post { id: post.to_string(), text, ..Default::default() },
+                verdict: proto::Verdict::default(),
+                verdict_factors: vec![proto::Factor {
+                    name: "urgency".into(),
+                    points: urgency.into(),
+                    ..Default::default()
+                }],
+                raises: true,
+                thanks: None,
+                terms: crate::desk::Config::default().terms(),
+                otherwise: Otherwise::Bucket(Bucket::Unmatched),
             }))
         }
         Event::Edit { post } => Entry::Edit {

@@ -54,6 +54,13 @@ pub(super) enum Event {
         hour: i64,
         provisional: bool,
     },
+    /// A post that joins the ticket of another, if that is there.
+    Join {
+        post: u8,
+        to: u8,
+        author: usize,
+        urgency: u16,
+    },
     Edit {
         post: u8,
     },
@@ -126,8 +133,10 @@ fn event() -> impl Strategy<Value = Event> {
         8 => ticket.prop_map(|(post, author, brand, intent, priority, hour, provisional)| {
             Event::Ticket { post, author, brand, intent, priority, hour, provisional }
         }),
+        5 => (0..POSTS, 0..POSTS, 0..AUTHORS.len(), prop::sample::select(&PRIORITIES[..]))
+            .prop_map(|(post, to, author, urgency)| Event::Join { post, to, author, urgency }),
         2 => (0..POSTS).prop_map(|post| Event::Edit { post }),
-        1 => (0..POSTS).prop_map(|post| Event::Erase { post }),
+        2 => (0..POSTS).prop_map(|post| Event::Erase { post }),
         1 => (0..AUTHORS.len()).prop_map(|author| Event::EraseAuthor { author }),
     ]
 }

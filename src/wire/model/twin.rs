@@ -8,7 +8,7 @@ use super::step::{AUTHORS, BRANDS, Event, INTENTS};
 use crate::ledger::outbox::rank;
 use crate::parse::Network;
 use crate::telemetry::{Bucket, Buckets};
-use crate::ticket::TicketId;
+use crate::ticket::{TicketId, proto};
 
 /// Points that waiting earns in an hour.
 pub(super) const AGEING: u32 = 100;
@@ -20,13 +20,27 @@ pub(super) enum Kind {
     Edited,
     Erased,
     Rescored,
+    FollowedUp,
+    PostErased,
 }
 
 /// Records count from seq 1 in the order of the vector.
 #[derive(Debug, Clone)]
 pub(super) struct Record {
+    /// Whose ticket.
     pub(super) post: u8,
+    /// Which of its posts.
+    pub(super) about: u8,
     pub(super) kind: Kind,
+}
+
+/// A post that has joined a ticket.
+#[derive(Debug, Clone)]
+pub(super) struct Further {
+    ticket: u8,
+    author: usize,
+    seq: u64,
+    erased: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -38,8 +52,14 @@ pub(super) struct Ticket {
     priority: u16,
     hour: i64,
     pub(super) erased: bool,
+    /// Its own post is gone, and others are there.
+    lost_its_own: bool,
     provisional: bool,
-    /// Priority and intent by the full model.
+    /// What its priority is without the posts that joined it, how many those are, and the worst of their urgencies.
+    base: u16,
+    joined: u16,
+    urgency: u16,
+    /// Priority and intent by the full model, or by the posts that joined.
     rescored: Option<(u16, usize)>,
 }
 
@@ -55,6 +75,7 @@ pub(super) struct Subscription {
 pub(super) struct Disk {
     pub(super) records: Vec<Record>,
     pub(super) tickets: BTreeMap<u8, Ticket>,
+    further: BTreeMap<u8, Further>,
     pub(super) subscriptions: BTreeMap<&'static str, Subscription>,
     pub(super) buckets: Buckets,
     pub(super) position: Option<i64>,
@@ -109,18 +130,48 @@ impl Disk {
 
     fn settle(&mut self, event: &Event) -> Bucket {
         match *event {
-            Event::Ticket { post, .. } if self.tickets.contains_key(&post) => Bucket::Duplicate,
+            Event::Ticket { post, .. } | Event::Join { post, .. } if self.knows(post) => Bucket::Duplicate,
             Event::Ticket { post, author, brand, intent, priority, hour, provisional } => {
-                let seq = self.record(post, Kind::Ticket);
-                let (erased, rescored) = (false, None);
-                let ticket =
-                    Ticket { seq, author, brand, intent, priority, hour, erased, provisional, rescored };
+                let seq = self.record(post, post, Kind::Ticket);
+                let ticket = Ticket {
+                    seq,
+                    author,
+                    brand,
+                    intent,
+                    priority,
+                    hour,
+                    erased: false,
+                    lost_its_own: false,
+                    provisional,
+                    base: priority,
+                    joined: 0,
+                    urgency: 0,
+                    rescored: None,
+                };
                 self.tickets.insert(post, ticket);
                 Bucket::Ticketed
             }
-            Event::Edit { post } => match self.tickets.get(&post).is_some_and(|ticket| !ticket.erased) {
+            Event::Join { post, to, author, urgency } => {
+                let Some(ticket) = self.tickets.get_mut(&to).filter(|ticket| !ticket.erased) else {
+                    return Bucket::Unmatched;
+                };
+                ticket.joined += 1;
+                ticket.urgency = ticket.urgency.max(urgency);
+                let priority = (ticket.base + ticket.urgency + (40 * ticket.joined).min(120)).min(1000);
+                let intent = ticket.rescored.map_or(ticket.intent, |(_, intent)| intent);
+                ticket.rescored = Some((priority, intent));
+                let seq = self.record(to, post, Kind::FollowedUp);
+                self.further.insert(post, Further { ticket: to, author, seq, erased: false });
+                Bucket::Merged
+            }
+            // All edits of a post are the same one here.
+            Event::Edit { post } if self.knows(post) && !self.is_erased(post) && self.was_edited(post) => {
+                Bucket::Duplicate
+            }
+            Event::Edit { post } => match self.knows(post) && !self.is_erased(post) {
                 true => {
-                    self.record(post, Kind::Edited);
+                    let ticket = self.further.get(&post).map_or(post, |further| further.ticket);
+                    self.record(ticket, post, Kind::Edited);
                     Bucket::Merged
                 }
                 false => Bucket::Unmatched,
@@ -131,32 +182,89 @@ impl Disk {
             },
             Event::EraseAuthor { author } => {
                 let of_author = |(_, ticket): &(&u8, &Ticket)| ticket.author == author && !ticket.erased;
-                let mut posts: Vec<u8> =
+                let mut tickets: Vec<u8> =
                     self.tickets.iter().filter(of_author).map(|(post, _)| *post).collect();
-                posts.sort_by_key(|post| ticket_id(*post));
-                posts.iter().for_each(|post| assert!(self.erase(*post)));
-                if posts.is_empty() { Bucket::Control } else { Bucket::Erased }
+                tickets.sort_by_key(|post| ticket_id(*post));
+                let mut erased = false;
+                for ticket in tickets {
+                    let is_shared = self.others(ticket).any(|(_, further)| further.author != author);
+                    erased |= if is_shared { self.erase(ticket) } else { self.erase_whole(ticket) };
+                }
+                let is_left =
+                    |(post, further): &(&u8, &Further)| further.author == author && !self.is_erased(**post);
+                let mut left: Vec<(u64, u8)> =
+                    self.further.iter().filter(is_left).map(|(post, further)| (further.seq, *post)).collect();
+                left.sort_unstable();
+                for (_, post) in left {
+                    erased |= self.erase(post);
+                }
+                if erased { Bucket::Erased } else { Bucket::Control }
             }
         }
     }
 
+    fn knows(&self, post: u8) -> bool {
+        self.tickets.contains_key(&post) || self.further.contains_key(&post)
+    }
+
+    fn was_edited(&self, post: u8) -> bool {
+        self.records.iter().any(|record| record.kind == Kind::Edited && record.about == post)
+    }
+
+    /// Whether the text of this post, which is known, is gone.
+    pub(super) fn is_erased(&self, post: u8) -> bool {
+        match self.further.get(&post) {
+            Some(further) => further.erased || self.tickets[&further.ticket].erased,
+            None => self.tickets[&post].erased || self.tickets[&post].lost_its_own,
+        }
+    }
+
+    /// The posts that have joined the ticket and are still there.
+    fn others(&self, ticket: u8) -> impl Iterator<Item = (&u8, &Further)> {
+        self.further.iter().filter(move |(_, further)| further.ticket == ticket && !further.erased)
+    }
+
     fn erase(&mut self, post: u8) -> bool {
+        if !self.knows(post) || self.is_erased(post) {
+            return false;
+        }
+        if let Some(further) = self.further.get_mut(&post) {
+            further.erased = true;
+            let ticket = further.ticket;
+            self.record(ticket, post, Kind::PostErased);
+            let is_over = self.tickets[&ticket].lost_its_own && self.others(ticket).next().is_none();
+            self.tickets.get_mut(&ticket).expect("it is there").erased |= is_over;
+        } else if self.others(post).next().is_some() {
+            let ticket = self.tickets.get_mut(&post).expect("it is known");
+            (ticket.lost_its_own, ticket.provisional) = (true, false);
+            self.record(post, post, Kind::PostErased);
+        } else {
+            self.erase_whole(post);
+        }
+        true
+    }
+
+    fn erase_whole(&mut self, post: u8) -> bool {
         let Some(ticket) = self.tickets.get_mut(&post).filter(|ticket| !ticket.erased) else { return false };
         (ticket.erased, ticket.provisional) = (true, false);
-        self.record(post, Kind::Erased);
+        self.record(post, post, Kind::Erased);
         true
     }
 
     fn rescore(&mut self, post: u8, change: Option<(u16, usize)>) {
         let Some(ticket) = self.tickets.get_mut(&post).filter(|ticket| ticket.provisional) else { return };
-        (ticket.provisional, ticket.rescored) = (false, change);
-        if change.is_some() {
-            self.record(post, Kind::Rescored);
+        ticket.provisional = false;
+        if let Some((priority, _)) = change {
+            // What posts that joined have said stands.
+            if ticket.joined == 0 {
+                (ticket.base, ticket.rescored) = (priority, change);
+            }
+            self.record(post, post, Kind::Rescored);
         }
     }
 
-    fn record(&mut self, post: u8, kind: Kind) -> u64 {
-        self.records.push(Record { post, kind });
+    fn record(&mut self, post: u8, about: u8, kind: Kind) -> u64 {
+        self.records.push(Record { post, about, kind });
         self.records.len() as u64
     }
 
@@ -201,6 +309,11 @@ fn passes(filter: usize, ticket: &Ticket) -> bool {
 
 pub(super) fn ticket_id(post: u8) -> TicketId {
     TicketId::of_post(Network::Bluesky, &post.to_string())
+}
+
+/// What a ticket's priority is made of before posts join it.
+pub(super) fn base(priority: u16) -> proto::Factor {
+    proto::Factor { name: "base".to_owned(), points: priority.into(), evidence: String::new() }
 }
 
 pub(super) fn author_id(author: usize) -> String {

@@ -132,6 +132,7 @@ impl World {
             let verdict = proto::Verdict { intent, ..Default::default() };
             Box::new(proto::update::Rescored {
                 priority: priority.into(),
+                factors: vec![twin::base(priority)],
                 verdict: Some(verdict),
                 ..Default::default()
             })

@@ -219,7 +219,8 @@ impl World {
         match delivery.record.expect("a record") {
             proto::delivery::Record::Ticket(sent) => {
                 assert_eq!((record.kind, sent.id), (Kind::Ticket, id));
-                assert_eq!(sent.post.unwrap().text.is_empty(), ticket.erased, "the text of an erased post");
+                let is_erased = disk.is_erased(record.about);
+                assert_eq!(sent.post.unwrap().text.is_empty(), is_erased, "the text of an erased post");
             }
             proto::delivery::Record::Update(sent) => {
                 assert_eq!(sent.ticket_id, id);
@@ -229,8 +230,22 @@ impl World {
                     Change::Erased(_) => Kind::Erased,
                     Change::Rescored(_) => Kind::Rescored,
                     Change::Edited(edited) => {
-                        assert_eq!(edited.text.is_empty(), ticket.erased, "the text of an erased post");
+                        let is_erased = disk.is_erased(record.about);
+                        assert_eq!(edited.text.is_empty(), is_erased, "the text of an erased post");
+                        let is_own = record.about == record.post;
+                        assert_eq!(edited.post_id.is_empty(), is_own, "{edited:?}");
                         Kind::Edited
+                    }
+                    Change::FollowedUp(followed) => {
+                        let post = followed.post.expect("a post");
+                        let is_erased = disk.is_erased(record.about);
+                        let text = (post.id, post.text.is_empty());
+                        assert_eq!(text, (record.about.to_string(), is_erased), "the text of an erased post");
+                        Kind::FollowedUp
+                    }
+                    Change::PostErased(erased) => {
+                        assert_eq!(erased.post_id, record.about.to_string());
+                        Kind::PostErased
                     }
                     other => unreachable!("no step of the model makes {other:?}"),
                 };

@@ -1,0 +1,110 @@
+//! Who writes again is heard, once: from the files of posts to what people are shown.
+
+use crate::daemon::{BRAND, CONVERSATION, State, patiently, run, vigie};
+
+/// As `--format plain`: Ana asks, insists without naming anybody, is answered by us, and insists again; Bob helps her,
+/// and asks for himself.
+const POSTS: [(&str, &str, &str, &str); 8] = [
+    ("1", "ana", "", "@lumio ma box est en panne depuis ce matin, rien ne marche, aidez-moi"),
+    ("2", "ana", "1", "toujours rien, c'est honteux"),
+    ("3", "lumio", "1", "Bonjour, nous regardons cela tout de suite."),
+    ("4", "ana", "3", "toujours en panne"),
+    ("5", "bob", "1", "essaie de la débrancher dix minutes"),
+    ("6", "ana", "5", "merci beaucoup, ça remarche !"),
+    ("7", "bob", "", "@lumio ma facture est fausse, pouvez-vous la corriger ?"),
+    ("2", "ana", "1", "toujours rien, c'est honteux"),
+];
+
+fn write(state: &State) -> std::path::PathBuf {
+    let line = |(id, author, reply_to, text): &(&str, &str, &str, &str)| {
+        let at = format!("2026-07-04T14:{:02}:00Z", 10 + id.parse::<u32>().unwrap());
+        serde_json::json!({ "id": id, "author": author, "reply_to": reply_to, "text": text, "created_at": at })
+            .to_string()
+    };
+    let path = state.path().join("posts.ndjson");
+    std::fs::write(&path, POSTS.iter().map(line).collect::<Vec<_>>().join("\n") + "\n").unwrap();
+    let source = format!(
+        "[[source]]\nkind = \"ndjson\"\nformat = \"plain\"\nname = \"file\"\npath = \"{}\"\n",
+        path.display()
+    );
+    state.configure(&source, BRAND);
+    let config = std::fs::read_to_string(&state.config).unwrap();
+    std::fs::write(&state.config, config.replace(CONVERSATION, "")).unwrap();
+    path
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_is_one_ticket_for_replay_the_daemon_and_whoever_asks() {
+    let state = State::new("");
+    let posts = write(&state);
+    let replay = || {
+        let mut command = vigie();
+        command.args(["replay", "--format", "plain", "-c"]).arg(&state.config).arg(&posts);
+        let output = run(&mut command, b"");
+        assert!(output.status.success(), "{}", output.stderr);
+        output
+    };
+    let replayed = replay();
+    assert_eq!(replayed.stdout, replay().stdout, "the same bytes");
+    let lines: Vec<serde_json::Value> =
+        replayed.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let tickets: Vec<&str> = lines.iter().filter_map(|line| line["id"].as_str()).collect();
+    let joined: Vec<_> = lines.iter().filter(|line| line["update"].is_object()).collect();
+    assert_eq!((tickets.len(), joined.len()), (2, 3), "{}", replayed.stdout);
+    let priority =
+        |line: &serde_json::Value| line["update"]["change"]["followed_up"]["priority"].as_u64().unwrap();
+    let first = lines[0]["priority"].as_u64().unwrap();
+    assert!(priority(joined[0]) >= first + 40 && priority(joined[1]) > priority(joined[0]), "{joined:?}");
+    assert_eq!(priority(joined[2]), priority(joined[1]), "thanks raise nothing");
+
+    // A restart in between changes nothing: everything is known.
+    for _ in 0..2 {
+        let daemon = state.start();
+        patiently("all frames", async {
+            while state.buckets().values().sum::<i64>() < POSTS.len() as i64 {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        let (status, log) = daemon.terminate();
+        assert!(status.success(), "{log}");
+        let buckets = state.buckets();
+        let count = |bucket: &str| buckets.get(bucket).copied().unwrap_or(0);
+        let expected = [("ticketed", 2), ("merged", 3), ("own", 1), ("duplicate", 1), ("unmatched", 1)];
+        assert_eq!(
+            expected.map(|(bucket, _)| count(bucket)),
+            expected.map(|(_, frames)| frames),
+            "{buckets:?}"
+        );
+    }
+
+    let show = |id: &str, json: bool| {
+        let mut command = vigie();
+        command.args(["ticket", id, "-c"]).arg(&state.config);
+        let output = run(if json { command.arg("--json") } else { &mut command }, b"");
+        assert!(output.status.success(), "{}", output.stderr);
+        output.stdout
+    };
+    let shown: serde_json::Value = serde_json::from_str(&show(&tickets[0][..8], true)).unwrap();
+    let told = |event: &serde_json::Value| -> Option<String> {
+        let change = &event["update"];
+        let texts = [&event["post"], &change["followed_up"]["post"]["id"], &change["answered"]["post_id"]];
+        texts.into_iter().find_map(|text| text.as_str()).map(str::to_owned)
+    };
+    let timeline: Vec<_> = shown["timeline"].as_array().unwrap().iter().filter_map(told).collect();
+    assert_eq!(timeline, ["1", "2", "3", "4", "6"]);
+    let text = show(tickets[0], false);
+    for part in ["why: ", "this ticket was made", "toujours rien", "answered by lumio", "merci beaucoup"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let mut nobody = vigie();
+    nobody.args(["ticket", "0123456789", "-c"]).arg(&state.config);
+    assert_eq!(run(&mut nobody, b"").status.code(), Some(64));
+    let mut helpers = vigie();
+    helpers
+        .args(["helpers", "--thanked-min", "1", "--json", "--ledger"])
+        .arg(state.path().join("ledger.sqlite"));
+    let helpers = run(&mut helpers, b"");
+    let helper: serde_json::Value = serde_json::from_str(&helpers.stdout).unwrap();
+    assert_eq!((helper["account"].as_str(), helper["thanked"].as_u64()), (Some("bob"), Some(1)));
+}
