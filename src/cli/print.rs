@@ -270,7 +270,7 @@ fn meaning(bucket: Bucket) -> &'static str {
         Bucket::Duplicate => "has its ticket already",
         Bucket::Unmatched => "no rule of any brand matches",
         Bucket::Unsupported => "the model says that it is no customer message",
-        Bucket::Merged => "changed a ticket that exists",
+        Bucket::Merged => "joined or changed a ticket that exists",
         Bucket::Ticketed => "made a ticket",
         Bucket::Shed => "given up under overload",
         Bucket::Erased => "deleted by its author, and removed from its ticket",

@@ -243,12 +243,13 @@ impl Conversations {
     ) {
         let Some(conversation) = self.tickets.get_mut(&ticket_id) else { return };
         let author = Person::of(network, author_id);
-        let is_new = self.further.insert(post_id, Further { ticket_id, author, part }).is_none();
-        if is_new {
+        let before = self.further.insert(post_id, Further { ticket_id, author, part });
+        if before.is_none() {
             self.further_ages.push_back(post_id);
         }
         if part == Part::Joined {
-            conversation.joined += u32::from(is_new);
+            // What somebody said beside us before may have been changed into what is said to us.
+            conversation.joined += u32::from(before.is_none_or(|before| before.part != Part::Joined));
             conversation.last_us = conversation.last_us.max(at_us);
             if !conversation.has_part(author) && conversation.others.len() < PARTICIPANTS_MAX {
                 conversation.others.push(author);
@@ -268,15 +269,11 @@ impl Conversations {
     /// further one.
     pub fn post_deleted(&mut self, post_id: TicketId) -> bool {
         let further = self.further.remove(&post_id);
-        let ticket_id = further.map_or(post_id, |further| further.ticket_id);
+        let joined = further.filter(|further| further.part == Part::Joined);
+        let ticket_id = joined.map_or(post_id, |joined| joined.ticket_id);
         if let Some(conversation) = self.tickets.get_mut(&ticket_id) {
-            match further {
-                None => conversation.lost_its_own = true,
-                Some(Further { part: Part::Joined, .. }) => {
-                    conversation.joined = conversation.joined.saturating_sub(1)
-                }
-                Some(_) => {}
-            }
+            conversation.lost_its_own |= joined.is_none();
+            conversation.joined = conversation.joined.saturating_sub(u32::from(joined.is_some()));
             conversation.is_closed |= conversation.lost_its_own && conversation.joined == 0;
         }
         further.is_some()
@@ -309,8 +306,12 @@ impl Conversations {
     pub fn thread_of(&self, post: &Post<'_>) -> Option<(TicketId, TicketId)> {
         let parents = [&post.reply_to, &post.quote_of].into_iter().flatten();
         parents.map(|parent| TicketId::of_post(post.network, parent)).find_map(|parent| {
-            let ticket_id = self.further.get(&parent).map_or(parent, |further| further.ticket_id);
-            self.tickets.contains_key(&ticket_id).then_some((ticket_id, parent))
+            let is_first = self.tickets.contains_key(&parent);
+            let further = self.further.get(&parent).map(|further| further.ticket_id);
+            let ticket_id = if is_first { Some(parent) } else { further };
+            ticket_id
+                .filter(|ticket_id| self.tickets.contains_key(ticket_id))
+                .map(|ticket_id| (ticket_id, parent))
         })
     }
 

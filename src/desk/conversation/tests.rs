@@ -106,6 +106,22 @@ fn nothing_joins_what_is_closed_or_of_which_nothing_is_left() {
     assert_eq!(found(&deleted), joins(true), "another post is there");
     assert!(deleted.post_deleted(id("b")) && !deleted.post_deleted(id("b")));
     assert_eq!(found(&deleted), alone(Some("a")));
+
+    // Overheard at first, then changed into what speaks to us.
+    let mut changed = conversations();
+    changed.add(id("b"), id("a"), Network::X, "bob", Part::Bystander, 0);
+    changed.add(id("b"), id("a"), Network::X, "bob", Part::Joined, 0);
+    changed.post_deleted(id("a"));
+    assert_eq!(found(&changed), joins(true), "bob's is there");
+    // The same that made a ticket: it is a thread of its own.
+    let mut own = conversations();
+    own.add(id("b"), id("a"), Network::X, "bob", Part::Bystander, 0);
+    own.begin(id("b"), Network::X, "bob", &"Lumio".into(), 0);
+    let reply = post("new", "bob", "b", "still nothing");
+    let expected = Place::Joins { ticket_id: id("b"), thanks: None, has_part: true };
+    assert_eq!(place(&own, &config, &reply, "", 1), expected);
+    assert!(own.post_deleted(id("b")));
+    assert_eq!(place(&own, &config, &reply, "", 1), alone(None));
 }
 
 #[test]

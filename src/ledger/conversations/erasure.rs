@@ -22,6 +22,10 @@ pub(in crate::ledger) fn erase_post(
     ageing_points_per_hour: u32,
     changes: &mut Changes,
 ) -> rusqlite::Result<bool> {
+    // What was overheard once may have become a ticket since.
+    connection
+        .prepare_cached("DELETE FROM post WHERE id = ?1 AND kind = ?2")?
+        .execute(params![post_id.as_bytes(), BYSTANDER])?;
     let (ticket_id, name) = match further(connection, post_id)? {
         None if has_others(connection, post_id, post_id)? => {
             if has_lost_its_own(connection, post_id)? {
@@ -39,10 +43,6 @@ pub(in crate::ledger) fn erase_post(
                 .execute(params![post_id.as_bytes(), at.as_microsecond()])?;
             let name = followed(connection, seq)?.and_then(|followed| followed.post).map(|post| post.id);
             (ticket_id, Some(name.unwrap_or_default()))
-        }
-        Some(Further { kind: BYSTANDER, .. }) => {
-            connection.prepare_cached("DELETE FROM post WHERE id = ?1")?.execute([post_id.as_bytes()])?;
-            return Ok(false);
         }
         Some(_) => return Ok(false),
     };

@@ -205,6 +205,22 @@ fn an_author_who_is_gone_takes_along_what_they_put_into_others_tickets() {
 }
 
 #[test]
+fn what_was_overheard_and_became_a_ticket_goes_with_its_text() {
+    let post = ThreadPost {
+        post_id: id("b"),
+        ticket_id: id("a"),
+        network: Network::Bluesky,
+        author_id: "bob".to_owned(),
+        watch: 1,
+        at: at(1),
+    };
+    let overheard = Entry::Bystander { post, bucket: Bucket::Unmatched };
+    let mut ledger = Ledger::of(vec![ticket("a", 300), overheard, ticket("b", 300)]);
+    assert_eq!(ledger.settle(vec![erased("b")])[Bucket::Erased], 1);
+    assert_eq!((ledger.count("post"), ledger.count("ticket WHERE erased_at_us IS NULL")), (0, 1));
+}
+
+#[test]
 fn no_byte_of_a_deleted_follow_up_stays_in_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let running = Running::start(folder.path());
