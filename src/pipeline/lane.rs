@@ -169,11 +169,12 @@ impl Lane {
 
         let scratch = &mut self.scratch;
         let watched = self.watched.as_deref();
+        let look = watched.map(Watched::look);
         let parser = parser_of(&mut self.parsers, batch.format);
         for range in batch.frames {
             let frame = batch.bytes.get_mut(range).unwrap_or_default();
             let mut passes = |post: &Post<'_>| {
-                prefilter.passes_over(post, scratch) && !watched.is_some_and(|watched| watched.is_reply(post))
+                prefilter.passes_over(post, scratch) && !look.as_ref().is_some_and(|look| look.is_reply(post))
             };
             let Ok(parsed) = parser.parse_unless(frame, &mut passes) else {
                 buckets[Bucket::Malformed] += 1;
@@ -187,9 +188,9 @@ impl Lane {
                     post.hashtags.truncate(SCANNED_ITEMS_MAX);
                     post.mentions.truncate(SCANNED_ITEMS_MAX);
                     // A repost says nothing in a thread that its author has not said.
-                    let in_thread = match watched.filter(|_| post.reposted_by.is_none()) {
-                        Some(watched) => watched.standing(&post),
-                        None => None,
+                    let in_thread = match &look {
+                        Some(look) if post.reposted_by.is_none() => look.standing(&post),
+                        _ => None,
                     };
                     match (prefilter.scan(&post, scratch), in_thread) {
                         (Scan::Own, None) => buckets[Bucket::Own] += 1,

@@ -14,26 +14,38 @@ pub(in crate::ledger) fn remembered(
     tickets_max: usize,
     mut visit: impl FnMut(Remembered),
 ) -> rusqlite::Result<()> {
+    // Along both tables, whose order is that of the ids, and sorted here, as `store::tickets` does.
     let mut statement = connection.prepare(
-        "SELECT * FROM (
-           SELECT t.id, t.network, t.author_id, t.brand, t.created_at_us,
-                  t.erased_at_us IS NOT NULL OR c.closed_at_us IS NOT NULL, c.erased_at_us IS NOT NULL, t.watch, t.seq
-           FROM ticket t LEFT JOIN conversation c ON c.ticket_id = t.id ORDER BY t.seq DESC LIMIT ?1)
-         ORDER BY seq",
+        "SELECT t.id, t.network, t.author_id, t.brand, t.created_at_us,
+                t.erased_at_us IS NOT NULL OR c.closed_at_us IS NOT NULL, c.erased_at_us IS NOT NULL, t.watch, t.seq
+         FROM ticket t LEFT JOIN conversation c ON c.ticket_id = t.id
+         WHERE +t.seq > coalesce((SELECT seq FROM ticket ORDER BY seq DESC LIMIT 1 OFFSET ?1), 0)",
     )?;
+    // A ledger has a few brands: each row's own copy of a name would cost more than the rest of it.
+    let mut brands: Vec<Arc<str>> = Vec::new();
     let mut rows = statement.query([i64::try_from(tickets_max).unwrap_or(i64::MAX)])?;
+    let mut tickets = Vec::new();
     while let Some(row) = rows.next()? {
-        visit(Remembered {
+        let name = row.get_ref(3)?.as_str()?;
+        let brand = brands.iter().find(|brand| &***brand == name).cloned().unwrap_or_else(|| {
+            let brand = Arc::<str>::from(name);
+            brands.push(brand.clone());
+            brand
+        });
+        let ticket = Remembered {
             ticket_id: store::ticket_id(row, 0)?,
             network: network(row, 1)?,
             author_id: row.get(2)?,
-            brand: Arc::from(row.get::<_, String>(3)?),
+            brand,
             created_at_us: row.get(4)?,
             is_closed: row.get(5)?,
             has_lost_its_own: row.get(6)?,
             watch: row.get::<_, Option<i64>>(7)?.map(i64::cast_unsigned),
-        });
+        };
+        tickets.push((row.get::<_, i64>(8)?, ticket));
     }
+    tickets.sort_unstable_by_key(|(seq, _)| *seq);
+    tickets.into_iter().for_each(|(_, ticket)| visit(ticket));
     Ok(())
 }
 
