@@ -62,7 +62,7 @@ pub(crate) fn run(command: &mut Command, input: &[u8]) -> Output {
 }
 
 /// The invented authors write often: what these tests count is tickets, one a post. `conversations` goes without it.
-pub(crate) const CONVERSATION: &str = "[conversation]\njoin_hours = 0\n";
+pub(crate) const CONVERSATION: &str = "[conversation]\njoin_hours = 0\nothers = false\n";
 
 /// A folder with a config, in which a daemon can be started and killed.
 pub(crate) struct State {

@@ -208,6 +208,9 @@ fn subscriptions_are_listed_and_removed() {
     let state = State::new("");
     configure(&state, "posts", "");
     place(&state, 3);
+    // The daemon brings it to this version.
+    let (status, log) = state.start().terminate();
+    assert!(status.success(), "{log}");
     let ask = |more: &[&str]| run(vigie().args(["subscriptions", "-c"]).arg(&state.config).args(more), b"");
     let listed = ask(&[]);
     let line = listed.stdout.lines().find(|line| line.starts_with("helpdesk ")).unwrap();
