@@ -325,7 +325,7 @@ pub(super) fn rescore(
     let update = proto::Update {
         ticket_id: ticket_id.as_bytes().to_vec(),
         at_us: at.as_microsecond(),
-        change: Some(proto::update::Change::Rescored(change.clone())),
+        change: Some(proto::update::Change::Rescored(change)),
     };
     publish(connection, *ticket_id, &update, Some(reading), ageing_points_per_hour, changes)?;
     Ok(())

@@ -349,7 +349,7 @@ fn what_the_desk_remembers_is_what_the_ledger_holds() {
     }
     let mut posts = Vec::new();
     remembered_posts(&ledger.0.connection, 10, |post| {
-        posts.push((post.post_id, post.text_hash, post.is_erased))
+        posts.push((post.post_id, post.text_hash, post.is_erased));
     })
     .unwrap();
     assert_eq!(posts, [(id("b"), 7, true)]);

@@ -54,7 +54,7 @@ pub enum What {
     /// The post that made the ticket.
     Post,
     /// A change of the ticket: further posts, edits, answers, erasures, priorities, deadlines, routes.
-    Update(proto::Update),
+    Update(Box<proto::Update>),
     /// The helpdesk has said what has become of it.
     Status(proto::TicketStatus),
 }
@@ -155,7 +155,7 @@ fn timeline(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<Fo
             Body::Ticket(bytes) => ticket = proto::Ticket::decode(bytes.as_slice()).unwrap_or_default(),
             Body::Update(bytes) => {
                 let update = proto::Update::decode(bytes.as_slice()).unwrap_or_default();
-                events.push(Event { at_us: update.at_us, what: What::Update(update) });
+                events.push(Event { at_us: update.at_us, what: What::Update(Box::new(update)) });
             }
         }
     }
