@@ -27,14 +27,21 @@ use crate::ticket::{TicketId, proto};
 
 pub mod accounting;
 pub mod backup;
+mod deliveries;
+mod erasure;
+mod feedback;
 mod figures;
+mod gaps;
 pub mod outbox;
 mod prune;
+mod records;
+mod rescoring;
 mod retention;
 mod schema;
 mod store;
 pub mod subscriptions;
 pub mod vitals;
+mod wal;
 mod writer;
 
 pub use accounting::{Accounting, SourceAccount};

@@ -1,0 +1,51 @@
+//! Holes in the sources' streams: the newest are rows, all are counted.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+
+use crate::source::Gap;
+
+/// Holes of one source whose rows are kept, the newest. The others are only counted.
+pub(super) const GAPS_MAX: i64 = 1000;
+
+pub(super) fn add_gap(
+    connection: &Connection,
+    source: &str,
+    gap: &Gap,
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO gap (source, from_position, to_position, reason, noticed_at_us)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![source, gap.from, gap.to, gap.reason, at.as_microsecond()])?;
+    let forgotten = connection
+        .prepare_cached(
+            "DELETE FROM gap WHERE source = ?1 AND rowid <=
+               (SELECT rowid FROM gap WHERE source = ?1 ORDER BY rowid DESC LIMIT 1 OFFSET ?2)",
+        )?
+        .execute(params![source, GAPS_MAX])?;
+    if forgotten > 0 {
+        connection
+            .prepare_cached("UPDATE source SET gaps_forgotten = gaps_forgotten + ?2 WHERE name = ?1")?
+            .execute(params![source, forgotten.cast_signed()])?;
+    }
+    Ok(())
+}
+
+/// Marks the gaps that lie in this stretch as filled; gives their lengths.
+pub(super) fn recover_gaps(
+    connection: &Connection,
+    source: &str,
+    (from, to): (i64, i64),
+) -> rusqlite::Result<Vec<f64>> {
+    connection
+        .prepare_cached(
+            "UPDATE gap SET recovered = 1
+             WHERE source = ?1 AND from_position >= ?2 AND to_position <= ?3 AND recovered = 0
+             RETURNING CAST(to_position AS REAL) - from_position",
+        )?
+        .query_map(params![source, from, to], |row| row.get(0))?
+        .collect()
+}
