@@ -58,12 +58,19 @@ pub(super) fn add_buckets(connection: &Connection, source: &str, buckets: &Bucke
 
 pub(super) fn read(connection: &Connection) -> rusqlite::Result<Accounting> {
     let mut accounting = Accounting::default();
-    let mut sources = connection.prepare("SELECT name, position, gaps_forgotten FROM source")?;
+    let mut sources = connection.prepare(
+        "SELECT name, position, gaps_forgotten, gaps_forgotten_recovered,
+                gap_length_forgotten, gap_length_forgotten_recovered
+         FROM source",
+    )?;
     let mut rows = sources.query([])?;
     while let Some(row) = rows.next()? {
         let account = accounting.sources.entry(Arc::from(row.get::<_, String>(0)?)).or_default();
         account.position = row.get(1)?;
         account.gaps = row.get::<_, i64>(2)?.cast_unsigned();
+        account.gaps_recovered = row.get::<_, i64>(3)?.cast_unsigned();
+        account.gap_length = row.get(4)?;
+        account.gap_length_recovered = row.get(5)?;
     }
     let mut buckets = connection.prepare("SELECT source, bucket, frames FROM bucket")?;
     let mut rows = buckets.query([])?;
@@ -77,7 +84,7 @@ pub(super) fn read(connection: &Connection) -> rusqlite::Result<Accounting> {
         account.buckets[bucket] = row.get::<_, i64>(2)?.cast_unsigned();
     }
     let mut gaps = connection.prepare(
-        "SELECT source, count(*), total(recovered), total(CAST(to_position AS REAL) - from_position),
+        "SELECT source, count(*), sum(recovered), total(CAST(to_position AS REAL) - from_position),
                 total(CASE WHEN recovered THEN CAST(to_position AS REAL) - from_position END)
          FROM gap GROUP BY source",
     )?;
@@ -85,10 +92,9 @@ pub(super) fn read(connection: &Connection) -> rusqlite::Result<Accounting> {
     while let Some(row) = rows.next()? {
         let account = accounting.sources.entry(Arc::from(row.get::<_, String>(0)?)).or_default();
         account.gaps += row.get::<_, i64>(1)?.cast_unsigned();
-        // Of those that the ledger still lists.
-        account.gaps_recovered = row.get::<_, f64>(2)? as u64;
-        account.gap_length = row.get(3)?;
-        account.gap_length_recovered = row.get(4)?;
+        account.gaps_recovered += row.get::<_, i64>(2)?.cast_unsigned();
+        account.gap_length += row.get::<_, f64>(3)?;
+        account.gap_length_recovered += row.get::<_, f64>(4)?;
     }
     Ok(accounting)
 }

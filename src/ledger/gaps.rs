@@ -20,16 +20,28 @@ pub(super) fn add_gap(
              VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
         .execute(params![source, gap.from, gap.to, gap.reason, at.as_microsecond()])?;
+    forget_beyond(connection, source, GAPS_MAX)
+}
+
+/// Keeps the rows of the newest holes; what is known of the others goes into the source's sums.
+fn forget_beyond(connection: &Connection, source: &str, kept: i64) -> rusqlite::Result<()> {
     let forgotten = connection
         .prepare_cached(
             "DELETE FROM gap WHERE source = ?1 AND rowid <=
-               (SELECT rowid FROM gap WHERE source = ?1 ORDER BY rowid DESC LIMIT 1 OFFSET ?2)",
+               (SELECT rowid FROM gap WHERE source = ?1 ORDER BY rowid DESC LIMIT 1 OFFSET ?2)
+             RETURNING recovered, CAST(to_position AS REAL) - from_position",
         )?
-        .execute(params![source, GAPS_MAX])?;
-    if forgotten > 0 {
-        connection
-            .prepare_cached("UPDATE source SET gaps_forgotten = gaps_forgotten + ?2 WHERE name = ?1")?
-            .execute(params![source, forgotten.cast_signed()])?;
+        .query_map(params![source, kept], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<Vec<(bool, f64)>>>()?;
+    let mut sums = connection.prepare_cached(
+        "UPDATE source SET gaps_forgotten = gaps_forgotten + 1,
+                gap_length_forgotten = gap_length_forgotten + ?3,
+                gaps_forgotten_recovered = gaps_forgotten_recovered + ?2,
+                gap_length_forgotten_recovered = gap_length_forgotten_recovered + iif(?2, ?3, 0)
+         WHERE name = ?1",
+    )?;
+    for (is_recovered, length) in forgotten {
+        sums.execute(params![source, is_recovered, length])?;
     }
     Ok(())
 }

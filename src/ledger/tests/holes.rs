@@ -34,3 +34,24 @@ fn a_gap_is_filled_by_a_stretch_that_holds_all_of_it() {
     check(&running.stop());
     check(&Running::start(folder.path()).stop());
 }
+
+#[test]
+fn holes_that_have_no_row_any_more_count_as_what_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    let gaps = |from, to| (from..to).map(|from| Gap { from, to: from + 2, reason: String::new() }).collect();
+    let first = Settlement { gaps: gaps(0, 10), recovered: vec![(3, 8)], ..settlement(1, 0, vec![]) };
+    running.settle(first);
+    running.settle(Settlement { gaps: gaps(10, gaps::GAPS_MAX + 5), ..settlement(2, 0, vec![]) });
+    // What has no row cannot be filled any more, and is not counted as filled by this run either.
+    running.settle(Settlement { recovered: vec![(0, 8)], ..settlement(3, 0, vec![]) });
+    let before = running.stop();
+    let file = Connection::open(config(folder.path()).path).unwrap();
+    let first: i64 = file.query_row("SELECT min(from_position) FROM gap", [], |row| row.get(0)).unwrap();
+    assert_eq!(first, 5, "the oldest rows are gone");
+    let account = &before.sources["bluesky"];
+    assert_eq!((account.gaps, account.gaps_recovered), (gaps::GAPS_MAX.cast_unsigned() + 5, 4));
+    assert_eq!(account.gap_length_recovered, 8.0);
+    drop(file);
+    assert_eq!(Running::start(folder.path()).stop(), before, "no counter falls at a restart");
+}
