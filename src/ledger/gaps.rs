@@ -61,3 +61,14 @@ pub(super) fn recover_gaps(
         .query_map(params![source, from, to], |row| row.get(0))?
         .collect()
 }
+
+/// The source's holes that are not filled and have rows, in the order in which they were noticed.
+pub(super) fn open_gaps(connection: &Connection, source: &str) -> rusqlite::Result<Vec<Gap>> {
+    connection
+        .prepare_cached(
+            "SELECT from_position, to_position, reason FROM gap WHERE source = ?1 AND recovered = 0
+             ORDER BY rowid",
+        )?
+        .query_map([source], |row| Ok(Gap { from: row.get(0)?, to: row.get(1)?, reason: row.get(2)? }))?
+        .collect()
+}

@@ -33,6 +33,8 @@ fn a_gap_is_filled_by_a_stretch_that_holds_all_of_it() {
     };
     check(&running.stop());
     check(&Running::start(folder.path()).stop());
+    let stored = Ledger::open(config(folder.path())).unwrap().stored("bluesky").unwrap();
+    assert_eq!(stored, Stored { position: Some(2), open_gaps: vec![gap(30, 50), gap(i64::MIN, i64::MAX)] });
 }
 
 #[test]
