@@ -469,6 +469,25 @@ impl Writer {
     }
 }
 
+/// For whoever drives the thread's steps by hand.
+#[cfg(test)]
+impl Writer {
+    /// Prunes nothing of its own accord.
+    pub(crate) fn put_off_pruning(&mut self) {
+        self.pruner.put_off();
+    }
+
+    /// Prunes all that may go as of `now`, and says how many tickets that were.
+    pub(crate) fn prune_round(&mut self, retention: retention::Retention, now: Timestamp) -> u64 {
+        self.pruner.round(&mut self.connection, retention, now).expect("no fault is planted here")
+    }
+
+    /// Bytes of the file that hold something.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        retention::size(&self.connection).expect("no fault is planted here").live_bytes
+    }
+}
+
 /// What a transaction changes outside the file, once it is durable.
 #[derive(Default)]
 pub(super) struct Changes {
