@@ -21,20 +21,27 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::access::brands::Brands;
 use crate::parse::Network;
-use crate::source::Gap;
+use crate::source::{Gap, Stored};
 use crate::telemetry::{Bucket, Buckets};
 use crate::ticket::{TicketId, proto};
 
 pub mod accounting;
 pub mod backup;
+mod deliveries;
+mod erasure;
+mod feedback;
 mod figures;
+mod gaps;
 pub mod outbox;
 mod prune;
+mod records;
+mod rescoring;
 mod retention;
 mod schema;
 mod store;
 pub mod subscriptions;
 pub mod vitals;
+mod wal;
 mod writer;
 
 pub use accounting::{Accounting, SourceAccount};
@@ -411,6 +418,17 @@ impl Ledger {
     /// The file cannot be read.
     pub fn position(&self, source: &str) -> Result<Option<i64>, LedgerError> {
         store::position(&self.connection, source).map_err(|source| self.failed(source))
+    }
+
+    /// What a run of this source begins with.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn stored(&self, source: &str) -> Result<Stored, LedgerError> {
+        let position = self.position(source)?;
+        let open_gaps = gaps::open_gaps(&self.connection, source).map_err(|source| self.failed(source))?;
+        Ok(Stored { position, open_gaps })
     }
 
     /// Calls `visit` with each ticket's id and the hash of its post's text, oldest first, for the desk to

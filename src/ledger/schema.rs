@@ -1,4 +1,4 @@
-//! The ledger's tables, version 3, and how an older file becomes a newer one.
+//! The ledger's tables, version 4, and how an older file becomes a newer one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -9,7 +9,7 @@ use rusqlite::hooks::Wal;
 use tracing::warn;
 
 /// The schema that this vigie writes.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 
 /// Largest older file that is written anew when it is opened, so that it can give space back from then on: it takes
 /// a second at most and as much free disk. A larger one only uses its free pages again, until it is restored from
@@ -114,6 +114,19 @@ const TO_VERSION_3: &str = "
     CREATE INDEX feedback_alone ON feedback (at_us) WHERE ticket_id IS NULL;
 ";
 
+/// Version 4: what is known of the holes that have no row any more, so that nothing that is counted ever falls. Those
+/// that version 3 has forgotten count as never filled, as they did there after each start; their lengths are lost.
+const TO_VERSION_4_GAPS: &str = "
+    -- Those of `gaps_forgotten` that had been filled.
+    ALTER TABLE source ADD COLUMN gaps_forgotten_recovered INTEGER NOT NULL DEFAULT 0;
+    -- Their lengths together, in the source's own unit, and of those that had been filled.
+    ALTER TABLE source ADD COLUMN gap_length_forgotten REAL NOT NULL DEFAULT 0;
+    ALTER TABLE source ADD COLUMN gap_length_forgotten_recovered REAL NOT NULL DEFAULT 0;
+";
+
+/// What brings a file to each version, in order. A version may take several steps.
+const STEPS: &[(i64, &str)] = &[(1, VERSION_1), (2, TO_VERSION_2), (3, TO_VERSION_3), (4, TO_VERSION_4_GAPS)];
+
 /// "vigi", which tells a ledger from another program's SQLite file.
 const APPLICATION_ID: i64 = 0x7669_6769;
 
@@ -163,14 +176,14 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
 /// Brings an older schema to [`VERSION`].
 pub(super) fn migrate(connection: &Connection) -> rusqlite::Result<()> {
     let found = version(connection)?;
-    let steps = match found {
-        0 => format!("{VERSION_1} PRAGMA application_id = {APPLICATION_ID}; {TO_VERSION_2} {TO_VERSION_3}"),
-        1 => format!("{TO_VERSION_2} {TO_VERSION_3}"),
-        2 => TO_VERSION_3.to_owned(),
-        _ => return Ok(()),
-    };
+    if found >= VERSION {
+        return Ok(());
+    }
+    let steps: String = STEPS.iter().filter(|(version, _)| *version > found).map(|(_, step)| *step).collect();
     // In one transaction, so that a crash in between leaves the file as it was and not half a schema.
-    connection.execute_batch(&format!("BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION}; COMMIT;"))
+    connection.execute_batch(&format!(
+        "BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
+    ))
 }
 
 /// Lets a small file that was made before version 3 give free pages back to the file system, if there is room for
@@ -217,5 +230,19 @@ mod tests {
         }
         let rows: i64 = connection.query_row("SELECT count(*) FROM a", [], |row| row.get(0)).unwrap();
         assert_eq!(rows, 2);
+    }
+
+    /// What version 3 forgot of its holes cannot be known any more, but that they were there.
+    #[test]
+    fn holes_that_version_3_has_forgotten_stay_counted() {
+        let connection = Connection::open_in_memory().unwrap();
+        let steps: String =
+            STEPS.iter().filter(|(version, _)| *version <= 3).map(|(_, step)| *step).collect();
+        connection.execute_batch(&format!("{steps} PRAGMA user_version = 3;")).unwrap();
+        connection.execute_batch("INSERT INTO source (name, gaps_forgotten) VALUES ('bluesky', 7)").unwrap();
+        migrate(&connection).unwrap();
+        migrate(&connection).unwrap();
+        let account = super::super::accounting::read(&connection).unwrap().sources["bluesky"].clone();
+        assert_eq!((account.gaps, account.gaps_recovered, account.gap_length), (7, 0, 0.0));
     }
 }
