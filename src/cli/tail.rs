@@ -13,16 +13,17 @@ use crate::access::tls;
 use crate::parse::Network;
 use crate::ticket::proto::delivery::Record;
 use crate::ticket::{self, proto};
-use crate::wire::{Address, Client, ClientError, Event, Introduction};
+use crate::wire::{Address, Client, ClientError, Event, Introduction, Wanted};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Where the daemon listens: a socket file or HOST:PORT
     #[arg(long, value_name = "ADDRESS", default_value = "/run/vigie/vigie.sock")]
     socket: String,
-    /// The durable subscription to take from; what one name has acknowledged, it never sees again
-    #[arg(long, value_name = "NAME", default_value = "tail")]
-    name: String,
+    /// Take from the durable subscription of this name: the daemon keeps for it what it has not shown yet, also
+    /// while nobody looks, and never shows it a ticket twice. Without a name nothing is kept
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    name: Option<String>,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -50,7 +51,7 @@ pub(super) struct Arguments {
     /// Only from this priority on, 0 to 1000
     #[arg(long, value_name = "POINTS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
     priority_min: u32,
-    /// A new subscription begins with what comes next, not with everything the ledger holds
+    /// Begin with what comes next, not with everything the ledger holds; a name that is known goes on where it was
     #[arg(long)]
     from_now: bool,
     /// End after this many tickets and updates
@@ -67,6 +68,8 @@ fn network(name: &str) -> Result<Network, String> {
 
 /// Between two tries to reach a daemon that is away.
 const RETRY: Duration = Duration::from_secs(1);
+/// What somebody who gave no name is told after each lost connection but the last.
+const SKIPPED: &str = "what came meanwhile or waited before is not shown (--name NAME would have kept it)";
 /// Deliveries printed but not yet acknowledged at most, so that a crash repeats few.
 const WINDOW: u32 = 16;
 
@@ -87,7 +90,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let introduction = Introduction {
         client: concat!("vigie tail ", env!("CARGO_PKG_VERSION")).to_owned(),
         token,
-        subscription: arguments.name.clone(),
+        subscription: arguments.name.clone().map_or(Wanted::Unnamed, Wanted::Named),
         filter: Some(proto::Filter {
             brands: arguments.brand.clone(),
             networks: arguments.network.iter().map(|network| network.name().to_owned()).collect(),
@@ -126,14 +129,25 @@ impl Destination {
 }
 
 /// Follows the subscription through restarts of the daemon, until the count is reached.
-async fn follow(arguments: &Arguments, to: &Destination, introduction: Introduction) -> Result<(), Failure> {
+///
+/// A subscription without a name ends with each connection. Beginning it anew with everything would show again what
+/// has been shown, so that it goes on with what comes next, and says so.
+async fn follow(
+    arguments: &Arguments,
+    to: &Destination,
+    mut introduction: Introduction,
+) -> Result<(), Failure> {
     let mut printed = 0;
     let mut was_connected = false;
     let mut told = false;
     loop {
         let ended = match to.connect(introduction.clone()).await {
             Ok(mut client) => {
+                if was_connected && introduction.subscription == Wanted::Unnamed {
+                    eprintln!("vigie tail: connected again; {SKIPPED}");
+                }
                 (was_connected, told) = (true, false);
+                introduction.start_next |= introduction.subscription == Wanted::Unnamed;
                 match take(arguments, &mut client, &mut printed).await {
                     Ok(()) => return Ok(()),
                     Err(TakeError::Output(error)) => return Err(error),

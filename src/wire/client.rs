@@ -52,6 +52,24 @@ impl std::fmt::Display for Address {
     }
 }
 
+/// What a client wants to receive.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Wanted {
+    /// Nothing, as is all that a token may want that may not read.
+    #[default]
+    Nothing,
+    /// A subscription that ends with the connection.
+    Unnamed,
+    /// The durable subscription of this name.
+    Named(String),
+}
+
+impl From<&str> for Wanted {
+    fn from(name: &str) -> Wanted {
+        Wanted::Named(name.to_owned())
+    }
+}
+
 /// What a client says of itself in its `Hello`.
 #[derive(Clone, Default)]
 pub struct Introduction {
@@ -59,8 +77,8 @@ pub struct Introduction {
     pub client: String,
     /// Empty where none is asked.
     pub token: String,
-    /// The subscription's name; empty for a client whose token may not read, which has none.
-    pub subscription: String,
+    /// What is wanted.
+    pub subscription: Wanted,
     /// `None`: everything.
     pub filter: Option<Filter>,
     /// Whether a new subscription starts with the next record instead of the oldest.
@@ -222,16 +240,18 @@ impl Client {
             heard_at: Instant::now(),
         };
         let start = if introduction.start_next { Start::Next } else { Start::Oldest };
-        let subscription = Subscription {
-            name: introduction.subscription,
-            filter: introduction.filter,
-            start: start as i32,
+        let name = match introduction.subscription {
+            Wanted::Nothing => None,
+            Wanted::Unnamed => Some(String::new()),
+            Wanted::Named(name) => Some(name),
         };
+        let subscription =
+            name.map(|name| Subscription { name, filter: introduction.filter, start: start as i32 });
         client.send(client_message::Kind::Hello(Hello {
             protocol: PROTOCOL,
             client: introduction.client,
             token: introduction.token,
-            subscription: (!subscription.name.is_empty()).then_some(subscription),
+            subscription,
             window: introduction.window,
         }));
         match client.next_message(WELCOME_MAX).await? {
