@@ -12,6 +12,7 @@ use super::{Failure, print};
 use crate::access::tls;
 use crate::parse::Network;
 use crate::ticket::proto::delivery::Record;
+use crate::ticket::proto::goodbye::Code;
 use crate::ticket::{self, proto};
 use crate::wire::{Address, Client, ClientError, Event, Introduction, Wanted};
 
@@ -155,10 +156,7 @@ async fn follow(
                 }
             }
             Err(error) if !was_connected && !may_come(&to.address, &error) => {
-                let error = anyhow::Error::from(error).context(
-                    "is vigie running, is --socket its address, and may this user open it (group vigie)?",
-                );
-                return Err(Failure::Fault(error));
+                return Err(never_let_in(to, &introduction, error));
             }
             Err(error) => error,
         };
@@ -173,10 +171,36 @@ async fn follow(
     }
 }
 
-/// Whether a daemon that was not reached yet may still come: nobody listens, or its socket file is not there
-/// and its folder is.
+/// What to do about a daemon that has never let us in, and will not if we wait.
+fn never_let_in(to: &Destination, introduction: &Introduction, error: ClientError) -> Failure {
+    let advice = match (&error, &to.address) {
+        (ClientError::SpeaksTls, _) => {
+            return Failure::Mistake(anyhow::anyhow!("{} speaks TLS: give --tls-ca", to.address));
+        }
+        (ClientError::Connect { .. }, Address::Unix(_)) => {
+            "is vigie running, is --socket its address, and may this user open it (group vigie)?"
+        }
+        (ClientError::Connect { .. }, Address::Tcp(_)) if to.connector.is_some() => {
+            "is --socket its address, does it speak TLS there, and has --tls-ca signed its certificate?"
+        }
+        (ClientError::Connect { .. }, Address::Tcp(_)) => "is vigie running, and is --socket its address?",
+        (ClientError::Goodbye { code: Code::HelloInvalid, reason }, _)
+            if introduction.subscription == Wanted::Unnamed && reason.starts_with("subscription.name") =>
+        {
+            "an older vigie knows named subscriptions only: give --name"
+        }
+        (ClientError::Goodbye { .. }, _) => return Failure::Fault(error.into()),
+        _ => "is that the ticket socket of a vigie?",
+    };
+    Failure::Fault(anyhow::Error::from(error).context(advice))
+}
+
+/// Whether a daemon that has not let us in yet may still do so: nobody listens, or its socket file is not there and
+/// its folder is; or it says itself that this passes.
 fn may_come(address: &Address, error: &ClientError) -> bool {
-    let ClientError::Connect { source, .. } = error else { return true };
+    let ClientError::Connect { source, .. } = error else {
+        return matches!(error, ClientError::Goodbye { .. }) && error.is_transient();
+    };
     match (source.kind(), address) {
         (ErrorKind::ConnectionRefused, _) => true,
         (ErrorKind::NotFound, Address::Unix(path)) => path.parent().is_some_and(Path::is_dir),

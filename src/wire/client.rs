@@ -126,6 +126,9 @@ pub enum ClientError {
         /// For people.
         reason: String,
     },
+    /// Whoever answers speaks TLS, and we do not.
+    #[error("the server speaks TLS")]
+    SpeaksTls,
     /// The server sends what is no frame, no message, or not what belongs here.
     #[error("the server broke the protocol: {0}")]
     Protocol(String),
@@ -147,7 +150,7 @@ impl ClientError {
                     | Code::AccessChanged
                     | Code::Unspecified
             ),
-            ClientError::Protocol(_) => false,
+            ClientError::Protocol(_) | ClientError::SpeaksTls => false,
             _ => true,
         }
     }
@@ -254,13 +257,20 @@ impl Client {
             subscription,
             window: introduction.window,
         }));
-        match client.next_message(WELCOME_MAX).await? {
+        let answer = client.next_message(WELCOME_MAX).await;
+        match answer.map_err(|error| if client.hears_tls() { ClientError::SpeaksTls } else { error })? {
             Kind::Welcome(welcome) => client.welcome = welcome,
             other => {
                 return Err(ClientError::Protocol(format!("{} before a welcome", name_of(&other))));
             }
         }
         Ok(client)
+    }
+
+    /// Whether what has arrived is a TLS alert (RFC 8446, section 5.1): the answer to a hello that is no handshake.
+    /// As a frame it would be one of 21 bytes that begins with a field that no message has.
+    fn hears_tls(&self) -> bool {
+        self.incoming.starts_with(&[21, 3])
     }
 
     /// What the server granted.
