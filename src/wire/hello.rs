@@ -321,4 +321,18 @@ mod tests {
         let accepted = asked(change, &Terms::default(), &reporter).unwrap();
         assert_eq!((accepted.request, accepted.window), (None, 0));
     }
+
+    /// However a hello comes to be printed, alone or in what holds it.
+    #[test]
+    fn a_hello_that_is_printed_shows_no_token() {
+        let hello = proto::Hello { token: "swordfish".into(), window: 7, ..hello() };
+        let kind = proto::client_message::Kind::Hello(hello.clone());
+        let message = proto::ClientMessage { kind: Some(kind.clone()) };
+        for printed in [format!("{hello:?}"), format!("{kind:?}"), format!("{message:#?}")] {
+            assert!(!printed.contains("swordfish"), "{printed}");
+            for part in ["protocol: 1", "bridge 1.0", "desk", "window: 7"] {
+                assert!(printed.contains(part), "{part} is missing in {printed}");
+            }
+        }
+    }
 }
