@@ -331,12 +331,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
 
     fn send(&mut self, kind: Kind) {
         if let Kind::Goodbye(Goodbye { code, reason }) = &kind {
-            let code = Code::try_from(*code).unwrap_or_default().as_str_name();
+            let kind_of = Code::try_from(*code).unwrap_or_default();
+            let code = kind_of.as_str_name();
             let subscription = self.lease.as_ref().map(|lease| lease.subscription.as_str());
             match &self.token {
                 Some(token) => info!(code, ?reason, ?token, subscription, "goodbye"),
-                // Whoever can connect could fill the log with these; metrics count them.
-                None => debug!(code, ?reason, "goodbye"),
+                None => match self.session.refused(kind_of, Instant::now().into_std()) {
+                    Some((peer, times)) => info!(?peer, code, ?reason, times, "refused"),
+                    // Whoever can connect could fill the log with these; metrics count them.
+                    None => debug!(code, ?reason, "goodbye"),
+                },
             }
         }
         let message = ServerMessage { kind: Some(kind) };
