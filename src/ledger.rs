@@ -111,10 +111,11 @@ pub enum Body {
     Update(Vec<u8>),
 }
 
-/// A durable subscription as a client asks for it.
+/// A subscription as a client asks for it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SubscriptionRequest {
-    /// 1 to 100 of `a-z A-Z 0-9 . _ -`.
+    /// 1 to 100 of `a-z A-Z 0-9 . _ -`, or the outbox's name of one without a name, of which the ledger keeps nothing:
+    /// see [`outbox::is_unnamed`].
     pub name: String,
     /// Replaces the filter kept under this name.
     pub filter: outbox::Filter,
@@ -126,10 +127,10 @@ pub struct SubscriptionRequest {
 ///
 /// The receivers resolve once the answer is durable; a dropped sender means that the ledger has stopped.
 pub trait Records: Send + Sync + 'static {
-    /// Opens or creates a durable subscription and fills its pending records into the outbox.
+    /// Opens or creates a subscription and fills its pending records into the outbox.
     fn subscribe(&self, request: SubscriptionRequest) -> tokio::sync::oneshot::Receiver<Result<(), String>>;
 
-    /// Makes acknowledgements durable. Unknown seqs are ignored.
+    /// Makes acknowledgements durable; not for a subscription without a name. Unknown seqs are ignored.
     fn acknowledge(
         &self,
         subscription: &str,

@@ -27,7 +27,7 @@ use crate::config::{Config, Engine, SourceConfig, UnderLoad};
 use crate::console::service::{ServiceStatus, StageStatus};
 use crate::console::{self, Console};
 use crate::desk::{Desk, KNOWN_TICKETS_MAX};
-use crate::ledger::outbox::Outbox;
+use crate::ledger::outbox::{self, Outbox};
 use crate::ledger::{Accounting, Handle, Ledger, LedgerError, Settlement, Writer};
 use crate::source::{self, Backlog, BatchSender, Durable, FrameBatch, Health, Stored};
 use crate::telemetry::process::Process;
@@ -647,6 +647,8 @@ impl View {
                 .outbox
                 .lock()
                 .counts()
+                // One without a name goes with its connection: a series of its own for each would never end.
+                .filter(|counts| !outbox::is_unnamed(&counts.name))
                 .map(|counts| console::SubscriptionStatus {
                     name: counts.name,
                     pending: counts.pending,

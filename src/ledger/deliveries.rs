@@ -96,6 +96,27 @@ pub(super) fn unacknowledged(
     Ok(())
 }
 
+/// The newest seq ever given, and every head there is, in no particular order; with `start_next` none.
+pub(super) fn retained(
+    connection: &Connection,
+    start_next: bool,
+    ageing_points_per_hour: u32,
+) -> rusqlite::Result<(u64, Vec<RecordHead>)> {
+    let newest: i64 =
+        connection.prepare_cached(&format!("SELECT {NEWEST}"))?.query_row([], |row| row.get(0))?;
+    if start_next {
+        return Ok((newest.cast_unsigned(), Vec::new()));
+    }
+    // Along the index, as in `unacknowledged`.
+    let heads = connection
+        .prepare_cached(&format!(
+            "SELECT {HEAD} FROM record r INDEXED BY record_ticket CROSS JOIN ticket t ON t.id = r.ticket_id"
+        ))?
+        .query_map([], |row| head(row, ageing_points_per_hour))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok((0, heads))
+}
+
 /// Whether more than an eighth of all records lie above what the subscription has acknowledged.
 fn wants_most(connection: &Connection, subscription: &str) -> rusqlite::Result<bool> {
     connection

@@ -18,6 +18,7 @@ mod commits;
 mod holes;
 mod opening;
 mod second_reading;
+mod unnamed;
 
 /// A ledger with its thread, as the pipeline runs it.
 pub(super) struct Running {
@@ -58,6 +59,14 @@ impl Running {
     pub(super) fn subscribe(&self, name: &str, start_next: bool) {
         let request = SubscriptionRequest { name: name.to_owned(), filter: Filter::default(), start_next };
         self.handle.subscribe(request).blocking_recv().unwrap().unwrap();
+    }
+
+    /// Subscribes without a name; gives the outbox's.
+    pub(super) fn look(&self, client: u64, start_next: bool) -> String {
+        let name = outbox::unnamed("", ClientId(client));
+        assert!(self.outbox.lock().expect(&name));
+        self.subscribe(&name, start_next);
+        name
     }
 
     /// Takes everything that is pending, in order.

@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::warn;
 
 use super::erasure::Erasure;
-use super::outbox::{Outbox, Reranked};
+use super::outbox::{self, Outbox, Reranked};
 use super::retention::{self, Pruner};
 use super::{
     Accounting, Body, Config, Entry, Feedback, Figures, Ledger, LedgerError, Lock, RecordHead, Records,
@@ -437,6 +437,9 @@ impl Writer {
 
     /// Opens the subscription with what it has pending; the inner error is why it may not be.
     fn open(&mut self, request: &SubscriptionRequest) -> rusqlite::Result<Result<(), String>> {
+        if outbox::is_unnamed(&request.name) {
+            return self.fill_unnamed(request).map(Ok);
+        }
         let ageing = self.config.ageing_points_per_hour;
         let (start, heads) = match deliveries::subscribe(&mut self.connection, request, ageing)? {
             Ok(opened) => opened,
@@ -457,6 +460,21 @@ impl Writer {
             outbox.open(&request.name, request.filter.clone(), heads);
         }
         Ok(Ok(()))
+    }
+
+    /// Fills a subscription that the ledger keeps nothing of, if its client is still there.
+    fn fill_unnamed(&self, request: &SubscriptionRequest) -> rusqlite::Result<()> {
+        let SubscriptionRequest { name, filter, start_next } = request;
+        if !self.outbox.lock().is_expected(name) {
+            return Ok(());
+        }
+        let ageing = self.config.ageing_points_per_hour;
+        let (start, heads) = deliveries::retained(&self.connection, *start_next, ageing)?;
+        let mut filled = Outbox::new();
+        filled.start_after(name, start);
+        filled.open(name, filter.clone(), heads.into_iter().map(Arc::new));
+        self.outbox.lock().take_over(filled);
+        Ok(())
     }
 
     pub(crate) fn raise_floors(&mut self) -> rusqlite::Result<()> {

@@ -521,3 +521,17 @@ fn the_oldest_pending_is_the_oldest_whatever_the_ids() {
     assert_eq!(helpdesk.oldest, Some(Timestamp::from_second(86_400).unwrap()));
     running.stop();
 }
+
+/// Somebody who only looks is nobody who still has to take a ticket.
+#[test]
+fn nothing_is_kept_for_a_subscription_without_a_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    running.settle(settlement(1, 0, vec![ticket("a", 100), ticket("b", 900)]));
+    running.subscribe("helpdesk", false);
+    let name = running.look(1, false);
+    running.acknowledge("helpdesk", &seqs(&[1, 2]));
+    assert_eq!(running.take(&name), seqs(&[2, 1]));
+    running.stop();
+    assert_eq!(pruned(folder.path(), by_age()), 2);
+}
