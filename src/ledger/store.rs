@@ -11,7 +11,8 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use super::outbox::{self, Reranked, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_OWNED_MAX};
 use super::writer::Changes;
 use super::{
-    Accounting, Body, Feedback, NewTicket, RecordHead, Rescoring, Seq, SubscriptionRequest, Traits, prune,
+    Accounting, Body, Feedback, NewTicket, RecordHead, Rescoring, Seq, SubscriptionRequest, Traits, deadlines,
+    prune,
 };
 use crate::parse::Network;
 use crate::source::Gap;
@@ -149,8 +150,8 @@ pub(super) fn add_ticket(
     connection
         .prepare_cached(
             "INSERT INTO ticket (id, seq, network, author_id, brand, language, intent, priority,
-                                 created_at_us, due_at_us, text_hash, provisional)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                                 created_at_us, due_at_us, text_hash, provisional, overdue, next_at_us)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, iif(?13 IS NULL, NULL, 0), ?13)",
         )?
         .execute(params![
             ticket.id.as_bytes(),
@@ -165,6 +166,7 @@ pub(super) fn add_ticket(
             ticket.due_at_us,
             ticket.text_hash.cast_signed(),
             ticket.provisional,
+            ticket.at_risk_at_us,
         ])?;
     let (ticket_id, due_at_us, traits) = (ticket.id, ticket.due_at_us, ticket.traits.clone());
     Ok(Some(RecordHead { seq, ticket_id, ticket_seq: seq, rank, due_at_us, traits }))
@@ -208,6 +210,7 @@ pub(super) fn erase(
         return Ok(false);
     };
     changes.heads.push(head);
+    deadlines::forget(connection, ticket_id, changes)?;
     // Nobody will read again what is not there any more.
     let awaited = connection
         .prepare_cached("UPDATE ticket SET provisional = 0 WHERE id = ?1 AND provisional = 1")?
@@ -291,6 +294,9 @@ pub(super) fn rescore(
         ])?;
     changes.provisional -= i64::from(awaited > 0);
     let Some(change) = change.as_ref().filter(|_| awaited > 0) else { return Ok(()) };
+    if change.unsupported {
+        deadlines::forget(connection, *ticket_id, changes)?;
+    }
     let update = proto::Update {
         ticket_id: ticket_id.as_bytes().to_vec(),
         at_us: at.as_microsecond(),
