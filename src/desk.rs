@@ -542,7 +542,8 @@ mod tests {
         let mut config = Config::default();
         let now = Timestamp::from_second(1_000_000).unwrap();
         let candidate = candidate("1", "panne");
-        let ticket = |config: &Config| config.ticket(&candidate, &PROBLEM, &Person::default(), "model 1", now);
+        let ticket =
+            |config: &Config| config.ticket(&candidate, &PROBLEM, &Person::default(), "model 1", now);
         let priority = i64::from(ticket(&config).priority);
         assert!(priority > 0);
         let urgent = |range| When { ranges: vec![(when::Quantity::Priority, range)], ..When::default() };

@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::console::{SourceStatus, Status};
+use crate::console::{AnswersStatus, SourceStatus, Status};
 use crate::telemetry::{Bucket, Buckets};
 use crate::ticket::proto;
 use crate::ticket::proto::delivery::Record;
@@ -180,10 +180,12 @@ fn best(probabilities: &BTreeMap<String, f32>) -> &str {
     probabilities.iter().max_by(|a, b| a.1.total_cmp(b.1)).map_or("?", |(label, _)| label)
 }
 
-/// `answer by 14:32 (in 1 h 58 min)`, in the reader's time zone.
+/// `answer by 14:32 (in 1 h 58)`, or `Mon 14:32` on another day, in the reader's time zone.
 fn due(due_at_us: i64, now: Timestamp) -> String {
     let Ok(due_at) = Timestamp::from_microsecond(due_at_us) else { return String::new() };
-    let clock = due_at.to_zoned(TimeZone::system()).strftime("%H:%M").to_string();
+    let (due, here) = (due_at.to_zoned(TimeZone::system()), now.to_zoned(TimeZone::system()));
+    let clock = if due.date() == here.date() { "%H:%M" } else { "%a %H:%M" };
+    let clock = due.strftime(clock).to_string();
     let minutes = (due_at.as_second() - now.as_second()) / 60;
     let span = |minutes: i64| match (minutes / 60, minutes % 60) {
         (0, minutes) => format!("{minutes} min"),
@@ -356,6 +358,15 @@ pub(super) fn status(before: &Status, after: &Status) -> io::Result<()> {
             grouped(subscription.pending as u64),
             subscription.in_flight,
             subscription.deferred
+        )?;
+    }
+    let AnswersStatus { open, at_risk, breached } = after.ledger.answers;
+    if after.ledger.answers != AnswersStatus::default() {
+        let style = if breached > 0 { BAD } else { Style::new() };
+        let [open, at_risk, breached] = [open, at_risk, breached].map(grouped);
+        writeln!(
+            out,
+            "\n{BOLD}waiting for an answer{BOLD:#}\n  {open} in time · {at_risk} at risk · {style}{breached} late{style:#}"
         )?;
     }
     writeln!(out, "\n{BOLD}where the frames ended{BOLD:#} (since the ledger was made)")?;

@@ -124,7 +124,9 @@ const FIRST_DAY: jiff::civil::Date = date(2026, 1, 1);
 fn at_risk(section: &Section<'_, '_>, default: AtRisk) -> AtRisk {
     let (share, minutes) = ("at_risk_share", "at_risk_min");
     if section.has(share) && section.has(minutes) {
-        section.mistake("at_risk_share and at_risk_min both say when an answer is at risk: give only one of them");
+        section.mistake(
+            "at_risk_share and at_risk_min both say when an answer is at risk: give only one of them",
+        );
     }
     let of_share = section.share(share, AT_RISK_SHARE);
     let of_minutes = section.integer(minutes, 1..=ANSWER_MIN_MAX, 1);
@@ -148,7 +150,10 @@ fn calendar_of(
     if found.is_none() {
         let known = calendars.iter().map(|calendar| calendar.name.as_str()).chain([ALWAYS]);
         let known = known.collect::<Vec<_>>().join(", ");
-        section.mistake_at(&name, format_args!("{:?}: no [[calendar]] has this name; known: {known}", name.value));
+        section.mistake_at(
+            &name,
+            format_args!("{:?}: no [[calendar]] has this name; known: {known}", name.value),
+        );
     }
     found.cloned()
 }
@@ -172,9 +177,9 @@ fn calendars(root: &Section<'_, '_>, zone: &TimeZone) -> Vec<Arc<Calendar>> {
         if hours.is_none() && !section.has("hours") {
             section.mistake("hours is missing: such as \"mon-fri 08:00-18:00, sat 09:00-13:00\"");
         }
-        let week = hours.as_ref().and_then(|text| {
-            text.value.parse().map_err(|no_week| section.mistake_at(text, no_week)).ok()
-        });
+        let week = hours
+            .as_ref()
+            .and_then(|text| text.value.parse().map_err(|no_week| section.mistake_at(text, no_week)).ok());
         let mut closings = Vec::new();
         let holidays = section.string_or_strings("holidays");
         if let Some(first_beyond) = holidays.get(CLOSINGS_MAX) {
@@ -268,7 +273,9 @@ mod tests {
             ],
         );
         check(
-            &format!("{OFFICE}time_zone = \"Europe/Pari\"\nholidays = [\"02-30\", \"2026-12-24\", \"soon\"]\nhour = 1\n"),
+            &format!(
+                "{OFFICE}time_zone = \"Europe/Pari\"\nholidays = [\"02-30\", \"2026-12-24\", \"soon\"]\nhour = 1\n"
+            ),
             &[
                 "line 12: calendar[1].time_zone: \"Europe/Pari\": must be a time zone",
                 "line 13: calendar[1].holidays: \"02-30\": there is no such date",
@@ -277,10 +284,7 @@ mod tests {
             ],
         );
         check(&format!("{OFFICE}holidays = \"01-01..12-31\"\n"), &["calendar[1]: never open"]);
-        check(
-            "[[calendar]]\n",
-            &["calendar[1]: name is missing", "calendar[1]: hours is missing"],
-        );
+        check("[[calendar]]\n", &["calendar[1]: name is missing", "calendar[1]: hours is missing"]);
         check(
             "[[calendar]]\nname = \"rare\"\nhours = \"10:00-10:05\"\nholidays = [\"01-01..06-30\", \"07-02..12-31\"]\n\
              [[expectation]]\nanswer_min = 11\ncalendar = \"rare\"\n",
@@ -288,7 +292,10 @@ mod tests {
         );
         check(
             "[[expectation]]\nanswer_min = 10\n[[expectation]]\nwhen = { network = \"x\" }\nanswer_min = 0\n",
-            &["expectation[1]: when is missing", "expectation[2].answer_min = 0: must be a whole number from 1 to 43200"],
+            &[
+                "expectation[1]: when is missing",
+                "expectation[2].answer_min = 0: must be a whole number from 1 to 43200",
+            ],
         );
         check(
             "[[expectation]]\nwhen = { network = \"x\" }\nat_risk_min = 120\nat_risk_share = 0.5\n",

@@ -156,7 +156,9 @@ impl Closing {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoClosing {
     /// It is written otherwise.
-    #[error("{0:?}: must be a date, such as \"2026-12-25\", \"12-25\", \"2026-12-24..2027-01-02\" or \"12-24 12:00-24:00\"")]
+    #[error(
+        "{0:?}: must be a date, such as \"2026-12-25\", \"12-25\", \"2026-12-24..2027-01-02\" or \"12-24 12:00-24:00\""
+    )]
     Unreadable(String),
     /// No calendar has this day.
     #[error("{0:?}: there is no such date")]

@@ -124,7 +124,8 @@ impl fmt::Display for Due<'_> {
         if let Some(calendar) = calendar {
             write!(f, ", calendar {}", calendar.name)?;
         }
-        let shown = |at: Timestamp| at.to_zoned(self.zone.clone()).strftime("%a %Y-%m-%d %H:%M %Z").to_string();
+        let shown =
+            |at: Timestamp| at.to_zoned(self.zone.clone()).strftime("%a %Y-%m-%d %H:%M %Z").to_string();
         write!(f, "; at risk {}, due {}", shown(self.at_risk_at), shown(self.due_at))
     }
 }
@@ -161,7 +162,8 @@ mod tests {
             hours: "mon-fri 08:00-18:00".parse().unwrap(),
             closings: Vec::new(),
         });
-        let at_work = |hours| Expectation { calendar: Some(office.clone()), ..Expectation::always(hours * HOUR) };
+        let at_work =
+            |hours| Expectation { calendar: Some(office.clone()), ..Expectation::always(hours * HOUR) };
         let expectations = Expectations {
             rules: vec![
                 rule(Field::Brand, "lumio", Expectation::always(HOUR / 2)),

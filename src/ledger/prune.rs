@@ -125,7 +125,9 @@ pub(super) fn prune(
     let id = candidate.id.as_bytes();
     connection.prepare_cached("INSERT INTO pruned (id) VALUES (?1)")?.execute([id])?;
     let overdue = connection
-        .prepare_cached("DELETE FROM ticket WHERE id = ?1 RETURNING iif(stopped_at_us IS NULL, overdue, NULL)")?
+        .prepare_cached(
+            "DELETE FROM ticket WHERE id = ?1 RETURNING iif(stopped_at_us IS NULL, overdue, NULL)",
+        )?
         .query_row([id], |row| row.get(0))?;
     connection.prepare_cached("DELETE FROM feedback WHERE ticket_id = ?1")?.execute([id])?;
     let mut record = connection.prepare_cached("DELETE FROM record WHERE seq = ?1")?;

@@ -11,8 +11,8 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use super::outbox::{self, Reranked, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_OWNED_MAX};
 use super::writer::Changes;
 use super::{
-    Accounting, Body, Feedback, NewTicket, RecordHead, Rescoring, Seq, SubscriptionRequest, Traits, deadlines,
-    prune,
+    Accounting, Body, Feedback, NewTicket, RecordHead, Rescoring, Seq, SubscriptionRequest, Traits,
+    deadlines, prune,
 };
 use crate::parse::Network;
 use crate::source::Gap;

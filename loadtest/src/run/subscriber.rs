@@ -146,8 +146,7 @@ impl Intake {
             }
             Some(Record::Update(update)) => {
                 self.updates += 1;
-                let changes_the_post = matches!(update.change, Some(Change::Erased(_) | Change::Edited(_)));
-                self.rescored += u64::from(!changes_the_post);
+                self.rescored += u64::from(matches!(update.change, Some(Change::Rescored(_))));
                 let change = match &update.change {
                     Some(Change::Erased(_)) => Some(PostChange::Erased),
                     Some(Change::Edited(_)) => Some(PostChange::Edited),

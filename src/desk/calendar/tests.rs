@@ -35,7 +35,8 @@ fn check(calendar: &Calendar, from: &str, working_min: u64, expected: &str) {
 
 #[test]
 fn an_answer_within_four_hours_of_friday_evening_is_due_on_monday() {
-    let office = calendar("Europe/Paris", "mon-fri 08:00-18:00", &["2026-12-25", "01-01", "12-24 12:00-24:00"]);
+    let office =
+        calendar("Europe/Paris", "mon-fri 08:00-18:00", &["2026-12-25", "01-01", "12-24 12:00-24:00"]);
     check(&office, "2026-11-27T17:00", 240, "2026-11-30T11:00");
     check(&office, "2026-11-27T09:00", 240, "2026-11-27T13:00");
     // To closing time, and not to the next morning.
@@ -124,7 +125,9 @@ fn holidays_are_read_as_people_write_them() {
         assert_eq!(on(text, date), expected, "{text} on {date}");
     }
     let refused = |text: &str| text.parse::<Closing>().unwrap_err();
-    for text in ["", "25.12.", "2026-12", "2026-12-25-01", "26-12-25", "12-25..2026-12-31", "12-25 noon", "+1-01"] {
+    for text in
+        ["", "25.12.", "2026-12", "2026-12-25-01", "26-12-25", "12-25..2026-12-31", "12-25 noon", "+1-01"]
+    {
         assert!(matches!(refused(text), NoClosing::Unreadable(_)), "{text}");
     }
     for text in ["2026-02-29", "02-30", "2026-13-01", "2026-12-24..2026-12-32", "00-10"] {
@@ -152,8 +155,11 @@ const HOURS: [&str; 6] = [
     "02:00-03:00",
     "wed",
 ];
-const CLOSINGS: [&[&str]; 3] =
-    [&[], &["12-25", "2026-03-29", "02-29"], &["12-20..01-06", "12-19 12:00-24:00", "2026-10-25 02:00-02:30"]];
+const CLOSINGS: [&[&str]; 3] = [
+    &[],
+    &["12-25", "2026-03-29", "02-29"],
+    &["12-20..01-06", "12-19 12:00-24:00", "2026-10-25 02:00-02:30"],
+];
 
 fn any_calendar() -> impl Strategy<Value = Calendar> {
     (0..ZONES.len(), 0..HOURS.len(), 0..CLOSINGS.len())

@@ -80,7 +80,9 @@ impl Ledger {
     }
 
     fn report(&mut self, now_us: i64, feedback: &Feedback) {
-        self.commit(now_us, |connection, changes| reported(connection, feedback, at(now_us), changes).unwrap());
+        self.commit(now_us, |connection, changes| {
+            reported(connection, feedback, at(now_us), changes).unwrap()
+        });
     }
 
     fn pass(&mut self, now_us: i64) -> usize {
