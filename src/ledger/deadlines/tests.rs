@@ -81,7 +81,7 @@ impl Ledger {
 
     fn report(&mut self, now_us: i64, feedback: &Feedback) {
         self.commit(now_us, |connection, changes| {
-            reported(connection, feedback, at(now_us), changes).unwrap()
+            reported(connection, feedback, at(now_us), changes).unwrap();
         });
     }
 
