@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use crate::access::Access;
-use crate::ledger::{Figures, SourceAccount};
+use crate::ledger::{Figures, SourceAccount, Standing};
 use crate::source::{Health, HealthState};
 use crate::telemetry::{self, Buckets};
 
@@ -110,16 +110,32 @@ pub struct LedgerStatus {
     pub blocked: bool,
     /// Tickets pruned since the ledger was made.
     pub tickets_pruned: u64,
+    /// Tickets that wait for an answer.
+    #[serde(default)]
+    pub answers: AnswersStatus,
+}
+
+/// Tickets that wait for an answer, by how late it is. None of those whose helpdesk has reported an answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswersStatus {
+    /// In time.
+    pub open: u64,
+    /// Soon late.
+    pub at_risk: u64,
+    /// Late.
+    pub breached: u64,
 }
 
 impl From<Figures> for LedgerStatus {
     fn from(figures: Figures) -> LedgerStatus {
+        let Standing { open, at_risk, breached } = figures.standing;
         LedgerStatus {
             live_bytes: figures.size.live_bytes,
             free_bytes: figures.size.free_bytes,
             live_bytes_max: figures.live_bytes_max,
             blocked: figures.is_blocked,
             tickets_pruned: figures.tickets_pruned,
+            answers: AnswersStatus { open, at_risk, breached },
         }
     }
 }
@@ -500,6 +516,11 @@ fn ledger(page: &mut telemetry::Exposition, ledger: &LedgerStatus) {
     page.sample(&[], f64::from(u8::from(ledger.blocked)));
     page.family("vigie_tickets_pruned_total", "counter", "Tickets pruned since the ledger was made.");
     page.sample(&[], ledger.tickets_pruned as f64);
+    page.family("vigie_tickets_waiting", "gauge", "Tickets that wait for an answer, by how late it is.");
+    let AnswersStatus { open, at_risk, breached } = ledger.answers;
+    for (state, tickets) in [("open", open), ("at_risk", at_risk), ("breached", breached)] {
+        page.sample(&[("state", state)], tickets as f64);
+    }
 }
 
 #[cfg(any(test, fuzzing))]
@@ -557,6 +578,7 @@ mod tests {
                 live_bytes_max: Some(8192),
                 blocked: true,
                 tickets_pruned: 14,
+                answers: AnswersStatus { open: 15, at_risk: 16, breached: 17 },
                 ..LedgerStatus::default()
             },
             connections: 5,
@@ -596,6 +618,9 @@ mod tests {
             "vigie_ledger_live_bytes_max 8192\n",
             "vigie_ledger_blocked 1\n",
             "vigie_tickets_pruned_total 14\n",
+            "vigie_tickets_waiting{state=\"open\"} 15\n",
+            "vigie_tickets_waiting{state=\"at_risk\"} 16\n",
+            "vigie_tickets_waiting{state=\"breached\"} 17\n",
             "vigie_connections{state=\"client\"} 3\n",
             "vigie_connections_refused_total 3\n",
             "vigie_tokens_refused_total 4\n",

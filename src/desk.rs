@@ -4,21 +4,23 @@
 //! very same lines as `run`.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 
 use crate::classify::{INTENTS, SENTIMENTS, URGENCIES, Verdict};
-use crate::parse::{Network, Post};
+use crate::parse::Post;
 use crate::prefilter::Candidate;
 use crate::ticket::{TicketId, proto};
 
+pub mod calendar;
+pub mod expectation;
 pub mod person;
 pub mod priority;
 pub mod week;
 pub mod when;
 
+pub use expectation::{Due, Expectations};
 pub use person::{People, Person, Strangers};
 pub use priority::{Factors, Levels, Score};
 pub use when::{Facts, When};
@@ -30,8 +32,8 @@ pub struct Config {
     pub factors: Factors,
     /// Where the sum is cut into P1 to P4.
     pub levels: Levels,
-    /// How soon people expect an answer, by network in the order of [`Network::ALL`].
-    pub answer_within: [Duration; Network::ALL.len()],
+    /// How soon people expect an answer.
+    pub expectations: Expectations,
     /// Least probability of `other` at which a post is no customer message. `0.0..=1.0`.
     pub unsupported_min: f32,
     /// The same where the post names one of our handles: it speaks to us, so we doubt the model longer.
@@ -40,16 +42,10 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Config {
-        const HOUR: Duration = Duration::from_secs(3600);
-        let answer_within = Network::ALL.map(|network| match network {
-            Network::Bluesky | Network::Mastodon | Network::X | Network::Plain => 2 * HOUR,
-            // "The same day": a working day, so that a report at opening time is due before closing.
-            Network::Facebook => 8 * HOUR,
-        });
         Config {
             factors: Factors::default(),
             levels: Levels::default(),
-            answer_within,
+            expectations: Expectations::default(),
             unsupported_min: 0.6,
             unsupported_addressed_min: 0.9,
         }
@@ -57,11 +53,6 @@ impl Default for Config {
 }
 
 impl Config {
-    fn answer_within(&self, network: Network) -> Duration {
-        // `Network` has as many variants as the array has places.
-        self.answer_within.get(network as usize).copied().unwrap_or_default()
-    }
-
     /// Whether the model says that this is no customer message. `addressed`: the post names one of our handles.
     pub fn is_unsupported(&self, addressed: bool, verdict: &Verdict) -> bool {
         let other = verdict.intent[INTENTS.len() - 1];
@@ -113,17 +104,16 @@ impl Config {
         let post = &candidate.post;
         let facts = Facts { candidate, verdict, person, sensitive: &[], priority: 0, now };
         let score = self.factors.score(&facts);
-        let created_at_us = now.as_microsecond();
-        let answer_within_us =
-            i64::try_from(self.answer_within(post.network).as_micros()).unwrap_or(i64::MAX);
+        let due = self.expectations.of(&Facts { priority: score.priority, ..facts });
+        let watched = Some(due.at_risk_at).filter(|_| self.expectations.overdue_updates);
         proto::Ticket {
             id: TicketId::of_post(post.network, &post.id).as_bytes().to_vec(),
             post: Some(message_of(post, now)),
             brand: candidate.brand.to_string(),
             priority: u32::from(score.priority),
             level: self.levels.level(score.priority).into(),
-            created_at_us,
-            due_at_us: created_at_us.saturating_add(answer_within_us),
+            created_at_us: now.as_microsecond(),
+            due_at_us: due.due_at.as_microsecond(),
             verdict: Some(message_of_verdict(verdict, model)),
             factors: score.factors,
             hits: candidate.hits.clone(),
@@ -133,6 +123,7 @@ impl Config {
             assignment: None,
             articles: Vec::new(),
             sensitive: Vec::new(),
+            at_risk_at_us: watched.map_or(0, Timestamp::as_microsecond),
         }
     }
 }
@@ -357,6 +348,7 @@ pub fn text_hash(text: &str) -> u64 {
 mod tests {
     use super::*;
     use crate::classify::Language;
+    use crate::parse::Network;
 
     const PROBLEM: Verdict = Verdict {
         sentiment: [1.0, 0.0, 0.0],
@@ -537,10 +529,30 @@ mod tests {
             let now = Timestamp::from_second(1_000_000).unwrap();
             let ticket = config.ticket(&candidate, &PROBLEM, &Person::default(), "model 1", now);
             assert_eq!(ticket.due_at_us - ticket.created_at_us, hours * 3_600_000_000, "{network}");
+            assert_eq!(ticket.at_risk_at_us - ticket.created_at_us, hours * 2_700_000_000, "{network}");
         };
         check(Network::X, 2);
         check(Network::Bluesky, 2);
         check(Network::Mastodon, 2);
         check(Network::Facebook, 8);
+    }
+
+    #[test]
+    fn an_expectation_may_ask_for_the_priority_that_the_post_has() {
+        let mut config = Config::default();
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let candidate = candidate("1", "panne");
+        let ticket =
+            |config: &Config| config.ticket(&candidate, &PROBLEM, &Person::default(), "model 1", now);
+        let priority = i64::from(ticket(&config).priority);
+        assert!(priority > 0);
+        let urgent = |range| When { ranges: vec![(when::Quantity::Priority, range)], ..When::default() };
+        let hour = expectation::Expectation::always(std::time::Duration::from_secs(3600));
+        config.expectations.rules = vec![(urgent(priority..=priority), hour.clone())];
+        assert_eq!(ticket(&config).due_at_us, now.as_microsecond() + 3_600_000_000);
+        config.expectations.rules = vec![(urgent(0..=priority - 1), hour)];
+        assert_eq!(ticket(&config).due_at_us, now.as_microsecond() + 7_200_000_000);
+        config.expectations.overdue_updates = false;
+        assert_eq!(ticket(&config).at_risk_at_us, 0, "nobody is told");
     }
 }

@@ -27,6 +27,7 @@ use crate::ticket::{TicketId, proto};
 
 pub mod accounting;
 pub mod backup;
+mod deadlines;
 mod deliveries;
 mod erasure;
 mod feedback;
@@ -45,6 +46,7 @@ mod wal;
 mod writer;
 
 pub use accounting::{Accounting, SourceAccount};
+pub use deadlines::Standing;
 pub use figures::Figures;
 pub use retention::{Retention, Size};
 pub use vitals::Vitals;
@@ -246,6 +248,8 @@ pub struct NewTicket {
     pub created_at: Timestamp,
     /// When the poster expects an answer, µs since 1970.
     pub due_at_us: i64,
+    /// From when on it may come too late; `None`: nobody is told of that, nor when it is due.
+    pub at_risk_at_us: Option<i64>,
     /// [`desk::text_hash`](crate::desk::text_hash) of the post's text.
     pub text_hash: u64,
     /// Whether only the small model has read it: to be scored again when there is time.

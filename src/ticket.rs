@@ -85,6 +85,7 @@ pub fn to_json(ticket: &proto::Ticket) -> serde_json::Value {
         "brand": ticket.brand,
         "created_at": rfc3339(ticket.created_at_us),
         "due_at": rfc3339(ticket.due_at_us),
+        "at_risk_at": rfc3339(ticket.at_risk_at_us),
         "post": post_to_json(&post),
         "verdict": verdict_to_json(&verdict),
         "factors": ticket.factors.iter().map(factor_to_json).collect::<Vec<_>>(),

@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use super::{ConfigFile, Failure, print};
 use crate::classify::{Classifier, INTENTS, SENTIMENTS, URGENCIES, Verdict};
 use crate::config::Config;
-use crate::desk::Person;
+use crate::desk::priority::PRIORITY_MAX;
+use crate::desk::{Facts, Person};
 use crate::parse::{Format, Frame, Parser, Post};
 use crate::prefilter::{Explanation, Prefilter, Scan, Scratch, Standing};
 
@@ -87,7 +88,8 @@ fn explain(
         return Ok(());
     }
     let now = candidate.post.seen_at.or(candidate.post.written_at).unwrap_or_else(Timestamp::now);
-    let ticket = config.desk.ticket(&candidate, verdict, &Person::default(), classifier.model(), now);
+    let person = Person::default();
+    let ticket = config.desk.ticket(&candidate, verdict, &person, classifier.model(), now);
     writeln!(out, "\n{BOLD}priority{BOLD:#}").context("stdout")?;
     for factor in &ticket.factors {
         writeln!(out, "  {:<12}{:>+6}   {QUIET}{}{QUIET:#}", factor.name, factor.points, factor.evidence)
@@ -95,6 +97,10 @@ fn explain(
     }
     writeln!(out, "  {:─<18}\n  {:<12}{:>6}   cut to 0..1000\n", "", "sum", ticket.priority)
         .context("stdout")?;
+    let priority = u16::try_from(ticket.priority).unwrap_or(PRIORITY_MAX);
+    let sensitive = &ticket.sensitive;
+    let facts = Facts { candidate: &candidate, verdict, person: &person, sensitive, priority, now };
+    writeln!(out, "{BOLD}due{BOLD:#}\n  {}\n", config.desk.expectations.of(&facts)).context("stdout")?;
     print::ticket(out, &ticket, now).context("stdout")?;
     Ok(())
 }

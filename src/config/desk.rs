@@ -1,21 +1,23 @@
 //! The desk's sections: priorities, expectations, and what becomes a ticket.
 
-use std::time::Duration;
-
 use jiff::tz::TimeZone;
 
+use super::expectation::expectations;
 use super::reader::Section;
 use super::when::{Known, when};
 use crate::desk::priority::Combination;
 use crate::desk::when::Quantity;
-use crate::parse::Network;
 use crate::{classify, desk, ledger};
 
 /// The desk's config, and the points that waiting earns in an hour, which the ledger's outbox gives.
-pub(super) fn desk(root: &Section<'_, '_>, brands: &[&str]) -> (desk::Config, u32) {
+pub(super) fn desk(
+    root: &Section<'_, '_>,
+    brands: &[&str],
+    warnings: &mut Vec<String>,
+) -> (desk::Config, u32) {
     let default = desk::Config::default();
     let section = root.section("desk");
-    let zone = time_zone(&section);
+    let zone = time_zone(&section, TimeZone::UTC);
     let priority = root.section("priority");
     let known = Known { brands, sensitive: &[], zone: &zone };
     let factors = factors(&priority, &default.factors, &known);
@@ -26,21 +28,12 @@ pub(super) fn desk(root: &Section<'_, '_>, brands: &[&str]) -> (desk::Config, u3
     waiting.refuse_unknown();
     priority.refuse_unknown();
 
-    let expectation = root.section("answer_within");
-    let mut answer_within = default.answer_within;
-    let keys = ["bluesky_min", "mastodon_min", "x_min", "facebook_min", "plain_min"];
-    for ((network, key), within) in Network::ALL.into_iter().zip(keys).zip(&mut answer_within) {
-        debug_assert!(key.starts_with(network.name()), "keys in the order of the networks");
-        let default_min = i64::try_from(within.as_secs() / 60).unwrap_or(120);
-        let minutes = expectation.integer(key, 1..=60 * 24 * 30, default_min);
-        *within = Duration::from_secs(60 * minutes.unsigned_abs());
-    }
-    expectation.refuse_unknown();
+    let expectations = expectations(root, &known, warnings);
 
     let config = desk::Config {
         factors,
         levels,
-        answer_within,
+        expectations,
         unsupported_min: section.share("unsupported_min", default.unsupported_min),
         unsupported_addressed_min: section
             .share("unsupported_addressed_min", default.unsupported_addressed_min),
@@ -49,13 +42,14 @@ pub(super) fn desk(root: &Section<'_, '_>, brands: &[&str]) -> (desk::Config, u3
     (config, u32::try_from(ageing).unwrap_or(ledger::outbox::AGEING_POINTS_PER_HOUR))
 }
 
-/// Whose wall clock hours are meant by; UTC unless the file says otherwise, so that a config means the same anywhere.
-fn time_zone(section: &Section<'_, '_>) -> TimeZone {
-    let Some(name) = section.string("time_zone") else { return TimeZone::UTC };
+/// Whose wall clock hours are meant by. That of [desk] is UTC unless the file says otherwise, so that a config means the
+/// same anywhere.
+pub(super) fn time_zone(section: &Section<'_, '_>, default: TimeZone) -> TimeZone {
+    let Some(name) = section.string("time_zone") else { return default };
     TimeZone::get(&name.value).unwrap_or_else(|_| {
         let text = format_args!("{:?}: must be a time zone as Europe/Paris or America/Montreal", name.value);
         section.mistake_at(&name, text);
-        TimeZone::UTC
+        default
     })
 }
 

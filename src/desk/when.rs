@@ -133,6 +133,14 @@ impl When {
     }
 }
 
+/// Which conditions never get a turn in a list of which the first that holds counts: the places of an earlier one that
+/// covers it, and its own.
+pub fn shadowed<'w>(conditions: impl IntoIterator<Item = &'w When>) -> Vec<(usize, usize)> {
+    let conditions: Vec<&When> = conditions.into_iter().collect();
+    let covering = |later: usize| conditions.iter().take(later).position(|one| one.covers(conditions[later]));
+    (0..conditions.len()).filter_map(|later| Some((covering(later)?, later))).collect()
+}
+
 impl Facts<'_> {
     fn answer(&self, question: Question) -> bool {
         match question {
@@ -349,5 +357,14 @@ mod tests {
         let known = |answer| When { answers: vec![(Question::Customer, answer)], ..When::default() };
         check(&known(true), &both(known(true), gold), true);
         check(&known(true), &known(false), false);
+    }
+
+    #[test]
+    fn a_condition_behind_one_that_covers_it_is_named_with_that() {
+        let (all, gold) = (When::default(), words(Field::Tier, &["gold"]));
+        let (silver, either) = (words(Field::Tier, &["silver"]), words(Field::Tier, &["gold", "silver"]));
+        assert_eq!(shadowed([&gold, &silver, &either, &all]), []);
+        assert_eq!(shadowed([&either, &gold, &range(Quantity::Value, 1..=2), &silver]), [(0, 1), (0, 3)]);
+        assert_eq!(shadowed([&silver, &all, &gold]), [(1, 2)]);
     }
 }

@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use prost::Message;
 use rusqlite::{Connection, params};
 
-use super::Body;
 use super::records::bodies_of;
 use super::store::add_update;
 use super::writer::Changes;
+use super::{Body, deadlines};
 use crate::ticket::{TicketId, proto};
 
 /// Why a text is erased.
@@ -46,6 +46,7 @@ pub(super) fn erase(
         return Ok(false);
     };
     changes.heads.push(head);
+    deadlines::forget(connection, ticket_id, changes)?;
     // Nobody will read again what is not there any more.
     let awaited = connection
         .prepare_cached("UPDATE ticket SET provisional = 0 WHERE id = ?1 AND provisional = 1")?

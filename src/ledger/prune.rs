@@ -115,16 +115,20 @@ pub(super) fn records(connection: &Connection, candidate: &Candidate) -> rusqlit
         .collect()
 }
 
-/// Removes the ticket and all that belongs to it, but for its id.
+/// Removes the ticket and all that belongs to it, but for its id; gives what its clock was at, if that was running.
 pub(super) fn prune(
     connection: &Connection,
     candidate: &Candidate,
     records: &[i64],
     holders: &[Holder],
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<Option<i64>> {
     let id = candidate.id.as_bytes();
     connection.prepare_cached("INSERT INTO pruned (id) VALUES (?1)")?.execute([id])?;
-    connection.prepare_cached("DELETE FROM ticket WHERE id = ?1")?.execute([id])?;
+    let overdue = connection
+        .prepare_cached(
+            "DELETE FROM ticket WHERE id = ?1 RETURNING iif(stopped_at_us IS NULL, overdue, NULL)",
+        )?
+        .query_row([id], |row| row.get(0))?;
     connection.prepare_cached("DELETE FROM feedback WHERE ticket_id = ?1")?.execute([id])?;
     let mut record = connection.prepare_cached("DELETE FROM record WHERE seq = ?1")?;
     let mut acknowledgement =
@@ -136,7 +140,7 @@ pub(super) fn prune(
             acknowledgement.execute(params![holder.name, seq])?;
         }
     }
-    Ok(())
+    Ok(overdue)
 }
 
 /// How many tickets there are: read along the smallest index, which the size limit bounds.

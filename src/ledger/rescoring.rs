@@ -10,7 +10,7 @@ use super::outbox::Reranked;
 use super::records::{bodies_of, heads_of, ticket_id};
 use super::store::add_update;
 use super::writer::Changes;
-use super::{Body, Rescoring};
+use super::{Body, Rescoring, deadlines};
 use crate::ticket::{TicketId, proto};
 
 /// How many tickets only the small model has read.
@@ -76,6 +76,9 @@ pub(super) fn rescore(
         ])?;
     changes.provisional -= i64::from(awaited > 0);
     let Some(change) = change.as_ref().filter(|_| awaited > 0) else { return Ok(()) };
+    if change.unsupported {
+        deadlines::forget(connection, *ticket_id, changes)?;
+    }
     let update = proto::Update {
         ticket_id: ticket_id.as_bytes().to_vec(),
         at_us: at.as_microsecond(),

@@ -31,6 +31,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 use tracing::warn;
 
+use super::deadlines::Moves;
 use super::outbox::Filter;
 use super::prune::{self, Candidate, Holder};
 
@@ -106,6 +107,8 @@ pub(super) struct Step {
     pub(super) pruned: u64,
     /// Whether the size limit cannot be kept, because all that is left is pending.
     pub(super) is_blocked: bool,
+    /// The clocks that went with them.
+    pub(super) moves: Moves,
 }
 
 /// Prunes, a step at a time.
@@ -135,6 +138,8 @@ pub(super) struct Pruner {
     commit_max: Duration,
     is_blocked: bool,
     warned: Option<Instant>,
+    /// The clocks that have gone in this step.
+    moves: Moves,
 }
 
 impl Pruner {
@@ -155,6 +160,7 @@ impl Pruner {
             commit_max: COMMIT_MAX,
             is_blocked: false,
             warned: None,
+            moves: Moves::default(),
         }
     }
 
@@ -196,7 +202,8 @@ impl Pruner {
         let done = Instant::now();
         let is_done = self.round_due > done && pages.surplus() <= 0;
         self.due = if is_done { self.round_due } else { done + (done - begun) * 4 };
-        Ok(Step { size: pages.size(), pruned, is_blocked: self.is_blocked })
+        let moves = std::mem::take(&mut self.moves);
+        Ok(Step { size: pages.size(), pruned, is_blocked: self.is_blocked, moves })
     }
 
     /// Puts the look at ages off when the clock has jumped ahead, until somebody has had the time to set it right.
@@ -279,7 +286,10 @@ impl Pruner {
             (self.cursor, looked, old) = (candidate.seq, looked + 1, old + usize::from(is_old));
             if is_old || by_size {
                 match prune_one(&transaction, candidate, &holders)? {
-                    Outcome::Pruned => pruned += 1,
+                    Outcome::Pruned { overdue } => {
+                        pruned += 1;
+                        self.moves.forget(overdue);
+                    }
                     Outcome::Provisional => self.provisional += 1,
                     Outcome::Pending(name) => {
                         let counted = [Some(&mut self.pending), is_old.then_some(&mut self.pending_old)];
@@ -394,7 +404,10 @@ impl Pruner {
 
 /// What became of a ticket that should go.
 enum Outcome<'h> {
-    Pruned,
+    Pruned {
+        /// What its clock was at, if that was running.
+        overdue: Option<i64>,
+    },
     /// The full model is about to read it, and what it says belongs to the ticket.
     Provisional,
     /// This subscription has something of it pending.
@@ -416,8 +429,8 @@ fn prune_one<'h>(
             return Ok(Outcome::Pending(&holder.name));
         }
     }
-    prune::prune(connection, candidate, &records, holders)?;
-    Ok(Outcome::Pruned)
+    let overdue = prune::prune(connection, candidate, &records, holders)?;
+    Ok(Outcome::Pruned { overdue })
 }
 
 /// Gives so many free pages back to the file system, in one commit.

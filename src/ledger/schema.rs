@@ -8,6 +8,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
 use tracing::warn;
 
+use super::deadlines;
+
 /// The schema that this vigie writes.
 pub(super) const VERSION: i64 = 4;
 
@@ -125,7 +127,8 @@ const TO_VERSION_4_GAPS: &str = "
 ";
 
 /// What brings a file to each version, in order. A version may take several steps.
-const STEPS: &[(i64, &str)] = &[(1, VERSION_1), (2, TO_VERSION_2), (3, TO_VERSION_3), (4, TO_VERSION_4_GAPS)];
+const STEPS: &[(i64, &str)] =
+    &[(1, VERSION_1), (2, TO_VERSION_2), (3, TO_VERSION_3), (4, TO_VERSION_4_GAPS), (4, deadlines::TABLES)];
 
 /// "vigi", which tells a ledger from another program's SQLite file.
 const APPLICATION_ID: i64 = 0x7669_6769;

@@ -51,8 +51,8 @@ pub(super) fn add_ticket(
     connection
         .prepare_cached(
             "INSERT INTO ticket (id, seq, network, author_id, brand, language, intent, priority,
-                                 created_at_us, due_at_us, text_hash, provisional)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                                 created_at_us, due_at_us, text_hash, provisional, overdue, next_at_us)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, iif(?13 IS NULL, NULL, 0), ?13)",
         )?
         .execute(params![
             ticket.id.as_bytes(),
@@ -67,6 +67,7 @@ pub(super) fn add_ticket(
             ticket.due_at_us,
             ticket.text_hash.cast_signed(),
             ticket.provisional,
+            ticket.at_risk_at_us,
         ])?;
     let (ticket_id, due_at_us, traits) = (ticket.id, ticket.due_at_us, ticket.traits.clone());
     Ok(Some(RecordHead { seq, ticket_id, ticket_seq: seq, rank, due_at_us, traits }))

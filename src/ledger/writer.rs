@@ -14,6 +14,7 @@ use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 use tracing::warn;
 
+use super::deadlines::{self, Alarm, Clocks, Standing};
 use super::erasure::Erasure;
 use super::outbox::{self, Outbox, Reranked};
 use super::retention::{self, Pruner};
@@ -63,6 +64,8 @@ pub struct Writer {
     truncate_due: Option<Instant>,
     provisional: Arc<AtomicU64>,
     pruner: Pruner,
+    /// When an answer is at risk next, or due.
+    alarm: Alarm,
     figures: Arc<Mutex<Figures>>,
     vitals: Arc<Vitals>,
     _lock: Lock,
@@ -142,10 +145,12 @@ impl Ledger {
         // Stored by the writer after each commit that changes it, read by whoever would like to score again;
         // relaxed, since the tickets themselves are read from the file.
         let provisional = Arc::new(AtomicU64::new(provisional));
+        let alarm = Alarm::read(&self.connection).map_err(|source| self.failed(source))?;
         let figures = Figures {
             size: retention::size(&self.connection).map_err(|source| self.failed(source))?,
             live_bytes_max: self.config.retention.live_bytes_max,
             tickets_pruned: accounting.total()[Bucket::Ticketed].saturating_sub(tickets),
+            standing: Standing::read(&self.connection).map_err(|source| self.failed(source))?,
             ..Figures::default()
         };
         let figures = Arc::new(Mutex::new(figures));
@@ -164,6 +169,7 @@ impl Ledger {
         };
         let writer = Writer {
             pruner: Pruner::new(self.config.retention),
+            alarm,
             config: self.config,
             connection: self.connection,
             log_pages: self.log_pages,
@@ -256,6 +262,10 @@ impl Writer {
             if group.is_full() || group.is_urgent() || group.due.is_some_and(|due| due <= now) {
                 return Ok(group);
             }
+            let clock = Timestamp::now();
+            if self.alarm.rings(clock) {
+                return Ok(group);
+            }
             if self.pruner.due() <= now {
                 self.prune()?;
                 continue;
@@ -264,7 +274,7 @@ impl Writer {
                 self.keep_log_short()?;
                 continue;
             }
-            let dues = [Some(self.pruner.due()), group.due, self.truncate_due];
+            let dues = [Some(self.pruner.due()), group.due, self.truncate_due, self.alarm.due(clock, now)];
             let until = dues.into_iter().flatten().min().unwrap_or(now);
             let wait = after(until.saturating_duration_since(now));
             // Only woken here; what woke us is taken above, settlements before requests.
@@ -354,7 +364,10 @@ impl Writer {
                     deliveries::acknowledge(&transaction, subscription, seqs)?;
                     self.acknowledgements += seqs.len() as u64;
                 }
-                Request::Feedback(feedback, _) => feedback::add_feedback(&transaction, feedback, now)?,
+                Request::Feedback(feedback, _) => {
+                    feedback::add_feedback(&transaction, feedback, now)?;
+                    deadlines::reported(&transaction, feedback, now, &mut changes)?;
+                }
                 Request::Rescore(rescorings, _) => {
                     for rescoring in rescorings {
                         rescoring::rescore(&transaction, rescoring, ageing, &mut changes)?;
@@ -363,10 +376,16 @@ impl Writer {
                 Request::Subscribe(..) | Request::Broken(_) | Request::Stop => {}
             }
         }
+        // After the reports: what is answered with this very commit is not late.
+        let alarm = self.alarm.after(&transaction, now, ageing, &mut changes)?;
         // Counted in SQL and not beside it: a duplicate or an erasure is decided there.
         transaction.commit()?;
 
-        let Changes { heads, reranked, provisional } = changes;
+        let Changes { heads, reranked, provisional, clocks } = changes;
+        self.alarm = alarm;
+        if !clocks.moves.is_empty() {
+            self.figures.lock().standing.apply(&clocks.moves);
+        }
         let before = self.provisional.load(Ordering::Relaxed);
         self.provisional.store(before.saturating_add_signed(provisional), Ordering::Relaxed);
         self.account(settlements, &ends, &filled);
@@ -515,6 +534,8 @@ pub(super) struct Changes {
     pub(super) reranked: Vec<Reranked>,
     /// By how much the number of provisional tickets changes.
     pub(super) provisional: i64,
+    /// What becomes of the clocks of answers.
+    pub(super) clocks: Clocks,
 }
 
 /// Applies the settlement's entries and says where all of its frames ended.
@@ -574,6 +595,7 @@ fn record(
             Some(head) => {
                 changes.heads.push(head);
                 changes.provisional += i64::from(ticket.provisional);
+                changes.clocks.started(ticket.at_risk_at_us);
                 Bucket::Ticketed
             }
             None => Bucket::Duplicate,

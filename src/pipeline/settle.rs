@@ -134,6 +134,7 @@ fn new_ticket(
         },
         created_at,
         due_at_us: ticket.due_at_us,
+        at_risk_at_us: Some(ticket.at_risk_at_us).filter(|at_us| *at_us != 0),
         text_hash: desk::text_hash(&post.text),
         provisional,
         body: ticket.encode_to_vec(),

@@ -208,6 +208,9 @@ fn subscriptions_are_listed_and_removed() {
     let state = State::new("");
     configure(&state, "posts", "");
     place(&state, 3);
+    // It brings the file to the schema that is asked for.
+    let (status, log) = state.start().terminate();
+    assert!(status.success(), "{log}");
     let ask = |more: &[&str]| run(vigie().args(["subscriptions", "-c"]).arg(&state.config).args(more), b"");
     let older = ask(&[]);
     assert_eq!(older.status.code(), Some(1));

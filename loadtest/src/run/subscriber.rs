@@ -146,8 +146,7 @@ impl Intake {
             }
             Some(Record::Update(update)) => {
                 self.updates += 1;
-                let changes_the_post = matches!(update.change, Some(Change::Erased(_) | Change::Edited(_)));
-                self.rescored += u64::from(!changes_the_post);
+                self.rescored += u64::from(matches!(update.change, Some(Change::Rescored(_))));
                 let change = match &update.change {
                     Some(Change::Erased(_)) => Some(PostChange::Erased),
                     Some(Change::Edited(_)) => Some(PostChange::Edited),
@@ -513,8 +512,10 @@ mod tests {
     fn updates_are_counted_and_make_no_ticket() {
         let mut intake = Intake::default();
         intake.add(update(1, Some(Change::Erased(update::Erased::default()))), 0, 0);
-        intake.add(update(2, None), 0, 0);
-        assert_eq!((intake.tickets.len(), intake.updates, intake.rescored), (0, 2, 1));
+        intake.add(update(2, Some(Change::Rescored(update::Rescored::default()))), 0, 0);
+        intake.add(update(3, Some(Change::Overdue(update::Overdue::default()))), 0, 0);
+        intake.add(update(4, None), 0, 0);
+        assert_eq!((intake.tickets.len(), intake.updates, intake.rescored), (0, 4, 1));
         assert_eq!(intake.withdrawn, HashSet::from([[1; 16]]));
     }
 

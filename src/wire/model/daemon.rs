@@ -67,6 +67,7 @@ pub(super) fn entry(event: &Event) -> Entry {
                 },
                 created_at: Timestamp::from_microsecond(twin::created_at_us(hour)).unwrap(),
                 due_at_us: twin::due(post).into(),
+                at_risk_at_us: None,
                 text_hash: post.into(),
                 provisional,
                 body: message.encode_to_vec(),
