@@ -14,11 +14,13 @@ use crate::parse::{Network, Post};
 use crate::prefilter::Candidate;
 use crate::ticket::{TicketId, proto};
 
+pub mod agent;
 pub mod person;
 pub mod priority;
 pub mod week;
 pub mod when;
 
+pub use agent::Agent;
 pub use person::{People, Person, Strangers};
 pub use priority::{Factors, Levels, Score};
 pub use when::{Facts, When};
