@@ -100,8 +100,11 @@ pub struct Status {
 /// The ledger's file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LedgerStatus {
-    /// Bytes that hold something.
+    /// Bytes that hold something, but for the context.
     pub live_bytes: u64,
+    /// Bytes that hold customers, accounts, contacts and agents, about.
+    #[serde(default)]
+    pub context_bytes: u64,
     /// Bytes that hold nothing any more and wait for the next tickets.
     pub free_bytes: u64,
     /// `[ledger] size_max_mb` in bytes; `None`: no limit.
@@ -116,6 +119,7 @@ impl From<Figures> for LedgerStatus {
     fn from(figures: Figures) -> LedgerStatus {
         LedgerStatus {
             live_bytes: figures.size.live_bytes,
+            context_bytes: figures.size.context_bytes,
             free_bytes: figures.size.free_bytes,
             live_bytes_max: figures.live_bytes_max,
             blocked: figures.is_blocked,
@@ -484,9 +488,10 @@ fn ledger(page: &mut telemetry::Exposition, ledger: &LedgerStatus) {
     page.family(
         "vigie_ledger_bytes",
         "gauge",
-        "Size of the ledger's file: what holds something, and what is free.",
+        "Size of the ledger's file: what holds tickets, what holds customers and contacts, and what is free.",
     );
     page.sample(&[("state", "live")], ledger.live_bytes as f64);
+    page.sample(&[("state", "context")], ledger.context_bytes as f64);
     page.sample(&[("state", "free")], ledger.free_bytes as f64);
     page.family("vigie_ledger_live_bytes_max", "gauge", "The limit of what is live, if there is one.");
     if let Some(max) = ledger.live_bytes_max {
@@ -554,6 +559,7 @@ mod tests {
             tickets_provisional: 13,
             ledger: LedgerStatus {
                 live_bytes: 4096,
+                context_bytes: 2048,
                 live_bytes_max: Some(8192),
                 blocked: true,
                 tickets_pruned: 14,

@@ -27,6 +27,7 @@ use crate::ticket::{TicketId, proto};
 
 pub mod accounting;
 pub mod backup;
+pub mod context;
 mod figures;
 pub mod outbox;
 mod prune;
@@ -154,6 +155,8 @@ pub enum Feedback {
     Touchpoint(Vec<u8>),
     /// An encoded `vigie.v1.AgentState`.
     AgentState(Vec<u8>),
+    /// Contacts that were reported together, checked.
+    Contacts(Vec<context::Contact>),
 }
 
 /// Where the ledger is, and how it commits.

@@ -1,4 +1,4 @@
-//! The ledger's tables, version 3, and how an older file becomes a newer one.
+//! The ledger's tables, version 4, and how an older file becomes a newer one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -8,8 +8,10 @@ use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
 use tracing::warn;
 
+use super::{context, store};
+
 /// The schema that this vigie writes.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 
 /// Largest older file that is written anew when it is opened, so that it can give space back from then on: it takes
 /// a second at most and as much free disk. A larger one only uses its free pages again, until it is restored from
@@ -114,6 +116,9 @@ const TO_VERSION_3: &str = "
     CREATE INDEX feedback_alone ON feedback (at_us) WHERE ticket_id IS NULL;
 ";
 
+/// Version 4: each part's tables.
+const TO_VERSION_4: [&str; 1] = [context::TABLES];
+
 /// "vigi", which tells a ledger from another program's SQLite file.
 const APPLICATION_ID: i64 = 0x7669_6769;
 
@@ -145,6 +150,7 @@ pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<Arc<Atomi
     // An erased text is overwritten in the file, not only unlinked.
     connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    store::wait_for_others(connection, store::BUSY_WAIT_MAX)?;
     // Stored and loaded by one thread, the one that commits.
     let log_pages = Arc::new(AtomicI32::new(0));
     let told = log_pages.clone();
@@ -167,10 +173,14 @@ pub(super) fn migrate(connection: &Connection) -> rusqlite::Result<()> {
         0 => format!("{VERSION_1} PRAGMA application_id = {APPLICATION_ID}; {TO_VERSION_2} {TO_VERSION_3}"),
         1 => format!("{TO_VERSION_2} {TO_VERSION_3}"),
         2 => TO_VERSION_3.to_owned(),
+        3 => String::new(),
         _ => return Ok(()),
     };
     // In one transaction, so that a crash in between leaves the file as it was and not half a schema.
-    connection.execute_batch(&format!("BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION}; COMMIT;"))
+    connection.execute_batch(&format!(
+        "BEGIN IMMEDIATE; {steps} {} PRAGMA user_version = {VERSION}; COMMIT;",
+        TO_VERSION_4.concat()
+    ))
 }
 
 /// Lets a small file that was made before version 3 give free pages back to the file system, if there is room for

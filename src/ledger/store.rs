@@ -2,7 +2,7 @@
 //! transaction.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use prost::Message;
@@ -11,7 +11,8 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use super::outbox::{self, Reranked, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_OWNED_MAX};
 use super::writer::Changes;
 use super::{
-    Accounting, Body, Feedback, NewTicket, RecordHead, Rescoring, Seq, SubscriptionRequest, Traits, prune,
+    Accounting, Body, Feedback, NewTicket, RecordHead, Rescoring, Seq, SubscriptionRequest, Traits, context,
+    prune,
 };
 use crate::parse::Network;
 use crate::source::Gap;
@@ -23,10 +24,29 @@ const KIND_UPDATE: i64 = 1;
 
 /// Holes of one source whose rows are kept, the newest. The others are only counted.
 pub(super) const GAPS_MAX: i64 = 1000;
-/// Longest wait of a statement for another process: a `vigie subscriptions --remove` that has just begun. As rusqlite.
-const BUSY_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Longest wait of a statement for another process that writes: an import, which does so for some 40 ms at a time, or a
+/// `vigie subscriptions --remove` that has just begun.
+pub(super) const BUSY_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Between two tries meanwhile. SQLite's own waits grow to 100 ms: whoever writes again and again, with short pauses,
+/// could keep a commit out for seconds.
+const BUSY_ASK_EVERY: Duration = Duration::from_millis(1);
 /// Reports about one ticket that are kept, the newest: a helpdesk sends a handful.
 pub(super) const STATUSES_MAX: i64 = 100;
+
+/// Lets statements wait for other processes.
+pub(super) fn wait_for_others(connection: &mut Connection, wait_max: Duration) -> rusqlite::Result<()> {
+    let mut begun = Instant::now();
+    connection.busy_handler(Some(move |tries| {
+        if tries == 0 {
+            begun = Instant::now();
+        }
+        let is_waiting = begun.elapsed() < wait_max;
+        if is_waiting {
+            std::thread::sleep(BUSY_ASK_EVERY);
+        }
+        is_waiting
+    }))
+}
 
 pub(super) fn position(connection: &Connection, source: &str) -> rusqlite::Result<Option<i64>> {
     let position = connection
@@ -560,10 +580,10 @@ pub(super) fn set_text_hash(
 
 /// Empties the write-ahead log into the file: what it holds of an erased text goes with it. Whether it could; a reader
 /// of an older state is in the way, and is waited for so long at most.
-pub(super) fn truncate_log(connection: &Connection, wait_max: Duration) -> rusqlite::Result<bool> {
-    connection.busy_timeout(wait_max)?;
+pub(super) fn truncate_log(connection: &mut Connection, wait_max: Duration) -> rusqlite::Result<bool> {
+    wait_for_others(connection, wait_max)?;
     let is_busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
-    connection.busy_timeout(BUSY_WAIT_MAX)?;
+    wait_for_others(connection, BUSY_WAIT_MAX)?;
     Ok(!is_busy?)
 }
 
@@ -594,8 +614,15 @@ pub(super) fn add_feedback(
             }
             ("ticket_status", Some(ticket_id.as_bytes()), body)
         }
-        Feedback::Touchpoint(body) => ("touchpoint", None, body),
-        Feedback::AgentState(body) => ("agent_state", None, body),
+        Feedback::Touchpoint(body) => {
+            context::take_touchpoint(connection, body, at)?;
+            ("touchpoint", None, body)
+        }
+        Feedback::AgentState(body) => {
+            context::take_agent_state(connection, body)?;
+            ("agent_state", None, body)
+        }
+        Feedback::Contacts(contacts) => return context::take_contacts(connection, contacts),
     };
     connection
         // What speaks of a ticket that we do not have is nobody's.

@@ -18,11 +18,11 @@ use crate::ticket::TicketId;
 
 /// Tickets made by `ticket` are from 1970: whatever is kept a day is too old.
 fn by_age() -> Retention {
-    Retention { age_max: Some(DAY), live_bytes_max: None }
+    Retention { age_max: Some(DAY), live_bytes_max: None, contacts_age_max: None }
 }
 
 fn by_size(live_bytes_max: u64) -> Retention {
-    Retention { age_max: None, live_bytes_max: Some(live_bytes_max) }
+    Retention { age_max: None, live_bytes_max: Some(live_bytes_max), contacts_age_max: None }
 }
 
 /// Prunes until a round is at its end; gives every step.
@@ -227,7 +227,7 @@ fn above_the_size_limit_the_oldest_go_first_and_their_space_is_given_back() {
     assert!(freed.iter().any(|freed| *freed > 4096), "one page a step is for ever: {freed:?}");
     assert!(freed.iter().all(|freed| *freed <= PAGES_MAX.cast_unsigned() * 4096), "{freed:?}");
 
-    assert!(store::truncate_log(&file(folder), Duration::ZERO).unwrap());
+    assert!(store::truncate_log(&mut file(folder), Duration::ZERO).unwrap());
     let after = path.metadata().unwrap().len();
     assert!(after <= (4 << 20) + FREE_BYTES_KEPT.cast_unsigned() + 65_536, "{after} of {before} bytes");
     let check: String = file(folder).query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
@@ -277,7 +277,13 @@ fn young_tickets_stay_and_those_behind_them_are_found_again() {
         left.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
     };
     assert_eq!(left, [301, 302], "the young one, and the one that the full model is still to read");
-    assert_eq!(pruned(folder.path(), Retention { age_max: Some(DAY / 2), live_bytes_max: None }), 1);
+    assert_eq!(
+        pruned(
+            folder.path(),
+            Retention { age_max: Some(DAY / 2), live_bytes_max: None, contacts_age_max: None }
+        ),
+        1
+    );
 }
 
 #[test]
