@@ -1,4 +1,4 @@
-//! HTTP for operators: the page, `/v1/status`, `/metrics`, `/healthz` and `/readyz`.
+//! HTTP for operators: the page, `/v1/status`, `/metrics`, `/healthz` and `/readyz`; and `POST /v1/touchpoints`.
 //!
 //! Listens on loopback unless told otherwise; `door` says who may look. Shows counts and states, never the
 //! text of a post.
@@ -9,10 +9,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,12 +21,13 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use crate::access::Access;
-use crate::ledger::{Figures, SourceAccount};
+use crate::ledger::{Figures, Records, SourceAccount};
 use crate::source::{Health, HealthState};
 use crate::telemetry::{self, Buckets};
 
 mod door;
 pub mod service;
+mod touchpoints;
 
 use service::ServiceStatus;
 
@@ -256,6 +257,7 @@ pub struct Console {
     listener: std::net::TcpListener,
     address: SocketAddr,
     judge: Judge,
+    records: Option<Arc<dyn Records>>,
 }
 
 impl Console {
@@ -276,12 +278,17 @@ impl Console {
     pub fn over(listener: std::net::TcpListener) -> io::Result<Console> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        Ok(Console { listener, address, judge: Arc::new(|| None) })
+        Ok(Console { listener, address, judge: Arc::new(|| None), records: None })
     }
 
     /// Lets `/healthz` answer what `judge` says; without one the daemon is alive as long as it answers.
     pub fn judged_by(self, judge: Judge) -> Console {
         Console { judge, ..self }
+    }
+
+    /// Takes what is reported here into these records; without them nothing can be reported.
+    pub fn keeping(self, records: Arc<dyn Records>) -> Console {
+        Console { records: Some(records), ..self }
     }
 
     /// Where it listens.
@@ -296,7 +303,7 @@ impl Console {
         access: Arc<Access>,
         stop: watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let Console { listener, address, judge } = self;
+        let Console { listener, address, judge, records } = self;
         let guard = door::Guard::new(access, !address.ip().is_loopback());
         let router = Router::new()
             .route("/", get(|| async { Html(include_str!("console/page.html")) }))
@@ -305,6 +312,13 @@ impl Console {
             .route("/healthz", get(move || std::future::ready(healthy(&judge))))
             .route("/readyz", get(ready))
             .with_state(Looker { look, guard: guard.clone() });
+        let router = match records {
+            None => router,
+            Some(records) => router.route(
+                door::TOUCHPOINTS,
+                post(move |request: Request| touchpoints::post(records.clone(), request)),
+            ),
+        };
         async move {
             match TcpListener::from_std(listener) {
                 Ok(listener) => door::serve(listener, router, guard, stop).await,

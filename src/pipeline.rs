@@ -350,6 +350,7 @@ impl Pipeline {
             let (view, judged) = (self.view.clone(), self.view.clone());
             let console =
                 console.judged_by(Arc::new(move || judged.stuck().first().map(ToString::to_string)));
+            let console = console.keeping(Arc::new(self.ledger.clone()));
             let serve = console.serve(Arc::new(move || view.status()), self.access, edges_stopped);
             spawn.task(&runtime, "console", async move {
                 serve.await;

@@ -48,7 +48,7 @@ enum What {
 
 /// The columns of a kind of file, with what all kinds have in common.
 macro_rules! help {
-    ($columns:literal) => {
+    ($columns:literal $(,)?) => {
         concat!(
             $columns,
             "\n\n\

@@ -35,7 +35,7 @@ pub(super) const TABLES: &str = "
         value      REAL,
         language   TEXT NOT NULL,
         flags      TEXT NOT NULL,          -- words with spaces between them
-        purchases  TEXT NOT NULL           -- a JSON list of {at_us, what, amount}, the newest first; '': none
+        purchases  TEXT NOT NULL           -- a JSON list of {at_us, what, amount as text}, the newest first; '': none
     ) STRICT;
 
     CREATE TABLE account (

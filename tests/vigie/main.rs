@@ -10,6 +10,7 @@ mod access;
 mod accounting;
 mod clients;
 mod commands;
+mod context;
 mod delivery;
 mod end_to_end;
 mod ledgers;

@@ -125,7 +125,9 @@ struct Stored<'a> {
     at_us: i64,
     #[serde(borrow)]
     what: std::borrow::Cow<'a, str>,
-    amount: Option<f64>,
+    /// A number as text: as a number of JSON it would not come back to the last bit.
+    #[serde(borrow)]
+    amount: Option<std::borrow::Cow<'a, str>>,
 }
 
 fn purchases(column: &str) -> Vec<Purchase> {
@@ -137,7 +139,7 @@ fn purchases(column: &str) -> Vec<Purchase> {
     let purchase = |one: Stored<'_>| Purchase {
         at: Timestamp::from_microsecond(one.at_us).unwrap_or_default(),
         what: one.what.into_owned(),
-        amount: one.amount,
+        amount: one.amount.and_then(|amount| amount.parse().ok()),
     };
     stored.into_iter().map(purchase).collect()
 }
@@ -147,6 +149,6 @@ pub(super) fn stored(purchases: &[Purchase]) -> String {
     if purchases.is_empty() {
         return String::new();
     }
-    let stored = |one: &Purchase| serde_json::json!({ "at_us": one.at.as_microsecond(), "what": one.what, "amount": one.amount });
+    let stored = |one: &Purchase| serde_json::json!({ "at_us": one.at.as_microsecond(), "what": one.what, "amount": one.amount.map(|amount| amount.to_string()) });
     serde_json::Value::Array(purchases.iter().map(stored).collect()).to_string()
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{NOTE_CHARS_MAX, account_name, owner, size};
+use super::{ACCOUNT_BYTES_MAX, NAME_BYTES_MAX, NOTE_CHARS_MAX, account_name, owner, size};
 use crate::desk::person::Touchpoint;
 use crate::parse::Network;
 use crate::ticket::proto;
@@ -27,6 +27,15 @@ impl Contact {
     /// It names nobody, or no channel, or a network or time that there is not.
     pub fn read(message: proto::Touchpoint, now: Timestamp) -> Result<Contact, String> {
         let proto::Touchpoint { customer, network, account, channel, at_us, note } = message;
+        for (name, text, bytes_max) in [
+            ("customer", &customer, NAME_BYTES_MAX),
+            ("account", &account, ACCOUNT_BYTES_MAX),
+            ("channel", &channel, NAME_BYTES_MAX),
+        ] {
+            if text.len() > bytes_max {
+                return Err(format!("{name} has {} bytes: must be at most {bytes_max}", text.len()));
+            }
+        }
         let network_named = match network.as_str() {
             "" => None,
             name => Some(Network::from_name(name).ok_or_else(|| {
