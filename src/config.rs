@@ -182,10 +182,10 @@ impl Config {
 
     fn parse_in(folder: &Path, text: &str) -> Result<Config, Vec<Mistake>> {
         let reader = Reader::new(text, folder);
-        let table = reader.parse();
-        let keys = Keys::of(table.get_ref());
-        let config = read(&reader.root(&table)).map(|config| Config { keys, ..config });
-        drop(table);
+        let config = reader.parse().and_then(|table| {
+            let keys = Keys::of(table.get_ref());
+            read(&reader.root(&table)).map(|config| Config { keys, ..config })
+        });
         let mistakes = reader.into_mistakes();
         match config {
             Some(config) if mistakes.is_empty() => Ok(config),

@@ -21,21 +21,28 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::access::brands::Brands;
 use crate::parse::Network;
-use crate::source::Gap;
+use crate::source::{Gap, Stored};
 use crate::telemetry::{Bucket, Buckets};
 use crate::ticket::{TicketId, proto};
 
 pub mod accounting;
 pub mod backup;
 pub mod context;
+mod deliveries;
+mod erasure;
+mod feedback;
 mod figures;
+mod gaps;
 pub mod outbox;
 mod prune;
+mod records;
+mod rescoring;
 mod retention;
 mod schema;
 mod store;
 pub mod subscriptions;
 pub mod vitals;
+mod wal;
 mod writer;
 
 pub use accounting::{Accounting, SourceAccount};
@@ -105,10 +112,11 @@ pub enum Body {
     Update(Vec<u8>),
 }
 
-/// A durable subscription as a client asks for it.
+/// A subscription as a client asks for it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SubscriptionRequest {
-    /// 1 to 100 of `a-z A-Z 0-9 . _ -`.
+    /// 1 to 100 of `a-z A-Z 0-9 . _ -`, or the outbox's name of one without a name, of which the ledger keeps nothing:
+    /// see [`outbox::is_unnamed`].
     pub name: String,
     /// Replaces the filter kept under this name.
     pub filter: outbox::Filter,
@@ -120,10 +128,10 @@ pub struct SubscriptionRequest {
 ///
 /// The receivers resolve once the answer is durable; a dropped sender means that the ledger has stopped.
 pub trait Records: Send + Sync + 'static {
-    /// Opens or creates a durable subscription and fills its pending records into the outbox.
+    /// Opens or creates a subscription and fills its pending records into the outbox.
     fn subscribe(&self, request: SubscriptionRequest) -> tokio::sync::oneshot::Receiver<Result<(), String>>;
 
-    /// Makes acknowledgements durable. Unknown seqs are ignored.
+    /// Makes acknowledgements durable; not for a subscription without a name. Unknown seqs are ignored.
     fn acknowledge(
         &self,
         subscription: &str,
@@ -414,6 +422,17 @@ impl Ledger {
     /// The file cannot be read.
     pub fn position(&self, source: &str) -> Result<Option<i64>, LedgerError> {
         store::position(&self.connection, source).map_err(|source| self.failed(source))
+    }
+
+    /// What a run of this source begins with.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn stored(&self, source: &str) -> Result<Stored, LedgerError> {
+        let position = self.position(source)?;
+        let open_gaps = gaps::open_gaps(&self.connection, source).map_err(|source| self.failed(source))?;
+        Ok(Stored { position, open_gaps })
     }
 
     /// Calls `visit` with each ticket's id and the hash of its post's text, oldest first, for the desk to

@@ -28,9 +28,9 @@ use crate::console::service::{ServiceStatus, StageStatus};
 use crate::console::{self, Console};
 use crate::desk::{Desk, KNOWN_TICKETS_MAX};
 use crate::ledger::context::Reader;
-use crate::ledger::outbox::Outbox;
+use crate::ledger::outbox::{self, Outbox};
 use crate::ledger::{Accounting, Handle, Ledger, LedgerError, Settlement, Writer};
-use crate::source::{self, Backlog, BatchSender, Durable, FrameBatch, Health};
+use crate::source::{self, Backlog, BatchSender, Durable, FrameBatch, Health, Stored};
 use crate::telemetry::process::Process;
 use crate::telemetry::pulse::{Pulse, Pulses, Stuck};
 use crate::wire::{BindError, Gates, Hub, Listener};
@@ -113,8 +113,8 @@ pub enum Control {
 /// A source that does not run yet.
 struct Feed {
     source: SourceConfig,
-    /// Where the ledger says it resumes.
-    position: Option<i64>,
+    /// Where the ledger says it resumes, and what was missing before that.
+    stored: Stored,
     /// Its last committed batch, against the data's direction: from the ledger's thread, past
     /// all stages, to a source that tells its sender.
     durable: watch::Receiver<Durable>,
@@ -189,8 +189,8 @@ impl Pipeline {
         let sources: Vec<_> = config
             .sources
             .into_iter()
-            .map(|source| Ok((ledger.position(source.name())?, source)))
-            .map(|source| source.map(|(position, source)| (source, position, Arc::new(Health::default()))))
+            .map(|source| Ok((ledger.stored(source.name())?, source)))
+            .map(|source| source.map(|(stored, source)| (source, stored, Arc::new(Health::default()))))
             .collect::<Result<_, LedgerError>>()?;
 
         let (settlements, settled) = bounded(QUEUE_DECIDED);
@@ -198,9 +198,9 @@ impl Pipeline {
         let (mut writer, ledger) = ledger.split(settled, outbox.clone())?;
         let sources = sources
             .into_iter()
-            .map(|(source, position, health)| {
-                let durable = writer.follow(source.name(), position);
-                Feed { source, position, durable, health }
+            .map(|(source, stored, health)| {
+                let durable = writer.follow(source.name(), stored.position);
+                Feed { source, stored, durable, health }
             })
             .collect::<Vec<_>>();
         let hub = Hub::new(Arc::new(ledger.clone()), outbox.clone());
@@ -358,20 +358,20 @@ impl Pipeline {
             });
         }
         let mut source_tasks = Vec::new();
-        for Feed { source, position, durable, health } in self.sources {
+        for Feed { source, stored, durable, health } in self.sources {
             let (out, stop) = (batch_sender.clone(), sources_stopped.clone());
             source_tasks.push(spawn.task(&runtime, "source", async move {
                 match source {
                     SourceConfig::Jetstream(config) => {
-                        source::jetstream::run(config, position, out, health, stop).await;
+                        source::jetstream::run(config, stored, out, health, stop).await;
                     }
                     SourceConfig::Ndjson(config) => {
                         // What comes through a pipe is never what came through it before the restart.
-                        let position = position.filter(|_| config.path != Path::new("-"));
+                        let position = stored.position.filter(|_| config.path != Path::new("-"));
                         source::ndjson::run(config, position, out, health, stop).await;
                     }
                     SourceConfig::Tcp(config) => {
-                        source::tcp::run(config, position, durable, out, health, stop).await;
+                        source::tcp::run(config, stored.position, durable, out, health, stop).await;
                     }
                 }
                 Ok(())
@@ -654,6 +654,8 @@ impl View {
                 .outbox
                 .lock()
                 .counts()
+                // One without a name goes with its connection: a series of its own for each would never end.
+                .filter(|counts| !outbox::is_unnamed(&counts.name))
                 .map(|counts| console::SubscriptionStatus {
                     name: counts.name,
                     pending: counts.pending,

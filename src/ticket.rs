@@ -19,6 +19,19 @@ pub mod proto {
     include!(concat!(env!("OUT_DIR"), "/vigie.v1.rs"));
 }
 
+impl fmt::Debug for proto::Hello {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The token is a secret.
+        let proto::Hello { protocol, client, token: _, subscription, window } = self;
+        f.debug_struct("Hello")
+            .field("protocol", protocol)
+            .field("client", client)
+            .field("subscription", subscription)
+            .field("window", window)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Identity of a ticket: the same post gives the same id on any machine, after any crash.
 ///
 /// The first 16 bytes of BLAKE3 over `network name, 0x00, post id`.

@@ -42,13 +42,13 @@ impl<'t> Reader<'t> {
         Reader { text, folder, mistakes: RefCell::default() }
     }
 
-    /// The file's table; syntax mistakes are noted and what could be read of the rest is given.
-    pub(super) fn parse(&self) -> Spanned<DeTable<'t>> {
-        let (table, errors) = DeTable::parse_recoverable(self.text);
-        for error in errors {
+    /// The file's table; `None`, and the first mistake is noted, where it is no TOML: what could be read of such a
+    /// file is not what its author wrote, and would only bring mistakes that nobody has made.
+    pub(super) fn parse(&self) -> Option<Spanned<DeTable<'t>>> {
+        let noted = |error: toml::de::Error| {
             self.mistake(error.span().map_or(0, |span| span.start), error.message().to_owned());
-        }
-        table
+        };
+        DeTable::parse(self.text).map_err(noted).ok()
     }
 
     pub(super) fn root<'r>(&'r self, table: &'r Spanned<DeTable<'t>>) -> Section<'r, 't> {
@@ -146,12 +146,17 @@ impl<'r, 't> Section<'r, 't> {
     }
 
     pub(super) fn path(&self, key: &'static str) -> Option<PathBuf> {
+        self.file(key).map(|path| PathBuf::from(path.value))
+    }
+
+    /// A path with its place, for what only opening it can tell.
+    pub(super) fn file(&self, key: &'static str) -> Option<Placed<String>> {
         let path = self.string(key)?;
         if path.value.is_empty() {
             self.mistake_at(&path, "must name a file");
             return None;
         }
-        Some(PathBuf::from(path.value))
+        Some(path)
     }
 
     /// The text of a file of one item a line.

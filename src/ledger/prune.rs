@@ -4,7 +4,7 @@ use prost::Message;
 use rusqlite::{Connection, params};
 
 use super::outbox::Filter;
-use super::{Traits, store};
+use super::{Traits, records};
 use crate::parse::Network;
 use crate::ticket::{TicketId, proto};
 
@@ -97,11 +97,11 @@ pub(super) fn candidates(
         )?
         .query_map([after, limit], |row| {
             Ok(Candidate {
-                id: store::ticket_id(row, 0)?,
+                id: records::ticket_id(row, 0)?,
                 seq: row.get(1)?,
                 created_at_us: row.get(2)?,
                 is_provisional: row.get(3)?,
-                traits: store::traits(row, 4)?,
+                traits: records::traits(row, 4)?,
             })
         })?
         .collect()

@@ -379,6 +379,33 @@ impl Pruner {
     }
 }
 
+#[cfg(test)]
+impl Pruner {
+    /// Takes no step until it is told to.
+    pub(super) fn put_off(&mut self) {
+        self.due = Instant::now() + Duration::from_secs(365 * 24 * 3600);
+    }
+
+    /// A whole round as of `now`, whatever is due; how many tickets it pruned.
+    pub(super) fn round(
+        &mut self,
+        connection: &mut Connection,
+        retention: Retention,
+        now: Timestamp,
+    ) -> rusqlite::Result<u64> {
+        self.retention = retention;
+        self.age_due = Instant::now();
+        let mut pruned = 0;
+        loop {
+            let (more, rest) = self.prune(connection, now, false)?;
+            pruned += more;
+            if rest.is_some() {
+                return Ok(pruned);
+            }
+        }
+    }
+}
+
 /// What became of a ticket that should go.
 enum Outcome<'h> {
     Pruned,

@@ -8,7 +8,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
 use tracing::warn;
 
-use super::{context, store};
+use super::{context, wal};
 
 /// The schema that this vigie writes.
 pub(super) const VERSION: i64 = 4;
@@ -116,8 +116,19 @@ const TO_VERSION_3: &str = "
     CREATE INDEX feedback_alone ON feedback (at_us) WHERE ticket_id IS NULL;
 ";
 
-/// Version 4: each part's tables.
-const TO_VERSION_4: [&str; 1] = [context::TABLES];
+/// Version 4: what is known of the holes that have no row any more, so that nothing that is counted ever falls. Those
+/// that version 3 has forgotten count as never filled, as they did there after each start; their lengths are lost.
+const TO_VERSION_4_GAPS: &str = "
+    -- Those of `gaps_forgotten` that had been filled.
+    ALTER TABLE source ADD COLUMN gaps_forgotten_recovered INTEGER NOT NULL DEFAULT 0;
+    -- Their lengths together, in the source's own unit, and of those that had been filled.
+    ALTER TABLE source ADD COLUMN gap_length_forgotten REAL NOT NULL DEFAULT 0;
+    ALTER TABLE source ADD COLUMN gap_length_forgotten_recovered REAL NOT NULL DEFAULT 0;
+";
+
+/// What brings a file to each version, in order. A version may take several steps.
+const STEPS: &[(i64, &str)] =
+    &[(1, VERSION_1), (2, TO_VERSION_2), (3, TO_VERSION_3), (4, TO_VERSION_4_GAPS), (4, context::TABLES)];
 
 /// "vigi", which tells a ledger from another program's SQLite file.
 const APPLICATION_ID: i64 = 0x7669_6769;
@@ -150,7 +161,7 @@ pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<Arc<Atomi
     // An erased text is overwritten in the file, not only unlinked.
     connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    store::wait_for_others(connection, store::BUSY_WAIT_MAX)?;
+    wal::wait_for_others(connection, wal::BUSY_WAIT_MAX)?;
     // Stored and loaded by one thread, the one that commits.
     let log_pages = Arc::new(AtomicI32::new(0));
     let told = log_pages.clone();
@@ -169,17 +180,13 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
 /// Brings an older schema to [`VERSION`].
 pub(super) fn migrate(connection: &Connection) -> rusqlite::Result<()> {
     let found = version(connection)?;
-    let steps = match found {
-        0 => format!("{VERSION_1} PRAGMA application_id = {APPLICATION_ID}; {TO_VERSION_2} {TO_VERSION_3}"),
-        1 => format!("{TO_VERSION_2} {TO_VERSION_3}"),
-        2 => TO_VERSION_3.to_owned(),
-        3 => String::new(),
-        _ => return Ok(()),
-    };
+    if found >= VERSION {
+        return Ok(());
+    }
+    let steps: String = STEPS.iter().filter(|(version, _)| *version > found).map(|(_, step)| *step).collect();
     // In one transaction, so that a crash in between leaves the file as it was and not half a schema.
     connection.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {steps} {} PRAGMA user_version = {VERSION}; COMMIT;",
-        TO_VERSION_4.concat()
+        "BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
     ))
 }
 
@@ -227,5 +234,19 @@ mod tests {
         }
         let rows: i64 = connection.query_row("SELECT count(*) FROM a", [], |row| row.get(0)).unwrap();
         assert_eq!(rows, 2);
+    }
+
+    /// What version 3 forgot of its holes cannot be known any more, but that they were there.
+    #[test]
+    fn holes_that_version_3_has_forgotten_stay_counted() {
+        let connection = Connection::open_in_memory().unwrap();
+        let steps: String =
+            STEPS.iter().filter(|(version, _)| *version <= 3).map(|(_, step)| *step).collect();
+        connection.execute_batch(&format!("{steps} PRAGMA user_version = 3;")).unwrap();
+        connection.execute_batch("INSERT INTO source (name, gaps_forgotten) VALUES ('bluesky', 7)").unwrap();
+        migrate(&connection).unwrap();
+        migrate(&connection).unwrap();
+        let account = super::super::accounting::read(&connection).unwrap().sources["bluesky"].clone();
+        assert_eq!((account.gaps, account.gaps_recovered, account.gap_length), (7, 0, 0.0));
     }
 }

@@ -14,12 +14,13 @@ use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 use tracing::warn;
 
-use super::outbox::{Outbox, Reranked};
+use super::erasure::Erasure;
+use super::outbox::{self, Outbox, Reranked};
 use super::retention::{self, Pruner};
-use super::store::Erasure;
 use super::{
     Accounting, Body, Config, Entry, Feedback, Figures, Ledger, LedgerError, Lock, RecordHead, Records,
-    Rescoring, Seq, Settlement, SubscriptionRequest, Vitals, prune, reason, schema, store,
+    Rescoring, Seq, Settlement, SubscriptionRequest, Vitals, accounting, deliveries, erasure, feedback, gaps,
+    prune, reason, records, rescoring, schema, store, wal,
 };
 use crate::desk::text_hash;
 use crate::source::Durable;
@@ -133,11 +134,11 @@ impl Ledger {
         settlements: Receiver<Settlement>,
         outbox: Arc<Mutex<Outbox>>,
     ) -> Result<(Writer, Handle), LedgerError> {
-        let accounting = store::accounting(&self.connection).map_err(|source| self.failed(source))?;
+        let accounting = accounting::read(&self.connection).map_err(|source| self.failed(source))?;
         // Every ticket ever made was counted with its commit. Counting the pruned ones' ids would take longer each year.
         let tickets = prune::tickets(&self.connection).map_err(|source| self.failed(source))?;
         let provisional =
-            store::provisional_tickets(&self.connection).map_err(|source| self.failed(source))?;
+            rescoring::provisional_tickets(&self.connection).map_err(|source| self.failed(source))?;
         // Stored by the writer after each commit that changes it, read by whoever would like to score again;
         // relaxed, since the tickets themselves are read from the file.
         let provisional = Arc::new(AtomicU64::new(provisional));
@@ -203,7 +204,7 @@ impl Writer {
         while self.turn(&published)? {}
         // The file alone is then whole, for whoever copies it.
         self.vitals.pulse.begin();
-        let is_whole = store::truncate_log(&mut self.connection, END_WAIT_MAX);
+        let is_whole = wal::truncate_log(&mut self.connection, END_WAIT_MAX);
         self.vitals.pulse.rest();
         if !is_whole.map_err(|source| self.failed(source))? && self.truncate_due.is_some() {
             warn!(
@@ -288,10 +289,10 @@ impl Writer {
     /// After a commit and its answers: nobody waits for it, but whoever comes next.
     fn keep_log_short(&mut self) -> rusqlite::Result<()> {
         if self.truncate_due.is_some_and(|due| due <= Instant::now()) {
-            let is_empty = store::truncate_log(&mut self.connection, Duration::ZERO)?;
+            let is_empty = wal::truncate_log(&mut self.connection, Duration::ZERO)?;
             self.truncate_due = (!is_empty).then(|| Instant::now() + TRUNCATE_EVERY);
         } else if self.log_pages.load(Ordering::Relaxed) >= LOG_PAGES_MAX {
-            store::copy_log(&self.connection)?;
+            wal::copy_log(&self.connection)?;
         }
         Ok(())
     }
@@ -335,28 +336,28 @@ impl Writer {
         let mut filled = Vec::with_capacity(settlements.len());
         for settlement in settlements {
             let buckets = apply(&transaction, settlement, ageing, &mut changes)?;
-            store::add_buckets(&transaction, &settlement.source, &buckets)?;
+            accounting::add_buckets(&transaction, &settlement.source, &buckets)?;
             store::move_position(&transaction, &settlement.source, settlement.position)?;
             for gap in &settlement.gaps {
-                store::add_gap(&transaction, &settlement.source, gap, now)?;
+                gaps::add_gap(&transaction, &settlement.source, gap, now)?;
             }
             ends.push(buckets);
             let mut lengths = Vec::new();
             for stretch in &settlement.recovered {
-                lengths.extend(store::recover_gaps(&transaction, &settlement.source, *stretch)?);
+                lengths.extend(gaps::recover_gaps(&transaction, &settlement.source, *stretch)?);
             }
             filled.push(lengths);
         }
         for request in requests {
             match request {
                 Request::Acknowledge { subscription, seqs, .. } => {
-                    store::acknowledge(&transaction, subscription, seqs)?;
+                    deliveries::acknowledge(&transaction, subscription, seqs)?;
                     self.acknowledgements += seqs.len() as u64;
                 }
-                Request::Feedback(feedback, _) => store::add_feedback(&transaction, feedback, now)?,
+                Request::Feedback(feedback, _) => feedback::add_feedback(&transaction, feedback, now)?,
                 Request::Rescore(rescorings, _) => {
                     for rescoring in rescorings {
-                        store::rescore(&transaction, rescoring, ageing, &mut changes)?;
+                        rescoring::rescore(&transaction, rescoring, ageing, &mut changes)?;
                     }
                 }
                 Request::Subscribe(..) | Request::Broken(_) | Request::Stop => {}
@@ -436,8 +437,11 @@ impl Writer {
 
     /// Opens the subscription with what it has pending; the inner error is why it may not be.
     fn open(&mut self, request: &SubscriptionRequest) -> rusqlite::Result<Result<(), String>> {
+        if outbox::is_unnamed(&request.name) {
+            return self.fill_unnamed(request).map(Ok);
+        }
         let ageing = self.config.ageing_points_per_hour;
-        let (start, heads) = match store::subscribe(&mut self.connection, request, ageing)? {
+        let (start, heads) = match deliveries::subscribe(&mut self.connection, request, ageing)? {
             Ok(opened) => opened,
             Err(full) => return Ok(Err(full)),
         };
@@ -458,13 +462,47 @@ impl Writer {
         Ok(Ok(()))
     }
 
+    /// Fills a subscription that the ledger keeps nothing of, if its client is still there.
+    fn fill_unnamed(&self, request: &SubscriptionRequest) -> rusqlite::Result<()> {
+        let SubscriptionRequest { name, filter, start_next } = request;
+        if !self.outbox.lock().is_expected(name) {
+            return Ok(());
+        }
+        let ageing = self.config.ageing_points_per_hour;
+        let (start, heads) = deliveries::retained(&self.connection, *start_next, ageing)?;
+        let mut filled = Outbox::new();
+        filled.start_after(name, start);
+        filled.open(name, filter.clone(), heads.into_iter().map(Arc::new));
+        self.outbox.lock().take_over(filled);
+        Ok(())
+    }
+
     pub(crate) fn raise_floors(&mut self) -> rusqlite::Result<()> {
         let transaction =
             self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        for name in store::subscriptions(&transaction)? {
-            store::raise_floor(&transaction, &name)?;
+        for name in deliveries::subscriptions(&transaction)? {
+            deliveries::raise_floor(&transaction, &name)?;
         }
         transaction.commit()
+    }
+}
+
+/// For whoever drives the thread's steps by hand.
+#[cfg(test)]
+impl Writer {
+    /// Prunes nothing of its own accord.
+    pub(crate) fn put_off_pruning(&mut self) {
+        self.pruner.put_off();
+    }
+
+    /// Prunes all that may go as of `now`, and says how many tickets that were.
+    pub(crate) fn prune_round(&mut self, retention: retention::Retention, now: Timestamp) -> u64 {
+        self.pruner.round(&mut self.connection, retention, now).expect("no fault is planted here")
+    }
+
+    /// Bytes of the file that hold something.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        retention::size(&self.connection).expect("no fault is planted here").live_bytes
     }
 }
 
@@ -562,7 +600,7 @@ fn record(
         }
         Entry::Erase { ticket_id, at } => {
             let reason = Erasure::PostDeleted;
-            match store::erase(connection, *ticket_id, reason, *at, ageing_points_per_hour, changes)? {
+            match erasure::erase(connection, *ticket_id, reason, *at, ageing_points_per_hour, changes)? {
                 true => Bucket::Erased,
                 false => Bucket::Control,
             }
@@ -571,7 +609,7 @@ fn record(
             let mut bucket = Bucket::Control;
             for ticket_id in store::tickets_of(connection, *network, author_id)? {
                 let reason = Erasure::AccountDeleted;
-                store::erase(connection, ticket_id, reason, *at, ageing_points_per_hour, changes)?;
+                erasure::erase(connection, ticket_id, reason, *at, ageing_points_per_hour, changes)?;
                 bucket = Bucket::Erased;
             }
             bucket
@@ -601,12 +639,12 @@ impl Handle {
     ///
     /// The file cannot be read.
     pub fn provisional(&self, tickets_max: usize) -> Result<Vec<(TicketId, proto::Ticket)>, LedgerError> {
-        let bodies = store::provisional(&self.reader.lock(), tickets_max);
+        let bodies = rescoring::provisional(&self.reader.lock(), tickets_max);
         let bodies =
             bodies.map_err(|source| LedgerError::Sqlite { path: self.path.clone(), error: source })?;
         Ok(bodies
             .into_iter()
-            .map(|store::Provisional { id, body, edited }| {
+            .map(|rescoring::Provisional { id, body, edited }| {
                 // We wrote these bytes; one that does not decode has no verdict that could be compared.
                 let mut ticket = proto::Ticket::decode(body.as_slice()).unwrap_or_default();
                 if let (Some(post), Some(text)) = (&mut ticket.post, edited) {
@@ -653,7 +691,7 @@ impl Records for Handle {
     }
 
     fn read(&self, seqs: &[Seq]) -> Result<Vec<(Seq, Body)>, String> {
-        store::read(&self.reader.lock(), seqs).map_err(|error| {
+        records::read(&self.reader.lock(), seqs).map_err(|error| {
             let said = reason(&error);
             // A file that cannot be read is no matter between us and one client. One that is locked passes.
             if error.sqlite_error_code() != Some(rusqlite::ErrorCode::DatabaseBusy) {

@@ -7,7 +7,7 @@ use prost::Message;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::{account_name, import, size};
-use crate::ledger::{LedgerError, schema, store};
+use crate::ledger::{LedgerError, schema, wal};
 use crate::ticket::proto;
 
 /// Longest wait for whoever reads an older state of the file; the daemon's commits wait meanwhile.
@@ -74,7 +74,7 @@ fn remove(connection: &mut Connection, key: &str) -> rusqlite::Result<Forgotten>
     )?;
     forgotten.reports = reports(&transaction, key, &accounts)?;
     transaction.commit()?;
-    forgotten.is_gone = store::truncate_log(connection, TRUNCATE_WAIT_MAX)?;
+    forgotten.is_gone = wal::truncate_log(connection, TRUNCATE_WAIT_MAX)?;
     Ok(forgotten)
 }
 

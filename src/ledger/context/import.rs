@@ -24,7 +24,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::size;
 use crate::ledger::outbox::AGEING_POINTS_PER_HOUR;
-use crate::ledger::{Config, Ledger, LedgerError, Retention, schema, store};
+use crate::ledger::{Config, Ledger, LedgerError, Retention, schema, wal};
 
 mod agents;
 mod customers;
@@ -110,7 +110,7 @@ impl Importer {
             })?);
         }
         let (mut connection, log_pages) = writable(path)?;
-        store::wait_for_others(&mut connection, BUSY_WAIT_MAX).map_err(failed)?;
+        wal::wait_for_others(&mut connection, BUSY_WAIT_MAX).map_err(failed)?;
         connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(failed)?;
         connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
         connection
@@ -148,7 +148,7 @@ impl Importer {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         size::set(&transaction, bytes)?;
         transaction.commit()?;
-        store::copy_log(&self.connection)
+        wal::copy_log(&self.connection)
     }
 
     fn failed(&self, error: rusqlite::Error) -> LedgerError {
@@ -174,7 +174,7 @@ impl Importer {
             }
             transaction.commit()?;
             if self.log_pages.load(Ordering::Relaxed) >= LOG_PAGES_MAX {
-                store::copy_log(&self.connection)?;
+                wal::copy_log(&self.connection)?;
             }
             std::thread::sleep(PAUSE);
         }

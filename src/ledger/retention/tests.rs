@@ -10,7 +10,8 @@ use crate::ledger::context::import::{CustomerRow, Importer, Numbered};
 use crate::ledger::outbox::Filter;
 use crate::ledger::tests::{Running, config, provisional, settlement, ticket};
 use crate::ledger::{
-    Accounting, Entry, Feedback, Ledger, NewTicket, Records, Seq, SubscriptionRequest, store, subscriptions,
+    Accounting, Entry, Feedback, Ledger, NewTicket, Records, Seq, SubscriptionRequest, deliveries, feedback,
+    gaps, subscriptions, wal,
 };
 use crate::parse::Network;
 use crate::source::Gap;
@@ -164,7 +165,7 @@ fn floors_rise_over_the_holes_and_never_fall() {
     running.stop();
     let floor = |name: &str| -> i64 {
         let file = file(folder.path());
-        store::raise_floor(&file, name).unwrap();
+        deliveries::raise_floor(&file, name).unwrap();
         file.query_row("SELECT floor FROM subscription WHERE name = ?1", [name], |row| row.get(0)).unwrap()
     };
     assert_eq!((floor("helpdesk"), floor("slow")), (10, 2));
@@ -228,7 +229,7 @@ fn above_the_size_limit_the_oldest_go_first_and_their_space_is_given_back() {
     assert!(freed.iter().any(|freed| *freed > 4096), "one page a step is for ever: {freed:?}");
     assert!(freed.iter().all(|freed| *freed <= PAGES_MAX.cast_unsigned() * 4096), "{freed:?}");
 
-    assert!(store::truncate_log(&mut file(folder), Duration::ZERO).unwrap());
+    assert!(wal::truncate_log(&mut file(folder), Duration::ZERO).unwrap());
     let after = path.metadata().unwrap().len();
     assert!(after <= (4 << 20) + FREE_BYTES_KEPT.cast_unsigned() + 65_536, "{after} of {before} bytes");
     let check: String = file(folder).query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
@@ -294,7 +295,7 @@ fn what_was_reported_goes_with_its_ticket_and_otherwise_by_age() {
     running.settle(settlement(1, 0, vec![ticket("a", 100), ticket("b", 100)]));
     running.subscribe("helpdesk", false);
     let report = |feedback| running.handle.feedback(feedback).blocking_recv().unwrap().unwrap();
-    for n in 0..=store::STATUSES_MAX {
+    for n in 0..=feedback::STATUSES_MAX {
         report(Feedback::TicketStatus(id("a"), n.to_be_bytes().to_vec()));
     }
     report(Feedback::TicketStatus(id("b"), vec![1]));
@@ -302,7 +303,11 @@ fn what_was_reported_goes_with_its_ticket_and_otherwise_by_age() {
     report(Feedback::AgentState(vec![3]));
     running.acknowledge("helpdesk", &seqs(&[1]));
     running.stop();
-    assert_eq!(count(folder.path(), "feedback"), store::STATUSES_MAX + 3, "the oldest of too many is gone");
+    assert_eq!(
+        count(folder.path(), "feedback"),
+        feedback::STATUSES_MAX + 3,
+        "the oldest of too many is gone"
+    );
     let first: Vec<u8> =
         file(folder.path()).query_row("SELECT body FROM feedback", [], |row| row.get(0)).unwrap();
     assert_eq!(first, 1_i64.to_be_bytes());
@@ -323,7 +328,7 @@ fn what_was_reported_goes_with_its_ticket_and_otherwise_by_age() {
 fn holes_beyond_the_newest_are_only_counted() {
     let folder = tempfile::tempdir().unwrap();
     let running = Running::start(folder.path());
-    let holes = store::GAPS_MAX + 5;
+    let holes = gaps::GAPS_MAX + 5;
     for from in 0..holes {
         let gap = Gap { from, to: from + 1, reason: String::new() };
         let mut holed = settlement(1, 0, Vec::new());
@@ -332,7 +337,7 @@ fn holes_beyond_the_newest_are_only_counted() {
     }
     let gaps = |accounting: &Accounting| accounting.sources["bluesky"].gaps.cast_signed();
     assert_eq!(gaps(&running.stop()), holes);
-    assert_eq!(count(folder.path(), "gap"), store::GAPS_MAX);
+    assert_eq!(count(folder.path(), "gap"), gaps::GAPS_MAX);
     assert_eq!(gaps(&Running::start(folder.path()).stop()), holes, "and so after a restart");
     let first: i64 =
         file(folder.path()).query_row("SELECT min(from_position) FROM gap", [], |row| row.get(0)).unwrap();
@@ -567,4 +572,18 @@ fn the_oldest_pending_is_the_oldest_whatever_the_ids() {
     let helpdesk = listed.iter().find(|subscription| subscription.name == "helpdesk").unwrap();
     assert_eq!(helpdesk.oldest, Some(Timestamp::from_second(86_400).unwrap()));
     running.stop();
+}
+
+/// Somebody who only looks is nobody who still has to take a ticket.
+#[test]
+fn nothing_is_kept_for_a_subscription_without_a_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    running.settle(settlement(1, 0, vec![ticket("a", 100), ticket("b", 900)]));
+    running.subscribe("helpdesk", false);
+    let name = running.look(1, false);
+    running.acknowledge("helpdesk", &seqs(&[1, 2]));
+    assert_eq!(running.take(&name), seqs(&[2, 1]));
+    running.stop();
+    assert_eq!(pruned(folder.path(), by_age()), 2);
 }

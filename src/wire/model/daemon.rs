@@ -32,12 +32,13 @@ impl Daemon {
             path: path(folder),
             bookkeeping_delay_max: Duration::ZERO,
             ageing_points_per_hour: AGEING,
-            // The twin forgets nothing.
+            // It prunes when a step says so.
             retention: ledger::Retention { age_max: None, live_bytes_max: None, contacts_age_max: None },
         };
         let (settlements, receiver) = bounded(128);
         let outbox = Arc::new(Mutex::new(Outbox::new()));
-        let (writer, handle) = Ledger::open(config).unwrap().split(receiver, outbox.clone()).unwrap();
+        let (mut writer, handle) = Ledger::open(config).unwrap().split(receiver, outbox.clone()).unwrap();
+        writer.put_off_pruning();
         Daemon { settlements, writer, handle, outbox }
     }
 }
@@ -71,10 +72,10 @@ pub(super) fn entry(event: &Event) -> Entry {
                 body: message.encode_to_vec(),
             }))
         }
-        Event::Edit { post } => Entry::Edit {
+        Event::Edit { post, second } => Entry::Edit {
             ticket_id: twin::ticket_id(post),
-            text: "edited".into(),
-            at,
+            text: format!("edited at {second}"),
+            at: Timestamp::from_second(second.into()).unwrap(),
             otherwise: Bucket::Unmatched,
         },
         Event::Erase { post } => Entry::Erase { ticket_id: twin::ticket_id(post), at },

@@ -2,13 +2,16 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::step::{AUTHORS, BRANDS, Event, INTENTS};
 use crate::ledger::outbox::rank;
 use crate::parse::Network;
 use crate::telemetry::{Bucket, Buckets};
 use crate::ticket::TicketId;
+
+/// How long a filter must have been the same before pruning goes by it.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Points that waiting earns in an hour.
 pub(super) const AGEING: u32 = 100;
@@ -36,11 +39,15 @@ pub(super) struct Ticket {
     brand: usize,
     intent: usize,
     priority: u16,
-    hour: i64,
+    pub(super) hour: i64,
     pub(super) erased: bool,
     provisional: bool,
     /// Priority and intent by the full model.
     rescored: Option<(u16, usize)>,
+    /// The seconds of its edits.
+    edits: BTreeSet<u8>,
+    /// All that is left of it is that it was there.
+    pub(super) pruned: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -48,6 +55,8 @@ pub(super) struct Subscription {
     /// Tickets up to here, and their updates, were never wanted.
     pub(super) start: u64,
     pub(super) acked: BTreeSet<u64>,
+    /// The number of the filter that it asked for last.
+    filter: usize,
 }
 
 /// What the disk holds.
@@ -81,6 +90,8 @@ pub(super) struct Twin {
     in_flight: Places<u64>,
     deferred: Places<Instant>,
     attempts: Places<u32>,
+    /// The filters that pruning has seen, and since when.
+    watched: BTreeMap<&'static str, (usize, Instant)>,
     /// What clients were told is acknowledged for good, across all crashes.
     pub(super) confirmed: BTreeSet<(&'static str, u64)>,
 }
@@ -112,25 +123,44 @@ impl Disk {
             Event::Ticket { post, .. } if self.tickets.contains_key(&post) => Bucket::Duplicate,
             Event::Ticket { post, author, brand, intent, priority, hour, provisional } => {
                 let seq = self.record(post, Kind::Ticket);
-                let (erased, rescored) = (false, None);
-                let ticket =
-                    Ticket { seq, author, brand, intent, priority, hour, erased, provisional, rescored };
+                let ticket = Ticket {
+                    seq,
+                    author,
+                    brand,
+                    intent,
+                    priority,
+                    hour,
+                    erased: false,
+                    provisional,
+                    rescored: None,
+                    edits: BTreeSet::new(),
+                    pruned: false,
+                };
                 self.tickets.insert(post, ticket);
                 Bucket::Ticketed
             }
-            Event::Edit { post } => match self.tickets.get(&post).is_some_and(|ticket| !ticket.erased) {
-                true => {
-                    self.record(post, Kind::Edited);
-                    Bucket::Merged
+            Event::Edit { post, second } => {
+                let Some(ticket) = self.tickets.get_mut(&post).filter(|ticket| !ticket.pruned) else {
+                    return Bucket::Unmatched;
+                };
+                // A text that is erased cannot be told from another one.
+                let oldest = second + u8::from(ticket.erased);
+                if ticket.edits.range(oldest..).next().is_some() {
+                    return Bucket::Duplicate;
                 }
-                false => Bucket::Unmatched,
-            },
+                if ticket.erased {
+                    return Bucket::Unmatched;
+                }
+                ticket.edits.insert(second);
+                self.record(post, Kind::Edited);
+                Bucket::Merged
+            }
             Event::Erase { post } => match self.erase(post) {
                 true => Bucket::Erased,
                 false => Bucket::Control,
             },
             Event::EraseAuthor { author } => {
-                let of_author = |(_, ticket): &(&u8, &Ticket)| ticket.author == author && !ticket.erased;
+                let of_author = |(_, ticket): &(&u8, &Ticket)| ticket.author == author && ticket.has_text();
                 let mut posts: Vec<u8> =
                     self.tickets.iter().filter(of_author).map(|(post, _)| *post).collect();
                 posts.sort_by_key(|post| ticket_id(*post));
@@ -141,7 +171,9 @@ impl Disk {
     }
 
     fn erase(&mut self, post: u8) -> bool {
-        let Some(ticket) = self.tickets.get_mut(&post).filter(|ticket| !ticket.erased) else { return false };
+        let Some(ticket) = self.tickets.get_mut(&post).filter(|ticket| ticket.has_text()) else {
+            return false;
+        };
         (ticket.erased, ticket.provisional) = (true, false);
         self.record(post, Kind::Erased);
         true
@@ -160,8 +192,9 @@ impl Disk {
         self.records.len() as u64
     }
 
+    /// Of the records that are there.
     pub(super) fn seqs(&self) -> impl Iterator<Item = u64> + '_ {
-        (1..).take(self.records.len())
+        (1..).take(self.records.len()).filter(|seq| !self.ticket_of(*seq).pruned)
     }
 
     pub(super) fn record_of(&self, seq: u64) -> &Record {
@@ -175,7 +208,32 @@ impl Disk {
     /// Whether the subscription wants this record under this filter and does not have it.
     fn owes(&self, name: &str, filter: usize, seq: u64) -> bool {
         let (subscription, ticket) = (&self.subscriptions[name], self.ticket_of(seq));
-        ticket.seq > subscription.start && !subscription.acked.contains(&seq) && passes(filter, ticket)
+        !ticket.pruned
+            && ticket.seq > subscription.start
+            && !subscription.acked.contains(&seq)
+            && passes(filter, ticket)
+    }
+
+    /// The posts of the tickets that may go, oldest first: nobody has a record of theirs to take, under the filter that
+    /// counts by now, or else under any.
+    fn prunable(&self, settled: &BTreeSet<&str>) -> Vec<u8> {
+        let is_taken = |post: u8, ticket: &Ticket| {
+            self.subscriptions.iter().all(|(name, subscription)| {
+                ticket.seq <= subscription.start
+                    || (settled.contains(name) && !passes(subscription.filter, ticket))
+                    || self
+                        .seqs()
+                        .all(|seq| self.record_of(seq).post != post || subscription.acked.contains(&seq))
+            })
+        };
+        let mut posts: Vec<_> = self
+            .tickets
+            .iter()
+            .filter(|(post, ticket)| !ticket.pruned && !ticket.provisional && is_taken(**post, ticket))
+            .map(|(post, ticket)| (ticket.seq, *post))
+            .collect();
+        posts.sort_unstable();
+        posts.into_iter().map(|(_, post)| post).collect()
     }
 
     /// What decides who goes first; greater does.
@@ -184,6 +242,12 @@ impl Disk {
         let ticket = self.ticket_of(seq);
         let priority = ticket.rescored.map_or(ticket.priority, |(priority, _)| priority);
         (rank(priority, created_at_us(ticket.hour), AGEING), Reverse(due(post)), Reverse(seq))
+    }
+}
+
+impl Ticket {
+    fn has_text(&self) -> bool {
+        !self.erased && !self.pruned
     }
 }
 
@@ -223,9 +287,10 @@ impl Twin {
             let Job::Subscribe { name, filter, start_next } = *job else { continue };
             let newest = self.disk.records.len() as u64;
             let start = if start_next { newest } else { 0 };
-            let acked = BTreeSet::new();
-            self.disk.subscriptions.entry(name).or_insert(Subscription { start, acked });
+            let fresh = Subscription { start, acked: BTreeSet::new(), filter };
+            self.disk.subscriptions.entry(name).or_insert(fresh).filter = filter;
             if self.open.insert(name, filter) != Some(filter) {
+                self.watched.remove(name);
                 // What the new filter does not want is forgotten, and how often it was tried.
                 let disk = &self.disk;
                 let kept = |at: &(&str, u64)| at.0 != name || disk.owes(name, filter, at.1);
@@ -286,7 +351,26 @@ impl Twin {
         let is_in_flight = |seq: &u64| self.in_flight.contains_key(&(name, *seq));
         let Some(filter) = self.open.get(name) else { return (0, 0) };
         let waits = |seq: &u64| self.disk.owes(name, *filter, *seq) && !is_in_flight(seq);
-        (self.disk.seqs().filter(waits).count(), self.disk.seqs().filter(is_in_flight).count())
+        // One that is acknowledged may be pruned before its client hears of it, and is in flight until then.
+        let in_flight = self.in_flight.keys().filter(|(of, _)| *of == name).count();
+        (self.disk.seqs().filter(waits).count(), in_flight)
+    }
+
+    /// The tickets that a round of pruning may take now, oldest first.
+    pub(super) fn prunable(&mut self, now: Instant) -> Vec<u8> {
+        let mut settled = BTreeSet::new();
+        for (name, subscription) in &self.disk.subscriptions {
+            let watched = self.watched.entry(name).or_insert((subscription.filter, now));
+            assert_eq!(watched.0, subscription.filter, "whoever changes a filter begins anew");
+            if now - watched.1 >= DAY {
+                settled.insert(*name);
+            }
+        }
+        self.disk.prunable(&settled)
+    }
+
+    pub(super) fn pruned(&mut self, post: u8) {
+        self.disk.tickets.get_mut(&post).expect("a ticket").pruned = true;
     }
 
     /// Everything that is only in memory is gone.
@@ -295,5 +379,6 @@ impl Twin {
         self.in_flight.clear();
         self.deferred.clear();
         self.attempts.clear();
+        self.watched.clear();
     }
 }

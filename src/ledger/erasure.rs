@@ -1,0 +1,92 @@
+//! Erasure: a text that its author took back goes wherever it is stored.
+
+use jiff::Timestamp;
+use prost::Message;
+use rusqlite::{Connection, params};
+
+use super::Body;
+use super::records::bodies_of;
+use super::store::add_update;
+use super::writer::Changes;
+use crate::ticket::{TicketId, proto};
+
+/// Why a text is erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Erasure {
+    PostDeleted,
+    /// The name goes too: there is nobody left to answer.
+    AccountDeleted,
+}
+
+impl Erasure {
+    fn name(self) -> &'static str {
+        match self {
+            Erasure::PostDeleted => "post_deleted",
+            Erasure::AccountDeleted => "account_deleted",
+        }
+    }
+}
+
+/// Removes a ticket's text wherever it is stored, and records that for the helpdesks; whether there was one.
+pub(super) fn erase(
+    connection: &Connection,
+    ticket_id: TicketId,
+    reason: Erasure,
+    at: Timestamp,
+    ageing_points_per_hour: u32,
+    changes: &mut Changes,
+) -> rusqlite::Result<bool> {
+    let erased = proto::update::Erased { reason: reason.name().to_owned() };
+    let update = proto::Update {
+        ticket_id: ticket_id.as_bytes().to_vec(),
+        at_us: at.as_microsecond(),
+        change: Some(proto::update::Change::Erased(erased)),
+    };
+    let Some(head) = add_update(connection, ticket_id, &update, ageing_points_per_hour)? else {
+        return Ok(false);
+    };
+    changes.heads.push(head);
+    // Nobody will read again what is not there any more.
+    let awaited = connection
+        .prepare_cached("UPDATE ticket SET provisional = 0 WHERE id = ?1 AND provisional = 1")?
+        .execute([ticket_id.as_bytes()])?;
+    changes.provisional -= i64::from(awaited > 0);
+    connection
+        .prepare_cached("UPDATE ticket SET erased_at_us = ?2 WHERE id = ?1")?
+        .execute(params![ticket_id.as_bytes(), at.as_microsecond()])?;
+    for (seq, body) in bodies_of(connection, ticket_id)? {
+        let body = match body {
+            Body::Ticket(bytes) => without_text_in_ticket(&bytes, reason),
+            Body::Update(bytes) => without_text_in_update(&bytes),
+        };
+        connection
+            .prepare_cached("UPDATE record SET body = ?2 WHERE seq = ?1")?
+            .execute(params![seq.get().cast_signed(), body])?;
+    }
+    Ok(true)
+}
+
+fn without_text_in_ticket(bytes: &[u8], reason: Erasure) -> Vec<u8> {
+    // We wrote these bytes; should they not decode, an empty ticket is the safe answer to an erasure.
+    let mut ticket = proto::Ticket::decode(bytes).unwrap_or_default();
+    if let Some(post) = &mut ticket.post {
+        post.text.clear();
+        post.mentions.clear();
+        post.hashtags.clear();
+        post.links.clear();
+        if let Some(author) = post.author.as_mut().filter(|_| reason == Erasure::AccountDeleted) {
+            author.name.clear();
+            author.handle.clear();
+        }
+    }
+    ticket.hits.clear();
+    ticket.encode_to_vec()
+}
+
+fn without_text_in_update(bytes: &[u8]) -> Vec<u8> {
+    let mut update = proto::Update::decode(bytes).unwrap_or_default();
+    if let Some(proto::update::Change::Edited(edited)) = &mut update.change {
+        edited.text.clear();
+    }
+    update.encode_to_vec()
+}
