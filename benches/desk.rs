@@ -32,7 +32,10 @@ fn decided(format: Format, frames: &[String]) -> Vec<Decided> {
 
 fn settled(desk: &mut Desk, decided: Vec<Decided>) -> Vec<Settlement> {
     let config = Config::default();
-    let settle = |decided| settle(desk, &config, &mut Strangers, Clock::Arrival, decided, |_| ());
+    let settle = |decided| {
+        settle(desk, &config, &mut Strangers, Clock::Arrival, decided, |_| ())
+            .expect("strangers need no file")
+    };
     decided.into_iter().map(settle).collect()
 }
 

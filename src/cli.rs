@@ -7,6 +7,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::classify::OpenError;
 use crate::config::{Config, ConfigError};
+use crate::desk::{People, Strangers};
+use crate::ledger::LedgerError;
+use crate::ledger::context::Reader;
 use crate::parse::Format;
 use crate::pipeline::PipelineError;
 
@@ -16,6 +19,8 @@ mod classify;
 mod demo;
 mod evaluate;
 mod explain;
+mod forget;
+mod import;
 mod model;
 mod print;
 mod replay;
@@ -59,6 +64,10 @@ enum Command {
     Status(status::Arguments),
     /// Copy the ledger while the daemon runs, checked and ready to be used in its place
     Backup(backup::Arguments),
+    /// Take over customers, agents or touchpoints from a file, while the daemon runs or without it
+    Import(import::Arguments),
+    /// Remove a customer, with accounts and touchpoints
+    Forget(forget::Arguments),
     /// List who is subscribed and what is pending, or remove a subscription that nobody uses any more
     Subscriptions(subscriptions::Arguments),
     /// Make a token for a client of the ticket socket, or for the console
@@ -75,6 +84,32 @@ struct ConfigFile {
 impl ConfigFile {
     fn load(&self) -> Result<Config, Failure> {
         Ok(Config::load(&self.config)?)
+    }
+}
+
+/// Whether a command that decides as the daemon would knows who people are.
+#[derive(Debug, Args)]
+struct Acquaintances {
+    /// Take every poster for a stranger, whatever the ledger knows of customers
+    #[arg(long)]
+    no_context: bool,
+}
+
+impl Acquaintances {
+    /// Reads customers from the config's ledger, if that is there. It is never made or changed.
+    fn people(&self, config: &Config) -> Result<Box<dyn People>, Failure> {
+        let path = &config.ledger.path;
+        if self.no_context || !path.exists() {
+            return Ok(Box::new(Strangers));
+        }
+        match Reader::open(path) {
+            Ok(reader) => Ok(Box::new(reader)),
+            // Made before there were customers.
+            Err(LedgerError::Older { .. }) => Ok(Box::new(Strangers)),
+            Err(error) => Err(Failure::Fault(
+                anyhow::Error::new(error).context("customers cannot be read; --no-context goes without them"),
+            )),
+        }
     }
 }
 
@@ -137,6 +172,8 @@ impl Cli {
             Command::Tail(arguments) => tail::run(&arguments),
             Command::Status(arguments) => status::run(&arguments),
             Command::Backup(arguments) => backup::run(&arguments),
+            Command::Import(arguments) => import::run(&arguments),
+            Command::Forget(arguments) => forget::run(&arguments),
             Command::Subscriptions(arguments) => subscriptions::run(&arguments),
             Command::Token(arguments) => token::run(&arguments),
         }

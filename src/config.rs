@@ -436,9 +436,12 @@ fn retention(section: &Section<'_, '_>) -> ledger::Retention {
     let mib = default.live_bytes_max.map_or(0, |bytes| (bytes >> 20).cast_signed());
     let days = section.integer("retain_days", 0..=36_500, days).unsigned_abs();
     let mib = section.integer("size_max_mb", 0..=16 << 20, mib).unsigned_abs();
+    let contacts = default.contacts_age_max.map_or(0, |age| (age.as_secs() / DAY).cast_signed());
+    let contacts = section.integer("touchpoints_days", 0..=36_500, contacts).unsigned_abs();
     ledger::Retention {
         age_max: (days > 0).then(|| Duration::from_secs(days * DAY)),
         live_bytes_max: (mib > 0).then_some(mib << 20),
+        contacts_age_max: (contacts > 0).then(|| Duration::from_secs(contacts * DAY)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! HTTP for operators: the page, `/v1/status`, `/metrics`, `/healthz` and `/readyz`.
+//! HTTP for operators: the page, `/v1/status`, `/metrics`, `/healthz` and `/readyz`; and `POST /v1/touchpoints`.
 //!
 //! Listens on loopback unless told otherwise; `door` says who may look. Shows counts and states, never the
 //! text of a post.
@@ -9,10 +9,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,12 +21,13 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use crate::access::Access;
-use crate::ledger::{Figures, SourceAccount, Standing};
+use crate::ledger::{Figures, Records, SourceAccount, Standing};
 use crate::source::{Health, HealthState};
 use crate::telemetry::{self, Buckets};
 
 mod door;
 pub mod service;
+mod touchpoints;
 
 use service::ServiceStatus;
 
@@ -100,8 +101,11 @@ pub struct Status {
 /// The ledger's file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LedgerStatus {
-    /// Bytes that hold something.
+    /// Bytes that hold something, but for the context.
     pub live_bytes: u64,
+    /// Bytes that hold customers, accounts, contacts and agents, about.
+    #[serde(default)]
+    pub context_bytes: u64,
     /// Bytes that hold nothing any more and wait for the next tickets.
     pub free_bytes: u64,
     /// `[ledger] size_max_mb` in bytes; `None`: no limit.
@@ -131,6 +135,7 @@ impl From<Figures> for LedgerStatus {
         let Standing { open, at_risk, breached } = figures.standing;
         LedgerStatus {
             live_bytes: figures.size.live_bytes,
+            context_bytes: figures.size.context_bytes,
             free_bytes: figures.size.free_bytes,
             live_bytes_max: figures.live_bytes_max,
             blocked: figures.is_blocked,
@@ -268,6 +273,7 @@ pub struct Console {
     listener: std::net::TcpListener,
     address: SocketAddr,
     judge: Judge,
+    records: Option<Arc<dyn Records>>,
 }
 
 impl Console {
@@ -288,12 +294,17 @@ impl Console {
     pub fn over(listener: std::net::TcpListener) -> io::Result<Console> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        Ok(Console { listener, address, judge: Arc::new(|| None) })
+        Ok(Console { listener, address, judge: Arc::new(|| None), records: None })
     }
 
     /// Lets `/healthz` answer what `judge` says; without one the daemon is alive as long as it answers.
     pub fn judged_by(self, judge: Judge) -> Console {
         Console { judge, ..self }
+    }
+
+    /// Takes what is reported here into these records; without them nothing can be reported.
+    pub fn keeping(self, records: Arc<dyn Records>) -> Console {
+        Console { records: Some(records), ..self }
     }
 
     /// Where it listens.
@@ -308,7 +319,7 @@ impl Console {
         access: Arc<Access>,
         stop: watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let Console { listener, address, judge } = self;
+        let Console { listener, address, judge, records } = self;
         let guard = door::Guard::new(access, !address.ip().is_loopback());
         let router = Router::new()
             .route("/", get(|| async { Html(include_str!("console/page.html")) }))
@@ -317,6 +328,13 @@ impl Console {
             .route("/healthz", get(move || std::future::ready(healthy(&judge))))
             .route("/readyz", get(ready))
             .with_state(Looker { look, guard: guard.clone() });
+        let router = match records {
+            None => router,
+            Some(records) => router.route(
+                door::TOUCHPOINTS,
+                post(move |request: Request| touchpoints::post(records.clone(), request)),
+            ),
+        };
         async move {
             match TcpListener::from_std(listener) {
                 Ok(listener) => door::serve(listener, router, guard, stop).await,
@@ -500,9 +518,10 @@ fn ledger(page: &mut telemetry::Exposition, ledger: &LedgerStatus) {
     page.family(
         "vigie_ledger_bytes",
         "gauge",
-        "Size of the ledger's file: what holds something, and what is free.",
+        "Size of the ledger's file: what holds tickets, what holds customers and contacts, and what is free.",
     );
     page.sample(&[("state", "live")], ledger.live_bytes as f64);
+    page.sample(&[("state", "context")], ledger.context_bytes as f64);
     page.sample(&[("state", "free")], ledger.free_bytes as f64);
     page.family("vigie_ledger_live_bytes_max", "gauge", "The limit of what is live, if there is one.");
     if let Some(max) = ledger.live_bytes_max {
@@ -575,6 +594,7 @@ mod tests {
             tickets_provisional: 13,
             ledger: LedgerStatus {
                 live_bytes: 4096,
+                context_bytes: 2048,
                 live_bytes_max: Some(8192),
                 blocked: true,
                 tickets_pruned: 14,

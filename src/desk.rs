@@ -4,6 +4,7 @@
 //! very same lines as `run`.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rustc_hash::FxHashMap;
@@ -15,13 +16,15 @@ use crate::ticket::{TicketId, proto};
 
 pub mod calendar;
 pub mod expectation;
+pub mod agent;
 pub mod person;
 pub mod priority;
 pub mod week;
 pub mod when;
 
+pub use agent::Agent;
 pub use expectation::{Due, Expectations};
-pub use person::{People, Person, Strangers};
+pub use person::{People, Person, Strangers, Unreadable};
 pub use priority::{Factors, Levels, Score};
 pub use when::{Facts, When};
 
@@ -38,6 +41,8 @@ pub struct Config {
     pub unsupported_min: f32,
     /// The same where the post names one of our handles: it speaks to us, so we doubt the model longer.
     pub unsupported_addressed_min: f32,
+    /// Contacts of a poster from before that long ago play no part.
+    pub contacts_window: Duration,
 }
 
 impl Default for Config {
@@ -48,6 +53,7 @@ impl Default for Config {
             expectations: Expectations::default(),
             unsupported_min: 0.6,
             unsupported_addressed_min: 0.9,
+            contacts_window: Duration::from_secs(30 * 24 * 3600),
         }
     }
 }
@@ -256,6 +262,10 @@ impl Desk {
     ///
     /// A verdict that was only `provisional`, the small model's under overload, gives up no post as
     /// [`Decision::Unsupported`]: its ticket is scored again when there is time, and lost posts are not.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be known who wrote the post.
     pub fn decide(
         &mut self,
         config: &Config,
@@ -264,26 +274,26 @@ impl Desk {
         Opinion { model, provisional }: Opinion<'_>,
         people: &mut dyn People,
         now: Timestamp,
-    ) -> Decision {
+    ) -> Result<Decision, Unreadable> {
         let post = &candidate.post;
         let id = TicketId::of_post(post.network, &post.id);
         let hash = text_hash(&post.text);
         match self.known.compare(id, hash) {
-            Some(Same::Text) => return Decision::Duplicate,
+            Some(Same::Text) => return Ok(Decision::Duplicate),
             // Only a frame that says so is an edit: another server's copy may differ in white space.
-            Some(Same::PostOnly) if !post.edited => return Decision::Duplicate,
+            Some(Same::PostOnly) if !post.edited => return Ok(Decision::Duplicate),
             Some(Same::PostOnly) => {
                 self.known.insert(id, hash);
-                return Decision::Edited(id);
+                return Ok(Decision::Edited(id));
             }
             None => {}
         }
         if !provisional && config.is_unsupported(candidate.addressed, verdict) {
-            return Decision::Unsupported;
+            return Ok(Decision::Unsupported);
         }
         self.known.insert(id, hash);
-        let person = people.author_of(post, now);
-        Decision::Ticket(Box::new(config.ticket(candidate, verdict, &person, model, now)))
+        let person = people.author_of(post, config.contacts_window, now)?;
+        Ok(Decision::Ticket(Box::new(config.ticket(candidate, verdict, &person, model, now))))
     }
 
     /// Whether a ticket of this id may exist: `false` is certain.
@@ -383,6 +393,7 @@ mod tests {
     fn decide(desk: &mut Desk, candidate: &Candidate, verdict: &Verdict) -> Decision {
         let opinion = Opinion { model: "model 1", provisional: false };
         desk.decide(&Config::default(), candidate, verdict, opinion, &mut Strangers, Timestamp::UNIX_EPOCH)
+            .unwrap()
     }
 
     fn is_ticket(decision: &Decision) -> bool {
@@ -467,14 +478,9 @@ mod tests {
         let opinion = Opinion { model: "small 1", provisional: true };
         let (config, now) = (Config::default(), Timestamp::UNIX_EPOCH);
         let mut desk = Desk::default();
-        assert!(is_ticket(&desk.decide(
-            &config,
-            &candidate("1", "lumio"),
-            &other(1.0),
-            opinion,
-            &mut Strangers,
-            now
-        )));
+        let lumio = candidate("1", "lumio");
+        let decided = desk.decide(&config, &lumio, &other(1.0), opinion, &mut Strangers, now);
+        assert!(is_ticket(&decided.unwrap()));
         assert_eq!(decide(&mut desk, &candidate("2", "lumio"), &other(1.0)), Decision::Unsupported);
     }
 

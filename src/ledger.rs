@@ -28,6 +28,7 @@ use crate::ticket::{TicketId, proto};
 pub mod accounting;
 pub mod backup;
 mod deadlines;
+pub mod context;
 mod deliveries;
 mod erasure;
 mod feedback;
@@ -164,6 +165,8 @@ pub enum Feedback {
     Touchpoint(Vec<u8>),
     /// An encoded `vigie.v1.AgentState`.
     AgentState(Vec<u8>),
+    /// Contacts that were reported together, checked.
+    Contacts(Vec<context::Contact>),
 }
 
 /// Where the ledger is, and how it commits.

@@ -27,6 +27,7 @@ use crate::config::{Config, Engine, SourceConfig, UnderLoad};
 use crate::console::service::{ServiceStatus, StageStatus};
 use crate::console::{self, Console};
 use crate::desk::{Desk, KNOWN_TICKETS_MAX};
+use crate::ledger::context::Reader;
 use crate::ledger::outbox::{self, Outbox};
 use crate::ledger::{Accounting, Handle, Ledger, LedgerError, Settlement, Writer};
 use crate::source::{self, Backlog, BatchSender, Durable, FrameBatch, Health, Stored};
@@ -131,6 +132,7 @@ pub struct Pipeline {
     model_threads: NonZeroUsize,
     batch_delay_max: Duration,
     desk: Desk,
+    people: Reader,
     settlements: Sender<Settlement>,
     writer: Writer,
     ledger: Handle,
@@ -178,7 +180,9 @@ impl Pipeline {
         let classifier = Classifier::open(&config.classify)?;
         let batch_delay_max = config.classify.batch_delay_max;
 
+        let path = config.ledger.path.clone();
         let ledger = Ledger::open(config.ledger)?;
+        let people = Reader::open(&path)?;
         let mut desk = Desk::default();
         // One more than it remembers: it then knows that there are older ones.
         ledger.tickets(KNOWN_TICKETS_MAX + 1, |id, text_hash| desk.remember(id, text_hash))?;
@@ -247,6 +251,7 @@ impl Pipeline {
             model_threads: config.classify.threads,
             batch_delay_max,
             desk,
+            people,
             settlements,
             writer,
             ledger,
@@ -302,9 +307,10 @@ impl Pipeline {
         let pulses = self.pulses;
         let (to_desk, decided) = bounded::<Decided>(QUEUE_DECIDED);
         let (desk, desk_rules, settlements) = (self.desk, rules.clone(), self.settlements);
+        let mut people = self.people;
         let desk_thread = spawn.thread("vigie-desk", move || {
-            settle::run(desk, &desk_rules, &decided, &settlements, &pulses.desk);
-            Ok(())
+            let run = settle::run(desk, &mut people, &desk_rules, &decided, &settlements, &pulses.desk);
+            run.map_err(|error| error.to_string())
         })?;
         let (to_model, outputs) = bounded::<LaneOutput>(QUEUE_OUTPUTS);
         let stage = model::Stage {
@@ -344,6 +350,7 @@ impl Pipeline {
             let (view, judged) = (self.view.clone(), self.view.clone());
             let console =
                 console.judged_by(Arc::new(move || judged.stuck().first().map(ToString::to_string)));
+            let console = console.keeping(Arc::new(self.ledger.clone()));
             let serve = console.serve(Arc::new(move || view.status()), self.access, edges_stopped);
             spawn.task(&runtime, "console", async move {
                 serve.await;

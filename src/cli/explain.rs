@@ -11,7 +11,7 @@ use super::{ConfigFile, Failure, print};
 use crate::classify::{Classifier, INTENTS, SENTIMENTS, URGENCIES, Verdict};
 use crate::config::Config;
 use crate::desk::priority::PRIORITY_MAX;
-use crate::desk::{Facts, Person};
+use crate::desk::{Facts, People};
 use crate::parse::{Format, Frame, Parser, Post};
 use crate::prefilter::{Explanation, Prefilter, Scan, Scratch, Standing};
 
@@ -19,6 +19,8 @@ use crate::prefilter::{Explanation, Prefilter, Scan, Scratch, Standing};
 pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigFile,
+    #[command(flatten)]
+    acquaintances: super::Acquaintances,
     /// What stdin holds: jetstream, mastodon, x-v2, x-v1 or plain; a text that is no JSON is taken as it is
     #[arg(long, value_name = "FORMAT", default_value = "plain", value_parser = super::format)]
     format: Format,
@@ -52,14 +54,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let prefilter =
         Prefilter::build(&config.prefilter).map_err(|mistakes| Failure::Mistake(anyhow!("{mistakes:?}")))?;
+    let mut people = arguments.acquaintances.people(&config)?;
     let mut out = anstream::stdout().lock();
-    explain(&mut out, &config, &prefilter, &post)
+    explain(&mut out, &config, &prefilter, people.as_mut(), &post)
 }
 
 fn explain(
     out: &mut impl Write,
     config: &Config,
     prefilter: &Prefilter,
+    people: &mut dyn People,
     post: &Post<'_>,
 ) -> Result<(), Failure> {
     rules(out, post, &prefilter.explain(post)).context("stdout")?;
@@ -88,7 +92,8 @@ fn explain(
         return Ok(());
     }
     let now = candidate.post.seen_at.or(candidate.post.written_at).unwrap_or_else(Timestamp::now);
-    let person = Person::default();
+    let person = people.author_of(&candidate.post, config.desk.contacts_window, now);
+    let person = person.map_err(anyhow::Error::from)?;
     let ticket = config.desk.ticket(&candidate, verdict, &person, classifier.model(), now);
     writeln!(out, "\n{BOLD}priority{BOLD:#}").context("stdout")?;
     for factor in &ticket.factors {

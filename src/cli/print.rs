@@ -15,6 +15,8 @@ use crate::ticket::proto;
 use crate::ticket::proto::delivery::Record;
 use crate::ticket::proto::update::Change;
 
+mod person;
+
 const BOLD: Style = Style::new().bold();
 const QUIET: Style = Style::new().dimmed();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -66,6 +68,9 @@ pub(super) fn ticket(out: &mut impl Write, ticket: &proto::Ticket, now: Timestam
     )?;
     let text = if post.text.is_empty() { "(erased by its author)" } else { &post.text };
     for line in wrapped(text) {
+        writeln!(out, "         {line}")?;
+    }
+    for line in ticket.person.iter().flat_map(person::lines) {
         writeln!(out, "         {line}")?;
     }
     let why: Vec<_> = ticket

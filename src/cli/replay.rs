@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::{ConfigFile, Failure, print};
 use crate::classify::Classifier;
-use crate::desk::{Desk, Strangers};
+use crate::desk::Desk;
 use crate::ledger::Scratch;
 use crate::parse::Format;
 use crate::pipeline::lane::{Lane, LaneOutput};
@@ -29,6 +29,8 @@ pub(super) struct Arguments {
     /// What a line of the files is: jetstream, mastodon, x-v2, x-v1 or plain
     #[arg(long, value_name = "FORMAT", default_value = "jetstream", value_parser = super::format)]
     format: Format,
+    #[command(flatten)]
+    acquaintances: super::Acquaintances,
     /// Files of one post a line, plain, .gz or .zst; - is stdin
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
@@ -47,6 +49,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut output = std::io::BufWriter::new(std::io::stdout().lock());
     let mut lane = Lane::default();
     let mut desk = Desk::default();
+    let mut people = arguments.acquaintances.people(&config)?;
     let mut ledger = Scratch::new().map_err(anyhow::Error::from)?;
     let mut total = Buckets::default();
     let mut sequence = 0;
@@ -58,12 +61,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             for decided in model.classify(Pace::Full, outputs).map_err(anyhow::Error::from)? {
                 let mut written = Ok(());
                 let settlement =
-                    settle(&mut desk, &config.desk, &mut Strangers, Clock::Posts, decided, |ticket| {
+                    settle(&mut desk, &config.desk, people.as_mut(), Clock::Posts, decided, |ticket| {
                         let line = ticket::to_json(ticket);
                         written =
                             std::mem::replace(&mut written, Ok(())).and_then(|()| writeln!(output, "{line}"));
                     });
                 written.context("stdout")?;
+                let settlement = settlement.map_err(anyhow::Error::from)?;
                 total.add(&ledger.settle(&settlement).map_err(anyhow::Error::from)?);
             }
         }

@@ -272,6 +272,7 @@ pub(super) fn check_door(
         let remedy = match door {
             Door::Socket => "set token_file, or a [[token]] with the right \"read\" or \"feedback\"",
             Door::Http => "add a [[token]] with the right \"operate\"",
+            Door::Reports => "add a [[token]] with the right \"feedback\"",
         };
         section
             .mistake_at(address, format_args!("{}: other machines can reach this: {remedy}", address.value));

@@ -1,5 +1,7 @@
 //! The desk's sections: priorities, expectations, and what becomes a ticket.
 
+use std::time::Duration;
+
 use jiff::tz::TimeZone;
 
 use super::expectation::expectations;
@@ -37,6 +39,9 @@ pub(super) fn desk(
         unsupported_min: section.share("unsupported_min", default.unsupported_min),
         unsupported_addressed_min: section
             .share("unsupported_addressed_min", default.unsupported_addressed_min),
+        contacts_window: Duration::from_secs(
+            24 * 3600 * section.integer("contacts_days", 1..=3650, 30).unsigned_abs(),
+        ),
     };
     section.refuse_unknown();
     (config, u32::try_from(ageing).unwrap_or(ledger::outbox::AGEING_POINTS_PER_HOUR))

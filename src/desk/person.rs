@@ -3,6 +3,7 @@
 //! Only accounts that the company has linked to a customer are known; nothing is guessed from names.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -65,16 +66,26 @@ pub struct Touchpoint {
 
 /// Where people are looked up.
 pub trait People {
-    /// Who wrote this post, as known at `now`: contacts after that are not among the touchpoints.
-    fn author_of(&mut self, post: &Post<'_>, now: Timestamp) -> Person;
+    /// Who wrote this post, as known at `now`: contacts after that are not among the touchpoints, nor those of more
+    /// than `window` before.
+    ///
+    /// # Errors
+    ///
+    /// The ledger cannot be read: nothing may be decided any more.
+    fn author_of(&mut self, post: &Post<'_>, window: Duration, now: Timestamp) -> Result<Person, Unreadable>;
 }
+
+/// Why it cannot be known who somebody is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("customers cannot be read: {0}")]
+pub struct Unreadable(pub String);
 
 /// Nobody is known.
 #[derive(Debug, Default)]
 pub struct Strangers;
 
 impl People for Strangers {
-    fn author_of(&mut self, _: &Post<'_>, _: Timestamp) -> Person {
-        Person::default()
+    fn author_of(&mut self, _: &Post<'_>, _: Duration, _: Timestamp) -> Result<Person, Unreadable> {
+        Ok(Person::default())
     }
 }

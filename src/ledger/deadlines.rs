@@ -263,7 +263,7 @@ pub(super) fn reported(
     let (ticket_id, body, brands) = match feedback {
         Feedback::TicketStatus(ticket_id, body) => (*ticket_id, body, None),
         Feedback::TicketStatusWithin { ticket_id, body, brands } => (*ticket_id, body, Some(brands)),
-        Feedback::Touchpoint(_) | Feedback::AgentState(_) => return Ok(()),
+        Feedback::Touchpoint(_) | Feedback::Contacts(_) | Feedback::AgentState(_) => return Ok(()),
     };
     let Some(clock) = clock(connection, ticket_id)? else { return Ok(()) };
     // The wire has encoded it.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::Feedback;
+use super::{Feedback, context};
 
 /// Reports about one ticket that are kept, the newest: a helpdesk sends a handful.
 pub(super) const STATUSES_MAX: i64 = 100;
@@ -25,8 +25,15 @@ pub(super) fn add_feedback(
             }
             ("ticket_status", Some(ticket_id.as_bytes()), body)
         }
-        Feedback::Touchpoint(body) => ("touchpoint", None, body),
-        Feedback::AgentState(body) => ("agent_state", None, body),
+        Feedback::Touchpoint(body) => {
+            context::take_touchpoint(connection, body, at)?;
+            ("touchpoint", None, body)
+        }
+        Feedback::AgentState(body) => {
+            context::take_agent_state(connection, body)?;
+            ("agent_state", None, body)
+        }
+        Feedback::Contacts(contacts) => return context::take_contacts(connection, contacts),
     };
     connection
         // What speaks of a ticket that we do not have is nobody's.

@@ -31,6 +31,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 use tracing::warn;
 
+use super::context;
 use super::deadlines::Moves;
 use super::outbox::Filter;
 use super::prune::{self, Candidate, Holder};
@@ -76,7 +77,10 @@ pub struct Retention {
     /// Tickets are pruned when they are older; `None`: not for their age.
     pub age_max: Option<Duration>,
     /// The oldest are pruned while the ledger holds more, in bytes; `None`: not for their number.
+    /// Customers, accounts, contacts and agents do not count.
     pub live_bytes_max: Option<u64>,
+    /// Contacts are forgotten when they are older; `None`: never.
+    pub contacts_age_max: Option<Duration>,
 }
 
 impl Default for Retention {
@@ -85,6 +89,8 @@ impl Default for Retention {
             age_max: Some(Duration::from_secs(90 * 24 * 3600)),
             // Some three million tickets, 33,000 a day for those 90 days.
             live_bytes_max: Some(4 << 30),
+            // The same season of the year before, and a month.
+            contacts_age_max: Some(Duration::from_secs(400 * 24 * 3600)),
         }
     }
 }
@@ -92,8 +98,10 @@ impl Default for Retention {
 /// How large the file is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Size {
-    /// Bytes that hold something.
+    /// Bytes that hold something, but for the context.
     pub live_bytes: u64,
+    /// Bytes that hold customers, accounts, contacts and agents, about.
+    pub context_bytes: u64,
     /// Bytes in the file that hold nothing any more.
     pub free_bytes: u64,
 }
@@ -261,13 +269,19 @@ impl Pruner {
             (true, true) => OVERDUE_TICKETS_MAX,
             (true, false) => (excess_bytes / TICKET_BYTES).clamp(TICKETS_MAX, OVERDUE_TICKETS_MAX),
         };
-        let oldest_us = self.retention.age_max.filter(|_| is_age_due).map(|age| {
-            let age_us = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
-            now.as_microsecond().saturating_sub(age_us)
-        });
+        let before = |age_max: Option<Duration>| {
+            age_max.filter(|_| is_age_due).map(|age| {
+                let age_us = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+                now.as_microsecond().saturating_sub(age_us)
+            })
+        };
+        let oldest_us = before(self.retention.age_max);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         // What nobody waits for goes first, and tickets only when nothing of that is left.
         let mut forgotten = 0;
+        if let Some(oldest_us) = before(self.retention.contacts_age_max) {
+            forgotten += context::touchpoints::forget_before(&transaction, oldest_us, FEEDBACK_MAX)?;
+        }
         if let Some(oldest_us) = oldest_us {
             forgotten += prune::forget_feedback_before(&transaction, oldest_us, FEEDBACK_MAX)?;
         }
@@ -453,6 +467,8 @@ struct Pages {
     bytes: i64,
     count: i64,
     free: i64,
+    /// Bytes of the context.
+    context: i64,
     /// Whether the file can be cut off at all: one from before version 3 may not.
     can_shrink: bool,
 }
@@ -468,13 +484,17 @@ impl Pages {
             bytes: pragma("page_size")?,
             count: pragma("page_count")?,
             free: pragma("freelist_count")?,
+            context: context::size::bytes(connection)?,
             can_shrink: pragma("auto_vacuum")? != 0,
         })
     }
 
     fn size(&self) -> Size {
         let bytes = |pages: i64| pages.saturating_mul(self.bytes).max(0).cast_unsigned();
-        Size { live_bytes: bytes(self.count - self.free), free_bytes: bytes(self.free) }
+        let live_bytes = bytes(self.count - self.free);
+        // An estimate between two imports, and never more than there is.
+        let context_bytes = self.context.max(0).cast_unsigned().min(live_bytes);
+        Size { live_bytes: live_bytes - context_bytes, context_bytes, free_bytes: bytes(self.free) }
     }
 
     /// Free pages beyond those that are kept.

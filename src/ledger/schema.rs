@@ -8,7 +8,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
 use tracing::warn;
 
-use super::deadlines;
+use super::{context, deadlines, wal};
 
 /// The schema that this vigie writes.
 pub(super) const VERSION: i64 = 4;
@@ -127,8 +127,14 @@ const TO_VERSION_4_GAPS: &str = "
 ";
 
 /// What brings a file to each version, in order. A version may take several steps.
-const STEPS: &[(i64, &str)] =
-    &[(1, VERSION_1), (2, TO_VERSION_2), (3, TO_VERSION_3), (4, TO_VERSION_4_GAPS), (4, deadlines::TABLES)];
+const STEPS: &[(i64, &str)] = &[
+    (1, VERSION_1),
+    (2, TO_VERSION_2),
+    (3, TO_VERSION_3),
+    (4, TO_VERSION_4_GAPS),
+    (4, deadlines::TABLES),
+    (4, context::TABLES),
+];
 
 /// "vigi", which tells a ledger from another program's SQLite file.
 const APPLICATION_ID: i64 = 0x7669_6769;
@@ -161,6 +167,7 @@ pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<Arc<Atomi
     // An erased text is overwritten in the file, not only unlinked.
     connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    wal::wait_for_others(connection, wal::BUSY_WAIT_MAX)?;
     // Stored and loaded by one thread, the one that commits.
     let log_pages = Arc::new(AtomicI32::new(0));
     let told = log_pages.clone();

@@ -33,7 +33,7 @@ pub(super) fn config(folder: &Path) -> Config {
         path: folder.join("ledger.sqlite"),
         bookkeeping_delay_max: Duration::from_millis(1),
         ageing_points_per_hour: 100,
-        retention: Retention { age_max: None, live_bytes_max: None },
+        retention: Retention { age_max: None, live_bytes_max: None, contacts_age_max: None },
     }
 }
 

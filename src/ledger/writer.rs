@@ -210,7 +210,7 @@ impl Writer {
         while self.turn(&published)? {}
         // The file alone is then whole, for whoever copies it.
         self.vitals.pulse.begin();
-        let is_whole = wal::truncate_log(&self.connection, END_WAIT_MAX);
+        let is_whole = wal::truncate_log(&mut self.connection, END_WAIT_MAX);
         self.vitals.pulse.rest();
         if !is_whole.map_err(|source| self.failed(source))? && self.truncate_due.is_some() {
             warn!(
@@ -299,7 +299,7 @@ impl Writer {
     /// After a commit and its answers: nobody waits for it, but whoever comes next.
     fn keep_log_short(&mut self) -> rusqlite::Result<()> {
         if self.truncate_due.is_some_and(|due| due <= Instant::now()) {
-            let is_empty = wal::truncate_log(&self.connection, Duration::ZERO)?;
+            let is_empty = wal::truncate_log(&mut self.connection, Duration::ZERO)?;
             self.truncate_due = (!is_empty).then(|| Instant::now() + TRUNCATE_EVERY);
         } else if self.log_pages.load(Ordering::Relaxed) >= LOG_PAGES_MAX {
             wal::copy_log(&self.connection)?;

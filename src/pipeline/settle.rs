@@ -12,7 +12,7 @@ use super::lane::Item;
 use super::model::Decided;
 use super::reload::Rules;
 use crate::classify::{INTENTS, best};
-use crate::desk::{self, Decision, Desk, Opinion, People, Strangers};
+use crate::desk::{self, Decision, Desk, Opinion, People, Unreadable};
 use crate::ledger::{Entry, NewTicket, Settlement, Traits};
 use crate::parse::Post;
 use crate::prefilter::Candidate;
@@ -40,6 +40,10 @@ impl Clock {
 }
 
 /// Decides about everything in the batch; `visit` sees each new ticket before it is encoded.
+///
+/// # Errors
+///
+/// It cannot be known who wrote a post: the batch is not settled, and comes again after a restart.
 pub fn settle(
     desk: &mut Desk,
     config: &desk::Config,
@@ -47,7 +51,7 @@ pub fn settle(
     clock: Clock,
     decided: Decided,
     mut visit: impl FnMut(&proto::Ticket),
-) -> Settlement {
+) -> Result<Settlement, Unreadable> {
     let Decided { output, verdicts, model, provisional } = decided;
     let opinion = Opinion { model: &model, provisional };
     let mut buckets = output.buckets;
@@ -58,7 +62,7 @@ pub fn settle(
             Item::Candidate(candidate) => {
                 let verdict = verdicts.next().expect("the model gives one verdict a candidate");
                 let now = clock.now(&candidate.post, output.received_at);
-                match desk.decide(config, &candidate, verdict, opinion, people, now) {
+                match desk.decide(config, &candidate, verdict, opinion, people, now)? {
                     Decision::Ticket(ticket) => {
                         visit(&ticket);
                         entries.push(Entry::Ticket(Box::new(new_ticket(
@@ -100,7 +104,7 @@ pub fn settle(
             }
         }
     }
-    Settlement {
+    Ok(Settlement {
         source: output.source,
         end_sequence: output.end_sequence,
         position: output.position,
@@ -108,7 +112,7 @@ pub fn settle(
         gaps: output.gaps,
         recovered: output.recovered,
         entries,
-    }
+    })
 }
 
 fn new_ticket(
@@ -142,26 +146,32 @@ fn new_ticket(
 }
 
 /// Runs until the model thread or the ledger has ended.
+///
+/// # Errors
+///
+/// It cannot be known who wrote a post: the daemon must end.
 pub fn run(
     mut desk: Desk,
+    people: &mut dyn People,
     rules: &ArcSwap<Rules>,
     decided: &Receiver<Decided>,
     ledger: &Sender<Settlement>,
     pulse: &Pulse,
-) {
+) -> Result<(), Unreadable> {
     let mut order = Order::default();
     while let Ok(decided) = decided.recv() {
         pulse.begin();
         let rules = rules.load();
         for decided in order.next(decided) {
-            let settlement = settle(&mut desk, &rules.desk, &mut Strangers, Clock::Arrival, decided, |_| ());
+            let settlement = settle(&mut desk, &rules.desk, people, Clock::Arrival, decided, |_| ())?;
             if pulse.resting(|| ledger.send(settlement).is_err()) {
                 pulse.rest();
-                return;
+                return Ok(());
             }
         }
         pulse.rest();
     }
+    Ok(())
 }
 
 /// Brings each source's batches back into their order: several lanes finish them out of it, and the cursor
@@ -189,6 +199,7 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::desk::Strangers;
     use crate::pipeline::lane::LaneOutput;
     use crate::telemetry::Buckets;
 
@@ -219,7 +230,7 @@ mod tests {
             decided,
             |_| (),
         );
-        assert_eq!(settlement.end_sequence, 5);
+        assert_eq!(settlement.unwrap().end_sequence, 5);
     }
 
     #[test]

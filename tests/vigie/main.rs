@@ -11,6 +11,7 @@ mod accounting;
 mod clients;
 mod commands;
 mod deadlines;
+mod context;
 mod delivery;
 mod end_to_end;
 mod ledgers;

@@ -369,7 +369,8 @@ fn the_thread_tells_each_state_once_across_restarts_and_wakes_up_for_it() {
 #[test]
 fn a_pruned_ticket_takes_its_clock_with_it() {
     let folder = tempfile::tempdir().unwrap();
-    let retention = Retention { age_max: Some(Duration::from_secs(3600)), live_bytes_max: None };
+    let retention =
+        Retention { age_max: Some(Duration::from_secs(3600)), live_bytes_max: None, contacts_age_max: None };
     // Nothing is pruned before the next start.
     let running = Running::start(folder.path());
     let in_time = watched("a", in_an_hour(), in_an_hour());

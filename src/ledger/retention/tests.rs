@@ -6,6 +6,7 @@ use jiff::ToSpan;
 use rusqlite::Connection;
 
 use super::*;
+use crate::ledger::context::import::{CustomerRow, Importer, Numbered};
 use crate::ledger::outbox::Filter;
 use crate::ledger::tests::{Running, config, provisional, settlement, ticket};
 use crate::ledger::{
@@ -19,11 +20,11 @@ use crate::ticket::TicketId;
 
 /// Tickets made by `ticket` are from 1970: whatever is kept a day is too old.
 fn by_age() -> Retention {
-    Retention { age_max: Some(DAY), live_bytes_max: None }
+    Retention { age_max: Some(DAY), live_bytes_max: None, contacts_age_max: None }
 }
 
 fn by_size(live_bytes_max: u64) -> Retention {
-    Retention { age_max: None, live_bytes_max: Some(live_bytes_max) }
+    Retention { age_max: None, live_bytes_max: Some(live_bytes_max), contacts_age_max: None }
 }
 
 /// Prunes until a round is at its end; gives every step.
@@ -228,7 +229,7 @@ fn above_the_size_limit_the_oldest_go_first_and_their_space_is_given_back() {
     assert!(freed.iter().any(|freed| *freed > 4096), "one page a step is for ever: {freed:?}");
     assert!(freed.iter().all(|freed| *freed <= PAGES_MAX.cast_unsigned() * 4096), "{freed:?}");
 
-    assert!(wal::truncate_log(&file(folder), Duration::ZERO).unwrap());
+    assert!(wal::truncate_log(&mut file(folder), Duration::ZERO).unwrap());
     let after = path.metadata().unwrap().len();
     assert!(after <= (4 << 20) + FREE_BYTES_KEPT.cast_unsigned() + 65_536, "{after} of {before} bytes");
     let check: String = file(folder).query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
@@ -278,7 +279,13 @@ fn young_tickets_stay_and_those_behind_them_are_found_again() {
         left.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
     };
     assert_eq!(left, [301, 302], "the young one, and the one that the full model is still to read");
-    assert_eq!(pruned(folder.path(), Retention { age_max: Some(DAY / 2), live_bytes_max: None }), 1);
+    assert_eq!(
+        pruned(
+            folder.path(),
+            Retention { age_max: Some(DAY / 2), live_bytes_max: None, contacts_age_max: None }
+        ),
+        1
+    );
 }
 
 #[test]
@@ -451,6 +458,51 @@ fn reports_beyond_what_is_kept_go_before_any_ticket() {
     let steps = prune(folder.path(), by_size(size.live_bytes - 200 * 4096));
     assert_eq!(count(folder.path(), "feedback"), FEEDBACK_KEPT + 300 - 256, "one step was enough");
     assert_eq!(steps.iter().map(|step| step.pruned).sum::<u64>(), 0);
+}
+
+#[test]
+fn customers_do_not_make_room_for_themselves_at_the_cost_of_tickets() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path(), 20, 20);
+    let before = size(&file(folder.path())).unwrap();
+    let rows: Vec<_> = (0..5000)
+        .map(|n| {
+            let row =
+                CustomerRow { key: format!("C{n}"), name: Some("n".repeat(100)), ..CustomerRow::default() };
+            Numbered { line: n, row }
+        })
+        .collect();
+    let mut importer = Importer::open(&config(folder.path()).path, false).unwrap();
+    importer.customers(&rows, &mut |rejected| panic!("{rejected:?}")).unwrap();
+    importer.finish().unwrap();
+    let after = size(&file(folder.path())).unwrap();
+    assert!(after.context_bytes > 5000 * 100, "{after:?}");
+    assert!(after.live_bytes < before.live_bytes + 10 * 4096, "{before:?} {after:?}");
+    assert_eq!(pruned(folder.path(), by_size(before.live_bytes + 10 * 4096)), 0);
+    assert_eq!(count(folder.path(), "ticket"), 20);
+    // It would be far too much otherwise.
+    file(folder.path()).execute_batch("UPDATE context_size SET bytes = 0").unwrap();
+    assert!(pruned(folder.path(), by_size(before.live_bytes + 10 * 4096)) > 0);
+}
+
+#[test]
+fn contacts_go_by_their_own_age() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path(), 1, 1);
+    file(folder.path())
+        .execute_batch(
+            "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000)
+             INSERT INTO touchpoint (customer, network, account, at_us, channel, note) SELECT 'C', '', '', n, 'mail', '' FROM n",
+        )
+        .unwrap();
+    let soon = Timestamp::now().as_microsecond();
+    file(folder.path())
+        .execute("INSERT INTO touchpoint VALUES ('C', '', '', ?1, 'mail', '')", [soon])
+        .unwrap();
+    prune(folder.path(), Retention { age_max: None, live_bytes_max: None, contacts_age_max: None });
+    assert_eq!(count(folder.path(), "touchpoint"), 1001);
+    prune(folder.path(), Retention { contacts_age_max: Some(DAY), age_max: None, live_bytes_max: None });
+    assert_eq!((count(folder.path(), "touchpoint"), count(folder.path(), "ticket")), (1, 1));
 }
 
 #[test]

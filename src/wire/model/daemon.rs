@@ -33,7 +33,7 @@ impl Daemon {
             bookkeeping_delay_max: Duration::ZERO,
             ageing_points_per_hour: AGEING,
             // It prunes when a step says so.
-            retention: ledger::Retention { age_max: None, live_bytes_max: None },
+            retention: ledger::Retention { age_max: None, live_bytes_max: None, contacts_age_max: None },
         };
         let (settlements, receiver) = bounded(128);
         let outbox = Arc::new(Mutex::new(Outbox::new()));

@@ -208,13 +208,17 @@ impl World {
             Limit::Age { hour } => {
                 prunable.retain(|post| disk.tickets[post].hour < hour);
                 let age_us = now_us - twin::created_at_us(hour);
-                Retention { age_max: Some(Duration::from_micros(age_us as u64)), live_bytes_max: None }
+                Retention {
+                    age_max: Some(Duration::from_micros(age_us as u64)),
+                    live_bytes_max: None,
+                    contacts_age_max: None,
+                }
             }
             Limit::Size { share } => {
                 // Nobody has asked for its tickets yet.
                 prunable.retain(|_| !disk.subscriptions.is_empty());
                 let live_bytes_max = writer.live_bytes() / 256 * u64::from(share);
-                Retention { age_max: None, live_bytes_max: Some(live_bytes_max) }
+                Retention { age_max: None, live_bytes_max: Some(live_bytes_max), contacts_age_max: None }
             }
         };
         let now = Timestamp::from_microsecond(now_us).unwrap();
