@@ -16,6 +16,7 @@ use crate::ticket::{TicketId, proto};
 
 pub mod person;
 pub mod priority;
+pub mod told;
 pub mod week;
 pub mod when;
 
@@ -245,6 +246,13 @@ impl Desk {
     /// Remembers a ticket of an earlier run with its post's [`text_hash`]; oldest first.
     pub fn remember(&mut self, id: TicketId, text_hash: u64) {
         self.known.insert(id, text_hash);
+    }
+
+    /// Takes note of what helpdesks report.
+    pub fn hear(&mut self, heard: told::Heard) {
+        match heard {
+            told::Heard::Told(told::Told::Status(..) | told::Told::Agent(_)) | told::Heard::Missed => {}
+        }
     }
 
     /// Whether this text is a change of the ticket of this id, which then is remembered.

@@ -26,6 +26,7 @@ use crate::classify::{Classifier, OpenError};
 use crate::config::{Config, Engine, SourceConfig, UnderLoad};
 use crate::console::service::{ServiceStatus, StageStatus};
 use crate::console::{self, Console};
+use crate::desk::told::{self, Hearing};
 use crate::desk::{Desk, KNOWN_TICKETS_MAX};
 use crate::ledger::outbox::Outbox;
 use crate::ledger::{Accounting, Handle, Ledger, LedgerError, Settlement, Writer};
@@ -131,6 +132,7 @@ pub struct Pipeline {
     model_threads: NonZeroUsize,
     batch_delay_max: Duration,
     desk: Desk,
+    hearing: Hearing,
     settlements: Sender<Settlement>,
     writer: Writer,
     ledger: Handle,
@@ -192,6 +194,8 @@ impl Pipeline {
         let (settlements, settled) = bounded(QUEUE_DECIDED);
         let outbox = Arc::new(Mutex::new(Outbox::new()));
         let (mut writer, ledger) = ledger.split(settled, outbox.clone())?;
+        let (teller, hearing) = told::channel(told::QUEUE_TOLD);
+        writer.tell(teller);
         let sources = sources
             .into_iter()
             .map(|(source, position, health)| {
@@ -247,6 +251,7 @@ impl Pipeline {
             model_threads: config.classify.threads,
             batch_delay_max,
             desk,
+            hearing,
             settlements,
             writer,
             ledger,
@@ -302,8 +307,10 @@ impl Pipeline {
         let pulses = self.pulses;
         let (to_desk, decided) = bounded::<Decided>(QUEUE_DECIDED);
         let (desk, desk_rules, settlements) = (self.desk, rules.clone(), self.settlements);
+        let hearing = self.hearing;
         let desk_thread = spawn.thread("vigie-desk", move || {
-            settle::run(desk, &desk_rules, &decided, &settlements, &pulses.desk);
+            let hear = |desk: &mut Desk, heard| desk.hear(heard);
+            settle::run(desk, &desk_rules, &decided, hearing, hear, &settlements, &pulses.desk);
             Ok(())
         })?;
         let (to_model, outputs) = bounded::<LaneOutput>(QUEUE_OUTPUTS);

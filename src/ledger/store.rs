@@ -577,11 +577,12 @@ pub(super) fn subscriptions(connection: &Connection) -> rusqlite::Result<Vec<Str
     connection.prepare_cached("SELECT name FROM subscription")?.query_map([], |row| row.get(0))?.collect()
 }
 
+/// Whether it was kept: what speaks of a ticket that we do not have, or that its client may not see, is not.
 pub(super) fn add_feedback(
     connection: &Connection,
     feedback: &Feedback,
     at: Timestamp,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<bool> {
     let (kind, ticket_id, body) = match feedback {
         Feedback::TicketStatus(id, body) => ("ticket_status", Some(id.as_bytes()), body),
         Feedback::TicketStatusWithin { ticket_id, body, brands } => {
@@ -590,14 +591,14 @@ pub(super) fn add_feedback(
                 .query_row([ticket_id.as_bytes()], |row| row.get(0))
                 .optional()?;
             if !brand.is_some_and(|brand| brands.has(&brand)) {
-                return Ok(());
+                return Ok(false);
             }
             ("ticket_status", Some(ticket_id.as_bytes()), body)
         }
         Feedback::Touchpoint(body) => ("touchpoint", None, body),
         Feedback::AgentState(body) => ("agent_state", None, body),
     };
-    connection
+    let kept = connection
         // What speaks of a ticket that we do not have is nobody's.
         .prepare_cached(
             "INSERT INTO feedback (at_us, kind, ticket_id, body) SELECT ?1, ?2, ?3, ?4
@@ -612,7 +613,7 @@ pub(super) fn add_feedback(
             )?
             .execute(params![id, STATUSES_MAX])?;
     }
-    Ok(())
+    Ok(kept > 0)
 }
 
 pub(super) fn accounting(connection: &Connection) -> rusqlite::Result<Accounting> {

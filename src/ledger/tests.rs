@@ -8,6 +8,7 @@ use prost::Message;
 
 use super::outbox::{ClientId, Filter, Outbox};
 use super::*;
+use crate::desk::told::{self, Heard, Teller, Told};
 use crate::source::Durable;
 use crate::telemetry::Bucket;
 use crate::ticket::proto;
@@ -35,10 +36,15 @@ impl Running {
     }
 
     pub(super) fn start_with(folder: &Path, retention: Retention) -> Running {
+        Running::start_telling(folder, retention, None)
+    }
+
+    fn start_telling(folder: &Path, retention: Retention, teller: Option<Teller>) -> Running {
         let (settlements, receiver) = bounded(8);
         let outbox = Arc::new(Mutex::new(Outbox::new()));
         let ledger = Ledger::open(Config { retention, ..config(folder) }).unwrap();
-        let (writer, handle) = ledger.split(receiver, outbox.clone()).unwrap();
+        let (mut writer, handle) = ledger.split(receiver, outbox.clone()).unwrap();
+        teller.into_iter().for_each(|teller| writer.tell(teller));
         let thread =
             std::thread::Builder::new().spawn(move || writer.run(|| ())).expect("a thread for the ledger");
         Running { settlements: Some(settlements), handle, outbox, thread: Some(thread) }
@@ -337,6 +343,33 @@ fn gaps_and_feedback_are_kept() {
     let kept: (String, Vec<u8>) =
         file.query_row("SELECT kind, body FROM feedback", [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
     assert_eq!(kept, ("touchpoint".to_owned(), vec![1, 2, 3]));
+}
+
+#[test]
+fn the_desk_is_told_what_is_durable_and_speaks_of_a_ticket_that_there_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (teller, mut hearing) = told::channel(8);
+    let running = Running::start_telling(folder.path(), config(folder.path()).retention, Some(teller));
+    running.settle(settlement(1, 1, vec![ticket("a", 500)]));
+    let status = |of: TicketId| {
+        let ticket_id = of.as_bytes().to_vec();
+        proto::TicketStatus { ticket_id, state: 3, agent: "lena".to_owned(), ..Default::default() }
+    };
+    let agent = proto::AgentState { agent: "lena".to_owned(), open_tickets: 3, ..Default::default() };
+    let report = |feedback| running.handle.feedback(feedback).blocking_recv().unwrap().unwrap();
+    let id = |id: &str| TicketId::of_post(Network::Bluesky, id);
+    // A settlement handed over before is committed before.
+    report(Feedback::TicketStatus(id("a"), status(id("a")).encode_to_vec()));
+    report(Feedback::TicketStatus(id("unknown"), status(id("unknown")).encode_to_vec()));
+    let brands = Brands::new(["another".to_owned()]).unwrap();
+    let body = status(id("a")).encode_to_vec();
+    report(Feedback::TicketStatusWithin { ticket_id: id("a"), body, brands });
+    report(Feedback::AgentState(agent.encode_to_vec()));
+    let mut heard = Vec::new();
+    hearing.hear(|told| heard.push(told));
+    let expected = [Told::Status(id("a"), status(id("a"))), Told::Agent(agent)].map(Heard::Told);
+    assert_eq!(heard, expected);
+    running.stop();
 }
 
 #[test]

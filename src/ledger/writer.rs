@@ -22,6 +22,7 @@ use super::{
     Rescoring, Seq, Settlement, SubscriptionRequest, Vitals, prune, reason, schema, store,
 };
 use crate::desk::text_hash;
+use crate::desk::told::{Teller, Told};
 use crate::source::Durable;
 use crate::telemetry::{Bucket, Buckets};
 use crate::ticket::{TicketId, proto};
@@ -55,6 +56,8 @@ pub struct Writer {
     accounting: Arc<Mutex<Accounting>>,
     /// For the sources that acknowledge upstream: their last committed batch.
     durable: HashMap<Arc<str>, watch::Sender<Durable>>,
+    /// To the desk, which is told what helpdesks report.
+    teller: Option<Teller>,
     acknowledgements: u64,
     /// Pages in the write-ahead log, as of the last commit.
     log_pages: Arc<AtomicI32>,
@@ -171,6 +174,7 @@ impl Ledger {
             outbox,
             accounting,
             durable: HashMap::new(),
+            teller: None,
             acknowledgements: 0,
             // What the run before could not do, or no longer.
             truncate_due: Some(Instant::now()),
@@ -192,6 +196,11 @@ impl Writer {
     pub fn follow(&mut self, source: &Arc<str>, position: Option<i64>) -> watch::Receiver<Durable> {
         let stored = Durable { end_sequence: 0, position };
         self.durable.entry(source.clone()).or_insert_with(|| watch::Sender::new(stored)).subscribe()
+    }
+
+    /// Tells the desk from now on what helpdesks report, once it is durable.
+    pub fn tell(&mut self, teller: Teller) {
+        self.teller = Some(teller);
     }
 
     /// Commits until told to stop. `published` is called after each commit that put heads into the outbox.
@@ -353,7 +362,11 @@ impl Writer {
                     store::acknowledge(&transaction, subscription, seqs)?;
                     self.acknowledgements += seqs.len() as u64;
                 }
-                Request::Feedback(feedback, _) => store::add_feedback(&transaction, feedback, now)?,
+                Request::Feedback(feedback, _) => {
+                    if store::add_feedback(&transaction, feedback, now)? {
+                        changes.told.extend(told(feedback));
+                    }
+                }
                 Request::Rescore(rescorings, _) => {
                     for rescoring in rescorings {
                         store::rescore(&transaction, rescoring, ageing, &mut changes)?;
@@ -365,7 +378,10 @@ impl Writer {
         // Counted in SQL and not beside it: a duplicate or an erasure is decided there.
         transaction.commit()?;
 
-        let Changes { heads, reranked, provisional } = changes;
+        let Changes { heads, reranked, provisional, told } = changes;
+        if let Some(teller) = &self.teller {
+            told.into_iter().for_each(|told| teller.tell(told));
+        }
         let before = self.provisional.load(Ordering::Relaxed);
         self.provisional.store(before.saturating_add_signed(provisional), Ordering::Relaxed);
         self.account(settlements, &ends, &filled);
@@ -477,6 +493,20 @@ pub(super) struct Changes {
     pub(super) reranked: Vec<Reranked>,
     /// By how much the number of provisional tickets changes.
     pub(super) provisional: i64,
+    /// What helpdesks report.
+    pub(super) told: Vec<Told>,
+}
+
+/// What the desk is told of it. The wire has decoded these bytes before: none of them is broken.
+fn told(feedback: &Feedback) -> Option<Told> {
+    match feedback {
+        Feedback::TicketStatus(id, body) | Feedback::TicketStatusWithin { ticket_id: id, body, .. } => {
+            proto::TicketStatus::decode(&**body).ok().map(|status| Told::Status(*id, status))
+        }
+        Feedback::AgentState(body) => proto::AgentState::decode(&**body).ok().map(Told::Agent),
+        // Looked up in the ledger when its person writes.
+        Feedback::Touchpoint(_) => None,
+    }
 }
 
 /// Applies the settlement's entries and says where all of its frames ended.
