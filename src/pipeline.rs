@@ -19,15 +19,16 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::access::Access;
 use crate::classify::{Classifier, OpenError};
 use crate::config::{Config, Engine, SourceConfig, UnderLoad};
 use crate::console::service::{ServiceStatus, StageStatus};
 use crate::console::{self, Console};
-use crate::desk::told::{self, Hearing};
+use crate::desk::told::{self, Heard, Hearing};
 use crate::desk::{Desk, KNOWN_TICKETS_MAX};
+use crate::ledger::assigned::Assigned;
 use crate::ledger::outbox::Outbox;
 use crate::ledger::{Accounting, Handle, Ledger, LedgerError, Settlement, Writer};
 use crate::source::{self, Backlog, BatchSender, Durable, FrameBatch, Health};
@@ -184,6 +185,7 @@ impl Pipeline {
         let mut desk = Desk::default();
         // One more than it remembers: it then knows that there are older ones.
         ledger.tickets(KNOWN_TICKETS_MAX + 1, |id, text_hash| desk.remember(id, text_hash))?;
+        ledger.open_assigned(|assigned| restore(&mut desk, assigned))?;
         let sources: Vec<_> = config
             .sources
             .into_iter()
@@ -307,9 +309,9 @@ impl Pipeline {
         let pulses = self.pulses;
         let (to_desk, decided) = bounded::<Decided>(QUEUE_DECIDED);
         let (desk, desk_rules, settlements) = (self.desk, rules.clone(), self.settlements);
-        let hearing = self.hearing;
+        let (hearing, hear_rules, hear_ledger) = (self.hearing, rules.clone(), self.ledger.clone());
         let desk_thread = spawn.thread("vigie-desk", move || {
-            let hear = |desk: &mut Desk, heard| desk.hear(heard);
+            let hear = |desk: &mut Desk, heard| hear(desk, heard, &hear_rules, &hear_ledger);
             settle::run(desk, &desk_rules, &decided, hearing, hear, &settlements, &pulses.desk);
             Ok(())
         })?;
@@ -421,6 +423,35 @@ impl Pipeline {
         }
         drained.map_err(|_| PipelineError::DrainTimedOut(drain_max.as_millis()))?;
         Ok(accounting)
+    }
+}
+
+fn restore(desk: &mut Desk, assigned: &Assigned) {
+    let Assigned { ticket_id, assignee, is_open } = assigned;
+    desk.restore_assignment(*ticket_id, &assignee.team, &assignee.agent, *is_open);
+}
+
+/// What helpdesks report, on the desk's thread.
+fn hear(desk: &mut Desk, heard: Heard, rules: &ArcSwap<Rules>, ledger: &Handle) {
+    match heard {
+        Heard::Told(told) => desk.hear(&told),
+        Heard::Missed => {
+            warn!(
+                "helpdesks reported faster than the desk could hear: it reads from the ledger who has which ticket"
+            );
+            if let Err(error) = ledger.assigned(|assigned| restore(desk, assigned)) {
+                // Until the next time, or the next start, some agents count as busier than they are.
+                error!(%error, "the desk does not know who has which ticket");
+            }
+        }
+    }
+    loop {
+        let anew = desk.assign_anew(&rules.load().desk, Timestamp::now());
+        if anew.is_empty() {
+            break;
+        }
+        // Nobody waits for it here; a ledger that has ended takes nothing more.
+        drop(ledger.assign(anew));
     }
 }
 

@@ -1,5 +1,6 @@
 //! The desk's sections: priorities, expectations, and what becomes a ticket.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -12,7 +13,11 @@ use crate::parse::Network;
 use crate::{classify, desk, ledger};
 
 /// The desk's config, and the points that waiting earns in an hour, which the ledger's outbox gives.
-pub(super) fn desk(root: &Section<'_, '_>, brands: &[&str]) -> (desk::Config, u32) {
+pub(super) fn desk(
+    root: &Section<'_, '_>,
+    brands: &[&str],
+    warnings: &mut Vec<String>,
+) -> (desk::Config, u32) {
     let default = desk::Config::default();
     let section = root.section("desk");
     let zone = time_zone(&section);
@@ -37,7 +42,9 @@ pub(super) fn desk(root: &Section<'_, '_>, brands: &[&str]) -> (desk::Config, u3
     }
     expectation.refuse_unknown();
 
+    let routes = super::route::routes(root, &known, BTreeMap::new(), levels.p1_min, warnings);
     let config = desk::Config {
+        routes,
         factors,
         levels,
         answer_within,

@@ -133,6 +133,15 @@ impl When {
     }
 }
 
+/// The rules that never get a turn, each with the first one before it that holds wherever it does.
+pub fn shadowed(conditions: &[&When]) -> Vec<(usize, usize)> {
+    let before = |(later, when): (usize, &&When)| {
+        let earlier = conditions.iter().take(later).position(|earlier| earlier.covers(when))?;
+        Some((later, earlier))
+    };
+    conditions.iter().enumerate().filter_map(before).collect()
+}
+
 impl Facts<'_> {
     fn answer(&self, question: Question) -> bool {
         match question {
@@ -323,6 +332,15 @@ mod tests {
         for quantity in [Quantity::Followers, Quantity::Value] {
             assert!(!range(quantity, i64::MIN..=i64::MAX).holds(&facts), "{quantity:?}");
         }
+    }
+
+    #[test]
+    fn a_rule_behind_one_that_takes_all_of_it_is_named_with_that_one() {
+        let (all, gold, english) =
+            (When::default(), words(Field::Tier, &["gold"]), words(Field::Language, &["en"]));
+        assert_eq!(shadowed(&[&gold, &english, &both(gold.clone(), english.clone()), &all]), [(2, 0)]);
+        assert_eq!(shadowed(&[&all, &gold, &english]), [(1, 0), (2, 0)]);
+        assert_eq!(shadowed(&[]), []);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use prost::Message;
 use rusqlite::{Connection, params};
 
 use super::outbox::Filter;
-use super::{Traits, store};
+use super::{Traits, assigned, store};
 use crate::parse::Network;
 use crate::ticket::{TicketId, proto};
 
@@ -126,6 +126,7 @@ pub(super) fn prune(
     connection.prepare_cached("INSERT INTO pruned (id) VALUES (?1)")?.execute([id])?;
     connection.prepare_cached("DELETE FROM ticket WHERE id = ?1")?.execute([id])?;
     connection.prepare_cached("DELETE FROM feedback WHERE ticket_id = ?1")?.execute([id])?;
+    assigned::forget(connection, candidate.id)?;
     let mut record = connection.prepare_cached("DELETE FROM record WHERE seq = ?1")?;
     let mut acknowledgement =
         connection.prepare_cached("DELETE FROM acknowledgement WHERE subscription = ?1 AND seq = ?2")?;

@@ -11,7 +11,8 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use super::outbox::{self, Reranked, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_OWNED_MAX};
 use super::writer::Changes;
 use super::{
-    Accounting, Body, Feedback, NewTicket, RecordHead, Rescoring, Seq, SubscriptionRequest, Traits, prune,
+    Accounting, Body, Feedback, NewTicket, RecordHead, Rescoring, Seq, SubscriptionRequest, Traits, assigned,
+    prune,
 };
 use crate::parse::Network;
 use crate::source::Gap;
@@ -166,6 +167,9 @@ pub(super) fn add_ticket(
             ticket.text_hash.cast_signed(),
             ticket.provisional,
         ])?;
+    if let Some(assignee) = &ticket.assignee {
+        assigned::add(connection, ticket.id, seq.get().cast_signed(), assignee)?;
+    }
     let (ticket_id, due_at_us, traits) = (ticket.id, ticket.due_at_us, ticket.traits.clone());
     Ok(Some(RecordHead { seq, ticket_id, ticket_seq: seq, rank, due_at_us, traits }))
 }
@@ -612,6 +616,11 @@ pub(super) fn add_feedback(
                    (SELECT rowid FROM feedback WHERE ticket_id = ?1 ORDER BY rowid DESC LIMIT 1 OFFSET ?2)",
             )?
             .execute(params![id, STATUSES_MAX])?;
+    }
+    if let Feedback::TicketStatus(id, body) | Feedback::TicketStatusWithin { ticket_id: id, body, .. } =
+        feedback
+    {
+        assigned::report(connection, *id, body)?;
     }
     Ok(kept > 0)
 }

@@ -6,6 +6,7 @@ use crossbeam::channel::{Sender, bounded};
 use parking_lot::Mutex;
 use prost::Message;
 
+use super::assigned::{Assigned, Assignee};
 use super::outbox::{ClientId, Filter, Outbox};
 use super::*;
 use crate::desk::told::{self, Heard, Teller, Told};
@@ -100,6 +101,7 @@ pub(super) fn ticket(id: &str, priority: u16) -> Entry {
         due_at_us: 7_200_000_000,
         text_hash: 42,
         provisional: false,
+        assignee: None,
         body: message.encode_to_vec(),
     }))
 }
@@ -370,6 +372,60 @@ fn the_desk_is_told_what_is_durable_and_speaks_of_a_ticket_that_there_is() {
     let expected = [Told::Status(id("a"), status(id("a"))), Told::Agent(agent)].map(Heard::Told);
     assert_eq!(heard, expected);
     running.stop();
+}
+
+#[test]
+fn who_has_which_ticket_is_known_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    let assigned = |name: &str| {
+        let Entry::Ticket(mut ticket) = ticket(name, 500) else { panic!() };
+        ticket.assignee = Some(Assignee { team: "billing".to_owned(), agent: "lena".to_owned() });
+        Entry::Ticket(ticket)
+    };
+    running.settle(settlement(1, 1, vec![assigned("a"), assigned("b"), ticket("c", 1), assigned("d")]));
+    let id = |name: &str| TicketId::of_post(Network::Bluesky, name);
+    let report = |name: &str, state: i32, agent: &str| {
+        let ticket_id = id(name).as_bytes().to_vec();
+        let status = proto::TicketStatus { ticket_id, state, agent: agent.to_owned(), ..Default::default() };
+        let feedback = Feedback::TicketStatus(id(name), status.encode_to_vec());
+        running.handle.feedback(feedback).blocking_recv().unwrap().unwrap();
+    };
+    report("a", 3, "");
+    report("b", 1, "kim");
+    report("c", 1, "kim");
+    let assignment =
+        proto::Assignment { team: "frontline".to_owned(), agent: "max".to_owned(), ..Default::default() };
+    // One that is erased is nobody's work any more: its helpdesks are not told.
+    let gone = TicketId::of_post(Network::Bluesky, "gone");
+    let anew = vec![(id("d"), assignment.clone()), (gone, assignment.clone())];
+    running.handle.assign(anew).blocking_recv().unwrap().unwrap();
+    let Body::Update(update) = running.handle.read(&[Seq::new(5).unwrap()]).unwrap().pop().unwrap().1 else {
+        panic!()
+    };
+    let update = proto::Update::decode(&*update).unwrap();
+    assert_eq!(update.ticket_id, id("d").as_bytes());
+    let told = proto::update::Change::Assigned(proto::update::Assigned { assignment: Some(assignment) });
+    assert_eq!(update.change, Some(told));
+    assert!(running.handle.read(&[Seq::new(6).unwrap()]).unwrap().is_empty());
+
+    let line = |one: &Assigned| {
+        let Assignee { team, agent } = &one.assignee;
+        let name = ["a", "b", "c", "d"].into_iter().find(|name| id(name) == one.ticket_id);
+        format!("{} {team} {agent} {}", name.unwrap(), one.is_open)
+    };
+    let expected = ["a billing lena false", "b billing kim true", "d frontline max true"];
+    let mut all = Vec::new();
+    running.handle.assigned(|one| all.push(line(one))).unwrap();
+    assert_eq!(all, expected);
+    // Opened again.
+    report("a", 2, "");
+    report("b", 5, "");
+    running.stop();
+    let mut open = Vec::new();
+    let ledger = Ledger::open(config(folder.path())).unwrap();
+    ledger.open_assigned(|one| open.push(line(one))).unwrap();
+    assert_eq!(open, ["a billing lena true", "d frontline max true"]);
 }
 
 #[test]

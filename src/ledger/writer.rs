@@ -19,7 +19,8 @@ use super::retention::{self, Pruner};
 use super::store::Erasure;
 use super::{
     Accounting, Body, Config, Entry, Feedback, Figures, Ledger, LedgerError, Lock, RecordHead, Records,
-    Rescoring, Seq, Settlement, SubscriptionRequest, Vitals, prune, reason, schema, store,
+    Rescoring, Seq, Settlement, SubscriptionRequest, Vitals, assigned, open_to_read, prune, reason, schema,
+    store,
 };
 use crate::desk::text_hash;
 use crate::desk::told::{Teller, Told};
@@ -94,6 +95,7 @@ enum Request {
     },
     Feedback(Feedback, Answer),
     Rescore(Vec<Rescoring>, Answer),
+    Assign(Vec<(TicketId, proto::Assignment)>, Answer),
     /// The file could not be read: the ledger ends as after a failed commit.
     Broken(rusqlite::Error),
     /// Everything handed over before is committed, then the thread ends.
@@ -372,6 +374,12 @@ impl Writer {
                         store::rescore(&transaction, rescoring, ageing, &mut changes)?;
                     }
                 }
+                Request::Assign(assignments, _) => {
+                    let at_us = now.as_microsecond();
+                    for (id, assignment) in assignments {
+                        assigned::assign(&transaction, *id, assignment, at_us, ageing, &mut changes)?;
+                    }
+                }
                 Request::Subscribe(..) | Request::Broken(_) | Request::Stop => {}
             }
         }
@@ -430,7 +438,8 @@ impl Writer {
             match request {
                 Request::Acknowledge { answer, .. }
                 | Request::Feedback(_, answer)
-                | Request::Rescore(_, answer) => {
+                | Request::Rescore(_, answer)
+                | Request::Assign(_, answer) => {
                     drop(answer.send(Ok(())));
                 }
                 Request::Subscribe(request, answer) => {
@@ -656,6 +665,26 @@ impl Handle {
     /// sender means that the ledger has stopped.
     pub fn rescore(&self, rescorings: Vec<Rescoring>) -> oneshot::Receiver<Result<(), String>> {
         self.ask(|answer| Request::Rescore(rescorings, answer))
+    }
+
+    /// Records that these tickets are somebody else's now, and tells the helpdesks. As [`rescore`](Handle::rescore).
+    pub fn assign(
+        &self,
+        assignments: Vec<(TicketId, proto::Assignment)>,
+    ) -> oneshot::Receiver<Result<(), String>> {
+        self.ask(|answer| Request::Assign(assignments, answer))
+    }
+
+    /// Visits every ticket that a route gave to a team, open or not, in the order in which they were made. On a
+    /// connection of its own, so that nobody who delivers tickets waits for it.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn assigned(&self, visit: impl FnMut(&assigned::Assigned)) -> Result<(), LedgerError> {
+        let (connection, _) = open_to_read(&self.path)?;
+        assigned::visit(&connection, false, visit)
+            .map_err(|error| LedgerError::Sqlite { path: self.path.clone(), error })
     }
 
     /// Lets the writer commit what it has and end.

@@ -14,6 +14,7 @@ use super::reload::Rules;
 use crate::classify::{INTENTS, best};
 use crate::desk::told::{Heard, Hearing};
 use crate::desk::{self, Decision, Desk, Opinion, People, Strangers};
+use crate::ledger::assigned::Assignee;
 use crate::ledger::{Entry, NewTicket, Settlement, Traits};
 use crate::parse::Post;
 use crate::prefilter::Candidate;
@@ -137,6 +138,10 @@ fn new_ticket(
         due_at_us: ticket.due_at_us,
         text_hash: desk::text_hash(&post.text),
         provisional,
+        assignee: ticket
+            .assignment
+            .as_ref()
+            .map(|assignment| Assignee { team: assignment.team.clone(), agent: assignment.agent.clone() }),
         body: ticket.encode_to_vec(),
     }
 }

@@ -95,7 +95,7 @@ async fn a_ledger_of_every_schema_delivers_its_rest_and_knows_its_posts() {
         assert!(status.success(), "{log}");
         let pragma =
             |name: &str| -> i64 { state.ledger().pragma_query_value(None, name, |row| row.get(0)).unwrap() };
-        assert_eq!((pragma("user_version"), pragma("auto_vacuum")), (3, 2), "schema {version}");
+        assert_eq!((pragma("user_version"), pragma("auto_vacuum")), (4, 2), "schema {version}");
     }
 }
 
@@ -104,7 +104,7 @@ fn a_ledger_of_a_newer_vigie_is_refused_and_left_as_it_is() {
     let state = State::new("");
     configure(&state, "posts", "");
     place(&state, 3);
-    state.ledger().execute_batch("PRAGMA user_version = 4; CREATE TABLE of_tomorrow (x)").unwrap();
+    state.ledger().execute_batch("PRAGMA user_version = 5; CREATE TABLE of_tomorrow (x)").unwrap();
     let path = state.path().join("ledger.sqlite");
     let before = std::fs::read(&path).unwrap();
     let copy = state.path().join("copy.sqlite");
@@ -145,7 +145,7 @@ async fn a_backup_of_a_running_daemon_is_a_ledger_to_go_on_with() {
     let copy = state.path().join("copy.sqlite");
     let output = backup(&state, &copy);
     assert!(output.status.success(), "{}", output.stderr);
-    assert!(output.stdout.contains(" 11 tickets, 1 subscriptions, schema 3; checked"), "{}", output.stdout);
+    assert!(output.stdout.contains(" 11 tickets, 1 subscriptions, schema 4; checked"), "{}", output.stdout);
     let mode = std::os::unix::fs::PermissionsExt::mode(&copy.metadata().unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600, "posts are not for everybody to read");
     let bytes = std::fs::read(&copy).unwrap();

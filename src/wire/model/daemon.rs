@@ -68,6 +68,7 @@ pub(super) fn entry(event: &Event) -> Entry {
                 due_at_us: twin::due(post).into(),
                 text_hash: post.into(),
                 provisional,
+                assignee: None,
                 body: message.encode_to_vec(),
             }))
         }
