@@ -249,11 +249,12 @@ mod tests {
         let (teller, hearing) = channel(1);
         let (heard, told) = crossbeam::channel::unbounded();
         let state = |agent: &str| proto::AgentState { agent: agent.to_owned(), ..Default::default() };
-        let desk = std::thread::spawn(move || {
+        let desk = std::thread::Builder::new().spawn(move || {
             let rules = ArcSwap::from_pointee(rules);
             let hear = |_: &mut Desk, told| heard.send(told).unwrap();
             run(Desk::default(), &rules, &decisions, hearing, hear, &ledger, &Pulse::default());
         });
+        let desk = desk.unwrap();
         // Nothing has come from the model yet.
         teller.tell(Told::Agent(state("lena")));
         assert_eq!(told.recv().unwrap(), Heard::Told(Told::Agent(state("lena"))));

@@ -265,9 +265,9 @@ fn what_is_worth_it_goes_to_the_best_rated_who_is_not_buried_under_it() {
     // Half a capacity ahead of the least loaded is enough.
     routes.rules.clear();
     case.priority = 900;
-    let mut router = router(&[agents[0].clone(), agents[1].clone(), rated("third", 1.0), rated("fourth", 1.0)]);
-    let shares: Vec<_> =
-        (0..8).map(|n| router.route(&routes, &case.facts(), id(n)).unwrap().agent).collect();
+    let mut router =
+        router(&[agents[0].clone(), agents[1].clone(), rated("third", 1.0), rated("fourth", 1.0)]);
+    let shares: Vec<_> = (0..8).map(|n| router.route(&routes, &case.facts(), id(n)).unwrap().agent).collect();
     assert_eq!(shares, ["best", "best", "best", "best", "best", "best", "other", "other"]);
 }
 
