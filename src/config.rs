@@ -20,6 +20,7 @@ mod desk;
 mod expectation;
 mod keys;
 mod reader;
+mod route;
 mod when;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod trial;

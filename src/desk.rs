@@ -19,6 +19,8 @@ pub mod expectation;
 pub mod agent;
 pub mod person;
 pub mod priority;
+pub mod route;
+pub mod told;
 pub mod week;
 pub mod when;
 
@@ -26,6 +28,7 @@ pub use agent::Agent;
 pub use expectation::{Due, Expectations};
 pub use person::{People, Person, Strangers, Unreadable};
 pub use priority::{Factors, Levels, Score};
+pub use route::{Router, Routes};
 pub use when::{Facts, When};
 
 /// How the desk decides.
@@ -43,6 +46,8 @@ pub struct Config {
     pub unsupported_addressed_min: f32,
     /// Contacts of a poster from before that long ago play no part.
     pub contacts_window: Duration,
+    /// Which team answers.
+    pub routes: Routes,
 }
 
 impl Default for Config {
@@ -54,6 +59,7 @@ impl Default for Config {
             unsupported_min: 0.6,
             unsupported_addressed_min: 0.9,
             contacts_window: Duration::from_secs(30 * 24 * 3600),
+            routes: Routes::default(),
         }
     }
 }
@@ -96,7 +102,20 @@ impl Config {
         })
     }
 
-    /// The ticket that this candidate makes at `now`, whatever tickets exist already.
+    /// What a route goes by: all that the ticket was made of, with what it came to.
+    pub fn facts_of<'a>(
+        &self,
+        ticket: &'a proto::Ticket,
+        candidate: &'a Candidate,
+        verdict: &'a Verdict,
+        person: &'a Person,
+        now: Timestamp,
+    ) -> Facts<'a> {
+        let priority = u16::try_from(ticket.priority).unwrap_or(priority::PRIORITY_MAX);
+        Facts { candidate, verdict, person, sensitive: &ticket.sensitive, priority, now }
+    }
+
+    /// The ticket that this candidate makes at `now`, without a route, whatever tickets exist already.
     ///
     /// `model` is the name and version of what gave `verdict`.
     pub fn ticket(
@@ -232,16 +251,46 @@ pub struct Opinion<'m> {
     pub provisional: bool,
 }
 
-/// Decides, remembering which posts have a ticket.
+/// Decides, remembering which posts have a ticket, and who is busy with what.
 #[derive(Debug, Default)]
 pub struct Desk {
     known: Known,
+    router: Router,
+    /// Open tickets whose agent is no longer there.
+    orphans: VecDeque<TicketId>,
 }
+
+/// Tickets that are assigned anew at once: some 10 ms of work, and a commit of the ledger that nobody notices.
+const ORPHANS_MAX: usize = 256;
 
 impl Desk {
     /// Remembers a ticket of an earlier run with its post's [`text_hash`]; oldest first.
     pub fn remember(&mut self, id: TicketId, text_hash: u64) {
         self.known.insert(id, text_hash);
+    }
+
+    /// Takes note of what helpdesks report.
+    pub fn hear(&mut self, told: &told::Told) {
+        self.router.hear(told);
+    }
+
+    /// Takes the agents as they are now. Open tickets of those who are no longer there are
+    /// [assigned anew](Desk::assign_anew).
+    pub fn set_agents(&mut self, agents: &[agent::Agent]) {
+        // Who came back before their tickets had gone to others keeps them.
+        self.orphans = self.router.set_agents(agents).into();
+    }
+
+    /// Takes over what the ledger knows of an assigned ticket, as [`Router::restore`].
+    pub fn restore_assignment(&mut self, id: TicketId, team: &str, agent: &str, is_open: bool) {
+        self.router.restore(id, team, agent, is_open);
+    }
+
+    /// Who takes over from agents who are no longer there: the next few of their tickets, empty once all are done.
+    pub fn assign_anew(&mut self, config: &Config, now: Timestamp) -> Vec<(TicketId, proto::Assignment)> {
+        let few = self.orphans.drain(..self.orphans.len().min(ORPHANS_MAX));
+        let router = &mut self.router;
+        few.filter_map(|id| Some((id, router.assign_anew(&config.routes, id, now)?))).collect()
     }
 
     /// Whether this text is a change of the ticket of this id, which then is remembered.
@@ -293,7 +342,12 @@ impl Desk {
         }
         self.known.insert(id, hash);
         let person = people.author_of(post, config.contacts_window, now)?;
-        Ok(Decision::Ticket(Box::new(config.ticket(candidate, verdict, &person, model, now))))
+        let mut ticket = config.ticket(candidate, verdict, &person, model, now);
+        let facts = config.facts_of(&ticket, candidate, verdict, &person, now);
+        let assignment = self.router.route(&config.routes, &facts, id);
+        ticket.route = assignment.as_ref().map(|assignment| assignment.team.clone()).unwrap_or_default();
+        ticket.assignment = assignment;
+        Ok(Decision::Ticket(Box::new(ticket)))
     }
 
     /// Whether a ticket of this id may exist: `false` is certain.
@@ -398,6 +452,37 @@ mod tests {
 
     fn is_ticket(decision: &Decision) -> bool {
         matches!(decision, Decision::Ticket(_))
+    }
+
+    #[test]
+    fn a_ticket_says_whose_it_is_and_that_changes_when_they_leave() {
+        let mut desk = Desk::default();
+        let routes = Routes { default_team: Some("support".to_owned()), ..Routes::default() };
+        let config = Config { routes, ..Config::default() };
+        let agent = |name: &str| agent::Agent {
+            name: name.to_owned(),
+            team: "support".to_owned(),
+            capacity: 1000,
+            ..agent::Agent::default()
+        };
+        desk.set_agents(&[agent("lena")]);
+        let count = ORPHANS_MAX + 1;
+        for n in 0..count {
+            let opinion = Opinion { model: "model 1", provisional: false };
+            let (candidate, now) = (candidate(&n.to_string(), "panne"), Timestamp::UNIX_EPOCH);
+            let decided = desk.decide(&config, &candidate, &PROBLEM, opinion, &mut Strangers, now);
+            let Decision::Ticket(ticket) = decided.unwrap() else { panic!() };
+            assert_eq!(ticket.route, "support");
+            assert_eq!(ticket.assignment.unwrap().agent, "lena");
+        }
+        assert_eq!(desk.assign_anew(&config, Timestamp::UNIX_EPOCH), []);
+        desk.set_agents(&[agent("kim")]);
+        let mut anew = desk.assign_anew(&config, Timestamp::UNIX_EPOCH);
+        assert_eq!(anew.len(), ORPHANS_MAX);
+        anew.extend(desk.assign_anew(&config, Timestamp::UNIX_EPOCH));
+        assert_eq!(anew.len(), count);
+        assert!(anew.iter().all(|(_, assignment)| assignment.agent == "kim"));
+        assert_eq!(desk.assign_anew(&config, Timestamp::UNIX_EPOCH), []);
     }
 
     #[test]

@@ -27,8 +27,9 @@ use crate::ticket::{TicketId, proto};
 
 pub mod accounting;
 pub mod backup;
-mod deadlines;
+pub mod assigned;
 pub mod context;
+mod deadlines;
 mod deliveries;
 mod erasure;
 mod feedback;
@@ -257,6 +258,8 @@ pub struct NewTicket {
     pub text_hash: u64,
     /// Whether only the small model has read it: to be scored again when there is time.
     pub provisional: bool,
+    /// Whose it is; `None`: no route speaks of it.
+    pub assignee: Option<assigned::Assignee>,
     /// The encoded `vigie.v1.Ticket`.
     pub body: Vec<u8>,
 }
@@ -447,6 +450,15 @@ impl Ledger {
     /// The file cannot be read.
     pub fn tickets(&self, tickets_max: usize, visit: impl FnMut(TicketId, u64)) -> Result<(), LedgerError> {
         store::tickets(&self.connection, tickets_max, visit).map_err(|source| self.failed(source))
+    }
+
+    /// Visits the open tickets that a route gave to a team, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn open_assigned(&self, visit: impl FnMut(&assigned::Assigned)) -> Result<(), LedgerError> {
+        assigned::visit(&self.connection, true, visit).map_err(|source| self.failed(source))
     }
 
     fn failed(&self, source: rusqlite::Error) -> LedgerError {

@@ -19,14 +19,16 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::access::Access;
 use crate::classify::{Classifier, OpenError};
 use crate::config::{Config, Engine, SourceConfig, UnderLoad};
 use crate::console::service::{ServiceStatus, StageStatus};
 use crate::console::{self, Console};
+use crate::desk::told::{self, Heard, Hearing};
 use crate::desk::{Desk, KNOWN_TICKETS_MAX};
+use crate::ledger::assigned::Assigned;
 use crate::ledger::context::Reader;
 use crate::ledger::outbox::{self, Outbox};
 use crate::ledger::{Accounting, Handle, Ledger, LedgerError, Settlement, Writer};
@@ -133,6 +135,7 @@ pub struct Pipeline {
     batch_delay_max: Duration,
     desk: Desk,
     people: Reader,
+    hearing: Hearing,
     settlements: Sender<Settlement>,
     writer: Writer,
     ledger: Handle,
@@ -186,6 +189,7 @@ impl Pipeline {
         let mut desk = Desk::default();
         // One more than it remembers: it then knows that there are older ones.
         ledger.tickets(KNOWN_TICKETS_MAX + 1, |id, text_hash| desk.remember(id, text_hash))?;
+        ledger.open_assigned(|assigned| restore(&mut desk, assigned))?;
         let sources: Vec<_> = config
             .sources
             .into_iter()
@@ -196,6 +200,8 @@ impl Pipeline {
         let (settlements, settled) = bounded(QUEUE_DECIDED);
         let outbox = Arc::new(Mutex::new(Outbox::new()));
         let (mut writer, ledger) = ledger.split(settled, outbox.clone())?;
+        let (teller, hearing) = told::channel(told::QUEUE_TOLD);
+        writer.tell(teller);
         let sources = sources
             .into_iter()
             .map(|(source, stored, health)| {
@@ -252,6 +258,7 @@ impl Pipeline {
             batch_delay_max,
             desk,
             people,
+            hearing,
             settlements,
             writer,
             ledger,
@@ -308,8 +315,12 @@ impl Pipeline {
         let (to_desk, decided) = bounded::<Decided>(QUEUE_DECIDED);
         let (desk, desk_rules, settlements) = (self.desk, rules.clone(), self.settlements);
         let mut people = self.people;
+        let (hearing, hear_rules, hear_ledger) = (self.hearing, rules.clone(), self.ledger.clone());
         let desk_thread = spawn.thread("vigie-desk", move || {
-            let run = settle::run(desk, &mut people, &desk_rules, &decided, &settlements, &pulses.desk);
+            let hear = |desk: &mut Desk, heard| hear(desk, heard, &hear_rules, &hear_ledger);
+            let pulse = &pulses.desk;
+            let run =
+                settle::run(desk, &mut people, &desk_rules, &decided, hearing, hear, &settlements, pulse);
             run.map_err(|error| error.to_string())
         })?;
         let (to_model, outputs) = bounded::<LaneOutput>(QUEUE_OUTPUTS);
@@ -421,6 +432,35 @@ impl Pipeline {
         }
         drained.map_err(|_| PipelineError::DrainTimedOut(drain_max.as_millis()))?;
         Ok(accounting)
+    }
+}
+
+fn restore(desk: &mut Desk, assigned: &Assigned) {
+    let Assigned { ticket_id, assignee, is_open } = assigned;
+    desk.restore_assignment(*ticket_id, &assignee.team, &assignee.agent, *is_open);
+}
+
+/// What helpdesks report, on the desk's thread.
+fn hear(desk: &mut Desk, heard: Heard, rules: &ArcSwap<Rules>, ledger: &Handle) {
+    match heard {
+        Heard::Told(told) => desk.hear(&told),
+        Heard::Missed => {
+            warn!(
+                "helpdesks reported faster than the desk could hear: it reads from the ledger who has which ticket"
+            );
+            if let Err(error) = ledger.assigned(|assigned| restore(desk, assigned)) {
+                // Until the next time, or the next start, some agents count as busier than they are.
+                error!(%error, "the desk does not know who has which ticket");
+            }
+        }
+    }
+    loop {
+        let anew = desk.assign_anew(&rules.load().desk, Timestamp::now());
+        if anew.is_empty() {
+            break;
+        }
+        // Nobody waits for it here; a ledger that has ended takes nothing more.
+        drop(ledger.assign(anew));
     }
 }
 

@@ -7,11 +7,12 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use jiff::Timestamp;
 
+mod route;
+
 use super::{ConfigFile, Failure, print};
 use crate::classify::{Classifier, INTENTS, SENTIMENTS, URGENCIES, Verdict};
 use crate::config::Config;
-use crate::desk::priority::PRIORITY_MAX;
-use crate::desk::{Facts, People};
+use crate::desk::{People, Router};
 use crate::parse::{Format, Frame, Parser, Post};
 use crate::prefilter::{Explanation, Prefilter, Scan, Scratch, Standing};
 
@@ -94,18 +95,20 @@ fn explain(
     let now = candidate.post.seen_at.or(candidate.post.written_at).unwrap_or_else(Timestamp::now);
     let person = people.author_of(&candidate.post, config.desk.contacts_window, now);
     let person = person.map_err(anyhow::Error::from)?;
-    let ticket = config.desk.ticket(&candidate, verdict, &person, classifier.model(), now);
+    let mut ticket = config.desk.ticket(&candidate, verdict, &person, classifier.model(), now);
+    let facts = config.desk.facts_of(&ticket, &candidate, verdict, &person, now);
+    let weighing = Router::default().weigh(&config.desk.routes, &facts);
+    let assignment = weighing.as_ref().map(|weighing| weighing.assignment.clone());
     writeln!(out, "\n{BOLD}priority{BOLD:#}").context("stdout")?;
     for factor in &ticket.factors {
         writeln!(out, "  {:<12}{:>+6}   {QUIET}{}{QUIET:#}", factor.name, factor.points, factor.evidence)
             .context("stdout")?;
     }
-    writeln!(out, "  {:─<18}\n  {:<12}{:>6}   cut to 0..1000\n", "", "sum", ticket.priority)
+    writeln!(out, "  {:─<18}\n  {:<12}{:>6}   cut to 0..1000", "", "sum", ticket.priority)
         .context("stdout")?;
-    let priority = u16::try_from(ticket.priority).unwrap_or(PRIORITY_MAX);
-    let sensitive = &ticket.sensitive;
-    let facts = Facts { candidate: &candidate, verdict, person: &person, sensitive, priority, now };
     writeln!(out, "{BOLD}due{BOLD:#}\n  {}\n", config.desk.expectations.of(&facts)).context("stdout")?;
+    route::route(out, weighing.as_ref()).context("stdout")?;
+    ticket.assignment = assignment;
     print::ticket(out, &ticket, now).context("stdout")?;
     Ok(())
 }

@@ -79,6 +79,11 @@ pub(super) fn ticket(out: &mut impl Write, ticket: &proto::Ticket, now: Timestam
         .map(|factor| format!("{} {:+} ({})", factor.name, factor.points, factor.evidence))
         .collect();
     writeln!(out, "         {QUIET}why: {}{QUIET:#}", why.join(", "))?;
+    if let Some(assignment) = &ticket.assignment {
+        let reasons =
+            assignment.reasons.iter().map(|reason| printable(reason)).collect::<Vec<_>>().join("; ");
+        writeln!(out, "         {QUIET}for: {} ({reasons}){QUIET:#}", whom(assignment))?;
+    }
     if !post.url.is_empty() {
         writeln!(out, "         {QUIET}{}{QUIET:#}", printable(&post.url))?;
     }
@@ -148,10 +153,7 @@ pub(super) fn update(out: &mut impl Write, update: &proto::Update) -> io::Result
         }
         Some(Change::Assigned(assigned)) => {
             let assignment = assigned.assignment.clone().unwrap_or_default();
-            let names = [&assignment.team, &assignment.agent, &assignment.supplier];
-            let names: Vec<_> =
-                names.into_iter().filter(|name| !name.is_empty()).map(|name| printable(name)).collect();
-            writeln!(out, "{QUIET}    –    ticket {id}… is now for {}{QUIET:#}", names.join(", "))
+            writeln!(out, "{QUIET}    –    ticket {id}… is now for {}{QUIET:#}", whom(&assignment))
         }
         Some(Change::PostErased(erased)) => {
             let (post, reason) = (printable(&erased.post_id), printable(&erased.reason));
@@ -159,6 +161,14 @@ pub(super) fn update(out: &mut impl Write, update: &proto::Update) -> io::Result
         }
         None => Ok(()),
     }
+}
+
+/// Team, agent and supplier, as far as there are.
+fn whom(assignment: &proto::Assignment) -> String {
+    let names = [&assignment.team, &assignment.agent, &assignment.supplier];
+    let names: Vec<_> =
+        names.into_iter().filter(|name| !name.is_empty()).map(|name| printable(name)).collect();
+    names.join(", ")
 }
 
 fn level_style(level: proto::Level) -> Style {

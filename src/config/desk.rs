@@ -1,5 +1,6 @@
 //! The desk's sections: priorities, expectations, and what becomes a ticket.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -32,7 +33,9 @@ pub(super) fn desk(
 
     let expectations = expectations(root, &known, warnings);
 
+    let routes = super::route::routes(root, &known, BTreeMap::new(), levels.p1_min, warnings);
     let config = desk::Config {
+        routes,
         factors,
         levels,
         expectations,

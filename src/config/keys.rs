@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 pub struct Keys(BTreeMap<String, u64>);
 
 /// Sections whose keys a reload takes, and what in them it cannot take.
-const RELOADED: [&str; 11] = [
+const RELOADED: [&str; 14] = [
     "brand",
     "triggers",
     "priority",
@@ -18,6 +18,9 @@ const RELOADED: [&str; 11] = [
     "expectation",
     "calendar",
     "desk",
+    "route",
+    "routing",
+    "team",
     "log",
     "token",
     "tls",

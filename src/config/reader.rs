@@ -398,7 +398,7 @@ fn shown(value: &DeValue<'_>) -> String {
 }
 
 /// The known key that was probably meant.
-fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(super) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     known
         .iter()
         .map(|known| (strsim::damerau_levenshtein(name, known), *known))

@@ -3,7 +3,7 @@
 use super::week::Week;
 
 /// An agent.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Agent {
     /// The company's own name for them, by which helpdesks report.
     pub name: String,

@@ -3,16 +3,17 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Feedback, context};
+use super::{Feedback, assigned, context};
 
 /// Reports about one ticket that are kept, the newest: a helpdesk sends a handful.
 pub(super) const STATUSES_MAX: i64 = 100;
 
+/// Whether it was kept: what speaks of a ticket that we do not have, or that its client may not see, is not.
 pub(super) fn add_feedback(
     connection: &Connection,
     feedback: &Feedback,
     at: Timestamp,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<bool> {
     let (kind, ticket_id, body) = match feedback {
         Feedback::TicketStatus(id, body) => ("ticket_status", Some(id.as_bytes()), body),
         Feedback::TicketStatusWithin { ticket_id, body, brands } => {
@@ -21,7 +22,7 @@ pub(super) fn add_feedback(
                 .query_row([ticket_id.as_bytes()], |row| row.get(0))
                 .optional()?;
             if !brand.is_some_and(|brand| brands.has(&brand)) {
-                return Ok(());
+                return Ok(false);
             }
             ("ticket_status", Some(ticket_id.as_bytes()), body)
         }
@@ -33,9 +34,12 @@ pub(super) fn add_feedback(
             context::take_agent_state(connection, body)?;
             ("agent_state", None, body)
         }
-        Feedback::Contacts(contacts) => return context::take_contacts(connection, contacts),
+        Feedback::Contacts(contacts) => {
+            context::take_contacts(connection, contacts)?;
+            return Ok(true);
+        }
     };
-    connection
+    let kept = connection
         // What speaks of a ticket that we do not have is nobody's.
         .prepare_cached(
             "INSERT INTO feedback (at_us, kind, ticket_id, body) SELECT ?1, ?2, ?3, ?4
@@ -50,5 +54,10 @@ pub(super) fn add_feedback(
             )?
             .execute(params![id, STATUSES_MAX])?;
     }
-    Ok(())
+    if let Feedback::TicketStatus(id, body) | Feedback::TicketStatusWithin { ticket_id: id, body, .. } =
+        feedback
+    {
+        assigned::report(connection, *id, body)?;
+    }
+    Ok(kept > 0)
 }

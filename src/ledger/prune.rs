@@ -4,7 +4,7 @@ use prost::Message;
 use rusqlite::{Connection, params};
 
 use super::outbox::Filter;
-use super::{Traits, records};
+use super::{Traits, assigned, records};
 use crate::parse::Network;
 use crate::ticket::{TicketId, proto};
 
@@ -130,6 +130,7 @@ pub(super) fn prune(
         )?
         .query_row([id], |row| row.get(0))?;
     connection.prepare_cached("DELETE FROM feedback WHERE ticket_id = ?1")?.execute([id])?;
+    assigned::forget(connection, candidate.id)?;
     let mut record = connection.prepare_cached("DELETE FROM record WHERE seq = ?1")?;
     let mut acknowledgement =
         connection.prepare_cached("DELETE FROM acknowledgement WHERE subscription = ?1 AND seq = ?2")?;

@@ -8,7 +8,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
 use tracing::warn;
 
-use super::{context, deadlines, wal};
+use super::{assigned, context, deadlines, wal};
 
 /// The schema that this vigie writes.
 pub(super) const VERSION: i64 = 4;
@@ -134,6 +134,7 @@ const STEPS: &[(i64, &str)] = &[
     (4, TO_VERSION_4_GAPS),
     (4, deadlines::TABLES),
     (4, context::TABLES),
+    (4, assigned::TABLES),
 ];
 
 /// "vigi", which tells a ledger from another program's SQLite file.

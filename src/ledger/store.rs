@@ -5,7 +5,7 @@ use prost::Message;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::records::{HEAD, KIND_TICKET, KIND_UPDATE, add_record, bodies_of, head, seq, ticket_id};
-use super::{Body, NewTicket, RecordHead, outbox};
+use super::{Body, NewTicket, RecordHead, assigned, outbox};
 use crate::parse::Network;
 use crate::ticket::{TicketId, proto};
 
@@ -69,6 +69,9 @@ pub(super) fn add_ticket(
             ticket.provisional,
             ticket.at_risk_at_us,
         ])?;
+    if let Some(assignee) = &ticket.assignee {
+        assigned::add(connection, ticket.id, seq.get().cast_signed(), assignee)?;
+    }
     let (ticket_id, due_at_us, traits) = (ticket.id, ticket.due_at_us, ticket.traits.clone());
     Ok(Some(RecordHead { seq, ticket_id, ticket_seq: seq, rank, due_at_us, traits }))
 }

@@ -8,11 +8,13 @@ use prost::Message;
 
 use super::outbox::{ClientId, Filter, Outbox};
 use super::*;
+use crate::desk::told::Teller;
 use crate::source::Durable;
 use crate::telemetry::Bucket;
 use crate::ticket::proto;
 
 mod acknowledging;
+mod assigning;
 mod changes;
 mod commits;
 mod holes;
@@ -43,10 +45,15 @@ impl Running {
     }
 
     pub(super) fn start_with(folder: &Path, retention: Retention) -> Running {
+        Running::start_telling(folder, retention, None)
+    }
+
+    fn start_telling(folder: &Path, retention: Retention, teller: Option<Teller>) -> Running {
         let (settlements, receiver) = bounded(8);
         let outbox = Arc::new(Mutex::new(Outbox::new()));
         let ledger = Ledger::open(Config { retention, ..config(folder) }).unwrap();
-        let (writer, handle) = ledger.split(receiver, outbox.clone()).unwrap();
+        let (mut writer, handle) = ledger.split(receiver, outbox.clone()).unwrap();
+        teller.into_iter().for_each(|teller| writer.tell(teller));
         let thread =
             std::thread::Builder::new().spawn(move || writer.run(|| ())).expect("a thread for the ledger");
         Running { settlements: Some(settlements), handle, outbox, thread: Some(thread) }
@@ -111,6 +118,7 @@ pub(super) fn ticket(id: &str, priority: u16) -> Entry {
         at_risk_at_us: None,
         text_hash: 42,
         provisional: false,
+        assignee: None,
         body: message.encode_to_vec(),
     }))
 }

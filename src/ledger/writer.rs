@@ -20,10 +20,11 @@ use super::outbox::{self, Outbox, Reranked};
 use super::retention::{self, Pruner};
 use super::{
     Accounting, Body, Config, Entry, Feedback, Figures, Ledger, LedgerError, Lock, RecordHead, Records,
-    Rescoring, Seq, Settlement, SubscriptionRequest, Vitals, accounting, deliveries, erasure, feedback, gaps,
-    prune, reason, records, rescoring, schema, store, wal,
+    Rescoring, Seq, Settlement, SubscriptionRequest, Vitals, accounting, assigned, deliveries, erasure,
+    feedback, gaps, open_to_read, prune, reason, records, rescoring, schema, store, wal,
 };
 use crate::desk::text_hash;
+use crate::desk::told::{Teller, Told};
 use crate::source::Durable;
 use crate::telemetry::{Bucket, Buckets};
 use crate::ticket::{TicketId, proto};
@@ -57,6 +58,8 @@ pub struct Writer {
     accounting: Arc<Mutex<Accounting>>,
     /// For the sources that acknowledge upstream: their last committed batch.
     durable: HashMap<Arc<str>, watch::Sender<Durable>>,
+    /// To the desk, which is told what helpdesks report.
+    teller: Option<Teller>,
     acknowledgements: u64,
     /// Pages in the write-ahead log, as of the last commit.
     log_pages: Arc<AtomicI32>,
@@ -95,6 +98,7 @@ enum Request {
     },
     Feedback(Feedback, Answer),
     Rescore(Vec<Rescoring>, Answer),
+    Assign(Vec<(TicketId, proto::Assignment)>, Answer),
     /// The file could not be read: the ledger ends as after a failed commit.
     Broken(rusqlite::Error),
     /// Everything handed over before is committed, then the thread ends.
@@ -178,6 +182,7 @@ impl Ledger {
             outbox,
             accounting,
             durable: HashMap::new(),
+            teller: None,
             acknowledgements: 0,
             // What the run before could not do, or no longer.
             truncate_due: Some(Instant::now()),
@@ -199,6 +204,11 @@ impl Writer {
     pub fn follow(&mut self, source: &Arc<str>, position: Option<i64>) -> watch::Receiver<Durable> {
         let stored = Durable { end_sequence: 0, position };
         self.durable.entry(source.clone()).or_insert_with(|| watch::Sender::new(stored)).subscribe()
+    }
+
+    /// Tells the desk from now on what helpdesks report, once it is durable.
+    pub fn tell(&mut self, teller: Teller) {
+        self.teller = Some(teller);
     }
 
     /// Commits until told to stop. `published` is called after each commit that put heads into the outbox.
@@ -365,12 +375,20 @@ impl Writer {
                     self.acknowledgements += seqs.len() as u64;
                 }
                 Request::Feedback(feedback, _) => {
-                    feedback::add_feedback(&transaction, feedback, now)?;
+                    if feedback::add_feedback(&transaction, feedback, now)? {
+                        changes.told.extend(told(feedback));
+                    }
                     deadlines::reported(&transaction, feedback, now, &mut changes)?;
                 }
                 Request::Rescore(rescorings, _) => {
                     for rescoring in rescorings {
                         rescoring::rescore(&transaction, rescoring, ageing, &mut changes)?;
+                    }
+                }
+                Request::Assign(assignments, _) => {
+                    let at_us = now.as_microsecond();
+                    for (id, assignment) in assignments {
+                        assigned::assign(&transaction, *id, assignment, at_us, ageing, &mut changes)?;
                     }
                 }
                 Request::Subscribe(..) | Request::Broken(_) | Request::Stop => {}
@@ -381,10 +399,13 @@ impl Writer {
         // Counted in SQL and not beside it: a duplicate or an erasure is decided there.
         transaction.commit()?;
 
-        let Changes { heads, reranked, provisional, clocks } = changes;
+        let Changes { heads, reranked, provisional, clocks, told } = changes;
         self.alarm = alarm;
         if !clocks.moves.is_empty() {
             self.figures.lock().standing.apply(&clocks.moves);
+        }
+        if let Some(teller) = &self.teller {
+            told.into_iter().for_each(|told| teller.tell(told));
         }
         let before = self.provisional.load(Ordering::Relaxed);
         self.provisional.store(before.saturating_add_signed(provisional), Ordering::Relaxed);
@@ -434,7 +455,8 @@ impl Writer {
             match request {
                 Request::Acknowledge { answer, .. }
                 | Request::Feedback(_, answer)
-                | Request::Rescore(_, answer) => {
+                | Request::Rescore(_, answer)
+                | Request::Assign(_, answer) => {
                     drop(answer.send(Ok(())));
                 }
                 Request::Subscribe(request, answer) => {
@@ -536,6 +558,20 @@ pub(super) struct Changes {
     pub(super) provisional: i64,
     /// What becomes of the clocks of answers.
     pub(super) clocks: Clocks,
+    /// What helpdesks report.
+    pub(super) told: Vec<Told>,
+}
+
+/// What the desk is told of it. The wire has decoded these bytes before: none of them is broken.
+fn told(feedback: &Feedback) -> Option<Told> {
+    match feedback {
+        Feedback::TicketStatus(id, body) | Feedback::TicketStatusWithin { ticket_id: id, body, .. } => {
+            proto::TicketStatus::decode(&**body).ok().map(|status| Told::Status(*id, status))
+        }
+        Feedback::AgentState(body) => proto::AgentState::decode(&**body).ok().map(Told::Agent),
+        // Looked up in the ledger when its person writes.
+        Feedback::Touchpoint(_) | Feedback::Contacts(_) => None,
+    }
 }
 
 /// Applies the settlement's entries and says where all of its frames ended.
@@ -686,6 +722,26 @@ impl Handle {
     /// sender means that the ledger has stopped.
     pub fn rescore(&self, rescorings: Vec<Rescoring>) -> oneshot::Receiver<Result<(), String>> {
         self.ask(|answer| Request::Rescore(rescorings, answer))
+    }
+
+    /// Records that these tickets are somebody else's now, and tells the helpdesks. As [`rescore`](Handle::rescore).
+    pub fn assign(
+        &self,
+        assignments: Vec<(TicketId, proto::Assignment)>,
+    ) -> oneshot::Receiver<Result<(), String>> {
+        self.ask(|answer| Request::Assign(assignments, answer))
+    }
+
+    /// Visits every ticket that a route gave to a team, open or not, in the order in which they were made. On a
+    /// connection of its own, so that nobody who delivers tickets waits for it.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn assigned(&self, visit: impl FnMut(&assigned::Assigned)) -> Result<(), LedgerError> {
+        let (connection, _) = open_to_read(&self.path)?;
+        assigned::visit(&connection, false, visit)
+            .map_err(|error| LedgerError::Sqlite { path: self.path.clone(), error })
     }
 
     /// Lets the writer commit what it has and end.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use crossbeam::channel::{Receiver, Sender};
+use crossbeam::channel::{Receiver, Select, Sender, TryRecvError};
 use jiff::Timestamp;
 use prost::Message;
 
@@ -12,7 +12,9 @@ use super::lane::Item;
 use super::model::Decided;
 use super::reload::Rules;
 use crate::classify::{INTENTS, best};
+use crate::desk::told::{Heard, Hearing};
 use crate::desk::{self, Decision, Desk, Opinion, People, Unreadable};
+use crate::ledger::assigned::Assignee;
 use crate::ledger::{Entry, NewTicket, Settlement, Traits};
 use crate::parse::Post;
 use crate::prefilter::Candidate;
@@ -141,11 +143,16 @@ fn new_ticket(
         at_risk_at_us: Some(ticket.at_risk_at_us).filter(|at_us| *at_us != 0),
         text_hash: desk::text_hash(&post.text),
         provisional,
+        assignee: ticket
+            .assignment
+            .as_ref()
+            .map(|assignment| Assignee { team: assignment.team.clone(), agent: assignment.agent.clone() }),
         body: ticket.encode_to_vec(),
     }
 }
 
-/// Runs until the model thread or the ledger has ended.
+/// Runs until the model thread or the ledger has ended. `hear` is given what helpdesks report, before the decisions
+/// that come after it.
 ///
 /// # Errors
 ///
@@ -155,12 +162,33 @@ pub fn run(
     people: &mut dyn People,
     rules: &ArcSwap<Rules>,
     decided: &Receiver<Decided>,
+    mut hearing: Hearing,
+    mut hear: impl FnMut(&mut Desk, Heard),
     ledger: &Sender<Settlement>,
     pulse: &Pulse,
 ) -> Result<(), Unreadable> {
     let mut order = Order::default();
-    while let Ok(decided) = decided.recv() {
+    loop {
+        {
+            // Only woken here; reports are taken first, so that a decision goes by what was known before it.
+            let mut woken = Select::new();
+            woken.recv(decided);
+            woken.recv(hearing.queue());
+            woken.ready();
+        }
         pulse.begin();
+        hearing.hear(|heard| hear(&mut desk, heard));
+        let decided = match decided.try_recv() {
+            Ok(decided) => decided,
+            Err(TryRecvError::Empty) => {
+                pulse.rest();
+                continue;
+            }
+            Err(TryRecvError::Disconnected) => {
+                pulse.rest();
+                return Ok(());
+            }
+        };
         let rules = rules.load();
         for decided in order.next(decided) {
             let settlement = settle(&mut desk, &rules.desk, people, Clock::Arrival, decided, |_| ())?;
@@ -171,7 +199,6 @@ pub fn run(
         }
         pulse.rest();
     }
-    Ok(())
 }
 
 /// Brings each source's batches back into their order: several lanes finish them out of it, and the cursor
@@ -217,6 +244,49 @@ mod tests {
             patient_permit: None,
         };
         Decided { output, verdicts: Vec::new(), model: Arc::from("model 1"), provisional: false }
+    }
+
+    /// As the model thread and the ledger's would.
+    #[test]
+    fn the_desk_hears_while_nothing_is_to_be_decided_and_before_what_is() {
+        use crate::desk::told::{Told, channel};
+        let config = crate::config::Config::parse(
+            "[[source]]\nkind = \"ndjson\"\npath = \"-\"\n[[brand]]\nname = \"Lumio\"\nnames = [\"lumio\"]\n",
+        )
+        .unwrap();
+        let rules = Rules::build(&config.prefilter, &config.desk).unwrap();
+        let (to_desk, decisions) = crossbeam::channel::bounded(4);
+        let (ledger, settlements) = crossbeam::channel::bounded(4);
+        let (teller, hearing) = channel(1);
+        let (heard, told) = crossbeam::channel::unbounded();
+        let state = |agent: &str| proto::AgentState { agent: agent.to_owned(), ..Default::default() };
+        let desk = std::thread::Builder::new().spawn(move || {
+            let rules = ArcSwap::from_pointee(rules);
+            let hear = |_: &mut Desk, told| heard.send(told).unwrap();
+            run(
+                Desk::default(),
+                &mut Strangers,
+                &rules,
+                &decisions,
+                hearing,
+                hear,
+                &ledger,
+                &Pulse::default(),
+            )
+            .unwrap();
+        });
+        let desk = desk.unwrap();
+        // Nothing has come from the model yet.
+        teller.tell(Told::Agent(state("lena")));
+        assert_eq!(told.recv().unwrap(), Heard::Told(Told::Agent(state("lena"))));
+        to_desk.send(decided("a", 0, 1)).unwrap();
+        assert_eq!(settlements.recv().unwrap().end_sequence, 1);
+        // A ledger that has ended keeps nobody from deciding, or from ending.
+        drop(teller);
+        to_desk.send(decided("a", 1, 2)).unwrap();
+        assert_eq!(settlements.recv().unwrap().end_sequence, 2);
+        drop(to_desk);
+        desk.join().unwrap();
     }
 
     #[test]

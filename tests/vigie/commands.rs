@@ -297,6 +297,7 @@ fn explain_shows_terms_rules_classes_points_and_the_ticket() {
     ] {
         assert!(said.contains(expected), "{expected} is missing in:\n{said}");
     }
+    assert!(said.contains("none speaks of it, and there is no default team"), "{said}");
     assert!(explain("nothing for anybody").contains("unmatched: no rule matches"));
     let own = r#"{"text": "Panne résolue chez Lumio", "author": {"id": "1", "handle": "lumio_help"}}"#;
     assert!(explain(own).contains("own: by one of the brand's own accounts"));

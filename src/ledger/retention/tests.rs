@@ -1,5 +1,6 @@
 //! What goes and what stays, a step at a time, on real files.
 
+use crate::ledger::assigned::Assignee;
 use std::path::Path;
 
 use jiff::ToSpan;
@@ -253,12 +254,19 @@ fn what_is_pending_stays_whatever_the_size() {
 fn without_any_subscription_age_prunes_and_size_does_not() {
     let folder = tempfile::tempdir().unwrap();
     let running = Running::start(folder.path());
-    (0..20).for_each(|post| running.settle(settlement(1, 0, vec![large(post)])));
+    let assigned = |post| {
+        let Entry::Ticket(mut ticket) = large(post) else { panic!() };
+        ticket.assignee = Some(Assignee { team: "billing".to_owned(), agent: String::new() });
+        Entry::Ticket(ticket)
+    };
+    (0..20).for_each(|post| running.settle(settlement(1, 0, vec![assigned(post)])));
     running.stop();
     let steps = prune(folder.path(), by_size(1 << 19));
     assert_eq!(steps.iter().map(|step| step.pruned).sum::<u64>(), 0);
     assert!(!steps.last().unwrap().is_blocked, "nobody has anything to acknowledge");
+    assert_eq!(count(folder.path(), "assigned"), 20);
     assert_eq!(pruned(folder.path(), by_age()), 20);
+    assert_eq!(count(folder.path(), "assigned"), 0, "nothing is left of whose they were");
 }
 
 #[test]

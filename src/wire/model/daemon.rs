@@ -70,6 +70,7 @@ pub(super) fn entry(event: &Event) -> Entry {
                 at_risk_at_us: None,
                 text_hash: post.into(),
                 provisional,
+                assignee: None,
                 body: message.encode_to_vec(),
             }))
         }

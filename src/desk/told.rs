@@ -1,0 +1,142 @@
+//! What helpdesks report back, on its way from the ledger to the desk: against the data's direction.
+//!
+//! A report is told once it is durable. The ledger never waits for the desk, which waits for the ledger itself: what
+//! finds no room is not queued, and a mark is left that the desk's memory no longer agrees with the ledger. The desk
+//! then reads from there again all that it would have been told, so that nothing is lost but time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam::channel::{Receiver, Sender, TrySendError, bounded, never};
+
+use crate::ticket::{TicketId, proto};
+
+/// Reports that wait for the desk, in all. At a few hundred bytes each, under 2 MiB.
+pub const QUEUE_TOLD: usize = 4096;
+
+/// A report that is durable, and of something that the ledger knows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Told {
+    /// What became of a ticket.
+    Status(TicketId, proto::TicketStatus),
+    /// What an agent can do and has to do.
+    Agent(proto::AgentState),
+}
+
+/// What the desk hears.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Heard {
+    /// A report.
+    Told(Told),
+    /// Reports found no room: what they said is in the ledger. Everything told so far was heard before.
+    Missed,
+}
+
+/// The ledger's end.
+#[derive(Debug)]
+pub struct Teller {
+    queue: Sender<Told>,
+    /// Stored with release after a report was left out, taken with acquire by [`Hearing::missed`].
+    missed: Arc<AtomicBool>,
+}
+
+/// The desk's end.
+#[derive(Debug)]
+pub struct Hearing {
+    queue: Receiver<Told>,
+    missed: Arc<AtomicBool>,
+}
+
+/// Both ends of a queue of `reports_max`; the daemon's holds [`QUEUE_TOLD`].
+pub fn channel(reports_max: usize) -> (Teller, Hearing) {
+    let (sender, receiver) = bounded(reports_max);
+    let missed = Arc::<AtomicBool>::default();
+    (Teller { queue: sender, missed: missed.clone() }, Hearing { queue: receiver, missed })
+}
+
+impl Teller {
+    /// Never waits.
+    pub fn tell(&self, told: Told) {
+        // A desk that has ended decides nothing more.
+        if let Err(TrySendError::Full(_)) = self.queue.try_send(told) {
+            self.missed.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl Hearing {
+    /// Hears nothing, ever.
+    pub fn nothing() -> Hearing {
+        Hearing { queue: never(), missed: Arc::default() }
+    }
+
+    /// The queue, to wait at together with others.
+    pub fn queue(&self) -> &Receiver<Told> {
+        &self.queue
+    }
+
+    /// Hands on everything that is there by now, without waiting; whether the ledger may tell more.
+    pub fn hear(&mut self, mut hear: impl FnMut(Heard)) -> bool {
+        // No more than the queue holds: what is told meanwhile waits for the next turn.
+        for _ in 0..QUEUE_TOLD {
+            match self.queue.try_recv() {
+                Ok(told) => hear(Heard::Told(told)),
+                Err(error) if error.is_disconnected() => {
+                    self.queue = never();
+                    return false;
+                }
+                Err(_) => break,
+            }
+        }
+        // Left just after this look, the mark is seen at the next turn: when anything else comes to the desk.
+        if self.missed.swap(false, Ordering::Acquire) {
+            hear(Heard::Missed);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn solved(ticket: u8) -> Told {
+        let status = proto::TicketStatus { ticket_id: vec![ticket; 16], ..proto::TicketStatus::default() };
+        Told::Status(TicketId::from_bytes(&[ticket; 16]).unwrap(), status)
+    }
+
+    fn heard(hearing: &mut Hearing) -> Vec<Heard> {
+        let mut all = Vec::new();
+        hearing.hear(|heard| all.push(heard));
+        all
+    }
+
+    #[test]
+    fn what_finds_no_room_is_said_to_be_missing_after_what_did() {
+        let (teller, mut hearing) = channel(2);
+        (1..=3).for_each(|ticket| teller.tell(solved(ticket)));
+        let expected = [Heard::Told(solved(1)), Heard::Told(solved(2)), Heard::Missed];
+        assert_eq!(heard(&mut hearing), expected);
+        // Said once; and there is room again.
+        teller.tell(solved(4));
+        assert_eq!(heard(&mut hearing), [Heard::Told(solved(4))]);
+    }
+
+    #[test]
+    fn a_ledger_that_has_ended_is_not_waited_for() {
+        let (teller, mut hearing) = channel(2);
+        teller.tell(solved(1));
+        drop(teller);
+        let mut count = 0;
+        assert!(!hearing.hear(|_| count += 1));
+        assert_eq!(count, 1);
+        assert!(hearing.queue().try_recv().is_err_and(|error| !error.is_disconnected()), "waits for ever");
+    }
+
+    #[test]
+    fn a_desk_that_has_ended_stops_nobody() {
+        let (teller, hearing) = channel(1);
+        drop(hearing);
+        (1..=3).for_each(|ticket| teller.tell(solved(ticket)));
+    }
+}
