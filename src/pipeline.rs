@@ -444,6 +444,7 @@ fn restore(desk: &mut Desk, assigned: &Assigned) {
 fn hear(desk: &mut Desk, heard: Heard, rules: &ArcSwap<Rules>, ledger: &Handle) {
     match heard {
         Heard::Told(told) => desk.hear(&told),
+        Heard::Agents(agents) => desk.set_agents(&agents),
         Heard::Missed => {
             warn!(
                 "helpdesks reported faster than the desk could hear: it reads from the ledger who has which ticket"

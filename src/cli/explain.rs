@@ -97,7 +97,11 @@ fn explain(
     let person = person.map_err(anyhow::Error::from)?;
     let mut ticket = config.desk.ticket(&candidate, verdict, &person, classifier.model(), now);
     let facts = config.desk.facts_of(&ticket, &candidate, verdict, &person, now);
-    let weighing = Router::default().weigh(&config.desk.routes, &facts);
+    let mut router = Router::default();
+    if let Some(agents) = people.new_agents().map_err(anyhow::Error::from)? {
+        router.set_agents(&agents);
+    }
+    let weighing = router.weigh(&config.desk.routes, &facts);
     let assignment = weighing.as_ref().map(|weighing| weighing.assignment.clone());
     writeln!(out, "\n{BOLD}priority{BOLD:#}").context("stdout")?;
     for factor in &ticket.factors {

@@ -50,6 +50,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut lane = Lane::default();
     let mut desk = Desk::default();
     let mut people = arguments.acquaintances.people(&config)?;
+    if let Some(agents) = people.new_agents().map_err(anyhow::Error::from)? {
+        desk.set_agents(&agents);
+    }
     let mut ledger = Scratch::new().map_err(anyhow::Error::from)?;
     let mut total = Buckets::default();
     let mut sequence = 0;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::agent::Agent;
 use crate::parse::Post;
 
 /// Touchpoints of one person that a decision looks at, the newest.
@@ -64,7 +65,7 @@ pub struct Touchpoint {
     pub note: String,
 }
 
-/// Where people are looked up.
+/// Where people are looked up, those who ask and those who answer.
 pub trait People {
     /// Who wrote this post, as known at `now`: contacts after that are not among the touchpoints, nor those of more
     /// than `window` before.
@@ -73,6 +74,13 @@ pub trait People {
     ///
     /// The ledger cannot be read: nothing may be decided any more.
     fn author_of(&mut self, post: &Post<'_>, window: Duration, now: Timestamp) -> Result<Person, Unreadable>;
+
+    /// All agents, if that is not what was given the last time.
+    ///
+    /// # Errors
+    ///
+    /// The ledger cannot be read: nothing may be decided any more.
+    fn new_agents(&mut self) -> Result<Option<Vec<Agent>>, Unreadable>;
 }
 
 /// Why it cannot be known who somebody is.
@@ -87,5 +95,9 @@ pub struct Strangers;
 impl People for Strangers {
     fn author_of(&mut self, _: &Post<'_>, _: Duration, _: Timestamp) -> Result<Person, Unreadable> {
         Ok(Person::default())
+    }
+
+    fn new_agents(&mut self) -> Result<Option<Vec<Agent>>, Unreadable> {
+        Ok(None)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use crossbeam::channel::{Receiver, Select, Sender, TryRecvError};
@@ -151,12 +152,16 @@ fn new_ticket(
     }
 }
 
+/// Between two looks at who can answer: `vigie import agents` takes effect within it.
+const AGENTS_EVERY: Duration = Duration::from_secs(1);
+
 /// Runs until the model thread or the ledger has ended. `hear` is given what helpdesks report, before the decisions
 /// that come after it.
 ///
 /// # Errors
 ///
 /// It cannot be known who wrote a post: the daemon must end.
+#[expect(clippy::too_many_arguments, reason = "all that a thread of its own is given, once")]
 pub fn run(
     mut desk: Desk,
     people: &mut dyn People,
@@ -168,6 +173,7 @@ pub fn run(
     pulse: &Pulse,
 ) -> Result<(), Unreadable> {
     let mut order = Order::default();
+    let mut agents_due = None;
     loop {
         {
             // Only woken here; reports are taken first, so that a decision goes by what was known before it.
@@ -178,6 +184,12 @@ pub fn run(
         }
         pulse.begin();
         hearing.hear(|heard| hear(&mut desk, heard));
+        if agents_due.is_none_or(|due| due <= Instant::now()) {
+            if let Some(agents) = people.new_agents()? {
+                hear(&mut desk, Heard::Agents(agents));
+            }
+            agents_due = Some(Instant::now() + AGENTS_EVERY);
+        }
         let decided = match decided.try_recv() {
             Ok(decided) => decided,
             Err(TryRecvError::Empty) => {

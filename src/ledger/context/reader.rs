@@ -26,6 +26,8 @@ const CACHE_KIB: i64 = 8 * 1024;
 pub struct Reader {
     connection: Connection,
     path: PathBuf,
+    /// The agents as last asked for.
+    told: Option<Vec<Agent>>,
 }
 
 impl Reader {
@@ -42,7 +44,7 @@ impl Reader {
         let failed = |error| LedgerError::Sqlite { path: path.to_owned(), error };
         connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(failed)?;
         connection.pragma_update(None, "mmap_size", 0).map_err(failed)?;
-        Ok(Reader { connection, path: path.to_owned() })
+        Ok(Reader { connection, path: path.to_owned(), told: None })
     }
 
     /// All agents, by name.
@@ -88,6 +90,15 @@ impl Reader {
 impl People for Reader {
     fn author_of(&mut self, post: &Post<'_>, window: Duration, now: Timestamp) -> Result<Person, Unreadable> {
         self.look_up(post, window, now).map_err(|error| self.unreadable(&error))
+    }
+
+    fn new_agents(&mut self) -> Result<Option<Vec<Agent>>, Unreadable> {
+        let agents = self.agents()?;
+        if self.told.as_ref() == Some(&agents) {
+            return Ok(None);
+        }
+        self.told = Some(agents.clone());
+        Ok(Some(agents))
     }
 }
 
