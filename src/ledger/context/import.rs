@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::size;
 use crate::ledger::outbox::AGEING_POINTS_PER_HOUR;
@@ -42,8 +42,8 @@ pub const CHUNK_BYTES: usize = 32 << 20;
 const STEP_MAX: Duration = Duration::from_millis(40);
 /// After each step, for the daemon to get in.
 const PAUSE: Duration = Duration::from_millis(4);
-/// Pages in the write-ahead log after which an import copies it into the file: 16 MiB.
-const LOG_PAGES_MAX: i32 = 4000;
+/// Pages in the write-ahead log after which an import copies it into the file: 64 MiB.
+const LOG_PAGES_MAX: i32 = 16_000;
 /// Pages that an import keeps in memory.
 const CACHE_KIB: i64 = 64 * 1024;
 /// Longest wait for the daemon, which writes for milliseconds.
@@ -155,32 +155,6 @@ impl Importer {
         LedgerError::Sqlite { path: self.path.clone(), error }
     }
 
-    /// Does something for each item, in as many steps as it takes.
-    fn in_steps<T>(
-        &mut self,
-        items: impl IntoIterator<Item = T>,
-        mut each: impl FnMut(&Connection, T) -> rusqlite::Result<()>,
-    ) -> rusqlite::Result<()> {
-        let mut items = items.into_iter().peekable();
-        while items.peek().is_some() {
-            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            // The lock is ours from here on.
-            let begun = Instant::now();
-            for item in items.by_ref() {
-                each(&transaction, item)?;
-                if begun.elapsed() >= STEP_MAX {
-                    break;
-                }
-            }
-            transaction.commit()?;
-            if self.log_pages.load(Ordering::Relaxed) >= LOG_PAGES_MAX {
-                wal::copy_log(&self.connection)?;
-            }
-            std::thread::sleep(PAUSE);
-        }
-        Ok(())
-    }
-
     /// Removes the rows of `table` whose `key` is not in the temporary table `seen`, and what `also` removes with each.
     fn remove_unseen<K: rusqlite::types::FromSql + rusqlite::types::ToSql>(
         &mut self,
@@ -203,12 +177,40 @@ impl Importer {
                 return Ok(());
             }
             self.tally.removed += gone.len() as u64;
-            self.in_steps(gone, |connection, key| {
+            let connection = &self.connection;
+            in_steps(connection, &self.log_pages, gone, |key| {
                 connection.prepare_cached(&remove)?.execute(params![key])?;
                 also(connection, &key)
             })?;
         }
     }
+}
+
+/// Does something for each item, in as many steps as it takes. Whoever prepares statements does so once, before.
+fn in_steps<T>(
+    connection: &Connection,
+    log_pages: &AtomicI32,
+    items: impl IntoIterator<Item = T>,
+    mut each: impl FnMut(T) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let mut items = items.into_iter().peekable();
+    while items.peek().is_some() {
+        let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+        // The lock is ours from here on.
+        let begun = Instant::now();
+        for item in items.by_ref() {
+            each(item)?;
+            if begun.elapsed() >= STEP_MAX {
+                break;
+            }
+        }
+        transaction.commit()?;
+        if log_pages.load(Ordering::Relaxed) >= LOG_PAGES_MAX {
+            wal::copy_log(connection)?;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
 }
 
 /// Whether the ledger is there with this vigie's tables.

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{Importer, Numbered, Rejected};
+use super::{Importer, Numbered, Rejected, in_steps};
 use crate::desk::Agent;
 use crate::desk::week::Week;
 use crate::ledger::LedgerError;
@@ -67,7 +67,8 @@ impl Importer {
         reject: &mut dyn FnMut(Rejected),
     ) -> Result<(), LedgerError> {
         let mut tally = self.tally;
-        let taken = self.in_steps(chunk, |connection, Numbered { line, row }| {
+        let connection = &self.connection;
+        let taken = in_steps(connection, &self.log_pages, chunk, |Numbered { line, row }| {
             let first: Option<i64> = connection
                 .prepare_cached("SELECT line FROM temp.seen_agent WHERE name = ?1")?
                 .query_row([&row.name], |row| row.get(0))

@@ -1,10 +1,9 @@
 //! Customers and their accounts, a chunk at a time.
 
-use std::collections::{HashMap, HashSet};
+use rusqlite::{Connection, OptionalExtension, Statement, params};
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use rusqlite::{Connection, OptionalExtension, params};
-
-use super::{Importer, Numbered, Rejected};
+use super::{Importer, Numbered, Rejected, in_steps};
 use crate::desk::person::{Customer, Purchase};
 use crate::ledger::LedgerError;
 use crate::ledger::context::{joined, owner, reader, touchpoints};
@@ -70,6 +69,21 @@ struct Plan<'r> {
     release: Vec<(Network, String)>,
 }
 
+/// What [`INSERT`] and [`UPDATE`] bind: the first value, then the customer's.
+macro_rules! columns {
+    ($customer:expr, $first:expr) => {
+        params![
+            $first,
+            $customer.name,
+            $customer.tier,
+            $customer.value,
+            $customer.language,
+            joined(&$customer.flags),
+            reader::stored(&$customer.purchases),
+        ]
+    };
+}
+
 impl Importer {
     /// Takes a chunk over; `reject` hears of each row that is not.
     ///
@@ -107,79 +121,85 @@ impl Importer {
         let mut plans = Vec::with_capacity(rows.len());
         // One read for all: it is begun and ended once, and keeps nobody from writing.
         let reading = self.connection.unchecked_transaction()?;
+        let mut find =
+            reading.prepare(&format!("SELECT c.id, {} FROM customer c WHERE c.key = ?1", reader::COLUMNS))?;
         for Numbered { line, row } in rows {
-            match plan(&reading, *line, row)? {
+            match plan(&reading, &mut find, *line, row)? {
                 Ok(plan) => plans.push(plan),
                 Err(reason) => reject(Rejected { line: *line, reason }),
             }
         }
+        drop(find);
         refuse_claimed(&reading, self.replace, &mut plans, reject)?;
         reading.finish()?;
         self.write(&mut plans)
     }
 
     fn write(&mut self, plans: &mut [Plan<'_>]) -> rusqlite::Result<()> {
+        let (connection, log_pages) = (&self.connection, &self.log_pages);
         let mut tally = self.tally;
-        self.in_steps(plans.iter_mut(), |connection, plan| {
-            let is_same = plan.write.is_none() && plan.add.is_empty() && plan.release.is_empty();
-            let id = match (plan.id, &plan.write) {
-                (None, written) => {
-                    let Some(customer) = written else { return Ok(()) };
-                    insert(connection, customer)?
+        {
+            let mut insert = connection.prepare(INSERT)?;
+            let mut update = connection.prepare(UPDATE)?;
+            let mut see = connection.prepare("INSERT OR IGNORE INTO temp.seen (id, line) VALUES (?1, ?2)")?;
+            in_steps(connection, log_pages, plans.iter_mut(), |plan| {
+                let is_same = plan.write.is_none() && plan.add.is_empty() && plan.release.is_empty();
+                let id = match (plan.id, &plan.write) {
+                    (None, None) => return Ok(()),
+                    (None, Some(customer)) => insert.insert(columns!(customer, customer.key))?,
+                    (Some(id), Some(customer)) => {
+                        update.execute(columns!(customer, id))?;
+                        id
+                    }
+                    (Some(id), None) => id,
+                };
+                plan.id = Some(id);
+                see.execute(params![id, plan.line.cast_signed()])?;
+                match (plan.is_new, is_same) {
+                    (true, _) => tally.new += 1,
+                    (false, true) => tally.unchanged += 1,
+                    (false, false) => tally.changed += 1,
                 }
-                (Some(id), Some(customer)) => {
-                    update(connection, id, customer)?;
-                    id
-                }
-                (Some(id), None) => id,
-            };
-            plan.id = Some(id);
-            connection
-                .prepare_cached("INSERT OR IGNORE INTO temp.seen (id, line) VALUES (?1, ?2)")?
-                .execute(params![id, plan.line.cast_signed()])?;
-            match (plan.is_new, is_same) {
-                (true, _) => tally.new += 1,
-                (false, true) => tally.unchanged += 1,
-                (false, false) => tally.changed += 1,
-            }
-            Ok(())
-        })?;
-        self.tally = tally;
+                Ok(())
+            })?;
+        }
         let releases: Vec<_> = plans
             .iter()
             .flat_map(|plan| plan.release.iter().map(|(network, name)| (*network, name.as_str(), plan.id)))
             .collect();
-        self.in_steps(releases, |connection, (network, name, id)| {
-            connection
-                .prepare_cached("DELETE FROM account WHERE network = ?1 AND name = ?2 AND customer = ?3")?
-                .execute(params![network.name(), name, id])?;
-            Ok(())
+        let mut release =
+            connection.prepare("DELETE FROM account WHERE network = ?1 AND name = ?2 AND customer = ?3")?;
+        in_steps(connection, log_pages, releases, |(network, name, id)| {
+            release.execute(params![network.name(), name, id]).map(|_| ())
         })?;
         let mut links: Vec<_> = plans
             .iter()
             .flat_map(|plan| plan.add.iter().map(|(network, name)| (*network, *name, plan.id, &plan.row.key)))
             .collect();
         links.sort_unstable_by_key(|(network, name, ..)| (network.name(), *name));
-        let mut has_contacts = None;
-        self.in_steps(links, |connection, (network, name, id, key)| {
-            connection
-                .prepare_cached(
-                    "INSERT INTO account (network, name, customer) VALUES (?1, ?2, ?3)
-                     ON CONFLICT DO UPDATE SET customer = excluded.customer",
-                )?
-                .execute(params![network.name(), name, id])?;
-            // Asked once for a chunk: a contact that comes meanwhile is found by its account.
-            let has_contacts = match has_contacts {
-                Some(known) => known,
-                None => *has_contacts.insert(touchpoints::any_of_accounts(connection)?),
-            };
+        let mut link = connection.prepare(
+            "INSERT INTO account (network, name, customer) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO UPDATE SET customer = excluded.customer",
+        )?;
+        // Asked once for a chunk: a contact that comes meanwhile is found by its account.
+        let has_contacts = touchpoints::any_of_accounts(connection)?;
+        in_steps(connection, log_pages, links, |(network, name, id, key)| {
+            link.execute(params![network.name(), name, id])?;
             if has_contacts {
                 touchpoints::adopt(connection, network, name, key)?;
             }
             Ok(())
-        })
+        })?;
+        self.tally = tally;
+        Ok(())
     }
 }
+
+const INSERT: &str = "INSERT INTO customer (key, name, tier, value, language, flags, purchases)
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+const UPDATE: &str =
+    "UPDATE customer SET name = ?2, tier = ?3, value = ?4, language = ?5, flags = ?6, purchases = ?7
+                      WHERE id = ?1";
 
 /// Refuses rows that claim an account of somebody who keeps it.
 fn refuse_claimed(
@@ -188,7 +208,7 @@ fn refuse_claimed(
     plans: &mut Vec<Plan<'_>>,
     reject: &mut dyn FnMut(Rejected),
 ) -> rusqlite::Result<()> {
-    let released: HashSet<(Network, &str)> = plans
+    let released: FxHashSet<(Network, &str)> = plans
         .iter()
         .flat_map(|plan| plan.release.iter().map(|(network, name)| (*network, name.as_str())))
         .collect();
@@ -200,8 +220,13 @@ fn refuse_claimed(
         .collect();
     // In the order of the table.
     claims.sort_unstable_by_key(|(network, name, _)| (network.name(), *name));
-    let mut refused: HashMap<usize, String> = HashMap::new();
+    let mut held = connection.prepare("SELECT 1 FROM account WHERE network = ?1 AND name = ?2")?;
+    let mut refused: FxHashMap<usize, String> = FxHashMap::default();
     for (network, name, index) in claims {
+        // Nearly all are nobody's.
+        if !held.exists(params![network.name(), name])? {
+            continue;
+        }
         let Some((id, key)) = owner(connection, network, name)? else { continue };
         let line = seen(connection, id)?;
         let whose = match line {
@@ -232,8 +257,9 @@ fn distinct<'r>(
     chunk: &'r [Numbered<CustomerRow>],
     reject: &mut dyn FnMut(Rejected),
 ) -> Vec<&'r Numbered<CustomerRow>> {
-    let mut keys: HashMap<&str, u64> = HashMap::with_capacity(chunk.len());
-    let mut claims: HashMap<(Network, &str), &Numbered<CustomerRow>> = HashMap::with_capacity(chunk.len());
+    let mut keys: FxHashMap<&str, u64> = FxHashMap::with_capacity_and_hasher(chunk.len(), Default::default());
+    let mut claims: FxHashMap<(Network, &str), &Numbered<CustomerRow>> =
+        FxHashMap::with_capacity_and_hasher(chunk.len(), Default::default());
     let mut rows = Vec::with_capacity(chunk.len());
     for numbered in chunk {
         let Numbered { line, row } = numbered;
@@ -273,11 +299,11 @@ fn seen(connection: &Connection, id: i64) -> rusqlite::Result<Option<u64>> {
 /// What is to be done about a row; the inner error is why it is rejected.
 fn plan<'r>(
     connection: &Connection,
+    find: &mut Statement<'_>,
     line: u64,
     row: &'r CustomerRow,
 ) -> rusqlite::Result<Result<Plan<'r>, String>> {
-    let known = connection
-        .prepare_cached(&format!("SELECT c.id, {} FROM customer c WHERE c.key = ?1", reader::COLUMNS))?
+    let known = find
         .query_row([&row.key], |found| Ok((found.get::<_, i64>(0)?, reader::read(found, 1)?)))
         .optional()?;
     let Some((id, known)) = known else {
@@ -316,39 +342,4 @@ fn accounts(connection: &Connection, id: i64) -> rusqlite::Result<Vec<(Network, 
         }
     }
     Ok(accounts)
-}
-
-fn insert(connection: &Connection, customer: &Customer) -> rusqlite::Result<i64> {
-    connection
-        .prepare_cached(
-            "INSERT INTO customer (key, name, tier, value, language, flags, purchases)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )?
-        .insert(params![
-            customer.key,
-            customer.name,
-            customer.tier,
-            customer.value,
-            customer.language,
-            joined(&customer.flags),
-            reader::stored(&customer.purchases),
-        ])
-}
-
-fn update(connection: &Connection, id: i64, customer: &Customer) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "UPDATE customer SET name = ?2, tier = ?3, value = ?4, language = ?5, flags = ?6, purchases = ?7
-             WHERE id = ?1",
-        )?
-        .execute(params![
-            id,
-            customer.name,
-            customer.tier,
-            customer.value,
-            customer.language,
-            joined(&customer.flags),
-            reader::stored(&customer.purchases),
-        ])?;
-    Ok(())
 }

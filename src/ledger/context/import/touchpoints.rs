@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use super::{Importer, Numbered};
+use super::{Importer, Numbered, in_steps};
 use crate::ledger::LedgerError;
 use crate::ledger::context::touchpoints::{self, Contact, Kept};
 
@@ -25,7 +25,8 @@ impl Importer {
             ))
         });
         let (mut tally, replace) = (self.tally, self.replace);
-        let taken = self.in_steps(rows, |connection, contact| {
+        let connection = &self.connection;
+        let taken = in_steps(connection, &self.log_pages, rows, |contact| {
             match touchpoints::keep(connection, contact)? {
                 Kept::New => tally.new += 1,
                 Kept::Changed => tally.changed += 1,
@@ -77,7 +78,8 @@ impl Importer {
                 return Ok(());
             }
             self.tally.removed += gone.len() as u64;
-            self.in_steps(gone, |connection, key| {
+            let connection = &self.connection;
+            in_steps(connection, &self.log_pages, gone, |key| {
                 connection
                     .prepare_cached(
                         "DELETE FROM touchpoint WHERE customer = ?1 AND network = ?2 AND account = ?3
