@@ -116,7 +116,7 @@ fn a_ledger_of_a_newer_vigie_is_refused_and_left_as_it_is() {
     for command in [&mut config("run"), &mut config("subscriptions"), config("backup").arg(&copy)] {
         let output = run(command, b"");
         assert_eq!(output.status.code(), Some(1), "{}", output.stderr);
-        let said = format!("ledger {}: schema 4 is newer than this vigie, which knows 3", path.display());
+        let said = format!("ledger {}: schema 5 is newer than this vigie, which knows 4", path.display());
         assert!(output.stderr.contains(&said), "{}", output.stderr);
     }
     assert_eq!(std::fs::read(&path).unwrap(), before);
