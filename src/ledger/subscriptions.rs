@@ -22,6 +22,9 @@ pub struct Subscription {
     pub oldest: Option<Timestamp>,
 }
 
+/// The first schema that has all that is read here.
+const SINCE: i64 = 3;
+
 /// All subscriptions of this ledger by name, whether or not a daemon uses it.
 ///
 /// # Errors
@@ -29,7 +32,7 @@ pub struct Subscription {
 /// It cannot be read, is no ledger, or is of another version than this vigie's.
 pub fn list(path: &Path) -> Result<Vec<Subscription>, LedgerError> {
     let (connection, found) = open_to_read(path)?;
-    if found < schema::VERSION {
+    if found < SINCE {
         return Err(LedgerError::Older { path: path.to_owned(), found, known: schema::VERSION });
     }
     read(&connection).map_err(|source| LedgerError::Sqlite { path: path.to_owned(), error: source })
