@@ -18,7 +18,9 @@ use crate::{classify, console, ledger, prefilter, source, wire};
 mod access;
 mod desk;
 mod keys;
+mod priority;
 mod reader;
+mod sensitive;
 mod when;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod trial;
@@ -200,9 +202,9 @@ fn read(root: &Section<'_, '_>) -> Option<Config> {
     let prefilter = brands(root);
     let classify = model(&root.section("model"));
     let names: Vec<_> = prefilter.brands.iter().map(|brand| brand.name.as_str()).collect();
-    let (desk, ageing_points_per_hour) = desk::desk(root, &names);
-    let ledger = ledger(&root.section("ledger"), ageing_points_per_hour);
     let mut warnings = Vec::new();
+    let (desk, ageing_points_per_hour) = desk::desk(root, &names, &mut warnings);
+    let ledger = ledger(&root.section("ledger"), ageing_points_per_hour);
     let wire_section = root.section("wire");
     let roster = access::access(root, &wire_section, &names, &mut warnings);
     let mut wire = wire(&wire_section, &roster);

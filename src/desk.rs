@@ -3,7 +3,7 @@
 //! Plain code without a clock: times come in with the candidate, so that `replay` and `explain` use the
 //! very same lines as `run`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,11 +16,14 @@ use crate::ticket::{TicketId, proto};
 
 pub mod person;
 pub mod priority;
+pub mod recorded;
+pub mod sensitive;
 pub mod week;
 pub mod when;
 
 pub use person::{People, Person, Strangers};
 pub use priority::{Factors, Levels, Score};
+pub use recorded::Recorded;
 pub use when::{Facts, When};
 
 /// How the desk decides.
@@ -30,12 +33,40 @@ pub struct Config {
     pub factors: Factors,
     /// Where the sum is cut into P1 to P4.
     pub levels: Levels,
+    /// Both for the brands that have their own, by the brand's name.
+    pub brands: BTreeMap<String, BrandPriority>,
+    /// Which words make a text sensitive, and which team such a ticket goes to.
+    pub sensitive: sensitive::Topics,
     /// How soon people expect an answer, by network in the order of [`Network::ALL`].
     pub answer_within: [Duration; Network::ALL.len()],
     /// Least probability of `other` at which a post is no customer message. `0.0..=1.0`.
     pub unsupported_min: f32,
     /// The same where the post names one of our handles: it speaks to us, so we doubt the model longer.
     pub unsupported_addressed_min: f32,
+}
+
+/// The priorities of one brand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BrandPriority {
+    /// All factors, with those of every brand where this one has none of its own.
+    pub factors: Factors,
+    /// Where the sum is cut.
+    pub levels: Levels,
+}
+
+/// A priority with all that speaks for and against it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explained {
+    /// Every factor, also those that give nothing.
+    pub lines: Vec<priority::Line>,
+    /// Of all points, before it is cut.
+    pub sum: i64,
+    /// `0..=1000`.
+    pub priority: u16,
+    /// Where that lies.
+    pub level: proto::Level,
+    /// The thresholds that say so.
+    pub levels: Levels,
 }
 
 impl Default for Config {
@@ -49,6 +80,8 @@ impl Default for Config {
         Config {
             factors: Factors::default(),
             levels: Levels::default(),
+            brands: BTreeMap::new(),
+            sensitive: sensitive::Topics::default(),
             answer_within,
             unsupported_min: 0.6,
             unsupported_addressed_min: 0.9,
@@ -60,6 +93,46 @@ impl Config {
     fn answer_within(&self, network: Network) -> Duration {
         // `Network` has as many variants as the array has places.
         self.answer_within.get(network as usize).copied().unwrap_or_default()
+    }
+
+    /// The factors and thresholds for this brand.
+    pub fn priorities(&self, brand: &str) -> (&Factors, &Levels) {
+        let own = self.brands.get(brand);
+        own.map_or((&self.factors, &self.levels), |own| (&own.factors, &own.levels))
+    }
+
+    /// The priority that these facts give, and its level. What makes a ticket, and what makes it again when somebody
+    /// has posted more: then with the facts of the new post, and the number of [`Facts::follow_ups`].
+    pub fn score(&self, facts: &Facts<'_>) -> (Score, proto::Level) {
+        let (factors, levels) = self.priorities(&facts.candidate.brand);
+        let score = factors.score(facts);
+        let level = levels.level(score.priority);
+        (score, level)
+    }
+
+    /// The same with every factor, for people who ask why.
+    pub fn explain(&self, facts: &Facts<'_>) -> Explained {
+        let (factors, levels) = self.priorities(&facts.candidate.brand);
+        let lines = factors.lines(facts, true);
+        let sum = priority::sum(&lines);
+        let priority = priority::cut(sum);
+        Explained { lines, sum, priority, level: levels.level(priority), levels: *levels }
+    }
+
+    /// As [`Config::explain`], of a new post as [`Config::ticket`] sees it.
+    pub fn explain_post(
+        &self,
+        candidate: &Candidate,
+        verdict: &Verdict,
+        person: &Person,
+        now: Timestamp,
+    ) -> Explained {
+        let (sensitive, sensitive_words) = self.sensitive.read(&candidate.post.text);
+        self.explain(&Facts {
+            sensitive: &sensitive,
+            sensitive_words: &sensitive_words,
+            ..Facts::new(candidate, verdict, person, now)
+        })
     }
 
     /// Whether the model says that this is no customer message. `addressed`: the post names one of our handles.
@@ -77,11 +150,10 @@ impl Config {
         verdict: &Verdict,
         model: &str,
     ) -> Option<proto::update::Rescored> {
-        // The first hits are the handles that were named.
-        let addressed = ticket.hits.first().is_some_and(|hit| hit.starts_with('@'));
-        let unsupported = self.is_unsupported(addressed, verdict);
-        let Score { priority, factors } = self.factors.rescore(&ticket.factors, verdict);
-        let level = self.levels.level(priority);
+        let unsupported = self.is_unsupported(recorded::is_addressed(ticket), verdict);
+        let (factors, levels) = self.priorities(&ticket.brand);
+        let Score { priority, factors } = factors.rescore(ticket, verdict);
+        let level = levels.level(priority);
         let now = message_of_verdict(verdict, model);
         let before = ticket.verdict.clone().unwrap_or_default();
         let is_same = |one, other| most_probable(one) == most_probable(other);
@@ -111,8 +183,13 @@ impl Config {
         now: Timestamp,
     ) -> proto::Ticket {
         let post = &candidate.post;
-        let facts = Facts { candidate, verdict, person, sensitive: &[], priority: 0, now };
-        let score = self.factors.score(&facts);
+        let (sensitive, sensitive_words) = self.sensitive.read(&post.text);
+        let facts = Facts {
+            sensitive: &sensitive,
+            sensitive_words: &sensitive_words,
+            ..Facts::new(candidate, verdict, person, now)
+        };
+        let (score, level) = self.score(&facts);
         let created_at_us = now.as_microsecond();
         let answer_within_us =
             i64::try_from(self.answer_within(post.network).as_micros()).unwrap_or(i64::MAX);
@@ -121,7 +198,7 @@ impl Config {
             post: Some(message_of(post, now)),
             brand: candidate.brand.to_string(),
             priority: u32::from(score.priority),
-            level: self.levels.level(score.priority).into(),
+            level: level.into(),
             created_at_us,
             due_at_us: created_at_us.saturating_add(answer_within_us),
             verdict: Some(message_of_verdict(verdict, model)),
@@ -132,7 +209,7 @@ impl Config {
             person: message_of_person(person),
             assignment: None,
             articles: Vec::new(),
-            sensitive: Vec::new(),
+            sensitive,
         }
     }
 }

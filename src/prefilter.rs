@@ -16,6 +16,7 @@ mod naive;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod trial;
 mod normalise;
+pub(crate) mod phrases;
 mod probe;
 mod reading;
 mod rule;

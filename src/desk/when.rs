@@ -4,12 +4,15 @@
 //! every key must hold, and within a list one value is enough. There is no "or" and no "not": two rules say the
 //! first, an earlier rule the second. Because of that [`When::covers`] can tell which rules never get a turn.
 
+mod shown;
+
 use std::ops::RangeInclusive;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::person::Person;
+use super::sensitive::Hit;
 use super::week::Week;
 use crate::classify::{INTENTS, SENTIMENTS, URGENCIES, Verdict, best};
 use crate::prefilter::Candidate;
@@ -25,6 +28,10 @@ pub struct Facts<'a> {
     pub person: &'a Person,
     /// The sensitive topics that its text touches.
     pub sensitive: &'a [String],
+    /// Which words made it so, in the order of the topics; only for people to read.
+    pub sensitive_words: &'a [Hit],
+    /// Posts that have joined the ticket of this one since.
+    pub follow_ups: u32,
     /// `0..=1000`, once it is known; conditions of factors are asked before and see 0.
     pub priority: u16,
     /// The moment of the decision.
@@ -130,6 +137,22 @@ impl When {
             (Some((ours, _)), None) => *ours == Week::always(),
         };
         words && ranges && answers && hours
+    }
+}
+
+impl<'a> Facts<'a> {
+    /// What is known of a new post before its words are read and its priority is known.
+    pub fn new(candidate: &'a Candidate, verdict: &'a Verdict, person: &'a Person, now: Timestamp) -> Facts<'a> {
+        Facts {
+            candidate,
+            verdict,
+            person,
+            sensitive: &[],
+            sensitive_words: &[],
+            follow_ups: 0,
+            priority: 0,
+            now,
+        }
     }
 }
 
@@ -249,12 +272,9 @@ mod tests {
         };
         let sensitive = ["safety".to_owned()];
         let facts = Facts {
-            candidate: &candidate,
-            verdict: &verdict,
-            person: &person,
             sensitive: &sensitive,
             priority: 640,
-            now,
+            ..Facts::new(&candidate, &verdict, &person, now)
         };
         let check = |when: When, expected: bool| assert_eq!(when.holds(&facts), expected, "{when:?}");
         check(When::default(), true);
@@ -312,14 +332,7 @@ mod tests {
             language: Language::UNCLEAR,
         };
         let (person, now) = (Person::default(), Timestamp::UNIX_EPOCH);
-        let facts = Facts {
-            candidate: &candidate,
-            verdict: &verdict,
-            person: &person,
-            sensitive: &[],
-            priority: 0,
-            now,
-        };
+        let facts = Facts::new(&candidate, &verdict, &person, now);
         for quantity in [Quantity::Followers, Quantity::Value] {
             assert!(!range(quantity, i64::MIN..=i64::MAX).holds(&facts), "{quantity:?}");
         }
