@@ -34,6 +34,7 @@ mod retention;
 mod schema;
 mod store;
 pub mod subscriptions;
+pub mod tickets;
 pub mod vitals;
 mod writer;
 

@@ -66,7 +66,8 @@ pub(super) fn priorities(
             continue;
         };
         let Some(of_file) = known.brands.iter().find(|brand| is_same(brand, &name.value)) else {
-            section.mistake_at(&name, format_args!("{:?}: must be of {}", name.value, known.brands.join(", ")));
+            section
+                .mistake_at(&name, format_args!("{:?}: must be of {}", name.value, known.brands.join(", ")));
             continue;
         };
         if brand.factors == factors && brand.levels == levels {
@@ -161,21 +162,26 @@ impl Reading<'_, '_, '_> {
 
     fn follow_ups(&self, base: Repeated) -> Repeated {
         let section = self.section.section("follow_ups");
-        let repeated = Repeated { points: section.points("points", base.points), cap: cap(&section, base.cap) };
+        let repeated =
+            Repeated { points: section.points("points", base.points), cap: cap(&section, base.cap) };
         section.refuse_unknown();
         repeated
     }
 
     fn sensitive(&self, base: &Words, warnings: &mut Vec<String>) -> Words {
         let section = self.section.section("sensitive");
-        let words = limited_words(&section, base, warnings);
-        for topic in words.points.keys().filter(|topic| !self.known.sensitive.contains(&topic.as_str())) {
-            let meant = nearest(topic, self.known.sensitive).map_or_else(
-                || format!("must be of {}", self.known.sensitive.join(", ")),
-                |near| format!("no such topic; did you mean {near}?"),
-            );
-            section.mistake(format_args!("{topic}: {meant}"));
-        }
+        let mut words = limited_words(&section, base, warnings);
+        words.points.retain(|topic, _| {
+            let is_known = self.known.sensitive.contains(&topic.as_str());
+            if !is_known {
+                let meant = nearest(topic, self.known.sensitive).map_or_else(
+                    || format!("must be of {}", self.known.sensitive.join(", ")),
+                    |near| format!("no such topic; did you mean {near}?"),
+                );
+                section.mistake(format_args!("{topic}: {meant}"));
+            }
+            is_known
+        });
         words
     }
 
@@ -193,7 +199,9 @@ impl Reading<'_, '_, '_> {
             } else if names.contains(&name) {
                 section.mistake(format_args!("the name {name:?} is taken by another combination"));
             } else if is_reserved(&name) {
-                section.mistake(format_args!("the name {name:?} is a factor's: tickets could not tell them apart"));
+                section.mistake(format_args!(
+                    "the name {name:?} is a factor's: tickets could not tell them apart"
+                ));
             }
             if !section.has("when") || when.asks_nothing() {
                 section.mistake(
@@ -217,10 +225,8 @@ impl Reading<'_, '_, '_> {
             }
         }
         if combinations.len() > COMBINATIONS_MAX {
-            self.section.mistake(format_args!(
-                "{} combinations: at most {COMBINATIONS_MAX}",
-                combinations.len()
-            ));
+            self.section
+                .mistake(format_args!("{} combinations: at most {COMBINATIONS_MAX}", combinations.len()));
         }
         combinations
     }
@@ -306,7 +312,8 @@ fn steps(section: &Section<'_, '_>, pairs: &[Placed<(f64, f64)>]) -> Shape {
             section.mistake_at(pair, format_args!("{at}: each step must begin above the one before"));
         }
         if given.fract() != 0.0 || !(-points..=points).contains(&given) {
-            section.mistake_at(pair, format_args!("{given} points: must be a whole number from -1000 to 1000"));
+            section
+                .mistake_at(pair, format_args!("{given} points: must be a whole number from -1000 to 1000"));
         }
         last = Some(at);
     }
@@ -327,9 +334,13 @@ fn words(section: &Section<'_, '_>, base: &Words, warnings: &mut Vec<String>) ->
         let Some(twin) = spelled.insert(word, given.clone()) else { continue };
         let path = section.path_in_file();
         if twin.value == given.value {
-            warnings.push(format!("{path}: {} and {} are the same word: once is enough", twin.key, given.key));
+            warnings
+                .push(format!("{path}: {} and {} are the same word: once is enough", twin.key, given.key));
         } else {
-            let text = format!("{} and {} are the same word, with {} and {}", twin.key, given.key, twin.value, given.value);
+            let text = format!(
+                "{} and {} are the same word, with {} and {}",
+                twin.key, given.key, twin.value, given.value
+            );
             section.mistake_at(&Placed { key: path.to_owned(), ..given }, text);
         }
     }
@@ -404,3 +415,6 @@ fn levels(section: &Section<'_, '_>, base: Levels) -> Levels {
     section.refuse_unknown();
     levels
 }
+
+#[cfg(test)]
+mod tests;

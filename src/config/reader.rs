@@ -245,7 +245,11 @@ impl<'r, 't> Section<'r, 't> {
         let value = self.get(key)?;
         let number = real(value.get_ref()).filter(|number| range.contains(number));
         if number.is_none() {
-            self.refuse(key, value, format_args!("must be a number from {} to {}", range.start(), range.end()));
+            self.refuse(
+                key,
+                value,
+                format_args!("must be a number from {} to {}", range.start(), range.end()),
+            );
         }
         number
     }

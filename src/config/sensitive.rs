@@ -9,7 +9,10 @@ use crate::desk::sensitive::{Topic, Topics, builtin, check, key};
 const NAME_BYTES_MAX: usize = 40;
 
 /// The topics, and the points of those whose tables say them.
-pub(super) fn topics(section: &Section<'_, '_>, warnings: &mut Vec<String>) -> (Topics, BTreeMap<String, i32>) {
+pub(super) fn topics(
+    section: &Section<'_, '_>,
+    warnings: &mut Vec<String>,
+) -> (Topics, BTreeMap<String, i32>) {
     let has_builtin = section.flag("builtin", true);
     let known = builtin();
     let mut topics: Vec<Topic> = if has_builtin { known.clone() } else { Vec::new() };

@@ -134,20 +134,24 @@ impl Default for Factors {
             },
             contacts: Contacts {
                 window_hours: 72,
-                channels: [("phone", 60), ("mail", 40), ("chat", 40), ("shop", 40), ("visit", 40), ("post", 30)]
-                    .iter()
-                    .map(word)
-                    .collect(),
+                channels: [
+                    ("phone", 60),
+                    ("mail", 40),
+                    ("chat", 40),
+                    ("shop", 40),
+                    ("visit", 40),
+                    ("post", 30),
+                ]
+                .iter()
+                .map(word)
+                .collect(),
                 other: 30,
                 half_life_hours: 0,
                 count: Curve::steps(&[]),
                 // A customer who has tried everything goes before a confident plain complaint.
                 cap: 250,
             },
-            sensitive: Words {
-                points: crate::desk::sensitive::POINTS.iter().map(word).collect(),
-                cap: 400,
-            },
+            sensitive: Words { points: crate::desk::sensitive::POINTS.iter().map(word).collect(), cap: 400 },
             combinations: Vec::new(),
             caps: Caps::default(),
         }

@@ -170,7 +170,8 @@ impl Topics {
                     continue;
                 }
                 last = Some(word);
-                if counted.len() < WORDS_SHOWN_MAX && !counted.iter().any(|hit| hit.phrase == meaning.hit.phrase)
+                if counted.len() < WORDS_SHOWN_MAX
+                    && !counted.iter().any(|hit| hit.phrase == meaning.hit.phrase)
                 {
                     counted.push(&meaning.hit);
                 }

@@ -142,7 +142,12 @@ impl When {
 
 impl<'a> Facts<'a> {
     /// What is known of a new post before its words are read and its priority is known.
-    pub fn new(candidate: &'a Candidate, verdict: &'a Verdict, person: &'a Person, now: Timestamp) -> Facts<'a> {
+    pub fn new(
+        candidate: &'a Candidate,
+        verdict: &'a Verdict,
+        person: &'a Person,
+        now: Timestamp,
+    ) -> Facts<'a> {
         Facts {
             candidate,
             verdict,
@@ -271,11 +276,8 @@ mod tests {
             touchpoints: vec![Touchpoint { at: now, channel: "phone".to_owned(), note: String::new() }],
         };
         let sensitive = ["safety".to_owned()];
-        let facts = Facts {
-            sensitive: &sensitive,
-            priority: 640,
-            ..Facts::new(&candidate, &verdict, &person, now)
-        };
+        let facts =
+            Facts { sensitive: &sensitive, priority: 640, ..Facts::new(&candidate, &verdict, &person, now) };
         let check = |when: When, expected: bool| assert_eq!(when.holds(&facts), expected, "{when:?}");
         check(When::default(), true);
         for (field, word) in [

@@ -48,11 +48,8 @@ impl Phrases {
         let mut terms: BTreeMap<String, (Opened, Vec<usize>)> = BTreeMap::new();
         for (place, phrase) in phrases.enumerate() {
             let Ok(term) = Term::phrase(phrase) else { continue };
-            let opened = Opened {
-                begins: term.begins,
-                is_sign: term.key.starts_with(['#', '@']),
-                is_anchor: true,
-            };
+            let opened =
+                Opened { begins: term.begins, is_sign: term.key.starts_with(['#', '@']), is_anchor: true };
             terms.entry(term.key).or_insert((opened, Vec::new())).1.push(place);
         }
         let built = Dictionary::of(terms.values().map(|(opened, _)| *opened)).and_then(|mut building| {
@@ -73,9 +70,7 @@ impl Phrases {
         self.dictionary.find(&words, Search::Anchors, false, &mut hits);
         let places = |term: TermId| self.places.get(term.0 as usize).into_iter().flatten().copied();
         hits.iter()
-            .flat_map(|hit| {
-                places(hit.term).map(|phrase| Found { phrase, start: hit.start, end: hit.end })
-            })
+            .flat_map(|hit| places(hit.term).map(|phrase| Found { phrase, start: hit.start, end: hit.end }))
             .collect()
     }
 }

@@ -20,6 +20,7 @@ mod lines;
 mod metrics;
 mod operation;
 mod overload;
+mod priorities;
 mod recovery;
 mod service;
 mod shutdown;

@@ -65,9 +65,11 @@ impl Curve {
     /// The points of greatest magnitude that it can give.
     pub fn most(&self) -> i32 {
         let most = match &self.shape {
-            Shape::Steps(steps) => {
-                steps.iter().map(|(_, points)| *points).max_by_key(|points| points.unsigned_abs()).unwrap_or(0)
-            }
+            Shape::Steps(steps) => steps
+                .iter()
+                .map(|(_, points)| *points)
+                .max_by_key(|points| points.unsigned_abs())
+                .unwrap_or(0),
             Shape::Linear(per_unit) if *per_unit == 0.0 => 0,
             Shape::Linear(per_unit) if *per_unit < 0.0 => -self.cap,
             Shape::Linear(_) => self.cap,
@@ -98,7 +100,10 @@ mod tests {
 
     #[test]
     fn a_line_grows_to_its_limit_either_way() {
-        check(&Curve::linear(25.0, 100), &[(0.0, 0), (2.0, 50), (2.5, 63), (4.0, 100), (1e300, 100), (-3.0, 0)]);
+        check(
+            &Curve::linear(25.0, 100),
+            &[(0.0, 0), (2.0, 50), (2.5, 63), (4.0, 100), (1e300, 100), (-3.0, 0)],
+        );
         check(&Curve::linear(-0.5, 30), &[(10.0, -5), (1_000.0, -30)]);
         check(&Curve::linear(0.0, 30), &[(10.0, 0)]);
         check(&Curve::linear(1.0, 30), &[(f64::NAN, 0), (f64::INFINITY, 30)]);

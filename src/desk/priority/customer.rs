@@ -85,9 +85,9 @@ impl Purchase {
     pub(super) fn score(&self, person: &Person, now: Timestamp) -> (i32, impl FnOnce() -> String) {
         let window_s = i64::from(self.within_days) * 24 * 3600;
         let bought = person.customer.as_deref().map_or(&[][..], |customer| &customer.purchases);
-        let recent = bought.iter().filter(move |purchase| {
-            (0..=window_s).contains(&(now.as_second() - purchase.at.as_second()))
-        });
+        let recent = bought
+            .iter()
+            .filter(move |purchase| (0..=window_s).contains(&(now.as_second() - purchase.at.as_second())));
         let amount: f64 = recent.clone().filter_map(|purchase| purchase.amount).sum();
         // The dearest, and of equals the newest, which comes first.
         let dearest = recent.clone().reduce(|best, next| {
@@ -125,10 +125,8 @@ impl Contacts {
     pub(super) fn score(&self, person: &Person, now: Timestamp) -> (i32, impl FnOnce() -> String) {
         let window_s = i64::from(self.window_hours) * 3600;
         let age_s = move |touchpoint: &Touchpoint| now.as_second() - touchpoint.at.as_second();
-        let recent = person
-            .touchpoints
-            .iter()
-            .filter(move |touchpoint| (0..=window_s).contains(&age_s(touchpoint)));
+        let recent =
+            person.touchpoints.iter().filter(move |touchpoint| (0..=window_s).contains(&age_s(touchpoint)));
         let points = |touchpoint: &Touchpoint| {
             let points = f64::from(self.channel(&touchpoint.channel));
             match self.half_life_hours {
@@ -261,7 +259,10 @@ mod tests {
             amount: *amount,
         };
         let purchases = purchases.iter().map(purchase).collect();
-        Person { customer: Some(Arc::new(Customer { purchases, ..Customer::default() })), touchpoints: Vec::new() }
+        Person {
+            customer: Some(Arc::new(Customer { purchases, ..Customer::default() })),
+            touchpoints: Vec::new(),
+        }
     }
 
     #[test]
@@ -296,7 +297,11 @@ mod tests {
             assert_eq!((given, evidence().as_str()), (points, said));
         };
         check(&Person::default(), 0, "nothing bought within 14 days");
-        check(&bought(&[("cable", 15, Some(9_000.0)), ("later", -1, None)]), 0, "nothing bought within 14 days");
+        check(
+            &bought(&[("cable", 15, Some(9_000.0)), ("later", -1, None)]),
+            0,
+            "nothing bought within 14 days",
+        );
         check(&bought(&[("", 3, None)]), 50, "bought something 3 days ago");
         check(
             &bought(&[("ThinkPad ×10", 6, Some(12_000.0))]),
@@ -313,7 +318,9 @@ mod tests {
     #[test]
     fn words_are_compared_without_regard_to_case_and_limited_together() {
         let words = |cap| Words {
-            points: [("gold", 80), ("press", 60), ("staff", -90)].map(|(word, points)| (word.into(), points)).into(),
+            points: [("gold", 80), ("press", 60), ("staff", -90)]
+                .map(|(word, points)| (word.into(), points))
+                .into(),
             cap,
         };
         let all = ["Gold".to_owned(), "press".to_owned(), "nobody".to_owned()];

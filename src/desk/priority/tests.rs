@@ -45,8 +45,7 @@ fn at(second: i64) -> Timestamp {
 
 fn check(candidate: &Candidate, verdict: &Verdict, expected: &[(&str, i32)]) {
     let score = score(&Factors::default(), candidate, verdict, at(10_000));
-    let given: Vec<_> =
-        score.factors.iter().map(|factor| (factor.name.as_str(), factor.points)).collect();
+    let given: Vec<_> = score.factors.iter().map(|factor| (factor.name.as_str(), factor.points)).collect();
     assert_eq!(given, expected);
     let sum: i32 = expected.iter().map(|(_, points)| points).sum();
     assert_eq!(i32::from(score.priority), sum.clamp(0, 1000));
@@ -257,8 +256,7 @@ fn who_has_tried_everything_goes_before_a_joke_and_a_plain_complaint() {
         }];
     });
     let priority = |person: &Person, verdict: &Verdict, followers| {
-        let candidate =
-            candidate(|c| (c.addressed, c.post.author.followers) = (true, Some(followers)));
+        let candidate = candidate(|c| (c.addressed, c.post.author.followers) = (true, Some(followers)));
         Config::default().ticket(&candidate, verdict, person, "model 1", now)
     };
     let order = [

@@ -15,7 +15,8 @@ fn found(topics: &Topics, text: &str) -> Vec<(String, Vec<String>)> {
 
 /// `expected`: `topic: word, word; topic: word`.
 fn check(topics: &Topics, text: &str, expected: &str) {
-    let found = found(topics, text).into_iter().map(|(topic, words)| format!("{topic}: {}", words.join(", ")));
+    let found =
+        found(topics, text).into_iter().map(|(topic, words)| format!("{topic}: {}", words.join(", ")));
     assert_eq!(found.collect::<Vec<_>>().join("; "), expected, "{text:?}");
 }
 

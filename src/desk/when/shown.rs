@@ -76,7 +76,10 @@ mod tests {
     #[test]
     fn a_condition_is_shown_in_words() {
         let when = When {
-            words: vec![(Field::Sentiment, vec!["negative".into()]), (Field::Tier, vec!["gold".into(), "silver".into()])],
+            words: vec![
+                (Field::Sentiment, vec!["negative".into()]),
+                (Field::Tier, vec!["gold".into(), "silver".into()]),
+            ],
             ranges: vec![(Quantity::Followers, 1_000..=i64::MAX), (Quantity::Value, 0..=9)],
             answers: vec![(Question::Customer, true), (Question::Verified, false)],
             hours: Some((crate::desk::week::Week::always(), jiff::tz::TimeZone::UTC)),

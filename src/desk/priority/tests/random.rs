@@ -13,8 +13,13 @@ use crate::desk::when::{Field, Quantity, Question};
 const CHANNELS: [&str; 5] = ["phone", "mail", "post", "fax", "Chat"];
 const TIERS: [&str; 4] = ["gold", "silver", "", "Platin"];
 const FLAGS: [&str; 3] = ["press", "vulnerable", "staff"];
-const TEXTS: [&str; 5] =
-    ["works again", "it caught fire", "my lawyer and a journalist", "je veux porter plainte, fuite de gaz", ""];
+const TEXTS: [&str; 5] = [
+    "works again",
+    "it caught fire",
+    "my lawyer and a journalist",
+    "je veux porter plainte, fuite de gaz",
+    "",
+];
 const NOW_S: i64 = 1_700_000_000;
 
 fn points() -> impl Strategy<Value = i32> {
@@ -23,8 +28,9 @@ fn points() -> impl Strategy<Value = i32> {
 
 fn curve() -> impl Strategy<Value = Curve> {
     let cap = 0..=1000_i32;
-    let steps = btree_map(0..10_000_u32, points(), 0..5)
-        .prop_map(|steps| Shape::Steps(steps.into_iter().map(|(at, points)| (f64::from(at), points)).collect()));
+    let steps = btree_map(0..10_000_u32, points(), 0..5).prop_map(|steps| {
+        Shape::Steps(steps.into_iter().map(|(at, points)| (f64::from(at), points)).collect())
+    });
     let logarithmic = (points(), 1.0..1e6_f64).prop_map(|(points, at)| Shape::Logarithmic { points, at });
     let shape = prop_oneof![steps, (-1000.0..1000.0_f64).prop_map(Shape::Linear), logarithmic];
     (shape, cap).prop_map(|(shape, cap)| Curve { shape, cap })
@@ -37,10 +43,8 @@ fn words(among: &'static [&'static str]) -> impl Strategy<Value = Words> {
 
 fn when() -> impl Strategy<Value = When> {
     let word = |field, among: &'static [&'static str]| {
-        prop::sample::select(among).prop_map(move |word| When {
-            words: vec![(field, vec![word.to_lowercase()])],
-            ..When::default()
-        })
+        prop::sample::select(among)
+            .prop_map(move |word| When { words: vec![(field, vec![word.to_lowercase()])], ..When::default() })
     };
     let answer = prop::sample::select(vec![Question::Customer, Question::Addressed, Question::Verified]);
     let quantity = prop::sample::select(vec![Quantity::Followers, Quantity::Value, Quantity::Contacts]);
@@ -65,14 +69,21 @@ fn when() -> impl Strategy<Value = When> {
 }
 
 fn factors() -> impl Strategy<Value = Factors> {
-    let heads = (prop::array::uniform3(points()), prop::array::uniform8(points()), prop::array::uniform3(points()));
+    let heads =
+        (prop::array::uniform3(points()), prop::array::uniform8(points()), prop::array::uniform3(points()));
     let post = (points(), points(), curve(), curve(), curve(), points(), 0..=1000_i32);
-    let person = (words(&["gold", "silver", "platin"]), words(&FLAGS), curve(), points(), curve(), 0..=1000_i32);
+    let person =
+        (words(&["gold", "silver", "platin"]), words(&FLAGS), curve(), points(), curve(), 0..=1000_i32);
     let channels = btree_map(prop::sample::select(&CHANNELS[..]).prop_map(str::to_lowercase), points(), 0..4);
     let contacts = (channels, points(), 0..48_u32, curve(), 0..=1000_i32, 1..200_u32);
     let topics = POINTS.map(|(topic, _)| topic);
     let topics = btree_map(prop::sample::select(topics.to_vec()).prop_map(str::to_owned), points(), 0..9);
-    let rest = (topics, 0..=1000_i32, vec((when(), points()), 0..4), prop::array::uniform6(option::of(0..=1000_i32)));
+    let rest = (
+        topics,
+        0..=1000_i32,
+        vec((when(), points()), 0..4),
+        prop::array::uniform6(option::of(0..=1000_i32)),
+    );
     (heads, post, person, contacts, rest).prop_map(|(heads, post, person, contacts, rest)| {
         let mut caps = Caps::default();
         for (group, cap) in Group::ALL.into_iter().zip(rest.3) {
@@ -80,7 +91,8 @@ fn factors() -> impl Strategy<Value = Factors> {
                 caps.set(group, cap);
             }
         }
-        let combination = |(number, (when, points))| Combination { name: format!("rule {number}"), when, points };
+        let combination =
+            |(number, (when, points))| Combination { name: format!("rule {number}"), when, points };
         Factors {
             sentiment: heads.0,
             intent: heads.1,
@@ -118,8 +130,12 @@ fn verdict() -> impl Strategy<Value = Verdict> {
         })
     }
     let language = prop::sample::select(vec![Language::UNCLEAR, Language::from_code("fr").unwrap()]);
-    (head(), head(), head(), language)
-        .prop_map(|(sentiment, intent, urgency, language)| Verdict { sentiment, intent, urgency, language })
+    (head(), head(), head(), language).prop_map(|(sentiment, intent, urgency, language)| Verdict {
+        sentiment,
+        intent,
+        urgency,
+        language,
+    })
 }
 
 fn ago() -> impl Strategy<Value = Timestamp> {
@@ -141,8 +157,11 @@ fn person() -> impl Strategy<Value = Person> {
             ..Customer::default()
         })
     });
-    let touchpoint = (ago(), prop::sample::select(&CHANNELS[..]))
-        .prop_map(|(at, channel)| Touchpoint { at, channel: channel.into(), note: String::new() });
+    let touchpoint = (ago(), prop::sample::select(&CHANNELS[..])).prop_map(|(at, channel)| Touchpoint {
+        at,
+        channel: channel.into(),
+        note: String::new(),
+    });
     (option::of(customer), vec(touchpoint, 0..6))
         .prop_map(|(customer, touchpoints)| Person { customer, touchpoints })
 }
@@ -168,7 +187,8 @@ fn candidates() -> impl Strategy<Value = Candidate> {
             candidate.post.seen_at = (network == Network::Bluesky).then_some(seen_at);
             candidate.post.language = language.map(Into::into);
             candidate.addressed = addressed;
-            candidate.hits = [if addressed { "@lumio" } else { "lumio" }, "panne"].map(str::to_owned).to_vec();
+            candidate.hits =
+                [if addressed { "@lumio" } else { "lumio" }, "panne"].map(str::to_owned).to_vec();
         })
     })
 }
