@@ -1,6 +1,7 @@
 //! A ticket → what was known when it was made, so that it can be decided about again.
 //!
-//! What a ticket does not hold plays no part in points: media, reposts, the frame. A time at which the network saw
+//! What a ticket does not hold plays no part in points: media, reposts, the frame. An erased one has lost its text and
+//! what matched, which only conditions on topics miss. A time at which the network saw
 //! the post, where it said none, was replaced by the moment of the decision; [`Recorded::of`] takes that back.
 
 use std::borrow::Cow;
@@ -76,9 +77,10 @@ impl Recorded {
     }
 }
 
-/// Whether the post named one of our handles: they are the first hits.
+/// Whether the post named one of our handles: they are the first hits. An erasure takes these, but leaves the factor.
 pub(super) fn is_addressed(ticket: &proto::Ticket) -> bool {
     ticket.hits.first().is_some_and(|hit| hit.starts_with('@'))
+        || ticket.factors.iter().any(|factor| factor.name == "addressed")
 }
 
 /// The verdict that this message was made of; only a language of letters we do not know is forgotten.

@@ -24,7 +24,8 @@ fn what_explain_says_is_what_a_replay_makes_of_the_post() {
     let output = run(vigie().args(["explain", "--json", "-c"]).arg(&state.config), post.as_bytes());
     assert!(output.status.success(), "{}", output.stderr);
     let explained = json(&output.stdout);
-    let replay = run(vigie().args(["replay", "-c"]).arg(&state.config).arg("-"), post.as_bytes());
+    let replay =
+        run(vigie().args(["replay", "--format", "plain", "-c"]).arg(&state.config).arg("-"), post.as_bytes());
     assert!(replay.status.success(), "{}", replay.stderr);
     let ticket = json(&replay.stdout);
 
@@ -120,7 +121,7 @@ fn a_window_without_tickets_and_a_wrong_one_are_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_priorities_are_tried_beside_the_running_daemon() {
-    let network = Network::new(300, 1.0);
+    let network = Network::new(300, 0.4);
     let state = State::new(&network.source());
     let (_stop, stopped) = tokio::sync::oneshot::channel();
     let _serving = network.serve(stopped).await;
