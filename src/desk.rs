@@ -101,13 +101,31 @@ impl Config {
         own.map_or((&self.factors, &self.levels), |own| (&own.factors, &own.levels))
     }
 
-    /// The priority that these facts give, and its level. What makes a ticket, and what makes it again when somebody
-    /// has posted more: then with the facts of the new post, and the number of [`Facts::follow_ups`].
+    /// The priority that these facts give, and its level.
     pub fn score(&self, facts: &Facts<'_>) -> (Score, proto::Level) {
         let (factors, levels) = self.priorities(&facts.candidate.brand);
         let score = factors.score(facts);
         let level = levels.level(score.priority);
         (score, level)
+    }
+
+    /// The priority of a ticket that this post has joined: what is known of the new post, and that there have been
+    /// `follow_ups` posts after the first, this one among them.
+    pub fn score_follow_up(
+        &self,
+        candidate: &Candidate,
+        verdict: &Verdict,
+        person: &Person,
+        follow_ups: u32,
+        now: Timestamp,
+    ) -> (Score, proto::Level) {
+        let (sensitive, sensitive_words) = self.sensitive.read(&candidate.post.text);
+        self.score(&Facts {
+            sensitive: &sensitive,
+            sensitive_words: &sensitive_words,
+            follow_ups,
+            ..Facts::new(candidate, verdict, person, now)
+        })
     }
 
     /// The same with every factor, for people who ask why.

@@ -284,3 +284,27 @@ unknown = 1
         ],
     );
 }
+
+/// Tables that the example config shows as comments are as right as the rest of it.
+#[test]
+fn the_tables_of_the_example_are_right_once_they_are_no_comments() {
+    let example = include_str!("../../../systemd/vigie.toml");
+    let (mut text, mut inside) = (String::new(), false);
+    for line in example.lines() {
+        let shown = line.strip_prefix("# ").unwrap_or_default();
+        let is_key =
+            shown.split_once('=').is_some_and(|(key, _)| key.trim().bytes().all(|b| b.is_ascii_lowercase()));
+        inside = shown.starts_with("[[priority.") || shown.starts_with("[sensitive.") || (inside && is_key);
+        if inside {
+            text.push_str(shown);
+            text.push('\n');
+        }
+    }
+    assert_eq!(text.lines().filter(|line| line.starts_with('[')).count(), 4, "{text}");
+    let config = read(&text);
+    assert_eq!(config.warnings, [""; 0]);
+    assert_eq!(config.desk.factors.combinations.len(), 1);
+    assert_eq!(config.desk.brands["Lumio"].levels.p1_min, 550);
+    assert_eq!(config.desk.sensitive.teams["safety"], "safety desk");
+    assert_eq!(config.desk.sensitive.read("no screen reader").0, ["accessibility"]);
+}

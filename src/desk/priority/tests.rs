@@ -157,6 +157,17 @@ fn what_the_company_knows_gives_points_and_reasons() {
 }
 
 #[test]
+fn each_further_post_raises_a_ticket_up_to_a_limit() {
+    let config = Config::default();
+    let candidate = candidate(|candidate| candidate.addressed = true);
+    let priority = |follow_ups| {
+        let person = Person::default();
+        config.score_follow_up(&candidate, &CALM, &person, follow_ups, at(0)).0.priority
+    };
+    assert_eq!([0, 1, 2, 3, 4, u32::MAX].map(priority), [80, 120, 160, 200, 200, 200]);
+}
+
+#[test]
 fn sensitive_topics_give_points_and_name_their_words() {
     let config = Config::default();
     let read = |text: &str| {
