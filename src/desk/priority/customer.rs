@@ -211,8 +211,8 @@ pub(super) fn ago(now: Timestamp, at: Timestamp) -> String {
     let minutes = (now.as_second() - at.as_second()).max(0) / 60;
     match minutes {
         0 => "just now".to_owned(),
-        ..60 => format!("{minutes} min ago"),
-        ..2880 => format!("{} h ago", minutes / 60),
+        1..60 => format!("{minutes} min ago"),
+        60..2880 => format!("{} h ago", minutes / 60),
         _ => format!("{} days ago", minutes / 60 / 24),
     }
 }
