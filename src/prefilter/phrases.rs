@@ -89,7 +89,7 @@ mod tests {
         };
         check("La box PREND-FEU !", &[1, 0, 4]);
         check("un avocatier", &[]);
-        check("l'avocat brule #feu", &[3, 0, 4]);
+        check("l'avocat brule #feu", &[3, 2, 0, 4]);
         check("brulé", &[2]);
         check("https://feu.example/avocat", &[]);
         check("", &[]);
