@@ -106,6 +106,8 @@ fn route(criterion: &mut Criterion) {
             verdict: &verdict,
             person: &person,
             sensitive: &[],
+            sensitive_words: &[],
+            follow_ups: 0,
             priority: 500,
             now,
         };

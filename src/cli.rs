@@ -23,6 +23,7 @@ mod forget;
 mod import;
 mod model;
 mod print;
+mod priorities;
 mod replay;
 mod run;
 mod status;
@@ -58,6 +59,8 @@ enum Command {
     Evaluate(evaluate::Arguments),
     /// Say why one post becomes a ticket, or does not: rule hits, probabilities, every factor's points
     Explain(explain::Arguments),
+    /// Try other priorities on the tickets that the ledger holds, before they are armed
+    Priorities(priorities::Arguments),
     /// Subscribe to the ticket socket and print tickets, worst first, acknowledging each
     Tail(tail::Arguments),
     /// Ask the running daemon how it is
@@ -169,6 +172,7 @@ impl Cli {
             Command::Classify(arguments) => classify::run(&arguments),
             Command::Evaluate(arguments) => evaluate::run(&arguments),
             Command::Explain(arguments) => explain::run(&arguments),
+            Command::Priorities(arguments) => priorities::run(&arguments),
             Command::Tail(arguments) => tail::run(&arguments),
             Command::Status(arguments) => status::run(&arguments),
             Command::Backup(arguments) => backup::run(&arguments),

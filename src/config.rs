@@ -19,8 +19,10 @@ mod access;
 mod desk;
 mod expectation;
 mod keys;
+mod priority;
 mod reader;
 mod route;
+mod sensitive;
 mod when;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod trial;

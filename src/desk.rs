@@ -3,7 +3,7 @@
 //! Plain code without a clock: times come in with the candidate, so that `replay` and `explain` use the
 //! very same lines as `run`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -21,6 +21,8 @@ pub mod person;
 pub mod priority;
 pub mod route;
 pub mod told;
+pub mod recorded;
+pub mod sensitive;
 pub mod week;
 pub mod when;
 
@@ -28,6 +30,7 @@ pub use agent::Agent;
 pub use expectation::{Due, Expectations};
 pub use person::{People, Person, Strangers, Unreadable};
 pub use priority::{Factors, Levels, Score};
+pub use recorded::Recorded;
 pub use route::{Router, Routes};
 pub use when::{Facts, When};
 
@@ -38,6 +41,10 @@ pub struct Config {
     pub factors: Factors,
     /// Where the sum is cut into P1 to P4.
     pub levels: Levels,
+    /// Both for the brands that have their own, by the brand's name.
+    pub brands: BTreeMap<String, BrandPriority>,
+    /// Which words make a text sensitive, and which team such a ticket goes to.
+    pub sensitive: sensitive::Topics,
     /// How soon people expect an answer.
     pub expectations: Expectations,
     /// Least probability of `other` at which a post is no customer message. `0.0..=1.0`.
@@ -50,12 +57,38 @@ pub struct Config {
     pub routes: Routes,
 }
 
+/// The priorities of one brand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BrandPriority {
+    /// All factors, with those of every brand where this one has none of its own.
+    pub factors: Factors,
+    /// Where the sum is cut.
+    pub levels: Levels,
+}
+
+/// A priority with all that speaks for and against it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explained {
+    /// Every factor, also those that give nothing.
+    pub lines: Vec<priority::Line>,
+    /// Of all points, before it is cut.
+    pub sum: i64,
+    /// `0..=1000`.
+    pub priority: u16,
+    /// Where that lies.
+    pub level: proto::Level,
+    /// The thresholds that say so.
+    pub levels: Levels,
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {
             factors: Factors::default(),
             levels: Levels::default(),
             expectations: Expectations::default(),
+            brands: BTreeMap::new(),
+            sensitive: sensitive::Topics::default(),
             unsupported_min: 0.6,
             unsupported_addressed_min: 0.9,
             contacts_window: Duration::from_secs(30 * 24 * 3600),
@@ -65,6 +98,64 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The factors and thresholds for this brand.
+    pub fn priorities(&self, brand: &str) -> (&Factors, &Levels) {
+        let own = self.brands.get(brand);
+        own.map_or((&self.factors, &self.levels), |own| (&own.factors, &own.levels))
+    }
+
+    /// The priority that these facts give, and its level.
+    pub fn score(&self, facts: &Facts<'_>) -> (Score, proto::Level) {
+        let (factors, levels) = self.priorities(&facts.candidate.brand);
+        let score = factors.score(facts);
+        let level = levels.level(score.priority);
+        (score, level)
+    }
+
+    /// The priority of a ticket that this post has joined: what is known of the new post, and that there have been
+    /// `follow_ups` posts after the first, this one among them.
+    pub fn score_follow_up(
+        &self,
+        candidate: &Candidate,
+        verdict: &Verdict,
+        person: &Person,
+        follow_ups: u32,
+        now: Timestamp,
+    ) -> (Score, proto::Level) {
+        let (sensitive, sensitive_words) = self.sensitive.read(&candidate.post.text);
+        self.score(&Facts {
+            sensitive: &sensitive,
+            sensitive_words: &sensitive_words,
+            follow_ups,
+            ..Facts::new(candidate, verdict, person, now)
+        })
+    }
+
+    /// The same with every factor, for people who ask why.
+    pub fn explain(&self, facts: &Facts<'_>) -> Explained {
+        let (factors, levels) = self.priorities(&facts.candidate.brand);
+        let lines = factors.lines(facts, true);
+        let sum = priority::sum(&lines);
+        let priority = priority::cut(sum);
+        Explained { lines, sum, priority, level: levels.level(priority), levels: *levels }
+    }
+
+    /// As [`Config::explain`], of a new post as [`Config::ticket`] sees it.
+    pub fn explain_post(
+        &self,
+        candidate: &Candidate,
+        verdict: &Verdict,
+        person: &Person,
+        now: Timestamp,
+    ) -> Explained {
+        let (sensitive, sensitive_words) = self.sensitive.read(&candidate.post.text);
+        self.explain(&Facts {
+            sensitive: &sensitive,
+            sensitive_words: &sensitive_words,
+            ..Facts::new(candidate, verdict, person, now)
+        })
+    }
+
     /// Whether the model says that this is no customer message. `addressed`: the post names one of our handles.
     pub fn is_unsupported(&self, addressed: bool, verdict: &Verdict) -> bool {
         let other = verdict.intent[INTENTS.len() - 1];
@@ -80,11 +171,10 @@ impl Config {
         verdict: &Verdict,
         model: &str,
     ) -> Option<proto::update::Rescored> {
-        // The first hits are the handles that were named.
-        let addressed = ticket.hits.first().is_some_and(|hit| hit.starts_with('@'));
-        let unsupported = self.is_unsupported(addressed, verdict);
-        let Score { priority, factors } = self.factors.rescore(&ticket.factors, verdict);
-        let level = self.levels.level(priority);
+        let unsupported = self.is_unsupported(recorded::is_addressed(ticket), verdict);
+        let (factors, levels) = self.priorities(&ticket.brand);
+        let Score { priority, factors } = factors.rescore(ticket, verdict);
+        let level = levels.level(priority);
         let now = message_of_verdict(verdict, model);
         let before = ticket.verdict.clone().unwrap_or_default();
         let is_same = |one, other| most_probable(one) == most_probable(other);
@@ -112,7 +202,7 @@ impl Config {
         now: Timestamp,
     ) -> Facts<'a> {
         let priority = u16::try_from(ticket.priority).unwrap_or(priority::PRIORITY_MAX);
-        Facts { candidate, verdict, person, sensitive: &ticket.sensitive, priority, now }
+        Facts { sensitive: &ticket.sensitive, priority, ..Facts::new(candidate, verdict, person, now) }
     }
 
     /// The ticket that this candidate makes at `now`, without a route, whatever tickets exist already.
@@ -127,8 +217,13 @@ impl Config {
         now: Timestamp,
     ) -> proto::Ticket {
         let post = &candidate.post;
-        let facts = Facts { candidate, verdict, person, sensitive: &[], priority: 0, now };
-        let score = self.factors.score(&facts);
+        let (sensitive, sensitive_words) = self.sensitive.read(&post.text);
+        let facts = Facts {
+            sensitive: &sensitive,
+            sensitive_words: &sensitive_words,
+            ..Facts::new(candidate, verdict, person, now)
+        };
+        let (score, level) = self.score(&facts);
         let due = self.expectations.of(&Facts { priority: score.priority, ..facts });
         let watched = Some(due.at_risk_at).filter(|_| self.expectations.overdue_updates);
         proto::Ticket {
@@ -136,7 +231,7 @@ impl Config {
             post: Some(message_of(post, now)),
             brand: candidate.brand.to_string(),
             priority: u32::from(score.priority),
-            level: self.levels.level(score.priority).into(),
+            level: level.into(),
             created_at_us: now.as_microsecond(),
             due_at_us: due.due_at.as_microsecond(),
             verdict: Some(message_of_verdict(verdict, model)),
@@ -147,7 +242,7 @@ impl Config {
             person: message_of_person(person),
             assignment: None,
             articles: Vec::new(),
-            sensitive: Vec::new(),
+            sensitive,
             at_risk_at_us: watched.map_or(0, Timestamp::as_microsecond),
         }
     }

@@ -43,6 +43,7 @@ mod retention;
 mod schema;
 mod store;
 pub mod subscriptions;
+pub mod tickets;
 pub mod vitals;
 mod wal;
 mod writer;

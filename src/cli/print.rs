@@ -76,7 +76,8 @@ pub(super) fn ticket(out: &mut impl Write, ticket: &proto::Ticket, now: Timestam
     let why: Vec<_> = ticket
         .factors
         .iter()
-        .map(|factor| format!("{} {:+} ({})", factor.name, factor.points, factor.evidence))
+        // Names and reasons hold words of the company's own.
+        .map(|factor| format!("{} {:+} ({})", printable(&factor.name), factor.points, printable(&factor.evidence)))
         .collect();
     writeln!(out, "         {QUIET}why: {}{QUIET:#}", why.join(", "))?;
     if let Some(assignment) = &ticket.assignment {
@@ -228,7 +229,7 @@ fn clock(at_us: i64, now: Timestamp) -> String {
 }
 
 /// The text without control and bidi characters, which could rewrite the reader's terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let keep = |c: char| {
         !c.is_control()
             && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

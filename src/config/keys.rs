@@ -10,10 +10,11 @@ use toml::de::{DeTable, DeValue};
 pub struct Keys(BTreeMap<String, u64>);
 
 /// Sections whose keys a reload takes, and what in them it cannot take.
-const RELOADED: [&str; 14] = [
+const RELOADED: [&str; 15] = [
     "brand",
     "triggers",
     "priority",
+    "sensitive",
     "answer_within",
     "expectation",
     "calendar",

@@ -191,6 +191,8 @@ mod tests {
                 verdict: &verdict,
                 person: &person,
                 sensitive: &sensitive,
+                sensitive_words: &[],
+                follow_ups: 0,
                 priority: 0,
                 now,
             };

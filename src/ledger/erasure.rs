@@ -81,13 +81,24 @@ fn without_text_in_ticket(bytes: &[u8], reason: Erasure) -> Vec<u8> {
         }
     }
     ticket.hits.clear();
+    without_words(&mut ticket.factors);
     ticket.encode_to_vec()
+}
+
+/// Which sensitive words a text held says what was in it; that it held some, and its topics, stay.
+fn without_words(factors: &mut [proto::Factor]) {
+    for factor in factors.iter_mut().filter(|factor| factor.name == "sensitive") {
+        factor.evidence = "erased".to_owned();
+    }
 }
 
 fn without_text_in_update(bytes: &[u8]) -> Vec<u8> {
     let mut update = proto::Update::decode(bytes).unwrap_or_default();
-    if let Some(proto::update::Change::Edited(edited)) = &mut update.change {
-        edited.text.clear();
+    match &mut update.change {
+        Some(proto::update::Change::Edited(edited)) => edited.text.clear(),
+        Some(proto::update::Change::Rescored(rescored)) => without_words(&mut rescored.factors),
+        Some(proto::update::Change::FollowedUp(followed)) => without_words(&mut followed.factors),
+        _ => {}
     }
     update.encode_to_vec()
 }

@@ -22,6 +22,7 @@ mod lines;
 mod metrics;
 mod operation;
 mod overload;
+mod priorities;
 mod recovery;
 mod service;
 mod shutdown;

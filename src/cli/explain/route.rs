@@ -101,6 +101,8 @@ mod tests {
             verdict: &verdict,
             person: &Person::default(),
             sensitive: &[],
+            sensitive_words: &[],
+            follow_ups: 0,
             priority: 0,
             now: Timestamp::UNIX_EPOCH,
         };

@@ -53,6 +53,8 @@ impl Case {
             verdict: &self.verdict,
             person: &self.person,
             sensitive: &self.sensitive,
+            sensitive_words: &[],
+            follow_ups: 0,
             priority: self.priority,
             now: self.now,
         }

@@ -96,6 +96,33 @@ fn an_account_that_is_gone_takes_all_its_texts_with_it() {
 }
 
 #[test]
+fn an_erasure_takes_the_words_that_made_a_ticket_sensitive_and_leaves_the_topics() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    running.subscribe("helpdesk", false);
+    let Entry::Ticket(mut new) = ticket("a", 100) else { panic!("a ticket") };
+    let factor = |name: &str, evidence: &str| proto::Factor {
+        name: name.to_owned(),
+        points: 100,
+        evidence: evidence.to_owned(),
+    };
+    let mut message = proto::Ticket::decode(&*new.body).unwrap();
+    message.factors = vec![factor("age", "posted 1 min before"), factor("sensitive", "legal: lawyer")];
+    message.sensitive = vec!["legal".to_owned()];
+    new.body = message.encode_to_vec();
+    let (ticket_id, at) = (new.id, Timestamp::UNIX_EPOCH);
+    running.settle(settlement(1, 0, vec![Entry::Ticket(new), Entry::Erase { ticket_id, at }]));
+    running.subscribe("other", false);
+    let taken = running.take("helpdesk");
+    let Some((_, Body::Ticket(body))) = running.handle.read(&taken).unwrap().pop() else {
+        panic!("a ticket")
+    };
+    let kept = proto::Ticket::decode(&*body).unwrap();
+    assert_eq!(kept.factors, [factor("age", "posted 1 min before"), factor("sensitive", "erased")]);
+    assert_eq!(kept.sensitive, ["legal"]);
+}
+
+#[test]
 fn a_reader_holds_up_no_commit_and_an_erased_text_goes_once_it_has_ended() {
     let folder = tempfile::tempdir().unwrap();
     let log = || std::fs::read(folder.path().join("ledger.sqlite-wal")).unwrap();
