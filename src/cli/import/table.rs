@@ -198,7 +198,6 @@ impl Table {
     /// # Errors
     ///
     /// The file cannot be read any further.
-    #[expect(clippy::type_complexity, reason = "two kinds of errors that nobody may mix up")]
     pub(super) fn next(&mut self, cells: &mut Cells) -> anyhow::Result<Option<Result<(), String>>> {
         loop {
             let separator = match &self.kind {
