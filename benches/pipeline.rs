@@ -26,7 +26,7 @@ use arc_swap::ArcSwap;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use vigie::classify::{self, Classifier, ModelChoice};
-use vigie::desk::{self, Desk};
+use vigie::desk::{self, Desk, Strangers};
 use vigie::ledger::Settlement;
 use vigie::parse::Format;
 use vigie::pipeline::lane::{Forward, Lane, LaneOutput, Waiting};
@@ -114,7 +114,9 @@ impl Path {
         let desk = threads::spawn("bench-desk", move || {
             let rules = Rules::build(&prefilter::Config::default(), &desk::Config::default());
             let rules = ArcSwap::from_pointee(rules.expect("no brands are no mistake"));
-            settle::run(Desk::default(), &rules, &decided, &sink, &Pulse::default());
+            let run =
+                settle::run(Desk::default(), &mut Strangers, &rules, &decided, &sink, &Pulse::default());
+            run.expect("strangers need no file");
         });
         let (to_model, outputs) = bounded(QUEUE_OUTPUTS);
         let waiting = Arc::new(Waiting::default());
