@@ -381,7 +381,7 @@ fn agents_come_out_as_the_file_says_and_are_merged() {
     assert_eq!((ben.capacity, ben.away, ben.shifts.clone()), (10, true, None));
     desk.takes("agents", "a.csv", "name\nBen\n", &["--replace"]);
     let agents = Reader::open(&desk.ledger()).unwrap().agents().unwrap();
-    assert_eq!(agents, [ben.clone()]);
+    assert_eq!(agents, std::slice::from_ref(&ben));
 }
 
 fn customers() -> impl Strategy<Value = BTreeMap<String, (Customer, Vec<(Network, String)>)>> {
@@ -427,7 +427,9 @@ fn customers() -> impl Strategy<Value = BTreeMap<String, (Customer, Vec<(Network
 }
 
 /// The customers as a CSV file, every field in quotes.
-fn exported(customers: &BTreeMap<String, (Customer, Vec<(Network, String)>)>, separator: char) -> String {
+type Accounts = Vec<(Network, String)>;
+
+fn exported(customers: &BTreeMap<String, (Customer, Accounts)>, separator: char) -> String {
     let columns = CUSTOMERS_EXPORTED.map(str::to_owned);
     let mut rows = vec![columns.to_vec()];
     for (customer, accounts) in customers.values() {
