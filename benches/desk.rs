@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use prost::Message;
+use vigie::desk::articles::NoArticles;
 use vigie::desk::{Config, Desk, Strangers};
 use vigie::ledger::{Entry, Settlement};
 use vigie::parse::Format;
@@ -32,7 +33,8 @@ fn decided(format: Format, frames: &[String]) -> Vec<Decided> {
 
 fn settled(desk: &mut Desk, decided: Vec<Decided>) -> Vec<Settlement> {
     let config = Config::default();
-    let settle = |decided| settle(desk, &config, &mut Strangers, Clock::Arrival, decided, |_| ());
+    let settle =
+        |decided| settle(desk, &config, &mut Strangers, &mut NoArticles, Clock::Arrival, decided, |_| ());
     decided.into_iter().map(settle).collect()
 }
 

@@ -26,6 +26,7 @@ use arc_swap::ArcSwap;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use vigie::classify::{self, Classifier, ModelChoice};
+use vigie::desk::articles::NoArticles;
 use vigie::desk::{self, Desk};
 use vigie::ledger::Settlement;
 use vigie::parse::Format;
@@ -114,7 +115,7 @@ impl Path {
         let desk = threads::spawn("bench-desk", move || {
             let rules = Rules::build(&prefilter::Config::default(), &desk::Config::default());
             let rules = ArcSwap::from_pointee(rules.expect("no brands are no mistake"));
-            settle::run(Desk::default(), &rules, &decided, &sink, &Pulse::default());
+            settle::run(Desk::default(), &mut NoArticles, &rules, &decided, &sink, &Pulse::default());
         });
         let (to_model, outputs) = bounded(QUEUE_OUTPUTS);
         let waiting = Arc::new(Waiting::default());

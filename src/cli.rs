@@ -7,8 +7,11 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::classify::OpenError;
 use crate::config::{Config, ConfigError};
+use crate::desk::articles::{Articles, NoArticles};
+use crate::ledger::{self, LedgerError};
 use crate::parse::Format;
 use crate::pipeline::PipelineError;
+use crate::telemetry::log::complain;
 
 mod backup;
 mod check;
@@ -16,6 +19,7 @@ mod classify;
 mod demo;
 mod evaluate;
 mod explain;
+mod import;
 mod model;
 mod print;
 mod replay;
@@ -53,6 +57,9 @@ enum Command {
     Evaluate(evaluate::Arguments),
     /// Say why one post becomes a ticket, or does not: rule hits, probabilities, every factor's points
     Explain(explain::Arguments),
+    /// Bring what the company knows into the ledger, while the daemon runs or not
+    #[command(subcommand)]
+    Import(import::Import),
     /// Subscribe to the ticket socket and print tickets, worst first, acknowledging each
     Tail(tail::Arguments),
     /// Ask the running daemon how it is
@@ -134,11 +141,29 @@ impl Cli {
             Command::Classify(arguments) => classify::run(&arguments),
             Command::Evaluate(arguments) => evaluate::run(&arguments),
             Command::Explain(arguments) => explain::run(&arguments),
+            Command::Import(import) => import::run(&import),
             Command::Tail(arguments) => tail::run(&arguments),
             Command::Status(arguments) => status::run(&arguments),
             Command::Backup(arguments) => backup::run(&arguments),
             Command::Subscriptions(arguments) => subscriptions::run(&arguments),
             Command::Token(arguments) => token::run(&arguments),
+        }
+    }
+}
+
+/// The articles in the config's ledger, as far as they can be read: what a command shows does not hang on them.
+fn knowledge_base(config: &Config) -> Box<dyn Articles> {
+    let path = &config.ledger.path;
+    if !config.desk.articles.enabled || !path.exists() {
+        return Box::new(NoArticles);
+    }
+    match ledger::articles::Reader::open(path) {
+        Ok(reader) => Box::new(reader),
+        // Before version 4 there were none.
+        Err(LedgerError::Older { .. }) => Box::new(NoArticles),
+        Err(error) => {
+            complain(&format!("vigie: articles are left out: {error}"));
+            Box::new(NoArticles)
         }
     }
 }

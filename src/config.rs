@@ -200,7 +200,8 @@ fn read(root: &Section<'_, '_>) -> Option<Config> {
     let prefilter = brands(root);
     let classify = model(&root.section("model"));
     let names: Vec<_> = prefilter.brands.iter().map(|brand| brand.name.as_str()).collect();
-    let (desk, ageing_points_per_hour) = desk::desk(root, &names);
+    let (mut desk, ageing_points_per_hour) = desk::desk(root, &names);
+    desk.articles.weightless = crate::desk::articles::weightless(&prefilter.brands);
     let ledger = ledger(&root.section("ledger"), ageing_points_per_hour);
     let mut warnings = Vec::new();
     let wire_section = root.section("wire");

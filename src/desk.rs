@@ -14,6 +14,7 @@ use crate::parse::{Network, Post};
 use crate::prefilter::Candidate;
 use crate::ticket::{TicketId, proto};
 
+pub mod articles;
 pub mod person;
 pub mod priority;
 pub mod week;
@@ -36,6 +37,8 @@ pub struct Config {
     pub unsupported_min: f32,
     /// The same where the post names one of our handles: it speaks to us, so we doubt the model longer.
     pub unsupported_addressed_min: f32,
+    /// Whether and how new tickets get articles of the knowledge base.
+    pub articles: articles::Config,
 }
 
 impl Default for Config {
@@ -52,6 +55,7 @@ impl Default for Config {
             answer_within,
             unsupported_min: 0.6,
             unsupported_addressed_min: 0.9,
+            articles: articles::Config::default(),
         }
     }
 }

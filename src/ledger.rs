@@ -26,6 +26,7 @@ use crate::telemetry::{Bucket, Buckets};
 use crate::ticket::{TicketId, proto};
 
 pub mod accounting;
+pub mod articles;
 pub mod backup;
 mod figures;
 pub mod outbox;
@@ -279,6 +280,9 @@ pub enum LedgerError {
         /// Why.
         error: rusqlite::Error,
     },
+    /// Another `vigie import articles` is under way.
+    #[error("ledger {}: another import of articles is under way", .0.display())]
+    Importing(PathBuf),
     /// Another program's database.
     #[error("ledger {}: a database that is not vigie's", .0.display())]
     Foreign(PathBuf),

@@ -28,7 +28,7 @@ use crate::console::service::{ServiceStatus, StageStatus};
 use crate::console::{self, Console};
 use crate::desk::{Desk, KNOWN_TICKETS_MAX};
 use crate::ledger::outbox::Outbox;
-use crate::ledger::{Accounting, Handle, Ledger, LedgerError, Settlement, Writer};
+use crate::ledger::{Accounting, Handle, Ledger, LedgerError, Settlement, Writer, articles};
 use crate::source::{self, Backlog, BatchSender, Durable, FrameBatch, Health};
 use crate::telemetry::process::Process;
 use crate::telemetry::pulse::{Pulse, Pulses, Stuck};
@@ -131,6 +131,7 @@ pub struct Pipeline {
     model_threads: NonZeroUsize,
     batch_delay_max: Duration,
     desk: Desk,
+    articles: articles::Reader,
     settlements: Sender<Settlement>,
     writer: Writer,
     ledger: Handle,
@@ -178,7 +179,9 @@ impl Pipeline {
         let classifier = Classifier::open(&config.classify)?;
         let batch_delay_max = config.classify.batch_delay_max;
 
+        let ledger_path = config.ledger.path.clone();
         let ledger = Ledger::open(config.ledger)?;
+        let articles = articles::Reader::open(&ledger_path)?;
         let mut desk = Desk::default();
         // One more than it remembers: it then knows that there are older ones.
         ledger.tickets(KNOWN_TICKETS_MAX + 1, |id, text_hash| desk.remember(id, text_hash))?;
@@ -247,6 +250,7 @@ impl Pipeline {
             model_threads: config.classify.threads,
             batch_delay_max,
             desk,
+            articles,
             settlements,
             writer,
             ledger,
@@ -301,9 +305,10 @@ impl Pipeline {
         let rules = self.reloader.rules();
         let pulses = self.pulses;
         let (to_desk, decided) = bounded::<Decided>(QUEUE_DECIDED);
-        let (desk, desk_rules, settlements) = (self.desk, rules.clone(), self.settlements);
+        let (desk, mut articles) = (self.desk, self.articles);
+        let (desk_rules, settlements) = (rules.clone(), self.settlements);
         let desk_thread = spawn.thread("vigie-desk", move || {
-            settle::run(desk, &desk_rules, &decided, &settlements, &pulses.desk);
+            settle::run(desk, &mut articles, &desk_rules, &decided, &settlements, &pulses.desk);
             Ok(())
         })?;
         let (to_model, outputs) = bounded::<LaneOutput>(QUEUE_OUTPUTS);

@@ -11,6 +11,7 @@ use super::{ConfigFile, Failure, print};
 use crate::classify::{Classifier, INTENTS, SENTIMENTS, URGENCIES, Verdict};
 use crate::config::Config;
 use crate::desk::Person;
+use crate::desk::articles::{Match, Question};
 use crate::parse::{Format, Frame, Parser, Post};
 use crate::prefilter::{Explanation, Prefilter, Scan, Scratch, Standing};
 
@@ -87,7 +88,7 @@ fn explain(
         return Ok(());
     }
     let now = candidate.post.seen_at.or(candidate.post.written_at).unwrap_or_else(Timestamp::now);
-    let ticket = config.desk.ticket(&candidate, verdict, &Person::default(), classifier.model(), now);
+    let mut ticket = config.desk.ticket(&candidate, verdict, &Person::default(), classifier.model(), now);
     writeln!(out, "\n{BOLD}priority{BOLD:#}").context("stdout")?;
     for factor in &ticket.factors {
         writeln!(out, "  {:<12}{:>+6}   {QUIET}{}{QUIET:#}", factor.name, factor.points, factor.evidence)
@@ -95,8 +96,25 @@ fn explain(
     }
     writeln!(out, "  {:─<18}\n  {:<12}{:>6}   cut to 0..1000\n", "", "sum", ticket.priority)
         .context("stdout")?;
+    let question = Question::of(&candidate, verdict.language.code(), &config.desk.articles);
+    let found = super::knowledge_base(config).find(&question);
+    articles(out, &found).context("stdout")?;
+    ticket.articles = found.into_iter().map(|found| found.article).collect();
     print::ticket(out, &ticket, now).context("stdout")?;
     Ok(())
+}
+
+/// Nothing where none is found: few companies import any.
+fn articles(out: &mut impl Write, found: &[Match]) -> std::io::Result<()> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "{BOLD}articles{BOLD:#}")?;
+    for Match { article, words } in found {
+        let (title, words) = (print::printable(&article.title), words.join(", "));
+        writeln!(out, "  {:<48} {:>5.2}   {QUIET}{words}{QUIET:#}", title, article.score)?;
+    }
+    writeln!(out)
 }
 
 fn rules(out: &mut impl Write, post: &Post<'_>, explanation: &Explanation) -> std::io::Result<()> {

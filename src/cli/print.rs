@@ -74,6 +74,14 @@ pub(super) fn ticket(out: &mut impl Write, ticket: &proto::Ticket, now: Timestam
         .map(|factor| format!("{} {:+} ({})", factor.name, factor.points, factor.evidence))
         .collect();
     writeln!(out, "         {QUIET}why: {}{QUIET:#}", why.join(", "))?;
+    if !ticket.articles.is_empty() {
+        let article = |article: &proto::Article| match article.url.as_str() {
+            "" => printable(&article.title),
+            url => format!("{} ({})", printable(&article.title), printable(url)),
+        };
+        let articles: Vec<_> = ticket.articles.iter().map(article).collect();
+        writeln!(out, "         {QUIET}articles: {}{QUIET:#}", articles.join("; "))?;
+    }
     if !post.url.is_empty() {
         writeln!(out, "         {QUIET}{}{QUIET:#}", printable(&post.url))?;
     }
@@ -198,7 +206,7 @@ fn due(due_at_us: i64, now: Timestamp) -> String {
 }
 
 /// The text without control and bidi characters, which could rewrite the reader's terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let keep = |c: char| {
         !c.is_control()
             && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

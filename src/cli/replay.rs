@@ -47,6 +47,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut output = std::io::BufWriter::new(std::io::stdout().lock());
     let mut lane = Lane::default();
     let mut desk = Desk::default();
+    let mut articles = super::knowledge_base(&config);
     let mut ledger = Scratch::new().map_err(anyhow::Error::from)?;
     let mut total = Buckets::default();
     let mut sequence = 0;
@@ -57,12 +58,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             let outputs: Vec<LaneOutput> = vec![lane.process(&prefilter, batch)];
             for decided in model.classify(Pace::Full, outputs).map_err(anyhow::Error::from)? {
                 let mut written = Ok(());
-                let settlement =
-                    settle(&mut desk, &config.desk, &mut Strangers, Clock::Posts, decided, |ticket| {
+                let settlement = settle(
+                    &mut desk,
+                    &config.desk,
+                    &mut Strangers,
+                    &mut *articles,
+                    Clock::Posts,
+                    decided,
+                    |ticket| {
                         let line = ticket::to_json(ticket);
                         written =
                             std::mem::replace(&mut written, Ok(())).and_then(|()| writeln!(output, "{line}"));
-                    });
+                    },
+                );
                 written.context("stdout")?;
                 total.add(&ledger.settle(&settlement).map_err(anyhow::Error::from)?);
             }

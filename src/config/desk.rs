@@ -44,9 +44,21 @@ pub(super) fn desk(root: &Section<'_, '_>, brands: &[&str]) -> (desk::Config, u3
         unsupported_min: section.share("unsupported_min", default.unsupported_min),
         unsupported_addressed_min: section
             .share("unsupported_addressed_min", default.unsupported_addressed_min),
+        articles: articles(&root.section("articles"), default.articles),
     };
     section.refuse_unknown();
     (config, u32::try_from(ageing).unwrap_or(ledger::outbox::AGEING_POINTS_PER_HOUR))
+}
+
+/// The words that name brands come from their own sections.
+fn articles(section: &Section<'_, '_>, default: desk::articles::Config) -> desk::articles::Config {
+    let config = desk::articles::Config {
+        enabled: section.flag("enabled", default.enabled),
+        score_min: section.number("score_min", 0.0..=100.0, default.score_min),
+        ..default
+    };
+    section.refuse_unknown();
+    config
 }
 
 /// Whose wall clock hours are meant by; UTC unless the file says otherwise, so that a config means the same anywhere.

@@ -10,8 +10,18 @@ use toml::de::{DeTable, DeValue};
 pub struct Keys(BTreeMap<String, u64>);
 
 /// Sections whose keys a reload takes, and what in them it cannot take.
-const RELOADED: [&str; 9] =
-    ["brand", "triggers", "priority", "answer_within", "desk", "log", "token", "tls", "wire.token_file"];
+const RELOADED: [&str; 10] = [
+    "brand",
+    "triggers",
+    "priority",
+    "answer_within",
+    "desk",
+    "articles",
+    "log",
+    "token",
+    "tls",
+    "wire.token_file",
+];
 const NOT_RELOADED: [&str; 1] = ["priority.waiting"];
 
 impl Keys {

@@ -239,6 +239,11 @@ impl<'r, 't> Section<'r, 't> {
 
     /// A share from 0 to 1.
     pub(super) fn share(&self, key: &'static str, default: f32) -> f32 {
+        self.number(key, 0.0..=1.0, default)
+    }
+
+    /// A number with a fraction in this range.
+    pub(super) fn number(&self, key: &'static str, range: RangeInclusive<f32>, default: f32) -> f32 {
         let Some(value) = self.get(key) else { return default };
         let text = match value.get_ref() {
             DeValue::Float(number) => number.as_str(),
@@ -246,9 +251,10 @@ impl<'r, 't> Section<'r, 't> {
             _ => "",
         };
         match text.replace('_', "").parse::<f32>() {
-            Ok(share) if (0.0..=1.0).contains(&share) => share,
+            Ok(number) if range.contains(&number) => number,
             _ => {
-                self.refuse(key, value, "must be a number from 0.0 to 1.0");
+                let (least, most) = (range.start(), range.end());
+                self.refuse(key, value, format_args!("must be a number from {least:?} to {most:?}"));
                 default
             }
         }

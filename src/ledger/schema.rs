@@ -1,4 +1,4 @@
-//! The ledger's tables, version 3, and how an older file becomes a newer one.
+//! The ledger's tables, version 4, and how an older file becomes a newer one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -9,7 +9,7 @@ use rusqlite::hooks::Wal;
 use tracing::warn;
 
 /// The schema that this vigie writes.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 
 /// Largest older file that is written anew when it is opened, so that it can give space back from then on: it takes
 /// a second at most and as much free disk. A larger one only uses its free pages again, until it is restored from
@@ -114,6 +114,9 @@ const TO_VERSION_3: &str = "
     CREATE INDEX feedback_alone ON feedback (at_us) WHERE ticket_id IS NULL;
 ";
 
+/// Version 4: what the desk decides by, and what it adds to tickets.
+const TO_VERSION_4: &str = super::articles::TABLES;
+
 /// "vigi", which tells a ledger from another program's SQLite file.
 const APPLICATION_ID: i64 = 0x7669_6769;
 
@@ -164,9 +167,12 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
 pub(super) fn migrate(connection: &Connection) -> rusqlite::Result<()> {
     let found = version(connection)?;
     let steps = match found {
-        0 => format!("{VERSION_1} PRAGMA application_id = {APPLICATION_ID}; {TO_VERSION_2} {TO_VERSION_3}"),
-        1 => format!("{TO_VERSION_2} {TO_VERSION_3}"),
-        2 => TO_VERSION_3.to_owned(),
+        0 => format!(
+            "{VERSION_1} PRAGMA application_id = {APPLICATION_ID}; {TO_VERSION_2} {TO_VERSION_3} {TO_VERSION_4}"
+        ),
+        1 => format!("{TO_VERSION_2} {TO_VERSION_3} {TO_VERSION_4}"),
+        2 => format!("{TO_VERSION_3} {TO_VERSION_4}"),
+        3 => TO_VERSION_4.to_owned(),
         _ => return Ok(()),
     };
     // In one transaction, so that a crash in between leaves the file as it was and not half a schema.

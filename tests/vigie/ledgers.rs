@@ -95,7 +95,7 @@ async fn a_ledger_of_every_schema_delivers_its_rest_and_knows_its_posts() {
         assert!(status.success(), "{log}");
         let pragma =
             |name: &str| -> i64 { state.ledger().pragma_query_value(None, name, |row| row.get(0)).unwrap() };
-        assert_eq!((pragma("user_version"), pragma("auto_vacuum")), (3, 2), "schema {version}");
+        assert_eq!((pragma("user_version"), pragma("auto_vacuum")), (4, 2), "schema {version}");
     }
 }
 
@@ -104,7 +104,7 @@ fn a_ledger_of_a_newer_vigie_is_refused_and_left_as_it_is() {
     let state = State::new("");
     configure(&state, "posts", "");
     place(&state, 3);
-    state.ledger().execute_batch("PRAGMA user_version = 4; CREATE TABLE of_tomorrow (x)").unwrap();
+    state.ledger().execute_batch("PRAGMA user_version = 5; CREATE TABLE of_tomorrow (x)").unwrap();
     let path = state.path().join("ledger.sqlite");
     let before = std::fs::read(&path).unwrap();
     let copy = state.path().join("copy.sqlite");
@@ -116,7 +116,7 @@ fn a_ledger_of_a_newer_vigie_is_refused_and_left_as_it_is() {
     for command in [&mut config("run"), &mut config("subscriptions"), config("backup").arg(&copy)] {
         let output = run(command, b"");
         assert_eq!(output.status.code(), Some(1), "{}", output.stderr);
-        let said = format!("ledger {}: schema 4 is newer than this vigie, which knows 3", path.display());
+        let said = format!("ledger {}: schema 5 is newer than this vigie, which knows 4", path.display());
         assert!(output.stderr.contains(&said), "{}", output.stderr);
     }
     assert_eq!(std::fs::read(&path).unwrap(), before);
@@ -145,7 +145,7 @@ async fn a_backup_of_a_running_daemon_is_a_ledger_to_go_on_with() {
     let copy = state.path().join("copy.sqlite");
     let output = backup(&state, &copy);
     assert!(output.status.success(), "{}", output.stderr);
-    assert!(output.stdout.contains(" 11 tickets, 1 subscriptions, schema 3; checked"), "{}", output.stdout);
+    assert!(output.stdout.contains(" 11 tickets, 1 subscriptions, schema 4; checked"), "{}", output.stdout);
     let mode = std::os::unix::fs::PermissionsExt::mode(&copy.metadata().unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600, "posts are not for everybody to read");
     let bytes = std::fs::read(&copy).unwrap();
@@ -206,8 +206,11 @@ fn a_backup_of_an_older_ledger_is_made_and_one_of_a_damaged_is_not() {
 #[test]
 fn subscriptions_are_listed_and_removed() {
     let state = State::new("");
-    configure(&state, "posts", "");
+    configure(&state, "posts", "retain_days = 0");
     place(&state, 3);
+    // It is listed once a daemon has brought it to this schema.
+    let (status, log) = state.start().terminate();
+    assert!(status.success(), "{log}");
     let ask = |more: &[&str]| run(vigie().args(["subscriptions", "-c"]).arg(&state.config).args(more), b"");
     let listed = ask(&[]);
     let line = listed.stdout.lines().find(|line| line.starts_with("helpdesk ")).unwrap();

@@ -7,6 +7,7 @@
 mod daemon;
 
 mod access;
+mod articles;
 mod accounting;
 mod clients;
 mod commands;
