@@ -23,6 +23,7 @@ mod import;
 mod model;
 mod print;
 mod replay;
+mod report;
 mod run;
 mod status;
 mod subscriptions;
@@ -64,6 +65,8 @@ enum Command {
     Tail(tail::Arguments),
     /// Ask the running daemon how it is
     Status(status::Arguments),
+    /// Sum up the tickets: volumes, response times, service levels, satisfaction, and what foretold them
+    Report(report::Arguments),
     /// Copy the ledger while the daemon runs, checked and ready to be used in its place
     Backup(backup::Arguments),
     /// List who is subscribed and what is pending, or remove a subscription that nobody uses any more
@@ -144,6 +147,7 @@ impl Cli {
             Command::Import(import) => import::run(&import),
             Command::Tail(arguments) => tail::run(&arguments),
             Command::Status(arguments) => status::run(&arguments),
+            Command::Report(arguments) => report::run(&arguments),
             Command::Backup(arguments) => backup::run(&arguments),
             Command::Subscriptions(arguments) => subscriptions::run(&arguments),
             Command::Token(arguments) => token::run(&arguments),

@@ -31,6 +31,7 @@ pub mod backup;
 mod figures;
 pub mod outbox;
 mod prune;
+pub mod report;
 mod retention;
 mod schema;
 mod store;

@@ -22,6 +22,7 @@ mod metrics;
 mod operation;
 mod overload;
 mod recovery;
+mod report;
 mod service;
 mod shutdown;
 mod storage;
