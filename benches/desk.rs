@@ -15,6 +15,7 @@ use std::sync::Arc;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use jiff::Timestamp;
 use prost::Message;
+use vigie::desk::articles::NoArticles;
 use vigie::desk::person::{self, Customer, Touchpoint};
 use vigie::desk::{Config, Desk, Facts, Person, Strangers, When};
 use vigie::ledger::{Entry, Settlement};
@@ -37,7 +38,7 @@ fn decided(format: Format, frames: &[String]) -> Vec<Decided> {
 fn settled(desk: &mut Desk, decided: Vec<Decided>) -> Vec<Settlement> {
     let config = Config::default();
     let settle = |decided| {
-        settle(desk, &config, &mut Strangers, Clock::Arrival, decided, |_| ())
+        settle(desk, &config, &mut Strangers, &mut NoArticles, Clock::Arrival, decided, |_| ())
             .expect("strangers need no file")
     };
     decided.into_iter().map(settle).collect()

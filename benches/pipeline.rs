@@ -26,6 +26,7 @@ use arc_swap::ArcSwap;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use vigie::classify::{self, Classifier, ModelChoice};
+use vigie::desk::articles::NoArticles;
 use vigie::desk::told::Hearing;
 use vigie::desk::{self, Desk, Strangers};
 use vigie::ledger::Settlement;
@@ -117,8 +118,18 @@ impl Path {
             let rules = ArcSwap::from_pointee(rules.expect("no brands are no mistake"));
             let nothing = Hearing::nothing();
             let (desk, pulse) = (Desk::default(), Pulse::default());
-            settle::run(desk, &mut Strangers, &rules, &decided, nothing, |_, _| (), &sink, &pulse)
-                .expect("nobody is looked up");
+            settle::run(
+                desk,
+                &mut Strangers,
+                &mut NoArticles,
+                &rules,
+                &decided,
+                nothing,
+                |_, _| (),
+                &sink,
+                &pulse,
+            )
+            .expect("nobody is looked up");
         });
         let (to_model, outputs) = bounded(QUEUE_OUTPUTS);
         let waiting = Arc::new(Waiting::default());

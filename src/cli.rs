@@ -7,11 +7,13 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::classify::OpenError;
 use crate::config::{Config, ConfigError};
+use crate::desk::articles::{Articles, NoArticles};
 use crate::desk::{People, Strangers};
-use crate::ledger::LedgerError;
 use crate::ledger::context::Reader;
+use crate::ledger::{self, LedgerError};
 use crate::parse::Format;
 use crate::pipeline::PipelineError;
+use crate::telemetry::log::complain;
 
 mod backup;
 mod check;
@@ -25,6 +27,7 @@ mod model;
 mod print;
 mod priorities;
 mod replay;
+mod report;
 mod run;
 mod status;
 mod subscriptions;
@@ -65,6 +68,8 @@ enum Command {
     Tail(tail::Arguments),
     /// Ask the running daemon how it is
     Status(status::Arguments),
+    /// Sum up the tickets: volumes, response times, service levels, satisfaction, and what foretold them
+    Report(report::Arguments),
     /// Copy the ledger while the daemon runs, checked and ready to be used in its place
     Backup(backup::Arguments),
     /// Take over customers, agents or touchpoints from a file, while the daemon runs or without it
@@ -175,11 +180,29 @@ impl Cli {
             Command::Priorities(arguments) => priorities::run(&arguments),
             Command::Tail(arguments) => tail::run(&arguments),
             Command::Status(arguments) => status::run(&arguments),
+            Command::Report(arguments) => report::run(&arguments),
             Command::Backup(arguments) => backup::run(&arguments),
             Command::Import(arguments) => import::run(&arguments),
             Command::Forget(arguments) => forget::run(&arguments),
             Command::Subscriptions(arguments) => subscriptions::run(&arguments),
             Command::Token(arguments) => token::run(&arguments),
+        }
+    }
+}
+
+/// The articles in the config's ledger, as far as they can be read: what a command shows does not hang on them.
+fn knowledge_base(config: &Config) -> Box<dyn Articles> {
+    let path = &config.ledger.path;
+    if !config.desk.articles.enabled || !path.exists() {
+        return Box::new(NoArticles);
+    }
+    match ledger::articles::Reader::open(path) {
+        Ok(reader) => Box::new(reader),
+        // Before version 4 there were none.
+        Err(LedgerError::Older { .. }) => Box::new(NoArticles),
+        Err(error) => {
+            complain(&format!("vigie: articles are left out: {error}"));
+            Box::new(NoArticles)
         }
     }
 }

@@ -205,7 +205,8 @@ fn read(root: &Section<'_, '_>) -> Option<Config> {
     let classify = model(&root.section("model"));
     let names: Vec<_> = prefilter.brands.iter().map(|brand| brand.name.as_str()).collect();
     let mut warnings = Vec::new();
-    let (desk, ageing_points_per_hour) = desk::desk(root, &names, &mut warnings);
+    let (mut desk, ageing_points_per_hour) = desk::desk(root, &names, &mut warnings);
+    desk.articles.weightless = crate::desk::articles::weightless(&prefilter.brands);
     let ledger = ledger(&root.section("ledger"), ageing_points_per_hour);
     let wire_section = root.section("wire");
     let roster = access::access(root, &wire_section, &names, &mut warnings);

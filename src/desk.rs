@@ -17,6 +17,7 @@ use crate::ticket::{TicketId, proto};
 pub mod calendar;
 pub mod expectation;
 pub mod agent;
+pub mod articles;
 pub mod person;
 pub mod priority;
 pub mod route;
@@ -55,6 +56,8 @@ pub struct Config {
     pub contacts_window: Duration,
     /// Which team answers.
     pub routes: Routes,
+    /// Whether and how new tickets get articles of the knowledge base.
+    pub articles: articles::Config,
 }
 
 /// The priorities of one brand.
@@ -93,6 +96,7 @@ impl Default for Config {
             unsupported_addressed_min: 0.9,
             contacts_window: Duration::from_secs(30 * 24 * 3600),
             routes: Routes::default(),
+            articles: articles::Config::default(),
         }
     }
 }

@@ -26,6 +26,7 @@ use crate::telemetry::{Bucket, Buckets};
 use crate::ticket::{TicketId, proto};
 
 pub mod accounting;
+pub mod articles;
 pub mod backup;
 pub mod assigned;
 pub mod context;
@@ -39,6 +40,7 @@ pub mod outbox;
 mod prune;
 mod records;
 mod rescoring;
+pub mod report;
 mod retention;
 mod schema;
 mod store;
@@ -298,6 +300,9 @@ pub enum LedgerError {
         /// Why.
         error: rusqlite::Error,
     },
+    /// Another `vigie import articles` is under way.
+    #[error("ledger {}: another import of articles is under way", .0.display())]
+    Importing(PathBuf),
     /// Another program's database.
     #[error("ledger {}: a database that is not vigie's", .0.display())]
     Foreign(PathBuf),

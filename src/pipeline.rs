@@ -31,7 +31,7 @@ use crate::desk::{Desk, KNOWN_TICKETS_MAX};
 use crate::ledger::assigned::Assigned;
 use crate::ledger::context::Reader;
 use crate::ledger::outbox::{self, Outbox};
-use crate::ledger::{Accounting, Handle, Ledger, LedgerError, Settlement, Writer};
+use crate::ledger::{Accounting, Handle, Ledger, LedgerError, Settlement, Writer, articles};
 use crate::source::{self, Backlog, BatchSender, Durable, FrameBatch, Health, Stored};
 use crate::telemetry::process::Process;
 use crate::telemetry::pulse::{Pulse, Pulses, Stuck};
@@ -136,6 +136,7 @@ pub struct Pipeline {
     desk: Desk,
     people: Reader,
     hearing: Hearing,
+    articles: articles::Reader,
     settlements: Sender<Settlement>,
     writer: Writer,
     ledger: Handle,
@@ -186,6 +187,7 @@ impl Pipeline {
         let path = config.ledger.path.clone();
         let ledger = Ledger::open(config.ledger)?;
         let people = Reader::open(&path)?;
+        let articles = articles::Reader::open(&path)?;
         let mut desk = Desk::default();
         // One more than it remembers: it then knows that there are older ones.
         ledger.tickets(KNOWN_TICKETS_MAX + 1, |id, text_hash| desk.remember(id, text_hash))?;
@@ -259,6 +261,7 @@ impl Pipeline {
             desk,
             people,
             hearing,
+            articles,
             settlements,
             writer,
             ledger,
@@ -314,13 +317,23 @@ impl Pipeline {
         let pulses = self.pulses;
         let (to_desk, decided) = bounded::<Decided>(QUEUE_DECIDED);
         let (desk, desk_rules, settlements) = (self.desk, rules.clone(), self.settlements);
+        let mut articles = self.articles;
         let mut people = self.people;
         let (hearing, hear_rules, hear_ledger) = (self.hearing, rules.clone(), self.ledger.clone());
         let desk_thread = spawn.thread("vigie-desk", move || {
             let hear = |desk: &mut Desk, heard| hear(desk, heard, &hear_rules, &hear_ledger);
             let pulse = &pulses.desk;
-            let run =
-                settle::run(desk, &mut people, &desk_rules, &decided, hearing, hear, &settlements, pulse);
+            let run = settle::run(
+                desk,
+                &mut people,
+                &mut articles,
+                &desk_rules,
+                &decided,
+                hearing,
+                hear,
+                &settlements,
+                pulse,
+            );
             run.map_err(|error| error.to_string())
         })?;
         let (to_model, outputs) = bounded::<LaneOutput>(QUEUE_OUTPUTS);

@@ -12,6 +12,7 @@ mod route;
 use super::{ConfigFile, Failure, print};
 use crate::classify::{Classifier, INTENTS, SENTIMENTS, URGENCIES, Verdict};
 use crate::config::Config;
+use crate::desk::articles::{Match, Question};
 use crate::desk::priority::Line;
 use crate::desk::{Explained, People, Router};
 use crate::parse::{Format, Frame, Parser, Post};
@@ -177,6 +178,10 @@ fn explain(
     writeln!(out, "{BOLD}due{BOLD:#}\n  {}\n", config.desk.expectations.of(&facts)).context("stdout")?;
     route::route(out, weighing.as_ref()).context("stdout")?;
     ticket.assignment = weighing.map(|weighing| weighing.assignment);
+    let question = Question::of(&candidate, verdict.language.code(), &config.desk.articles);
+    let found = super::knowledge_base(config).find(&question);
+    articles(out, &found).context("stdout")?;
+    ticket.articles = found.into_iter().map(|found| found.article).collect();
     print::ticket(out, &ticket, now).context("stdout")?;
     Ok(())
 }
@@ -209,6 +214,19 @@ fn points(out: &mut impl Write, explained: &Explained) -> std::io::Result<()> {
         levels.p2_min,
         levels.p3_min,
     )
+}
+
+/// Nothing where none is found: few companies import any.
+fn articles(out: &mut impl Write, found: &[Match]) -> std::io::Result<()> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "{BOLD}articles{BOLD:#}")?;
+    for Match { article, words } in found {
+        let (title, words) = (print::printable(&article.title), words.join(", "));
+        writeln!(out, "  {:<48} {:>5.2}   {QUIET}{words}{QUIET:#}", title, article.score)?;
+    }
+    writeln!(out)
 }
 
 fn rules(out: &mut impl Write, post: &Post<'_>, explanation: &Explanation) -> std::io::Result<()> {

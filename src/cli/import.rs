@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::ledger::LedgerError;
 use crate::ledger::context::import::{CHUNK_BYTES, CHUNK_ROWS, Importer, Numbered, Rejected};
 
+mod articles;
 mod fields;
 mod lines;
 mod table;
@@ -44,6 +45,8 @@ enum What {
     /// Earlier contacts on any channel: calls, mails, chats, visits
     #[command(after_help = TOUCHPOINTS_HELP)]
     Touchpoints(FileArguments),
+    /// Replace the knowledge base: support articles whose links tickets then carry
+    Articles(articles::Arguments),
 }
 
 /// The columns of a kind of file, with what all kinds have in common.
@@ -191,6 +194,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             |importer, chunk, _| importer.touchpoints(chunk),
             Importer::remove_other_touchpoints,
         ),
+        What::Articles(arguments) => articles::run(arguments),
     }
 }
 

@@ -85,6 +85,14 @@ pub(super) fn ticket(out: &mut impl Write, ticket: &proto::Ticket, now: Timestam
             assignment.reasons.iter().map(|reason| printable(reason)).collect::<Vec<_>>().join("; ");
         writeln!(out, "         {QUIET}for: {} ({reasons}){QUIET:#}", whom(assignment))?;
     }
+    if !ticket.articles.is_empty() {
+        let article = |article: &proto::Article| match article.url.as_str() {
+            "" => printable(&article.title),
+            url => format!("{} ({})", printable(&article.title), printable(url)),
+        };
+        let articles: Vec<_> = ticket.articles.iter().map(article).collect();
+        writeln!(out, "         {QUIET}articles: {}{QUIET:#}", articles.join("; "))?;
+    }
     if !post.url.is_empty() {
         writeln!(out, "         {QUIET}{}{QUIET:#}", printable(&post.url))?;
     }

@@ -53,6 +53,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(agents) = people.new_agents().map_err(anyhow::Error::from)? {
         desk.set_agents(&agents);
     }
+    let mut articles = super::knowledge_base(&config);
     let mut ledger = Scratch::new().map_err(anyhow::Error::from)?;
     let mut total = Buckets::default();
     let mut sequence = 0;
@@ -63,12 +64,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             let outputs: Vec<LaneOutput> = vec![lane.process(&prefilter, batch)];
             for decided in model.classify(Pace::Full, outputs).map_err(anyhow::Error::from)? {
                 let mut written = Ok(());
-                let settlement =
-                    settle(&mut desk, &config.desk, people.as_mut(), Clock::Posts, decided, |ticket| {
+                let settlement = settle(
+                    &mut desk,
+                    &config.desk,
+                    people.as_mut(),
+                    &mut *articles,
+                    Clock::Posts,
+                    decided,
+                    |ticket| {
                         let line = ticket::to_json(ticket);
                         written =
                             std::mem::replace(&mut written, Ok(())).and_then(|()| writeln!(output, "{line}"));
-                    });
+                    },
+                );
                 written.context("stdout")?;
                 let settlement = settlement.map_err(anyhow::Error::from)?;
                 total.add(&ledger.settle(&settlement).map_err(anyhow::Error::from)?);

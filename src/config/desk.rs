@@ -46,9 +46,21 @@ pub(super) fn desk(
         contacts_window: Duration::from_secs(
             24 * 3600 * section.integer("contacts_days", 1..=3650, 30).unsigned_abs(),
         ),
+        articles: articles(&root.section("articles"), default.articles),
     };
     section.refuse_unknown();
     (config, u32::try_from(ageing).unwrap_or(ledger::outbox::AGEING_POINTS_PER_HOUR))
+}
+
+/// The words that name brands come from their own sections.
+fn articles(section: &Section<'_, '_>, default: desk::articles::Config) -> desk::articles::Config {
+    let config = desk::articles::Config {
+        enabled: section.flag("enabled", default.enabled),
+        score_min: section.number("score_min", 0.0..=100.0).map_or(default.score_min, |least| least as f32),
+        ..default
+    };
+    section.refuse_unknown();
+    config
 }
 
 /// Whose wall clock hours are meant by. That of [desk] is UTC unless the file says otherwise, so that a config means the

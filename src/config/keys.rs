@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 pub struct Keys(BTreeMap<String, u64>);
 
 /// Sections whose keys a reload takes, and what in them it cannot take.
-const RELOADED: [&str; 15] = [
+const RELOADED: [&str; 16] = [
     "brand",
     "triggers",
     "priority",
@@ -19,6 +19,7 @@ const RELOADED: [&str; 15] = [
     "expectation",
     "calendar",
     "desk",
+    "articles",
     "route",
     "routing",
     "team",

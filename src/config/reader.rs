@@ -322,19 +322,7 @@ impl<'r, 't> Section<'r, 't> {
 
     /// A share from 0 to 1.
     pub(super) fn share(&self, key: &'static str, default: f32) -> f32 {
-        let Some(value) = self.get(key) else { return default };
-        let text = match value.get_ref() {
-            DeValue::Float(number) => number.as_str(),
-            DeValue::Integer(number) => number.as_str(),
-            _ => "",
-        };
-        match text.replace('_', "").parse::<f32>() {
-            Ok(share) if (0.0..=1.0).contains(&share) => share,
-            _ => {
-                self.refuse(key, value, "must be a number from 0.0 to 1.0");
-                default
-            }
-        }
+        self.number(key, 0.0..=1.0).map_or(default, |share| share as f32)
     }
 
     /// A list of texts; absent is empty.

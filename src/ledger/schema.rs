@@ -8,7 +8,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
 use tracing::warn;
 
-use super::{assigned, context, deadlines, wal};
+use super::{articles, assigned, context, deadlines, wal};
 
 /// The schema that this vigie writes.
 pub(super) const VERSION: i64 = 4;
@@ -135,6 +135,7 @@ const STEPS: &[(i64, &str)] = &[
     (4, deadlines::TABLES),
     (4, context::TABLES),
     (4, assigned::TABLES),
+    (4, articles::TABLES),
 ];
 
 /// "vigi", which tells a ledger from another program's SQLite file.

@@ -206,7 +206,7 @@ fn a_backup_of_an_older_ledger_is_made_and_one_of_a_damaged_is_not() {
 #[test]
 fn subscriptions_are_listed_and_removed() {
     let state = State::new("");
-    configure(&state, "posts", "");
+    configure(&state, "posts", "retain_days = 0");
     place(&state, 3);
     // It brings the file to the schema that is asked for.
     let (status, log) = state.start().terminate();

@@ -7,6 +7,7 @@
 mod daemon;
 
 mod access;
+mod articles;
 mod accounting;
 mod clients;
 mod commands;
@@ -24,6 +25,7 @@ mod operation;
 mod overload;
 mod priorities;
 mod recovery;
+mod report;
 mod service;
 mod shutdown;
 mod storage;
