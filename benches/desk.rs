@@ -1,5 +1,6 @@
 //! Verdict → ticket → settlement with the encoded ticket, as the desk thread does it: on generated support posts,
-//! on posts that have their ticket already, on recorded ones, and on the longest.
+//! on posts that have their ticket already, on recorded ones, and on the longest. Then the priority alone: with every
+//! factor, for a stranger and for a customer of whom everything is known; and the text read for sensitive words.
 
 #[path = "parts/posts.rs"]
 #[allow(dead_code, reason = "each bench takes what it needs")]
@@ -12,12 +13,16 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use jiff::Timestamp;
 use prost::Message;
-use vigie::desk::{Config, Desk, Strangers};
+use vigie::desk::articles::NoArticles;
+use vigie::desk::person::{self, Customer, Touchpoint};
+use vigie::desk::{Config, Desk, Facts, Person, Strangers, When};
 use vigie::ledger::{Entry, Settlement};
 use vigie::parse::Format;
 use vigie::pipeline::model::Decided;
 use vigie::pipeline::settle::{Clock, settle};
+use vigie::prefilter::Candidate;
 use vigie::telemetry::Bucket;
 use vigie::ticket::proto;
 
@@ -32,7 +37,10 @@ fn decided(format: Format, frames: &[String]) -> Vec<Decided> {
 
 fn settled(desk: &mut Desk, decided: Vec<Decided>) -> Vec<Settlement> {
     let config = Config::default();
-    let settle = |decided| settle(desk, &config, &mut Strangers, Clock::Arrival, decided, |_| ());
+    let settle = |decided| {
+        settle(desk, &config, &mut Strangers, &mut NoArticles, Clock::Arrival, decided, |_| ())
+            .expect("strangers need no file")
+    };
     decided.into_iter().map(settle).collect()
 }
 
@@ -89,5 +97,87 @@ fn desk(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, desk);
+/// A dictionary that asks everything.
+fn everything() -> Config {
+    use vigie::desk::priority::{Combination, Curve, Group};
+    use vigie::desk::when::{Field, Quantity, Question};
+    let mut config = Config::default();
+    let factors = &mut config.factors;
+    factors.verified = 10;
+    factors.tier.points = [("gold".to_owned(), 100), ("silver".to_owned(), 40)].into();
+    factors.flag.points = [("press".to_owned(), 80), ("vulnerable".to_owned(), 150)].into();
+    factors.contacts.half_life_hours = 24;
+    factors.contacts.count = Curve::steps(&[(2.0, 20), (5.0, 60)]);
+    Group::ALL.into_iter().for_each(|group| factors.caps.set(group, 500));
+    let combination = |number: usize| Combination {
+        name: format!("combination {number}"),
+        when: When {
+            // Half of them hold of a problem.
+            words: vec![
+                (Field::Intent, vec![if number.is_multiple_of(2) { "problem" } else { "praise" }.to_owned()]),
+                (Field::Sentiment, vec!["negative".to_owned()]),
+            ],
+            ranges: vec![(Quantity::Contacts, 0..=i64::MAX)],
+            answers: vec![(Question::Verified, false)],
+            hours: None,
+        },
+        points: 1,
+    };
+    factors.combinations = (0..20).map(combination).collect();
+    config
+}
+
+fn known(now: Timestamp) -> Person {
+    let at =
+        |hours: i64| Timestamp::from_second(now.as_second() - hours * 3600).expect("a time of this century");
+    let touchpoint = |number: i64| Touchpoint {
+        at: at(number),
+        channel: ["phone", "mail", "chat", "fax"][number as usize % 4].to_owned(),
+        note: String::new(),
+    };
+    let purchase = |number: i64| person::Purchase {
+        at: at(24 * number),
+        what: format!("ThinkPad ×{number}"),
+        amount: Some(1_200.0),
+    };
+    let customer = Customer {
+        key: "4711".to_owned(),
+        tier: "gold".to_owned(),
+        value: Some(30_000.0),
+        flags: vec!["press".to_owned(), "vulnerable".to_owned()],
+        purchases: (1..=person::PURCHASES_MAX as i64).map(purchase).collect(),
+        ..Customer::default()
+    };
+    let touchpoints = (1..=person::TOUCHPOINTS_MAX as i64).map(touchpoint).collect();
+    Person { customer: Some(Arc::new(customer)), touchpoints }
+}
+
+fn priority(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("priority");
+    let config = everything();
+    let outputs = posts::lane_outputs(Format::Jetstream, &posts::generated(1_024, 1.0));
+    let candidates: Vec<_> = outputs.iter().flat_map(|output| output.candidates().cloned()).collect();
+    assert!(candidates.len() > 900, "{} candidates", candidates.len());
+    let now = Timestamp::from_second(1_700_000_000).expect("a time of this century");
+    group.throughput(Throughput::Elements(candidates.len() as u64));
+    for (name, person, factors) in [("stranger", Person::default(), 13), ("known customer", known(now), 18)] {
+        let score = |candidate| config.score(&Facts::new(candidate, &tickets::PROBLEM, &person, now)).0;
+        let first = score(&candidates[0]);
+        assert!(first.factors.len() >= factors, "{name}: {} factors", first.factors.len());
+        assert!(first.factors.iter().filter(|factor| factor.name.starts_with("combination")).count() == 10);
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                candidates.iter().map(|candidate| u64::from(score(candidate).priority)).sum::<u64>()
+            });
+        });
+    }
+    let read = |candidate: &Candidate| config.sensitive.read(&candidate.post.text).0.len();
+    assert_eq!(config.sensitive.read("my lawyer says it caught fire").0, ["safety", "legal"]);
+    group.bench_function("sensitive words", |bencher| {
+        bencher.iter(|| candidates.iter().map(read).sum::<usize>());
+    });
+    group.finish();
+}
+
+criterion_group!(benches, desk, priority);
 criterion_main!(benches);

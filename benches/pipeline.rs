@@ -26,7 +26,9 @@ use arc_swap::ArcSwap;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use vigie::classify::{self, Classifier, ModelChoice};
-use vigie::desk::{self, Desk};
+use vigie::desk::articles::NoArticles;
+use vigie::desk::told::Hearing;
+use vigie::desk::{self, Desk, Strangers};
 use vigie::ledger::Settlement;
 use vigie::parse::Format;
 use vigie::pipeline::lane::{Forward, Lane, LaneOutput, Waiting};
@@ -114,8 +116,20 @@ impl Path {
         let desk = threads::spawn("bench-desk", move || {
             let rules = Rules::build(&prefilter::Config::default(), &desk::Config::default());
             let rules = ArcSwap::from_pointee(rules.expect("no brands are no mistake"));
-            let hears = vigie::desk::told::Hearing::nothing();
-            settle::run(Desk::default(), &rules, &decided, hears, |_, _| (), &sink, &Pulse::default());
+            let nothing = Hearing::nothing();
+            let (desk, pulse) = (Desk::default(), Pulse::default());
+            settle::run(
+                desk,
+                &mut Strangers,
+                &mut NoArticles,
+                &rules,
+                &decided,
+                nothing,
+                |_, _| (),
+                &sink,
+                &pulse,
+            )
+            .expect("nobody is looked up");
         });
         let (to_model, outputs) = bounded(QUEUE_OUTPUTS);
         let waiting = Arc::new(Waiting::default());

@@ -26,7 +26,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::{self, Message};
 use vigie::source::jetstream::{self, Config};
-use vigie::source::{Health, batch_queue};
+use vigie::source::{Health, Stored, batch_queue};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -99,7 +99,8 @@ fn batches(group: &mut BenchmarkGroup<'_, WallTime>, runtime: &Runtime, what: &s
     let mut config = Config::new("bench", &url).expect("the url is one");
     // A batch that is not full waits for more, and no more comes.
     config.batch_frames_max = config.batch_frames_max.min(load.frames);
-    let source = runtime.spawn(jetstream::run(config, None, out, Arc::new(Health::default()), stopped));
+    let source =
+        runtime.spawn(jetstream::run(config, Stored::default(), out, Arc::new(Health::default()), stopped));
     let read = || {
         ask.send(()).expect("the server runs");
         let (mut frames, mut bytes) = (0, 0);

@@ -185,8 +185,7 @@ async fn conversation(hub: Hub, records: usize) -> usize {
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let stop = watch::Sender::new(false);
     let server = tokio::spawn(serve_over(ours, hub, stop.subscribe()));
-    let introduction =
-        Introduction { subscription: DESK.to_owned(), window: WINDOW, ..Introduction::default() };
+    let introduction = Introduction { subscription: DESK.into(), window: WINDOW, ..Introduction::default() };
     let mut client = Client::over(theirs, introduction).await.expect("the client is let in");
     let (mut confirmed, mut seqs) = (0, Vec::new());
     let mut delivered = 0;

@@ -38,7 +38,7 @@ pub const TOKEN_BYTES_MAX: usize = 1024;
 pub enum Right {
     /// Subscribe on the ticket socket, receive and acknowledge tickets.
     Read,
-    /// Report ticket states, touchpoints and agents on the ticket socket.
+    /// Report ticket states, touchpoints and agents on the ticket socket, and touchpoints at the console.
     Feedback,
     /// Look at the console, the status and the metrics.
     Operate,
@@ -93,6 +93,8 @@ pub enum Door {
     Socket,
     /// The console.
     Http,
+    /// What is reported at the console's address.
+    Reports,
 }
 
 impl Door {
@@ -101,6 +103,7 @@ impl Door {
         match self {
             Door::Socket => Rights::SOCKET,
             Door::Http => Rights::from_iter([Right::Operate]),
+            Door::Reports => Rights::from_iter([Right::Feedback]),
         }
     }
 }
@@ -349,6 +352,7 @@ impl Access {
                 rights: match door {
                     Door::Socket => "\"read\" or \"feedback\"",
                     Door::Http => "\"operate\"",
+                    Door::Reports => "\"feedback\"",
                 },
             }),
             None if matches!(proof, Proof::Token(_)) => Err(Refused::Wrong),

@@ -7,8 +7,13 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::classify::OpenError;
 use crate::config::{Config, ConfigError};
+use crate::desk::articles::{Articles, NoArticles};
+use crate::desk::{People, Strangers};
+use crate::ledger::context::Reader;
+use crate::ledger::{self, LedgerError};
 use crate::parse::Format;
 use crate::pipeline::PipelineError;
+use crate::telemetry::log::complain;
 
 mod backup;
 mod check;
@@ -16,9 +21,13 @@ mod classify;
 mod demo;
 mod evaluate;
 mod explain;
+mod forget;
+mod import;
 mod model;
 mod print;
+mod priorities;
 mod replay;
+mod report;
 mod run;
 mod status;
 mod subscriptions;
@@ -54,12 +63,20 @@ enum Command {
     Evaluate(evaluate::Arguments),
     /// Say why one post becomes a ticket, or does not: rule hits, probabilities, every factor's points
     Explain(explain::Arguments),
+    /// Try other priorities on the tickets that the ledger holds, before they are armed
+    Priorities(priorities::Arguments),
     /// Subscribe to the ticket socket and print tickets, worst first, acknowledging each
     Tail(tail::Arguments),
     /// Ask the running daemon how it is
     Status(status::Arguments),
+    /// Sum up the tickets: volumes, response times, service levels, satisfaction, and what foretold them
+    Report(report::Arguments),
     /// Copy the ledger while the daemon runs, checked and ready to be used in its place
     Backup(backup::Arguments),
+    /// Take over customers, agents or touchpoints from a file, while the daemon runs or without it
+    Import(import::Arguments),
+    /// Remove a customer, with accounts and touchpoints
+    Forget(forget::Arguments),
     /// List who is subscribed and what is pending, or remove a subscription that nobody uses any more
     Subscriptions(subscriptions::Arguments),
     /// Show one ticket with why, and all that happened to it: posts, answers, statuses, changes
@@ -80,6 +97,32 @@ struct ConfigFile {
 impl ConfigFile {
     fn load(&self) -> Result<Config, Failure> {
         Ok(Config::load(&self.config)?)
+    }
+}
+
+/// Whether a command that decides as the daemon would knows who people are.
+#[derive(Debug, Args)]
+struct Acquaintances {
+    /// Take every poster for a stranger, whatever the ledger knows of customers
+    #[arg(long)]
+    no_context: bool,
+}
+
+impl Acquaintances {
+    /// Reads customers from the config's ledger, if that is there. It is never made or changed.
+    fn people(&self, config: &Config) -> Result<Box<dyn People>, Failure> {
+        let path = &config.ledger.path;
+        if self.no_context || !path.exists() {
+            return Ok(Box::new(Strangers));
+        }
+        match Reader::open(path) {
+            Ok(reader) => Ok(Box::new(reader)),
+            // Made before there were customers.
+            Err(LedgerError::Older { .. }) => Ok(Box::new(Strangers)),
+            Err(error) => Err(Failure::Fault(
+                anyhow::Error::new(error).context("customers cannot be read; --no-context goes without them"),
+            )),
+        }
     }
 }
 
@@ -139,13 +182,34 @@ impl Cli {
             Command::Classify(arguments) => classify::run(&arguments),
             Command::Evaluate(arguments) => evaluate::run(&arguments),
             Command::Explain(arguments) => explain::run(&arguments),
+            Command::Priorities(arguments) => priorities::run(&arguments),
             Command::Tail(arguments) => tail::run(&arguments),
             Command::Status(arguments) => status::run(&arguments),
+            Command::Report(arguments) => report::run(&arguments),
             Command::Backup(arguments) => backup::run(&arguments),
+            Command::Import(arguments) => import::run(&arguments),
+            Command::Forget(arguments) => forget::run(&arguments),
             Command::Subscriptions(arguments) => subscriptions::run(&arguments),
             Command::Ticket(arguments) => ticket::run(&arguments),
             Command::Helpers(arguments) => ticket::helpers(&arguments),
             Command::Token(arguments) => token::run(&arguments),
+        }
+    }
+}
+
+/// The articles in the config's ledger, as far as they can be read: what a command shows does not hang on them.
+fn knowledge_base(config: &Config) -> Box<dyn Articles> {
+    let path = &config.ledger.path;
+    if !config.desk.articles.enabled || !path.exists() {
+        return Box::new(NoArticles);
+    }
+    match ledger::articles::Reader::open(path) {
+        Ok(reader) => Box::new(reader),
+        // Before version 4 there were none.
+        Err(LedgerError::Older { .. }) => Box::new(NoArticles),
+        Err(error) => {
+            complain(&format!("vigie: articles are left out: {error}"));
+            Box::new(NoArticles)
         }
     }
 }

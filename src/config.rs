@@ -18,8 +18,12 @@ use crate::{classify, console, ledger, prefilter, source, wire};
 mod access;
 mod conversation;
 mod desk;
+mod expectation;
 mod keys;
+mod priority;
 mod reader;
+mod route;
+mod sensitive;
 mod when;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod trial;
@@ -183,10 +187,10 @@ impl Config {
 
     fn parse_in(folder: &Path, text: &str) -> Result<Config, Vec<Mistake>> {
         let reader = Reader::new(text, folder);
-        let table = reader.parse();
-        let keys = Keys::of(table.get_ref());
-        let config = read(&reader.root(&table)).map(|config| Config { keys, ..config });
-        drop(table);
+        let config = reader.parse().and_then(|table| {
+            let keys = Keys::of(table.get_ref());
+            read(&reader.root(&table)).map(|config| Config { keys, ..config })
+        });
         let mistakes = reader.into_mistakes();
         match config {
             Some(config) if mistakes.is_empty() => Ok(config),
@@ -201,9 +205,10 @@ fn read(root: &Section<'_, '_>) -> Option<Config> {
     let prefilter = brands(root);
     let classify = model(&root.section("model"));
     let names: Vec<_> = prefilter.brands.iter().map(|brand| brand.name.as_str()).collect();
-    let (desk, ageing_points_per_hour) = desk::desk(root, &names);
-    let ledger = ledger(&root.section("ledger"), ageing_points_per_hour);
     let mut warnings = Vec::new();
+    let (mut desk, ageing_points_per_hour) = desk::desk(root, &names, &mut warnings);
+    desk.articles.weightless = crate::desk::articles::weightless(&prefilter.brands);
+    let ledger = ledger(&root.section("ledger"), ageing_points_per_hour);
     let wire_section = root.section("wire");
     let roster = access::access(root, &wire_section, &names, &mut warnings);
     let mut wire = wire(&wire_section, &roster);
@@ -436,9 +441,12 @@ fn retention(section: &Section<'_, '_>) -> ledger::Retention {
     let mib = default.live_bytes_max.map_or(0, |bytes| (bytes >> 20).cast_signed());
     let days = section.integer("retain_days", 0..=36_500, days).unsigned_abs();
     let mib = section.integer("size_max_mb", 0..=16 << 20, mib).unsigned_abs();
+    let contacts = default.contacts_age_max.map_or(0, |age| (age.as_secs() / DAY).cast_signed());
+    let contacts = section.integer("touchpoints_days", 0..=36_500, contacts).unsigned_abs();
     ledger::Retention {
         age_max: (days > 0).then(|| Duration::from_secs(days * DAY)),
         live_bytes_max: (mib > 0).then_some(mib << 20),
+        contacts_age_max: (contacts > 0).then(|| Duration::from_secs(contacts * DAY)),
     }
 }
 

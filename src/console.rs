@@ -1,4 +1,4 @@
-//! HTTP for operators: the page, `/v1/status`, `/metrics`, `/healthz` and `/readyz`.
+//! HTTP for operators: the page, `/v1/status`, `/metrics`, `/healthz` and `/readyz`; and `POST /v1/touchpoints`.
 //!
 //! Listens on loopback unless told otherwise; `door` says who may look. Shows counts and states, never the
 //! text of a post.
@@ -9,10 +9,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,12 +21,13 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use crate::access::Access;
-use crate::ledger::{Figures, SourceAccount};
+use crate::ledger::{Figures, Records, SourceAccount, Standing};
 use crate::source::{Health, HealthState};
 use crate::telemetry::{self, Buckets};
 
 mod door;
 pub mod service;
+mod touchpoints;
 
 use service::ServiceStatus;
 
@@ -100,8 +101,11 @@ pub struct Status {
 /// The ledger's file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LedgerStatus {
-    /// Bytes that hold something.
+    /// Bytes that hold something, but for the context.
     pub live_bytes: u64,
+    /// Bytes that hold customers, accounts, contacts and agents, about.
+    #[serde(default)]
+    pub context_bytes: u64,
     /// Bytes that hold nothing any more and wait for the next tickets.
     pub free_bytes: u64,
     /// `[ledger] size_max_mb` in bytes; `None`: no limit.
@@ -110,16 +114,33 @@ pub struct LedgerStatus {
     pub blocked: bool,
     /// Tickets pruned since the ledger was made.
     pub tickets_pruned: u64,
+    /// Tickets that wait for an answer.
+    #[serde(default)]
+    pub answers: AnswersStatus,
+}
+
+/// Tickets that wait for an answer, by how late it is. None of those whose helpdesk has reported an answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswersStatus {
+    /// In time.
+    pub open: u64,
+    /// Soon late.
+    pub at_risk: u64,
+    /// Late.
+    pub breached: u64,
 }
 
 impl From<Figures> for LedgerStatus {
     fn from(figures: Figures) -> LedgerStatus {
+        let Standing { open, at_risk, breached } = figures.standing;
         LedgerStatus {
             live_bytes: figures.size.live_bytes,
+            context_bytes: figures.size.context_bytes,
             free_bytes: figures.size.free_bytes,
             live_bytes_max: figures.live_bytes_max,
             blocked: figures.is_blocked,
             tickets_pruned: figures.tickets_pruned,
+            answers: AnswersStatus { open, at_risk, breached },
         }
     }
 }
@@ -252,6 +273,7 @@ pub struct Console {
     listener: std::net::TcpListener,
     address: SocketAddr,
     judge: Judge,
+    records: Option<Arc<dyn Records>>,
 }
 
 impl Console {
@@ -272,12 +294,17 @@ impl Console {
     pub fn over(listener: std::net::TcpListener) -> io::Result<Console> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        Ok(Console { listener, address, judge: Arc::new(|| None) })
+        Ok(Console { listener, address, judge: Arc::new(|| None), records: None })
     }
 
     /// Lets `/healthz` answer what `judge` says; without one the daemon is alive as long as it answers.
     pub fn judged_by(self, judge: Judge) -> Console {
         Console { judge, ..self }
+    }
+
+    /// Takes what is reported here into these records; without them nothing can be reported.
+    pub fn keeping(self, records: Arc<dyn Records>) -> Console {
+        Console { records: Some(records), ..self }
     }
 
     /// Where it listens.
@@ -292,7 +319,7 @@ impl Console {
         access: Arc<Access>,
         stop: watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let Console { listener, address, judge } = self;
+        let Console { listener, address, judge, records } = self;
         let guard = door::Guard::new(access, !address.ip().is_loopback());
         let router = Router::new()
             .route("/", get(|| async { Html(include_str!("console/page.html")) }))
@@ -301,6 +328,13 @@ impl Console {
             .route("/healthz", get(move || std::future::ready(healthy(&judge))))
             .route("/readyz", get(ready))
             .with_state(Looker { look, guard: guard.clone() });
+        let router = match records {
+            None => router,
+            Some(records) => router.route(
+                door::TOUCHPOINTS,
+                post(move |request: Request| touchpoints::post(records.clone(), request)),
+            ),
+        };
         async move {
             match TcpListener::from_std(listener) {
                 Ok(listener) => door::serve(listener, router, guard, stop).await,
@@ -484,9 +518,10 @@ fn ledger(page: &mut telemetry::Exposition, ledger: &LedgerStatus) {
     page.family(
         "vigie_ledger_bytes",
         "gauge",
-        "Size of the ledger's file: what holds something, and what is free.",
+        "Size of the ledger's file: what holds tickets, what holds customers and contacts, and what is free.",
     );
     page.sample(&[("state", "live")], ledger.live_bytes as f64);
+    page.sample(&[("state", "context")], ledger.context_bytes as f64);
     page.sample(&[("state", "free")], ledger.free_bytes as f64);
     page.family("vigie_ledger_live_bytes_max", "gauge", "The limit of what is live, if there is one.");
     if let Some(max) = ledger.live_bytes_max {
@@ -500,6 +535,11 @@ fn ledger(page: &mut telemetry::Exposition, ledger: &LedgerStatus) {
     page.sample(&[], f64::from(u8::from(ledger.blocked)));
     page.family("vigie_tickets_pruned_total", "counter", "Tickets pruned since the ledger was made.");
     page.sample(&[], ledger.tickets_pruned as f64);
+    page.family("vigie_tickets_waiting", "gauge", "Tickets that wait for an answer, by how late it is.");
+    let AnswersStatus { open, at_risk, breached } = ledger.answers;
+    for (state, tickets) in [("open", open), ("at_risk", at_risk), ("breached", breached)] {
+        page.sample(&[("state", state)], tickets as f64);
+    }
 }
 
 #[cfg(any(test, fuzzing))]
@@ -554,9 +594,11 @@ mod tests {
             tickets_provisional: 13,
             ledger: LedgerStatus {
                 live_bytes: 4096,
+                context_bytes: 2048,
                 live_bytes_max: Some(8192),
                 blocked: true,
                 tickets_pruned: 14,
+                answers: AnswersStatus { open: 15, at_risk: 16, breached: 17 },
                 ..LedgerStatus::default()
             },
             connections: 5,
@@ -596,6 +638,9 @@ mod tests {
             "vigie_ledger_live_bytes_max 8192\n",
             "vigie_ledger_blocked 1\n",
             "vigie_tickets_pruned_total 14\n",
+            "vigie_tickets_waiting{state=\"open\"} 15\n",
+            "vigie_tickets_waiting{state=\"at_risk\"} 16\n",
+            "vigie_tickets_waiting{state=\"breached\"} 17\n",
             "vigie_connections{state=\"client\"} 3\n",
             "vigie_connections_refused_total 3\n",
             "vigie_tokens_refused_total 4\n",

@@ -3,7 +3,7 @@
 //! Plain code without a clock: times come in with the candidate, so that `replay` and `explain` use the
 //! very same lines as `run`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,23 +11,34 @@ use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 
 use crate::classify::{INTENTS, SENTIMENTS, URGENCIES, Verdict};
-use crate::parse::{Network, Post};
+use crate::parse::Post;
 use crate::prefilter::Candidate;
 use crate::prefilter::watched::of_post;
 use crate::ticket::{TicketId, proto};
 
+pub mod agent;
+pub mod articles;
+pub mod calendar;
 pub mod conversation;
+pub mod expectation;
 pub mod follow_up;
 pub mod person;
 pub mod priority;
+pub mod recorded;
+pub mod route;
+pub mod sensitive;
 pub mod told;
 pub mod week;
 pub mod when;
 
+pub use agent::Agent;
 pub use conversation::Conversations;
+pub use expectation::{Due, Expectations};
 pub use follow_up::Terms;
-pub use person::{People, Person, Strangers};
+pub use person::{People, Person, Strangers, Unreadable};
 pub use priority::{Factors, Levels, Score};
+pub use recorded::Recorded;
+pub use route::{Router, Routes};
 pub use when::{Facts, When};
 
 use conversation::{FURTHER_MAX, Part, Place, Remembered, RememberedPost};
@@ -39,39 +50,125 @@ pub struct Config {
     pub factors: Factors,
     /// Where the sum is cut into P1 to P4.
     pub levels: Levels,
-    /// How soon people expect an answer, by network in the order of [`Network::ALL`].
-    pub answer_within: [Duration; Network::ALL.len()],
+    /// Both for the brands that have their own, by the brand's name.
+    pub brands: BTreeMap<String, BrandPriority>,
+    /// Which words make a text sensitive, and which team such a ticket goes to.
+    pub sensitive: sensitive::Topics,
+    /// How soon people expect an answer.
+    pub expectations: Expectations,
     /// Least probability of `other` at which a post is no customer message. `0.0..=1.0`.
     pub unsupported_min: f32,
     /// The same where the post names one of our handles: it speaks to us, so we doubt the model longer.
     pub unsupported_addressed_min: f32,
     /// Which posts join a ticket.
     pub conversation: conversation::Config,
+    /// Contacts of a poster from before that long ago play no part.
+    pub contacts_window: Duration,
+    /// Which team answers.
+    pub routes: Routes,
+    /// Whether and how new tickets get articles of the knowledge base.
+    pub articles: articles::Config,
+}
+
+/// The priorities of one brand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BrandPriority {
+    /// All factors, with those of every brand where this one has none of its own.
+    pub factors: Factors,
+    /// Where the sum is cut.
+    pub levels: Levels,
+}
+
+/// A priority with all that speaks for and against it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explained {
+    /// Every factor, also those that give nothing.
+    pub lines: Vec<priority::Line>,
+    /// Of all points, before it is cut.
+    pub sum: i64,
+    /// `0..=1000`.
+    pub priority: u16,
+    /// Where that lies.
+    pub level: proto::Level,
+    /// The thresholds that say so.
+    pub levels: Levels,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        const HOUR: Duration = Duration::from_secs(3600);
-        let answer_within = Network::ALL.map(|network| match network {
-            Network::Bluesky | Network::Mastodon | Network::X | Network::Plain => 2 * HOUR,
-            // "The same day": a working day, so that a report at opening time is due before closing.
-            Network::Facebook => 8 * HOUR,
-        });
         Config {
             factors: Factors::default(),
             levels: Levels::default(),
-            answer_within,
+            expectations: Expectations::default(),
+            brands: BTreeMap::new(),
+            sensitive: sensitive::Topics::default(),
             unsupported_min: 0.6,
             unsupported_addressed_min: 0.9,
             conversation: conversation::Config::default(),
+            contacts_window: Duration::from_secs(30 * 24 * 3600),
+            routes: Routes::default(),
+            articles: articles::Config::default(),
         }
     }
 }
 
 impl Config {
-    fn answer_within(&self, network: Network) -> Duration {
-        // `Network` has as many variants as the array has places.
-        self.answer_within.get(network as usize).copied().unwrap_or_default()
+    /// The factors and thresholds for this brand.
+    pub fn priorities(&self, brand: &str) -> (&Factors, &Levels) {
+        let own = self.brands.get(brand);
+        own.map_or((&self.factors, &self.levels), |own| (&own.factors, &own.levels))
+    }
+
+    /// The priority that these facts give, and its level.
+    pub fn score(&self, facts: &Facts<'_>) -> (Score, proto::Level) {
+        let (factors, levels) = self.priorities(&facts.candidate.brand);
+        let score = factors.score(facts);
+        let level = levels.level(score.priority);
+        (score, level)
+    }
+
+    /// The priority of a ticket that this post has joined: what is known of the new post, and that there have been
+    /// `follow_ups` posts after the first, this one among them.
+    pub fn score_follow_up(
+        &self,
+        candidate: &Candidate,
+        verdict: &Verdict,
+        person: &Person,
+        follow_ups: u32,
+        now: Timestamp,
+    ) -> (Score, proto::Level) {
+        let (sensitive, sensitive_words) = self.sensitive.read(&candidate.post.text);
+        self.score(&Facts {
+            sensitive: &sensitive,
+            sensitive_words: &sensitive_words,
+            follow_ups,
+            ..Facts::new(candidate, verdict, person, now)
+        })
+    }
+
+    /// The same with every factor, for people who ask why.
+    pub fn explain(&self, facts: &Facts<'_>) -> Explained {
+        let (factors, levels) = self.priorities(&facts.candidate.brand);
+        let lines = factors.lines(facts, true);
+        let sum = priority::sum(&lines);
+        let priority = priority::cut(sum);
+        Explained { lines, sum, priority, level: levels.level(priority), levels: *levels }
+    }
+
+    /// As [`Config::explain`], of a new post as [`Config::ticket`] sees it.
+    pub fn explain_post(
+        &self,
+        candidate: &Candidate,
+        verdict: &Verdict,
+        person: &Person,
+        now: Timestamp,
+    ) -> Explained {
+        let (sensitive, sensitive_words) = self.sensitive.read(&candidate.post.text);
+        self.explain(&Facts {
+            sensitive: &sensitive,
+            sensitive_words: &sensitive_words,
+            ..Facts::new(candidate, verdict, person, now)
+        })
     }
 
     /// Whether the model says that this is no customer message. `addressed`: the post names one of our handles.
@@ -81,26 +178,10 @@ impl Config {
         other >= least
     }
 
-    /// By what the priority of a ticket that posts have joined is reckoned.
-    pub fn terms(&self) -> Terms {
-        Terms { follow_ups: self.factors.follow_ups, levels: self.levels }
-    }
-
-    /// The same ticket, of somebody who has had one before that nothing joins any more.
-    fn again(&self, mut ticket: proto::Ticket, earlier: TicketId) -> proto::Ticket {
-        let points = self.factors.follow_ups.points(1);
-        if points == 0 {
-            return ticket;
-        }
-        let evidence = format!("earlier ticket {earlier}");
-        ticket.factors.push(proto::Factor { name: follow_up::FACTOR.to_owned(), points, evidence });
-        let Score { priority, factors } = Score::of(ticket.factors);
-        proto::Ticket {
-            priority: priority.into(),
-            level: self.levels.level(priority).into(),
-            factors,
-            ..ticket
-        }
+    /// By what the priority of a ticket of this brand is reckoned when posts join it.
+    pub fn terms(&self, brand: &str) -> Terms {
+        let (factors, levels) = self.priorities(brand);
+        Terms { follow_ups: factors.follow_ups, levels: *levels, caps: factors.caps }
     }
 
     /// What a surer verdict changes of a ticket that was made under overload; `None` if nothing that people
@@ -111,11 +192,10 @@ impl Config {
         verdict: &Verdict,
         model: &str,
     ) -> Option<proto::update::Rescored> {
-        // The first hits are the handles that were named.
-        let addressed = ticket.hits.first().is_some_and(|hit| hit.starts_with('@'));
-        let unsupported = self.is_unsupported(addressed, verdict);
-        let Score { priority, factors } = self.factors.rescore(&ticket.factors, verdict);
-        let level = self.levels.level(priority);
+        let unsupported = self.is_unsupported(recorded::is_addressed(ticket), verdict);
+        let (factors, levels) = self.priorities(&ticket.brand);
+        let Score { priority, factors } = factors.rescore(ticket, verdict);
+        let level = levels.level(priority);
         let now = message_of_verdict(verdict, model);
         let before = ticket.verdict.clone().unwrap_or_default();
         let is_same = |one, other| most_probable(one) == most_probable(other);
@@ -133,7 +213,20 @@ impl Config {
         })
     }
 
-    /// The ticket that this candidate makes at `now`, whatever tickets exist already.
+    /// What a route goes by: all that the ticket was made of, with what it came to.
+    pub fn facts_of<'a>(
+        &self,
+        ticket: &'a proto::Ticket,
+        candidate: &'a Candidate,
+        verdict: &'a Verdict,
+        person: &'a Person,
+        now: Timestamp,
+    ) -> Facts<'a> {
+        let priority = u16::try_from(ticket.priority).unwrap_or(priority::PRIORITY_MAX);
+        Facts { sensitive: &ticket.sensitive, priority, ..Facts::new(candidate, verdict, person, now) }
+    }
+
+    /// The ticket that this candidate makes at `now`, without a route, whatever tickets exist already.
     ///
     /// `model` is the name and version of what gave `verdict`.
     pub fn ticket(
@@ -144,20 +237,54 @@ impl Config {
         model: &str,
         now: Timestamp,
     ) -> proto::Ticket {
+        self.ticket_after(candidate, verdict, person, model, now, 0)
+    }
+
+    /// The same of somebody who has had a ticket before that nothing joins any more: they have posted again.
+    fn ticket_again(
+        &self,
+        candidate: &Candidate,
+        verdict: &Verdict,
+        person: &Person,
+        model: &str,
+        now: Timestamp,
+        earlier: TicketId,
+    ) -> proto::Ticket {
+        let mut ticket = self.ticket_after(candidate, verdict, person, model, now, 1);
+        for factor in ticket.factors.iter_mut().filter(|factor| factor.name == follow_up::FACTOR) {
+            factor.evidence = format!("earlier ticket {earlier}");
+        }
+        ticket
+    }
+
+    fn ticket_after(
+        &self,
+        candidate: &Candidate,
+        verdict: &Verdict,
+        person: &Person,
+        model: &str,
+        now: Timestamp,
+        follow_ups: u32,
+    ) -> proto::Ticket {
         let post = &candidate.post;
-        let facts = Facts { candidate, verdict, person, sensitive: &[], priority: 0, now };
-        let score = self.factors.score(&facts);
-        let created_at_us = now.as_microsecond();
-        let answer_within_us =
-            i64::try_from(self.answer_within(post.network).as_micros()).unwrap_or(i64::MAX);
+        let (sensitive, sensitive_words) = self.sensitive.read(&post.text);
+        let facts = Facts {
+            sensitive: &sensitive,
+            sensitive_words: &sensitive_words,
+            follow_ups,
+            ..Facts::new(candidate, verdict, person, now)
+        };
+        let (score, level) = self.score(&facts);
+        let due = self.expectations.of(&Facts { priority: score.priority, ..facts });
+        let watched = Some(due.at_risk_at).filter(|_| self.expectations.overdue_updates);
         proto::Ticket {
             id: TicketId::of_post(post.network, &post.id).as_bytes().to_vec(),
             post: Some(message_of(post, now)),
             brand: candidate.brand.to_string(),
             priority: u32::from(score.priority),
-            level: self.levels.level(score.priority).into(),
-            created_at_us,
-            due_at_us: created_at_us.saturating_add(answer_within_us),
+            level: level.into(),
+            created_at_us: now.as_microsecond(),
+            due_at_us: due.due_at.as_microsecond(),
             verdict: Some(message_of_verdict(verdict, model)),
             factors: score.factors,
             hits: candidate.hits.clone(),
@@ -166,9 +293,15 @@ impl Config {
             person: message_of_person(person),
             assignment: None,
             articles: Vec::new(),
-            sensitive: Vec::new(),
+            sensitive,
+            at_risk_at_us: watched.map_or(0, Timestamp::as_microsecond),
         }
     }
+}
+
+fn assigned(ticket: proto::Ticket, assignment: Option<proto::Assignment>) -> proto::Ticket {
+    let route = assignment.as_ref().map(|assignment| assignment.team.clone()).unwrap_or_default();
+    proto::Ticket { route, assignment, ..ticket }
 }
 
 /// `None` for a stranger.
@@ -275,12 +408,14 @@ pub struct Joined {
     pub post: proto::Post,
     /// What the model says of it.
     pub verdict: proto::Verdict,
-    /// What that gives.
-    pub verdict_factors: Vec<proto::Factor>,
+    /// What speaks for the post by itself, in full.
+    pub factors: Vec<proto::Factor>,
     /// Whether its author still waits: thanks raise nothing.
     pub raises: bool,
     /// The post whose author it thanks.
     pub thanks: Option<TicketId>,
+    /// By what the ticket's priority is reckoned anew.
+    pub terms: Terms,
     /// The ticket that it makes if the other is gone; `None` where no rule matches it.
     pub otherwise: Option<Box<proto::Ticket>>,
 }
@@ -294,14 +429,20 @@ pub struct Opinion<'m> {
     pub provisional: bool,
 }
 
-/// Decides, remembering which posts have a ticket.
+/// Decides, remembering which posts have a ticket, and who is busy with what.
 #[derive(Debug, Default)]
 pub struct Desk {
     known: Known,
     /// Which tickets further posts join.
     pub conversations: Conversations,
     posts_remembered: usize,
+    router: Router,
+    /// Open tickets whose agent is no longer there.
+    orphans: VecDeque<TicketId>,
 }
+
+/// Tickets that are assigned anew at once: some 10 ms of work, and a commit of the ledger that nobody notices.
+const ORPHANS_MAX: usize = 256;
 
 impl Desk {
     /// Remembers a ticket of an earlier run with its post's [`text_hash`]; oldest first.
@@ -310,14 +451,12 @@ impl Desk {
     }
 
     /// Takes note of what helpdesks report.
-    pub fn hear(&mut self, heard: told::Heard) {
-        match heard {
-            told::Heard::Told(told::Told::Status(ticket_id, status)) => {
-                if let Some(is_closed) = conversation::is_closed(status.state()) {
-                    self.conversations.set_closed(ticket_id, is_closed);
-                }
-            }
-            told::Heard::Told(told::Told::Agent(_)) | told::Heard::Missed => {}
+    pub fn hear(&mut self, told: &told::Told) {
+        self.router.hear(told);
+        if let told::Told::Status(ticket_id, status) = told
+            && let Some(is_closed) = conversation::is_closed(status.state())
+        {
+            self.conversations.set_closed(*ticket_id, is_closed);
         }
     }
 
@@ -349,6 +488,25 @@ impl Desk {
         }
     }
 
+    /// Takes the agents as they are now. Open tickets of those who are no longer there are
+    /// [assigned anew](Desk::assign_anew).
+    pub fn set_agents(&mut self, agents: &[agent::Agent]) {
+        // Who came back before their tickets had gone to others keeps them.
+        self.orphans = self.router.set_agents(agents).into();
+    }
+
+    /// Takes over what the ledger knows of an assigned ticket, as [`Router::restore`].
+    pub fn restore_assignment(&mut self, id: TicketId, team: &str, agent: &str, is_open: bool) {
+        self.router.restore(id, team, agent, is_open);
+    }
+
+    /// Who takes over from agents who are no longer there: the next few of their tickets, empty once all are done.
+    pub fn assign_anew(&mut self, config: &Config, now: Timestamp) -> Vec<(TicketId, proto::Assignment)> {
+        let few = self.orphans.drain(..self.orphans.len().min(ORPHANS_MAX));
+        let router = &mut self.router;
+        few.filter_map(|id| Some((id, router.assign_anew(&config.routes, id, now)?))).collect()
+    }
+
     /// Whether this text is a change of the ticket of this id, which then is remembered.
     pub fn edits(&mut self, id: TicketId, text: &str) -> bool {
         let hash = text_hash(text);
@@ -367,6 +525,10 @@ impl Desk {
     ///
     /// A verdict that was only `provisional`, the small model's under overload, gives up no post as
     /// [`Decision::Unsupported`]: its ticket is scored again when there is time, and lost posts are not.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be known who wrote the post.
     pub fn decide(
         &mut self,
         config: &Config,
@@ -375,17 +537,17 @@ impl Desk {
         Opinion { model, provisional }: Opinion<'_>,
         people: &mut dyn People,
         now: Timestamp,
-    ) -> Decision {
+    ) -> Result<Decision, Unreadable> {
         let post = &candidate.post;
         let id = TicketId::of_post(post.network, &post.id);
         let hash = text_hash(&post.text);
         match self.known.compare(id, hash) {
-            Some(Same::Text) => return Decision::Duplicate,
+            Some(Same::Text) => return Ok(Decision::Duplicate),
             // Only a frame that says so is an edit: another server's copy may differ in white space.
-            Some(Same::PostOnly) if !post.edited => return Decision::Duplicate,
+            Some(Same::PostOnly) if !post.edited => return Ok(Decision::Duplicate),
             Some(Same::PostOnly) => {
                 self.known.insert(id, hash);
-                return Decision::Edited(id);
+                return Ok(Decision::Edited(id));
             }
             None => {}
         }
@@ -395,26 +557,27 @@ impl Desk {
         let place =
             self.conversations.place(&config.conversation, post, brand, *addressed, Some(verdict), at);
         let (ticket_id, thanks) = match place {
-            Place::Joins { has_part: false, .. } if is_refused => return Decision::Unsupported,
+            Place::Joins { has_part: false, .. } if is_refused => return Ok(Decision::Unsupported),
             Place::Joins { ticket_id, thanks, .. } => (ticket_id, thanks),
             Place::Bystander(ticket_id) => {
                 self.note(id, ticket_id, post, Part::Bystander, at);
-                return Decision::Bystander(ticket_id);
+                return Ok(Decision::Bystander(ticket_id));
             }
-            Place::Alone { .. } if candidate.is_of_thread() => return Decision::Unmatched,
-            Place::Alone { .. } if is_refused => return Decision::Unsupported,
+            Place::Alone { .. } if candidate.is_of_thread() => return Ok(Decision::Unmatched),
+            Place::Alone { .. } if is_refused => return Ok(Decision::Unsupported),
             Place::Alone { earlier } => {
                 self.known.insert(id, hash);
                 let (network, at_us) = (post.network, at.as_microsecond());
                 self.conversations.begin(id, network, &post.author.id, brand, at_us);
                 self.conversations.watch(of_post(network, &post.id));
-                let person = people.author_of(post, now);
-                let ticket = config.ticket(candidate, verdict, &person, model, now);
+                let person = people.author_of(post, config.contacts_window, now)?;
                 let ticket = match earlier {
-                    Some(earlier) => config.again(ticket, earlier),
-                    None => ticket,
+                    Some(earlier) => config.ticket_again(candidate, verdict, &person, model, now, earlier),
+                    None => config.ticket(candidate, verdict, &person, model, now),
                 };
-                return Decision::Ticket(Box::new(ticket));
+                let facts = config.facts_of(&ticket, candidate, verdict, &person, now);
+                let assignment = self.router.route(&config.routes, &facts, id);
+                return Ok(Decision::Ticket(Box::new(assigned(ticket, assignment))));
             }
         };
         self.known.insert(id, hash);
@@ -422,19 +585,28 @@ impl Desk {
         if let Some(post_id) = thanks {
             self.conversations.thank(post_id, at.as_microsecond());
         }
+        let person = people.author_of(post, config.contacts_window, now)?;
+        // A reply that names no brand speaks of its ticket's.
+        let brand = self.conversations.brand_of(ticket_id).unwrap_or_else(|| brand.clone());
+        let of_brand = Candidate { brand: brand.clone(), ..candidate.clone() };
+        let (score, _) = config.score_follow_up(&of_brand, verdict, &person, 1, now);
         let otherwise = (!candidate.is_of_thread()).then(|| {
-            let person = people.author_of(post, now);
-            Box::new(config.ticket(candidate, verdict, &person, model, now))
+            let ticket = config.ticket(candidate, verdict, &person, model, now);
+            let facts = config.facts_of(&ticket, candidate, verdict, &person, now);
+            // Nobody is given it yet: the ticket that it joins keeps its agent.
+            let weighing = self.router.weigh(&config.routes, &facts);
+            Box::new(assigned(ticket, weighing.map(|weighing| weighing.assignment)))
         });
-        Decision::Joined(Box::new(Joined {
+        Ok(Decision::Joined(Box::new(Joined {
             ticket_id,
             post: message_of(post, now),
             verdict: message_of_verdict(verdict, model),
-            verdict_factors: config.factors.of_verdict(verdict),
+            factors: score.factors,
             raises: !conversation::is_thanks(&post.text, Some(verdict)),
             thanks,
+            terms: config.terms(&brand),
             otherwise,
-        }))
+        })))
     }
 
     fn note(&mut self, post_id: TicketId, ticket_id: TicketId, post: &Post<'_>, part: Part, at: Timestamp) {
@@ -529,6 +701,7 @@ pub fn text_hash(text: &str) -> u64 {
 mod tests {
     use super::*;
     use crate::classify::Language;
+    use crate::parse::Network;
 
     const PROBLEM: Verdict = Verdict {
         sentiment: [1.0, 0.0, 0.0],
@@ -564,10 +737,42 @@ mod tests {
     fn decide(desk: &mut Desk, candidate: &Candidate, verdict: &Verdict) -> Decision {
         let opinion = Opinion { model: "model 1", provisional: false };
         desk.decide(&Config::default(), candidate, verdict, opinion, &mut Strangers, Timestamp::UNIX_EPOCH)
+            .unwrap()
     }
 
     fn is_ticket(decision: &Decision) -> bool {
         matches!(decision, Decision::Ticket(_))
+    }
+
+    #[test]
+    fn a_ticket_says_whose_it_is_and_that_changes_when_they_leave() {
+        let mut desk = Desk::default();
+        let routes = Routes { default_team: Some("support".to_owned()), ..Routes::default() };
+        let config = Config { routes, ..Config::default() };
+        let agent = |name: &str| agent::Agent {
+            name: name.to_owned(),
+            team: "support".to_owned(),
+            capacity: 1000,
+            ..agent::Agent::default()
+        };
+        desk.set_agents(&[agent("lena")]);
+        let count = ORPHANS_MAX + 1;
+        for n in 0..count {
+            let opinion = Opinion { model: "model 1", provisional: false };
+            let (candidate, now) = (candidate(&n.to_string(), "panne"), Timestamp::UNIX_EPOCH);
+            let decided = desk.decide(&config, &candidate, &PROBLEM, opinion, &mut Strangers, now);
+            let Decision::Ticket(ticket) = decided.unwrap() else { panic!() };
+            assert_eq!(ticket.route, "support");
+            assert_eq!(ticket.assignment.unwrap().agent, "lena");
+        }
+        assert_eq!(desk.assign_anew(&config, Timestamp::UNIX_EPOCH), []);
+        desk.set_agents(&[agent("kim")]);
+        let mut anew = desk.assign_anew(&config, Timestamp::UNIX_EPOCH);
+        assert_eq!(anew.len(), ORPHANS_MAX);
+        anew.extend(desk.assign_anew(&config, Timestamp::UNIX_EPOCH));
+        assert_eq!(anew.len(), count);
+        assert!(anew.iter().all(|(_, assignment)| assignment.agent == "kim"));
+        assert_eq!(desk.assign_anew(&config, Timestamp::UNIX_EPOCH), []);
     }
 
     #[test]
@@ -648,14 +853,9 @@ mod tests {
         let opinion = Opinion { model: "small 1", provisional: true };
         let (config, now) = (Config::default(), Timestamp::UNIX_EPOCH);
         let mut desk = Desk::default();
-        assert!(is_ticket(&desk.decide(
-            &config,
-            &candidate("1", "lumio"),
-            &other(1.0),
-            opinion,
-            &mut Strangers,
-            now
-        )));
+        let lumio = candidate("1", "lumio");
+        let decided = desk.decide(&config, &lumio, &other(1.0), opinion, &mut Strangers, now);
+        assert!(is_ticket(&decided.unwrap()));
         assert_eq!(decide(&mut desk, &candidate("2", "lumio"), &other(1.0)), Decision::Unsupported);
     }
 
@@ -710,10 +910,30 @@ mod tests {
             let now = Timestamp::from_second(1_000_000).unwrap();
             let ticket = config.ticket(&candidate, &PROBLEM, &Person::default(), "model 1", now);
             assert_eq!(ticket.due_at_us - ticket.created_at_us, hours * 3_600_000_000, "{network}");
+            assert_eq!(ticket.at_risk_at_us - ticket.created_at_us, hours * 2_700_000_000, "{network}");
         };
         check(Network::X, 2);
         check(Network::Bluesky, 2);
         check(Network::Mastodon, 2);
         check(Network::Facebook, 8);
+    }
+
+    #[test]
+    fn an_expectation_may_ask_for_the_priority_that_the_post_has() {
+        let mut config = Config::default();
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let candidate = candidate("1", "panne");
+        let ticket =
+            |config: &Config| config.ticket(&candidate, &PROBLEM, &Person::default(), "model 1", now);
+        let priority = i64::from(ticket(&config).priority);
+        assert!(priority > 0);
+        let urgent = |range| When { ranges: vec![(when::Quantity::Priority, range)], ..When::default() };
+        let hour = expectation::Expectation::always(std::time::Duration::from_secs(3600));
+        config.expectations.rules = vec![(urgent(priority..=priority), hour.clone())];
+        assert_eq!(ticket(&config).due_at_us, now.as_microsecond() + 3_600_000_000);
+        config.expectations.rules = vec![(urgent(0..=priority - 1), hour)];
+        assert_eq!(ticket(&config).due_at_us, now.as_microsecond() + 7_200_000_000);
+        config.expectations.overdue_updates = false;
+        assert_eq!(ticket(&config).at_risk_at_us, 0, "nobody is told");
     }
 }

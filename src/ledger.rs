@@ -23,25 +23,39 @@ use crate::access::brands::Brands;
 use crate::desk::conversation::{Remembered, RememberedPost};
 use crate::desk::follow_up::Terms;
 use crate::parse::Network;
-use crate::source::Gap;
+use crate::source::{Gap, Stored};
 use crate::telemetry::{Bucket, Buckets};
 use crate::ticket::{TicketId, proto};
 
 pub mod accounting;
+pub mod articles;
 pub mod backup;
+pub mod assigned;
+pub mod context;
 pub mod conversations;
+mod deadlines;
+mod deliveries;
+mod erasure;
+mod feedback;
 mod figures;
+mod gaps;
 pub mod outbox;
 mod prune;
+mod records;
+mod rescoring;
+pub mod report;
 mod retention;
 mod schema;
 mod store;
 pub mod subscriptions;
+pub mod tickets;
 pub mod vitals;
+mod wal;
 mod writer;
 
 pub use accounting::{Accounting, SourceAccount};
 pub use conversations::ThreadPost;
+pub use deadlines::Standing;
 pub use figures::Figures;
 pub use retention::{Retention, Size};
 pub use vitals::Vitals;
@@ -108,10 +122,11 @@ pub enum Body {
     Update(Vec<u8>),
 }
 
-/// A durable subscription as a client asks for it.
+/// A subscription as a client asks for it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SubscriptionRequest {
-    /// 1 to 100 of `a-z A-Z 0-9 . _ -`.
+    /// 1 to 100 of `a-z A-Z 0-9 . _ -`, or the outbox's name of one without a name, of which the ledger keeps nothing:
+    /// see [`outbox::is_unnamed`].
     pub name: String,
     /// Replaces the filter kept under this name.
     pub filter: outbox::Filter,
@@ -123,10 +138,10 @@ pub struct SubscriptionRequest {
 ///
 /// The receivers resolve once the answer is durable; a dropped sender means that the ledger has stopped.
 pub trait Records: Send + Sync + 'static {
-    /// Opens or creates a durable subscription and fills its pending records into the outbox.
+    /// Opens or creates a subscription and fills its pending records into the outbox.
     fn subscribe(&self, request: SubscriptionRequest) -> tokio::sync::oneshot::Receiver<Result<(), String>>;
 
-    /// Makes acknowledgements durable. Unknown seqs are ignored.
+    /// Makes acknowledgements durable; not for a subscription without a name. Unknown seqs are ignored.
     fn acknowledge(
         &self,
         subscription: &str,
@@ -158,6 +173,8 @@ pub enum Feedback {
     Touchpoint(Vec<u8>),
     /// An encoded `vigie.v1.AgentState`.
     AgentState(Vec<u8>),
+    /// Contacts that were reported together, checked.
+    Contacts(Vec<context::Contact>),
 }
 
 /// Where the ledger is, and how it commits.
@@ -258,12 +275,16 @@ pub struct NewTicket {
     pub created_at: Timestamp,
     /// When the poster expects an answer, µs since 1970.
     pub due_at_us: i64,
+    /// From when on it may come too late; `None`: nobody is told of that, nor when it is due.
+    pub at_risk_at_us: Option<i64>,
     /// [`desk::text_hash`](crate::desk::text_hash) of the post's text.
     pub text_hash: u64,
     /// [`of_post`](crate::prefilter::watched::of_post): by which answers to it are found.
     pub watch: u64,
     /// Whether only the small model has read it: to be scored again when there is time.
     pub provisional: bool,
+    /// Whose it is; `None`: no route speaks of it.
+    pub assignee: Option<assigned::Assignee>,
     /// The encoded `vigie.v1.Ticket`.
     pub body: Vec<u8>,
 }
@@ -287,8 +308,8 @@ pub struct NewFollowUp {
     pub post: proto::Post,
     /// What the model says of it.
     pub verdict: proto::Verdict,
-    /// What that verdict gives.
-    pub verdict_factors: Vec<proto::Factor>,
+    /// What speaks for the post by itself, in full.
+    pub factors: Vec<proto::Factor>,
     /// Whether it says that its author waits: thanks do not.
     pub raises: bool,
     /// The post whose author it thanks.
@@ -343,6 +364,9 @@ pub enum LedgerError {
         /// Why.
         error: rusqlite::Error,
     },
+    /// Another `vigie import articles` is under way.
+    #[error("ledger {}: another import of articles is under way", .0.display())]
+    Importing(PathBuf),
     /// Another program's database.
     #[error("ledger {}: a database that is not vigie's", .0.display())]
     Foreign(PathBuf),
@@ -477,6 +501,17 @@ impl Ledger {
         store::position(&self.connection, source).map_err(|source| self.failed(source))
     }
 
+    /// What a run of this source begins with.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn stored(&self, source: &str) -> Result<Stored, LedgerError> {
+        let position = self.position(source)?;
+        let open_gaps = gaps::open_gaps(&self.connection, source).map_err(|source| self.failed(source))?;
+        Ok(Stored { position, open_gaps })
+    }
+
     /// Calls `visit` with each ticket's id and the hash of its post's text, oldest first, for the desk to
     /// remember; at most the newest `tickets_max`.
     ///
@@ -485,6 +520,15 @@ impl Ledger {
     /// The file cannot be read.
     pub fn tickets(&self, tickets_max: usize, visit: impl FnMut(TicketId, u64)) -> Result<(), LedgerError> {
         store::tickets(&self.connection, tickets_max, visit).map_err(|source| self.failed(source))
+    }
+
+    /// Visits the open tickets that a route gave to a team, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn open_assigned(&self, visit: impl FnMut(&assigned::Assigned)) -> Result<(), LedgerError> {
+        assigned::visit(&self.connection, true, visit).map_err(|source| self.failed(source))
     }
 
     /// Calls `visit` with the newest tickets, oldest first, at most `tickets_max`, for the desk to remember who is in

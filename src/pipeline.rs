@@ -29,10 +29,12 @@ use crate::console::{self, Console};
 use crate::desk::conversation::{CONVERSATIONS_MAX, FURTHER_MAX, Remembered};
 use crate::desk::told::{self, Heard, Hearing};
 use crate::desk::{Desk, KNOWN_TICKETS_MAX};
-use crate::ledger::outbox::Outbox;
-use crate::ledger::{Accounting, Handle, Ledger, LedgerError, Settlement, Writer};
+use crate::ledger::assigned::Assigned;
+use crate::ledger::context::Reader;
+use crate::ledger::outbox::{self, Outbox};
+use crate::ledger::{Accounting, Handle, Ledger, LedgerError, Settlement, Writer, articles};
 use crate::prefilter::watched::Watched;
-use crate::source::{self, Backlog, BatchSender, Durable, FrameBatch, Health};
+use crate::source::{self, Backlog, BatchSender, Durable, FrameBatch, Health, Stored};
 use crate::telemetry::process::Process;
 use crate::telemetry::pulse::{Pulse, Pulses, Stuck};
 use crate::wire::{BindError, Gates, Hub, Listener};
@@ -115,8 +117,8 @@ pub enum Control {
 /// A source that does not run yet.
 struct Feed {
     source: SourceConfig,
-    /// Where the ledger says it resumes.
-    position: Option<i64>,
+    /// Where the ledger says it resumes, and what was missing before that.
+    stored: Stored,
     /// Its last committed batch, against the data's direction: from the ledger's thread, past
     /// all stages, to a source that tells its sender.
     durable: watch::Receiver<Durable>,
@@ -135,7 +137,9 @@ pub struct Pipeline {
     batch_delay_max: Duration,
     desk: Desk,
     watched: Arc<Watched>,
+    people: Reader,
     hearing: Hearing,
+    articles: articles::Reader,
     settlements: Sender<Settlement>,
     writer: Writer,
     ledger: Handle,
@@ -183,7 +187,10 @@ impl Pipeline {
         let classifier = Classifier::open(&config.classify)?;
         let batch_delay_max = config.classify.batch_delay_max;
 
+        let path = config.ledger.path.clone();
         let ledger = Ledger::open(config.ledger)?;
+        let people = Reader::open(&path)?;
+        let articles = articles::Reader::open(&path)?;
         let mut desk = Desk::default();
         // One more than it remembers: it then knows that there are older ones.
         ledger.tickets(KNOWN_TICKETS_MAX + 1, |id, text_hash| desk.remember(id, text_hash))?;
@@ -194,11 +201,12 @@ impl Pipeline {
         ledger.thanks(|network, author_id, ticket_id, at_us| {
             desk.conversations.remember_thanks(network, author_id, ticket_id, at_us);
         })?;
+        ledger.open_assigned(|assigned| restore(&mut desk, assigned))?;
         let sources: Vec<_> = config
             .sources
             .into_iter()
-            .map(|source| Ok((ledger.position(source.name())?, source)))
-            .map(|source| source.map(|(position, source)| (source, position, Arc::new(Health::default()))))
+            .map(|source| Ok((ledger.stored(source.name())?, source)))
+            .map(|source| source.map(|(stored, source)| (source, stored, Arc::new(Health::default()))))
             .collect::<Result<_, LedgerError>>()?;
 
         let (settlements, settled) = bounded(QUEUE_DECIDED);
@@ -208,9 +216,9 @@ impl Pipeline {
         writer.tell(teller);
         let sources = sources
             .into_iter()
-            .map(|(source, position, health)| {
-                let durable = writer.follow(source.name(), position);
-                Feed { source, position, durable, health }
+            .map(|(source, stored, health)| {
+                let durable = writer.follow(source.name(), stored.position);
+                Feed { source, stored, durable, health }
             })
             .collect::<Vec<_>>();
         let hub = Hub::new(Arc::new(ledger.clone()), outbox.clone());
@@ -262,7 +270,9 @@ impl Pipeline {
             batch_delay_max,
             desk,
             watched,
+            people,
             hearing,
+            articles,
             settlements,
             writer,
             ledger,
@@ -318,14 +328,24 @@ impl Pipeline {
         let pulses = self.pulses;
         let (to_desk, decided) = bounded::<Decided>(QUEUE_DECIDED);
         let (desk, desk_rules, settlements) = (self.desk, rules.clone(), self.settlements);
-        let (hearing, told_by) = (self.hearing, self.ledger.clone());
+        let mut articles = self.articles;
+        let mut people = self.people;
+        let (hearing, hear_rules, hear_ledger) = (self.hearing, rules.clone(), self.ledger.clone());
         let desk_thread = spawn.thread("vigie-desk", move || {
-            let hear = |desk: &mut Desk, heard| match heard {
-                Heard::Missed => hear_again(desk, &told_by),
-                heard @ Heard::Told(_) => desk.hear(heard),
-            };
-            settle::run(desk, &desk_rules, &decided, hearing, hear, &settlements, &pulses.desk);
-            Ok(())
+            let hear = |desk: &mut Desk, heard| hear(desk, heard, &hear_rules, &hear_ledger);
+            let pulse = &pulses.desk;
+            let run = settle::run(
+                desk,
+                &mut people,
+                &mut articles,
+                &desk_rules,
+                &decided,
+                hearing,
+                hear,
+                &settlements,
+                pulse,
+            );
+            run.map_err(|error| error.to_string())
         })?;
         let (to_model, outputs) = bounded::<LaneOutput>(QUEUE_OUTPUTS);
         let stage = model::Stage {
@@ -365,6 +385,7 @@ impl Pipeline {
             let (view, judged) = (self.view.clone(), self.view.clone());
             let console =
                 console.judged_by(Arc::new(move || judged.stuck().first().map(ToString::to_string)));
+            let console = console.keeping(Arc::new(self.ledger.clone()));
             let serve = console.serve(Arc::new(move || view.status()), self.access, edges_stopped);
             spawn.task(&runtime, "console", async move {
                 serve.await;
@@ -372,20 +393,20 @@ impl Pipeline {
             });
         }
         let mut source_tasks = Vec::new();
-        for Feed { source, position, durable, health } in self.sources {
+        for Feed { source, stored, durable, health } in self.sources {
             let (out, stop) = (batch_sender.clone(), sources_stopped.clone());
             source_tasks.push(spawn.task(&runtime, "source", async move {
                 match source {
                     SourceConfig::Jetstream(config) => {
-                        source::jetstream::run(config, position, out, health, stop).await;
+                        source::jetstream::run(config, stored, out, health, stop).await;
                     }
                     SourceConfig::Ndjson(config) => {
                         // What comes through a pipe is never what came through it before the restart.
-                        let position = position.filter(|_| config.path != Path::new("-"));
+                        let position = stored.position.filter(|_| config.path != Path::new("-"));
                         source::ndjson::run(config, position, out, health, stop).await;
                     }
                     SourceConfig::Tcp(config) => {
-                        source::tcp::run(config, position, durable, out, health, stop).await;
+                        source::tcp::run(config, stored.position, durable, out, health, stop).await;
                     }
                 }
                 Ok(())
@@ -435,6 +456,42 @@ impl Pipeline {
         }
         drained.map_err(|_| PipelineError::DrainTimedOut(drain_max.as_millis()))?;
         Ok(accounting)
+    }
+}
+
+fn restore(desk: &mut Desk, assigned: &Assigned) {
+    let Assigned { ticket_id, assignee, is_open } = assigned;
+    desk.restore_assignment(*ticket_id, &assignee.team, &assignee.agent, *is_open);
+}
+
+/// What helpdesks report, on the desk's thread.
+fn hear(desk: &mut Desk, heard: Heard, rules: &ArcSwap<Rules>, ledger: &Handle) {
+    match heard {
+        Heard::Told(told) => desk.hear(&told),
+        Heard::Agents(agents) => desk.set_agents(&agents),
+        Heard::Missed => {
+            warn!(
+                "helpdesks reported faster than the desk could hear: it reads from the ledger what became of tickets"
+            );
+            let closed =
+                |ticket: Remembered| desk.conversations.set_closed(ticket.ticket_id, ticket.is_closed);
+            let conversations = ledger.conversations(CONVERSATIONS_MAX, closed);
+            if let Err(error) =
+                conversations.and_then(|()| ledger.assigned(|assigned| restore(desk, assigned)))
+            {
+                // Until the next time, or the next start, some agents count as busier than they are, and posts join
+                // tickets that are closed.
+                error!(%error, "the desk does not know who has which ticket, nor which are closed");
+            }
+        }
+    }
+    loop {
+        let anew = desk.assign_anew(&rules.load().desk, Timestamp::now());
+        if anew.is_empty() {
+            break;
+        }
+        // Nobody waits for it here; a ledger that has ended takes nothing more.
+        drop(ledger.assign(anew));
     }
 }
 
@@ -513,15 +570,6 @@ fn run_lane(
     }
     // The sources have ended. A model thread that has ended too has reported why.
     drop(forward.flush());
-}
-
-/// The desk was not told everything: it reads from the ledger what has become of its tickets.
-fn hear_again(desk: &mut Desk, ledger: &Handle) {
-    let closed = |ticket: Remembered| desk.conversations.set_closed(ticket.ticket_id, ticket.is_closed);
-    if let Err(error) = ledger.conversations(CONVERSATIONS_MAX, closed) {
-        // The ledger's own thread meets the same file, and ends the daemon if it is broken.
-        warn!(%error, "which tickets are closed could not be read again");
-    }
 }
 
 /// Starts threads and tasks, and reports those that end badly.
@@ -682,6 +730,8 @@ impl View {
                 .outbox
                 .lock()
                 .counts()
+                // One without a name goes with its connection: a series of its own for each would never end.
+                .filter(|counts| !outbox::is_unnamed(&counts.name))
                 .map(|counts| console::SubscriptionStatus {
                     name: counts.name,
                     pending: counts.pending,

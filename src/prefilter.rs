@@ -16,6 +16,7 @@ mod naive;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod trial;
 mod normalise;
+pub(crate) mod phrases;
 mod probe;
 mod reading;
 mod rule;
@@ -119,7 +120,7 @@ pub const LISTEN_DEFAULT: &str = "handle OR hashtag OR (name trigger)";
 /// A post that at least one rule matched.
 ///
 /// Only [`Prefilter::scan`] makes one, so no later stage can be handed a post that was never filtered; but for
-/// [`Candidate::in_thread`].
+/// [`Candidate::in_thread`], and of a ticket [`Recorded`](crate::desk::Recorded) makes it again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
     /// The post, no longer borrowing from its frame.

@@ -99,6 +99,15 @@ pub struct Gap {
     pub reason: String,
 }
 
+/// What the ledger knows of a source's stream when a run begins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Where it goes on; `None`: nothing of it was ever committed.
+    pub position: Option<i64>,
+    /// Holes of earlier runs that nothing has filled, oldest first.
+    pub open_gaps: Vec<Gap>,
+}
+
 /// How far a source's batches are committed. Changes after each commit, in the order of the batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Durable {

@@ -19,6 +19,19 @@ pub mod proto {
     include!(concat!(env!("OUT_DIR"), "/vigie.v1.rs"));
 }
 
+impl fmt::Debug for proto::Hello {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The token is a secret.
+        let proto::Hello { protocol, client, token: _, subscription, window } = self;
+        f.debug_struct("Hello")
+            .field("protocol", protocol)
+            .field("client", client)
+            .field("subscription", subscription)
+            .field("window", window)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Identity of a ticket: the same post gives the same id on any machine, after any crash.
 ///
 /// The first 16 bytes of BLAKE3 over `network name, 0x00, post id`.
@@ -72,6 +85,7 @@ pub fn to_json(ticket: &proto::Ticket) -> serde_json::Value {
         "brand": ticket.brand,
         "created_at": rfc3339(ticket.created_at_us),
         "due_at": rfc3339(ticket.due_at_us),
+        "at_risk_at": rfc3339(ticket.at_risk_at_us),
         "post": post_to_json(&post),
         "verdict": verdict_to_json(&verdict),
         "factors": ticket.factors.iter().map(factor_to_json).collect::<Vec<_>>(),

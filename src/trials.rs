@@ -6,13 +6,13 @@
 //! Compiled for tests and for fuzzing only: the daemon has none of it.
 
 use crate::parse::Format;
-use crate::{classify, config, console, parse, prefilter, source, wire};
+use crate::{classify, config, console, ledger, parse, prefilter, source, wire};
 
 /// Something to be tried with any bytes.
 pub type Trial = fn(&[u8]);
 
 /// All trials, by the names of their fuzz targets.
-pub const ALL: [(&str, Trial); 17] = [
+pub const ALL: [(&str, Trial); 18] = [
     ("frame", wire::trial::frame),
     ("session", wire::trial::session),
     ("messages", wire::trial::messages),
@@ -28,6 +28,7 @@ pub const ALL: [(&str, Trial); 17] = [
     ("rule", prefilter::trial::rule),
     ("match", prefilter::trial::matches),
     ("text", classify::trial::text),
+    ("articles", ledger::articles::trial::question),
     ("config", config::trial::file),
     ("status", console::trial::status),
 ];

@@ -24,7 +24,7 @@ mod session;
 pub(crate) mod trial;
 mod visitor;
 
-pub use client::{Address, Client, ClientError, Event, Introduction};
+pub use client::{Address, Client, ClientError, Event, Introduction, Wanted};
 pub use connection::{BindError, Config, Gates, Listener, serve_over};
 pub use hub::Hub;
 

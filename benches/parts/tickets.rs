@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use vigie::classify::{Language, Verdict};
+use vigie::desk::articles::NoArticles;
 use vigie::desk::{self, Desk, Strangers};
 use vigie::ledger::{Entry, NewTicket};
 use vigie::parse::Format;
@@ -33,7 +34,16 @@ pub(crate) fn tickets(count: usize) -> Vec<NewTicket> {
     let (mut desk, config, model) = (Desk::default(), desk::Config::default(), Arc::from("bench 1"));
     let outputs = posts::lane_outputs(Format::Jetstream, &frames).into_iter();
     let entries = outputs.flat_map(|output| {
-        settle(&mut desk, &config, &mut Strangers, Clock::Arrival, decided(output, &model), |_| ()).entries
+        let settled = settle(
+            &mut desk,
+            &config,
+            &mut Strangers,
+            &mut NoArticles,
+            Clock::Arrival,
+            decided(output, &model),
+            |_| (),
+        );
+        settled.expect("strangers need no file").entries
     });
     let ticket = |entry| match entry {
         Entry::Ticket(ticket) => Some(*ticket),

@@ -28,6 +28,12 @@ const PENALTY_FORGET: Duration = Duration::from_secs(60);
 /// Peers whose wrong tokens are remembered: 64 KiB. Beyond, the one that has been quiet longest is forgotten.
 const PENALISED_PEERS_MAX: usize = 1024;
 
+/// Between two lines in the log about one kind of refusal of one peer.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+/// Kinds of refusals of peers that the log is told of in that time: 64 KiB. Beyond, it hears of no others.
+const TOLD_MAX: usize = 1024;
+
 /// Who is at the other end, as far as the system tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Peer {
@@ -96,6 +102,8 @@ struct Book {
     strangers: BTreeMap<u64, Stranger>,
     numbers: u64,
     penalties: FxHashMap<Peer, Penalty>,
+    /// What the log was told, and when; how often it came since.
+    told: FxHashMap<(Peer, &'static str), (Instant, u64)>,
     crowded: u64,
     wrong_tokens: u64,
 }
@@ -217,6 +225,28 @@ impl Gate {
         PENALTY_FIRST.saturating_mul(doubled).min(self.0.limits.penalty_max)
     }
 
+    /// A refusal of this `kind`: how many of this peer the log should hear of now, at the first and then once a minute
+    /// at most. However many peers there are, it is told of so many in a minute that it cannot be flooded.
+    pub fn refusals_to_log(&self, peer: Peer, kind: &'static str, now: Instant) -> Option<u64> {
+        let told = &mut self.0.book.lock().told;
+        if told.len() >= TOLD_MAX && !told.contains_key(&(peer, kind)) {
+            told.retain(|_, (last, _)| now.saturating_duration_since(*last) < TELL_EVERY);
+            if told.len() >= TOLD_MAX {
+                return None;
+            }
+        }
+        let Some((last, untold)) = told.get_mut(&(peer, kind)) else {
+            told.insert((peer, kind), (now, 0));
+            return Some(1);
+        };
+        *untold += 1;
+        if now.saturating_duration_since(*last) < TELL_EVERY {
+            return None;
+        }
+        *last = now;
+        Some(std::mem::take(untold))
+    }
+
     fn to_log(&self, peer: Peer, now: Instant) -> Option<u64> {
         let mut book = self.0.book.lock();
         let penalty = book.penalties.get_mut(&peer)?;
@@ -291,6 +321,12 @@ impl Place {
     /// so that who guesses cannot fill it.
     pub fn to_log(&self, now: Instant) -> Option<u64> {
         self.gate.as_ref().and_then(|(gate, peer)| gate.to_log(*peer, now))
+    }
+
+    /// Whose refusals of this kind, and how many, the log should hear of now: see [`Gate::refusals_to_log`].
+    pub fn refusals_to_log(&self, kind: &'static str, now: Instant) -> Option<(Peer, u64)> {
+        let (gate, peer) = self.gate.as_ref()?;
+        Some((*peer, gate.refusals_to_log(*peer, kind, now)?))
     }
 
     fn leave_strangers(&mut self) {
@@ -389,6 +425,22 @@ mod tests {
         let told = [0, 1, 30, 59, 60, 61, 200].map(guess);
         assert_eq!(told, [Some(1), None, None, None, Some(4), None, Some(2)]);
         assert_eq!(gate.knock(Peer::User(8), begun).unwrap().to_log(begun), None, "it has not guessed");
+    }
+
+    #[test]
+    fn the_log_hears_of_each_kind_of_refusal_once_a_minute_and_of_so_many_peers_at_most() {
+        let (gate, begun) = (gate(9, 9, 9), Instant::now());
+        let refused = |user: u32, kind: &'static str, second: u64| {
+            gate.refusals_to_log(Peer::User(user), kind, begun + Duration::from_secs(second))
+        };
+        let told = [0, 1, 59, 60, 61, 200].map(|second| refused(7, "a", second));
+        assert_eq!(told, [Some(1), None, None, Some(3), None, Some(2)]);
+        assert_eq!((refused(7, "b", 200), refused(8, "a", 200)), (Some(1), Some(1)), "each for itself");
+        let lines = (100..3000).filter(|user| refused(*user, "a", 201).is_some()).count();
+        assert_eq!(lines, TOLD_MAX - 3);
+        assert_eq!(refused(1, "a", 259), None);
+        assert_eq!(refused(1, "a", 270), Some(1), "there is room again");
+        assert!(gate.0.book.lock().told.len() <= TOLD_MAX);
     }
 
     #[test]

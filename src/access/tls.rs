@@ -24,6 +24,17 @@ pub struct TlsError {
     pub reason: String,
 }
 
+/// Which of the server's files an error is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Its certificate.
+    Certificate,
+    /// The key to it.
+    Key,
+    /// The authority of its clients.
+    ClientCa,
+}
+
 /// What the server shows and whom it trusts.
 #[derive(Clone)]
 pub struct Tls {
@@ -51,18 +62,20 @@ impl Tls {
         key: &Path,
         client_ca: Option<&Path>,
         warnings: &mut Vec<String>,
-    ) -> Result<Tls, TlsError> {
-        let chain = certificates(certificate)?;
-        let key_der = private_key(key, warnings)?;
+    ) -> Result<Tls, (Part, TlsError)> {
+        let of = |part| move |error| (part, error);
+        let chain = certificates(certificate).map_err(of(Part::Certificate))?;
+        let key_der = private_key(key, warnings).map_err(of(Part::Key))?;
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&TLS13])
-            .map_err(|error| at(certificate, error))?;
-        let clients = client_ca.map(client_verifier).transpose()?;
+            .map_err(|error| (Part::Certificate, at(certificate, error)))?;
+        let clients = client_ca.map(client_verifier).transpose().map_err(of(Part::ClientCa))?;
         let builder = match &clients {
             Some(clients) => builder.with_client_cert_verifier(clients.clone()),
             None => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_single_cert(chain, key_der).map_err(|error| at(key, error))?;
+        let config = builder.with_single_cert(chain, key_der);
+        let mut config = config.map_err(|error| (Part::Key, at(key, error)))?;
         // A resumed session would carry a certificate past the reload that took its authority away, and the cache
         // would cost memory for clients that connect once a day.
         config.send_tls13_tickets = 0;

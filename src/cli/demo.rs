@@ -164,7 +164,7 @@ async fn gone<T>(daemon: &std::thread::JoinHandle<T>) {
 fn introduction(subscription: &str, window: u32) -> Introduction {
     Introduction {
         client: "vigie demo".to_owned(),
-        subscription: subscription.to_owned(),
+        subscription: subscription.into(),
         window,
         ..Introduction::default()
     }

@@ -7,20 +7,29 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use jiff::Timestamp;
 
+mod route;
+
 use super::{ConfigFile, Failure, print};
 use crate::classify::{Classifier, INTENTS, SENTIMENTS, URGENCIES, Verdict};
 use crate::config::Config;
-use crate::desk::Person;
+use crate::desk::articles::{Match, Question};
+use crate::desk::priority::Line;
+use crate::desk::{Explained, People, Router};
 use crate::parse::{Format, Frame, Parser, Post};
-use crate::prefilter::{Explanation, Prefilter, Scan, Scratch, Standing};
+use crate::prefilter::{Candidate, Explanation, Prefilter, Scan, Scratch, Standing};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigFile,
+    #[command(flatten)]
+    acquaintances: super::Acquaintances,
     /// What stdin holds: jetstream, mastodon, x-v2, x-v1 or plain; a text that is no JSON is taken as it is
     #[arg(long, value_name = "FORMAT", default_value = "plain", value_parser = super::format)]
     format: Format,
+    /// Print one JSON object: what becomes of the post, every factor, and the ticket
+    #[arg(long)]
+    json: bool,
 }
 
 const BOLD: Style = Style::new().bold();
@@ -44,6 +53,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Failure::Mistake(anyhow!("stdin: no post of the format {}: {malformed}", arguments.format.name()))
     })?;
     let Frame::Post(post) = parsed.frame else {
+        if arguments.json {
+            println!("{}", outcome("control"));
+            return Ok(());
+        }
         println!(
             "control: this frame is no post: a deletion removes its post's text, anything else is counted"
         );
@@ -51,14 +64,80 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let prefilter =
         Prefilter::build(&config.prefilter).map_err(|mistakes| Failure::Mistake(anyhow!("{mistakes:?}")))?;
+    let mut people = arguments.acquaintances.people(&config)?;
     let mut out = anstream::stdout().lock();
-    explain(&mut out, &config, &prefilter, &post)
+    if arguments.json {
+        let said = as_json(&config, &prefilter, people.as_mut(), &post)?;
+        return Ok(writeln!(out, "{said}").context("stdout")?);
+    }
+    explain(&mut out, &config, &prefilter, people.as_mut(), &post)
+}
+
+fn outcome(outcome: &str) -> serde_json::Value {
+    serde_json::json!({ "outcome": outcome })
+}
+
+/// What becomes of the post, for machines.
+fn as_json(
+    config: &Config,
+    prefilter: &Prefilter,
+    people: &mut dyn People,
+    post: &Post<'_>,
+) -> Result<serde_json::Value, Failure> {
+    let candidate = match prefilter.scan(post, &mut Scratch::default()) {
+        Scan::Own => return Ok(outcome("own")),
+        Scan::Unmatched => return Ok(outcome("unmatched")),
+        Scan::Candidate(candidate) => candidate,
+    };
+    let mut classifier = Classifier::open(&config.classify)?;
+    let verdict = read(&mut classifier, &candidate)?;
+    if config.desk.is_unsupported(candidate.addressed, &verdict) {
+        return Ok(outcome("unsupported"));
+    }
+    let now = moment(&candidate);
+    let person = people.author_of(post, config.desk.contacts_window, now).map_err(anyhow::Error::from)?;
+    let mut ticket = config.desk.ticket(&candidate, &verdict, &person, classifier.model(), now);
+    let facts = config.desk.facts_of(&ticket, &candidate, &verdict, &person, now);
+    let mut router = Router::default();
+    router.set_agents(&people.new_agents().map_err(anyhow::Error::from)?.unwrap_or_default());
+    ticket.assignment = router.weigh(&config.desk.routes, &facts).map(|weighing| weighing.assignment);
+    let explained = config.desk.explain_post(&candidate, &verdict, &person, now);
+    let line = |line: &Line| {
+        serde_json::json!({
+            "name": line.name, "points": line.points, "at_most": line.most, "evidence": line.evidence,
+        })
+    };
+    Ok(serde_json::json!({
+        "outcome": "ticketed",
+        "priority": {
+            "factors": explained.lines.iter().map(line).collect::<Vec<_>>(),
+            "sum": explained.sum,
+            "priority": explained.priority,
+            "level": explained.level.as_str_name(),
+            "p1_min": explained.levels.p1_min,
+            "p2_min": explained.levels.p2_min,
+            "p3_min": explained.levels.p3_min,
+        },
+        "ticket": crate::ticket::to_json(&ticket),
+    }))
+}
+
+fn read(classifier: &mut Classifier, candidate: &Candidate) -> Result<Verdict, Failure> {
+    let mut verdicts = Vec::new();
+    classifier.classify(&[&candidate.post.text], &mut verdicts).map_err(anyhow::Error::from)?;
+    Ok(verdicts.pop().ok_or_else(|| anyhow!("the model gave no verdict"))?)
+}
+
+/// When the post would have been decided about.
+fn moment(candidate: &Candidate) -> Timestamp {
+    candidate.post.seen_at.or(candidate.post.written_at).unwrap_or_else(Timestamp::now)
 }
 
 fn explain(
     out: &mut impl Write,
     config: &Config,
     prefilter: &Prefilter,
+    people: &mut dyn People,
     post: &Post<'_>,
 ) -> Result<(), Failure> {
     rules(out, post, &prefilter.explain(post)).context("stdout")?;
@@ -75,28 +154,79 @@ fn explain(
     };
 
     let mut classifier = Classifier::open(&config.classify)?;
-    let mut verdicts = Vec::new();
-    classifier.classify(&[&candidate.post.text], &mut verdicts).map_err(anyhow::Error::from)?;
-    let verdict = verdicts.first().ok_or_else(|| anyhow!("the model gave no verdict"))?;
-    classes(out, verdict, &classifier).context("stdout")?;
+    let verdict = read(&mut classifier, &candidate)?;
+    classes(out, &verdict, &classifier).context("stdout")?;
 
     let other = verdict.intent[INTENTS.len() - 1];
-    if config.desk.is_unsupported(candidate.addressed, verdict) {
+    if config.desk.is_unsupported(candidate.addressed, &verdict) {
         writeln!(out, "\n{BOLD}unsupported{BOLD:#}: no customer message, says the model with {other:.2}")
             .context("stdout")?;
         return Ok(());
     }
-    let now = candidate.post.seen_at.or(candidate.post.written_at).unwrap_or_else(Timestamp::now);
-    let ticket = config.desk.ticket(&candidate, verdict, &Person::default(), classifier.model(), now);
-    writeln!(out, "\n{BOLD}priority{BOLD:#}").context("stdout")?;
-    for factor in &ticket.factors {
-        writeln!(out, "  {:<12}{:>+6}   {QUIET}{}{QUIET:#}", factor.name, factor.points, factor.evidence)
-            .context("stdout")?;
+    let now = moment(&candidate);
+    let person = people.author_of(&candidate.post, config.desk.contacts_window, now);
+    let person = person.map_err(anyhow::Error::from)?;
+    let mut ticket = config.desk.ticket(&candidate, &verdict, &person, classifier.model(), now);
+    let explained = config.desk.explain_post(&candidate, &verdict, &person, now);
+    points(out, &explained).context("stdout")?;
+    let facts = config.desk.facts_of(&ticket, &candidate, &verdict, &person, now);
+    let mut router = Router::default();
+    if let Some(agents) = people.new_agents().map_err(anyhow::Error::from)? {
+        router.set_agents(&agents);
     }
-    writeln!(out, "  {:─<18}\n  {:<12}{:>6}   cut to 0..1000\n", "", "sum", ticket.priority)
-        .context("stdout")?;
+    let weighing = router.weigh(&config.desk.routes, &facts);
+    writeln!(out, "{BOLD}due{BOLD:#}\n  {}\n", config.desk.expectations.of(&facts)).context("stdout")?;
+    route::route(out, weighing.as_ref()).context("stdout")?;
+    ticket.assignment = weighing.map(|weighing| weighing.assignment);
+    let question = Question::of(&candidate, verdict.language.code(), &config.desk.articles);
+    let found = super::knowledge_base(config).find(&question);
+    articles(out, &found).context("stdout")?;
+    ticket.articles = found.into_iter().map(|found| found.article).collect();
     print::ticket(out, &ticket, now).context("stdout")?;
     Ok(())
+}
+
+/// Every factor of the dictionary: its points, of how many, and why; then what that comes to.
+fn points(out: &mut impl Write, explained: &Explained) -> std::io::Result<()> {
+    let width = explained.lines.iter().map(|line| line.name.chars().count()).max().unwrap_or(0).max(12);
+    writeln!(out, "\n{BOLD}priority{BOLD:#}")?;
+    writeln!(out, "  {QUIET}{:<width$}  points  of at most   why{QUIET:#}", "factor")?;
+    for line in &explained.lines {
+        let style = if line.points == 0 { QUIET } else { Style::new() };
+        let most = line.most.map_or_else(String::new, |most| format!("{most:+}"));
+        writeln!(
+            out,
+            "  {style}{:<width$}  {:>+6}  {most:>10}   {}{style:#}",
+            print::printable(&line.name),
+            line.points,
+            print::printable(&line.evidence),
+        )?;
+    }
+    let Explained { sum, priority, level, levels, .. } = explained;
+    let cut = if *sum == i64::from(*priority) { String::new() } else { format!(", cut to {priority}") };
+    writeln!(out, "  {:─<1$}", "", width + 8)?;
+    writeln!(
+        out,
+        "  {:<width$}  {sum:>+6}{cut}: {}   {QUIET}P1 from {}, P2 from {}, P3 from {}{QUIET:#}\n",
+        "sum",
+        level.as_str_name(),
+        levels.p1_min,
+        levels.p2_min,
+        levels.p3_min,
+    )
+}
+
+/// Nothing where none is found: few companies import any.
+fn articles(out: &mut impl Write, found: &[Match]) -> std::io::Result<()> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "{BOLD}articles{BOLD:#}")?;
+    for Match { article, words } in found {
+        let (title, words) = (print::printable(&article.title), words.join(", "));
+        writeln!(out, "  {:<48} {:>5.2}   {QUIET}{words}{QUIET:#}", title, article.score)?;
+    }
+    writeln!(out)
 }
 
 fn rules(out: &mut impl Write, post: &Post<'_>, explanation: &Explanation) -> std::io::Result<()> {

@@ -9,11 +9,13 @@ use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::console::{SourceStatus, Status};
+use crate::console::{AnswersStatus, SourceStatus, Status};
 use crate::telemetry::{Bucket, Buckets};
 use crate::ticket::proto;
 use crate::ticket::proto::delivery::Record;
 use crate::ticket::proto::update::Change;
+
+mod person;
 
 const BOLD: Style = Style::new().bold();
 const QUIET: Style = Style::new().dimmed();
@@ -68,12 +70,29 @@ pub(super) fn ticket(out: &mut impl Write, ticket: &proto::Ticket, now: Timestam
     for line in wrapped(text) {
         writeln!(out, "         {line}")?;
     }
+    for line in ticket.person.iter().flat_map(person::lines) {
+        writeln!(out, "         {line}")?;
+    }
     let why: Vec<_> = ticket
         .factors
         .iter()
-        .map(|factor| format!("{} {:+} ({})", factor.name, factor.points, factor.evidence))
+        // Names and reasons hold words of the company's own.
+        .map(|factor| format!("{} {:+} ({})", printable(&factor.name), factor.points, printable(&factor.evidence)))
         .collect();
     writeln!(out, "         {QUIET}why: {}{QUIET:#}", why.join(", "))?;
+    if let Some(assignment) = &ticket.assignment {
+        let reasons =
+            assignment.reasons.iter().map(|reason| printable(reason)).collect::<Vec<_>>().join("; ");
+        writeln!(out, "         {QUIET}for: {} ({reasons}){QUIET:#}", whom(assignment))?;
+    }
+    if !ticket.articles.is_empty() {
+        let article = |article: &proto::Article| match article.url.as_str() {
+            "" => printable(&article.title),
+            url => format!("{} ({})", printable(&article.title), printable(url)),
+        };
+        let articles: Vec<_> = ticket.articles.iter().map(article).collect();
+        writeln!(out, "         {QUIET}articles: {}{QUIET:#}", articles.join("; "))?;
+    }
     if !post.url.is_empty() {
         writeln!(out, "         {QUIET}{}{QUIET:#}", printable(&post.url))?;
     }
@@ -128,19 +147,24 @@ pub(super) fn update(out: &mut impl Write, update: &proto::Update) -> io::Result
             writeln!(out, "{QUIET}    –    ticket {id}… answered by {by} on the network{QUIET:#}")
         }
         Some(Change::Overdue(overdue)) => {
-            let state = match overdue.state() {
-                proto::update::overdue::State::Breached => "the answer was due",
-                _ => "the answer is due soon:",
-            };
-            let due = due(overdue.due_at_us, Timestamp::from_microsecond(update.at_us).unwrap_or_default());
-            writeln!(out, "{BAD}    –    ticket {id}… {state}{BAD:#} {due}")
+            let told_at = Timestamp::from_microsecond(update.at_us).unwrap_or_default();
+            match overdue.state() {
+                proto::update::overdue::State::Breached => {
+                    let clock = clock(overdue.due_at_us, told_at);
+                    writeln!(
+                        out,
+                        "{BAD}    –    ticket {id}… is late:{BAD:#} no answer, and it was due {clock}"
+                    )
+                }
+                _ => {
+                    let due = due(overdue.due_at_us, told_at);
+                    writeln!(out, "{BAD}    –    ticket {id}… is at risk:{BAD:#} no answer yet; {due}")
+                }
+            }
         }
         Some(Change::Assigned(assigned)) => {
             let assignment = assigned.assignment.clone().unwrap_or_default();
-            let names = [&assignment.team, &assignment.agent, &assignment.supplier];
-            let names: Vec<_> =
-                names.into_iter().filter(|name| !name.is_empty()).map(|name| printable(name)).collect();
-            writeln!(out, "{QUIET}    –    ticket {id}… is now for {}{QUIET:#}", names.join(", "))
+            writeln!(out, "{QUIET}    –    ticket {id}… is now for {}{QUIET:#}", whom(&assignment))
         }
         Some(Change::PostErased(erased)) => {
             let (post, reason) = (printable(&erased.post_id), printable(&erased.reason));
@@ -148,6 +172,14 @@ pub(super) fn update(out: &mut impl Write, update: &proto::Update) -> io::Result
         }
         None => Ok(()),
     }
+}
+
+/// Team, agent and supplier, as far as there are.
+fn whom(assignment: &proto::Assignment) -> String {
+    let names = [&assignment.team, &assignment.agent, &assignment.supplier];
+    let names: Vec<_> =
+        names.into_iter().filter(|name| !name.is_empty()).map(|name| printable(name)).collect();
+    names.join(", ")
 }
 
 fn level_style(level: proto::Level) -> Style {
@@ -182,10 +214,10 @@ fn best(probabilities: &BTreeMap<String, f32>) -> &str {
     probabilities.iter().max_by(|a, b| a.1.total_cmp(b.1)).map_or("?", |(label, _)| label)
 }
 
-/// `answer by 14:32 (in 1 h 58 min)`, in the reader's time zone.
+/// `answer by 14:32 (in 1 h 58)`, or `Mon 14:32` on another day, in the reader's time zone.
 fn due(due_at_us: i64, now: Timestamp) -> String {
     let Ok(due_at) = Timestamp::from_microsecond(due_at_us) else { return String::new() };
-    let clock = due_at.to_zoned(TimeZone::system()).strftime("%H:%M").to_string();
+    let clock = clock(due_at_us, now);
     let minutes = (due_at.as_second() - now.as_second()) / 60;
     let span = |minutes: i64| match (minutes / 60, minutes % 60) {
         (0, minutes) => format!("{minutes} min"),
@@ -197,6 +229,13 @@ fn due(due_at_us: i64, now: Timestamp) -> String {
     } else {
         format!("{BAD}answer was due {clock} ({} ago){BAD:#}", span(-minutes))
     }
+}
+
+/// `14:32`, or `Mon 14:32` on another day than `now`'s, in the reader's time zone.
+fn clock(at_us: i64, now: Timestamp) -> String {
+    let Ok(at) = Timestamp::from_microsecond(at_us) else { return String::new() };
+    let [at, now] = [at, now].map(|at| at.to_zoned(TimeZone::system()));
+    at.strftime(if at.date() == now.date() { "%H:%M" } else { "%a %H:%M" }).to_string()
 }
 
 /// The text without control and bidi characters, which could rewrite the reader's terminal.
@@ -360,6 +399,15 @@ pub(super) fn status(before: &Status, after: &Status) -> io::Result<()> {
             subscription.deferred
         )?;
     }
+    let AnswersStatus { open, at_risk, breached } = after.ledger.answers;
+    if after.ledger.answers != AnswersStatus::default() {
+        let style = if breached > 0 { BAD } else { Style::new() };
+        let [open, at_risk, breached] = [open, at_risk, breached].map(grouped);
+        writeln!(
+            out,
+            "\n{BOLD}waiting for an answer{BOLD:#}\n  {open} in time · {at_risk} at risk · {style}{breached} late{style:#}"
+        )?;
+    }
     writeln!(out, "\n{BOLD}where the frames ended{BOLD:#} (since the ledger was made)")?;
     let mut buckets = Buckets::default();
     for bucket in Bucket::ALL {
@@ -401,6 +449,29 @@ mod tests {
         for (number, expected) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(grouped(number), expected);
         }
+    }
+
+    #[test]
+    fn an_answer_that_is_late_or_soon_late_is_one_plain_line() {
+        use proto::update::{Change, Overdue, overdue::State};
+        let at = Timestamp::from_second(1_790_000_000).unwrap();
+        let line = |state: State, due_in_s: i64| {
+            let due_at_us = at.as_microsecond() + due_in_s * 1_000_000;
+            let overdue = Overdue { state: state.into(), due_at_us };
+            let (ticket_id, change) = (vec![0xAB; 16], Some(Change::Overdue(overdue)));
+            let update = proto::Update { ticket_id, at_us: at.as_microsecond(), change };
+            let mut out = anstream::StripStream::new(Vec::new());
+            super::update(&mut out, &update).unwrap();
+            String::from_utf8(out.into_inner()).unwrap()
+        };
+        let soon = line(State::AtRisk, 1_800);
+        assert!(soon.contains("is at risk: no answer yet; answer by "), "{soon}");
+        assert!(soon.ends_with("(in 30 min)\n"), "{soon}");
+        let late = line(State::Breached, 0);
+        assert!(late.contains("is late: no answer, and it was due ") && !late.contains("in 0 min"), "{late}");
+        let days = clock(at.as_microsecond() + 3 * 86_400_000_000, at);
+        assert_eq!(days.split_once(' ').unwrap().0.len(), 3, "with the day of the week: {days}");
+        assert!(!clock(at.as_microsecond(), at).contains(' '));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::{ConfigFile, Failure, print};
 use crate::classify::Classifier;
-use crate::desk::{Desk, Strangers};
+use crate::desk::Desk;
 use crate::ledger::Scratch;
 use crate::parse::Format;
 use crate::pipeline::lane::{Lane, LaneOutput};
@@ -30,6 +30,8 @@ pub(super) struct Arguments {
     /// What a line of the files is: jetstream, mastodon, x-v2, x-v1 or plain
     #[arg(long, value_name = "FORMAT", default_value = "jetstream", value_parser = super::format)]
     format: Format,
+    #[command(flatten)]
+    acquaintances: super::Acquaintances,
     /// Files of one post a line, plain, .gz or .zst; - is stdin
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
@@ -50,6 +52,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut lane = Lane::watching(watched.clone());
     let mut desk = Desk::default();
     desk.conversations.watched_by(watched);
+    let mut people = arguments.acquaintances.people(&config)?;
+    if let Some(agents) = people.new_agents().map_err(anyhow::Error::from)? {
+        desk.set_agents(&agents);
+    }
+    let mut articles = super::knowledge_base(&config);
     let mut ledger = Scratch::new().map_err(anyhow::Error::from)?;
     let mut total = Buckets::default();
     let mut sequence = 0;
@@ -60,13 +67,21 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             let outputs: Vec<LaneOutput> = vec![lane.process(&prefilter, batch)];
             for decided in model.classify(Pace::Full, outputs).map_err(anyhow::Error::from)? {
                 let mut written = Ok(());
-                let settlement =
-                    settle(&mut desk, &config.desk, &mut Strangers, Clock::Posts, decided, |ticket| {
+                let settlement = settle(
+                    &mut desk,
+                    &config.desk,
+                    people.as_mut(),
+                    &mut *articles,
+                    Clock::Posts,
+                    decided,
+                    |ticket| {
                         let line = ticket::to_json(ticket);
                         written =
                             std::mem::replace(&mut written, Ok(())).and_then(|()| writeln!(output, "{line}"));
-                    });
+                    },
+                );
                 written.context("stdout")?;
+                let settlement = settlement.map_err(anyhow::Error::from)?;
                 let (buckets, joined) = ledger.settle(&settlement).map_err(anyhow::Error::from)?;
                 for update in joined {
                     writeln!(output, "{}", ticket::update_to_json(&update)).context("stdout")?;

@@ -12,17 +12,19 @@ use super::{Failure, print};
 use crate::access::tls;
 use crate::parse::Network;
 use crate::ticket::proto::delivery::Record;
+use crate::ticket::proto::goodbye::Code;
 use crate::ticket::{self, proto};
-use crate::wire::{Address, Client, ClientError, Event, Introduction};
+use crate::wire::{Address, Client, ClientError, Event, Introduction, Wanted};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Where the daemon listens: a socket file or HOST:PORT
     #[arg(long, value_name = "ADDRESS", default_value = "/run/vigie/vigie.sock")]
     socket: String,
-    /// The durable subscription to take from; what one name has acknowledged, it never sees again
-    #[arg(long, value_name = "NAME", default_value = "tail")]
-    name: String,
+    /// Take from the durable subscription of this name: the daemon keeps for it what it has not shown yet, also
+    /// while nobody looks, and never shows it a ticket twice. Without a name nothing is kept
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    name: Option<String>,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -50,7 +52,7 @@ pub(super) struct Arguments {
     /// Only from this priority on, 0 to 1000
     #[arg(long, value_name = "POINTS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
     priority_min: u32,
-    /// A new subscription begins with what comes next, not with everything the ledger holds
+    /// Begin with what comes next, not with everything the ledger holds; a name that is known goes on where it was
     #[arg(long)]
     from_now: bool,
     /// End after this many tickets and updates
@@ -67,6 +69,8 @@ fn network(name: &str) -> Result<Network, String> {
 
 /// Between two tries to reach a daemon that is away.
 const RETRY: Duration = Duration::from_secs(1);
+/// What somebody who gave no name is told after each lost connection but the last.
+const SKIPPED: &str = "what came meanwhile or waited before is not shown (--name NAME would have kept it)";
 /// Deliveries printed but not yet acknowledged at most, so that a crash repeats few.
 const WINDOW: u32 = 16;
 
@@ -87,7 +91,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let introduction = Introduction {
         client: concat!("vigie tail ", env!("CARGO_PKG_VERSION")).to_owned(),
         token,
-        subscription: arguments.name.clone(),
+        subscription: arguments.name.clone().map_or(Wanted::Unnamed, Wanted::Named),
         filter: Some(proto::Filter {
             brands: arguments.brand.clone(),
             networks: arguments.network.iter().map(|network| network.name().to_owned()).collect(),
@@ -126,14 +130,25 @@ impl Destination {
 }
 
 /// Follows the subscription through restarts of the daemon, until the count is reached.
-async fn follow(arguments: &Arguments, to: &Destination, introduction: Introduction) -> Result<(), Failure> {
+///
+/// A subscription without a name ends with each connection. Beginning it anew with everything would show again what
+/// has been shown, so that it goes on with what comes next, and says so.
+async fn follow(
+    arguments: &Arguments,
+    to: &Destination,
+    mut introduction: Introduction,
+) -> Result<(), Failure> {
     let mut printed = 0;
     let mut was_connected = false;
     let mut told = false;
     loop {
         let ended = match to.connect(introduction.clone()).await {
             Ok(mut client) => {
+                if was_connected && introduction.subscription == Wanted::Unnamed {
+                    eprintln!("vigie tail: connected again; {SKIPPED}");
+                }
                 (was_connected, told) = (true, false);
+                introduction.start_next |= introduction.subscription == Wanted::Unnamed;
                 match take(arguments, &mut client, &mut printed).await {
                     Ok(()) => return Ok(()),
                     Err(TakeError::Output(error)) => return Err(error),
@@ -141,10 +156,7 @@ async fn follow(arguments: &Arguments, to: &Destination, introduction: Introduct
                 }
             }
             Err(error) if !was_connected && !may_come(&to.address, &error) => {
-                let error = anyhow::Error::from(error).context(
-                    "is vigie running, is --socket its address, and may this user open it (group vigie)?",
-                );
-                return Err(Failure::Fault(error));
+                return Err(never_let_in(to, &introduction, error));
             }
             Err(error) => error,
         };
@@ -159,10 +171,36 @@ async fn follow(arguments: &Arguments, to: &Destination, introduction: Introduct
     }
 }
 
-/// Whether a daemon that was not reached yet may still come: nobody listens, or its socket file is not there
-/// and its folder is.
+/// What to do about a daemon that has never let us in, and will not if we wait.
+fn never_let_in(to: &Destination, introduction: &Introduction, error: ClientError) -> Failure {
+    let advice = match (&error, &to.address) {
+        (ClientError::SpeaksTls, _) => {
+            return Failure::Mistake(anyhow::anyhow!("{} speaks TLS: give --tls-ca", to.address));
+        }
+        (ClientError::Connect { .. }, Address::Unix(_)) => {
+            "is vigie running, is --socket its address, and may this user open it (group vigie)?"
+        }
+        (ClientError::Connect { .. }, Address::Tcp(_)) if to.connector.is_some() => {
+            "is --socket its address, does it speak TLS there, and has --tls-ca signed its certificate?"
+        }
+        (ClientError::Connect { .. }, Address::Tcp(_)) => "is vigie running, and is --socket its address?",
+        (ClientError::Goodbye { code: Code::HelloInvalid, reason }, _)
+            if introduction.subscription == Wanted::Unnamed && reason.starts_with("subscription.name") =>
+        {
+            "an older vigie knows named subscriptions only: give --name"
+        }
+        (ClientError::Goodbye { .. }, _) => return Failure::Fault(error.into()),
+        _ => "is that the ticket socket of a vigie?",
+    };
+    Failure::Fault(anyhow::Error::from(error).context(advice))
+}
+
+/// Whether a daemon that has not let us in yet may still do so: nobody listens, or its socket file is not there and
+/// its folder is; or it says itself that this passes.
 fn may_come(address: &Address, error: &ClientError) -> bool {
-    let ClientError::Connect { source, .. } = error else { return true };
+    let ClientError::Connect { source, .. } = error else {
+        return matches!(error, ClientError::Goodbye { .. }) && error.is_transient();
+    };
     match (source.kind(), address) {
         (ErrorKind::ConnectionRefused, _) => true,
         (ErrorKind::NotFound, Address::Unix(path)) => path.parent().is_some_and(Path::is_dir),

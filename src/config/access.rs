@@ -1,12 +1,13 @@
 //! `[[token]]`, `[tls]` and `[wire] token_file`: who may do what.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 
 use super::reader::{Placed, Section};
 use crate::access::brands::{self, Brands};
-use crate::access::tls::Tls;
+use crate::access::tls::{Part, Tls};
 use crate::access::{Door, Grant, Right, Rights, Roster, secret};
 
 /// The variable in which systemd says where the credentials are (systemd.exec(5), "Credentials").
@@ -39,12 +40,12 @@ pub(super) fn access(
         return roster;
     }
     let mut names: Vec<String> = vec!["token_file".to_owned()];
-    let mut certificates = 0;
+    let mut certificates = Vec::new();
     for section in &sections {
         token(section, brands, has_authority, &mut names, &mut certificates, &mut roster, warnings);
         section.refuse_unknown();
     }
-    if has_authority && certificates == 0 {
+    if has_authority && certificates.is_empty() {
         root.section("tls").mistake(
             "client_ca_file opens nothing until a [[token]] names a client's certificate: certificate = \"NAME\"",
         );
@@ -57,7 +58,7 @@ fn token(
     brands: &[&str],
     has_authority: bool,
     names: &mut Vec<String>,
-    certificates: &mut usize,
+    certificates: &mut Vec<(Option<ServerName<'static>>, Arc<str>)>,
     roster: &mut Roster,
     warnings: &mut Vec<String>,
 ) {
@@ -85,7 +86,17 @@ fn token(
         (Some(file), None, None) => secret_of(section, file, Path::new(&file.value), warnings),
         (None, Some(credential), None) => from_systemd(section, credential, warnings),
         (None, None, Some(certificate)) => {
-            *certificates += 1;
+            // Written as one likes: the case of a DNS name says nothing.
+            let opened = ServerName::try_from(certificate.value.to_ascii_lowercase()).ok();
+            let same = certificates.iter().find(|(other, _)| opened.is_some() && *other == opened);
+            if let Some((_, other)) = same {
+                // The first would win, and the other's rights count for nothing.
+                section.mistake_at(
+                    certificate,
+                    format_args!("tokens {other:?} and {:?} name the same certificate", grant.name),
+                );
+            }
+            certificates.push((opened, grant.name.clone()));
             if !has_authority {
                 section.mistake_at(certificate, "needs [tls] client_ca_file, the authority that signs it");
             }
@@ -194,15 +205,26 @@ fn secret_of(
 
 /// Reads `[tls]`; returns whether there is an authority for clients' certificates.
 fn tls(section: &Section<'_, '_>, roster: &mut Roster, warnings: &mut Vec<String>) -> bool {
-    let certificate = section.path("cert_file");
-    let key = section.path("key_file");
-    let client_ca = section.path("client_ca_file");
+    let certificate = section.file("cert_file");
+    let key = section.file("key_file");
+    let client_ca = section.file("client_ca_file");
     section.refuse_unknown();
     match (&certificate, &key) {
-        (Some(certificate), Some(key)) => match Tls::load(certificate, key, client_ca.as_deref(), warnings) {
-            Ok(tls) => roster.set_tls(tls),
-            Err(error) => section.mistake(error),
-        },
+        (Some(certificate), Some(key)) => {
+            let path = |given: &Placed<String>| PathBuf::from(&given.value);
+            let authority = client_ca.as_ref().map(path);
+            match Tls::load(&path(certificate), &path(key), authority.as_deref(), warnings) {
+                Ok(tls) => roster.set_tls(tls),
+                Err((part, error)) => {
+                    let given = match part {
+                        Part::Certificate => Some(certificate),
+                        Part::Key => Some(key),
+                        Part::ClientCa => client_ca.as_ref(),
+                    };
+                    given.map_or_else(|| section.mistake(&error), |given| section.mistake_at(given, &error));
+                }
+            }
+        }
         (None, None) if client_ca.is_none() => {}
         _ => section.mistake("cert_file and key_file belong together, and client_ca_file needs both"),
     }
@@ -250,6 +272,7 @@ pub(super) fn check_door(
         let remedy = match door {
             Door::Socket => "set token_file, or a [[token]] with the right \"read\" or \"feedback\"",
             Door::Http => "add a [[token]] with the right \"operate\"",
+            Door::Reports => "add a [[token]] with the right \"feedback\"",
         };
         section
             .mistake_at(address, format_args!("{}: other machines can reach this: {remedy}", address.value));

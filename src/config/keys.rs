@@ -10,8 +10,24 @@ use toml::de::{DeTable, DeValue};
 pub struct Keys(BTreeMap<String, u64>);
 
 /// Sections whose keys a reload takes, and what in them it cannot take.
-const RELOADED: [&str; 9] =
-    ["brand", "triggers", "priority", "answer_within", "desk", "log", "token", "tls", "wire.token_file"];
+const RELOADED: [&str; 16] = [
+    "brand",
+    "triggers",
+    "priority",
+    "sensitive",
+    "answer_within",
+    "expectation",
+    "calendar",
+    "desk",
+    "articles",
+    "route",
+    "routing",
+    "team",
+    "log",
+    "token",
+    "tls",
+    "wire.token_file",
+];
 const NOT_RELOADED: [&str; 1] = ["priority.waiting"];
 
 impl Keys {

@@ -42,13 +42,13 @@ impl<'t> Reader<'t> {
         Reader { text, folder, mistakes: RefCell::default() }
     }
 
-    /// The file's table; syntax mistakes are noted and what could be read of the rest is given.
-    pub(super) fn parse(&self) -> Spanned<DeTable<'t>> {
-        let (table, errors) = DeTable::parse_recoverable(self.text);
-        for error in errors {
+    /// The file's table; `None`, and the first mistake is noted, where it is no TOML: what could be read of such a
+    /// file is not what its author wrote, and would only bring mistakes that nobody has made.
+    pub(super) fn parse(&self) -> Option<Spanned<DeTable<'t>>> {
+        let noted = |error: toml::de::Error| {
             self.mistake(error.span().map_or(0, |span| span.start), error.message().to_owned());
-        }
-        table
+        };
+        DeTable::parse(self.text).map_err(noted).ok()
     }
 
     pub(super) fn root<'r>(&'r self, table: &'r Spanned<DeTable<'t>>) -> Section<'r, 't> {
@@ -146,12 +146,17 @@ impl<'r, 't> Section<'r, 't> {
     }
 
     pub(super) fn path(&self, key: &'static str) -> Option<PathBuf> {
+        self.file(key).map(|path| PathBuf::from(path.value))
+    }
+
+    /// A path with its place, for what only opening it can tell.
+    pub(super) fn file(&self, key: &'static str) -> Option<Placed<String>> {
         let path = self.string(key)?;
         if path.value.is_empty() {
             self.mistake_at(&path, "must name a file");
             return None;
         }
-        Some(PathBuf::from(path.value))
+        Some(path)
     }
 
     /// The text of a file of one item a line.
@@ -190,11 +195,7 @@ impl<'r, 't> Section<'r, 't> {
 
     pub(super) fn integer(&self, key: &'static str, range: RangeInclusive<i64>, default: i64) -> i64 {
         let Some(value) = self.get(key) else { return default };
-        let number = value
-            .get_ref()
-            .as_integer()
-            .and_then(|number| i64::from_str_radix(&number.as_str().replace('_', ""), number.radix()).ok());
-        match number {
+        match whole(value.get_ref()) {
             Some(number) if range.contains(&number) => number,
             _ => {
                 self.refuse(
@@ -207,9 +208,91 @@ impl<'r, 't> Section<'r, 't> {
         }
     }
 
+    /// Every other key of the section as points: for tables whose keys the operator invents.
+    pub(super) fn other_points(&self) -> Vec<Placed<i32>> {
+        let others = self.others().into_iter();
+        others
+            .filter_map(|(key, value)| {
+                let number = whole(value.get_ref()).and_then(|number| i32::try_from(number).ok());
+                let points = number.filter(|points| POINTS.contains(&i64::from(*points)));
+                if points.is_none() {
+                    let (least, most) = (POINTS.start(), POINTS.end());
+                    let must = format_args!("must be a whole number from {least} to {most}");
+                    self.refuse(key, value, must);
+                }
+                Some(Placed { value: points?, place: value.span().start, key: key.to_owned() })
+            })
+            .collect()
+    }
+
+    /// Every other key of the section as a table, with its name.
+    pub(super) fn other_sections(&self) -> Vec<(String, Section<'r, 't>)> {
+        let section = |(key, value): (&str, &'r Spanned<DeValue<'t>>)| {
+            let table = value.get_ref().as_table();
+            if table.is_none() {
+                self.refuse(key, value, format_args!("must be a table: [{}]", self.full_key(key)));
+            }
+            let (path, place) = (self.full_key(key), value.span().start);
+            (key.to_owned(), Section { reader: self.reader, path, place, table, seen: RefCell::default() })
+        };
+        self.others().into_iter().map(section).collect()
+    }
+
+    /// What nobody has asked for yet.
+    fn others(&self) -> Vec<(&'r str, &'r Spanned<DeValue<'t>>)> {
+        let seen = self.seen.borrow();
+        let entries = self.table.into_iter().flatten().map(|(name, value)| (name.get_ref().as_ref(), value));
+        entries.filter(|(name, _)| !seen.contains(name)).collect()
+    }
+
+    /// A number, with or without a decimal point, within a range.
+    pub(super) fn number(&self, key: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
+        let value = self.get(key)?;
+        let number = real(value.get_ref()).filter(|number| range.contains(number));
+        if number.is_none() {
+            self.refuse(
+                key,
+                value,
+                format_args!("must be a number from {} to {}", range.start(), range.end()),
+            );
+        }
+        number
+    }
+
+    /// A list of pairs of numbers, `[[at, points], …]`, with the place of each.
+    pub(super) fn pairs(&self, key: &'static str) -> Option<Vec<Placed<(f64, f64)>>> {
+        let value = self.get(key)?;
+        let Some(items) = value.get_ref().as_array() else {
+            self.refuse(key, value, "must be a list of pairs: [[1, 20], [5, 60]]");
+            return None;
+        };
+        let mut pairs = Vec::new();
+        for item in items.iter() {
+            let pair = item.get_ref().as_array().and_then(|pair| {
+                let mut numbers = pair.iter().map(|number| real(number.get_ref()));
+                match (numbers.next(), numbers.next(), numbers.next()) {
+                    (Some(Some(one)), Some(Some(other)), None) => Some((one, other)),
+                    _ => None,
+                }
+            });
+            match pair {
+                Some(value) => {
+                    pairs.push(Placed { value, place: item.span().start, key: self.full_key(key) });
+                }
+                None => self.refuse(key, item, "each item of the list must be a pair of numbers: [5, 60]"),
+            }
+        }
+        Some(pairs)
+    }
+
+    /// What mistakes and warnings call this section.
+    pub(super) fn path_in_file(&self) -> &str {
+        &self.path
+    }
+
     /// Points of a priority factor.
     pub(super) fn points(&self, key: &'static str, default: i32) -> i32 {
-        i32::try_from(self.integer(key, -1000..=1000, default.into())).unwrap_or(default)
+        i32::try_from(self.integer(key, POINTS, default.into())).unwrap_or(default)
     }
 
     pub(super) fn count(
@@ -239,19 +322,7 @@ impl<'r, 't> Section<'r, 't> {
 
     /// A share from 0 to 1.
     pub(super) fn share(&self, key: &'static str, default: f32) -> f32 {
-        let Some(value) = self.get(key) else { return default };
-        let text = match value.get_ref() {
-            DeValue::Float(number) => number.as_str(),
-            DeValue::Integer(number) => number.as_str(),
-            _ => "",
-        };
-        match text.replace('_', "").parse::<f32>() {
-            Ok(share) if (0.0..=1.0).contains(&share) => share,
-            _ => {
-                self.refuse(key, value, "must be a number from 0.0 to 1.0");
-                default
-            }
-        }
+        self.number(key, 0.0..=1.0).map_or(default, |share| share as f32)
     }
 
     /// A list of texts; absent is empty.
@@ -370,6 +441,21 @@ impl<'r, 't> Section<'r, 't> {
     }
 }
 
+/// What one factor, word or class may give.
+pub(super) const POINTS: RangeInclusive<i64> = -1000..=1000;
+
+fn whole(value: &DeValue<'_>) -> Option<i64> {
+    let number = value.as_integer()?;
+    i64::from_str_radix(&number.as_str().replace('_', ""), number.radix()).ok()
+}
+
+fn real(value: &DeValue<'_>) -> Option<f64> {
+    match value {
+        DeValue::Float(number) => number.as_str().replace('_', "").parse().ok(),
+        value => whole(value).map(|number| number as f64),
+    }
+}
+
 /// Longest file of names or rules: four million names as people write them.
 const LINES_BYTES_MAX: u64 = 64 << 20;
 
@@ -393,7 +479,7 @@ fn shown(value: &DeValue<'_>) -> String {
 }
 
 /// The known key that was probably meant.
-fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(super) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     known
         .iter()
         .map(|known| (strsim::damerau_levenshtein(name, known), *known))

@@ -96,3 +96,74 @@ pub(super) fn when(section: &Section<'_, '_>, known: &Known<'_>) -> When {
 fn is_same(one: &str, other: &str) -> bool {
     one.to_lowercase() == other.trim().to_lowercase()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+    use crate::desk::when::{Field, Quantity, Question, When};
+
+    fn config(when: &str) -> Result<Config, Vec<String>> {
+        let text = format!(
+            "[[source]]\nkind = \"ndjson\"\npath = \"-\"\n[[brand]]\nname = \"Lumio\"\nnames = [\"lumio\"]\n\
+             [desk]\ntime_zone = \"Europe/Paris\"\n[[priority.combination]]\nname = \"a\"\npoints = 1\nwhen = {when}\n"
+        );
+        Config::parse(&text).map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
+    }
+
+    fn when(text: &str) -> When {
+        config(text).unwrap().desk.factors.combinations.remove(0).when
+    }
+
+    #[test]
+    fn a_condition_reads_one_word_or_several_in_any_case() {
+        let read =
+            when("{ sentiment = \"Negative\", tier = [\"Silver\", \"gold\", \"gold\"], brand = \"LUMIO\" }");
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let expected = vec![
+            (Field::Brand, words(&["lumio"])),
+            (Field::Sentiment, words(&["negative"])),
+            (Field::Tier, words(&["gold", "silver"])),
+        ];
+        assert_eq!(read, When { words: expected, ..When::default() });
+    }
+
+    #[test]
+    fn ranges_are_open_where_nothing_is_said_and_answers_count_only_if_given() {
+        let read = when("{ followers_min = 10, value_max = 5, customer = false }");
+        assert_eq!(read.ranges, [(Quantity::Followers, 10..=i64::MAX), (Quantity::Value, 0..=5)]);
+        assert_eq!(read.answers, [(Question::Customer, false)]);
+    }
+
+    #[test]
+    fn hours_are_those_of_the_desks_clock() {
+        let (week, zone) = when("{ hours = \"mon-fri 8-18\" }").hours.unwrap();
+        assert_eq!((week, zone.iana_name()), ("mon-fri 8-18".parse().unwrap(), Some("Europe/Paris")));
+    }
+
+    #[test]
+    fn a_mistake_in_a_condition_names_key_value_and_what_would_do() {
+        for (text, expected) in [
+            (
+                "{ sentimnt = \"negative\" }",
+                "when.sentimnt = \"negative\": unknown key; did you mean sentiment?",
+            ),
+            (
+                "{ sentiment = \"angry\" }",
+                "when.sentiment: \"angry\": must be of negative, neutral, positive",
+            ),
+            ("{ brand = [\"Lumio\", \"Nope\"] }", "when.brand: \"Nope\": must be of Lumio"),
+            ("{ tier = [1] }", "when.tier = 1: each item of the list must be a text in quotes"),
+            ("{ tier = 1 }", "when.tier = 1: must be a text in quotes, or a list of such"),
+            ("{ tier = \" \" }", "when.tier: must not be empty"),
+            ("{ followers_min = 5, followers_max = 4 }", "followers_min = 5 is above followers_max = 4"),
+            ("{ hours = \"mon 9\" }", "when.hours: \"mon 9\": must be days and hours"),
+            ("{ priority_min = 5 }", "points cannot depend on the priority"),
+            ("{ customer = 1 }", "when.customer = 1: must be true or false"),
+            ("{}", "when is missing: what must hold"),
+            ("3", "when = 3: must be a table"),
+        ] {
+            let told = config(text).unwrap_err();
+            assert!(told.iter().any(|told| told.contains(expected)), "{text}: {told:?}");
+        }
+    }
+}

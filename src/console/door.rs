@@ -5,6 +5,7 @@
 //! giving its own name our address (DNS rebinding). Everywhere else, and once there is such a token, a request
 //! shows one: `Authorization: Bearer TOKEN`, or `Basic` with the token as password, which a browser asks for. Where
 //! there is TLS a client certificate does as well.
+//! Reports, which change what the daemon knows, are another door with the same rule: there the right `feedback` counts.
 //! `/healthz` says only that the process lives, and says it to anyone.
 
 use std::io;
@@ -43,8 +44,10 @@ const HEAD_MAX: Duration = Duration::from_secs(10);
 const CONNECTION_MAX: Duration = Duration::from_secs(300);
 /// Longest head of a request, in bytes; hyper takes no less than 8 KiB.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// Longest body that a request may announce, in bytes. Nothing here reads one yet.
-const BODY_BYTES_MAX: u64 = 1024 * 1024;
+/// Longest body of a request, in bytes.
+pub(super) const BODY_BYTES_MAX: u64 = 1024 * 1024;
+/// Where contacts are reported.
+pub(super) const TOUCHPOINTS: &str = "/v1/touchpoints";
 /// Latest answer to a wrong token.
 const PENALTY_MAX: Duration = Duration::from_secs(5);
 /// After `accept` failed for want of descriptors or memory.
@@ -248,7 +251,8 @@ async fn let_in(State(watch): State<Watch>, request: Request, next: Next) -> Res
     }
     let guard = &watch.guard;
     let token = token(headers).unwrap_or_default();
-    match guard.access.admit(Door::Http, guard.reachable, &token, &watch.chain) {
+    let door = if request.uri().path() == TOUCHPOINTS { Door::Reports } else { Door::Http };
+    match guard.access.admit(door, guard.reachable, &token, &watch.chain) {
         // Nobody was asked: then the request must be meant for this machine.
         Ok(pass) if pass.grant.name.is_empty() && !is_for_this_machine(headers) => {
             let text = "Host must be localhost or an IP address: a proxy in front sends one of them\n";

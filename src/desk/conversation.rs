@@ -302,6 +302,11 @@ impl Conversations {
         self.thanked.remove(&author);
     }
 
+    /// The brand that this ticket is about, if it is remembered.
+    pub fn brand_of(&self, ticket_id: TicketId) -> Option<Arc<str>> {
+        self.tickets.get(&ticket_id).map(|conversation| conversation.brand.clone())
+    }
+
     /// The ticket in whose thread this post is, whoever wrote it, and the post that leads there.
     pub fn thread_of(&self, post: &Post<'_>) -> Option<(TicketId, TicketId)> {
         let parents = [&post.reply_to, &post.quote_of].into_iter().flatten();

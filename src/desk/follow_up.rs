@@ -1,63 +1,78 @@
 //! What a further post of a conversation makes of its ticket's priority.
 //!
-//! A person who writes again waits, and says more: the ticket keeps its own reasons, takes those of the new post's
-//! verdict where that is worse, and gets points for each further post. It never comes to matter less by one.
+//! A person who writes again waits, and says more: the ticket keeps its own reasons, takes those of the new post where
+//! they are worse, and gets points for each further post. It never comes to matter less by one.
 
-use super::priority::{FollowUps, Levels, Score, is_of_verdict};
+use super::priority::{Caps, FOLLOW_UPS, Group, Levels, Repeated, Score, posted_again, recorded_group};
 use crate::ticket::proto;
 
 /// The name of the factor, as in config.
-pub const FACTOR: &str = "follow_ups";
+pub const FACTOR: &str = FOLLOW_UPS;
+
+/// What a further post may say worse than those before it. The rest is known of the ticket's author and first post.
+const SAID: [Group; 3] = [Group::Verdict, Group::Sensitive, Group::Combinations];
 
 /// By what the ledger reckons a ticket's priority anew, within the transaction in which a post joins it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
     /// Points for each further post.
-    pub follow_ups: FollowUps,
+    pub follow_ups: Repeated,
     /// Where the sum is cut.
     pub levels: Levels,
+    /// What groups of factors are limited to.
+    pub caps: Caps,
 }
 
 /// The ticket's factors, of which `further` posts of this conversation are the `follow_ups`, once a post with these
-/// factors of its verdict has joined.
+/// factors of its own has joined.
 pub fn followed_up(
     ticket: &[proto::Factor],
-    verdict: &[proto::Factor],
+    post: &[proto::Factor],
     further: u32,
     terms: &Terms,
 ) -> (Score, proto::Level) {
-    let sum =
-        |factors: &mut dyn Iterator<Item = &proto::Factor>| factors.map(|factor| factor.points).sum::<i32>();
-    let is_worse = sum(&mut verdict.iter()) > sum(&mut ticket.iter().filter(|factor| is_of_verdict(factor)));
-    let own = ticket.iter().filter(|factor| !is_worse || !is_of_verdict(factor));
-    let kept = own.filter(|factor| factor.name != FACTOR).cloned();
-    // Earlier tickets of the same person have given points already: see `Desk`.
-    let before = ticket.iter().find(|factor| factor.name == FACTOR).map_or(0, |factor| factor.points);
-    let points = terms.follow_ups.points(further);
-    let points = if terms.follow_ups.points >= 0 { points.max(before) } else { points.min(before) };
-    let counted =
-        (points != 0).then(|| proto::Factor { name: FACTOR.to_owned(), points, evidence: evidence(further) });
-    let worse = verdict.iter().filter(|_| is_worse).cloned();
-    let score = Score::of(worse.chain(kept).chain(counted).collect());
+    // Earlier tickets of the same person have given points already: see `Config::ticket_again`.
+    let before = ticket.iter().find(|factor| factor.name == FACTOR);
+    let points = terms.follow_ups.times(further);
+    let stands = before.filter(|before| match terms.follow_ups.points >= 0 {
+        true => before.points >= points,
+        false => before.points <= points,
+    });
+    let counted = stands.cloned().unwrap_or_else(|| {
+        let (name, evidence) = (FACTOR.to_owned(), posted_again(further));
+        proto::Factor { name, points, evidence }
+    });
+    let mut factors = Vec::with_capacity(ticket.len() + 1);
+    for group in Group::ALL {
+        let is_worse = SAID.contains(&group) && sum(post, group) > sum(ticket, group);
+        let said = if is_worse { post } else { ticket };
+        factors.extend(of(said, group).filter(|factor| factor.name != FACTOR).cloned());
+        if group == Group::Post {
+            factors.push(counted.clone());
+        }
+    }
+    let score = Score::of_recorded(factors, &terms.caps);
     let level = terms.levels.level(score.priority);
     (score, level)
 }
 
-fn evidence(further: u32) -> String {
-    match further {
-        1 => "has posted again".to_owned(),
-        more => format!("has posted again {more} times"),
-    }
+fn of(factors: &[proto::Factor], group: Group) -> impl Iterator<Item = &proto::Factor> {
+    factors.iter().filter(move |factor| recorded_group(&factor.name) == Some(group))
+}
+
+fn sum(factors: &[proto::Factor], group: Group) -> i64 {
+    of(factors, group).map(|factor| i64::from(factor.points)).sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TERMS: Terms = Terms {
-        follow_ups: FollowUps { points: 40, points_max: 100 },
-        levels: Levels { p1_min: 600, p2_min: 430, p3_min: 250 },
-    };
+    const LEVELS: Levels = Levels { p1_min: 600, p2_min: 430, p3_min: 250 };
+
+    fn terms() -> Terms {
+        Terms { follow_ups: Repeated { points: 40, cap: 100 }, levels: LEVELS, caps: Caps::default() }
+    }
 
     fn factors(factors: &[(&str, i32)]) -> Vec<proto::Factor> {
         let factor = |(name, points): &(&str, i32)| proto::Factor {
@@ -72,7 +87,7 @@ mod tests {
     fn a_further_post_adds_points_and_a_worse_verdict_takes_the_place_of_the_first() {
         let ticket = factors(&[("urgency", 100), ("sentiment", 100), ("addressed", 80)]);
         let check = |verdict: &[(&str, i32)], further: u32, expected: &[(&str, i32)], priority: u16| {
-            let (score, _) = followed_up(&ticket, &factors(verdict), further, &TERMS);
+            let (score, _) = followed_up(&ticket, &factors(verdict), further, &terms());
             let found: Vec<_> = score.factors.iter().map(|f| (f.name.as_str(), f.points)).collect();
             assert_eq!((found.as_slice(), score.priority), (expected, priority), "{verdict:?}");
         };
@@ -90,13 +105,39 @@ mod tests {
     #[test]
     fn points_are_not_counted_twice_and_an_earlier_tickets_are_kept() {
         let ticket = factors(&[("addressed", 80), (FACTOR, 40)]);
-        let priority = |further| followed_up(&ticket, &[], further, &TERMS).0.priority;
+        let priority = |further| followed_up(&ticket, &[], further, &terms()).0.priority;
         assert_eq!((priority(0), priority(1), priority(2)), (120, 120, 160));
     }
 
     #[test]
     fn levels_follow() {
-        let (score, level) = followed_up(&factors(&[("addressed", 240)]), &[], 1, &TERMS);
+        let (score, level) = followed_up(&factors(&[("addressed", 240)]), &[], 1, &terms());
         assert_eq!((score.priority, level), (280, proto::Level::P3));
+    }
+
+    #[test]
+    fn sensitive_words_of_a_further_post_count_and_those_of_the_first_stay() {
+        let check = |ticket: &[(&str, i32)], post: &[(&str, i32)], expected: &[(&str, i32)]| {
+            let (score, _) = followed_up(&factors(ticket), &factors(post), 1, &terms());
+            let found: Vec<_> = score.factors.iter().map(|f| (f.name.as_str(), f.points)).collect();
+            assert_eq!(found, expected, "{post:?}");
+        };
+        let (again, fire) = ((FACTOR, 40), ("sensitive", 300));
+        check(&[("urgency", 100)], &[fire, ("tier", 90)], &[("urgency", 100), again, fire]);
+        check(&[fire], &[("sensitive", 100)], &[again, fire]);
+        check(&[fire], &[], &[again, fire]);
+        // A combination of the operator's own.
+        check(&[("angry", 50)], &[("angry and dear", 80)], &[again, ("angry and dear", 80)]);
+    }
+
+    #[test]
+    fn the_limit_of_a_group_is_reckoned_anew() {
+        let mut terms = terms();
+        terms.caps.set(Group::Verdict, 200);
+        let ticket = factors(&[("urgency", 300), ("cap of verdict", -100), ("addressed", 80)]);
+        let (score, _) = followed_up(&ticket, &factors(&[("urgency", 250), ("sentiment", 150)]), 1, &terms);
+        assert_eq!(score.priority, 200 + 80 + 40);
+        let cap = score.factors.last().unwrap();
+        assert_eq!((cap.name.as_str(), cap.points), ("cap of verdict", -200));
     }
 }

@@ -3,9 +3,11 @@
 //! Only accounts that the company has linked to a customer are known; nothing is guessed from names.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::agent::Agent;
 use crate::parse::Post;
 
 /// Touchpoints of one person that a decision looks at, the newest.
@@ -63,18 +65,39 @@ pub struct Touchpoint {
     pub note: String,
 }
 
-/// Where people are looked up.
+/// Where people are looked up, those who ask and those who answer.
 pub trait People {
-    /// Who wrote this post, as known at `now`: contacts after that are not among the touchpoints.
-    fn author_of(&mut self, post: &Post<'_>, now: Timestamp) -> Person;
+    /// Who wrote this post, as known at `now`: contacts after that are not among the touchpoints, nor those of more
+    /// than `window` before.
+    ///
+    /// # Errors
+    ///
+    /// The ledger cannot be read: nothing may be decided any more.
+    fn author_of(&mut self, post: &Post<'_>, window: Duration, now: Timestamp) -> Result<Person, Unreadable>;
+
+    /// All agents, if that is not what was given the last time.
+    ///
+    /// # Errors
+    ///
+    /// The ledger cannot be read: nothing may be decided any more.
+    fn new_agents(&mut self) -> Result<Option<Vec<Agent>>, Unreadable>;
 }
+
+/// Why it cannot be known who somebody is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("customers cannot be read: {0}")]
+pub struct Unreadable(pub String);
 
 /// Nobody is known.
 #[derive(Debug, Default)]
 pub struct Strangers;
 
 impl People for Strangers {
-    fn author_of(&mut self, _: &Post<'_>, _: Timestamp) -> Person {
-        Person::default()
+    fn author_of(&mut self, _: &Post<'_>, _: Duration, _: Timestamp) -> Result<Person, Unreadable> {
+        Ok(Person::default())
+    }
+
+    fn new_agents(&mut self) -> Result<Option<Vec<Agent>>, Unreadable> {
+        Ok(None)
     }
 }

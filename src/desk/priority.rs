@@ -3,14 +3,33 @@
 //! The points of a head (sentiment, intent, urgency) are the expectation over its classes, Σ p·points:
 //! a verdict of 0.51 against 0.49 then lies between its neighbours instead of jumping. The sum of all
 //! factors is rounded, clamped to `0..=1000` and cut into P1 to P4.
+//!
+//! One function, [`Factors::lines`], gives what `run` scores by, what `explain` shows and what
+//! `priorities simulate` compares: they cannot disagree.
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
 use crate::classify::{INTENTS, SENTIMENTS, URGENCIES, Verdict};
+use crate::desk::recorded::Recorded;
 use crate::desk::when::{Facts, When};
 use crate::parse::Network;
 use crate::prefilter::Candidate;
 use crate::ticket::proto;
+
+mod curve;
+mod customer;
+mod line;
+#[cfg(test)]
+mod tests;
+
+pub use curve::{Curve, Shape};
+pub use customer::{Contacts, Purchase, Words};
+pub use line::{Group, Line, Score, cut, is_reserved, recorded_group, sum};
+
+use customer::{limited, number, shown};
+use line::{FACTORS, Tally};
 
 /// Points for each factor; any may be negative.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,29 +42,36 @@ pub struct Factors {
     pub urgency: [i32; URGENCIES.len()],
     /// The poster named one of our handles: they wait for us.
     pub addressed: i32,
-    /// The poster has an audience.
-    pub reach: Reach,
-    /// The post was already old when it reached us.
-    pub age: Age,
-    /// The poster has written before, and waits.
-    pub follow_ups: FollowUps,
+    /// The post was already old when it reached us; by hours.
+    pub age: Curve,
+    /// The poster has posted again, and that joined the ticket.
+    pub follow_ups: Repeated,
+    /// The poster has an audience; by followers.
+    pub reach: Curve,
+    /// The network says that the poster is who they say they are.
+    pub verified: i32,
+    /// By the customer's tier.
+    pub tier: Words,
+    /// By the customer's flags.
+    pub flag: Words,
+    /// By what the customer is worth, in the company's unit.
+    pub value: Curve,
+    /// The customer has bought something not long ago.
+    pub purchase: Purchase,
+    /// The customer has been in touch on other channels.
+    pub contacts: Contacts,
+    /// By the sensitive topics that the text touches.
+    pub sensitive: Words,
     /// Points for what counts only together.
     pub combinations: Vec<Combination>,
-}
-
-/// Points for each further post of a conversation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FollowUps {
-    /// Points for each.
-    pub points: i32,
-    /// Never more than this; where `points` are negative, never less.
-    pub points_max: i32,
+    /// Limits of groups of factors.
+    pub caps: Caps,
 }
 
 /// Points for a post of which all of this holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Combination {
-    /// What the ticket calls it.
+    /// What the ticket calls it; not [reserved](is_reserved).
     pub name: String,
     /// When it counts.
     pub when: When,
@@ -53,36 +79,100 @@ pub struct Combination {
     pub points: i32,
 }
 
-/// Points that grow with the logarithm of the author's followers.
+/// Points for each time that something happens again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reach {
-    /// Points at `followers_max` and beyond.
-    pub points_max: i32,
-    /// Where the curve ends; at least 10.
-    pub followers_max: u64,
+pub struct Repeated {
+    /// Each time.
+    pub points: i32,
+    /// It gives or takes no more than this.
+    pub cap: i32,
 }
 
-/// Points that grow with the time between posting and seeing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Age {
-    /// Points for each hour.
-    pub points_per_hour: i32,
-    /// Never more than this.
-    pub points_max: i32,
+impl Repeated {
+    /// Points for so many times.
+    pub fn times(self, times: u32) -> i32 {
+        limited(i64::from(times) * i64::from(self.points), self.cap)
+    }
+}
+
+/// The factor of posts that have joined a ticket.
+pub(super) const FOLLOW_UPS: &str = "follow_ups";
+
+/// Why it gives points.
+pub(super) fn posted_again(times: u32) -> String {
+    match times {
+        0 => "has not posted again".to_owned(),
+        1 => "posted again".to_owned(),
+        times => format!("posted again {times} times"),
+    }
+}
+
+/// The most that the factors of a group give or take together; `None`: no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Caps([Option<i32>; Group::ALL.len()]);
+
+impl Caps {
+    /// The limit of this group.
+    pub fn of(&self, group: Group) -> Option<i32> {
+        self.0.get(group as usize).copied().flatten()
+    }
+
+    /// Limits this group to `-cap..=cap`; not negative.
+    pub fn set(&mut self, group: Group, cap: i32) {
+        if let Some(place) = self.0.get_mut(group as usize) {
+            *place = Some(cap);
+        }
+    }
 }
 
 impl Default for Factors {
     fn default() -> Factors {
+        let word = |word: &(&str, i32)| (word.0.to_owned(), word.1);
+        let none = Words { points: BTreeMap::new(), cap: PRIORITY_MAX.into() };
         Factors {
             sentiment: [150, 0, -40],
             //       churn problem help feature question complaint praise other
             intent: [200, 200, 150, 40, 100, 140, 0, 0],
             urgency: [0, 120, 300],
             addressed: 80,
-            reach: Reach { points_max: 150, followers_max: 1_000_000 },
-            age: Age { points_per_hour: 25, points_max: 100 },
-            follow_ups: FollowUps { points: 40, points_max: 120 },
+            age: Curve::linear(25.0, 100),
+            follow_ups: Repeated { points: 40, cap: 120 },
+            reach: Curve::logarithmic(150, 1_000_000.0),
+            // Some networks sell the mark.
+            verified: 0,
+            // Only the company knows its own words.
+            tier: none.clone(),
+            flag: none,
+            // The unit is the company's: a logarithm is right within a third whether it counts in francs or euros.
+            value: Curve::logarithmic(80, 100_000.0),
+            purchase: Purchase {
+                within_days: 14,
+                points: 50,
+                amount: Curve::steps(&[(100.0, 20), (1_000.0, 60), (5_000.0, 120)]),
+                cap: 200,
+            },
+            contacts: Contacts {
+                window_hours: 72,
+                channels: [
+                    ("phone", 60),
+                    ("mail", 40),
+                    ("chat", 40),
+                    ("shop", 40),
+                    ("visit", 40),
+                    ("post", 30),
+                ]
+                .iter()
+                .map(word)
+                .collect(),
+                other: 30,
+                half_life_hours: 0,
+                count: Curve::steps(&[]),
+                // A customer who has tried everything goes before a confident plain complaint.
+                cap: 250,
+            },
+            sensitive: Words { points: crate::desk::sensitive::POINTS.iter().map(word).collect(), cap: 400 },
             combinations: Vec::new(),
+            caps: Caps::default(),
         }
     }
 }
@@ -121,85 +211,141 @@ impl Levels {
 /// Largest priority.
 pub const PRIORITY_MAX: u16 = 1000;
 
-/// A priority with its reasons.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Score {
-    /// `0..=1000`.
-    pub priority: u16,
-    /// What gave points, in the order of the dictionary; factors that gave none are left out.
-    pub factors: Vec<proto::Factor>,
-}
-
 impl Factors {
     /// Scores one candidate.
     pub fn score(&self, facts: &Facts<'_>) -> Score {
-        let Facts { candidate, verdict, now, .. } = *facts;
-        let mut factors = self.of_verdict(verdict);
-        let mut give = |name: &str, points, evidence| give(&mut factors, name, points, evidence);
-        if candidate.addressed {
-            give("addressed", self.addressed, "names one of our handles".to_owned());
-        }
-        if let Some(followers) = candidate.post.author.followers {
-            give("reach", self.reach.points(followers), format!("{followers} followers"));
-        }
-        if let Some(age_s) = age_s(candidate, now) {
-            give("age", self.age.points(age_s), format!("posted {} min before we saw it", age_s / 60));
-        }
-        for combination in &self.combinations {
-            if combination.when.holds(facts) {
-                give(&combination.name, combination.points, "all of its conditions hold".to_owned());
-            }
-        }
-        Score::of(factors)
+        Score::of(self.lines(facts, false))
+    }
+
+    /// What each factor gives; with `all` also those that give nothing, each with its reason.
+    pub fn lines(&self, facts: &Facts<'_>, all: bool) -> Vec<Line> {
+        let mut tally = Tally::new(&self.caps, all);
+        self.of_verdict(&mut tally, facts.verdict);
+        self.of_post(&mut tally, facts);
+        self.of_customer(&mut tally, facts);
+        self.of_words(&mut tally, facts);
+        self.of_combinations(&mut tally, facts);
+        tally.finish()
     }
 
     /// Scores a ticket again whose verdict has changed: what the verdict has no part in stays as it was.
-    pub fn rescore(&self, factors: &[proto::Factor], verdict: &Verdict) -> Score {
-        let kept = factors.iter().filter(|factor| !is_of_verdict(factor));
-        Score::of(self.of_verdict(verdict).into_iter().chain(kept.cloned()).collect())
+    pub fn rescore(&self, ticket: &proto::Ticket, verdict: &Verdict) -> Score {
+        let mut tally = Tally::new(&self.caps, false);
+        self.of_verdict(&mut tally, verdict);
+        for (name, group) in FACTORS.into_iter().filter(|(_, group)| *group != Group::Verdict) {
+            for kept in ticket.factors.iter().filter(|factor| factor.name == name) {
+                tally.give(group, name, kept.points, kept.points, || kept.evidence.clone());
+            }
+        }
+        if !self.combinations.is_empty() {
+            let recorded = Recorded::of(ticket);
+            self.of_combinations(&mut tally, &Facts { verdict, ..recorded.facts() });
+        }
+        Score::of(tally.finish())
     }
 
-    /// What a verdict gives, in the order of the dictionary.
-    pub fn of_verdict(&self, verdict: &Verdict) -> Vec<proto::Factor> {
-        let mut factors = Vec::with_capacity(6);
-        let [urgency, intent, sentiment] = VERDICT_FACTORS;
-        let (points, evidence) = expected(&URGENCIES, &verdict.urgency, &self.urgency);
-        give(&mut factors, urgency, points, evidence);
-        let (points, evidence) = expected(&INTENTS, &verdict.intent, &self.intent);
-        give(&mut factors, intent, points, evidence);
-        let (points, evidence) = expected(&SENTIMENTS, &verdict.sentiment, &self.sentiment);
-        give(&mut factors, sentiment, points, evidence);
-        factors
+    fn of_verdict(&self, tally: &mut Tally<'_>, verdict: &Verdict) {
+        let mut head = |name: &'static str, labels: &[&str], probabilities: &[f32], points: &[i32]| {
+            let (expected, best) = expected(labels, probabilities, points);
+            let most = points.iter().copied().max_by_key(|points| points.unsigned_abs()).unwrap_or(0);
+            tally.give(Group::Verdict, name, expected, most, || format!("{} {:.2}", best.0, best.1));
+        };
+        head("urgency", &URGENCIES, &verdict.urgency, &self.urgency);
+        head("intent", &INTENTS, &verdict.intent, &self.intent);
+        head("sentiment", &SENTIMENTS, &verdict.sentiment, &self.sentiment);
     }
-}
 
-/// The factors that a verdict gives, in the order of the dictionary.
-const VERDICT_FACTORS: [&str; 3] = ["urgency", "intent", "sentiment"];
-
-/// Whether a verdict gave this factor.
-pub fn is_of_verdict(factor: &proto::Factor) -> bool {
-    VERDICT_FACTORS.contains(&factor.name.as_str())
-}
-
-/// Notes a factor, unless it gives no points.
-fn give(factors: &mut Vec<proto::Factor>, name: &str, points: i32, evidence: String) {
-    if points != 0 {
-        factors.push(proto::Factor { name: name.to_owned(), points, evidence });
+    fn of_post(&self, tally: &mut Tally<'_>, facts: &Facts<'_>) {
+        let Facts { candidate, follow_ups, now, .. } = *facts;
+        let points = if candidate.addressed { self.addressed } else { 0 };
+        tally.give(Group::Post, "addressed", points, self.addressed, || {
+            let names = if candidate.addressed { "one" } else { "none" };
+            format!("names {names} of our handles")
+        });
+        let age_s = age_s(candidate, now);
+        let points = age_s.map_or(0, |age_s| self.age.points(age_s as f64 / 3600.0));
+        tally.give(Group::Post, "age", points, self.age.most(), || match age_s {
+            Some(age_s) => format!("posted {} min before we saw it", age_s / 60),
+            None => "only the author's clock says when it was posted".to_owned(),
+        });
+        let Repeated { points, cap } = self.follow_ups;
+        let most = if points < 0 { -cap } else { cap };
+        let again = self.follow_ups.times(follow_ups);
+        tally.give(Group::Post, FOLLOW_UPS, again, most, || posted_again(follow_ups));
+        let author = &candidate.post.author;
+        let points = author.followers.map_or(0, |followers| self.reach.points(followers as f64));
+        tally.give(Group::Author, "reach", points, self.reach.most(), || match author.followers {
+            Some(followers) => format!("{followers} followers"),
+            None => "the network does not say how many follow".to_owned(),
+        });
+        let points = if author.verified { self.verified } else { 0 };
+        tally.give(Group::Author, "verified", points, self.verified, || {
+            format!("{}verified by the network", if author.verified { "" } else { "not " })
+        });
     }
-}
 
-impl Score {
-    /// The clamped sum of these factors.
-    pub(super) fn of(factors: Vec<proto::Factor>) -> Score {
-        // Points are bounded by config to ±1000 each, so that six of them cannot overflow.
-        let sum: i32 = factors.iter().map(|factor| factor.points).sum();
-        let priority = u16::try_from(sum.max(0)).unwrap_or(PRIORITY_MAX).min(PRIORITY_MAX);
-        Score { priority, factors }
+    fn of_customer(&self, tally: &mut Tally<'_>, facts: &Facts<'_>) {
+        const STRANGER: &str = "no customer that we know";
+        let Facts { person, now, .. } = *facts;
+        let customer = person.customer.as_deref();
+        let points = customer.map_or(0, |customer| self.tier.of(&customer.tier));
+        tally.give(Group::Customer, "tier", points, self.tier.most(), || match customer {
+            None => STRANGER.to_owned(),
+            Some(customer) if customer.tier.is_empty() => "a customer without a tier".to_owned(),
+            Some(customer) => format!("{} customer", shown(&customer.tier)),
+        });
+        let points = customer.map_or(0, |customer| self.flag.of_all(&customer.flags));
+        tally.give(Group::Customer, "flag", points, self.flag.most_of_all(), || match customer {
+            None => STRANGER.to_owned(),
+            Some(customer) => {
+                let counting = customer.flags.iter().filter(|flag| self.flag.get(flag) != 0);
+                let flags: Vec<_> = counting.map(|flag| shown(flag)).collect();
+                if flags.is_empty() { "no flag that counts".to_owned() } else { flags.join(", ") }
+            }
+        });
+        let value = customer.and_then(|customer| customer.value);
+        let points = value.map_or(0, |value| self.value.points(value));
+        tally.give(Group::Customer, "value", points, self.value.most(), || match (customer, value) {
+            (None, _) => STRANGER.to_owned(),
+            (_, None) => "not known".to_owned(),
+            (_, Some(value)) => format!("worth {}", number(value)),
+        });
+        let (points, evidence) = self.purchase.score(person, now);
+        tally.give(Group::Customer, "purchase", points, self.purchase.most(), evidence);
+        let (points, evidence) = self.contacts.score(person, now);
+        tally.give(Group::Customer, "contacts", points, self.contacts.most(), evidence);
+    }
+
+    fn of_words(&self, tally: &mut Tally<'_>, facts: &Facts<'_>) {
+        let points = self.sensitive.of_all(facts.sensitive);
+        tally.give(Group::Sensitive, "sensitive", points, self.sensitive.most_of_all(), || {
+            if facts.sensitive.is_empty() {
+                return "no sensitive word".to_owned();
+            }
+            let topics = facts.sensitive.iter().map(|topic| {
+                let words = facts.sensitive_words.iter().filter(|hit| *hit.topic == **topic);
+                let words: Vec<_> = words.map(|hit| hit.phrase.as_ref()).collect();
+                if words.is_empty() { topic.clone() } else { format!("{topic}: {}", words.join(", ")) }
+            });
+            topics.collect::<Vec<_>>().join("; ")
+        });
+    }
+
+    fn of_combinations(&self, tally: &mut Tally<'_>, facts: &Facts<'_>) {
+        for Combination { name, when, points } in &self.combinations {
+            let holds = when.holds(facts);
+            if !holds && !tally.wants_all() {
+                continue;
+            }
+            tally.give(Group::Combinations, name.clone(), if holds { *points } else { 0 }, *points, || {
+                if holds { when.to_string() } else { format!("not all of: {when}") }
+            });
+        }
     }
 }
 
 /// Expected points over the classes, and the most probable class as evidence.
-fn expected(labels: &[&str], probabilities: &[f32], points: &[i32]) -> (i32, String) {
+fn expected<'l>(labels: &[&'l str], probabilities: &[f32], points: &[i32]) -> (i32, (&'l str, f32)) {
     let mut sum = 0.0;
     let mut best = ("", 0.0);
     for ((label, &probability), &class_points) in labels.iter().zip(probabilities).zip(points) {
@@ -209,34 +355,7 @@ fn expected(labels: &[&str], probabilities: &[f32], points: &[i32]) -> (i32, Str
         }
     }
     // Probabilities sum to 1 and points lie within ±1000: the cast cannot saturate.
-    (sum.round() as i32, format!("{} {:.2}", best.0, best.1))
-}
-
-impl FollowUps {
-    /// Points for so many further posts.
-    pub fn points(self, posts: u32) -> i32 {
-        let points = self.points.saturating_mul(i32::try_from(posts).unwrap_or(i32::MAX));
-        if self.points >= 0 { points.min(self.points_max) } else { points.max(self.points_max) }
-    }
-}
-
-impl Reach {
-    fn points(&self, followers: u64) -> i32 {
-        // log10(1 + followers): 0 at none, a third of the points at 100 of a million, all at a million.
-        let share = (1.0 + followers as f64).ln() / (1.0 + self.followers_max as f64).ln();
-        (share.min(1.0) * f64::from(self.points_max)).round() as i32
-    }
-}
-
-impl Age {
-    fn points(&self, age_s: i64) -> i32 {
-        let points = (age_s as f64 / 3600.0 * f64::from(self.points_per_hour)).round();
-        if self.points_per_hour >= 0 {
-            points.min(f64::from(self.points_max)) as i32
-        } else {
-            points.max(f64::from(self.points_max)) as i32
-        }
-    }
+    (sum.round() as i32, best)
 }
 
 /// Seconds from posting to `now`; `None` where only the author's own clock says when it was posted.
@@ -248,115 +367,4 @@ fn age_s(candidate: &Candidate, now: Timestamp) -> Option<i64> {
         Network::Bluesky | Network::Plain => post.seen_at,
     }?;
     Some((now.as_second() - posted_at.as_second()).max(0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::classify::Language;
-    use crate::desk::person::Person;
-    use crate::parse::{Author, Post};
-
-    fn post(network: Network) -> Post<'static> {
-        Post::new(network, "1".into(), Author::default(), "text".into())
-    }
-
-    fn candidate(change: impl FnOnce(&mut Candidate)) -> Candidate {
-        let mut candidate = Candidate {
-            post: post(Network::X),
-            brand: "Lumio".into(),
-            hits: Vec::new(),
-            addressed: false,
-            value: 1,
-        };
-        change(&mut candidate);
-        candidate
-    }
-
-    const CALM: Verdict = Verdict {
-        sentiment: [0.0, 1.0, 0.0],
-        intent: [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0],
-        urgency: [1.0, 0.0, 0.0],
-        language: Language::UNCLEAR,
-    };
-    const GRAVE: Verdict = Verdict {
-        sentiment: [1.0, 0.0, 0.0],
-        intent: [0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
-        urgency: [0.0, 0.0, 1.0],
-        language: Language::UNCLEAR,
-    };
-
-    fn score(factors: &Factors, candidate: &Candidate, verdict: &Verdict, now: Timestamp) -> Score {
-        let person = Person::default();
-        factors.score(&Facts { candidate, verdict, person: &person, sensitive: &[], priority: 0, now })
-    }
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn check(candidate: &Candidate, verdict: &Verdict, expected: &[(&str, i32)]) {
-        let score = score(&Factors::default(), candidate, verdict, at(10_000));
-        let given: Vec<_> =
-            score.factors.iter().map(|factor| (factor.name.as_str(), factor.points)).collect();
-        assert_eq!(given, expected);
-        let sum: i32 = expected.iter().map(|(_, points)| points).sum();
-        assert_eq!(i32::from(score.priority), sum.clamp(0, 1000));
-    }
-
-    #[test]
-    fn each_factor_gives_its_points_and_none_is_left_out() {
-        check(&candidate(|_| ()), &CALM, &[]);
-        check(&candidate(|_| ()), &GRAVE, &[("urgency", 300), ("intent", 200), ("sentiment", 150)]);
-        check(&candidate(|c| c.addressed = true), &CALM, &[("addressed", 80)]);
-        check(&candidate(|c| c.post.author.followers = Some(0)), &CALM, &[]);
-        check(&candidate(|c| c.post.author.followers = Some(1_000_000)), &CALM, &[("reach", 150)]);
-        check(&candidate(|c| c.post.author.followers = Some(u64::MAX)), &CALM, &[("reach", 150)]);
-        check(&candidate(|c| c.post.author.followers = Some(999)), &CALM, &[("reach", 75)]);
-        check(&candidate(|c| c.post.seen_at = Some(at(10_000 - 7_200))), &CALM, &[("age", 50)]);
-        check(&candidate(|c| c.post.seen_at = Some(at(0))), &CALM, &[("age", 69)]);
-        check(&candidate(|c| c.post.seen_at = Some(at(20_000))), &CALM, &[]);
-    }
-
-    #[test]
-    fn a_clock_of_the_author_never_counts() {
-        let old = |network| candidate(|c| (c.post.network, c.post.written_at) = (network, Some(at(0))));
-        check(&old(Network::X), &CALM, &[("age", 69)]);
-        check(&old(Network::Bluesky), &CALM, &[]);
-        check(&old(Network::Plain), &CALM, &[]);
-    }
-
-    #[test]
-    fn a_head_counts_its_expected_points_and_shows_its_likeliest_class() {
-        let verdict = Verdict { sentiment: [0.5, 0.25, 0.25], ..CALM };
-        let score = score(&Factors::default(), &candidate(|_| ()), &verdict, at(0));
-        let [factor] = &score.factors[..] else { panic!("{score:?}") };
-        assert_eq!((factor.points, factor.evidence.as_str()), (65, "negative 0.50"));
-    }
-
-    #[test]
-    fn the_sum_is_cut_to_its_range() {
-        for (addressed, priority) in [(1000, 1000), (-1000, 0)] {
-            let factors = Factors { addressed, ..Factors::default() };
-            let score = score(&factors, &candidate(|c| c.addressed = true), &GRAVE, at(0));
-            assert_eq!(score.priority, priority);
-        }
-    }
-
-    #[test]
-    fn levels_begin_at_their_least_priority() {
-        let levels = Levels::default();
-        for (priority, level) in [
-            (1000, proto::Level::P1),
-            (600, proto::Level::P1),
-            (599, proto::Level::P2),
-            (430, proto::Level::P2),
-            (429, proto::Level::P3),
-            (250, proto::Level::P3),
-            (249, proto::Level::P4),
-            (0, proto::Level::P4),
-        ] {
-            assert_eq!(levels.level(priority), level, "{priority}");
-        }
-    }
 }

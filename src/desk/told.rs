@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded, never};
 
+use super::agent::Agent;
 use crate::ticket::{TicketId, proto};
 
 /// Reports that wait for the desk, in all. At a few hundred bytes each, under 2 MiB.
@@ -30,6 +31,8 @@ pub enum Heard {
     Told(Told),
     /// Reports found no room: what they said is in the ledger. Everything told so far was heard before.
     Missed,
+    /// Who can answer has changed: all agents, as they are now.
+    Agents(Vec<Agent>),
 }
 
 /// The ledger's end.

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use jiff::civil::{DateTime, Weekday};
 
 /// Minutes of a day.
-const DAY_MIN: u16 = 24 * 60;
+pub(super) const DAY_MIN: u16 = 24 * 60;
 const NAMES: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
 /// Which hours of the week; never empty.
@@ -128,7 +128,7 @@ fn days_of(text: &str) -> Option<Vec<usize>> {
 }
 
 /// `08:30` or `8`; `24:00` ends a day.
-fn minute(text: &str) -> Option<u16> {
+pub(super) fn minute(text: &str) -> Option<u16> {
     let (hour, minute) = text.trim().split_once(':').unwrap_or((text.trim(), "0"));
     let number =
         |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u16>().ok());

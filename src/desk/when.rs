@@ -4,12 +4,15 @@
 //! every key must hold, and within a list one value is enough. There is no "or" and no "not": two rules say the
 //! first, an earlier rule the second. Because of that [`When::covers`] can tell which rules never get a turn.
 
+mod shown;
+
 use std::ops::RangeInclusive;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::person::Person;
+use super::sensitive::Hit;
 use super::week::Week;
 use crate::classify::{INTENTS, SENTIMENTS, URGENCIES, Verdict, best};
 use crate::prefilter::Candidate;
@@ -25,6 +28,10 @@ pub struct Facts<'a> {
     pub person: &'a Person,
     /// The sensitive topics that its text touches.
     pub sensitive: &'a [String],
+    /// Which words made it so, in the order of the topics; only for people to read.
+    pub sensitive_words: &'a [Hit],
+    /// Posts that have joined the ticket of this one since.
+    pub follow_ups: u32,
     /// `0..=1000`, once it is known; conditions of factors are asked before and see 0.
     pub priority: u16,
     /// The moment of the decision.
@@ -130,6 +137,35 @@ impl When {
             (Some((ours, _)), None) => *ours == Week::always(),
         };
         words && ranges && answers && hours
+    }
+}
+
+/// Which conditions never get a turn in a list of which the first that holds counts: the places of an earlier one that
+/// covers it, and its own.
+pub fn shadowed<'w>(conditions: impl IntoIterator<Item = &'w When>) -> Vec<(usize, usize)> {
+    let conditions: Vec<&When> = conditions.into_iter().collect();
+    let covering = |later: usize| conditions.iter().take(later).position(|one| one.covers(conditions[later]));
+    (0..conditions.len()).filter_map(|later| Some((covering(later)?, later))).collect()
+}
+
+impl<'a> Facts<'a> {
+    /// What is known of a new post before its words are read and its priority is known.
+    pub fn new(
+        candidate: &'a Candidate,
+        verdict: &'a Verdict,
+        person: &'a Person,
+        now: Timestamp,
+    ) -> Facts<'a> {
+        Facts {
+            candidate,
+            verdict,
+            person,
+            sensitive: &[],
+            sensitive_words: &[],
+            follow_ups: 0,
+            priority: 0,
+            now,
+        }
     }
 }
 
@@ -248,14 +284,8 @@ mod tests {
             touchpoints: vec![Touchpoint { at: now, channel: "phone".to_owned(), note: String::new() }],
         };
         let sensitive = ["safety".to_owned()];
-        let facts = Facts {
-            candidate: &candidate,
-            verdict: &verdict,
-            person: &person,
-            sensitive: &sensitive,
-            priority: 640,
-            now,
-        };
+        let facts =
+            Facts { sensitive: &sensitive, priority: 640, ..Facts::new(&candidate, &verdict, &person, now) };
         let check = |when: When, expected: bool| assert_eq!(when.holds(&facts), expected, "{when:?}");
         check(When::default(), true);
         for (field, word) in [
@@ -312,14 +342,7 @@ mod tests {
             language: Language::UNCLEAR,
         };
         let (person, now) = (Person::default(), Timestamp::UNIX_EPOCH);
-        let facts = Facts {
-            candidate: &candidate,
-            verdict: &verdict,
-            person: &person,
-            sensitive: &[],
-            priority: 0,
-            now,
-        };
+        let facts = Facts::new(&candidate, &verdict, &person, now);
         for quantity in [Quantity::Followers, Quantity::Value] {
             assert!(!range(quantity, i64::MIN..=i64::MAX).holds(&facts), "{quantity:?}");
         }
@@ -349,5 +372,14 @@ mod tests {
         let known = |answer| When { answers: vec![(Question::Customer, answer)], ..When::default() };
         check(&known(true), &both(known(true), gold), true);
         check(&known(true), &known(false), false);
+    }
+
+    #[test]
+    fn a_condition_behind_one_that_covers_it_is_named_with_that() {
+        let (all, gold) = (When::default(), words(Field::Tier, &["gold"]));
+        let (silver, either) = (words(Field::Tier, &["silver"]), words(Field::Tier, &["gold", "silver"]));
+        assert_eq!(shadowed([&gold, &silver, &either, &all]), []);
+        assert_eq!(shadowed([&either, &gold, &range(Quantity::Value, 1..=2), &silver]), [(0, 1), (0, 3)]);
+        assert_eq!(shadowed([&silver, &all, &gold]), [(1, 2)]);
     }
 }

@@ -8,12 +8,11 @@ use jiff::Timestamp;
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::store;
+use super::rescoring::{Reading, publish};
 use super::writer::Changes;
-use super::{Body, NewFollowUp, Otherwise, Seq};
+use super::{Body, NewFollowUp, Otherwise, Seq, deadlines, erasure as texts, records, store};
 use crate::desk::conversation::is_closed;
 use crate::desk::follow_up::{Terms, followed_up};
-use crate::desk::priority::is_of_verdict;
 use crate::parse::Network;
 use crate::prefilter::watched::of_post;
 use crate::telemetry::Bucket;
@@ -99,7 +98,7 @@ pub(super) fn further(connection: &Connection, post_id: TicketId) -> rusqlite::R
         .prepare_cached("SELECT ticket_id, kind, seq, erased_at_us IS NOT NULL FROM post WHERE id = ?1")?
         .query_row([post_id.as_bytes()], |row| {
             Ok(Further {
-                ticket_id: store::ticket_id(row, 0)?,
+                ticket_id: records::ticket_id(row, 0)?,
                 kind: row.get(1)?,
                 seq: row.get::<_, Option<i64>>(2)?.and_then(|seq| Seq::new(seq.cast_unsigned())),
                 is_erased: row.get(3)?,
@@ -123,7 +122,7 @@ pub(super) fn joined(
 }
 
 fn followed(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<proto::update::FollowedUp>> {
-    let bodies = store::read(connection, &[seq])?;
+    let bodies = records::read(connection, &[seq])?;
     Ok(bodies.into_iter().find_map(|(_, body)| match body {
         Body::Update(bytes) => match proto::Update::decode(bytes.as_slice()).ok()?.change? {
             proto::update::Change::FollowedUp(followed) => Some(followed),
@@ -164,7 +163,7 @@ fn own_factors(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result
             _ => None,
         },
     };
-    let bodies = store::bodies_of(connection, ticket_id)?;
+    let bodies = records::bodies_of(connection, ticket_id)?;
     Ok(bodies.into_iter().rev().find_map(|(_, body)| factors(body)).unwrap_or_default())
 }
 
@@ -176,6 +175,21 @@ fn set_standing(connection: &Connection, ticket_id: TicketId, standing: &Standin
              ON CONFLICT (ticket_id) DO UPDATE SET further = excluded.further, factors = excluded.factors",
         )?
         .execute(params![ticket_id.as_bytes(), standing.further, factors.encode_to_vec()])?;
+    Ok(())
+}
+
+/// Which sensitive words a text held that is erased now is not known any more.
+pub(super) fn forget_words(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<()> {
+    let factors = connection
+        .prepare_cached("SELECT factors FROM conversation WHERE ticket_id = ?1 AND factors IS NOT NULL")?
+        .query_row([ticket_id.as_bytes()], |row| row.get::<_, Vec<u8>>(0))
+        .optional()?;
+    let Some(factors) = factors else { return Ok(()) };
+    let mut factors = proto::update::FollowedUp::decode(factors.as_slice()).unwrap_or_default();
+    texts::without_words(&mut factors.factors);
+    connection
+        .prepare_cached("UPDATE conversation SET factors = ?2 WHERE ticket_id = ?1")?
+        .execute(params![ticket_id.as_bytes(), factors.encode_to_vec()])?;
     Ok(())
 }
 
@@ -202,8 +216,8 @@ pub(super) fn follow_up(
     }
     let mut standing = standing(connection, new.ticket_id)?;
     standing.further += u32::from(new.raises);
-    let verdict: &[proto::Factor] = if new.raises { &new.verdict_factors } else { &[] };
-    let (score, level) = followed_up(&standing.factors, verdict, standing.further, &new.terms);
+    let said: &[proto::Factor] = if new.raises { &new.factors } else { &[] };
+    let (score, level) = followed_up(&standing.factors, said, standing.further, &new.terms);
     standing.factors.clone_from(&score.factors);
     set_standing(connection, new.ticket_id, &standing)?;
     connection
@@ -218,19 +232,12 @@ pub(super) fn follow_up(
     };
     let update = update(new.ticket_id, new.at, proto::update::Change::FollowedUp(followed));
     let reading = Reading { priority: score.priority, intent: None };
-    let seq =
-        store::publish(connection, new.ticket_id, &update, Some(reading), ageing_points_per_hour, changes)?;
+    let seq = publish(connection, new.ticket_id, &update, Some(reading), ageing_points_per_hour, changes)?;
     add_post(connection, new, FOLLOW_UP, seq)?;
     if let Some(post_id) = new.thanks {
         helpers::thank(connection, new, post_id)?;
     }
     Ok(Bucket::Merged)
-}
-
-/// Another priority, and another intent where that is new.
-pub(super) struct Reading<'r> {
-    pub(super) priority: u16,
-    pub(super) intent: Option<&'r str>,
 }
 
 /// Whether a ticket was made of this post, ever, or it belongs to one.
@@ -325,7 +332,7 @@ pub(super) fn answer(
     }
     let change = proto::update::Change::Answered(answered.clone());
     let update = update(post.ticket_id, post.at, change);
-    let seq = store::publish(connection, post.ticket_id, &update, None, ageing_points_per_hour, changes)?;
+    let seq = publish(connection, post.ticket_id, &update, None, ageing_points_per_hour, changes)?;
     let Some(seq) = seq else { return Ok(()) };
     connection
         .prepare_cached(
@@ -342,7 +349,7 @@ pub(super) fn answer(
             post.at.as_microsecond(),
             post.watch.cast_signed(),
         ])?;
-    // Where the clock of the service level stops.
+    deadlines::answered(connection, post.ticket_id, post.at, changes)?;
     connection
         .prepare_cached(
             "INSERT INTO conversation (ticket_id, answered_at_us) VALUES (?1, ?2)
@@ -379,8 +386,7 @@ pub(super) fn reread(
         return Ok(None);
     }
     let mut standing = standing(connection, ticket_id)?;
-    let verdict: Vec<_> = change.factors.iter().filter(|factor| is_of_verdict(factor)).cloned().collect();
-    let (score, level) = followed_up(&standing.factors, &verdict, standing.further, terms);
+    let (score, level) = followed_up(&standing.factors, &change.factors, standing.further, terms);
     standing.factors.clone_from(&score.factors);
     set_standing(connection, ticket_id, &standing)?;
     let (priority, level) = (score.priority.into(), level.into());

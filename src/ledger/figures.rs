@@ -1,5 +1,6 @@
-//! What the ledger's thread says of itself: sizes and pruning.
+//! What the ledger's thread says of itself: sizes, pruning, and how late answers are.
 
+use super::deadlines::Standing;
 use super::retention::{Size, Step};
 
 /// Figures for the console and metrics.
@@ -13,6 +14,8 @@ pub struct Figures {
     pub is_blocked: bool,
     /// Tickets pruned since the ledger was made.
     pub tickets_pruned: u64,
+    /// Tickets that wait for an answer.
+    pub standing: Standing,
 }
 
 impl Figures {
@@ -20,5 +23,6 @@ impl Figures {
         self.size = step.size;
         self.is_blocked = step.is_blocked;
         self.tickets_pruned += step.pruned;
+        self.standing.apply(&step.moves);
     }
 }

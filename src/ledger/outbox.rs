@@ -32,7 +32,7 @@
 //! all subscriptions: about 180 bytes with its strings. A million pending records in one subscription are
 //! therefore some 260 MB, in four subscriptions some 490 MB.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
@@ -57,6 +57,17 @@ pub const SUBSCRIPTIONS_MAX: usize = 256;
 /// others' places.
 pub const SUBSCRIPTIONS_OWNED_MAX: usize = 32;
 
+/// Most subscriptions without a name at once: each costs as much as a named one, for as long as its connection lasts.
+/// They are people who look; they have places of their own, so that they cannot take those of the helpdesks.
+pub const UNNAMED_MAX: usize = 32;
+
+/// Most of them of one grant that is limited to brands.
+pub const UNNAMED_OWNED_MAX: usize = 8;
+
+/// What the outbox's name of a subscription without one begins with, after its owner: `~NUMBER` or `TOKEN/~NUMBER`.
+/// The name that a client gives cannot hold it.
+const UNNAMED: char = '~';
+
 const HOUR_US: i64 = 3_600_000_000;
 
 /// The static key of a record in the order of delivery; greater goes first.
@@ -70,6 +81,21 @@ pub fn rank(priority: u16, created_at_us: i64, ageing_points_per_hour: u32) -> i
     }
     let step_us = (HOUR_US / i64::from(ageing_points_per_hour)).max(1);
     i64::from(priority).saturating_sub(created_at_us.div_euclid(step_us))
+}
+
+/// The outbox's name of the subscription without a name that belongs to `client`. `owner` is empty, or `TOKEN/`.
+pub fn unnamed(owner: &str, client: ClientId) -> String {
+    format!("{owner}{UNNAMED}{}", client.0)
+}
+
+/// Whether the outbox knows by this name a subscription that has none, and ends with its connection.
+pub fn is_unnamed(name: &str) -> bool {
+    name.contains(UNNAMED)
+}
+
+/// The `TOKEN/` with which a name begins.
+fn owner_of(name: &str) -> Option<&str> {
+    name.find('/').and_then(|end| name.get(..=end))
 }
 
 /// Which records a subscription wants. Fields given must all hold; an empty list asks nothing.
@@ -149,6 +175,8 @@ pub struct Counts {
 #[derive(Debug, Default)]
 pub struct Outbox {
     queues: BTreeMap<String, Queue>,
+    /// Subscriptions without a name whose connection is there, open or about to be.
+    unnamed: BTreeSet<String>,
 }
 
 impl Outbox {
@@ -163,12 +191,38 @@ impl Outbox {
     /// Asked by the wire before the ledger is, which knows those too that nobody has opened since the start, and
     /// decides; the ledger's own subscriptions are opened in any case.
     pub fn has_room_for(&self, name: &str) -> bool {
-        let owner = name.find('/').and_then(|end| name.get(..=end));
-        let owner_has_room = owner.is_none_or(|owner| {
-            let owned = self.queues.range::<str, _>((Bound::Included(owner), Bound::Unbounded));
-            owned.take_while(|(name, _)| name.starts_with(owner)).count() < SUBSCRIPTIONS_OWNED_MAX
+        let is_named = |name: &&String| !is_unnamed(name);
+        let owner_has_room = owner_of(name).is_none_or(|owner| {
+            let from = self.queues.range::<str, _>((Bound::Included(owner), Bound::Unbounded));
+            let owned = from.map(|(name, _)| name).take_while(|name| name.starts_with(owner));
+            owned.filter(is_named).count() < SUBSCRIPTIONS_OWNED_MAX
         });
-        (self.queues.len() < SUBSCRIPTIONS_MAX && owner_has_room) || self.queues.contains_key(name)
+        let named = self.queues.keys().filter(is_named).count();
+        (named < SUBSCRIPTIONS_MAX && owner_has_room) || self.queues.contains_key(name)
+    }
+
+    /// Gives a subscription without a name its place, until [`Outbox::close`]; false if there is none:
+    /// see [`UNNAMED_MAX`] and [`UNNAMED_OWNED_MAX`].
+    ///
+    /// Asked by the wire before the ledger fills it, which may be after its client has gone.
+    #[must_use]
+    pub fn expect(&mut self, unnamed: &str) -> bool {
+        let owner_has_room = owner_of(unnamed).is_none_or(|owner| {
+            self.unnamed.iter().filter(|name| name.starts_with(owner)).count() < UNNAMED_OWNED_MAX
+        });
+        let has_room = self.unnamed.len() < UNNAMED_MAX && owner_has_room;
+        has_room && self.unnamed.insert(unnamed.to_owned())
+    }
+
+    /// Whether this subscription without a name still has its connection.
+    pub fn is_expected(&self, unnamed: &str) -> bool {
+        self.unnamed.contains(unnamed)
+    }
+
+    /// Ends a subscription without a name, with its connection: nothing is left of it.
+    pub fn close(&mut self, unnamed: &str) {
+        self.unnamed.remove(unnamed);
+        self.queues.remove(unnamed);
     }
 
     /// Opens a subscription, or replaces the filter of an open one.
@@ -194,8 +248,11 @@ impl Outbox {
     }
 
     /// Takes over the subscriptions of an outbox that was filled apart, in the place of those of the same name.
+    /// One without a name whose connection has gone meanwhile is dropped.
     pub fn take_over(&mut self, filled: Outbox) {
-        self.queues.extend(filled.queues);
+        let unnamed = &self.unnamed;
+        let wanted = |(name, _): &(String, Queue)| !is_unnamed(name) || unnamed.contains(name);
+        self.queues.extend(filled.queues.into_iter().filter(wanted));
     }
 
     /// Whether the subscription is open with this very filter: opening it again would change nothing.
@@ -282,7 +339,7 @@ impl Outbox {
         self.queues.get(name).map_or(0, |queue| queue.pending() + queue.deferred())
     }
 
-    /// The counts of every subscription, by name.
+    /// The counts of every subscription, by name; of those without one by the outbox's: see [`is_unnamed`].
     pub fn counts(&self) -> impl Iterator<Item = Counts> + '_ {
         self.queues.iter().map(|(name, queue)| Counts {
             name: name.clone(),

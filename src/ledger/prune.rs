@@ -4,7 +4,7 @@ use prost::Message;
 use rusqlite::{Connection, params};
 
 use super::outbox::Filter;
-use super::{Traits, conversations, store};
+use super::{Traits, assigned, conversations, records};
 use crate::parse::Network;
 use crate::ticket::{TicketId, proto};
 
@@ -97,11 +97,11 @@ pub(super) fn candidates(
         )?
         .query_map([after, limit], |row| {
             Ok(Candidate {
-                id: store::ticket_id(row, 0)?,
+                id: records::ticket_id(row, 0)?,
                 seq: row.get(1)?,
                 created_at_us: row.get(2)?,
                 is_provisional: row.get(3)?,
-                traits: store::traits(row, 4)?,
+                traits: records::traits(row, 4)?,
             })
         })?
         .collect()
@@ -115,17 +115,22 @@ pub(super) fn records(connection: &Connection, candidate: &Candidate) -> rusqlit
         .collect()
 }
 
-/// Removes the ticket and all that belongs to it, but for its id.
+/// Removes the ticket and all that belongs to it, but for its id; gives what its clock was at, if that was running.
 pub(super) fn prune(
     connection: &Connection,
     candidate: &Candidate,
     records: &[i64],
     holders: &[Holder],
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<Option<i64>> {
     let id = candidate.id.as_bytes();
     connection.prepare_cached("INSERT INTO pruned (id) VALUES (?1)")?.execute([id])?;
-    connection.prepare_cached("DELETE FROM ticket WHERE id = ?1")?.execute([id])?;
+    let overdue = connection
+        .prepare_cached(
+            "DELETE FROM ticket WHERE id = ?1 RETURNING iif(stopped_at_us IS NULL, overdue, NULL)",
+        )?
+        .query_row([id], |row| row.get(0))?;
     connection.prepare_cached("DELETE FROM feedback WHERE ticket_id = ?1")?.execute([id])?;
+    assigned::forget(connection, candidate.id)?;
     conversations::prune(connection, candidate.id)?;
     let mut record = connection.prepare_cached("DELETE FROM record WHERE seq = ?1")?;
     let mut acknowledgement =
@@ -137,7 +142,7 @@ pub(super) fn prune(
             acknowledgement.execute(params![holder.name, seq])?;
         }
     }
-    Ok(())
+    Ok(overdue)
 }
 
 /// How many tickets there are: read along the smallest index, which the size limit bounds.

@@ -31,7 +31,9 @@ use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 use tracing::warn;
 
+use super::context;
 use super::conversations;
+use super::deadlines::Moves;
 use super::outbox::Filter;
 use super::prune::{self, Candidate, Holder};
 
@@ -76,7 +78,10 @@ pub struct Retention {
     /// Tickets are pruned when they are older; `None`: not for their age.
     pub age_max: Option<Duration>,
     /// The oldest are pruned while the ledger holds more, in bytes; `None`: not for their number.
+    /// Customers, accounts, contacts and agents do not count.
     pub live_bytes_max: Option<u64>,
+    /// Contacts are forgotten when they are older; `None`: never.
+    pub contacts_age_max: Option<Duration>,
 }
 
 impl Default for Retention {
@@ -85,6 +90,8 @@ impl Default for Retention {
             age_max: Some(Duration::from_secs(90 * 24 * 3600)),
             // Some three million tickets, 33,000 a day for those 90 days.
             live_bytes_max: Some(4 << 30),
+            // The same season of the year before, and a month.
+            contacts_age_max: Some(Duration::from_secs(400 * 24 * 3600)),
         }
     }
 }
@@ -92,8 +99,10 @@ impl Default for Retention {
 /// How large the file is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Size {
-    /// Bytes that hold something.
+    /// Bytes that hold something, but for the context.
     pub live_bytes: u64,
+    /// Bytes that hold customers, accounts, contacts and agents, about.
+    pub context_bytes: u64,
     /// Bytes in the file that hold nothing any more.
     pub free_bytes: u64,
 }
@@ -107,6 +116,8 @@ pub(super) struct Step {
     pub(super) pruned: u64,
     /// Whether the size limit cannot be kept, because all that is left is pending.
     pub(super) is_blocked: bool,
+    /// The clocks that went with them.
+    pub(super) moves: Moves,
 }
 
 /// Prunes, a step at a time.
@@ -136,6 +147,8 @@ pub(super) struct Pruner {
     commit_max: Duration,
     is_blocked: bool,
     warned: Option<Instant>,
+    /// The clocks that have gone in this step.
+    moves: Moves,
 }
 
 impl Pruner {
@@ -156,6 +169,7 @@ impl Pruner {
             commit_max: COMMIT_MAX,
             is_blocked: false,
             warned: None,
+            moves: Moves::default(),
         }
     }
 
@@ -197,7 +211,8 @@ impl Pruner {
         let done = Instant::now();
         let is_done = self.round_due > done && pages.surplus() <= 0;
         self.due = if is_done { self.round_due } else { done + (done - begun) * 4 };
-        Ok(Step { size: pages.size(), pruned, is_blocked: self.is_blocked })
+        let moves = std::mem::take(&mut self.moves);
+        Ok(Step { size: pages.size(), pruned, is_blocked: self.is_blocked, moves })
     }
 
     /// Puts the look at ages off when the clock has jumped ahead, until somebody has had the time to set it right.
@@ -255,13 +270,19 @@ impl Pruner {
             (true, true) => OVERDUE_TICKETS_MAX,
             (true, false) => (excess_bytes / TICKET_BYTES).clamp(TICKETS_MAX, OVERDUE_TICKETS_MAX),
         };
-        let oldest_us = self.retention.age_max.filter(|_| is_age_due).map(|age| {
-            let age_us = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
-            now.as_microsecond().saturating_sub(age_us)
-        });
+        let before = |age_max: Option<Duration>| {
+            age_max.filter(|_| is_age_due).map(|age| {
+                let age_us = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+                now.as_microsecond().saturating_sub(age_us)
+            })
+        };
+        let oldest_us = before(self.retention.age_max);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         // What nobody waits for goes first, and tickets only when nothing of that is left.
         let mut forgotten = 0;
+        if let Some(oldest_us) = before(self.retention.contacts_age_max) {
+            forgotten += context::touchpoints::forget_before(&transaction, oldest_us, FEEDBACK_MAX)?;
+        }
         if let Some(oldest_us) = oldest_us {
             forgotten += prune::forget_feedback_before(&transaction, oldest_us, FEEDBACK_MAX)?;
             forgotten += conversations::forget_helpers_before(
@@ -285,7 +306,10 @@ impl Pruner {
             (self.cursor, looked, old) = (candidate.seq, looked + 1, old + usize::from(is_old));
             if is_old || by_size {
                 match prune_one(&transaction, candidate, &holders)? {
-                    Outcome::Pruned => pruned += 1,
+                    Outcome::Pruned { overdue } => {
+                        pruned += 1;
+                        self.moves.forget(overdue);
+                    }
                     Outcome::Provisional => self.provisional += 1,
                     Outcome::Pending(name) => {
                         let counted = [Some(&mut self.pending), is_old.then_some(&mut self.pending_old)];
@@ -371,9 +395,39 @@ impl Pruner {
     }
 }
 
+#[cfg(test)]
+impl Pruner {
+    /// Takes no step until it is told to.
+    pub(super) fn put_off(&mut self) {
+        self.due = Instant::now() + Duration::from_secs(365 * 24 * 3600);
+    }
+
+    /// A whole round as of `now`, whatever is due; how many tickets it pruned.
+    pub(super) fn round(
+        &mut self,
+        connection: &mut Connection,
+        retention: Retention,
+        now: Timestamp,
+    ) -> rusqlite::Result<u64> {
+        self.retention = retention;
+        self.age_due = Instant::now();
+        let mut pruned = 0;
+        loop {
+            let (more, rest) = self.prune(connection, now, false)?;
+            pruned += more;
+            if rest.is_some() {
+                return Ok(pruned);
+            }
+        }
+    }
+}
+
 /// What became of a ticket that should go.
 enum Outcome<'h> {
-    Pruned,
+    Pruned {
+        /// What its clock was at, if that was running.
+        overdue: Option<i64>,
+    },
     /// The full model is about to read it, and what it says belongs to the ticket.
     Provisional,
     /// This subscription has something of it pending.
@@ -395,8 +449,8 @@ fn prune_one<'h>(
             return Ok(Outcome::Pending(&holder.name));
         }
     }
-    prune::prune(connection, candidate, &records, holders)?;
-    Ok(Outcome::Pruned)
+    let overdue = prune::prune(connection, candidate, &records, holders)?;
+    Ok(Outcome::Pruned { overdue })
 }
 
 /// Gives so many free pages back to the file system, in one commit.
@@ -419,6 +473,8 @@ struct Pages {
     bytes: i64,
     count: i64,
     free: i64,
+    /// Bytes of the context.
+    context: i64,
     /// Whether the file can be cut off at all: one from before version 3 may not.
     can_shrink: bool,
 }
@@ -434,13 +490,17 @@ impl Pages {
             bytes: pragma("page_size")?,
             count: pragma("page_count")?,
             free: pragma("freelist_count")?,
+            context: context::size::bytes(connection)?,
             can_shrink: pragma("auto_vacuum")? != 0,
         })
     }
 
     fn size(&self) -> Size {
         let bytes = |pages: i64| pages.saturating_mul(self.bytes).max(0).cast_unsigned();
-        Size { live_bytes: bytes(self.count - self.free), free_bytes: bytes(self.free) }
+        let live_bytes = bytes(self.count - self.free);
+        // An estimate between two imports, and never more than there is.
+        let context_bytes = self.context.max(0).cast_unsigned().min(live_bytes);
+        Size { live_bytes: live_bytes - context_bytes, context_bytes, free_bytes: bytes(self.free) }
     }
 
     /// Free pages beyond those that are kept.

@@ -8,6 +8,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
 use tracing::warn;
 
+use super::{articles, assigned, context, conversations, deadlines, wal};
+
 /// The schema that this vigie writes.
 pub(super) const VERSION: i64 = 4;
 
@@ -114,8 +116,28 @@ const TO_VERSION_3: &str = "
     CREATE INDEX feedback_alone ON feedback (at_us) WHERE ticket_id IS NULL;
 ";
 
-/// Version 4: what the desk knows of people and their conversations.
-const TO_VERSION_4: &str = super::conversations::TABLES;
+/// Version 4: what is known of the holes that have no row any more, so that nothing that is counted ever falls. Those
+/// that version 3 has forgotten count as never filled, as they did there after each start; their lengths are lost.
+const TO_VERSION_4_GAPS: &str = "
+    -- Those of `gaps_forgotten` that had been filled.
+    ALTER TABLE source ADD COLUMN gaps_forgotten_recovered INTEGER NOT NULL DEFAULT 0;
+    -- Their lengths together, in the source's own unit, and of those that had been filled.
+    ALTER TABLE source ADD COLUMN gap_length_forgotten REAL NOT NULL DEFAULT 0;
+    ALTER TABLE source ADD COLUMN gap_length_forgotten_recovered REAL NOT NULL DEFAULT 0;
+";
+
+/// What brings a file to each version, in order. A version may take several steps.
+const STEPS: &[(i64, &str)] = &[
+    (1, VERSION_1),
+    (2, TO_VERSION_2),
+    (3, TO_VERSION_3),
+    (4, TO_VERSION_4_GAPS),
+    (4, deadlines::TABLES),
+    (4, context::TABLES),
+    (4, assigned::TABLES),
+    (4, articles::TABLES),
+    (4, conversations::TABLES),
+];
 
 /// "vigi", which tells a ledger from another program's SQLite file.
 const APPLICATION_ID: i64 = 0x7669_6769;
@@ -134,6 +156,13 @@ pub(super) fn leave_log_on_close(connection: &Connection) -> rusqlite::Result<()
     Ok(())
 }
 
+/// Lets a statement keep its plan. SQLite would otherwise plan some anew for every value that is bound, in case its
+/// statistics say otherwise for that one: 20 µs for a look-up of two.
+pub(super) fn plan_once(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
+}
+
 /// Settings that belong to a connection and must come before any transaction. Gives what is told after each commit:
 /// the pages in the write-ahead log.
 ///
@@ -148,6 +177,8 @@ pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<Arc<Atomi
     // An erased text is overwritten in the file, not only unlinked.
     connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    plan_once(connection)?;
+    wal::wait_for_others(connection, wal::BUSY_WAIT_MAX)?;
     // Stored and loaded by one thread, the one that commits.
     let log_pages = Arc::new(AtomicI32::new(0));
     let told = log_pages.clone();
@@ -166,17 +197,14 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
 /// Brings an older schema to [`VERSION`].
 pub(super) fn migrate(connection: &Connection) -> rusqlite::Result<()> {
     let found = version(connection)?;
-    let steps = match found {
-        0 => format!(
-            "{VERSION_1} PRAGMA application_id = {APPLICATION_ID}; {TO_VERSION_2} {TO_VERSION_3} {TO_VERSION_4}"
-        ),
-        1 => format!("{TO_VERSION_2} {TO_VERSION_3} {TO_VERSION_4}"),
-        2 => format!("{TO_VERSION_3} {TO_VERSION_4}"),
-        3 => TO_VERSION_4.to_owned(),
-        _ => return Ok(()),
-    };
+    if found >= VERSION {
+        return Ok(());
+    }
+    let steps: String = STEPS.iter().filter(|(version, _)| *version > found).map(|(_, step)| *step).collect();
     // In one transaction, so that a crash in between leaves the file as it was and not half a schema.
-    connection.execute_batch(&format!("BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION}; COMMIT;"))
+    connection.execute_batch(&format!(
+        "BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
+    ))
 }
 
 /// Lets a small file that was made before version 3 give free pages back to the file system, if there is room for
@@ -223,5 +251,19 @@ mod tests {
         }
         let rows: i64 = connection.query_row("SELECT count(*) FROM a", [], |row| row.get(0)).unwrap();
         assert_eq!(rows, 2);
+    }
+
+    /// What version 3 forgot of its holes cannot be known any more, but that they were there.
+    #[test]
+    fn holes_that_version_3_has_forgotten_stay_counted() {
+        let connection = Connection::open_in_memory().unwrap();
+        let steps: String =
+            STEPS.iter().filter(|(version, _)| *version <= 3).map(|(_, step)| *step).collect();
+        connection.execute_batch(&format!("{steps} PRAGMA user_version = 3;")).unwrap();
+        connection.execute_batch("INSERT INTO source (name, gaps_forgotten) VALUES ('bluesky', 7)").unwrap();
+        migrate(&connection).unwrap();
+        migrate(&connection).unwrap();
+        let account = super::super::accounting::read(&connection).unwrap().sources["bluesky"].clone();
+        assert_eq!((account.gaps, account.gaps_recovered, account.gap_length), (7, 0, 0.0));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{Ledger, LedgerError, Seq, open_to_read, prune, schema, store};
+use super::{Ledger, LedgerError, Seq, deliveries, open_to_read, prune, schema, wal};
 
 /// Longest wait for whoever reads the ledger when a subscription is removed.
 const REMOVE_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -22,6 +22,9 @@ pub struct Subscription {
     pub oldest: Option<Timestamp>,
 }
 
+/// The first schema that has all that is read here.
+const SINCE: i64 = 3;
+
 /// All subscriptions of this ledger by name, whether or not a daemon uses it.
 ///
 /// # Errors
@@ -29,7 +32,7 @@ pub struct Subscription {
 /// It cannot be read, is no ledger, or is of another version than this vigie's.
 pub fn list(path: &Path) -> Result<Vec<Subscription>, LedgerError> {
     let (connection, found) = open_to_read(path)?;
-    if found < schema::VERSION {
+    if found < SINCE {
         return Err(LedgerError::Older { path: path.to_owned(), found, known: schema::VERSION });
     }
     read(&connection).map_err(|source| LedgerError::Sqlite { path: path.to_owned(), error: source })
@@ -39,7 +42,7 @@ fn read(connection: &Connection) -> rusqlite::Result<Vec<Subscription>> {
     let mut subscriptions = Vec::new();
     for holder in prune::holders(connection)? {
         let (mut pending, mut first) = (0, None::<Seq>);
-        store::unacknowledged(connection, &holder.name, 0, |head| {
+        deliveries::unacknowledged(connection, &holder.name, 0, |head| {
             if holder.wants(&head.traits) {
                 pending += 1;
                 first = Some(first.map_or(head.ticket_seq, |first| first.min(head.ticket_seq)));
@@ -78,6 +81,6 @@ fn remove(connection: &mut Connection, name: &str) -> rusqlite::Result<bool> {
     transaction.execute("DELETE FROM acknowledgement WHERE subscription = ?1", [name])?;
     transaction.commit()?;
     // A reader leaves it to the daemon's start.
-    store::truncate_log(connection, REMOVE_WAIT_MAX)?;
+    wal::truncate_log(connection, REMOVE_WAIT_MAX)?;
     Ok(removed > 0)
 }

@@ -14,12 +14,14 @@ use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 use tracing::warn;
 
-use super::outbox::{Outbox, Reranked};
+use super::deadlines::{self, Alarm, Clocks, Standing};
+use super::erasure::Erasure;
+use super::outbox::{self, Outbox, Reranked};
 use super::retention::{self, Pruner};
-use super::store::Erasure;
 use super::{
     Accounting, Body, Config, Entry, Feedback, Figures, Ledger, LedgerError, Lock, RecordHead, Records,
-    Rescoring, Seq, Settlement, SubscriptionRequest, Vitals, conversations, prune, reason, schema, store,
+    Rescoring, Seq, Settlement, SubscriptionRequest, Vitals, accounting, assigned, conversations, deliveries,
+    erasure, feedback, gaps, open_to_read, prune, reason, records, rescoring, schema, store, wal,
 };
 use crate::desk::text_hash;
 use crate::desk::told::{Teller, Told};
@@ -65,6 +67,8 @@ pub struct Writer {
     truncate_due: Option<Instant>,
     provisional: Arc<AtomicU64>,
     pruner: Pruner,
+    /// When an answer is at risk next, or due.
+    alarm: Alarm,
     figures: Arc<Mutex<Figures>>,
     vitals: Arc<Vitals>,
     _lock: Lock,
@@ -94,6 +98,7 @@ enum Request {
     },
     Feedback(Feedback, Answer),
     Rescore(Vec<Rescoring>, Answer),
+    Assign(Vec<(TicketId, proto::Assignment)>, Answer),
     /// The file could not be read: the ledger ends as after a failed commit.
     Broken(rusqlite::Error),
     /// Everything handed over before is committed, then the thread ends.
@@ -136,18 +141,20 @@ impl Ledger {
         settlements: Receiver<Settlement>,
         outbox: Arc<Mutex<Outbox>>,
     ) -> Result<(Writer, Handle), LedgerError> {
-        let accounting = store::accounting(&self.connection).map_err(|source| self.failed(source))?;
+        let accounting = accounting::read(&self.connection).map_err(|source| self.failed(source))?;
         // Every ticket ever made was counted with its commit. Counting the pruned ones' ids would take longer each year.
         let tickets = prune::tickets(&self.connection).map_err(|source| self.failed(source))?;
         let provisional =
-            store::provisional_tickets(&self.connection).map_err(|source| self.failed(source))?;
+            rescoring::provisional_tickets(&self.connection).map_err(|source| self.failed(source))?;
         // Stored by the writer after each commit that changes it, read by whoever would like to score again;
         // relaxed, since the tickets themselves are read from the file.
         let provisional = Arc::new(AtomicU64::new(provisional));
+        let alarm = Alarm::read(&self.connection).map_err(|source| self.failed(source))?;
         let figures = Figures {
             size: retention::size(&self.connection).map_err(|source| self.failed(source))?,
             live_bytes_max: self.config.retention.live_bytes_max,
             tickets_pruned: accounting.total()[Bucket::Ticketed].saturating_sub(tickets),
+            standing: Standing::read(&self.connection).map_err(|source| self.failed(source))?,
             ..Figures::default()
         };
         let figures = Arc::new(Mutex::new(figures));
@@ -166,6 +173,7 @@ impl Ledger {
         };
         let writer = Writer {
             pruner: Pruner::new(self.config.retention),
+            alarm,
             config: self.config,
             connection: self.connection,
             log_pages: self.log_pages,
@@ -212,7 +220,7 @@ impl Writer {
         while self.turn(&published)? {}
         // The file alone is then whole, for whoever copies it.
         self.vitals.pulse.begin();
-        let is_whole = store::truncate_log(&self.connection, END_WAIT_MAX);
+        let is_whole = wal::truncate_log(&mut self.connection, END_WAIT_MAX);
         self.vitals.pulse.rest();
         if !is_whole.map_err(|source| self.failed(source))? && self.truncate_due.is_some() {
             warn!(
@@ -264,6 +272,10 @@ impl Writer {
             if group.is_full() || group.is_urgent() || group.due.is_some_and(|due| due <= now) {
                 return Ok(group);
             }
+            let clock = Timestamp::now();
+            if self.alarm.rings(clock) {
+                return Ok(group);
+            }
             if self.pruner.due() <= now {
                 self.prune()?;
                 continue;
@@ -272,7 +284,7 @@ impl Writer {
                 self.keep_log_short()?;
                 continue;
             }
-            let dues = [Some(self.pruner.due()), group.due, self.truncate_due];
+            let dues = [Some(self.pruner.due()), group.due, self.truncate_due, self.alarm.due(clock, now)];
             let until = dues.into_iter().flatten().min().unwrap_or(now);
             let wait = after(until.saturating_duration_since(now));
             // Only woken here; what woke us is taken above, settlements before requests.
@@ -297,10 +309,10 @@ impl Writer {
     /// After a commit and its answers: nobody waits for it, but whoever comes next.
     fn keep_log_short(&mut self) -> rusqlite::Result<()> {
         if self.truncate_due.is_some_and(|due| due <= Instant::now()) {
-            let is_empty = store::truncate_log(&self.connection, Duration::ZERO)?;
+            let is_empty = wal::truncate_log(&mut self.connection, Duration::ZERO)?;
             self.truncate_due = (!is_empty).then(|| Instant::now() + TRUNCATE_EVERY);
         } else if self.log_pages.load(Ordering::Relaxed) >= LOG_PAGES_MAX {
-            store::copy_log(&self.connection)?;
+            wal::copy_log(&self.connection)?;
         }
         Ok(())
     }
@@ -344,41 +356,54 @@ impl Writer {
         let mut filled = Vec::with_capacity(settlements.len());
         for settlement in settlements {
             let buckets = apply(&transaction, settlement, ageing, &mut changes)?;
-            store::add_buckets(&transaction, &settlement.source, &buckets)?;
+            accounting::add_buckets(&transaction, &settlement.source, &buckets)?;
             store::move_position(&transaction, &settlement.source, settlement.position)?;
             for gap in &settlement.gaps {
-                store::add_gap(&transaction, &settlement.source, gap, now)?;
+                gaps::add_gap(&transaction, &settlement.source, gap, now)?;
             }
             ends.push(buckets);
             let mut lengths = Vec::new();
             for stretch in &settlement.recovered {
-                lengths.extend(store::recover_gaps(&transaction, &settlement.source, *stretch)?);
+                lengths.extend(gaps::recover_gaps(&transaction, &settlement.source, *stretch)?);
             }
             filled.push(lengths);
         }
         for request in requests {
             match request {
                 Request::Acknowledge { subscription, seqs, .. } => {
-                    store::acknowledge(&transaction, subscription, seqs)?;
+                    deliveries::acknowledge(&transaction, subscription, seqs)?;
                     self.acknowledgements += seqs.len() as u64;
                 }
                 Request::Feedback(feedback, _) => {
-                    if store::add_feedback(&transaction, feedback, now)? {
+                    if feedback::add_feedback(&transaction, feedback, now)? {
                         changes.told.extend(told(feedback));
                     }
+                    deadlines::reported(&transaction, feedback, now, &mut changes)?;
                 }
                 Request::Rescore(rescorings, _) => {
                     for rescoring in rescorings {
-                        store::rescore(&transaction, rescoring, ageing, &mut changes)?;
+                        rescoring::rescore(&transaction, rescoring, ageing, &mut changes)?;
+                    }
+                }
+                Request::Assign(assignments, _) => {
+                    let at_us = now.as_microsecond();
+                    for (id, assignment) in assignments {
+                        assigned::assign(&transaction, *id, assignment, at_us, ageing, &mut changes)?;
                     }
                 }
                 Request::Subscribe(..) | Request::Broken(_) | Request::Stop => {}
             }
         }
+        // After the reports: what is answered with this very commit is not late.
+        let alarm = self.alarm.after(&transaction, now, ageing, &mut changes)?;
         // Counted in SQL and not beside it: a duplicate or an erasure is decided there.
         transaction.commit()?;
 
-        let Changes { heads, reranked, provisional, told } = changes;
+        let Changes { heads, reranked, provisional, clocks, told } = changes;
+        self.alarm = alarm;
+        if !clocks.moves.is_empty() {
+            self.figures.lock().standing.apply(&clocks.moves);
+        }
         if let Some(teller) = &self.teller {
             told.into_iter().for_each(|told| teller.tell(told));
         }
@@ -430,7 +455,8 @@ impl Writer {
             match request {
                 Request::Acknowledge { answer, .. }
                 | Request::Feedback(_, answer)
-                | Request::Rescore(_, answer) => {
+                | Request::Rescore(_, answer)
+                | Request::Assign(_, answer) => {
                     drop(answer.send(Ok(())));
                 }
                 Request::Subscribe(request, answer) => {
@@ -452,8 +478,11 @@ impl Writer {
 
     /// Opens the subscription with what it has pending; the inner error is why it may not be.
     fn open(&mut self, request: &SubscriptionRequest) -> rusqlite::Result<Result<(), String>> {
+        if outbox::is_unnamed(&request.name) {
+            return self.fill_unnamed(request).map(Ok);
+        }
         let ageing = self.config.ageing_points_per_hour;
-        let (start, heads) = match store::subscribe(&mut self.connection, request, ageing)? {
+        let (start, heads) = match deliveries::subscribe(&mut self.connection, request, ageing)? {
             Ok(opened) => opened,
             Err(full) => return Ok(Err(full)),
         };
@@ -474,13 +503,47 @@ impl Writer {
         Ok(Ok(()))
     }
 
+    /// Fills a subscription that the ledger keeps nothing of, if its client is still there.
+    fn fill_unnamed(&self, request: &SubscriptionRequest) -> rusqlite::Result<()> {
+        let SubscriptionRequest { name, filter, start_next } = request;
+        if !self.outbox.lock().is_expected(name) {
+            return Ok(());
+        }
+        let ageing = self.config.ageing_points_per_hour;
+        let (start, heads) = deliveries::retained(&self.connection, *start_next, ageing)?;
+        let mut filled = Outbox::new();
+        filled.start_after(name, start);
+        filled.open(name, filter.clone(), heads.into_iter().map(Arc::new));
+        self.outbox.lock().take_over(filled);
+        Ok(())
+    }
+
     pub(crate) fn raise_floors(&mut self) -> rusqlite::Result<()> {
         let transaction =
             self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        for name in store::subscriptions(&transaction)? {
-            store::raise_floor(&transaction, &name)?;
+        for name in deliveries::subscriptions(&transaction)? {
+            deliveries::raise_floor(&transaction, &name)?;
         }
         transaction.commit()
+    }
+}
+
+/// For whoever drives the thread's steps by hand.
+#[cfg(test)]
+impl Writer {
+    /// Prunes nothing of its own accord.
+    pub(crate) fn put_off_pruning(&mut self) {
+        self.pruner.put_off();
+    }
+
+    /// Prunes all that may go as of `now`, and says how many tickets that were.
+    pub(crate) fn prune_round(&mut self, retention: retention::Retention, now: Timestamp) -> u64 {
+        self.pruner.round(&mut self.connection, retention, now).expect("no fault is planted here")
+    }
+
+    /// Bytes of the file that hold something.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        retention::size(&self.connection).expect("no fault is planted here").live_bytes
     }
 }
 
@@ -493,6 +556,8 @@ pub(super) struct Changes {
     pub(super) reranked: Vec<Reranked>,
     /// By how much the number of provisional tickets changes.
     pub(super) provisional: i64,
+    /// What becomes of the clocks of answers.
+    pub(super) clocks: Clocks,
     /// What helpdesks report.
     pub(super) told: Vec<Told>,
 }
@@ -505,7 +570,7 @@ fn told(feedback: &Feedback) -> Option<Told> {
         }
         Feedback::AgentState(body) => proto::AgentState::decode(&**body).ok().map(Told::Agent),
         // Looked up in the ledger when its person writes.
-        Feedback::Touchpoint(_) => None,
+        Feedback::Touchpoint(_) | Feedback::Contacts(_) => None,
     }
 }
 
@@ -552,7 +617,7 @@ impl Scratch {
         let buckets = apply(&transaction, settlement, 0, &mut changes)?;
         transaction.commit()?;
         let updates = changes.heads.iter().filter(|head| head.seq != head.ticket_seq).map(|head| head.seq);
-        let bodies = store::read(&self.connection, &updates.collect::<Vec<_>>())?;
+        let bodies = records::read(&self.connection, &updates.collect::<Vec<_>>())?;
         let joined = bodies.into_iter().filter_map(|(_, body)| match body {
             Body::Update(bytes) => proto::Update::decode(bytes.as_slice()).ok(),
             Body::Ticket(_) => None,
@@ -630,7 +695,7 @@ fn record(
             for ticket_id in store::tickets_of(connection, *network, author_id)? {
                 let erased = match conversations::is_of_one(connection, ticket_id, author_id)? {
                     true => {
-                        store::erase(connection, ticket_id, reason, *at, ageing_points_per_hour, changes)?
+                        erasure::erase(connection, ticket_id, reason, *at, ageing_points_per_hour, changes)?
                     }
                     false => conversations::erase_post(
                         connection,
@@ -676,12 +741,12 @@ impl Handle {
     ///
     /// The file cannot be read.
     pub fn provisional(&self, tickets_max: usize) -> Result<Vec<(TicketId, proto::Ticket)>, LedgerError> {
-        let bodies = store::provisional(&self.reader.lock(), tickets_max);
+        let bodies = rescoring::provisional(&self.reader.lock(), tickets_max);
         let bodies =
             bodies.map_err(|source| LedgerError::Sqlite { path: self.path.clone(), error: source })?;
         Ok(bodies
             .into_iter()
-            .map(|store::Provisional { id, body, edited }| {
+            .map(|rescoring::Provisional { id, body, edited }| {
                 // We wrote these bytes; one that does not decode has no verdict that could be compared.
                 let mut ticket = proto::Ticket::decode(body.as_slice()).unwrap_or_default();
                 if let (Some(post), Some(text)) = (&mut ticket.post, edited) {
@@ -717,6 +782,26 @@ impl Handle {
         self.ask(|answer| Request::Rescore(rescorings, answer))
     }
 
+    /// Records that these tickets are somebody else's now, and tells the helpdesks. As [`rescore`](Handle::rescore).
+    pub fn assign(
+        &self,
+        assignments: Vec<(TicketId, proto::Assignment)>,
+    ) -> oneshot::Receiver<Result<(), String>> {
+        self.ask(|answer| Request::Assign(assignments, answer))
+    }
+
+    /// Visits every ticket that a route gave to a team, open or not, in the order in which they were made. On a
+    /// connection of its own, so that nobody who delivers tickets waits for it.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn assigned(&self, visit: impl FnMut(&assigned::Assigned)) -> Result<(), LedgerError> {
+        let (connection, _) = open_to_read(&self.path)?;
+        assigned::visit(&connection, false, visit)
+            .map_err(|error| LedgerError::Sqlite { path: self.path.clone(), error })
+    }
+
     /// Lets the writer commit what it has and end.
     pub fn stop(&self) {
         // A writer that has failed is gone already; its error is what its thread returns.
@@ -742,7 +827,7 @@ impl Records for Handle {
     }
 
     fn read(&self, seqs: &[Seq]) -> Result<Vec<(Seq, Body)>, String> {
-        store::read(&self.reader.lock(), seqs).map_err(|error| {
+        records::read(&self.reader.lock(), seqs).map_err(|error| {
             let said = reason(&error);
             // A file that cannot be read is no matter between us and one client. One that is locked passes.
             if error.sqlite_error_code() != Some(rusqlite::ErrorCode::DatabaseBusy) {

@@ -83,7 +83,7 @@ impl Rescorer {
                 .is_some()
                 .then(|| rules.desk.rescored(ticket, verdict, model.name()).map(Box::new))
                 .flatten(),
-            terms: rules.desk.terms(),
+            terms: rules.desk.terms(&ticket.brand),
         });
         // Asked again before that is on disk, the ledger would name the same tickets.
         let durable = self.ledger.rescore(rescorings.collect());

@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 use super::backoff::Backoff;
 use super::batcher::{Arrival, Batcher, Limits};
 use super::pace::Pace;
-use super::{BatchSender, Health, LanesGone, Mistake, stopped};
+use super::{BatchSender, Health, LanesGone, Mistake, Stored, stopped};
 use jiff::Timestamp;
 
 use crate::parse::Format;
@@ -151,10 +151,10 @@ impl Config {
 
 /// Hands events to `out` until `stop` turns true or the lanes are gone; the last partial batch goes too.
 ///
-/// `cursor` is the position that the ledger stored, µs since 1970; `None` begins live.
+/// `stored` is what the ledger knows of this stream, its positions µs since 1970; without one it begins live.
 pub async fn run(
     config: Config,
-    cursor: Option<i64>,
+    stored: Stored,
     out: BatchSender,
     health: Arc<Health>,
     stop: watch::Receiver<bool>,
@@ -163,7 +163,7 @@ pub async fn run(
     let _ = rustls::crypto::ring::default_provider().install_default();
 
     let name = config.name.clone();
-    let mut subscriber = Subscriber::new(config, cursor, out, health, stop);
+    let mut subscriber = Subscriber::new(config, stored, out, health, stop);
     let end = subscriber.follow().await;
     subscriber.health.update(|state| state.connected = false);
     info!(source = %name, lanes_gone = end.is_err(), "source stopped");
@@ -202,7 +202,7 @@ const QUIET_MAX: Duration = Duration::from_secs(3_600);
 impl Subscriber {
     fn new(
         config: Config,
-        cursor: Option<i64>,
+        stored: Stored,
         out: BatchSender,
         health: Arc<Health>,
         stop: watch::Receiver<bool>,
@@ -222,7 +222,7 @@ impl Subscriber {
             cut_over: CutOver::default(),
             recheck_at: None,
             batcher: Batcher::new(config.name.clone(), Format::Jetstream, false, limits),
-            resume: Resume::new(cursor, config.rewind),
+            resume: Resume::new(stored.position, config.rewind).with_booked(&stored.open_gaps),
             backoff: Backoff::new(config.reconnect_delay_min, config.reconnect_delay_max),
             random,
             connections: 0,
@@ -391,13 +391,14 @@ impl Subscriber {
         if let Some(gap) = &gap {
             warn!(source = %self.config.name, from = gap.from, to = gap.to, reason = gap.reason, "gap");
         }
-        let is_new_gap = gap.is_some();
+        let mut asks_again = gap.is_some();
         batch.gaps.extend(gap);
         if self.resume.is_filling() {
             let frames = batch.frames.iter().filter_map(|range| batch.bytes.get(range.clone()));
             frames.filter_map(position).for_each(|position| self.resume.came(position));
         }
         let filled = passed.map(|passed| self.resume.reached(passed)).unwrap_or_default();
+        asks_again |= self.resume.take_up_booked();
         for stretch in &filled {
             info!(source = %self.config.name, from = stretch.0, to = stretch.1, "gap filled");
         }
@@ -406,7 +407,7 @@ impl Subscriber {
         self.out.send(batch).await?;
 
         let arrival = Arrival::now();
-        if is_new_gap {
+        if asks_again {
             self.recheck_at =
                 self.cut_over.recheck_after(self.config.rewind).map(|wait| arrival.instant + wait);
         }

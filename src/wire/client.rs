@@ -52,6 +52,24 @@ impl std::fmt::Display for Address {
     }
 }
 
+/// What a client wants to receive.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Wanted {
+    /// Nothing, as is all that a token may want that may not read.
+    #[default]
+    Nothing,
+    /// A subscription that ends with the connection.
+    Unnamed,
+    /// The durable subscription of this name.
+    Named(String),
+}
+
+impl From<&str> for Wanted {
+    fn from(name: &str) -> Wanted {
+        Wanted::Named(name.to_owned())
+    }
+}
+
 /// What a client says of itself in its `Hello`.
 #[derive(Clone, Default)]
 pub struct Introduction {
@@ -59,8 +77,8 @@ pub struct Introduction {
     pub client: String,
     /// Empty where none is asked.
     pub token: String,
-    /// The subscription's name; empty for a client whose token may not read, which has none.
-    pub subscription: String,
+    /// What is wanted.
+    pub subscription: Wanted,
     /// `None`: everything.
     pub filter: Option<Filter>,
     /// Whether a new subscription starts with the next record instead of the oldest.
@@ -108,6 +126,9 @@ pub enum ClientError {
         /// For people.
         reason: String,
     },
+    /// Whoever answers speaks TLS, and we do not.
+    #[error("the server speaks TLS")]
+    SpeaksTls,
     /// The server sends what is no frame, no message, or not what belongs here.
     #[error("the server broke the protocol: {0}")]
     Protocol(String),
@@ -129,7 +150,7 @@ impl ClientError {
                     | Code::AccessChanged
                     | Code::Unspecified
             ),
-            ClientError::Protocol(_) => false,
+            ClientError::Protocol(_) | ClientError::SpeaksTls => false,
             _ => true,
         }
     }
@@ -222,25 +243,34 @@ impl Client {
             heard_at: Instant::now(),
         };
         let start = if introduction.start_next { Start::Next } else { Start::Oldest };
-        let subscription = Subscription {
-            name: introduction.subscription,
-            filter: introduction.filter,
-            start: start as i32,
+        let name = match introduction.subscription {
+            Wanted::Nothing => None,
+            Wanted::Unnamed => Some(String::new()),
+            Wanted::Named(name) => Some(name),
         };
+        let subscription =
+            name.map(|name| Subscription { name, filter: introduction.filter, start: start as i32 });
         client.send(client_message::Kind::Hello(Hello {
             protocol: PROTOCOL,
             client: introduction.client,
             token: introduction.token,
-            subscription: (!subscription.name.is_empty()).then_some(subscription),
+            subscription,
             window: introduction.window,
         }));
-        match client.next_message(WELCOME_MAX).await? {
+        let answer = client.next_message(WELCOME_MAX).await;
+        match answer.map_err(|error| if client.hears_tls() { ClientError::SpeaksTls } else { error })? {
             Kind::Welcome(welcome) => client.welcome = welcome,
             other => {
                 return Err(ClientError::Protocol(format!("{} before a welcome", name_of(&other))));
             }
         }
         Ok(client)
+    }
+
+    /// Whether what has arrived is a TLS alert (RFC 8446, section 5.1): the answer to a hello that is no handshake.
+    /// As a frame it would be one of 21 bytes that begins with a field that no message has.
+    fn hears_tls(&self) -> bool {
+        self.incoming.starts_with(&[21, 3])
     }
 
     /// What the server granted.

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::conversation::{converse, refuse, stopped};
 use super::frame::FRAME_BYTES_MAX;
@@ -483,7 +483,12 @@ async fn attend<D: Door>(door: D, file: Option<SocketFile>, mut guests: Guests) 
                     match place {
                         Ok(place) => _ = conversations.spawn(receive::<D>(stream, place, guests.clone())),
                         Err(_) => {
-                            debug!(?peer, "too many connections: a client was refused");
+                            let code = Code::TooManyConnections.as_str_name();
+                            let now = Instant::now().into_std();
+                            if let Some(times) = guests.gate.refusals_to_log(peer, code, now) {
+                                let most = guests.gate.per_peer_max();
+                                info!(?peer, code, most, times, "refused: too many connections of one peer");
+                            }
                             if refusals.len() < REFUSALS_MAX {
                                 let most = guests.gate.per_peer_max();
                                 refusals.spawn(turn_away(stream, most));
@@ -563,8 +568,14 @@ async fn shake_hands<S>(
             visitor.shows(stream.get_ref().1.peer_certificates());
             converse(Box::new(stream), hub, visitor, terms, stop).await;
         }
-        Ok(Err(error)) => debug!(%error, "no TLS handshake"),
-        Err(_) => debug!(waited = ?terms.handshake_max, "no TLS handshake"),
+        Ok(Err(error)) => no_handshake(&visitor.place, &error.to_string()),
+        Err(_) => no_handshake(&visitor.place, "not in time"),
+    }
+}
+
+fn no_handshake(place: &Place, reason: &str) {
+    if let Some((peer, times)) = place.refusals_to_log("TLS", Instant::now().into_std()) {
+        info!(?peer, reason, times, "refused: no TLS handshake");
     }
 }
 

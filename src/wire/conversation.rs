@@ -28,7 +28,7 @@ use super::hub::{Hub, Lease};
 use super::session::{Action, Session, Terms, farewell};
 use super::visitor::Visitor;
 use crate::access::brands::Brands;
-use crate::ledger::outbox::Taken;
+use crate::ledger::outbox::{Taken, unnamed};
 use crate::ledger::{Body, Seq, SubscriptionRequest};
 use crate::ticket::proto::{ClientMessage, Goodbye, ServerMessage, goodbye::Code, server_message::Kind};
 
@@ -172,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
         while !self.lost && !self.session.is_closed() {
             let now = Instant::now();
             self.digest(now);
-            self.ask_acknowledgements();
+            self.ask_acknowledgements(now);
             self.refill(now);
             if self.session.is_closed() {
                 break;
@@ -302,6 +302,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
                 Action::Send(kind) => self.send(kind),
                 Action::LetIn { client, token, request } => {
                     let subscription = request.as_ref().map(|request| request.name.as_str());
+                    let subscription = subscription.filter(|name| !is_nameless(name));
                     info!(?client, ?token, subscription, "client");
                     self.token = Some(token);
                     if let Some(request) = request {
@@ -330,12 +331,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
 
     fn send(&mut self, kind: Kind) {
         if let Kind::Goodbye(Goodbye { code, reason }) = &kind {
-            let code = Code::try_from(*code).unwrap_or_default().as_str_name();
+            let kind_of = Code::try_from(*code).unwrap_or_default();
+            let code = kind_of.as_str_name();
             let subscription = self.lease.as_ref().map(|lease| lease.subscription.as_str());
             match &self.token {
                 Some(token) => info!(code, ?reason, ?token, subscription, "goodbye"),
-                // Whoever can connect could fill the log with these; metrics count them.
-                None => debug!(code, ?reason, "goodbye"),
+                None => match self.session.refused(kind_of, Instant::now().into_std()) {
+                    Some((peer, times)) => info!(?peer, code, ?reason, times, "refused"),
+                    // Whoever can connect could fill the log with these; metrics count them.
+                    None => debug!(code, ?reason, "goodbye"),
+                },
             }
         }
         let message = ServerMessage { kind: Some(kind) };
@@ -345,22 +350,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
         }
     }
 
-    fn subscribe(&mut self, request: SubscriptionRequest, now: Instant) {
-        if !self.hub.outbox.lock().has_room_for(&request.name) {
-            let full = Err("too many subscriptions".to_owned());
-            return self.session.subscribed(full, now.into_std(), &mut self.actions);
-        }
+    fn subscribe(&mut self, mut request: SubscriptionRequest, now: Instant) {
         let (hub, client) = (self.hub.clone(), self.hub.next_client());
+        let is_unnamed = is_nameless(&request.name);
+        let has_room = {
+            let mut outbox = hub.outbox.lock();
+            if is_unnamed {
+                request.name = unnamed(&request.name, client);
+                outbox.expect(&request.name)
+            } else {
+                outbox.has_room_for(&request.name)
+            }
+        };
+        if !has_room {
+            let which =
+                if is_unnamed { "too many subscriptions without a name" } else { "too many subscriptions" };
+            return self.session.subscribed(Err(which.to_owned()), now.into_std(), &mut self.actions);
+        }
         let lease = Lease { hub, subscription: request.name.clone(), client };
         self.subscribing = Some((lease, self.hub.records.subscribe(request)));
     }
 
-    fn ask_acknowledgements(&mut self) {
+    fn ask_acknowledgements(&mut self, now: Instant) {
         let (Some(lease), false, None) = (&self.lease, self.acknowledging.is_empty(), &self.acknowledged)
         else {
             return;
         };
         let seqs = std::mem::take(&mut self.acknowledging);
+        if lease.is_unnamed() {
+            // Nothing of it outlives the connection: that the outbox has forgotten them is all there is to do.
+            self.settle(&seqs, Ok(()), now);
+            return self.act(now);
+        }
         let answer = self.hub.records.acknowledge(&lease.subscription, seqs.clone());
         self.acknowledged = Some((seqs, answer));
     }
@@ -476,7 +497,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
         // The lease outlives the acknowledgements under way and those behind them: released earlier, their records
         // could go to another client although they are about to be durable.
         loop {
-            self.ask_acknowledgements();
+            self.ask_acknowledgements(Instant::now());
             if self.acknowledged.is_none() {
                 break;
             }
@@ -568,6 +589,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
             }
         }
     }
+}
+
+/// Whether a client has named no subscription: an owner may stand before the name.
+fn is_nameless(name: &str) -> bool {
+    name.is_empty() || name.ends_with('/')
 }
 
 async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {

@@ -95,8 +95,10 @@ fn invalid(reason: String) -> Refusal {
 fn request(subscription: proto::Subscription, grant: &Grant) -> Result<SubscriptionRequest, Refusal> {
     let name = subscription.name;
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if name.is_empty() || name.len() > SUBSCRIPTION_BYTES_MAX || !name.bytes().all(allowed) {
-        let reason = format!("subscription.name must be 1 to {SUBSCRIPTION_BYTES_MAX} of a-z A-Z 0-9 . _ -");
+    // Without a name it ends with the connection, which then names it.
+    if name.len() > SUBSCRIPTION_BYTES_MAX || !name.bytes().all(allowed) {
+        let reason =
+            format!("subscription.name must be none or 1 to {SUBSCRIPTION_BYTES_MAX} of a-z A-Z 0-9 . _ -");
         return Err(invalid(reason));
     }
     let start_next = match Start::try_from(subscription.start) {
@@ -232,7 +234,7 @@ mod tests {
         check(&|hello| hello.client = "c".repeat(201), HelloInvalid, "client has 201 bytes");
         check(&|hello| hello.window = 65_537, HelloInvalid, "window = 65537");
         check(&|hello| hello.subscription = None, HelloInvalid, "subscription is required");
-        for name in ["", "a b", "é", "a/b", &"n".repeat(101)] {
+        for name in ["a b", "é", "a/b", "~7", &"n".repeat(101)] {
             check(&|hello| subscription(hello).name = name.into(), HelloInvalid, "subscription.name");
         }
         check(&|hello| subscription(hello).start = 9, HelloInvalid, "subscription.start = 9");
@@ -318,5 +320,19 @@ mod tests {
         };
         let accepted = asked(change, &Terms::default(), &reporter).unwrap();
         assert_eq!((accepted.request, accepted.window), (None, 0));
+    }
+
+    /// However a hello comes to be printed, alone or in what holds it.
+    #[test]
+    fn a_hello_that_is_printed_shows_no_token() {
+        let hello = proto::Hello { token: "swordfish".into(), window: 7, ..hello() };
+        let kind = proto::client_message::Kind::Hello(hello.clone());
+        let message = proto::ClientMessage { kind: Some(kind.clone()) };
+        for printed in [format!("{hello:?}"), format!("{kind:?}"), format!("{message:#?}")] {
+            assert!(!printed.contains("swordfish"), "{printed}");
+            for part in ["protocol: 1", "bridge 1.0", "desk", "window: 7"] {
+                assert!(printed.contains(part), "{part} is missing in {printed}");
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::watch;
 
 use crate::ledger::Records;
-use crate::ledger::outbox::{ClientId, Outbox};
+use crate::ledger::outbox::{self, ClientId, Outbox};
 
 /// One bell for each subscription: it wakes the conversations of that name that have room for another record, and
 /// not the thousands that may be waiting for other ones.
@@ -34,6 +34,17 @@ impl Bells {
     /// Hears what is rung from now on.
     pub(super) fn listen(&self, subscription: &str) -> watch::Receiver<()> {
         self.0.lock().entry(subscription.to_owned()).or_insert_with(|| watch::Sender::new(())).subscribe()
+    }
+
+    /// Whether there is none.
+    #[cfg(test)]
+    pub(super) fn is_silent(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+
+    /// Nobody will listen to this one again.
+    fn take_down(&self, subscription: &str) {
+        self.0.lock().remove(subscription);
     }
 }
 
@@ -75,8 +86,19 @@ pub(super) struct Lease {
     pub(super) client: ClientId,
 }
 
+impl Lease {
+    /// Whether the subscription has no name, and ends with this.
+    pub(super) fn is_unnamed(&self) -> bool {
+        outbox::is_unnamed(&self.subscription)
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
+        if self.is_unnamed() {
+            self.hub.outbox.lock().close(&self.subscription);
+            return self.hub.bells.take_down(&self.subscription);
+        }
         let released = self.hub.outbox.lock().release(&self.subscription, self.client);
         if released > 0 {
             self.hub.bells.ring(&self.subscription);

@@ -97,6 +97,8 @@ pub(super) struct Session {
     terms: Arc<Terms>,
     visitor: Visitor,
     state: State,
+    /// Whether it has shown a wrong token.
+    has_guessed: bool,
 }
 
 #[derive(Debug)]
@@ -144,7 +146,7 @@ impl Session {
     /// A session of a client that has connected, and may have shown a certificate since.
     pub(super) fn new(terms: Arc<Terms>, visitor: Visitor) -> Session {
         let deadline = visitor.since + terms.handshake_max;
-        Session { terms, visitor, state: State::AwaitingHello { deadline } }
+        Session { terms, visitor, state: State::AwaitingHello { deadline }, has_guessed: false }
     }
 
     /// Whether what the client says is heard now. Between a wrong token and its answer it is not.
@@ -157,6 +159,15 @@ impl Session {
         let State::Refusing { .. } = self.state else { return None };
         let place = &self.visitor.place;
         place.peer().and_then(|peer| Some((peer, place.to_log(now)?)))
+    }
+
+    /// Who is refused with this code, and how often so far that the log has not heard of, if it should now. Of wrong
+    /// tokens it hears as of guesses.
+    pub(super) fn refused(&self, code: Code, now: Instant) -> Option<(Peer, u64)> {
+        if self.has_guessed || code == Code::Shutdown {
+            return None;
+        }
+        self.visitor.place.refusals_to_log(code.as_str_name(), now)
     }
 
     /// Waits until this client, which has not said who it is, has to go for another one.
@@ -228,6 +239,7 @@ impl Session {
                 match hello::check(hello, &self.terms, &self.visitor) {
                     Ok(accepted) => self.accept(accepted, now, actions),
                     Err(refusal) if refusal.is_guess => {
+                        self.has_guessed = true;
                         let until = now + self.visitor.place.penalty(now);
                         self.state = State::Refusing { until, refusal };
                         self.elapse(now, actions);

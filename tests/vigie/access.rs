@@ -308,6 +308,12 @@ async fn tail_and_status_come_in_over_tls() {
     let console = daemon.console().replace("0.0.0.0", "localhost");
     let file = |name: &str| state.path().join(name);
 
+    let mut plain = vigie();
+    plain.args(["tail", "--socket", &format!("localhost:{port}")]);
+    let output = tokio::task::spawn_blocking(move || run(&mut plain, b"")).await.unwrap();
+    assert_eq!(output.status.code(), Some(64), "{}", output.stderr);
+    assert!(output.stderr.contains("speaks TLS: give --tls-ca"), "{}", output.stderr);
+
     let mut tail = vigie();
     tail.args(["tail", "--json", "--count", "2", "--socket", &format!("localhost:{port}")]);
     tail.arg("--tls-ca").arg(file("ca.pem")).arg("--cert").arg(file("client.pem"));
@@ -327,4 +333,38 @@ async fn tail_and_status_come_in_over_tls() {
     assert!(output.stdout.contains("\"connections\""), "{}", output.stdout);
     let output = ask(None).await;
     assert!(output.stderr.contains("401") && output.stderr.contains("asks for a token"), "{}", output.stderr);
+}
+
+/// Each mistake is told at the key that it is about.
+#[test]
+fn mistakes_of_certificates_are_told_at_their_key() {
+    let state = state("");
+    certificates(state.path());
+    std::fs::write(state.path().join("empty"), "").unwrap();
+    let path = state.path().display().to_string();
+    let tls = |cert: &str, key: &str, ca: &str| {
+        format!(
+            "[tls]\ncert_file = \"{path}/{cert}\"\nkey_file = \"{path}/{key}\"\nclient_ca_file = \"{path}/{ca}\"\n"
+        )
+    };
+    let bridge = |name: &str, certificate: &str| {
+        format!("[[token]]\nname = \"{name}\"\ncertificate = \"{certificate}\"\n")
+    };
+    let check = |access: String, expected: &str| {
+        configure(&state, &access);
+        let output = run(vigie().args(["check", "-c"]).arg(&state.config), b"");
+        assert_eq!(output.status.code(), Some(64), "{}", output.stderr);
+        assert!(output.stderr.contains("has 1 mistake:"), "{}", output.stderr);
+        assert!(output.stderr.contains(expected), "{expected} is missing in: {}", output.stderr);
+    };
+    let one = || bridge("first", "bridge.example");
+    check(tls("none", "server.key", "ca.pem") + &one(), &format!("tls.cert_file: {path}/none: No such file"));
+    check(tls("empty", "server.key", "ca.pem") + &one(), &format!("tls.cert_file: {path}/empty: holds no"));
+    check(tls("server.pem", "empty", "ca.pem") + &one(), &format!("tls.key_file: {path}/empty: holds no"));
+    check(tls("server.pem", "client.key", "ca.pem") + &one(), &format!("tls.key_file: {path}/client.key: "));
+    check(tls("server.pem", "server.key", "empty") + &one(), &format!("tls.client_ca_file: {path}/empty: "));
+    for same in ["bridge.example", "Bridge.Example"] {
+        let both = tls("server.pem", "server.key", "ca.pem") + &one() + &bridge("second", same);
+        check(both, "token[2].certificate: tokens \"first\" and \"second\" name the same certificate");
+    }
 }

@@ -143,6 +143,11 @@ fn a_file_that_is_no_toml_or_not_there_is_named() {
     check("No such file");
     std::fs::write(&path, "[[source\nkind = ").unwrap();
     check("line 1:");
+    // What comes of the rest of such a file is nobody's mistake.
+    let text = example().replacen("[[brand]]", "[[brand]\nhandles = [\"@lumio\"", 1);
+    std::fs::write(&path, &text).unwrap();
+    let line = text.lines().position(|line| line == "[[brand]").unwrap() + 1;
+    check(&format!("has 1 mistake:\n  line {line}: "));
     std::fs::write(&path, "").unwrap();
     check("no [[source]]");
     std::fs::write(&path, b"\xff\xfe").unwrap();
@@ -292,6 +297,7 @@ fn explain_shows_terms_rules_classes_points_and_the_ticket() {
     ] {
         assert!(said.contains(expected), "{expected} is missing in:\n{said}");
     }
+    assert!(said.contains("none speaks of it, and there is no default team"), "{said}");
     assert!(explain("nothing for anybody").contains("unmatched: no rule matches"));
     let own = r#"{"text": "Panne résolue chez Lumio", "author": {"id": "1", "handle": "lumio_help"}}"#;
     assert!(explain(own).contains("own: by one of the brand's own accounts"));
@@ -311,4 +317,44 @@ fn a_replay_names_the_file_that_it_cannot_read() {
     let output = run(vigie().args(["replay", "-c"]).arg(&state.config).arg("/nowhere/posts.ndjson"), b"");
     assert_eq!(output.status.code(), Some(64));
     assert!(output.stderr.contains("/nowhere/posts.ndjson"), "{}", output.stderr);
+}
+
+/// Whoever answers at an address once, with these bytes, and closes.
+fn answering(bytes: Vec<u8>) -> String {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let answer = move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // The hello, or its beginning.
+        assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+        stream.write_all(&bytes).unwrap();
+    };
+    std::thread::Builder::new().spawn(answer).unwrap();
+    address
+}
+
+/// Trying again would not help, and would look like waiting for tickets.
+#[test]
+fn a_tail_that_was_never_let_in_ends_with_the_reason() {
+    use prost::Message;
+    use vigie::ticket::proto::{Goodbye, ServerMessage, goodbye::Code, server_message::Kind};
+    let goodbye = |code: Code, reason: &str| {
+        let goodbye = Goodbye { code: code as i32, reason: reason.to_owned() };
+        ServerMessage { kind: Some(Kind::Goodbye(goodbye)) }.encode_length_delimited_to_vec()
+    };
+    let check = |bytes: Vec<u8>, arguments: &[&str], code: i32, said: &str| {
+        let address = answering(bytes);
+        let output = run(vigie().args(["tail", "--socket", &address]).args(arguments), b"");
+        assert_eq!(output.status.code(), Some(code), "{}", output.stderr);
+        assert!(output.stderr.contains(said), "{said} is missing in: {}", output.stderr);
+        assert!(!output.stderr.contains("trying again"), "{}", output.stderr);
+    };
+    check(Vec::new(), &[], 1, "the server closed the connection");
+    check(Vec::new(), &[], 1, "is that the ticket socket of a vigie?");
+    check(b"\x15\x03\x03\x00\x02\x02\x32".to_vec(), &[], 64, "speaks TLS: give --tls-ca");
+    check(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), &[], 1, "is that the ticket socket of a vigie?");
+    let named = goodbye(Code::HelloInvalid, "subscription.name must be 1 to 100 of a-z A-Z 0-9 . _ -");
+    check(named, &[], 1, "an older vigie knows named subscriptions only: give --name");
+    check(goodbye(Code::TokenRefused, "wrong token"), &["--name", "desk"], 1, "wrong token");
 }

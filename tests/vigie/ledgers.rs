@@ -145,7 +145,7 @@ async fn a_backup_of_a_running_daemon_is_a_ledger_to_go_on_with() {
     let copy = state.path().join("copy.sqlite");
     let output = backup(&state, &copy);
     assert!(output.status.success(), "{}", output.stderr);
-    assert!(output.stdout.contains(" 11 tickets, 1 subscriptions, schema 3; checked"), "{}", output.stdout);
+    assert!(output.stdout.contains(" 11 tickets, 1 subscriptions, schema 4; checked"), "{}", output.stdout);
     let mode = std::os::unix::fs::PermissionsExt::mode(&copy.metadata().unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600, "posts are not for everybody to read");
     let bytes = std::fs::read(&copy).unwrap();
@@ -206,12 +206,17 @@ fn a_backup_of_an_older_ledger_is_made_and_one_of_a_damaged_is_not() {
 #[test]
 fn subscriptions_are_listed_and_removed() {
     let state = State::new("");
-    configure(&state, "posts", "");
+    configure(&state, "posts", "retain_days = 0");
     place(&state, 3);
     // The daemon brings it to this version.
     let (status, log) = state.start().terminate();
     assert!(status.success(), "{log}");
     let ask = |more: &[&str]| run(vigie().args(["subscriptions", "-c"]).arg(&state.config).args(more), b"");
+    let older = ask(&[]);
+    assert_eq!(older.status.code(), Some(1));
+    assert!(older.stderr.contains("schema 3 is older than this vigie's, 4: `vigie run` brings it there"));
+    let (status, log) = state.start().terminate();
+    assert!(status.success(), "{log}");
     let listed = ask(&[]);
     let line = listed.stdout.lines().find(|line| line.starts_with("helpdesk ")).unwrap();
     assert_eq!(line.split_whitespace().nth(1), Some("9"), "{}", listed.stdout);

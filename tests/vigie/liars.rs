@@ -338,6 +338,28 @@ async fn an_outage_longer_than_the_servers_window_is_a_gap_with_its_bounds() {
     assert!(gap.to - gap.from > 2_000_000, "{gap:?}");
 }
 
+/// The second connection is lied to, and the daemon that made it is killed before it can ask again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hole_that_a_killed_daemon_has_booked_is_filled_by_the_next_one() {
+    let (lying, daemon) = Lying::start(lies(2).with(Lie::Clamp, 1), 6).await;
+    lying.reach(32).await;
+    daemon.kill();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let daemon = lying.state.start();
+    until("the gap", || !lying.gaps().is_empty()).await;
+    daemon.kill();
+    let booked = lying.gaps();
+    assert!(booked.iter().all(|gap| !gap.is_recovered), "{booked:?}");
+    assert_eq!(lying.serving.told(Lie::Clamp), 1);
+    let daemon = lying.state.start();
+    until("the gap is filled", || lying.gaps().iter().all(|gap| gap.is_recovered)).await;
+    let status = source_status(&daemon);
+    let (gaps, log) = lying.check(daemon).await;
+    let bounds = |gaps: &[Gap]| gaps.iter().map(|gap| (gap.from, gap.to)).collect::<Vec<_>>();
+    assert_eq!(bounds(&gaps), bounds(&booked), "{status}");
+    assert!(log.contains("gap filled"), "{log}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn events_lost_at_the_change_to_live_are_noticed_and_fetched() {
     let lies = lies(2).with(Lie::Drop, 200).with(Lie::Reorder, 100).with(Lie::Close, 16_000);

@@ -7,10 +7,13 @@
 mod daemon;
 
 mod access;
+mod articles;
 mod accounting;
 mod clients;
 mod commands;
+mod context;
 mod conversations;
+mod deadlines;
 mod delivery;
 mod end_to_end;
 mod ledgers;
@@ -21,7 +24,9 @@ mod lines;
 mod metrics;
 mod operation;
 mod overload;
+mod priorities;
 mod recovery;
+mod report;
 mod service;
 mod shutdown;
 mod storage;

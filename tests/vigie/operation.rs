@@ -61,7 +61,7 @@ async fn tail_prints_what_comes_and_acknowledges_it() {
     let _daemon = state.start();
     let tail = |count: &str, json: bool| {
         let mut command = vigie();
-        command.args(["tail", "--count", count, "--socket"]).arg(state.socket());
+        command.args(["tail", "--name", "screen", "--count", count, "--socket"]).arg(state.socket());
         if json {
             command.arg("--json");
         }
@@ -86,6 +86,53 @@ async fn tail_prints_what_comes_and_acknowledges_it() {
         "{}",
         readable.stdout
     );
+}
+
+/// Who has looked once must not keep the ledger from forgetting, for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_without_a_name_leaves_nothing_behind_and_says_what_it_did_not_show() {
+    let network = Network::new(1_000, 0.05);
+    let state = State::new(&network.source());
+    let (_stop, stopped) = tokio::sync::oneshot::channel();
+    let _serving = network.serve(stopped).await;
+    let daemon = state.start();
+    let mut command = vigie();
+    command.args(["tail", "--json", "--socket"]).arg(state.socket());
+    let pipes = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut tail = pipes.spawn().unwrap();
+    let lines = |pipe: Box<dyn std::io::Read + Send>| {
+        let (sender, lines) = tokio::sync::mpsc::unbounded_channel();
+        std::thread::Builder::new()
+            .spawn(move || {
+                for line in std::io::BufRead::lines(std::io::BufReader::new(pipe)).map_while(Result::ok) {
+                    drop(sender.send(line));
+                }
+            })
+            .unwrap();
+        lines
+    };
+    let mut shown = lines(Box::new(tail.stdout.take().unwrap()));
+    let mut said = lines(Box::new(tail.stderr.take().unwrap()));
+    for _ in 0..3 {
+        patiently("a ticket", shown.recv()).await.unwrap();
+    }
+    let subscriptions = || {
+        let list = run(vigie().args(["subscriptions", "-c"]).arg(&state.config), b"");
+        assert!(list.status.success(), "{}", list.stderr);
+        list.stdout
+    };
+    assert_eq!(subscriptions(), "no subscription: nobody has asked for tickets yet\n");
+    assert!(!crate::daemon::get(&daemon.console(), "/metrics").contains("vigie_subscription_records{"));
+
+    drop(daemon.terminate());
+    let lost = patiently("a word on the lost connection", said.recv()).await.unwrap();
+    assert!(lost.contains("trying again"), "{lost}");
+    let _daemon = state.start();
+    let skipped = patiently("a word on what is not shown", said.recv()).await.unwrap();
+    assert!(skipped.contains("is not shown (--name NAME would have kept it)"), "{skipped}");
+    assert_eq!(subscriptions(), "no subscription: nobody has asked for tickets yet\n");
+    tail.kill().unwrap();
+    tail.wait().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -556,8 +556,9 @@ mod tests {
         let mut intake = Intake::default();
         intake.add(update(1, Some(Change::Erased(update::Erased::default()))), 0, 0);
         intake.add(update(2, Some(Change::Rescored(update::Rescored::default()))), 0, 0);
-        intake.add(update(3, None), 0, 0);
-        assert_eq!((intake.tickets.len(), intake.updates, intake.rescored), (0, 3, 1));
+        intake.add(update(3, Some(Change::Overdue(update::Overdue::default()))), 0, 0);
+        intake.add(update(4, None), 0, 0);
+        assert_eq!((intake.tickets.len(), intake.updates, intake.rescored), (0, 4, 1));
         assert_eq!(intake.withdrawn, HashSet::from([[1; 16]]));
     }
 

@@ -4,10 +4,11 @@ use jiff::Timestamp;
 use prost::Message;
 use rusqlite::{Connection, params};
 
-use super::{BYSTANDER, FOLLOW_UP, Further, followed, further, update};
-use crate::ledger::Body;
-use crate::ledger::store::{self, Erasure};
+use super::{BYSTANDER, FOLLOW_UP, Further, followed, forget_words, further, update};
+use crate::ledger::erasure::{self, Erasure};
+use crate::ledger::rescoring::publish;
 use crate::ledger::writer::Changes;
+use crate::ledger::{Body, deadlines, records};
 use crate::parse::Network;
 use crate::ticket::{TicketId, proto};
 
@@ -36,7 +37,7 @@ pub(in crate::ledger) fn erase_post(
                 .execute(params![post_id.as_bytes(), at.as_microsecond()])?;
             (post_id, None)
         }
-        None => return store::erase(connection, post_id, reason, at, ageing_points_per_hour, changes),
+        None => return erasure::erase(connection, post_id, reason, at, ageing_points_per_hour, changes),
         Some(Further { ticket_id, kind: FOLLOW_UP, seq: Some(seq), is_erased: false }) => {
             connection
                 .prepare_cached("UPDATE post SET erased_at_us = ?2 WHERE id = ?1")?
@@ -47,7 +48,7 @@ pub(in crate::ledger) fn erase_post(
         Some(_) => return Ok(false),
     };
     let mut shown = name.clone().unwrap_or_default();
-    for (seq, body) in store::bodies_of(connection, ticket_id)? {
+    for (seq, body) in records::bodies_of(connection, ticket_id)? {
         let body = match body {
             Body::Ticket(bytes) if name.is_none() => {
                 shown = proto::Ticket::decode(bytes.as_slice())
@@ -55,26 +56,28 @@ pub(in crate::ledger) fn erase_post(
                     .and_then(|ticket| ticket.post)
                     .unwrap_or_default()
                     .id;
-                Some(store::without_text_in_ticket(&bytes, reason))
+                Some(erasure::without_text_in_ticket(&bytes, reason))
             }
             Body::Ticket(_) => None,
             Body::Update(bytes) => without_text_of(&bytes, name.as_deref().unwrap_or_default(), reason),
         };
         if let Some(body) = body {
-            store::replace_body(connection, seq, &body)?;
+            records::replace_body(connection, seq, &body)?;
         }
     }
+    forget_words(connection, ticket_id)?;
     if name.is_none() {
-        store::read_no_more(connection, ticket_id, changes)?;
+        erasure::read_no_more(connection, ticket_id, changes)?;
     }
     let erased = proto::update::PostErased { post_id: shown, reason: reason.name().to_owned() };
     let update = update(ticket_id, at, proto::update::Change::PostErased(erased));
-    let seq = store::publish(connection, ticket_id, &update, None, ageing_points_per_hour, changes)?;
+    let seq = publish(connection, ticket_id, &update, None, ageing_points_per_hour, changes)?;
     if name.is_some()
         && has_lost_its_own(connection, ticket_id)?
         && !has_others(connection, ticket_id, post_id)?
     {
-        // Nothing is left that another post could join.
+        // Nothing is left that another post could join, or that waits for an answer.
+        deadlines::forget(connection, ticket_id, changes)?;
         connection
             .prepare_cached("UPDATE ticket SET erased_at_us = ?2 WHERE id = ?1")?
             .execute(params![ticket_id.as_bytes(), at.as_microsecond()])?;
@@ -108,10 +111,14 @@ fn without_text_of(bytes: &[u8], name: &str, reason: Erasure) -> Option<Vec<u8>>
     let mut update = proto::Update::decode(bytes).ok()?;
     match &mut update.change {
         Some(proto::update::Change::Edited(edited)) if edited.post_id == name => edited.text.clear(),
+        // Which of the posts held the words that are named there is not known.
         Some(proto::update::Change::FollowedUp(followed)) => {
-            let post = followed.post.as_mut().filter(|post| post.id == name)?;
-            store::clear_post(post, reason);
+            erasure::without_words(&mut followed.factors);
+            if let Some(post) = followed.post.as_mut().filter(|post| post.id == name) {
+                erasure::clear_post(post, reason);
+            }
         }
+        Some(proto::update::Change::Rescored(rescored)) => erasure::without_words(&mut rescored.factors),
         _ => return None,
     }
     Some(update.encode_to_vec())
@@ -141,6 +148,6 @@ pub(in crate::ledger) fn posts_of(
              WHERE post.network = ?1 AND post.author_id = ?2 AND kind = 0 AND post.erased_at_us IS NULL
                AND t.erased_at_us IS NULL ORDER BY post.seq",
         )?
-        .query_map(params![network.name(), author_id], |row| store::ticket_id(row, 0))?
+        .query_map(params![network.name(), author_id], |row| records::ticket_id(row, 0))?
         .collect()
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{ANSWER, network};
-use crate::ledger::{NewFollowUp, store};
+use crate::ledger::{NewFollowUp, records};
 use crate::parse::Network;
 use crate::ticket::TicketId;
 
@@ -22,7 +22,7 @@ pub(in crate::ledger) fn thanks(
         .prepare("SELECT network, author_id, ticket_id, at_us FROM thanked ORDER BY at_us, author_id")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        visit(network(row, 0)?, &row.get::<_, String>(1)?, store::ticket_id(row, 2)?, row.get(3)?);
+        visit(network(row, 0)?, &row.get::<_, String>(1)?, records::ticket_id(row, 2)?, row.get(3)?);
     }
     Ok(())
 }

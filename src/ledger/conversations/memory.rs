@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::{ANSWER, BYSTANDER, network};
 use crate::desk::conversation::{Part, Remembered, RememberedPost};
-use crate::ledger::store;
+use crate::ledger::records;
 
 /// The newest tickets, oldest first.
 pub(in crate::ledger) fn remembered(
@@ -33,7 +33,7 @@ pub(in crate::ledger) fn remembered(
             brand
         });
         let ticket = Remembered {
-            ticket_id: store::ticket_id(row, 0)?,
+            ticket_id: records::ticket_id(row, 0)?,
             network: network(row, 1)?,
             author_id: row.get(2)?,
             brand,
@@ -62,8 +62,8 @@ pub(in crate::ledger) fn remembered_posts(
     let mut rows = statement.query([i64::try_from(posts_max).unwrap_or(i64::MAX)])?;
     while let Some(row) = rows.next()? {
         visit(RememberedPost {
-            post_id: store::ticket_id(row, 0)?,
-            ticket_id: store::ticket_id(row, 1)?,
+            post_id: records::ticket_id(row, 0)?,
+            ticket_id: records::ticket_id(row, 1)?,
             network: network(row, 2)?,
             author_id: row.get(3)?,
             text_hash: row.get::<_, i64>(4)?.cast_unsigned(),

@@ -6,7 +6,7 @@ use super::*;
 use crate::desk::priority::Levels;
 use crate::ledger::outbox::Filter;
 use crate::ledger::tests::{Running, config, provisional, settlement, ticket};
-use crate::ledger::{Entry, Feedback, Records, Rescoring, Scratch, SubscriptionRequest};
+use crate::ledger::{Entry, Feedback, Records, Rescoring, Scratch, SubscriptionRequest, feedback, rescoring};
 use crate::telemetry::Buckets;
 use crate::ticket::proto::update::Change;
 
@@ -19,7 +19,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn terms() -> Terms {
-    crate::desk::Config::default().terms()
+    crate::desk::Config::default().terms("")
 }
 
 fn factor(name: &str, points: i32) -> proto::Factor {
@@ -43,7 +43,7 @@ fn new(post: &str, to: &str, author: &str, urgency: i32) -> NewFollowUp {
             ..proto::Post::default()
         },
         verdict: proto::Verdict::default(),
-        verdict_factors: vec![factor("urgency", urgency)],
+        factors: vec![factor("urgency", urgency)],
         raises: true,
         thanks: None,
         terms: terms(),
@@ -86,7 +86,7 @@ impl Ledger {
             Body::Update(bytes) => proto::Update::decode(bytes.as_slice()).unwrap().change,
             Body::Ticket(_) => None,
         };
-        let bodies = store::bodies_of(&self.0.connection, id(ticket)).unwrap();
+        let bodies = records::bodies_of(&self.0.connection, id(ticket)).unwrap();
         bodies.into_iter().filter_map(|(_, body)| update(body)).collect()
     }
 
@@ -196,7 +196,7 @@ fn an_author_who_is_gone_takes_along_what_they_put_into_others_tickets() {
     // What is left is of one person: the ticket goes whole.
     assert_eq!(ledger.settle(vec![gone("did:plc:author")])[Bucket::Erased], 1);
     assert!(matches!(ledger.changes("a").pop(), Some(Change::Erased(_))));
-    let bodies = store::bodies_of(&ledger.0.connection, id("a")).unwrap();
+    let bodies = records::bodies_of(&ledger.0.connection, id("a")).unwrap();
     let has_text = |body: &Body| {
         let (Body::Ticket(bytes) | Body::Update(bytes)) = body;
         bytes.windows(7).any(|window| window == b"text of")
@@ -314,7 +314,7 @@ fn a_second_reading_takes_nothing_back_that_further_posts_have_said() {
         let mut ledger = Ledger::of(vec![provisional("a", 300), joins("b", "a", "ana", 400)]);
         assert_eq!(ledger.last_priority("a"), 440);
         let mut changes = Changes::default();
-        store::rescore(&ledger.0.connection, &reading(priority), 0, &mut changes).unwrap();
+        rescoring::rescore(&ledger.0.connection, &reading(priority), 0, &mut changes).unwrap();
         assert_eq!((ledger.last_priority("a"), changes.provisional), (expected, -1), "{priority}");
         ledger.settle(vec![joins("c", "a", "ana", 1)]);
         assert_eq!(ledger.last_priority("a"), expected + 40);
@@ -335,7 +335,7 @@ fn what_the_desk_remembers_is_what_the_ledger_holds() {
     let body = |state: i32| proto::TicketStatus { state, ..proto::TicketStatus::default() }.encode_to_vec();
     let report = |ledger: &Ledger, state: i32| {
         let feedback = Feedback::TicketStatus(id("a"), body(state));
-        store::add_feedback(&ledger.0.connection, &feedback, at(400)).unwrap();
+        feedback::add_feedback(&ledger.0.connection, &feedback, at(400)).unwrap();
     };
     let closed = |ledger: &Ledger| -> Vec<bool> {
         let mut closed = Vec::new();

@@ -7,7 +7,7 @@ use prost::Message;
 use rusqlite::{Connection, params};
 
 use super::{Helper, helpers};
-use crate::ledger::{Body, LedgerError, open_to_read, schema, store};
+use crate::ledger::{Body, LedgerError, open_to_read, records, schema};
 use crate::ticket::{TicketId, proto};
 
 /// Shortest part of an id that is looked up, in hexadecimal digits.
@@ -142,14 +142,14 @@ fn within(
 ) -> rusqlite::Result<Vec<TicketId>> {
     connection
         .prepare(query)?
-        .query_map(params![least, most, NAMED_MAX as i64], |row| store::ticket_id(row, 0))?
+        .query_map(params![least, most, NAMED_MAX as i64], |row| records::ticket_id(row, 0))?
         .collect()
 }
 
 fn timeline(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<Found> {
     let mut ticket = proto::Ticket::default();
     let mut events = Vec::new();
-    for (_, body) in store::bodies_of(connection, ticket_id)? {
+    for (_, body) in records::bodies_of(connection, ticket_id)? {
         // We wrote these bytes; one that does not decode shows as empty.
         match body {
             Body::Ticket(bytes) => ticket = proto::Ticket::decode(bytes.as_slice()).unwrap_or_default(),

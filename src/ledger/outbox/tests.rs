@@ -472,3 +472,50 @@ fn news_is_only_where_something_became_ready() {
     check(head(3, 2, 5, 0, "volt"), &[]);
     check(head(4, 4, 5, 0, "other"), &[]);
 }
+
+/// People who look have places of their own, and helpdesks theirs.
+#[test]
+fn subscriptions_without_a_name_take_no_place_of_a_name_and_have_a_limit_of_their_own() {
+    let mut outbox = Outbox::new();
+    let name = |owner: &str, number: usize| unnamed(owner, ClientId(number as u64));
+    let open = |outbox: &mut Outbox, name: &str| {
+        let mut filled = Outbox::new();
+        filled.open(name, Filter::default(), []);
+        outbox.take_over(filled);
+        outbox.is_open(name)
+    };
+    for number in 0..UNNAMED_OWNED_MAX {
+        assert!(outbox.expect(&name("agency/", number)));
+        assert!(open(&mut outbox, &name("agency/", number)));
+    }
+    assert!(!outbox.expect(&name("agency/", 99)), "a limited token has its share");
+    for number in UNNAMED_OWNED_MAX..UNNAMED_MAX {
+        assert!(outbox.expect(&name("", number)), "{number}");
+        assert!(open(&mut outbox, &name("", number)));
+    }
+    assert!(!outbox.expect(&name("", 99)));
+    for number in 0..SUBSCRIPTIONS_MAX {
+        let named =
+            if number < SUBSCRIPTIONS_OWNED_MAX { format!("agency/{number}") } else { number.to_string() };
+        assert!(outbox.has_room_for(&named), "{named}");
+        outbox.open(&named, Filter::default(), []);
+    }
+    assert!(!outbox.has_room_for("another"));
+
+    outbox.close(&name("", 20));
+    assert!(!outbox.is_open(&name("", 20)));
+    assert!(outbox.expect(&name("", 100)), "its place is free");
+}
+
+/// Its client went between the question and the answer.
+#[test]
+fn a_subscription_without_a_name_that_is_filled_after_its_end_is_dropped() {
+    let mut outbox = Outbox::new();
+    let name = unnamed("", ClientId(1));
+    assert!(outbox.expect(&name));
+    outbox.close(&name);
+    let mut filled = Outbox::new();
+    filled.open(&name, Filter::default(), []);
+    outbox.take_over(filled);
+    assert_eq!(outbox.counts().count(), 0);
+}

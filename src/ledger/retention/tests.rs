@@ -1,15 +1,18 @@
 //! What goes and what stays, a step at a time, on real files.
 
+use crate::ledger::assigned::Assignee;
 use std::path::Path;
 
 use jiff::ToSpan;
 use rusqlite::Connection;
 
 use super::*;
+use crate::ledger::context::import::{CustomerRow, Importer, Numbered};
 use crate::ledger::outbox::Filter;
 use crate::ledger::tests::{Running, config, provisional, settlement, ticket};
 use crate::ledger::{
-    Accounting, Entry, Feedback, Ledger, NewTicket, Records, Seq, SubscriptionRequest, store, subscriptions,
+    Accounting, Entry, Feedback, Ledger, NewTicket, Records, Seq, SubscriptionRequest, deliveries, feedback,
+    gaps, subscriptions, wal,
 };
 use crate::parse::Network;
 use crate::source::Gap;
@@ -18,11 +21,11 @@ use crate::ticket::TicketId;
 
 /// Tickets made by `ticket` are from 1970: whatever is kept a day is too old.
 fn by_age() -> Retention {
-    Retention { age_max: Some(DAY), live_bytes_max: None }
+    Retention { age_max: Some(DAY), live_bytes_max: None, contacts_age_max: None }
 }
 
 fn by_size(live_bytes_max: u64) -> Retention {
-    Retention { age_max: None, live_bytes_max: Some(live_bytes_max) }
+    Retention { age_max: None, live_bytes_max: Some(live_bytes_max), contacts_age_max: None }
 }
 
 /// Prunes until a round is at its end; gives every step.
@@ -163,7 +166,7 @@ fn floors_rise_over_the_holes_and_never_fall() {
     running.stop();
     let floor = |name: &str| -> i64 {
         let file = file(folder.path());
-        store::raise_floor(&file, name).unwrap();
+        deliveries::raise_floor(&file, name).unwrap();
         file.query_row("SELECT floor FROM subscription WHERE name = ?1", [name], |row| row.get(0)).unwrap()
     };
     assert_eq!((floor("helpdesk"), floor("slow")), (10, 2));
@@ -227,7 +230,7 @@ fn above_the_size_limit_the_oldest_go_first_and_their_space_is_given_back() {
     assert!(freed.iter().any(|freed| *freed > 4096), "one page a step is for ever: {freed:?}");
     assert!(freed.iter().all(|freed| *freed <= PAGES_MAX.cast_unsigned() * 4096), "{freed:?}");
 
-    assert!(store::truncate_log(&file(folder), Duration::ZERO).unwrap());
+    assert!(wal::truncate_log(&mut file(folder), Duration::ZERO).unwrap());
     let after = path.metadata().unwrap().len();
     assert!(after <= (4 << 20) + FREE_BYTES_KEPT.cast_unsigned() + 65_536, "{after} of {before} bytes");
     let check: String = file(folder).query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
@@ -251,12 +254,19 @@ fn what_is_pending_stays_whatever_the_size() {
 fn without_any_subscription_age_prunes_and_size_does_not() {
     let folder = tempfile::tempdir().unwrap();
     let running = Running::start(folder.path());
-    (0..20).for_each(|post| running.settle(settlement(1, 0, vec![large(post)])));
+    let assigned = |post| {
+        let Entry::Ticket(mut ticket) = large(post) else { panic!() };
+        ticket.assignee = Some(Assignee { team: "billing".to_owned(), agent: String::new() });
+        Entry::Ticket(ticket)
+    };
+    (0..20).for_each(|post| running.settle(settlement(1, 0, vec![assigned(post)])));
     running.stop();
     let steps = prune(folder.path(), by_size(1 << 19));
     assert_eq!(steps.iter().map(|step| step.pruned).sum::<u64>(), 0);
     assert!(!steps.last().unwrap().is_blocked, "nobody has anything to acknowledge");
+    assert_eq!(count(folder.path(), "assigned"), 20);
     assert_eq!(pruned(folder.path(), by_age()), 20);
+    assert_eq!(count(folder.path(), "assigned"), 0, "nothing is left of whose they were");
 }
 
 #[test]
@@ -277,7 +287,13 @@ fn young_tickets_stay_and_those_behind_them_are_found_again() {
         left.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
     };
     assert_eq!(left, [301, 302], "the young one, and the one that the full model is still to read");
-    assert_eq!(pruned(folder.path(), Retention { age_max: Some(DAY / 2), live_bytes_max: None }), 1);
+    assert_eq!(
+        pruned(
+            folder.path(),
+            Retention { age_max: Some(DAY / 2), live_bytes_max: None, contacts_age_max: None }
+        ),
+        1
+    );
 }
 
 #[test]
@@ -287,7 +303,7 @@ fn what_was_reported_goes_with_its_ticket_and_otherwise_by_age() {
     running.settle(settlement(1, 0, vec![ticket("a", 100), ticket("b", 100)]));
     running.subscribe("helpdesk", false);
     let report = |feedback| running.handle.feedback(feedback).blocking_recv().unwrap().unwrap();
-    for n in 0..=store::STATUSES_MAX {
+    for n in 0..=feedback::STATUSES_MAX {
         report(Feedback::TicketStatus(id("a"), n.to_be_bytes().to_vec()));
     }
     report(Feedback::TicketStatus(id("b"), vec![1]));
@@ -295,7 +311,11 @@ fn what_was_reported_goes_with_its_ticket_and_otherwise_by_age() {
     report(Feedback::AgentState(vec![3]));
     running.acknowledge("helpdesk", &seqs(&[1]));
     running.stop();
-    assert_eq!(count(folder.path(), "feedback"), store::STATUSES_MAX + 3, "the oldest of too many is gone");
+    assert_eq!(
+        count(folder.path(), "feedback"),
+        feedback::STATUSES_MAX + 3,
+        "the oldest of too many is gone"
+    );
     let first: Vec<u8> =
         file(folder.path()).query_row("SELECT body FROM feedback", [], |row| row.get(0)).unwrap();
     assert_eq!(first, 1_i64.to_be_bytes());
@@ -316,7 +336,7 @@ fn what_was_reported_goes_with_its_ticket_and_otherwise_by_age() {
 fn holes_beyond_the_newest_are_only_counted() {
     let folder = tempfile::tempdir().unwrap();
     let running = Running::start(folder.path());
-    let holes = store::GAPS_MAX + 5;
+    let holes = gaps::GAPS_MAX + 5;
     for from in 0..holes {
         let gap = Gap { from, to: from + 1, reason: String::new() };
         let mut holed = settlement(1, 0, Vec::new());
@@ -325,7 +345,7 @@ fn holes_beyond_the_newest_are_only_counted() {
     }
     let gaps = |accounting: &Accounting| accounting.sources["bluesky"].gaps.cast_signed();
     assert_eq!(gaps(&running.stop()), holes);
-    assert_eq!(count(folder.path(), "gap"), store::GAPS_MAX);
+    assert_eq!(count(folder.path(), "gap"), gaps::GAPS_MAX);
     assert_eq!(gaps(&Running::start(folder.path()).stop()), holes, "and so after a restart");
     let first: i64 =
         file(folder.path()).query_row("SELECT min(from_position) FROM gap", [], |row| row.get(0)).unwrap();
@@ -449,6 +469,51 @@ fn reports_beyond_what_is_kept_go_before_any_ticket() {
 }
 
 #[test]
+fn customers_do_not_make_room_for_themselves_at_the_cost_of_tickets() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path(), 20, 20);
+    let before = size(&file(folder.path())).unwrap();
+    let rows: Vec<_> = (0..5000)
+        .map(|n| {
+            let row =
+                CustomerRow { key: format!("C{n}"), name: Some("n".repeat(100)), ..CustomerRow::default() };
+            Numbered { line: n, row }
+        })
+        .collect();
+    let mut importer = Importer::open(&config(folder.path()).path, false).unwrap();
+    importer.customers(&rows, &mut |rejected| panic!("{rejected:?}")).unwrap();
+    importer.finish().unwrap();
+    let after = size(&file(folder.path())).unwrap();
+    assert!(after.context_bytes > 5000 * 100, "{after:?}");
+    assert!(after.live_bytes < before.live_bytes + 10 * 4096, "{before:?} {after:?}");
+    assert_eq!(pruned(folder.path(), by_size(before.live_bytes + 10 * 4096)), 0);
+    assert_eq!(count(folder.path(), "ticket"), 20);
+    // It would be far too much otherwise.
+    file(folder.path()).execute_batch("UPDATE context_size SET bytes = 0").unwrap();
+    assert!(pruned(folder.path(), by_size(before.live_bytes + 10 * 4096)) > 0);
+}
+
+#[test]
+fn contacts_go_by_their_own_age() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path(), 1, 1);
+    file(folder.path())
+        .execute_batch(
+            "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000)
+             INSERT INTO touchpoint (customer, network, account, at_us, channel, note) SELECT 'C', '', '', n, 'mail', '' FROM n",
+        )
+        .unwrap();
+    let soon = Timestamp::now().as_microsecond();
+    file(folder.path())
+        .execute("INSERT INTO touchpoint VALUES ('C', '', '', ?1, 'mail', '')", [soon])
+        .unwrap();
+    prune(folder.path(), Retention { age_max: None, live_bytes_max: None, contacts_age_max: None });
+    assert_eq!(count(folder.path(), "touchpoint"), 1001);
+    prune(folder.path(), Retention { contacts_age_max: Some(DAY), age_max: None, live_bytes_max: None });
+    assert_eq!((count(folder.path(), "touchpoint"), count(folder.path(), "ticket")), (1, 1));
+}
+
+#[test]
 fn a_ledger_is_blocked_only_by_what_is_pending() {
     let folder = tempfile::tempdir().unwrap();
     let running = Running::start(folder.path());
@@ -515,4 +580,18 @@ fn the_oldest_pending_is_the_oldest_whatever_the_ids() {
     let helpdesk = listed.iter().find(|subscription| subscription.name == "helpdesk").unwrap();
     assert_eq!(helpdesk.oldest, Some(Timestamp::from_second(86_400).unwrap()));
     running.stop();
+}
+
+/// Somebody who only looks is nobody who still has to take a ticket.
+#[test]
+fn nothing_is_kept_for_a_subscription_without_a_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    running.settle(settlement(1, 0, vec![ticket("a", 100), ticket("b", 900)]));
+    running.subscribe("helpdesk", false);
+    let name = running.look(1, false);
+    running.acknowledge("helpdesk", &seqs(&[1, 2]));
+    assert_eq!(running.take(&name), seqs(&[2, 1]));
+    running.stop();
+    assert_eq!(pruned(folder.path(), by_age()), 2);
 }

@@ -6,7 +6,8 @@
 //!
 //! A hole that the server may only have failed to fill this time (it took no notice of the cursor, or another
 //! one behind the same address has more) stays open: the next connections ask from before it, and when what
-//! comes has run through it, it is filled.
+//! comes has run through it, it is filled. One that an earlier run has left open is taken up once this run has
+//! brought something that none had: a daemon that never lives long gets on all the same.
 
 use std::time::Duration;
 
@@ -24,6 +25,10 @@ pub(super) struct Resume {
     awaits_first: bool,
     /// Holes to be asked for again, oldest first.
     holes: Vec<Hole>,
+    /// Those of earlier runs, until they are taken up.
+    booked: Vec<Hole>,
+    /// `greatest` when this run began.
+    stored: Option<i64>,
     /// How often in a row a connection ended at a frame before it got any further than the ones before.
     stuck: u32,
 }
@@ -33,12 +38,25 @@ pub(super) struct Resume {
 struct Hole {
     from: i64,
     to: i64,
+    /// Within so much of its ends, in µs, nothing proves that it is filled.
+    margin_us: i64,
     /// Connections that were asked for it, whatever became of them.
     tries: u32,
     /// Whether the present connection began early enough.
     is_filling: bool,
-    /// Events between its ends that this connection brought and that had not come before.
+    /// Events between its margins that this connection brought and that had not come before.
     inside: u64,
+}
+
+impl Hole {
+    fn new(from: i64, to: i64) -> Hole {
+        Hole { from, to, margin_us: 0, tries: 0, is_filling: false, inside: 0 }
+    }
+
+    /// Whether the stream has not gone on too far since, to `greatest`.
+    fn is_young(&self, greatest: i64) -> bool {
+        greatest.saturating_sub(self.from) <= HOLE_AGE_MAX_US
+    }
 }
 
 /// Holes that are asked for again at once. More means a server that never goes back: the oldest are given up.
@@ -59,6 +77,9 @@ const DISORDER_US: i64 = 100_000;
 /// sends again to fill an old hole is no progress either, and would be given up with all up to the present.
 const STUCK_MAX: u32 = 2;
 
+/// Why there is a hole that is not asked for again: it would bring the frame again.
+const STEPPED_OVER: &str = "stepped over a frame that ended every connection";
+
 /// The first step over a frame that ends every connection, in µs; each next one is twice as long.
 const STEP_US: i64 = 1_000;
 
@@ -74,8 +95,33 @@ impl Resume {
             greatest_at_start: position,
             awaits_first: false,
             holes: Vec::new(),
+            booked: Vec::new(),
+            stored: position,
             stuck: 0,
         }
+    }
+
+    /// With the holes that earlier runs have left open, oldest first.
+    pub(super) fn with_booked(mut self, gaps: &[Gap]) -> Resume {
+        // An earlier run had events out of order around the hole. This one has forgotten them, and would take them for
+        // what was missing.
+        let hole = |gap: &Gap| Hole { margin_us: DISORDER_US, ..Hole::new(gap.from, gap.to) };
+        let holes = gaps.iter().filter(|gap| gap.reason != STEPPED_OVER).map(hole);
+        self.booked = holes.filter(|hole| hole.to.saturating_sub(hole.from) > 2 * DISORDER_US).collect();
+        self
+    }
+
+    /// Whether there are holes of earlier runs to be asked for from now on: once, when this run has got further than
+    /// those.
+    pub(super) fn take_up_booked(&mut self) -> bool {
+        let Some(greatest) = self.greatest.filter(|_| self.greatest > self.stored) else { return false };
+        let young = std::mem::take(&mut self.booked).into_iter().filter(|hole| hole.is_young(greatest));
+        let room = HOLES_MAX.saturating_sub(self.holes.len());
+        let mut young: Vec<_> = young.collect();
+        young.drain(..young.len().saturating_sub(room));
+        let is_any = !young.is_empty();
+        self.holes.splice(..0, young);
+        is_any
     }
 
     /// The cursor to ask for; `None` for live.
@@ -83,8 +129,8 @@ impl Resume {
         let greatest = self.greatest?;
         let cursor = match self.stuck.checked_sub(STUCK_MAX) {
             None => {
-                let hole = self.holes.first().map_or(greatest, |hole| hole.from.min(greatest));
-                hole.saturating_sub(self.rewind_us)
+                let hole = self.holes.iter().find(|hole| hole.is_young(greatest));
+                hole.map_or(greatest, |hole| hole.from.min(greatest)).saturating_sub(self.rewind_us)
             }
             Some(doublings) => greatest.saturating_add(STEP_US << doublings.min(STEP_DOUBLINGS_MAX)),
         };
@@ -99,7 +145,7 @@ impl Resume {
     /// A connection was made: the next event is its first.
     pub(super) fn connected(&mut self) {
         if let Some(greatest) = self.greatest {
-            self.holes.retain(|hole| greatest.saturating_sub(hole.from) <= HOLE_AGE_MAX_US);
+            self.holes.retain(|hole| hole.is_young(greatest));
         }
         self.holes.iter_mut().for_each(|hole| hole.is_filling = false);
         self.greatest_at_start = self.greatest;
@@ -123,7 +169,7 @@ impl Resume {
         let last = self.greatest.filter(|&last| first > last)?;
         let reason = if self.stuck >= STUCK_MAX {
             // Asking for it again would bring that frame.
-            "stepped over a frame that ended every connection".to_owned()
+            STEPPED_OVER.to_owned()
         } else {
             self.open(last, first);
             let seconds = first.saturating_sub(last) as f64 / 1e6;
@@ -154,7 +200,9 @@ impl Resume {
     /// An event of this position has come, for the first time.
     pub(super) fn came(&mut self, position: i64) {
         for hole in self.holes.iter_mut().filter(|hole| hole.is_filling) {
-            hole.inside += u64::from(hole.from < position && position < hole.to);
+            let from = hole.from.saturating_add(hole.margin_us);
+            let to = hole.to.saturating_sub(hole.margin_us);
+            hole.inside += u64::from(from < position && position < to);
         }
     }
 
@@ -162,7 +210,7 @@ impl Resume {
         if self.holes.len() == HOLES_MAX {
             self.holes.remove(0);
         }
-        self.holes.push(Hole { from, to, tries: 0, is_filling: false, inside: 0 });
+        self.holes.push(Hole::new(from, to));
     }
 
     /// A position is handed to the lanes; the holes that are filled with it, first and last position.
@@ -329,6 +377,7 @@ mod tests {
 
         let mut resume = broken();
         assert_eq!(resume.reached(LAST + HOLE_AGE_MAX_US + 1), []);
+        assert_eq!(resume.cursor(), Some(LAST + HOLE_AGE_MAX_US + 1 - 5_000_000), "not even once more");
         resume.connected();
         assert_eq!(resume.cursor(), Some(LAST + HOLE_AGE_MAX_US + 1 - 5_000_000));
 
@@ -380,6 +429,56 @@ mod tests {
         assert_eq!(resume.reached(late + DISORDER_US), [(LAST, late)]);
         resume.ended(false);
         assert_eq!(resume.cursor(), Some(late + DISORDER_US - 5_000_000));
+    }
+
+    fn booked(from: i64, to: i64, reason: &str) -> Gap {
+        Gap { from, to, reason: reason.to_owned() }
+    }
+
+    #[test]
+    fn a_hole_of_an_earlier_run_is_asked_for_once_this_one_has_got_on() {
+        let (from, to) = (LAST - 60_000_000, LAST - 50_000_000);
+        let gaps = [booked(from, to, "the server starts late")];
+        let mut resume = Resume::new(Some(LAST), REWIND).with_booked(&gaps);
+        // Runs that end before they have got anywhere go on from the same place.
+        assert_eq!(resume.cursor(), Some(LAST - 5_000_000));
+        resume.connected();
+        assert_eq!(resume.first(LAST - 5_000_000), None);
+        assert_eq!(resume.reached(LAST), []);
+        assert!(!resume.take_up_booked());
+        assert_eq!(resume.reached(LAST + 1), []);
+        assert!(resume.take_up_booked() && !resume.take_up_booked(), "once");
+        assert_eq!(resume.cursor(), Some(from - 5_000_000));
+
+        // What the earlier run had at its ends proves nothing.
+        resume.connected();
+        assert_eq!(resume.first(from), None);
+        [from + DISORDER_US, to - DISORDER_US].into_iter().for_each(|position| resume.came(position));
+        assert_eq!(resume.reached(LAST + 1), []);
+        resume.connected();
+        assert_eq!(resume.first(from), None);
+        resume.came(from + DISORDER_US + 1);
+        assert_eq!(resume.reached(LAST + 1), [(from, to)]);
+        assert_eq!(resume.cursor(), Some(LAST + 1 - 5_000_000));
+    }
+
+    #[test]
+    fn of_earlier_runs_holes_only_the_newest_are_asked_for_that_can_be_filled() {
+        let taken_up = |gaps: &[Gap]| {
+            let mut resume = Resume::new(Some(LAST), REWIND).with_booked(gaps);
+            resume.reached(LAST + 1);
+            let is_any = resume.take_up_booked();
+            assert_eq!(is_any, !resume.holes.is_empty());
+            resume.holes.iter().map(|hole| LAST - hole.from).collect::<Vec<_>>()
+        };
+        let hole = |before: i64, length: i64| booked(LAST - before, LAST - before + length, "late");
+        assert!(taken_up(&[]).is_empty());
+        assert!(taken_up(&[booked(LAST - 9_000_000, LAST, STEPPED_OVER)]).is_empty());
+        assert!(taken_up(&[hole(9_000_000, 2 * DISORDER_US)]).is_empty(), "its ends are all of it");
+        assert_eq!(taken_up(&[hole(HOLE_AGE_MAX_US, 1_000_000), hole(1_000_000, 300_000)]), [1_000_000]);
+        let many: Vec<_> = (0..20).map(|n| hole((20 - n) * 1_000_000, 500_000)).collect();
+        let newest: Vec<_> = (1..=HOLES_MAX as i64).rev().map(|n| n * 1_000_000).collect();
+        assert_eq!(taken_up(&many), newest);
     }
 
     #[test]

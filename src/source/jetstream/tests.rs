@@ -41,6 +41,10 @@ impl Run {
     }
 
     async fn start_with(cursor: Option<i64>, visits: Vec<Visit>, change: impl FnOnce(&mut Config)) -> Run {
+        Run::start_at(Stored { position: cursor, open_gaps: Vec::new() }, visits, change).await
+    }
+
+    async fn start_at(stored: Stored, visits: Vec<Visit>, change: impl FnOnce(&mut Config)) -> Run {
         let server = Server::start(visits).await;
         let mut config = Config::new("test", &server.url).unwrap();
         config.batch_delay_max = Duration::from_millis(1);
@@ -51,7 +55,7 @@ impl Run {
         let (out, lanes) = batch_queue(NonZeroUsize::new(64).unwrap());
         let health = Arc::new(Health::default());
         let (stop, stopping) = watch::channel(false);
-        let source = tokio::spawn(run(config, cursor, out, health.clone(), stopping));
+        let source = tokio::spawn(run(config, stored, out, health.clone(), stopping));
         Run { server, health, stop, source, lanes }
     }
 
@@ -203,6 +207,28 @@ async fn a_server_that_took_no_notice_of_the_cursor_is_asked_again_and_fills_the
     }
     assert_eq!((handed.gaps, handed.recovered), (vec![(LAST, late)], vec![(LAST, late)]));
     assert_eq!(handed.duplicates, 2);
+    run.stop().await;
+}
+
+#[tokio::test]
+async fn a_hole_that_an_earlier_run_has_left_open_is_asked_for_and_filled() {
+    let (from, to) = (LAST - 60_000_000, LAST - 50_000_000);
+    let visits = vec![
+        Visit::Stay(vec![event(LAST), event(LAST + 1)]),
+        Visit::Stay(vec![event(from), event(from + 5_000_000), event(to), event(LAST + 1), event(LAST + 2)]),
+    ];
+    let open_gaps = vec![Gap { from, to, reason: "late".to_owned() }];
+    let stored = Stored { position: Some(LAST), open_gaps };
+    let rewind = Duration::from_millis(20);
+    let mut run = Run::start_at(stored, visits, |config| config.rewind = rewind).await;
+    let rewind_us = rewind.as_micros() as i64;
+    assert_eq!(run.server.cursor().await, Some(LAST - rewind_us), "first it goes on");
+    assert_eq!(run.server.cursor().await, Some(from - rewind_us));
+    let mut handed = run.frames(7).await;
+    while handed.recovered.is_empty() {
+        handed.add(run.batch().await);
+    }
+    assert_eq!((handed.gaps, handed.recovered, handed.duplicates), (vec![], vec![(from, to)], 1));
     run.stop().await;
 }
 
@@ -424,7 +450,8 @@ fn a_refusal_that_wants_the_operator_is_tried_again_slowly() {
     let (delay_min, delay_max) = (config.reconnect_delay_min, config.reconnect_delay_max);
     let (out, _lanes) = batch_queue(NonZeroUsize::MIN);
     let (_stop, stopping) = watch::channel(false);
-    let mut subscriber = Subscriber::new(config, None, out, Arc::new(Health::default()), stopping);
+    let mut subscriber =
+        Subscriber::new(config, Stored::default(), out, Arc::new(Health::default()), stopping);
     let mut delay = |status| subscriber.after(&Trouble::Refused { status, body: String::new() });
     assert!(delay(503) <= delay_min);
     assert!((delay_max / 2..=delay_max).contains(&delay(400)));
@@ -438,7 +465,8 @@ async fn a_server_that_accepts_and_closes_at_once_is_asked_ever_more_slowly() {
         config.healthy_after = healthy_after;
         let (out, _lanes) = batch_queue(NonZeroUsize::new(64).unwrap());
         let (_stop, stopping) = watch::channel(false);
-        let mut subscriber = Subscriber::new(config, None, out, Arc::new(Health::default()), stopping);
+        let mut subscriber =
+            Subscriber::new(config, Stored::default(), out, Arc::new(Health::default()), stopping);
         for _ in 0..visits {
             let trouble = subscriber.attempt().await.unwrap().expect("the server drops the connection");
             assert!(matches!(trouble, Trouble::Dropped), "{trouble}");
@@ -476,7 +504,7 @@ async fn nobody_listening_and_no_tls_are_troubles() {
         let (out, _lanes) = batch_queue(NonZeroUsize::MIN);
         let health = Arc::new(Health::default());
         let (stop, stopping) = watch::channel(false);
-        let source = tokio::spawn(run(config, None, out, health.clone(), stopping));
+        let source = tokio::spawn(run(config, Stored::default(), out, health.clone(), stopping));
         let waiting = async {
             while health.read().trouble.is_empty() {
                 tokio::task::yield_now().await;

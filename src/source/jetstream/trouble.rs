@@ -34,7 +34,7 @@ pub(super) enum Trouble {
     Unnatural { lasts: Duration, usual_per_s: f64 },
     #[error("no event for {0:?}: connecting again to make sure")]
     Quiet(Duration),
-    #[error("events are missing around the change from replay to live: asking for them again")]
+    #[error("events are missing that the server may have: asking for them again")]
     Hole,
     #[error("a frame of more than {0} bytes")]
     FrameTooLong(usize),

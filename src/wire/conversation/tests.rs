@@ -19,6 +19,7 @@ use crate::wire::hub::Bells;
 
 mod hostile;
 mod rights;
+mod unnamed;
 
 /// A ledger in memory. While `holding`, acknowledgements wait for [`Memory::settle`].
 pub(in crate::wire) struct Memory {

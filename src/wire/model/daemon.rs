@@ -34,12 +34,13 @@ impl Daemon {
             path: path(folder),
             bookkeeping_delay_max: Duration::ZERO,
             ageing_points_per_hour: AGEING,
-            // The twin forgets nothing.
-            retention: ledger::Retention { age_max: None, live_bytes_max: None },
+            // It prunes when a step says so.
+            retention: ledger::Retention { age_max: None, live_bytes_max: None, contacts_age_max: None },
         };
         let (settlements, receiver) = bounded(128);
         let outbox = Arc::new(Mutex::new(Outbox::new()));
-        let (writer, handle) = Ledger::open(config).unwrap().split(receiver, outbox.clone()).unwrap();
+        let (mut writer, handle) = Ledger::open(config).unwrap().split(receiver, outbox.clone()).unwrap();
+        writer.put_off_pruning();
         Daemon { settlements, writer, handle, outbox }
     }
 }
@@ -69,9 +70,11 @@ pub(super) fn entry(event: &Event) -> Entry {
                 },
                 created_at: Timestamp::from_microsecond(twin::created_at_us(hour)).unwrap(),
                 due_at_us: twin::due(post).into(),
+                at_risk_at_us: None,
                 text_hash: post.into(),
                 watch: post.into(),
                 provisional,
+                assignee: None,
                 body: message.encode_to_vec(),
             }))
         }
@@ -86,21 +89,21 @@ pub(super) fn entry(event: &Event) -> Entry {
                 at,
                 post: proto::Post { id: post.to_string(), text, ..Default::default() },
                 verdict: proto::Verdict::default(),
-                verdict_factors: vec![proto::Factor {
+                factors: vec![proto::Factor {
                     name: "urgency".into(),
                     points: urgency.into(),
                     ..Default::default()
                 }],
                 raises: true,
                 thanks: None,
-                terms: crate::desk::Config::default().terms(),
+                terms: crate::desk::Config::default().terms(""),
                 otherwise: Otherwise::Bucket(Bucket::Unmatched),
             }))
         }
-        Event::Edit { post } => Entry::Edit {
+        Event::Edit { post, second } => Entry::Edit {
             ticket_id: twin::ticket_id(post),
-            text: "edited".into(),
-            at,
+            text: format!("edited at {second}"),
+            at: Timestamp::from_second(second.into()).unwrap(),
             otherwise: Bucket::Unmatched,
         },
         Event::Erase { post } => Entry::Erase { ticket_id: twin::ticket_id(post), at },

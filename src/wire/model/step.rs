@@ -35,10 +35,21 @@ pub(super) enum Step {
     Pass { seconds: u64 },
     /// The subscriptions' floors are raised.
     RaiseFloors,
+    /// What is acknowledged and old, or too much, is pruned.
+    Prune(Limit),
     /// The power fails: between commits, or so far into one, in 256ths.
     Crash { during_commit: Option<u8> },
     /// The daemon is stopped and started.
     Restart,
+}
+
+/// What pruning goes by.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Limit {
+    /// Tickets from before this hour are too old.
+    Age { hour: i64 },
+    /// The ledger may hold so many 256ths of what it does.
+    Size { share: u8 },
 }
 
 /// What a frame of the source says.
@@ -61,8 +72,10 @@ pub(super) enum Event {
         author: usize,
         urgency: u16,
     },
+    /// The text of that second, at that second.
     Edit {
         post: u8,
+        second: u8,
     },
     Erase {
         post: u8,
@@ -112,10 +125,21 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(place, nth, delay_s)| Step::Nack { place, nth, delay_s }),
         3 => place().prop_map(|place| Step::Heartbeat { place }),
         2 => place().prop_map(|place| Step::Disconnect { place }),
-        2 => prop::sample::select(vec![1, 10, 20, 60, 90_000]).prop_map(|seconds| Step::Pass { seconds }),
+        // More than a day half of the times, after which a filter that has not changed counts for pruning.
+        3 => prop::sample::select(vec![1, 10, 20, 60, 90_000, 90_000, 90_000])
+            .prop_map(|seconds| Step::Pass { seconds }),
         1 => Just(Step::RaiseFloors),
+        5 => limit().prop_map(Step::Prune),
         1 => prop::option::of(any::<u8>()).prop_map(|during_commit| Step::Crash { during_commit }),
         1 => Just(Step::Restart),
+    ]
+}
+
+fn limit() -> impl Strategy<Value = Limit> {
+    prop_oneof![
+        3 => (1..4_i64).prop_map(|hour| Limit::Age { hour }),
+        2 => Just(Limit::Size { share: 0 }),
+        1 => any::<u8>().prop_map(|share| Limit::Size { share }),
     ]
 }
 
@@ -135,7 +159,7 @@ fn event() -> impl Strategy<Value = Event> {
         }),
         5 => (0..POSTS, 0..POSTS, 0..AUTHORS.len(), prop::sample::select(&PRIORITIES[..]))
             .prop_map(|(post, to, author, urgency)| Event::Join { post, to, author, urgency }),
-        2 => (0..POSTS).prop_map(|post| Event::Edit { post }),
+        2 => (0..POSTS, 0..3_u8).prop_map(|(post, second)| Event::Edit { post, second }),
         2 => (0..POSTS).prop_map(|post| Event::Erase { post }),
         1 => (0..AUTHORS.len()).prop_map(|author| Event::EraseAuthor { author }),
     ]

@@ -2,13 +2,16 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::step::{AUTHORS, BRANDS, Event, INTENTS};
 use crate::ledger::outbox::rank;
 use crate::parse::Network;
 use crate::telemetry::{Bucket, Buckets};
 use crate::ticket::{TicketId, proto};
+
+/// How long a filter must have been the same before pruning goes by it.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Points that waiting earns in an hour.
 pub(super) const AGEING: u32 = 100;
@@ -50,7 +53,7 @@ pub(super) struct Ticket {
     brand: usize,
     intent: usize,
     priority: u16,
-    hour: i64,
+    pub(super) hour: i64,
     pub(super) erased: bool,
     /// Its own post is gone, and others are there.
     lost_its_own: bool,
@@ -61,6 +64,8 @@ pub(super) struct Ticket {
     urgency: u16,
     /// Priority and intent by the full model, or by the posts that joined.
     rescored: Option<(u16, usize)>,
+    /// All that is left of it is that it was there.
+    pub(super) pruned: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -68,6 +73,8 @@ pub(super) struct Subscription {
     /// Tickets up to here, and their updates, were never wanted.
     pub(super) start: u64,
     pub(super) acked: BTreeSet<u64>,
+    /// The number of the filter that it asked for last.
+    filter: usize,
 }
 
 /// What the disk holds.
@@ -76,6 +83,8 @@ pub(super) struct Disk {
     pub(super) records: Vec<Record>,
     pub(super) tickets: BTreeMap<u8, Ticket>,
     further: BTreeMap<u8, Further>,
+    /// The seconds of each post's edits.
+    edits: BTreeMap<u8, BTreeSet<u8>>,
     pub(super) subscriptions: BTreeMap<&'static str, Subscription>,
     pub(super) buckets: Buckets,
     pub(super) position: Option<i64>,
@@ -102,6 +111,8 @@ pub(super) struct Twin {
     in_flight: Places<u64>,
     deferred: Places<Instant>,
     attempts: Places<u32>,
+    /// The filters that pruning has seen, and since when.
+    watched: BTreeMap<&'static str, (usize, Instant)>,
     /// What clients were told is acknowledged for good, across all crashes.
     pub(super) confirmed: BTreeSet<(&'static str, u64)>,
 }
@@ -147,12 +158,13 @@ impl Disk {
                     joined: 0,
                     urgency: 0,
                     rescored: None,
+                    pruned: false,
                 };
                 self.tickets.insert(post, ticket);
                 Bucket::Ticketed
             }
             Event::Join { post, to, author, urgency } => {
-                let Some(ticket) = self.tickets.get_mut(&to).filter(|ticket| !ticket.erased) else {
+                let Some(ticket) = self.tickets.get_mut(&to).filter(|ticket| ticket.has_text()) else {
                     return Bucket::Unmatched;
                 };
                 ticket.joined += 1;
@@ -164,24 +176,30 @@ impl Disk {
                 self.further.insert(post, Further { ticket: to, author, seq, erased: false });
                 Bucket::Merged
             }
-            // All edits of a post are the same one here.
-            Event::Edit { post } if self.knows(post) && !self.is_erased(post) && self.was_edited(post) => {
-                Bucket::Duplicate
-            }
-            Event::Edit { post } => match self.knows(post) && !self.is_erased(post) {
-                true => {
-                    let ticket = self.further.get(&post).map_or(post, |further| further.ticket);
-                    self.record(ticket, post, Kind::Edited);
-                    Bucket::Merged
+            Event::Edit { post, second } => {
+                // Of a post that joined nothing is known any more once it is gone by itself.
+                let is_left = self.further.get(&post).is_none_or(|further| !further.erased);
+                if !self.knows(post) || self.tickets[&self.ticket_with(post)].pruned || !is_left {
+                    return Bucket::Unmatched;
                 }
-                false => Bucket::Unmatched,
-            },
+                // A text that is erased cannot be told from another one.
+                let oldest = second + u8::from(self.is_erased(post));
+                if self.edits.entry(post).or_default().range(oldest..).next().is_some() {
+                    return Bucket::Duplicate;
+                }
+                if self.is_erased(post) {
+                    return Bucket::Unmatched;
+                }
+                self.edits.entry(post).or_default().insert(second);
+                self.record(self.ticket_with(post), post, Kind::Edited);
+                Bucket::Merged
+            }
             Event::Erase { post } => match self.erase(post) {
                 true => Bucket::Erased,
                 false => Bucket::Control,
             },
             Event::EraseAuthor { author } => {
-                let of_author = |(_, ticket): &(&u8, &Ticket)| ticket.author == author && !ticket.erased;
+                let of_author = |(_, ticket): &(&u8, &Ticket)| ticket.author == author && ticket.has_text();
                 let mut tickets: Vec<u8> =
                     self.tickets.iter().filter(of_author).map(|(post, _)| *post).collect();
                 tickets.sort_by_key(|post| ticket_id(*post));
@@ -207,16 +225,16 @@ impl Disk {
         self.tickets.contains_key(&post) || self.further.contains_key(&post)
     }
 
-    fn was_edited(&self, post: u8) -> bool {
-        self.records.iter().any(|record| record.kind == Kind::Edited && record.about == post)
+    /// The ticket that this post, which is known, made or joined.
+    fn ticket_with(&self, post: u8) -> u8 {
+        self.further.get(&post).map_or(post, |further| further.ticket)
     }
 
     /// Whether the text of this post, which is known, is gone.
     pub(super) fn is_erased(&self, post: u8) -> bool {
-        match self.further.get(&post) {
-            Some(further) => further.erased || self.tickets[&further.ticket].erased,
-            None => self.tickets[&post].erased || self.tickets[&post].lost_its_own,
-        }
+        let ticket = &self.tickets[&self.ticket_with(post)];
+        let by_itself = self.further.get(&post).map_or(ticket.lost_its_own, |further| further.erased);
+        by_itself || !ticket.has_text()
     }
 
     /// The posts that have joined the ticket and are still there.
@@ -245,7 +263,9 @@ impl Disk {
     }
 
     fn erase_whole(&mut self, post: u8) -> bool {
-        let Some(ticket) = self.tickets.get_mut(&post).filter(|ticket| !ticket.erased) else { return false };
+        let Some(ticket) = self.tickets.get_mut(&post).filter(|ticket| ticket.has_text()) else {
+            return false;
+        };
         (ticket.erased, ticket.provisional) = (true, false);
         self.record(post, post, Kind::Erased);
         true
@@ -268,8 +288,9 @@ impl Disk {
         self.records.len() as u64
     }
 
+    /// Of the records that are there.
     pub(super) fn seqs(&self) -> impl Iterator<Item = u64> + '_ {
-        (1..).take(self.records.len())
+        (1..).take(self.records.len()).filter(|seq| !self.ticket_of(*seq).pruned)
     }
 
     pub(super) fn record_of(&self, seq: u64) -> &Record {
@@ -283,7 +304,32 @@ impl Disk {
     /// Whether the subscription wants this record under this filter and does not have it.
     fn owes(&self, name: &str, filter: usize, seq: u64) -> bool {
         let (subscription, ticket) = (&self.subscriptions[name], self.ticket_of(seq));
-        ticket.seq > subscription.start && !subscription.acked.contains(&seq) && passes(filter, ticket)
+        !ticket.pruned
+            && ticket.seq > subscription.start
+            && !subscription.acked.contains(&seq)
+            && passes(filter, ticket)
+    }
+
+    /// The posts of the tickets that may go, oldest first: nobody has a record of theirs to take, under the filter that
+    /// counts by now, or else under any.
+    fn prunable(&self, settled: &BTreeSet<&str>) -> Vec<u8> {
+        let is_taken = |post: u8, ticket: &Ticket| {
+            self.subscriptions.iter().all(|(name, subscription)| {
+                ticket.seq <= subscription.start
+                    || (settled.contains(name) && !passes(subscription.filter, ticket))
+                    || self
+                        .seqs()
+                        .all(|seq| self.record_of(seq).post != post || subscription.acked.contains(&seq))
+            })
+        };
+        let mut posts: Vec<_> = self
+            .tickets
+            .iter()
+            .filter(|(post, ticket)| !ticket.pruned && !ticket.provisional && is_taken(**post, ticket))
+            .map(|(post, ticket)| (ticket.seq, *post))
+            .collect();
+        posts.sort_unstable();
+        posts.into_iter().map(|(_, post)| post).collect()
     }
 
     /// What decides who goes first; greater does.
@@ -292,6 +338,12 @@ impl Disk {
         let ticket = self.ticket_of(seq);
         let priority = ticket.rescored.map_or(ticket.priority, |(priority, _)| priority);
         (rank(priority, created_at_us(ticket.hour), AGEING), Reverse(due(post)), Reverse(seq))
+    }
+}
+
+impl Ticket {
+    fn has_text(&self) -> bool {
+        !self.erased && !self.pruned
     }
 }
 
@@ -311,9 +363,9 @@ pub(super) fn ticket_id(post: u8) -> TicketId {
     TicketId::of_post(Network::Bluesky, &post.to_string())
 }
 
-/// What a ticket's priority is made of before posts join it.
+/// What a ticket's priority is made of before posts join it, and what none of those says anything of.
 pub(super) fn base(priority: u16) -> proto::Factor {
-    proto::Factor { name: "base".to_owned(), points: priority.into(), evidence: String::new() }
+    proto::Factor { name: "addressed".to_owned(), points: priority.into(), evidence: String::new() }
 }
 
 pub(super) fn author_id(author: usize) -> String {
@@ -336,9 +388,10 @@ impl Twin {
             let Job::Subscribe { name, filter, start_next } = *job else { continue };
             let newest = self.disk.records.len() as u64;
             let start = if start_next { newest } else { 0 };
-            let acked = BTreeSet::new();
-            self.disk.subscriptions.entry(name).or_insert(Subscription { start, acked });
+            let fresh = Subscription { start, acked: BTreeSet::new(), filter };
+            self.disk.subscriptions.entry(name).or_insert(fresh).filter = filter;
             if self.open.insert(name, filter) != Some(filter) {
+                self.watched.remove(name);
                 // What the new filter does not want is forgotten, and how often it was tried.
                 let disk = &self.disk;
                 let kept = |at: &(&str, u64)| at.0 != name || disk.owes(name, filter, at.1);
@@ -399,7 +452,26 @@ impl Twin {
         let is_in_flight = |seq: &u64| self.in_flight.contains_key(&(name, *seq));
         let Some(filter) = self.open.get(name) else { return (0, 0) };
         let waits = |seq: &u64| self.disk.owes(name, *filter, *seq) && !is_in_flight(seq);
-        (self.disk.seqs().filter(waits).count(), self.disk.seqs().filter(is_in_flight).count())
+        // One that is acknowledged may be pruned before its client hears of it, and is in flight until then.
+        let in_flight = self.in_flight.keys().filter(|(of, _)| *of == name).count();
+        (self.disk.seqs().filter(waits).count(), in_flight)
+    }
+
+    /// The tickets that a round of pruning may take now, oldest first.
+    pub(super) fn prunable(&mut self, now: Instant) -> Vec<u8> {
+        let mut settled = BTreeSet::new();
+        for (name, subscription) in &self.disk.subscriptions {
+            let watched = self.watched.entry(name).or_insert((subscription.filter, now));
+            assert_eq!(watched.0, subscription.filter, "whoever changes a filter begins anew");
+            if now - watched.1 >= DAY {
+                settled.insert(*name);
+            }
+        }
+        self.disk.prunable(&settled)
+    }
+
+    pub(super) fn pruned(&mut self, post: u8) {
+        self.disk.tickets.get_mut(&post).expect("a ticket").pruned = true;
     }
 
     /// Everything that is only in memory is gone.
@@ -408,5 +480,6 @@ impl Twin {
         self.in_flight.clear();
         self.deferred.clear();
         self.attempts.clear();
+        self.watched.clear();
     }
 }

@@ -7,9 +7,9 @@ use tempfile::TempDir;
 
 use self::client::Client;
 use super::daemon::{Daemon, empty_ledger, entry, files, folder, log_path, path};
-use super::step::{Event, INTENTS, NAMES, PLACES, Step};
+use super::step::{Event, INTENTS, Limit, NAMES, PLACES, Step};
 use super::twin::{self, Job, Twin};
-use crate::ledger::{Rescoring, Settlement};
+use crate::ledger::{Rescoring, Retention, Settlement};
 use crate::telemetry::Buckets;
 use crate::ticket::proto::{self, client_message};
 use crate::wire::session::Terms;
@@ -30,7 +30,17 @@ pub(super) struct World {
     twin: Twin,
     /// Handed to the ledger, not committed.
     queued: Vec<Job>,
-    delivered: u64,
+    /// When it began, by the clock that the steps move.
+    began: Instant,
+    done: Done,
+}
+
+/// What a sequence came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Done {
+    pub(super) delivered: u64,
+    /// Tickets.
+    pub(super) pruned: u64,
 }
 
 impl World {
@@ -38,28 +48,30 @@ impl World {
         let folder = folder();
         std::fs::write(path(&folder), empty_ledger()).unwrap();
         let daemon = Some(Daemon::start(&folder));
+        let now = Instant::now();
         World {
             folder,
             daemon,
-            now: Instant::now(),
+            now,
+            began: now,
             clients: Default::default(),
             leaving: Vec::new(),
             clients_ever: 0,
             batches: 0,
             twin: Twin::default(),
             queued: Vec::new(),
-            delivered: 0,
+            done: Done::default(),
         }
     }
 
-    /// Does all steps, then delivers what is left; gives how many deliveries there were.
-    pub(super) fn run(mut self, steps: &[Step]) -> u64 {
+    /// Does all steps, then delivers what is left.
+    pub(super) fn run(mut self, steps: &[Step]) -> Done {
         for step in steps {
             self.step(step);
             self.compare();
         }
         self.finish(steps.len().is_multiple_of(2));
-        self.delivered
+        self.done
     }
 
     fn step(&mut self, step: &Step) {
@@ -101,6 +113,7 @@ impl World {
                 self.elapse();
             }
             Step::RaiseFloors => self.daemon().writer.raise_floors().unwrap(),
+            Step::Prune(limit) => self.prune(*limit),
             Step::Crash { during_commit } => self.crash(*during_commit),
             Step::Restart => self.restart(),
         }
@@ -141,7 +154,7 @@ impl World {
             ticket_id: twin::ticket_id(post),
             at: Timestamp::UNIX_EPOCH,
             change: rescored,
-            terms: crate::desk::Config::default().terms(),
+            terms: crate::desk::Config::default().terms(""),
         };
         // Whether it is answered interests nobody here: what was not committed is provisional still.
         drop(self.daemon().handle.rescore(vec![rescoring]));
@@ -188,6 +201,40 @@ impl World {
         {
             self.leaving.push(client);
         }
+    }
+
+    /// A round of pruning, at ten hours after the first ticket and what has passed since.
+    fn prune(&mut self, limit: Limit) {
+        let now_us = twin::created_at_us(10) + (self.now - self.began).as_micros() as i64;
+        let mut prunable = self.twin.prunable(self.now);
+        let disk = &self.twin.disk;
+        let writer = &self.daemon.as_ref().expect("a daemon runs between steps").writer;
+        let retention = match limit {
+            Limit::Age { hour } => {
+                prunable.retain(|post| disk.tickets[post].hour < hour);
+                let age_us = now_us - twin::created_at_us(hour);
+                Retention {
+                    age_max: Some(Duration::from_micros(age_us as u64)),
+                    live_bytes_max: None,
+                    contacts_age_max: None,
+                }
+            }
+            Limit::Size { share } => {
+                // Nobody has asked for its tickets yet.
+                prunable.retain(|_| !disk.subscriptions.is_empty());
+                let live_bytes_max = writer.live_bytes() / 256 * u64::from(share);
+                Retention { age_max: None, live_bytes_max: Some(live_bytes_max), contacts_age_max: None }
+            }
+        };
+        let now = Timestamp::from_microsecond(now_us).unwrap();
+        let pruned = self.daemon().writer.prune_round(retention, now);
+        let most = prunable.len() as u64;
+        match limit {
+            Limit::Size { share: 1.. } => assert!(pruned <= most, "{pruned} pruned, {prunable:?} may go"),
+            _ => assert_eq!(pruned, most, "{prunable:?} may go"),
+        }
+        prunable.into_iter().take(pruned as usize).for_each(|post| self.twin.pruned(post));
+        self.done.pruned += pruned;
     }
 
     fn compare(&mut self) {

@@ -220,7 +220,8 @@ fn a_file_that_is_no_certificate_or_key_is_named() {
     std::fs::write(folder.file("empty"), "").unwrap();
     let check = |certificate: &str, key: &str, ca: &str, expected: &str| {
         let (certificate, key, ca) = (folder.file(certificate), folder.file(key), folder.file(ca));
-        let error = Tls::load(&certificate, &key, Some(&ca), &mut Vec::new()).unwrap_err().to_string();
+        let (_, error) = Tls::load(&certificate, &key, Some(&ca), &mut Vec::new()).unwrap_err();
+        let error = error.to_string();
         assert!(error.contains(expected), "{error:?} lacks {expected:?}");
     };
     check("missing", "server.key", "ca.pem", "missing: No such file");

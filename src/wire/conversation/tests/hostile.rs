@@ -320,3 +320,49 @@ async fn reading_and_writing_take_turns() {
     }
     assert_eq!(turns, "rwrwrwrw");
 }
+
+/// Who is turned away is seen in the log, once a minute for each reason, and their token never.
+#[tokio::test(start_paused = true)]
+async fn each_kind_of_refusal_is_logged_once_a_minute_and_peer() {
+    use crate::access::peers::{Gate, Limits, Peer};
+    let log = crate::access::tests::Log::listen();
+    let limits = Limits { per_peer_max: 50, strangers_max: 50, penalty_max: Duration::from_secs(1) };
+    let gate = Gate::new(limits, Arc::new(tokio::sync::Semaphore::new(10)));
+    let daemon = Daemon::new();
+    let come = async |window: u32, name: &str| {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let now = Instant::now().into_std();
+        let place = gate.knock(Peer::User(7), now).unwrap();
+        let visitor = Visitor::new(Arc::clone(&daemon.access), false, place, now);
+        let terms = Arc::new(daemon.terms.clone());
+        tokio::spawn(converse(theirs, daemon.hub.clone(), visitor, terms, daemon.stop.subscribe()));
+        let introduction = Introduction {
+            token: "swordfish".into(),
+            subscription: name.into(),
+            window,
+            ..Default::default()
+        };
+        assert!(Client::over(ours, introduction).await.is_err());
+    };
+    for _ in 0..5 {
+        come(70_000, "desk").await;
+    }
+    let refusals = || {
+        let text = log.text();
+        text.lines()
+            .filter(|line| line.contains("INFO") && line.contains("refused"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(refusals().len(), 1, "{}", log.text());
+    tokio::time::advance(Duration::from_secs(61)).await;
+    come(1, "no name").await;
+    let refusals = refusals();
+    assert_eq!(refusals.len(), 2, "{refusals:?}");
+    assert!(
+        refusals[0].contains("peer=User(7) code=\"CODE_HELLO_INVALID\" reason=\"window = 70000"),
+        "{refusals:?}"
+    );
+    assert!(refusals[1].contains("subscription.name") && refusals[1].contains("times=5"), "{refusals:?}");
+    assert!(!log.text().contains("swordfish"));
+}

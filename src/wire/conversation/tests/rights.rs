@@ -5,6 +5,7 @@ use crate::access::brands::Brands;
 use crate::access::tests::Log;
 use crate::access::{Grant, Right, Rights, Roster};
 use crate::ticket::proto::{TicketStatus, Touchpoint};
+use crate::wire::Wanted;
 
 fn grant(name: &str, rights: &[Right], brands: Option<&[&str]>) -> Grant {
     let brands = brands.and_then(|brands| Brands::new(brands.iter().map(|brand| (*brand).to_owned())));
@@ -78,7 +79,7 @@ async fn a_right_that_is_missing_is_named() {
     };
     assert_eq!(code, Code::TokenRefused);
     assert_eq!(reason, "token \"reporter\" has no right \"read\": send no subscription");
-    let nameless = Introduction { subscription: String::new(), ..with_token("of a reporter") };
+    let nameless = Introduction { subscription: Wanted::Nothing, ..with_token("of a reporter") };
     let mut reporter = daemon.introduce(nameless).await.unwrap();
     assert_eq!((reporter.welcome().window, reporter.welcome().pending), (0, 0));
     reporter.report(client_message::Kind::Touchpoint(Touchpoint::default())).await.unwrap();
@@ -144,8 +145,10 @@ async fn a_limited_token_cannot_fill_the_outbox_with_names() {
         ("of lumio", grant("lumio", BOTH, Some(&["lumio"]))),
         ("of all", grant("all", BOTH, None)),
     ]);
-    let named =
-        |token: &str, number: usize| Introduction { subscription: format!("n{number}"), ..with_token(token) };
+    let named = |token: &str, number: usize| Introduction {
+        subscription: Wanted::Named(format!("n{number}")),
+        ..with_token(token)
+    };
     for number in 0..crate::ledger::outbox::SUBSCRIPTIONS_OWNED_MAX {
         daemon.introduce(named("of lumio", number)).await.unwrap();
     }
@@ -206,7 +209,7 @@ async fn a_client_that_only_reports_is_logged_when_it_comes_and_when_it_goes() {
     let daemon = guarded(&[("of a reporter", grant("reporter", &[Right::Feedback], None))]);
     let introduction = Introduction {
         client: "survey 2".into(),
-        subscription: String::new(),
+        subscription: Wanted::Nothing,
         ..with_token("of a reporter")
     };
     let mut reporter = daemon.introduce(introduction).await.unwrap();
@@ -229,5 +232,5 @@ async fn a_client_that_only_reports_is_logged_when_it_comes_and_when_it_goes() {
 #[test]
 fn an_introduction_that_is_printed_shows_no_token() {
     let printed = format!("{:?}", with_token("swordfish"));
-    assert!(printed.contains("subscription: \"desk\"") && !printed.contains("swordfish"), "{printed}");
+    assert!(printed.contains("subscription: Named(\"desk\")") && !printed.contains("swordfish"), "{printed}");
 }

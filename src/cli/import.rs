@@ -1,0 +1,312 @@
+//! `vigie import`: what the company knows of its customers, their contacts and its agents, from a file.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use clap::{Args, Subcommand, ValueEnum};
+use jiff::tz::TimeZone;
+
+use super::{Failure, print::grouped};
+use crate::config::Config;
+use crate::ledger::LedgerError;
+use crate::ledger::context::import::{CHUNK_BYTES, CHUNK_ROWS, Importer, Numbered, Rejected};
+
+mod articles;
+mod fields;
+mod lines;
+mod table;
+
+use fields::Fields;
+use table::{Cells, Options, Table};
+
+/// Rejected rows that are printed; the others are counted.
+const PRINTED_MAX: u64 = 20;
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "`vigie import customers --help` lists the columns of a file, and so on. As the daemon's user, so \
+    that the files stay its own: sudo -u vigie vigie import customers FILE"
+)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Customers with their accounts on each network
+    #[command(after_help = CUSTOMERS_HELP)]
+    Customers(FileArguments),
+    /// Who answers
+    #[command(after_help = AGENTS_HELP)]
+    Agents(FileArguments),
+    /// Earlier contacts on any channel: calls, mails, chats, visits
+    #[command(after_help = TOUCHPOINTS_HELP)]
+    Touchpoints(FileArguments),
+    /// Replace the knowledge base: support articles whose links tickets then carry
+    Articles(articles::Arguments),
+}
+
+/// The columns of a kind of file, with what all kinds have in common.
+macro_rules! help {
+    ($columns:literal $(,)?) => {
+        concat!(
+            $columns,
+            "\n\n\
+A CSV file has a header; its separator may be a comma, a semicolon, a tab or a bar. In NDJSON the columns are keys.
+Rows are merged by key: a column that the file lacks stays as it is, an empty field empties. Rows that are right are
+taken over even if others are rejected; then the exit code is 1. A rejected row changes nothing.
+Times: 2026-11-02, 2026-11-02T10:00 (see --time-zone) or 2026-11-02T10:00:00Z."
+        )
+    };
+}
+
+const CUSTOMERS_HELP: &str = help!(
+    "\
+Columns, * needed:
+  key*        the company's own; at most 200 bytes
+  name        for the agents' eyes
+  tier        one word, such as gold
+  value       a number, in whatever unit the company counts
+  language    fr, en, fr-CA, ...
+  flags       words, such as press vulnerable
+  purchases   DATE AMOUNT WHAT, several separated by |; AMOUNT may be -. In NDJSON a list of {at, amount, what}
+  bluesky, mastodon, x, facebook, plain
+              ids or handles, with or without @, several separated by spaces: a DID or handle, user@server, a
+              number or screen name. An account that another customer has is rejected: the first keeps it",
+);
+
+const AGENTS_HELP: &str = help!(
+    "\
+Columns, * needed:
+  name*         as the helpdesk reports them
+  team          the team they belong to
+  skills        words, such as billing fibre
+  languages     such as fr en
+  capacity      open tickets that they can have at once; 10 if nobody says so
+  shifts        such as \"mon-fri 08:00-18:00, sat 09:00-13:00\"; empty: always
+  zone          time zone of the shifts, such as Europe/Paris
+  open_tickets  how many they have now
+  answer_min    average time to their answer, minutes
+  satisfaction  1 to 5
+  away          yes or no",
+);
+
+const TOUCHPOINTS_HELP: &str = help!(
+    "\
+Columns, * needed:
+  customer    the company's own key, or instead:
+  network, account   bluesky, mastodon, x, facebook or plain, and the account there
+  at*         when
+  channel*    phone, mail, chat, shop, visit, or a word of the company's own
+  note        for the agents' eyes; 1000 characters are kept
+Who, when and on which channel are the key: a contact that comes again is the same.",
+);
+
+#[derive(Debug, Args)]
+struct FileArguments {
+    #[command(flatten)]
+    place: Place,
+    /// The file, CSV or NDJSON; - is stdin
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// What the file is; else its name says so, or its first character
+    #[arg(long, value_enum)]
+    format: Option<FileFormat>,
+    /// How its texts are encoded
+    #[arg(long, value_enum, default_value = "utf-8")]
+    encoding: Encoding,
+    /// The file is the whole truth: what is not in it goes, if no row of it is rejected
+    #[arg(long)]
+    replace: bool,
+    /// Pass over columns that vigie does not know
+    #[arg(long)]
+    ignore_unknown: bool,
+    /// Where times without an offset are meant, such as Europe/Paris
+    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = zone)]
+    time_zone: TimeZone,
+    /// Write every rejected row's line and reason into this file
+    #[arg(long, value_name = "FILE")]
+    rejected: Option<PathBuf>,
+}
+
+/// Which ledger.
+#[derive(Debug, Args)]
+pub(super) struct Place {
+    /// The config file, which says where the ledger is
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/vigie/vigie.toml")]
+    config: PathBuf,
+    /// The ledger itself, instead of a config
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    ledger: Option<PathBuf>,
+}
+
+impl Place {
+    /// The ledger's file.
+    pub(super) fn ledger(&self) -> Result<PathBuf, Failure> {
+        match &self.ledger {
+            Some(path) => Ok(path.clone()),
+            None => Ok(Config::load(&self.config)?.ledger.path),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FileFormat {
+    Csv,
+    Ndjson,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Encoding {
+    #[value(name = "utf-8")]
+    Utf8,
+    /// As Windows writes it (windows-1252)
+    Latin1,
+}
+
+fn zone(name: &str) -> Result<TimeZone, String> {
+    TimeZone::get(name).map_err(|_| "must be a time zone as Europe/Paris or America/Montreal".to_owned())
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    match &arguments.what {
+        What::Customers(file) => import(
+            file,
+            &fields::CUSTOMERS,
+            fields::customer,
+            |importer, chunk, report| importer.customers(chunk, &mut |rejected| report.reject(&rejected)),
+            Importer::remove_other_customers,
+        ),
+        What::Agents(file) => import(
+            file,
+            &fields::AGENTS,
+            fields::agent,
+            |importer, chunk, report| importer.agents(chunk, &mut |rejected| report.reject(&rejected)),
+            Importer::remove_other_agents,
+        ),
+        What::Touchpoints(file) => import(
+            file,
+            &fields::TOUCHPOINTS,
+            fields::touchpoint,
+            |importer, chunk, _| importer.touchpoints(chunk),
+            Importer::remove_other_touchpoints,
+        ),
+        What::Articles(arguments) => articles::run(arguments),
+    }
+}
+
+fn import<T>(
+    arguments: &FileArguments,
+    columns: &'static table::Columns,
+    read: impl Fn(&Fields<'_>) -> Result<T, String>,
+    mut take: impl FnMut(&mut Importer, &[Numbered<T>], &mut Report) -> Result<(), LedgerError>,
+    remove_others: impl Fn(&mut Importer) -> Result<(), LedgerError>,
+) -> Result<(), Failure> {
+    let options = Options {
+        format: arguments.format,
+        encoding: arguments.encoding,
+        ignore_unknown: arguments.ignore_unknown,
+    };
+    let mut table = Table::open(&arguments.file, columns, options).map_err(Failure::Mistake)?;
+    let mut report = Report::open(arguments.rejected.as_deref())?;
+    let path = arguments.place.ledger()?;
+    let mut importer = Importer::open(&path, arguments.replace).map_err(anyhow::Error::new)?;
+    let (mut cells, mut chunk, mut chunk_bytes) = (Cells::default(), Vec::new(), 0);
+    loop {
+        let more = table.next(&mut cells)?;
+        let is_full = chunk.len() >= CHUNK_ROWS || chunk_bytes >= CHUNK_BYTES;
+        if (more.is_none() || is_full) && !chunk.is_empty() {
+            take(&mut importer, &chunk, &mut report).map_err(anyhow::Error::new)?;
+            chunk.clear();
+            chunk_bytes = 0;
+        }
+        let Some(taken) = more else { break };
+        report.read += 1;
+        let fields = Fields::new(columns, &cells, &arguments.time_zone);
+        match taken.and_then(|()| read(&fields)) {
+            Ok(row) => {
+                chunk_bytes += cells.bytes();
+                chunk.push(Numbered { line: cells.line(), row });
+            }
+            Err(reason) => report.reject(&Rejected { line: cells.line(), reason }),
+        }
+    }
+    if report.read == 0 {
+        let shown = arguments.file.display();
+        return Err(Failure::Mistake(anyhow!("{shown}: {}", table.without_rows())));
+    }
+    if arguments.replace && report.rejected == 0 {
+        remove_others(&mut importer).map_err(anyhow::Error::new)?;
+    }
+    let tally = importer.finish().map_err(anyhow::Error::new)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "{}: {}: {} rows read: {} new, {} changed, {} unchanged, {} rejected{}",
+        arguments.file.display(),
+        table.described(),
+        grouped(report.read),
+        grouped(tally.new),
+        grouped(tally.changed),
+        grouped(tally.unchanged),
+        grouped(report.rejected),
+        if arguments.replace { format!("; {} removed", grouped(tally.removed)) } else { String::new() },
+    )
+    .context("stdout")?;
+    report.end(arguments)
+}
+
+/// What becomes of rows that are not taken over.
+struct Report {
+    read: u64,
+    rejected: u64,
+    file: Option<BufWriter<File>>,
+    trouble: Option<std::io::Error>,
+}
+
+impl Report {
+    fn open(path: Option<&Path>) -> Result<Report, Failure> {
+        let create = |path: &Path| {
+            File::create(path).with_context(|| format!("{}", path.display())).map_err(Failure::Mistake)
+        };
+        let file = path.map(create).transpose()?.map(BufWriter::new);
+        Ok(Report { read: 0, rejected: 0, file, trouble: None })
+    }
+
+    fn reject(&mut self, Rejected { line, reason }: &Rejected) {
+        self.rejected += 1;
+        if self.rejected <= PRINTED_MAX {
+            crate::telemetry::log::complain(&format!("line {line}: {reason}"));
+        }
+        if let Some(file) = &mut self.file
+            && let Err(error) = writeln!(file, "{line}\t{reason}")
+        {
+            self.trouble.get_or_insert(error);
+        }
+    }
+
+    fn end(mut self, arguments: &FileArguments) -> Result<(), Failure> {
+        let flushed = self.file.as_mut().map_or(Ok(()), Write::flush);
+        if let (Some(path), Some(error)) = (&arguments.rejected, self.trouble.or(flushed.err())) {
+            return Err(Failure::Fault(anyhow!("{}: {error}", path.display())));
+        }
+        if self.rejected == 0 {
+            return Ok(());
+        }
+        let unsaid = self.rejected.saturating_sub(PRINTED_MAX);
+        let mut text = format!("{} of {} rows were rejected", grouped(self.rejected), grouped(self.read));
+        if unsaid > 0 && arguments.rejected.is_none() {
+            text.push_str(&format!(", {} more than are shown: --rejected FILE lists all", grouped(unsaid)));
+        }
+        if arguments.replace {
+            text.push_str("; so nothing was removed: the file may not be the whole truth");
+        }
+        Err(Failure::Fault(anyhow!(text)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,397 @@
+//! What the texts of a row mean, checked: keys, words, numbers, times, accounts.
+
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+
+use super::table::{Cells, Columns};
+use crate::desk::person::{PURCHASES_MAX, Purchase, Touchpoint};
+use crate::desk::week::{NoWeek, Week};
+use crate::ledger::context::import::{AgentRow, CustomerRow};
+use crate::ledger::context::{
+    ACCOUNT_BYTES_MAX, ACCOUNTS_MAX, Contact, NAME_BYTES_MAX, WORDS_MAX, account_name, cut_note,
+};
+use crate::parse::Network;
+
+pub(super) static CUSTOMERS: Columns = Columns {
+    what: "customers",
+    names: &[
+        "key",
+        "name",
+        "tier",
+        "value",
+        "language",
+        "flags",
+        "purchases",
+        "bluesky",
+        "mastodon",
+        "x",
+        "facebook",
+        "plain",
+    ],
+    needed: &[&["key"]],
+};
+
+pub(super) static AGENTS: Columns = Columns {
+    what: "agents",
+    names: &[
+        "name",
+        "team",
+        "skills",
+        "languages",
+        "capacity",
+        "shifts",
+        "zone",
+        "open_tickets",
+        "answer_min",
+        "satisfaction",
+        "away",
+    ],
+    needed: &[&["name"]],
+};
+
+pub(super) static TOUCHPOINTS: Columns = Columns {
+    what: "touchpoints",
+    names: &["customer", "network", "account", "at", "channel", "note"],
+    needed: &[&["customer", "account"], &["at"], &["channel"]],
+};
+
+/// Longest word: a tier, a flag, a skill.
+const WORD_BYTES_MAX: usize = 64;
+/// Longest note, as on the ticket socket; fewer characters are kept.
+const NOTE_BYTES_MAX: usize = 16 * 1024;
+/// Longest field that is shown in a reason.
+const SHOWN_CHARS_MAX: usize = 60;
+
+/// A row's fields.
+pub(super) struct Fields<'r> {
+    columns: &'static Columns,
+    cells: &'r Cells,
+    zone: &'r TimeZone,
+}
+
+/// Why a row is rejected.
+type Field<T> = Result<T, String>;
+
+impl<'r> Fields<'r> {
+    pub(super) fn new(columns: &'static Columns, cells: &'r Cells, zone: &'r TimeZone) -> Fields<'r> {
+        Fields { columns, cells, zone }
+    }
+
+    /// The field without the spaces around it; `None` where the row has no such column.
+    fn given(&self, name: &str) -> Option<&'r str> {
+        let column = self.columns.names.iter().position(|known| *known == name)?;
+        self.cells.get(column).map(str::trim)
+    }
+
+    /// A field that must be there.
+    fn needed(&self, name: &str) -> Field<String> {
+        let text = self.text(name, NAME_BYTES_MAX)?.unwrap_or_default();
+        if text.is_empty() { Err(format!("{name} is empty")) } else { Ok(text) }
+    }
+
+    /// A short text of one line.
+    fn text(&self, name: &str, bytes_max: usize) -> Field<Option<String>> {
+        let Some(text) = self.given(name) else { return Ok(None) };
+        if text.len() > bytes_max {
+            return Err(format!("{name} has {} bytes: must be at most {bytes_max}", text.len()));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(format!("{name} = {}: holds a line end or another control character", shown(text)));
+        }
+        Ok(Some(text.to_owned()))
+    }
+
+    /// One word in lower case.
+    fn word(&self, name: &str) -> Field<Option<String>> {
+        let word = self.text(name, WORD_BYTES_MAX)?.map(|word| word.to_lowercase());
+        if word.as_deref().is_some_and(|word| word.contains(char::is_whitespace)) {
+            let word = word.unwrap_or_default();
+            return Err(format!("{name} = {}: must be one word, without spaces", shown(&word)));
+        }
+        Ok(word)
+    }
+
+    /// Words in lower case, each once.
+    fn words(&self, name: &str) -> Field<Option<Vec<String>>> {
+        let Some(text) = self.given(name) else { return Ok(None) };
+        let mut words: Vec<String> = Vec::new();
+        for word in separate(text) {
+            if word.len() > WORD_BYTES_MAX {
+                return Err(format!(
+                    "{name}: a word of {} bytes: must be at most {WORD_BYTES_MAX}",
+                    word.len()
+                ));
+            }
+            if word.chars().any(char::is_control) {
+                return Err(format!("{name} = {}: holds a control character", shown(text)));
+            }
+            let word = word.to_lowercase();
+            if !words.contains(&word) {
+                words.push(word);
+            }
+            if words.len() > WORDS_MAX {
+                return Err(format!("{name}: more than {WORDS_MAX} words"));
+            }
+        }
+        Ok(Some(words))
+    }
+
+    /// The primary subtags of languages.
+    fn languages(&self, name: &str) -> Field<Option<Vec<String>>> {
+        let Some(words) = self.words(name)? else { return Ok(None) };
+        let mut languages: Vec<String> = Vec::new();
+        for word in words {
+            let primary = word.split(['-', '_']).next().unwrap_or_default().to_owned();
+            if !(2..=3).contains(&primary.len()) || !primary.bytes().all(|byte| byte.is_ascii_lowercase()) {
+                return Err(format!(
+                    "{name} = {}: must be a language's code, such as fr or en-GB",
+                    shown(&word)
+                ));
+            }
+            if !languages.contains(&primary) {
+                languages.push(primary);
+            }
+        }
+        Ok(Some(languages))
+    }
+
+    /// A number; `Some(None)` where the field is empty.
+    fn number(&self, name: &str, least: f64, most: f64) -> Field<Option<Option<f64>>> {
+        match self.given(name) {
+            None => Ok(None),
+            Some("") => Ok(Some(None)),
+            Some(text) => number(name, text, least, most).map(|number| Some(Some(number))),
+        }
+    }
+
+    /// A whole number; `None` where the field is empty or absent.
+    fn count(&self, name: &str, most: u32) -> Field<Option<u32>> {
+        match self.given(name) {
+            None | Some("") => Ok(None),
+            Some(text) => match text.parse::<u32>() {
+                Ok(count) if count <= most => Ok(Some(count)),
+                _ => Err(format!("{name} = {}: must be a whole number from 0 to {most}", shown(text))),
+            },
+        }
+    }
+
+    fn accounts(&self, network: Network) -> Field<Option<Vec<String>>> {
+        let name = network.name();
+        let Some(text) = self.given(name) else { return Ok(None) };
+        let mut accounts: Vec<String> = Vec::new();
+        for given in separate(text) {
+            let account = account(network, given)?;
+            if !accounts.contains(&account) {
+                accounts.push(account);
+            }
+        }
+        Ok(Some(accounts))
+    }
+}
+
+/// A field's items: separated by spaces, or as lists in other programs are.
+fn separate(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '|')).filter(|item| !item.is_empty())
+}
+
+/// An account as it is kept, if it can be one of this network.
+fn account(network: Network, given: &str) -> Field<String> {
+    let account = account_name(given);
+    if account.is_empty() || account.len() > ACCOUNT_BYTES_MAX {
+        return Err(format!(
+            "{network} has an account of {} bytes: must be 1 to {ACCOUNT_BYTES_MAX}",
+            account.len()
+        ));
+    }
+    let is_word = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let (fits, must) = match network {
+        Network::Bluesky => (
+            account.starts_with("did:") || (account.contains('.') && !account.contains('/')),
+            "a DID or a handle, such as ana.bsky.social",
+        ),
+        Network::Mastodon => (
+            account.contains("://")
+                || account.split_once('@').is_some_and(|(user, at)| !user.is_empty() && at.contains('.')),
+            "user@server, or the account's id, an address",
+        ),
+        Network::X => (is_word(&account), "a number, or a screen name of letters, digits and _"),
+        Network::Facebook | Network::Plain => (true, ""),
+    };
+    if fits && !account.chars().any(char::is_control) {
+        Ok(account)
+    } else {
+        Err(format!("{network} = {}: must be {must}", shown(given)))
+    }
+}
+
+fn number(name: &str, text: &str, least: f64, most: f64) -> Field<f64> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && (least..=most).contains(&number) => Ok(number),
+        Ok(number) if number.is_finite() && most < f64::MAX => {
+            Err(format!("{name} = {}: must be {least} to {most}", shown(text)))
+        }
+        Ok(number) if number.is_finite() => {
+            Err(format!("{name} = {}: must be at least {least}", shown(text)))
+        }
+        _ => Err(format!("{name} = {}: must be a number, such as 1234.5", shown(text))),
+    }
+}
+
+/// A time as people and programs write it.
+fn time(name: &str, text: &str, zone: &TimeZone) -> Field<Timestamp> {
+    let must = || {
+        format!(
+            "{name} = {}: must be a time, such as 2026-11-02, 2026-11-02T10:00 or 2026-11-02T10:00:00Z",
+            shown(text)
+        )
+    };
+    // A bare `20261102` is ISO 8601, too, and more likely a number.
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(must());
+    }
+    let at = text.parse::<Timestamp>().ok().or_else(|| {
+        let civil =
+            text.parse::<DateTime>().ok().or_else(|| Some(text.parse::<Date>().ok()?.at(0, 0, 0, 0)))?;
+        zone.to_timestamp(civil).ok()
+    });
+    let at = at.ok_or_else(must)?;
+    // A year that was read from something else.
+    let year = at.to_zoned(TimeZone::UTC).year();
+    if (1970..=2200).contains(&year) {
+        Ok(at)
+    } else {
+        Err(format!("{name} = {}: the year {year}", shown(text)))
+    }
+}
+
+fn purchases(text: &str, zone: &TimeZone) -> Field<Vec<Purchase>> {
+    let mut purchases = Vec::new();
+    for part in text.split('|').map(str::trim).filter(|part| !part.is_empty()) {
+        let (at, rest) = part.split_once(char::is_whitespace).unwrap_or((part, ""));
+        let at = time("purchases", at, zone)?;
+        let rest = rest.trim();
+        let (first, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        let (amount, what) = match first {
+            "-" => (None, after),
+            first if first.parse::<f64>().is_ok() => {
+                (Some(number("purchases", first, 0.0, f64::MAX)?), after)
+            }
+            _ => (None, rest),
+        };
+        let what = what.trim();
+        if what.len() > NAME_BYTES_MAX {
+            return Err(format!(
+                "purchases: a text of {} bytes: must be at most {NAME_BYTES_MAX}",
+                what.len()
+            ));
+        }
+        if what.chars().any(char::is_control) {
+            return Err(format!("purchases = {}: holds a control character", shown(what)));
+        }
+        purchases.push(Purchase { at, what: what.to_owned(), amount });
+    }
+    purchases.sort_by_key(|purchase| std::cmp::Reverse(purchase.at));
+    purchases.truncate(PURCHASES_MAX);
+    Ok(purchases)
+}
+
+/// A field as one would write it, cut to a readable length.
+fn shown(text: &str) -> String {
+    let cut: String = text.chars().take(SHOWN_CHARS_MAX).collect();
+    if cut.len() < text.len() { format!("{cut:?}…") } else { format!("{cut:?}") }
+}
+
+pub(super) fn customer(fields: &Fields<'_>) -> Field<CustomerRow> {
+    let mut accounts = Vec::new();
+    for network in Network::ALL {
+        if let Some(names) = fields.accounts(network)? {
+            accounts.push((network, names));
+        }
+    }
+    let count: usize = accounts.iter().map(|(_, names)| names.len()).sum();
+    if count > ACCOUNTS_MAX {
+        return Err(format!("{count} accounts: must be at most {ACCOUNTS_MAX}"));
+    }
+    let language = fields.languages("language")?;
+    if language.as_ref().is_some_and(|languages| languages.len() > 1) {
+        return Err("language: must be one".to_owned());
+    }
+    Ok(CustomerRow {
+        key: fields.needed("key")?,
+        name: fields.text("name", NAME_BYTES_MAX)?,
+        tier: fields.word("tier")?,
+        value: fields.number("value", 0.0, f64::MAX)?,
+        language: language.map(|languages| languages.into_iter().next().unwrap_or_default()),
+        flags: fields.words("flags")?,
+        purchases: fields.given("purchases").map(|text| purchases(text, fields.zone)).transpose()?,
+        accounts,
+    })
+}
+
+pub(super) fn agent(fields: &Fields<'_>) -> Field<AgentRow> {
+    let shifts = match fields.given("shifts") {
+        None => None,
+        Some("") => Some(None),
+        Some(text) => Some(Some(text.parse::<Week>().map_err(|why: NoWeek| format!("shifts = {why}"))?)),
+    };
+    let zone = match fields.given("zone") {
+        None => None,
+        Some("") => Some(None),
+        Some(text) if TimeZone::get(text).is_ok() => Some(Some(text.to_owned())),
+        Some(text) => {
+            return Err(format!(
+                "zone = {}: must be a time zone as Europe/Paris or America/Montreal",
+                shown(text)
+            ));
+        }
+    };
+    let away = match fields.given("away").map(str::to_lowercase).as_deref() {
+        None => None,
+        Some("" | "no" | "non" | "false" | "0") => Some(false),
+        Some("yes" | "oui" | "true" | "1") => Some(true),
+        Some(text) => return Err(format!("away = {}: must be yes or no", shown(text))),
+    };
+    Ok(AgentRow {
+        name: fields.needed("name")?,
+        team: fields.text("team", NAME_BYTES_MAX)?,
+        skills: fields.words("skills")?,
+        languages: fields.languages("languages")?,
+        capacity: fields.count("capacity", 10_000)?,
+        shifts,
+        zone,
+        open_tickets: fields.count("open_tickets", 1_000_000)?,
+        answer_min: fields.number("answer_min", 0.0, f64::MAX)?,
+        satisfaction: fields.number("satisfaction", 1.0, 5.0)?,
+        away,
+    })
+}
+
+pub(super) fn touchpoint(fields: &Fields<'_>) -> Field<Contact> {
+    let customer = fields.text("customer", NAME_BYTES_MAX)?.unwrap_or_default();
+    let given = fields.given("account").unwrap_or_default();
+    let network = fields.given("network").unwrap_or_default().to_lowercase();
+    let account = match (network.as_str(), given) {
+        ("", "") => None,
+        ("", _) | (_, "") => return Err("network and account belong together".to_owned()),
+        (name, given) => {
+            let network = Network::from_name(name).ok_or_else(|| {
+                format!("network = {}: must be bluesky, mastodon, x, facebook or plain", shown(name))
+            })?;
+            Some((network, account(network, given)?))
+        }
+    };
+    if customer.is_empty() && account.is_none() {
+        return Err("names nobody: give customer, or network and account".to_owned());
+    }
+    let at = time("at", &fields.needed("at")?, fields.zone)?;
+    let channel = fields.word("channel")?.unwrap_or_default();
+    if channel.is_empty() {
+        return Err("channel is empty".to_owned());
+    }
+    let note = fields.given("note").unwrap_or_default();
+    if note.len() > NOTE_BYTES_MAX {
+        return Err(format!("note has {} bytes: must be at most {NOTE_BYTES_MAX}", note.len()));
+    }
+    Ok(Contact { customer, account, touchpoint: Touchpoint { at, channel, note: cut_note(note.to_owned()) } })
+}

@@ -1,0 +1,347 @@
+//! `vigie priorities simulate`: what other priorities would have made of the tickets that the ledger holds.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anstyle::Style;
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value, json};
+
+use super::{ConfigFile, Failure, print};
+use crate::config::Config;
+use crate::desk::{self, Recorded};
+use crate::ledger::tickets::{self, Kept};
+use crate::ticket::proto::{Factor, Level};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Score the tickets of the ledger by a config's priorities, and show which would change level and why; writes nothing
+    Simulate(Simulate),
+}
+
+#[derive(Debug, Args)]
+struct Simulate {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The ledger to read, beside a daemon or without one; default: the one that the config names
+    #[arg(long, value_name = "PATH")]
+    ledger: Option<PathBuf>,
+    /// How far back: a number with m, h or d
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = span)]
+    since: SignedDuration,
+    /// Newest tickets that are looked at, at most
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    limit: usize,
+    /// Greatest changes that are shown with their reasons
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    show: usize,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+const BOLD: Style = Style::new().bold();
+const QUIET: Style = Style::new().dimmed();
+const LEVELS: [Level; 4] = [Level::P1, Level::P2, Level::P3, Level::P4];
+/// Longest look back.
+const DAYS_MAX: i64 = 3_650;
+
+/// `90m`, `12h`, `7d`.
+fn span(text: &str) -> Result<SignedDuration, String> {
+    let refused = || format!("must be a number with m, h or d, as 90m, 12h or 7d, and at most {DAYS_MAX}d");
+    let unit = text.chars().last().ok_or_else(refused)?;
+    let minutes = match unit {
+        'm' => 1,
+        'h' => 60,
+        'd' => 24 * 60,
+        _ => return Err(refused()),
+    };
+    let number: i64 = text.strip_suffix(unit).and_then(|number| number.parse().ok()).ok_or_else(refused)?;
+    let minutes = number.checked_mul(minutes).filter(|minutes| (1..=DAYS_MAX * 24 * 60).contains(minutes));
+    Ok(SignedDuration::from_mins(minutes.ok_or_else(refused)?))
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let Command::Simulate(arguments) = &arguments.command;
+    let config = arguments.config.load()?;
+    for warning in &config.warnings {
+        eprintln!("warning: {warning}");
+    }
+    simulate(arguments, &config, Timestamp::now())
+}
+
+fn simulate(arguments: &Simulate, config: &Config, now: Timestamp) -> Result<(), Failure> {
+    let ledger = arguments.ledger.as_deref().unwrap_or(&config.ledger.path);
+    let since = now.saturating_sub(arguments.since).unwrap_or(Timestamp::UNIX_EPOCH);
+    let mut simulation = Simulation { shown_max: arguments.show, ..Simulation::default() };
+    let visited = tickets::visit(ledger, since, arguments.limit, |kept| simulation.add(&config.desk, &kept));
+    visited.map_err(anyhow::Error::new)?;
+    simulation.sort();
+    let mut out = anstream::stdout().lock();
+    if arguments.json {
+        writeln!(out, "{}", simulation.to_json(since)).context("stdout")?;
+    } else if simulation.tickets == 0 {
+        none(&mut out, ledger, since)?;
+    } else {
+        simulation.print(&mut out, since).context("stdout")?;
+    }
+    Ok(())
+}
+
+fn none(out: &mut impl Write, ledger: &Path, since: Timestamp) -> Result<(), Failure> {
+    let newest = tickets::newest(ledger).map_err(anyhow::Error::new)?;
+    let newest = newest.map_or_else(
+        || "it holds none at all".to_owned(),
+        |at| format!("the newest is of {}: ask for more with --since", date(at)),
+    );
+    writeln!(out, "no ticket since {} in {}; {newest}", date(since), ledger.display()).context("stdout")?;
+    Ok(())
+}
+
+fn date(at: Timestamp) -> String {
+    at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string()
+}
+
+/// What comes of it.
+#[derive(Debug, Default)]
+struct Simulation {
+    tickets: u64,
+    /// From level to level, in the order of [`LEVELS`].
+    levels: [[u64; LEVELS.len()]; LEVELS.len()],
+    /// Tickets whose text is erased: their sensitive topics are those that they had.
+    erased: u64,
+    /// Tickets that say who wrote them.
+    persons: u64,
+    /// Whose points change, with or without the level.
+    moved: u64,
+    /// The greatest changes of level.
+    changes: Vec<Change>,
+    shown_max: usize,
+}
+
+/// A ticket that would have another level.
+#[derive(Debug)]
+struct Change {
+    id: String,
+    brand: String,
+    network: String,
+    url: String,
+    before: (u32, Level),
+    after: (u32, Level),
+    factors: Vec<Difference>,
+}
+
+/// A factor that would give other points.
+#[derive(Debug)]
+struct Difference {
+    name: String,
+    before: i32,
+    after: i32,
+    evidence: String,
+}
+
+impl Simulation {
+    fn add(&mut self, desk: &desk::Config, kept: &Kept) {
+        let ticket = &kept.ticket;
+        let mut recorded = Recorded { follow_ups: kept.follow_ups, ..Recorded::of(ticket) };
+        recorded.read(&desk.sensitive);
+        let (score, level) = desk.score(&recorded.facts());
+        self.tickets += 1;
+        self.erased += u64::from(recorded.candidate.post.text.is_empty());
+        self.persons += u64::from(ticket.person.is_some());
+        self.moved += u64::from(u32::from(score.priority) != ticket.priority);
+        let (from, to) = (place(ticket.level()), place(level));
+        if let Some(count) = self.levels.get_mut(from).and_then(|row| row.get_mut(to)) {
+            *count += 1;
+        }
+        if from == to {
+            return;
+        }
+        let post = ticket.post.clone().unwrap_or_default();
+        self.changes.push(Change {
+            id: ticket.id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            brand: ticket.brand.clone(),
+            network: post.network,
+            url: post.url,
+            before: (ticket.priority, ticket.level()),
+            after: (score.priority.into(), level),
+            factors: differences(&ticket.factors, &score.factors),
+        });
+        // Twice as many as are shown, so that sorting is rare and memory bounded.
+        if self.changes.len() > 2 * self.shown_max + 1 {
+            self.sort();
+        }
+    }
+
+    /// The greatest changes first; equal ones by their tickets, so that the same ledger gives the same answer.
+    fn sort(&mut self) {
+        self.changes.sort_by(|one, other| {
+            let moved = |change: &Change| change.before.0.abs_diff(change.after.0);
+            moved(other).cmp(&moved(one)).then_with(|| one.id.cmp(&other.id))
+        });
+        self.changes.truncate(self.shown_max);
+    }
+
+    fn changed(&self) -> u64 {
+        let stay: u64 = (0..LEVELS.len()).filter_map(|level| self.levels.get(level)?.get(level)).sum();
+        self.tickets - stay
+    }
+
+    fn print(&self, out: &mut impl Write, since: Timestamp) -> std::io::Result<()> {
+        let (tickets, changed) = (print::grouped(self.tickets), print::grouped(self.changed()));
+        writeln!(out, "{BOLD}{tickets} tickets since {}: {changed} would change level{BOLD:#}", date(since))?;
+        writeln!(
+            out,
+            "{QUIET}{} would change points; nothing is written{QUIET:#}\n",
+            print::grouped(self.moved)
+        )?;
+        write!(out, "  {QUIET}{:<8}{QUIET:#}", "from, to")?;
+        for level in LEVELS {
+            write!(out, "{:>10}", level.as_str_name())?;
+        }
+        writeln!(out)?;
+        for (level, row) in LEVELS.into_iter().zip(&self.levels) {
+            write!(out, "  {:<8}", level.as_str_name())?;
+            for (to, count) in LEVELS.into_iter().zip(row) {
+                let style = if level == to { QUIET } else { BOLD };
+                write!(out, "{style}{:>10}{style:#}", print::grouped(*count))?;
+            }
+            writeln!(out)?;
+        }
+        if self.persons == 0 {
+            writeln!(
+                out,
+                "\n{QUIET}None of these tickets says who wrote it: factors of customers count nothing here.{QUIET:#}"
+            )?;
+        }
+        if self.erased > 0 {
+            let erased = print::grouped(self.erased);
+            writeln!(
+                out,
+                "\n{QUIET}{erased} are erased: they keep the sensitive topics that they had.{QUIET:#}"
+            )?;
+        }
+        if !self.changes.is_empty() {
+            writeln!(out, "\n{BOLD}greatest changes{BOLD:#}")?;
+        }
+        for change in &self.changes {
+            let ((before, from), (after, to)) = (change.before, change.after);
+            let ticket = if change.url.is_empty() { &change.id } else { &change.url };
+            writeln!(
+                out,
+                "  {} {before} → {} {after}   {QUIET}{} · {} · {}{QUIET:#}",
+                from.as_str_name(),
+                to.as_str_name(),
+                change.network,
+                print::printable(&change.brand),
+                print::printable(ticket),
+            )?;
+            for Difference { name, before, after, evidence } in &change.factors {
+                let (name, evidence) = (print::printable(name), print::printable(evidence));
+                writeln!(out, "      {name:<14} {before:+} → {after:+}   {QUIET}{evidence}{QUIET:#}")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn to_json(&self, since: Timestamp) -> Value {
+        let row = |counts: &[u64; LEVELS.len()]| -> Map<String, Value> {
+            let counts = LEVELS.into_iter().zip(counts);
+            counts.map(|(level, count)| (level.as_str_name().to_owned(), json!(count))).collect()
+        };
+        let levels = LEVELS.into_iter().zip(&self.levels);
+        let levels: Map<_, _> =
+            levels.map(|(level, counts)| (level.as_str_name().to_owned(), row(counts).into())).collect();
+        json!({
+            "since": since.to_string(),
+            "tickets": self.tickets,
+            "change_level": self.changed(),
+            "change_points": self.moved,
+            "erased": self.erased,
+            "persons": self.persons,
+            "levels": levels,
+            "changes": self.changes.iter().map(Change::to_json).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl Change {
+    fn to_json(&self) -> Value {
+        let state =
+            |(priority, level): (u32, Level)| json!({ "priority": priority, "level": level.as_str_name() });
+        let factor = |difference: &Difference| {
+            json!({
+                "name": difference.name, "before": difference.before, "after": difference.after,
+                "evidence": difference.evidence,
+            })
+        };
+        json!({
+            "id": self.id,
+            "brand": self.brand,
+            "network": self.network,
+            "url": self.url,
+            "before": state(self.before),
+            "after": state(self.after),
+            "factors": self.factors.iter().map(factor).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// In [`LEVELS`]; a level that an older vigie did not know counts as the last.
+fn place(level: Level) -> usize {
+    LEVELS.iter().position(|known| *known == level).unwrap_or(LEVELS.len() - 1)
+}
+
+/// Factors of either that give other points in the other, the greatest difference first.
+fn differences(before: &[Factor], after: &[Factor]) -> Vec<Difference> {
+    let of = |factors: &[Factor], name: &str| {
+        factors.iter().filter(|factor| factor.name == name).map(|factor| factor.points).sum::<i32>()
+    };
+    let mut differences: Vec<Difference> = Vec::new();
+    for factor in after.iter().chain(before) {
+        let (was, is) = (of(before, &factor.name), of(after, &factor.name));
+        if was != is && !differences.iter().any(|known| known.name == factor.name) {
+            let Factor { name, evidence, .. } = factor.clone();
+            differences.push(Difference { name, before: was, after: is, evidence });
+        }
+    }
+    differences.sort_by_key(|difference| std::cmp::Reverse(difference.before.abs_diff(difference.after)));
+    differences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_a_number_with_its_unit() {
+        for (text, minutes) in [("90m", 90), ("12h", 720), ("7d", 10_080)] {
+            assert_eq!(span(text), Ok(SignedDuration::from_mins(minutes)), "{text}");
+        }
+        for text in
+            ["", "7", "d", "0d", "-1h", "9999d", "7 d", "7w", "99999999999999999999d", "9223372036854775807d"]
+        {
+            assert!(span(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_factors_that_differ_are_the_reasons() {
+        let factor =
+            |(name, points): (&str, i32)| Factor { name: name.into(), points, evidence: "why".into() };
+        let before: Vec<_> = [("age", 10), ("reach", 50), ("tier", 5)].map(factor).to_vec();
+        let after: Vec<_> = [("age", 10), ("tier", 100), ("contacts", 60)].map(factor).to_vec();
+        let told: Vec<_> = differences(&before, &after);
+        let told: Vec<_> = told.iter().map(|told| (told.name.as_str(), told.before, told.after)).collect();
+        assert_eq!(told, [("tier", 5, 100), ("contacts", 0, 60), ("reach", 50, 0)]);
+    }
+}

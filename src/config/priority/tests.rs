@@ -1,0 +1,310 @@
+//! What `[priority]` and `[sensitive]` mean, and what is said of mistakes in them.
+
+use crate::config::Config;
+use crate::desk::priority::{Curve, Group, Repeated};
+use crate::desk::{Factors, Levels};
+
+const START: &str =
+    "[[source]]\nkind = \"ndjson\"\npath = \"-\"\n[[brand]]\nname = \"Lumio\"\n[[brand]]\nname = \"Nox\"\n";
+/// Lines of [`START`].
+const BEFORE: usize = 7;
+
+fn read(text: &str) -> Config {
+    Config::parse(&format!("{START}{text}")).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"))
+}
+
+/// Mistakes as `LINE: TEXT`, counted from the first line of `text`.
+fn check(text: &str, expected: &[&str]) {
+    let mistakes = Config::parse(&format!("{START}{text}")).err().unwrap_or_default();
+    let told: Vec<_> = mistakes.iter().map(|told| format!("{}: {}", told.line - BEFORE, told.text)).collect();
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn nothing_configured_means_the_defaults() {
+    let desk = read("").desk;
+    assert_eq!(desk.factors, Factors::default());
+    assert_eq!(desk.levels, Levels::default());
+    assert_eq!(desk, crate::desk::Config::default());
+}
+
+#[test]
+fn every_factor_can_be_set() {
+    let factors = read(
+        r#"
+[priority]
+addressed = 1
+verified = 2
+reach = { steps = [[0, 1], [10.5, -20]], cap = 15 }
+age = { linear = 0.5, cap = 30 }
+value = { logarithmic = 40, at = 100 }
+follow_ups = { points = 5 }
+tier = { Gold = 100, "très spécial" = 10 }
+flag = { press = 5, cap = 20 }
+purchase = { within_days = 3, points = 4, amount = { linear = 1 } }
+contacts = { window_hours = 5, half_life_hours = 2, channels = { Phone = 7, other = 8 }, count = { steps = [[2, 9]] }, cap = 10 }
+sensitive = { safety = 11, cap = 12 }
+caps = { customer = 13 }
+"#,
+    )
+    .desk
+    .factors;
+    let default = Factors::default();
+    assert_eq!((factors.addressed, factors.verified), (1, 2));
+    assert_eq!(factors.reach, Curve { cap: 15, ..Curve::steps(&[(0.0, 1), (10.5, -20)]) });
+    assert_eq!(factors.age, Curve::linear(0.5, 30));
+    assert_eq!(factors.value, Curve::logarithmic(40, 100.0));
+    assert_eq!(factors.follow_ups, Repeated { points: 5, cap: default.follow_ups.cap });
+    assert_eq!((factors.tier.points["gold"], factors.tier.points["très spécial"]), (100, 10));
+    assert_eq!((factors.flag.points["press"], factors.flag.cap), (5, 20));
+    assert_eq!((factors.purchase.within_days, factors.purchase.points), (3, 4));
+    assert_eq!(factors.purchase.amount, Curve::linear(1.0, 1000));
+    assert_eq!((factors.contacts.window_hours, factors.contacts.half_life_hours), (5, 2));
+    assert_eq!((factors.contacts.channels["phone"], factors.contacts.other), (7, 8));
+    assert_eq!(factors.contacts.channels["mail"], default.contacts.channels["mail"]);
+    assert_eq!((factors.contacts.count, factors.contacts.cap), (Curve::steps(&[(2.0, 9)]), 10));
+    assert_eq!((factors.sensitive.points["safety"], factors.sensitive.cap), (11, 12));
+    assert_eq!((factors.caps.of(Group::Customer), factors.caps.of(Group::Post)), (Some(13), None));
+    assert_eq!(factors.sentiment, default.sentiment);
+}
+
+#[test]
+fn the_older_keys_of_curves_mean_what_they_meant() {
+    let factors = |text: &str| read(&format!("[priority]\n{text}")).desk.factors;
+    assert_eq!(factors("reach = { points_max = 90 }").reach, Curve::logarithmic(90, 1e6));
+    assert_eq!(factors("reach = { followers_max = 100 }").reach, Curve::logarithmic(150, 100.0));
+    assert_eq!(factors("age = { points_per_hour = 10 }").age, Curve::linear(10.0, 100));
+    assert_eq!(factors("age = { points_per_hour = -5, points_max = -50 }").age, Curve::linear(-5.0, 50));
+    assert_eq!(factors("age = { points_per_hour = 0, points_max = 0 }").age, Curve::linear(0.0, 0));
+    assert_eq!(factors("reach = { cap = 60 }").reach, Curve { cap: 60, ..Curve::logarithmic(150, 1e6) });
+    check(
+        "[priority]\nage = { points_per_hour = 5, points_max = -50 }",
+        &[
+            "2: priority.age: points_per_hour = 5 never comes to points_max = -50: both must be above 0, or both below",
+        ],
+    );
+    check(
+        "[priority]\nreach = { points_max = 5, steps = [[1, 2]] }",
+        &[
+            "2: priority.reach: steps and points_max and followers_max both say how it grows: give only one of them",
+        ],
+    );
+}
+
+#[test]
+fn a_brand_differs_in_what_its_table_names() {
+    let config = read(
+        r#"
+[priority]
+addressed = 50
+tier = { gold = 100, silver = 10 }
+[[priority.combination]]
+name = "angry"
+when = { sentiment = "negative" }
+points = 5
+[[priority.brand]]
+name = "lumio"
+tier = { gold = 200 }
+levels = { p1_min = 700 }
+[[priority.brand.combination]]
+name = "angry"
+when = { sentiment = "negative" }
+points = 50
+"#,
+    );
+    assert_eq!(config.warnings, [""; 0]);
+    let (factors, levels) = config.desk.priorities("Lumio");
+    assert_eq!(factors.addressed, 50);
+    assert_eq!((factors.tier.points["gold"], factors.tier.points["silver"]), (200, 10));
+    assert_eq!((factors.combinations.len(), factors.combinations[0].points), (1, 50));
+    assert_eq!((levels.p1_min, levels.p2_min), (700, 430));
+    let (factors, levels) = config.desk.priorities("Nox");
+    assert_eq!((factors.tier.points["gold"], factors.combinations[0].points, levels.p1_min), (100, 5, 600));
+}
+
+#[test]
+fn every_mistake_is_named_with_its_place_value_and_range() {
+    check(
+        r#"[priority]
+addressed = 2000
+tier = { gold = 1001 }
+flag = { cap = -1 }
+value = { steps = [[5, 10], [5, 20]] }
+purchase = { within_days = 0, amount = { steps = [], linear = nan } }
+contacts = { window_hours = 99999, chanels = 3 }
+reach = { logarithmic = 5 }
+age = { steps = [[1], [2, 3.5]] }
+follow_ups = 7
+sensitive = { saftey = 5 }
+caps = { customers = 5 }
+[[priority.brand]]
+name = "Nobody"
+[[priority.brand]]
+name = "Nox"
+waiting = { points_per_hour = 3 }
+[[priority.brand]]
+addressed = 3
+[[priority.combination]]
+name = "reach"
+when = { tier = "gold" }
+points = 1
+"#,
+        &[
+            "2: priority.addressed = 2000: must be a whole number from -1000 to 1000",
+            "3: priority.tier.gold = 1001: must be a whole number from -1000 to 1000",
+            "4: priority.flag.cap = -1: must be a whole number from 0 to 1000",
+            "5: priority.value.steps: 5: each step must begin above the one before",
+            "6: priority.purchase.within_days = 0: must be a whole number from 1 to 3650",
+            "6: priority.purchase.amount: steps and linear: give only one of them",
+            "6: priority.purchase.amount: steps: 0 of them: must be 1 to 32",
+            "6: priority.purchase.amount.linear = nan: must be a number from -1000 to 1000",
+            "7: priority.contacts.window_hours = 99999: must be a whole number from 1 to 8784",
+            "7: priority.contacts.chanels = 3: unknown key; did you mean channels?",
+            "8: priority.reach: at is missing: the quantity at which a logarithm has come to all its points",
+            "9: priority.age.steps = […]: each item of the list must be a pair of numbers: [5, 60]",
+            "9: priority.age.steps: 3.5 points: must be a whole number from -1000 to 1000",
+            "10: priority.follow_ups = 7: must be a table: [priority.follow_ups]",
+            "11: priority.sensitive: saftey: no such topic; did you mean safety?",
+            "12: priority.caps.customers = 5: unknown key; did you mean customer?",
+            "14: priority.brand[1].name: \"Nobody\": must be of Lumio, Nox",
+            "15: priority.brand[2]: waiting: the queue is one for all brands: only [priority] has it",
+            "18: priority.brand[3]: name is missing: the brand whose priorities differ",
+            "20: priority.combination[1]: the name \"reach\" is a factor's: tickets could not tell them apart",
+        ],
+    );
+}
+
+#[test]
+fn a_word_spelled_two_ways_is_told_of() {
+    check(
+        "[priority]\ntier = { Gold = 5, gold = 6 }",
+        &["2: priority.tier: Gold and gold are the same word, with 5 and 6"],
+    );
+    let warnings = read("[priority]\ntier = { Gold = 5, gold = 5 }").warnings;
+    assert_eq!(warnings, ["priority.tier: Gold and gold are the same word: once is enough"]);
+}
+
+#[test]
+fn what_cannot_matter_is_warned_of() {
+    let config = read(
+        r#"
+[[priority.brand]]
+name = "Lumio"
+addressed = 80
+[[priority.brand]]
+name = "Nox"
+[[priority.brand.combination]]
+name = "angry"
+when = { brand = "Lumio" }
+points = 5
+[sensitive.safety]
+words = ["Feu!", "feu"]
+exclude = ["camp fire", "feu de camp"]
+"#,
+    );
+    assert_eq!(
+        config.warnings,
+        [
+            "sensitive.safety.words: \"Feu!\" and \"feu\" read the same: once is enough",
+            "sensitive.safety.exclude: \"camp fire\" holds no word of this topic, so that it changes nothing",
+            "priority.brand[1] (Lumio): changes nothing",
+            "priority.brand[2]: the combination \"angry\" asks for another brand than Nox, so that it never counts there",
+        ]
+    );
+}
+
+#[test]
+fn topics_have_words_points_and_teams() {
+    let config = read(
+        r#"
+[sensitive.safety]
+words = ["box qui chauffe"]
+exclude = ["fire hazard light"]
+points = 90
+team = " safety desk "
+[sensitive.press]
+builtin = false
+words = ["gazette"]
+[sensitive.access]
+words = "screen reader"
+[[priority.combination]]
+name = "blind"
+when = { sensitive = "access" }
+points = 20
+"#,
+    )
+    .desk;
+    let read = |text: &str| config.sensitive.read(text).0;
+    assert_eq!(read("ma box qui chauffe"), ["safety"]);
+    assert_eq!(read("it caught fire"), ["safety"], "beside the built-in words");
+    assert_eq!(read("the fire hazard light blinks"), [""; 0]);
+    assert_eq!(read("I am a journalist"), [""; 0], "in place of the built-in words");
+    assert_eq!(read("I write for the gazette; no screen reader helps"), ["press", "access"]);
+    assert_eq!(config.sensitive.teams["safety"], "safety desk");
+    assert_eq!(config.sensitive.teams.len(), 1);
+    let points = &config.factors.sensitive.points;
+    assert_eq!((points["safety"], points["legal"], points["access"]), (90, 100, 100));
+
+    let none = self::read("[sensitive]\nbuiltin = false\n[sensitive.own]\nwords = [\"x\"]").desk;
+    assert_eq!(none.sensitive.names().collect::<Vec<_>>(), ["own"]);
+}
+
+#[test]
+fn bad_lists_of_words_are_refused() {
+    check(
+        r#"[sensitive]
+builtin = 1
+[sensitive.saftey]
+points = 5
+[sensitive.own]
+words = []
+[sensitive.mine]
+[sensitive."Of Mine"]
+words = ["a", "!?", 7]
+team = " "
+points = 1e3
+[priority]
+sensitive = { legal = 5 }
+[sensitive.legal]
+points = 6
+unknown = 1
+"#,
+        &[
+            "2: sensitive.builtin = 1: must be true or false",
+            "3: sensitive.saftey: words is missing: a topic of your own needs some; did you mean safety?",
+            "7: sensitive.mine: words is missing: a topic of your own needs some; built in are selfharm, safety, \
+             child, security, fraud, discrimination, legal, regulator, press",
+            "8: sensitive.Of Mine: a topic's name is 1 to 40 letters a to z, digits, `_` and `-`",
+            "9: sensitive.Of Mine.words = 7: each item of the list must be a text in quotes",
+            "9: sensitive.Of Mine.words: \"!?\" holds no letter, digit or emoji, so that no post can match it",
+            "10: sensitive.Of Mine.team: must name a team",
+            "11: sensitive.Of Mine.points = 1e3: must be a whole number from -1000 to 1000",
+            "13: priority.sensitive: legal: sensitive.legal.points says it too: give it once",
+            "16: sensitive.legal.unknown = 1: unknown key; known here: builtin, words, exclude, points, team",
+        ],
+    );
+}
+
+/// Tables that the example config shows as comments are as right as the rest of it.
+#[test]
+fn the_tables_of_the_example_are_right_once_they_are_no_comments() {
+    let example = include_str!("../../../systemd/vigie.toml");
+    let (mut text, mut inside) = (String::new(), false);
+    for line in example.lines() {
+        let shown = line.strip_prefix("# ").unwrap_or_default();
+        let is_key =
+            shown.split_once('=').is_some_and(|(key, _)| key.trim().bytes().all(|b| b.is_ascii_lowercase()));
+        inside = shown.starts_with("[[priority.") || shown.starts_with("[sensitive.") || (inside && is_key);
+        if inside {
+            text.push_str(shown);
+            text.push('\n');
+        }
+    }
+    assert_eq!(text.lines().filter(|line| line.starts_with('[')).count(), 4, "{text}");
+    let config = read(&text);
+    assert_eq!(config.warnings, [""; 0]);
+    assert_eq!(config.desk.factors.combinations.len(), 1);
+    assert_eq!(config.desk.brands["Lumio"].levels.p1_min, 550);
+    assert_eq!(config.desk.sensitive.teams["safety"], "safety desk");
+    assert_eq!(config.desk.sensitive.read("no screen reader").0, ["accessibility"]);
+}

@@ -1,0 +1,223 @@
+//! How soon a poster expects an answer, and when it is late for that.
+//!
+//! The first rule whose condition holds says it, else the network's own expectation does. Its time is working time
+//! where it has a calendar.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::calendar::Calendar;
+use super::when::{Facts, When};
+use crate::parse::Network;
+
+/// The share of its time after which an answer is at risk, unless the config says otherwise.
+pub const AT_RISK_SHARE: f32 = 0.75;
+
+/// What is expected.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expectation {
+    /// So soon, in working time.
+    pub answer_within: Duration,
+    /// After so much of it there is a risk that it will not be.
+    pub at_risk_after: Duration,
+    /// When that time passes; `None`: always.
+    pub calendar: Option<Arc<Calendar>>,
+}
+
+impl Expectation {
+    /// Always, at risk after [`AT_RISK_SHARE`].
+    pub fn always(answer_within: Duration) -> Expectation {
+        Expectation { answer_within, at_risk_after: share_of(answer_within, AT_RISK_SHARE), calendar: None }
+    }
+
+    fn after(&self, now: Timestamp, working: Duration) -> Timestamp {
+        match &self.calendar {
+            Some(calendar) => calendar.add(now, working),
+            None => now.checked_add(working).unwrap_or(Timestamp::MAX),
+        }
+    }
+}
+
+/// That share of it, in whole seconds.
+pub fn share_of(time: Duration, share: f32) -> Duration {
+    // At most 30 days, which a float holds to the microsecond; a share is not negative.
+    Duration::from_secs((time.as_secs_f64() * f64::from(share)).round() as u64)
+}
+
+/// All that is expected.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expectations {
+    /// In order: the first whose condition holds counts.
+    pub rules: Vec<(When, Expectation)>,
+    /// Where none holds, by network in the order of [`Network::ALL`].
+    pub by_network: [Expectation; Network::ALL.len()],
+    /// Whether helpdesks are told when an answer is at risk, and when it was due.
+    pub overdue_updates: bool,
+    /// Whose wall clock shows what has no calendar.
+    pub zone: TimeZone,
+}
+
+impl Default for Expectations {
+    fn default() -> Expectations {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let by_network = Network::ALL.map(|network| match network {
+            Network::Bluesky | Network::Mastodon | Network::X | Network::Plain => {
+                Expectation::always(2 * HOUR)
+            }
+            // "The same day": a working day, so that a report at opening time is due before closing.
+            Network::Facebook => Expectation::always(8 * HOUR),
+        });
+        Expectations { rules: Vec::new(), by_network, overdue_updates: true, zone: TimeZone::UTC }
+    }
+}
+
+impl Expectations {
+    /// What is expected of this post from `facts.now` on.
+    pub fn of(&self, facts: &Facts<'_>) -> Due<'_> {
+        let network = facts.candidate.post.network;
+        let rule = self.rules.iter().position(|(when, _)| when.holds(facts));
+        // `Network` has as many variants as the array has places.
+        let expectation = match rule.and_then(|rule| self.rules.get(rule)) {
+            Some((_, expectation)) => expectation,
+            None => self.by_network.get(network as usize).unwrap_or(&self.by_network[0]),
+        };
+        Due {
+            expectation,
+            rule,
+            network,
+            at_risk_at: expectation.after(facts.now, expectation.at_risk_after),
+            due_at: expectation.after(facts.now, expectation.answer_within),
+            zone: expectation.calendar.as_ref().map_or(&self.zone, |calendar| &calendar.zone),
+        }
+    }
+}
+
+/// When an answer is due, and by what.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Due<'e> {
+    /// What says so.
+    pub expectation: &'e Expectation,
+    /// Its place among the rules, from 0; `None`: it is the network's.
+    pub rule: Option<usize>,
+    network: Network,
+    /// From then on there is a risk that it will be late.
+    pub at_risk_at: Timestamp,
+    /// When it is late.
+    pub due_at: Timestamp,
+    zone: &'e TimeZone,
+}
+
+/// `answer within 4 h of working time: expectation 2, calendar office; at risk Mon …, due Mon 2026-11-30 10:00 CET`
+impl fmt::Display for Due<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Expectation { answer_within, calendar, .. } = self.expectation;
+        write!(f, "answer within {}", span(*answer_within))?;
+        f.write_str(if calendar.is_some() { " of working time: " } else { ": " })?;
+        match self.rule {
+            Some(rule) => write!(f, "expectation {}", rule + 1)?,
+            None => write!(f, "answer_within.{}_min", self.network)?,
+        }
+        if let Some(calendar) = calendar {
+            write!(f, ", calendar {}", calendar.name)?;
+        }
+        let shown =
+            |at: Timestamp| at.to_zoned(self.zone.clone()).strftime("%a %Y-%m-%d %H:%M %Z").to_string();
+        write!(f, "; at risk {}, due {}", shown(self.at_risk_at), shown(self.due_at))
+    }
+}
+
+/// `4 h`, `1 h 30 min`, `45 min`.
+fn span(of: Duration) -> String {
+    match (of.as_secs() / 3600, of.as_secs() / 60 % 60) {
+        (0, minutes) => format!("{minutes} min"),
+        (hours, 0) => format!("{hours} h"),
+        (hours, minutes) => format!("{hours} h {minutes} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classify::{Language, Verdict};
+    use crate::desk::person::Person;
+    use crate::desk::when::Field;
+    use crate::parse::{Author, Post};
+    use crate::prefilter::Candidate;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn rule(field: Field, word: &str, expectation: Expectation) -> (When, Expectation) {
+        (When { words: vec![(field, vec![word.to_owned()])], ..When::default() }, expectation)
+    }
+
+    #[test]
+    fn the_first_rule_that_holds_says_when_an_answer_is_due_and_why() {
+        let office = Arc::new(Calendar {
+            name: "office".to_owned(),
+            zone: TimeZone::get("Europe/Paris").unwrap(),
+            hours: "mon-fri 08:00-18:00".parse().unwrap(),
+            closings: Vec::new(),
+        });
+        let at_work =
+            |hours| Expectation { calendar: Some(office.clone()), ..Expectation::always(hours * HOUR) };
+        let expectations = Expectations {
+            rules: vec![
+                rule(Field::Brand, "lumio", Expectation::always(HOUR / 2)),
+                rule(Field::Network, "x", at_work(4)),
+                rule(Field::Network, "x", at_work(1)),
+            ],
+            zone: TimeZone::get("America/Montreal").unwrap(),
+            ..Expectations::default()
+        };
+        // A Friday, 17:00 in Paris.
+        let now: Timestamp = "2026-11-27T16:00:00Z".parse().unwrap();
+        let verdict = Verdict {
+            sentiment: [1.0, 0.0, 0.0],
+            intent: [0.0; 8],
+            urgency: [0.0; 3],
+            language: Language::UNCLEAR,
+        };
+        let check = |network, brand: &str, rule, expected: &str| {
+            let post = Post::new(network, "1".into(), Author::default(), "text".into());
+            let candidate =
+                Candidate { post, brand: brand.into(), hits: Vec::new(), addressed: false, value: 1 };
+            let (person, sensitive) = (Person::default(), []);
+            let facts = Facts {
+                candidate: &candidate,
+                verdict: &verdict,
+                person: &person,
+                sensitive: &sensitive,
+                sensitive_words: &[],
+                follow_ups: 0,
+                priority: 0,
+                now,
+            };
+            let due = expectations.of(&facts);
+            assert_eq!((due.rule, due.to_string().as_str()), (rule, expected));
+        };
+        check(
+            Network::X,
+            "another",
+            Some(1),
+            "answer within 4 h of working time: expectation 2, calendar office; \
+             at risk Mon 2026-11-30 10:00 CET, due Mon 2026-11-30 11:00 CET",
+        );
+        check(
+            Network::X,
+            "Lumio",
+            Some(0),
+            "answer within 30 min: expectation 1; at risk Fri 2026-11-27 11:22 EST, due Fri 2026-11-27 11:30 EST",
+        );
+        check(
+            Network::Facebook,
+            "another",
+            None,
+            "answer within 8 h: answer_within.facebook_min; \
+             at risk Fri 2026-11-27 17:00 EST, due Fri 2026-11-27 19:00 EST",
+        );
+    }
+}

@@ -1,0 +1,201 @@
+//! A priority, line by line: what each factor gave, of how much, and why.
+
+use std::borrow::Cow;
+
+use super::{Caps, PRIORITY_MAX};
+use crate::ticket::proto;
+
+/// What a factor speaks of; the sum of a group may be limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Group {
+    /// What the model says.
+    Verdict,
+    /// The post as such.
+    Post,
+    /// Its author, as the network shows them.
+    Author,
+    /// Its author, as the company knows them.
+    Customer,
+    /// Sensitive words.
+    Sensitive,
+    /// What counts only together.
+    Combinations,
+}
+
+impl Group {
+    /// All of them, in the order of the dictionary.
+    pub const ALL: [Group; 6] =
+        [Group::Verdict, Group::Post, Group::Author, Group::Customer, Group::Sensitive, Group::Combinations];
+
+    /// As in config.
+    pub fn name(self) -> &'static str {
+        match self {
+            Group::Verdict => "verdict",
+            Group::Post => "post",
+            Group::Author => "author",
+            Group::Customer => "customer",
+            Group::Sensitive => "sensitive",
+            Group::Combinations => "combinations",
+        }
+    }
+
+    /// What tickets call the line that keeps this group within its limit.
+    pub(super) fn cap_name(self) -> &'static str {
+        match self {
+            Group::Verdict => "cap of verdict",
+            Group::Post => "cap of post",
+            Group::Author => "cap of author",
+            Group::Customer => "cap of customer",
+            Group::Sensitive => "cap of sensitive",
+            Group::Combinations => "cap of combinations",
+        }
+    }
+}
+
+/// The factors of the dictionary, in its order, each with its group.
+pub(super) const FACTORS: [(&str, Group); 14] = [
+    ("urgency", Group::Verdict),
+    ("intent", Group::Verdict),
+    ("sentiment", Group::Verdict),
+    ("addressed", Group::Post),
+    ("age", Group::Post),
+    ("follow_ups", Group::Post),
+    ("reach", Group::Author),
+    ("verified", Group::Author),
+    ("tier", Group::Customer),
+    ("flag", Group::Customer),
+    ("value", Group::Customer),
+    ("purchase", Group::Customer),
+    ("contacts", Group::Customer),
+    ("sensitive", Group::Sensitive),
+];
+
+/// The group of this factor; `None` for a combination and for what keeps a group within its limit.
+pub(super) fn group_of(name: &str) -> Option<Group> {
+    FACTORS.iter().find(|(factor, _)| *factor == name).map(|(_, group)| *group)
+}
+
+/// The group of a factor that a ticket names; `None` for what keeps a group within its limit.
+pub fn recorded_group(name: &str) -> Option<Group> {
+    let is_cap = Group::ALL.iter().any(|group| group.cap_name() == name);
+    (!is_cap).then(|| group_of(name).unwrap_or(Group::Combinations))
+}
+
+/// Whether tickets use this word for something else than a combination.
+pub fn is_reserved(name: &str) -> bool {
+    group_of(name).is_some() || Group::ALL.iter().any(|group| group.cap_name() == name)
+}
+
+/// What one factor gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// The key in the config's `[priority]` table, a combination's name, or `cap of GROUP`.
+    pub name: Cow<'static, str>,
+    /// What it gave; may be 0 where all lines are asked for.
+    pub points: i32,
+    /// The points of greatest magnitude that it could have given; `None` for the cap of a group.
+    pub most: Option<i32>,
+    /// Why, for people.
+    pub evidence: String,
+}
+
+/// Adds lines up.
+pub(super) struct Tally<'c> {
+    caps: &'c Caps,
+    /// Also lines without points.
+    all: bool,
+    lines: Vec<Line>,
+    sums: [i64; Group::ALL.len()],
+}
+
+impl<'c> Tally<'c> {
+    pub(super) fn new(caps: &'c Caps, all: bool) -> Tally<'c> {
+        Tally { caps, all, lines: Vec::with_capacity(8), sums: [0; Group::ALL.len()] }
+    }
+
+    /// Whether lines without points are kept.
+    pub(super) fn wants_all(&self) -> bool {
+        self.all
+    }
+
+    /// Notes what a factor gave; the reason is only asked for where the line is kept.
+    pub(super) fn give(
+        &mut self,
+        group: Group,
+        name: impl Into<Cow<'static, str>>,
+        points: i32,
+        most: i32,
+        evidence: impl FnOnce() -> String,
+    ) {
+        if points == 0 && !self.all {
+            return;
+        }
+        if let Some(sum) = self.sums.get_mut(group as usize) {
+            *sum = sum.saturating_add(points.into());
+        }
+        self.lines.push(Line { name: name.into(), points, most: Some(most), evidence: evidence() });
+    }
+
+    /// All lines, with those that keep a group within its limit.
+    pub(super) fn finish(mut self) -> Vec<Line> {
+        for (group, sum) in Group::ALL.into_iter().zip(self.sums) {
+            let Some(cap) = self.caps.of(group) else { continue };
+            let within = sum.clamp(-i64::from(cap), cap.into());
+            // A sum is of lines of at most 1000 points each, fewer than two million of them.
+            let points = i32::try_from(within.saturating_sub(sum)).unwrap_or(0);
+            if points != 0 {
+                let evidence = format!("{sum:+} of {}: no more than {within:+} counts", group.name());
+                let name = Cow::Borrowed(group.cap_name());
+                self.lines.push(Line { name, points, most: None, evidence });
+            }
+        }
+        self.lines
+    }
+}
+
+/// A priority with its reasons.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Score {
+    /// `0..=1000`.
+    pub priority: u16,
+    /// What gave points, in the order of the dictionary; factors that gave none are left out.
+    pub factors: Vec<proto::Factor>,
+}
+
+impl Score {
+    /// The clamped sum of factors that tickets have named, with the limits of their groups reckoned anew.
+    pub(in crate::desk) fn of_recorded(
+        factors: impl IntoIterator<Item = proto::Factor>,
+        caps: &Caps,
+    ) -> Score {
+        let mut tally = Tally::new(caps, false);
+        for proto::Factor { name, points, evidence } in factors {
+            if let Some(group) = recorded_group(&name) {
+                tally.give(group, name, points, points, || evidence);
+            }
+        }
+        Score::of(tally.finish())
+    }
+
+    /// The clamped sum of these lines.
+    pub(super) fn of(lines: Vec<Line>) -> Score {
+        let priority = cut(sum(&lines));
+        let factor = |line: Line| proto::Factor {
+            name: line.name.into_owned(),
+            points: line.points,
+            evidence: line.evidence,
+        };
+        let factors = lines.into_iter().filter(|line| line.points != 0).map(factor).collect();
+        Score { priority, factors }
+    }
+}
+
+/// Of all points; saturates.
+pub fn sum(lines: &[Line]) -> i64 {
+    lines.iter().fold(0, |sum: i64, line| sum.saturating_add(line.points.into()))
+}
+
+/// A sum → a priority.
+pub fn cut(sum: i64) -> u16 {
+    u16::try_from(sum.max(0)).unwrap_or(PRIORITY_MAX).min(PRIORITY_MAX)
+}

@@ -1,0 +1,355 @@
+//! Which team answers, and which of its agents.
+//!
+//! The first rule that holds names the team; sensitive topics come before all rules. Of the team's agents those are
+//! eligible who are there, have room and can do it; `choice` says which of them gets the ticket, and why nobody
+//! starves. Decisions go by nothing but what is handed in and what was decided before: no clock, no chance.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rustc_hash::FxHashMap;
+
+use super::agent::Agent;
+use super::told::Told;
+use super::when::Facts;
+use crate::ticket::proto::ticket_status::State;
+use crate::ticket::{TicketId, proto};
+
+mod choice;
+mod memory;
+mod rules;
+mod words;
+
+#[cfg(test)]
+mod property;
+#[cfg(test)]
+mod tests;
+
+pub use choice::{Because, Candidate, Points, Standing, Weighed, passed_over_max};
+pub use memory::{OPEN_TICKETS_MAX, PEOPLE_MAX};
+pub use rules::{AgentChoice, BestRated, Routes, Rule, Team};
+pub use words::in_words;
+
+use choice::{Member, Want};
+use memory::{Open, OpenTickets, Seen};
+use rules::Target;
+
+/// How an assignment was come to: for whoever wants to see all of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weighing {
+    /// The teams that were asked in turn, each with its agents.
+    pub teams: Vec<Weighed>,
+    /// What the ticket says.
+    pub assignment: proto::Assignment,
+    want: Want,
+}
+
+impl Weighing {
+    fn chosen(&self) -> Option<(usize, &Weighed)> {
+        let last = self.teams.last()?;
+        Some((last.chosen?.0, last))
+    }
+}
+
+/// Knows the agents, what they have open, and who answered whom.
+#[derive(Debug, Default)]
+pub struct Router {
+    members: Vec<Member>,
+    by_name: FxHashMap<Arc<str>, usize>,
+    /// In lower case → places in `members`.
+    teams: FxHashMap<String, Vec<usize>>,
+    open: OpenTickets,
+    seen: Seen,
+    /// Tickets given to agents since the start.
+    given: u64,
+}
+
+impl Router {
+    /// Takes the agents as they are now; gives the tickets of those who are no longer there, to be
+    /// [assigned anew](Router::assign_anew).
+    ///
+    /// Whoever stays in their team keeps their turn. What the router counts as open stays too, unless the agent's own
+    /// count has changed since the last time: then that is the truth.
+    pub fn set_agents(&mut self, agents: &[Agent]) -> Vec<TicketId> {
+        let mut before: FxHashMap<Arc<str>, Member> =
+            self.members.drain(..).map(|member| (member.name.clone(), member)).collect();
+        let mut agents: Vec<_> = agents.iter().filter(|agent| !agent.name.is_empty()).collect();
+        agents.sort_by(|one, other| one.name.cmp(&other.name));
+        agents.dedup_by(|one, other| one.name == other.name);
+        for agent in agents {
+            let mut member = Member::new(agent);
+            member.open = member.open.max(self.open.count(&member.name));
+            if let Some(known) = before.remove(&member.name) {
+                if known.agent.open_tickets == agent.open_tickets {
+                    member.open = known.open;
+                } else {
+                    member.open = agent.open_tickets;
+                }
+                if known.team == member.team {
+                    (member.passed, member.given) = (known.passed, known.given);
+                }
+            }
+            self.members.push(member);
+        }
+        self.by_name =
+            self.members.iter().enumerate().map(|(place, member)| (member.name.clone(), place)).collect();
+        self.teams.clear();
+        for (place, member) in self.members.iter().enumerate() {
+            self.teams.entry(member.team.clone()).or_default().push(place);
+        }
+        self.open.of_agents(|agent| !self.by_name.contains_key(agent))
+    }
+
+    /// The agents as they are known, with what the router counts as open; by name.
+    pub fn agents(&self) -> impl Iterator<Item = (&Agent, u32)> {
+        self.members.iter().map(|member| (&member.agent, member.open))
+    }
+
+    /// Weighs a ticket and changes nothing; `None` if no route speaks of it.
+    pub fn weigh(&self, routes: &Routes, facts: &Facts<'_>) -> Option<Weighing> {
+        let target = routes.target(facts)?;
+        let (why, want) = Want::of(routes, &target, facts);
+        let mut assignment =
+            proto::Assignment { team: target.team.to_string(), reasons: vec![why], ..Default::default() };
+        if let Target { supplier: Some(supplier), .. } = target {
+            assignment.reasons.push(format!("handed over to {supplier}"));
+            supplier.clone_into(&mut assignment.supplier);
+            return Some(Weighing { teams: Vec::new(), assignment, want });
+        }
+        Some(self.weigh_agents(routes, want, assignment, facts.now))
+    }
+
+    /// Finds the agent once the team is known.
+    fn weigh_agents(
+        &self,
+        routes: &Routes,
+        want: Want,
+        mut assignment: proto::Assignment,
+        now: Timestamp,
+    ) -> Weighing {
+        let mut teams = Vec::new();
+        if want.choice == AgentChoice::None {
+            return Weighing { teams, assignment, want };
+        }
+        let before = self.seen.who_answered(want.person);
+        let first = assignment.team.clone();
+        let chain = std::iter::successors(Some(first.as_str()), |team| routes.fallback(team));
+        // The config refuses circles of fallbacks; a circle of hand-made ones ends here.
+        for team in chain.take(routes.teams.len() + 1) {
+            let places = self.teams.get(&team.to_lowercase()).map_or(&[][..], Vec::as_slice);
+            let weighed = choice::choose(&self.members, places, team, &want, before, &routes.zone, now);
+            let is_first = team == first;
+            match (weighed.chosen, places.is_empty()) {
+                (Some((place, because)), _) => {
+                    let member = &self.members[place];
+                    if !is_first {
+                        assignment.reasons.push(format!("handed over to {team}"));
+                    }
+                    team.clone_into(&mut assignment.team);
+                    assignment.agent = member.name.to_string();
+                    assignment.reasons.push(words::reason(&weighed, member, because, &want));
+                    teams.push(weighed);
+                    return Weighing { teams, assignment, want };
+                }
+                // A team of which nobody is known is one whose helpdesk decides.
+                (None, true) if is_first => {
+                    assignment.reasons.push(format!("no agent of {team} is known: the team decides"));
+                    teams.push(weighed);
+                    return Weighing { teams, assignment, want };
+                }
+                (None, true) => {
+                    assignment.reasons.push(format!("handed over to {team}, of which no agent is known"));
+                    team.clone_into(&mut assignment.team);
+                    teams.push(weighed);
+                    return Weighing { teams, assignment, want };
+                }
+                (None, false) => {
+                    assignment.reasons.push(words::nobody(&weighed));
+                    teams.push(weighed);
+                }
+            }
+        }
+        assignment.reasons.push(format!("{first} without an agent"));
+        Weighing { teams, assignment, want }
+    }
+
+    /// Weighs a new ticket and keeps in mind who got it; `None` if no route speaks of it.
+    pub fn route(
+        &mut self,
+        routes: &Routes,
+        facts: &Facts<'_>,
+        ticket: TicketId,
+    ) -> Option<proto::Assignment> {
+        let weighing = self.weigh(routes, facts)?;
+        self.keep(&weighing, ticket);
+        Some(weighing.assignment)
+    }
+
+    /// Weighs an open ticket again, for its agent is not there any more; `None` if it is not open here.
+    pub fn assign_anew(
+        &mut self,
+        routes: &Routes,
+        ticket: TicketId,
+        now: Timestamp,
+    ) -> Option<proto::Assignment> {
+        let Open { agent, want } = self.open.remove(ticket)?;
+        self.count_down(agent.as_deref());
+        let why = format!("{} is no longer there", agent.as_deref().unwrap_or("its agent"));
+        let assignment =
+            proto::Assignment { team: want.team.to_string(), reasons: vec![why], ..Default::default() };
+        let weighing = self.weigh_agents(routes, want, assignment, now);
+        self.keep(&weighing, ticket);
+        Some(weighing.assignment)
+    }
+
+    fn keep(&mut self, weighing: &Weighing, ticket: TicketId) {
+        if let Some((chosen, weighed)) = weighing.chosen() {
+            self.given += 1;
+            for candidate in &weighed.candidates {
+                if matches!(candidate.standing, Standing::Eligible(_)) {
+                    let member = &mut self.members[candidate.place];
+                    member.passed = member.passed.saturating_add(1);
+                }
+            }
+            let member = &mut self.members[chosen];
+            (member.passed, member.given) = (0, self.given);
+            member.open = member.open.saturating_add(1);
+        }
+        let agent = weighing.chosen().map(|(place, _)| self.members[place].name.clone());
+        let open = Open { agent, want: weighing.want.without_words() };
+        if let Some(forgotten) = self.open.insert(ticket, open) {
+            self.count_down(forgotten.agent.as_deref());
+        }
+    }
+
+    fn count_down(&mut self, agent: Option<&str>) {
+        if let Some(place) = agent.and_then(|agent| self.by_name.get(agent)) {
+            let member = &mut self.members[*place];
+            member.open = member.open.saturating_sub(1);
+        }
+    }
+
+    /// This ticket is solved, closed or deleted: its agent has room for another. One that is not known changes nothing.
+    pub fn released(&mut self, ticket: TicketId) {
+        if let Some(open) = self.open.remove(ticket) {
+            self.count_down(open.agent.as_deref());
+        }
+    }
+
+    /// The helpdesk gave the ticket to this agent, whomever vigie had named.
+    fn moved(&mut self, ticket: TicketId, agent: &str) {
+        let Some(open) = self.open.get(ticket) else { return };
+        if agent.is_empty() || open.agent.as_deref() == Some(agent) {
+            return;
+        }
+        let known = self.by_name.get(agent).map(|place| self.members[*place].name.clone());
+        let before = self.open.give(ticket, known.unwrap_or_else(|| Arc::from(agent)));
+        self.count_down(before.as_deref());
+        if let Some(place) = self.by_name.get(agent) {
+            let member = &mut self.members[*place];
+            member.open = member.open.saturating_add(1);
+        }
+    }
+
+    /// A helpdesk speaks of a ticket that is not open here: it was opened again, or is older than what is kept.
+    fn taken_up(&mut self, ticket: TicketId, status: &proto::TicketStatus) {
+        let is_open = matches!(status.state(), State::Open | State::Pending);
+        let Some(place) = self.by_name.get(status.agent.as_str()).filter(|_| is_open) else { return };
+        let member = &mut self.members[*place];
+        member.open = member.open.saturating_add(1);
+        let open = Open { agent: Some(member.name.clone()), want: Want::only(&member.agent.team) };
+        if let Some(forgotten) = self.open.insert(ticket, open) {
+            self.count_down(forgotten.agent.as_deref());
+        }
+    }
+
+    /// This agent has answered this person: the next ticket of the person goes to the same one, if they can take it.
+    ///
+    /// `person` is a [`person_key`]. What is older than what is known changes nothing.
+    pub fn answered(&mut self, person: &str, agent: &str, at: Timestamp) {
+        self.seen.answered(memory::hash(person), agent, at);
+    }
+
+    /// Takes note of what a helpdesk reports.
+    pub fn hear(&mut self, told: &Told) {
+        match told {
+            Told::Status(ticket, status) => {
+                if self.open.get(*ticket).is_none() {
+                    return self.taken_up(*ticket, status);
+                }
+                self.moved(*ticket, &status.agent);
+                let person = self.open.get(*ticket).map(|open| open.want.person);
+                if let (Some(person), true, Ok(at)) = (
+                    person,
+                    status.first_answer_at_us > 0 && !status.agent.is_empty(),
+                    Timestamp::from_microsecond(status.first_answer_at_us),
+                ) {
+                    self.seen.answered(person, &status.agent, at);
+                }
+                if is_done(status.state()) {
+                    self.released(*ticket);
+                }
+            }
+            Told::Agent(state) => {
+                let Some(place) = self.by_name.get(state.agent.as_str()) else { return };
+                let member = &mut self.members[*place];
+                let mut agent = member.agent.clone();
+                agent.open_tickets = state.open_tickets;
+                if state.capacity > 0 {
+                    agent.capacity = state.capacity;
+                }
+                if !state.skills.is_empty() {
+                    agent.skills = state.skills.iter().map(|skill| skill.trim().to_lowercase()).collect();
+                }
+                if !state.languages.is_empty() {
+                    agent.languages.clone_from(&state.languages);
+                }
+                let mut now = Member::new(&agent);
+                (now.passed, now.given) = (member.passed, member.given);
+                *member = now;
+            }
+        }
+    }
+
+    /// Takes over what the ledger knows of an assigned ticket: at the start, and after reports were missed.
+    ///
+    /// Each agent's count is then what is open here, where that is more than they reported.
+    pub fn restore(&mut self, ticket: TicketId, team: &str, agent: &str, is_open: bool) {
+        if !is_open {
+            return self.released(ticket);
+        }
+        if self.open.get(ticket).is_some() {
+            return self.moved(ticket, agent);
+        }
+        let known = self.by_name.get(agent).copied();
+        let name = known.map(|place| self.members[place].name.clone());
+        let agent = (!agent.is_empty()).then(|| name.unwrap_or_else(|| Arc::from(agent)));
+        let counted = agent.as_ref().map_or(0, |agent| self.open.count(agent));
+        if let Some(place) = known {
+            let member = &mut self.members[place];
+            member.open = member.open.max(counted.saturating_add(1));
+        }
+        let open = Open { agent, want: Want::only(team) };
+        if let Some(forgotten) = self.open.insert(ticket, open) {
+            self.count_down(forgotten.agent.as_deref());
+        }
+    }
+
+    /// Tickets that are open, as far as is known here.
+    pub fn open_tickets(&self) -> usize {
+        self.open.len()
+    }
+}
+
+/// Whether nobody works on such a ticket any more.
+fn is_done(state: State) -> bool {
+    matches!(state, State::Solved | State::Closed | State::Deleted)
+}
+
+/// Whom an author is to the desk: the customer where one is known, else the account.
+pub fn person_key(facts: &Facts<'_>) -> String {
+    match &facts.person.customer {
+        Some(customer) if !customer.key.is_empty() => format!("customer/{}", customer.key),
+        _ => format!("{}/{}", facts.candidate.post.network.name(), facts.candidate.post.author.id),
+    }
+}

@@ -1,0 +1,320 @@
+//! Fairness, over random teams, tickets, completions and changes of agents, against a plain twin that knows the
+//! promises and nothing of how they are kept.
+//!
+//! `VIGIE_TEST_ASSIGNMENTS` says how many assignments to make, `VIGIE_TEST_SEED` from which seed.
+
+use std::collections::HashMap;
+
+use jiff::tz::TimeZone;
+
+use super::tests::{Case, agent, id};
+use super::*;
+use crate::desk::person::Customer;
+use crate::desk::when::{Field, When};
+
+/// A second's worth in a debug build.
+const ASSIGNMENTS: u64 = 20_000;
+const TEAMS: [&str; 4] = ["billing", "frontline", "parcels", "night"];
+const SKILLS: [&str; 3] = ["invoices", "parcels", "contracts"];
+const LANGUAGES: [&str; 3] = ["fr", "en", "de"];
+
+/// xorshift64*: the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 16
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    fn chance(&mut self, one_in: u64) -> bool {
+        self.below(one_in) == 0
+    }
+
+    fn of<'a>(&mut self, items: &[&'a str]) -> &'a str {
+        items[self.below(items.len() as u64) as usize]
+    }
+
+    fn some(&mut self, items: &[&str]) -> Vec<String> {
+        items.iter().filter(|_| self.chance(2)).map(|item| (*item).to_owned()).collect()
+    }
+
+    fn agent(&mut self, name: &str) -> Agent {
+        Agent {
+            skills: self.some(&SKILLS),
+            languages: self.some(&LANGUAGES),
+            capacity: if self.chance(3) { self.below(40) } else { self.below(6) } as u32,
+            shifts: self.chance(4).then(|| "mon-fri 08:00-18:00".parse().unwrap()),
+            zone: self.chance(2).then(|| "America/Montreal".to_owned()),
+            answer_min: self.chance(2).then(|| self.below(200) as f64),
+            satisfaction: self.chance(2).then(|| 1.0 + self.below(41) as f64 / 10.0),
+            away: self.chance(8),
+            ..agent(name, TEAMS[self.below(4) as usize])
+        }
+    }
+}
+
+/// What is promised of an agent.
+struct Twin {
+    agent: Agent,
+    open: u32,
+    passed: u32,
+}
+
+impl Twin {
+    fn is_able(&self, team: &str, skills: &[String], now: Timestamp) -> bool {
+        let zone = self.agent.zone.as_deref().map_or(TimeZone::UTC, |zone| TimeZone::get(zone).unwrap());
+        self.agent.team == team
+            && !self.agent.away
+            && self.open < self.agent.capacity
+            && skills.iter().all(|skill| self.agent.skills.contains(skill))
+            && self.agent.shifts.as_ref().is_none_or(|week| week.contains(zone.to_datetime(now)))
+    }
+
+    fn may_speak(&self, languages: &[String]) -> bool {
+        let own = &self.agent.languages;
+        languages.is_empty() || own.is_empty() || languages.iter().any(|language| own.contains(language))
+    }
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+fn rules() -> Routes {
+    let topic = |word: &str, team: &str, skills: &[&str], agent| Rule {
+        when: When { words: vec![(Field::Topic, vec![word.to_owned()])], ..When::default() },
+        team: Arc::from(team),
+        skills: (!skills.is_empty()).then(|| skills.iter().map(|skill| (*skill).to_owned()).collect()),
+        supplier: None,
+        agent,
+    };
+    let team = |name: &str, fallback: Option<&str>| Team {
+        name: name.to_owned(),
+        description: String::new(),
+        fallback: fallback.map(str::to_owned),
+    };
+    Routes {
+        rules: vec![
+            topic("plain", "billing", &[], AgentChoice::Any),
+            topic("skilled", "billing", &["invoices"], AgentChoice::Any),
+            topic("both", "billing", &["invoices", "contracts"], AgentChoice::Any),
+            topic("best", "parcels", &[], AgentChoice::Best),
+            topic("parcels", "parcels", &["parcels"], AgentChoice::Any),
+        ],
+        teams: vec![
+            team("billing", Some("frontline")),
+            team("frontline", Some("night")),
+            team("parcels", Some("frontline")),
+            team("night", None),
+        ],
+        default_team: Some("frontline".to_owned()),
+        ..Routes::default()
+    }
+}
+
+#[test]
+fn nobody_starves_and_nobody_has_more_than_their_capacity() {
+    let (assignments, seed) =
+        (number("VIGIE_TEST_ASSIGNMENTS", ASSIGNMENTS), number("VIGIE_TEST_SEED", 20_261_126));
+    let mut random = Random(seed | 1);
+    let routes = rules();
+    let mut router = Router::default();
+    let mut twins: HashMap<String, Twin> = HashMap::new();
+    let mut open: Vec<(u64, Option<String>)> = Vec::new();
+    let mut agents_max: HashMap<String, u32> = HashMap::new();
+    let (mut made, mut tickets, mut longest, mut unassigned) = (0_u64, 0_u64, 0, 0_u64);
+    let mut because = [0_u64; 4];
+    let mut weather = 0;
+    while made < assignments {
+        tickets += 1;
+        if tickets % 512 == 1 {
+            weather = random.below(5);
+        }
+        // Agents change now and then: one comes, leaves, or is another one from now on.
+        if tickets % 128 == 1 || twins.is_empty() {
+            change_agents(&mut random, &mut router, &routes, &mut twins, &mut open, &mut agents_max);
+        }
+        // As many tickets end as come, in the long run; in some weathers everybody is full.
+        let completions = if weather == 4 { random.below(2) } else { random.below(4) };
+        for _ in 0..completions {
+            if open.is_empty() {
+                break;
+            }
+            let (n, agent) = open.swap_remove(random.below(open.len() as u64) as usize);
+            router.released(id(n));
+            if let Some(twin) = agent.and_then(|agent| twins.get_mut(&agent)) {
+                twin.open = twin.open.saturating_sub(1);
+            }
+        }
+        if random.chance(200) && !twins.is_empty() {
+            report_state(&mut random, &mut router, &mut twins);
+        }
+
+        let mut case = Case::new(&random.below(if weather == 1 { 2 } else { 300 }).to_string());
+        case.candidate.hits =
+            vec![random.of(&["plain", "skilled", "both", "best", "parcels", "none"]).to_owned()];
+        if weather == 2 {
+            case.candidate.hits = vec!["plain".to_owned()];
+        }
+        let mut languages = Vec::new();
+        if random.chance(2) {
+            languages.push(random.of(&LANGUAGES).to_owned());
+            case.candidate.post.language = Some(languages[0].clone().into());
+        }
+        if random.chance(4) {
+            languages.push(random.of(&LANGUAGES).to_owned());
+            let customer = Customer { language: languages.last().unwrap().clone(), ..Customer::default() };
+            case.person.customer = Some(Arc::new(customer));
+        }
+        if weather == 3 || random.chance(4) {
+            case.verdict.sentiment = [0.9, 0.1, 0.0];
+        }
+        case.now = Timestamp::from_second(1_795_000_000 + tickets as i64 * 300).unwrap();
+
+        let person = person_key(&case.facts());
+        let known = router.seen.who_answered(memory::hash(&person)).map(str::to_owned);
+        let weighing = router.weigh(&routes, &case.facts()).unwrap();
+        if let Some((_, reason)) = weighing.teams.last().and_then(Weighed::chosen) {
+            because[match reason {
+                Because::Waited(_) => 0,
+                Because::AnsweredBefore => 1,
+                Because::BestRated => 2,
+                Because::Points => 3,
+            }] += 1;
+        }
+        let assignment = router.route(&routes, &case.facts(), id(tickets)).unwrap();
+        assert_eq!(assignment, weighing.assignment, "weighing changes nothing");
+
+        // Who could have got it, by what is promised alone.
+        let target = routes.target(&case.facts()).unwrap();
+        let skills = target.skills.as_deref().unwrap_or_default();
+        let mut chain = vec![target.team.to_string()];
+        while let Some(next) = routes.fallback(chain.last().unwrap()) {
+            chain.push(next.to_owned());
+        }
+        let able = |team: &str| {
+            let mut able: Vec<_> =
+                twins.values().filter(|twin| twin.is_able(team, skills, case.now)).collect();
+            able.sort_by(|one, other| one.agent.name.cmp(&other.agent.name));
+            able.iter().map(|twin| twin.agent.name.clone()).collect::<Vec<_>>()
+        };
+        let is_known = |team: &str| twins.values().any(|twin| twin.agent.team == team);
+        let expected = chain.iter().find(|team| !is_known(team) || !able(team).is_empty());
+        let expected = expected.unwrap_or(&chain[0]);
+        assert_eq!(assignment.team, *expected, "seed {seed}, ticket {tickets}");
+        let able = able(expected);
+        if assignment.agent.is_empty() {
+            assert!(able.is_empty(), "seed {seed}, ticket {tickets}: {able:?} had room");
+            unassigned += 1;
+            // The team deals with it: agents alone are what this is about.
+            router.released(id(tickets));
+            continue;
+        }
+        assert!(able.contains(&assignment.agent), "seed {seed}, ticket {tickets}: {}", assignment.agent);
+        let mut eligible: Vec<_> = able.iter().filter(|name| twins[*name].may_speak(&languages)).collect();
+        if eligible.is_empty() {
+            eligible = able.iter().collect();
+        }
+        let is_acquainted = known.as_ref() == Some(&assignment.agent);
+        assert!(eligible.contains(&&assignment.agent) || is_acquainted, "seed {seed}, ticket {tickets}");
+        for name in eligible {
+            let most = passed_over_max(agents_max[expected]);
+            let twin = twins.get_mut(name).unwrap();
+            twin.passed += 1;
+            if *name != assignment.agent {
+                assert!(twin.passed <= most, "seed {seed}, ticket {tickets}: {name} starves, {most} at most");
+                longest = longest.max(twin.passed);
+            }
+        }
+        let twin = twins.get_mut(&assignment.agent).unwrap();
+        assert!(twin.open < twin.agent.capacity, "seed {seed}, ticket {tickets}: over capacity");
+        (twin.open, twin.passed) = (twin.open + 1, 0);
+        if random.chance(2) {
+            router.answered(&person, &assignment.agent, case.now);
+        }
+        open.push((tickets, Some(assignment.agent)));
+        made += 1;
+    }
+    println!(
+        "{made} assignments of {tickets} tickets, {unassigned} without an agent; longest passed over {longest} times; \
+         because of waiting {}, acquaintance {}, rating {}, points {}",
+        because[0], because[1], because[2], because[3]
+    );
+    assert!(because.iter().all(|times| *times > made / 1_000), "every reason was seen: {because:?}");
+}
+
+/// One comes, leaves, changes, or changes the team; tickets of who has left go to others.
+fn change_agents(
+    random: &mut Random,
+    router: &mut Router,
+    routes: &Routes,
+    twins: &mut HashMap<String, Twin>,
+    open: &mut [(u64, Option<String>)],
+    agents_max: &mut HashMap<String, u32>,
+) {
+    let name = format!("agent {}", random.below(40));
+    match twins.get_mut(&name) {
+        Some(_) if random.chance(2) => {
+            twins.remove(&name);
+        }
+        Some(twin) => {
+            let open_tickets = twin.agent.open_tickets;
+            let changed = Agent { open_tickets, ..random.agent(&name) };
+            if changed.team != twin.agent.team {
+                twin.passed = 0;
+            }
+            twin.agent = changed;
+        }
+        None => {
+            let agent = random.agent(&name);
+            twins.insert(name, Twin { agent, open: 0, passed: 0 });
+        }
+    }
+    let agents: Vec<_> = twins.values().map(|twin| twin.agent.clone()).collect();
+    for team in TEAMS {
+        let size = agents.iter().filter(|agent| agent.team == team).count() as u32;
+        let most = agents_max.entry(team.to_owned()).or_default();
+        *most = size.max(*most);
+    }
+    let left = router.set_agents(&agents);
+    let orphans: Vec<_> = open
+        .iter()
+        .filter(|(_, agent)| agent.as_ref().is_some_and(|agent| !twins.contains_key(agent)))
+        .collect();
+    assert_eq!(left.len(), orphans.len(), "all of them and no others");
+    for ticket in left {
+        let anew = router.assign_anew(routes, ticket, Timestamp::UNIX_EPOCH).unwrap();
+        let (_, agent) = open.iter_mut().find(|(n, _)| id(*n) == ticket).unwrap();
+        *agent = (!anew.agent.is_empty()).then_some(anew.agent);
+        let Some(twin) = agent.as_ref().and_then(|agent| twins.get_mut(agent)) else { continue };
+        assert!(twin.open < twin.agent.capacity, "over capacity");
+        twin.open += 1;
+    }
+    // These tickets pass agents over as well: the twin takes the counts from there on.
+    for (name, twin) in twins.iter_mut() {
+        twin.passed = router.members[router.by_name[name.as_str()]].passed;
+    }
+}
+
+/// An agent's own count is the truth.
+fn report_state(random: &mut Random, router: &mut Router, twins: &mut HashMap<String, Twin>) {
+    let mut names: Vec<_> = twins.keys().cloned().collect();
+    names.sort();
+    let twin = twins.get_mut(&names[random.below(names.len() as u64) as usize]).unwrap();
+    let (open_tickets, capacity) = (random.below(4) as u32, 1 + random.below(6) as u32);
+    router.hear(&Told::Agent(proto::AgentState {
+        agent: twin.agent.name.clone(),
+        open_tickets,
+        capacity,
+        ..Default::default()
+    }));
+    twin.open = open_tickets;
+    (twin.agent.open_tickets, twin.agent.capacity) = (open_tickets, capacity);
+}

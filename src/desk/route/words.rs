@@ -1,0 +1,93 @@
+//! The reasons of an assignment, in plain words.
+
+use std::collections::BTreeMap;
+
+use super::choice::{self, Because, Member, Standing, Want, Weighed, Worth};
+use crate::desk::when::When;
+
+/// A condition as people would say it: `intent problem, tier gold or silver, value at least 1000`.
+pub fn in_words(when: &When) -> String {
+    let mut parts = Vec::new();
+    for (field, words) in &when.words {
+        parts.push(format!("{} {}", name(field), words.join(" or ")));
+    }
+    for (quantity, range) in &when.ranges {
+        let quantity = name(quantity);
+        parts.push(match (*range.start(), *range.end()) {
+            (least, i64::MAX) => format!("{quantity} at least {least}"),
+            (0, most) => format!("{quantity} at most {most}"),
+            (least, most) => format!("{quantity} {least} to {most}"),
+        });
+    }
+    for (question, answer) in &when.answers {
+        parts.push(format!("{}{}", if *answer { "" } else { "not " }, name(question)));
+    }
+    if let Some((week, _)) = &when.hours {
+        parts.push(format!("hours {week}"));
+    }
+    if parts.is_empty() { "everything".to_owned() } else { parts.join(", ") }
+}
+
+/// The key that the config has for it.
+fn name(variant: &impl std::fmt::Debug) -> String {
+    format!("{variant:?}").to_lowercase()
+}
+
+/// Why this agent.
+pub(super) fn reason(weighed: &Weighed, member: &Member, because: Because, want: &Want) -> String {
+    let name = &member.name;
+    let eligible =
+        weighed.candidates.iter().filter(|candidate| matches!(candidate.standing, Standing::Eligible(_)));
+    let eligible = eligible.count();
+    match because {
+        Because::Waited(times) => format!("{name}: was passed over {times} times in a row"),
+        Because::AnsweredBefore => format!("{name}: answered this person before"),
+        Because::BestRated => {
+            let why = match want.worth_it {
+                Some(Worth::Negative(probability)) => format!("negative {probability:.2}"),
+                Some(Worth::Priority(priority)) => format!("priority {priority}"),
+                Some(Worth::Value(value)) => format!("customer value {value}"),
+                Some(Worth::Rule) | None => "the route asks for it".to_owned(),
+            };
+            let rating =
+                member.agent.satisfaction.map_or(String::new(), |rating| format!(" with {rating:.1}"));
+            format!("{name}: best rated{rating} of {eligible} with room ({why})")
+        }
+        Because::Points => format!("{name}: suits best of {eligible} ({})", traits(member, want)),
+    }
+}
+
+/// What the points are for.
+fn traits(member: &Member, want: &Want) -> String {
+    let mut traits = Vec::new();
+    traits.extend(choice::skill_for(member, want).map(|skill| format!("knows {skill}")));
+    traits.extend(choice::does_speak(member, want).map(|tongue| format!("speaks {}", tongue.tag())));
+    traits.push(format!("{} of {} open", member.open, member.agent.capacity));
+    traits.extend(member.agent.answer_min.map(|minutes| format!("answers in {minutes:.0} min")));
+    traits.extend(member.agent.satisfaction.map(|rating| format!("satisfaction {rating:.1}")));
+    traits.join(", ")
+}
+
+/// Why nobody.
+pub(super) fn nobody(weighed: &Weighed) -> String {
+    let mut counts = BTreeMap::<&str, u32>::new();
+    for candidate in &weighed.candidates {
+        *counts.entry(candidate.standing.in_words()).or_default() += 1;
+    }
+    let counts: Vec<_> = counts.into_iter().map(|(standing, count)| format!("{count} {standing}")).collect();
+    format!("nobody of {} can take it: {}", weighed.team, counts.join(", "))
+}
+
+impl Standing {
+    /// As people say it.
+    pub fn in_words(&self) -> &'static str {
+        match self {
+            Standing::Away => "away",
+            Standing::OffShift => "not at work",
+            Standing::Full => "full",
+            Standing::LacksSkill => "without the skill",
+            Standing::OtherLanguage => "of another language",
+            Standing::Eligible(_) => "eligible",
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Who the company knows: customers with their accounts, their contacts on any channel, and the agents who answer.
+//!
+//! It comes from the company alone: files (`vigie import`), the ticket socket's feedback and `POST /v1/touchpoints`.
+//! An account is a customer's because a file says so; nothing is guessed from names. The tables lie in the ledger's
+//! file, so that one backup holds all and one look sees it as of one commit. What they take does not count as what
+//! retention by size prunes tickets for: see [`size`].
+//!
+//! A contact is kept for a customer's key where one is known, else for the bare account until somebody links it. One
+//! of the same person, time and channel is the same contact, however often it is reported.
+
+use jiff::Timestamp;
+use prost::Message;
+use rusqlite::Connection;
+
+use crate::parse::Network;
+use crate::ticket::proto;
+
+pub(super) mod agents;
+pub mod forget;
+pub mod import;
+mod reader;
+pub(super) mod size;
+pub(super) mod touchpoints;
+
+pub use reader::Reader;
+pub use touchpoints::{Contact, cut_note};
+
+/// Version 4: these tables.
+pub(super) const TABLES: &str = "
+    CREATE TABLE customer (
+        id         INTEGER PRIMARY KEY,
+        key        TEXT NOT NULL UNIQUE,   -- the company's own
+        name       TEXT NOT NULL,
+        tier       TEXT NOT NULL,
+        value      REAL,
+        language   TEXT NOT NULL,
+        flags      TEXT NOT NULL,          -- words with spaces between them
+        purchases  TEXT NOT NULL           -- a JSON list of {at_us, what, amount as text}, the newest first; '': none
+    ) STRICT;
+
+    CREATE TABLE account (
+        network   TEXT NOT NULL,
+        name      TEXT NOT NULL,           -- id or handle, as context::account_name gives it
+        customer  INTEGER NOT NULL,        -- customer.id
+        PRIMARY KEY (network, name)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX account_customer ON account (customer);
+
+    -- Of a customer, or where nobody has linked the account to one yet, of the account.
+    CREATE TABLE touchpoint (
+        customer  TEXT NOT NULL,           -- customer.key, known or not; '': of the account
+        network   TEXT NOT NULL,
+        account   TEXT NOT NULL,
+        at_us     INTEGER NOT NULL,
+        channel   TEXT NOT NULL,
+        note      TEXT NOT NULL,
+        PRIMARY KEY (customer, network, account, at_us, channel)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX touchpoint_age ON touchpoint (at_us);
+
+    CREATE TABLE agent (
+        name          TEXT PRIMARY KEY,
+        team          TEXT NOT NULL,
+        skills        TEXT NOT NULL,       -- words with spaces between them
+        languages     TEXT NOT NULL,       -- the same
+        capacity      INTEGER NOT NULL,
+        shifts        TEXT,                -- as desk::week::Week
+        zone          TEXT,
+        open_tickets  INTEGER NOT NULL,
+        answer_min    REAL,
+        satisfaction  REAL,
+        away          INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- Bytes that the tables above take, about.
+    CREATE TABLE context_size (
+        id     INTEGER PRIMARY KEY CHECK (id = 1),
+        bytes  INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO context_size (id, bytes) VALUES (1, 0);
+";
+
+/// Longest key, name or other short text, in bytes; as on the ticket socket.
+pub const NAME_BYTES_MAX: usize = 200;
+/// Longest account's id or handle, in bytes: a Mastodon id is an address.
+pub const ACCOUNT_BYTES_MAX: usize = 512;
+/// Accounts of one customer.
+pub const ACCOUNTS_MAX: usize = 32;
+/// Flags of one customer; skills or languages of one agent.
+pub const WORDS_MAX: usize = 100;
+/// Characters of a contact's note that are kept: it is for agents' eyes, and 32 of them travel with a ticket.
+pub const NOTE_CHARS_MAX: usize = 1000;
+/// Open tickets that an agent of whom nobody has said more can have.
+pub const CAPACITY_DEFAULT: u32 = 10;
+
+/// Takes over what a client of the ticket socket reports; what names nobody is nobody's.
+pub(super) fn take_touchpoint(connection: &Connection, body: &[u8], now: Timestamp) -> rusqlite::Result<()> {
+    let message = proto::Touchpoint::decode(body).ok();
+    match message.and_then(|message| Contact::read(message, now).ok()) {
+        Some(contact) => touchpoints::keep(connection, &contact).map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+/// The same of an agent.
+pub(super) fn take_agent_state(connection: &Connection, body: &[u8]) -> rusqlite::Result<()> {
+    match proto::AgentState::decode(body) {
+        Ok(state) => agents::report(connection, &state),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Keeps contacts, each once.
+pub(super) fn take_contacts(connection: &Connection, contacts: &[Contact]) -> rusqlite::Result<()> {
+    contacts.iter().try_for_each(|contact| touchpoints::keep(connection, contact).map(|_| ()))
+}
+
+/// An id or handle as it is kept and looked up: without the leading `@`, in lower case.
+pub fn account_name(given: &str) -> String {
+    let given = given.trim();
+    given.strip_prefix('@').unwrap_or(given).to_lowercase()
+}
+
+/// The names under which an author's account may be linked: the id, and the handle.
+///
+/// A handle of digits alone is none: anybody could take another account's number for a name.
+fn names_of(id: &str, handle: Option<&str>) -> impl Iterator<Item = String> {
+    let handle = handle.filter(|handle| !handle.bytes().all(|byte| byte.is_ascii_digit()));
+    let id = account_name(id);
+    let handle = handle.map(account_name).filter(|handle| *handle != id);
+    std::iter::once(id).chain(handle).filter(|name| !name.is_empty() && name.len() <= ACCOUNT_BYTES_MAX)
+}
+
+/// The customer to whom this account is linked: id and key.
+fn owner(connection: &Connection, network: Network, name: &str) -> rusqlite::Result<Option<(i64, String)>> {
+    use rusqlite::OptionalExtension;
+    connection
+        .prepare_cached(
+            "SELECT c.id, c.key FROM account a JOIN customer c ON c.id = a.customer
+             WHERE a.network = ?1 AND a.name = ?2",
+        )?
+        .query_row((network.name(), name), |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+}
+
+/// Words as a column holds them.
+fn joined(words: &[String]) -> String {
+    words.join(" ")
+}
+
+/// The words of a column.
+fn words(column: &str) -> Vec<String> {
+    column.split_whitespace().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! Contacts, which have no key but who, when and on which channel.
+
+use rusqlite::params;
+
+use super::{Importer, Numbered, in_steps};
+use crate::ledger::LedgerError;
+use crate::ledger::context::touchpoints::{self, Contact, Kept};
+
+impl Importer {
+    /// Takes a chunk over.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written or read: a part of the chunk may be taken over.
+    pub fn touchpoints(&mut self, chunk: &[Numbered<Contact>]) -> Result<(), LedgerError> {
+        let mut rows: Vec<_> = chunk.iter().map(|numbered| &numbered.row).collect();
+        // In the order of the table; those of one person and time stay in the file's order, so that the last counts.
+        rows.sort_by(|one, other| {
+            let who = |contact: &Contact| contact.account.as_ref().map(|(network, _)| network.name());
+            (&one.customer, who(one), one.account.as_ref().map(|(_, name)| name), one.touchpoint.at).cmp(&(
+                &other.customer,
+                who(other),
+                other.account.as_ref().map(|(_, name)| name),
+                other.touchpoint.at,
+            ))
+        });
+        let (mut tally, replace) = (self.tally, self.replace);
+        let connection = &self.connection;
+        let taken = in_steps(connection, &self.log_pages, rows, |contact| {
+            match touchpoints::keep(connection, contact)? {
+                Kept::New => tally.new += 1,
+                Kept::Changed => tally.changed += 1,
+                Kept::Unchanged => tally.unchanged += 1,
+            }
+            if replace {
+                let (customer, network, account) = touchpoints::stored_under(connection, contact)?;
+                connection
+                    .prepare_cached("INSERT OR IGNORE INTO temp.seen_touchpoint VALUES (?1, ?2, ?3, ?4, ?5)")?
+                    .execute(params![
+                        customer,
+                        network,
+                        account,
+                        contact.touchpoint.at.as_microsecond(),
+                        contact.touchpoint.channel
+                    ])?;
+            }
+            Ok(())
+        });
+        self.tally = tally;
+        taken.map_err(|error| self.failed(error))
+    }
+
+    /// Removes what was in no chunk.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn remove_other_touchpoints(&mut self) -> Result<(), LedgerError> {
+        self.remove_touchpoints().map_err(|error| self.failed(error))
+    }
+
+    fn remove_touchpoints(&mut self) -> rusqlite::Result<()> {
+        const ROWS: usize = 10_000;
+        let list = format!(
+            "SELECT customer, network, account, at_us, channel FROM touchpoint
+             EXCEPT SELECT * FROM temp.seen_touchpoint LIMIT {ROWS}"
+        );
+        type Key = (String, String, String, i64, String);
+        loop {
+            let gone: Vec<Key> = {
+                let mut statement = self.connection.prepare(&list)?;
+                let key = |row: &rusqlite::Row<'_>| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+                };
+                statement.query_map([], key)?.collect::<rusqlite::Result<_>>()?
+            };
+            if gone.is_empty() {
+                return Ok(());
+            }
+            self.tally.removed += gone.len() as u64;
+            let connection = &self.connection;
+            in_steps(connection, &self.log_pages, gone, |key| {
+                connection
+                    .prepare_cached(
+                        "DELETE FROM touchpoint WHERE customer = ?1 AND network = ?2 AND account = ?3
+                         AND at_us = ?4 AND channel = ?5",
+                    )?
+                    .execute(key)?;
+                Ok(())
+            })?;
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Looks a post's author up, on the path: one short read of its own connection, at most four look-ups.
+//!
+//! Memory is the page cache alone, [`CACHE_KIB`]: enough for the inner pages of the trees of five million customers.
+//! A leaf comes from the operating system's cache, or from the disk.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use super::touchpoints::{Whose, find};
+use super::{agents, names_of, words};
+use crate::desk::person::{Customer, Purchase, TOUCHPOINTS_MAX, Touchpoint, Unreadable};
+use crate::desk::{Agent, People, Person};
+use crate::ledger::{LedgerError, open_to_read, reason, schema};
+use crate::parse::{Network, Post};
+
+/// Pages kept in memory at most.
+const CACHE_KIB: i64 = 8 * 1024;
+
+/// Reads customers, contacts and agents, beside the daemon's own writing or without it.
+#[derive(Debug)]
+pub struct Reader {
+    connection: Connection,
+    path: PathBuf,
+    /// The agents as last asked for.
+    told: Option<Vec<Agent>>,
+}
+
+impl Reader {
+    /// Opens the ledger for reading.
+    ///
+    /// # Errors
+    ///
+    /// It is not there, cannot be read, is no ledger, or is of another version than this vigie's.
+    pub fn open(path: &Path) -> Result<Reader, LedgerError> {
+        let (connection, found) = open_to_read(path)?;
+        if found < schema::VERSION {
+            return Err(LedgerError::Older { path: path.to_owned(), found, known: schema::VERSION });
+        }
+        let failed = |error| LedgerError::Sqlite { path: path.to_owned(), error };
+        connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(failed)?;
+        connection.pragma_update(None, "mmap_size", 0).map_err(failed)?;
+        schema::plan_once(&connection).map_err(failed)?;
+        Ok(Reader { connection, path: path.to_owned(), told: None })
+    }
+
+    /// All agents, by name.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn agents(&mut self) -> Result<Vec<Agent>, Unreadable> {
+        agents::all(&self.connection).map_err(|error| self.unreadable(&error))
+    }
+
+    fn unreadable(&self, error: &rusqlite::Error) -> Unreadable {
+        Unreadable(format!("ledger {}: {}", self.path.display(), reason(error)))
+    }
+
+    fn look_up(&mut self, post: &Post<'_>, window: Duration, now: Timestamp) -> rusqlite::Result<Person> {
+        let window_us = i64::try_from(window.as_micros()).unwrap_or(i64::MAX);
+        let span = (now.as_microsecond().saturating_sub(window_us), now.as_microsecond());
+        // One read of one state of the file, and its locks are taken once.
+        let transaction = self.connection.transaction()?;
+        let mut person = Person::default();
+        for name in names_of(&post.author.id, post.author.handle.as_deref()) {
+            if let Some(customer) = customer(&transaction, post.network, &name)? {
+                person.touchpoints.clear();
+                let whose = Whose::Customer(&customer.key);
+                find(&transaction, whose, span, TOUCHPOINTS_MAX, &mut person.touchpoints)?;
+                person.customer = Some(Arc::new(customer));
+                break;
+            }
+            let whose = Whose::Account(post.network, &name);
+            find(&transaction, whose, span, TOUCHPOINTS_MAX, &mut person.touchpoints)?;
+        }
+        // Those of the id and those of the handle.
+        let order =
+            |one: &Touchpoint, other: &Touchpoint| (other.at, &other.channel).cmp(&(one.at, &one.channel));
+        person.touchpoints.sort_by(order);
+        person.touchpoints.truncate(TOUCHPOINTS_MAX);
+        transaction.finish()?;
+        Ok(person)
+    }
+}
+
+impl People for Reader {
+    fn author_of(&mut self, post: &Post<'_>, window: Duration, now: Timestamp) -> Result<Person, Unreadable> {
+        self.look_up(post, window, now).map_err(|error| self.unreadable(&error))
+    }
+
+    fn new_agents(&mut self) -> Result<Option<Vec<Agent>>, Unreadable> {
+        let agents = self.agents()?;
+        if self.told.as_ref() == Some(&agents) {
+            return Ok(None);
+        }
+        self.told = Some(agents.clone());
+        Ok(Some(agents))
+    }
+}
+
+/// The columns of a customer that [`read`] takes.
+pub(super) const COLUMNS: &str = "c.key, c.name, c.tier, c.value, c.language, c.flags, c.purchases";
+
+/// The customer to whom this account is linked.
+fn customer(connection: &Connection, network: Network, name: &str) -> rusqlite::Result<Option<Customer>> {
+    // The account first, by its key, whatever statistics the file has.
+    connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM account a CROSS JOIN customer c ON c.id = a.customer
+             WHERE a.network = ?1 AND a.name = ?2"
+        ))?
+        .query_row(params![network.name(), name], |row| read(row, 0))
+        .optional()
+}
+
+/// A customer from [`COLUMNS`], the first of which is column `first`.
+pub(super) fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<Customer> {
+    Ok(Customer {
+        key: row.get(first)?,
+        name: row.get(first + 1)?,
+        tier: row.get(first + 2)?,
+        value: row.get(first + 3)?,
+        language: row.get(first + 4)?,
+        flags: words(row.get_ref(first + 5)?.as_str()?),
+        purchases: purchases(row.get_ref(first + 6)?.as_str()?),
+    })
+}
+
+/// A purchase as it is stored.
+#[derive(Serialize, Deserialize)]
+struct Stored<'a> {
+    at_us: i64,
+    #[serde(borrow)]
+    what: std::borrow::Cow<'a, str>,
+    /// A number as text: as a number of JSON it would not come back to the last bit.
+    #[serde(borrow)]
+    amount: Option<std::borrow::Cow<'a, str>>,
+}
+
+fn purchases(column: &str) -> Vec<Purchase> {
+    if column.is_empty() {
+        return Vec::new();
+    }
+    // We wrote it; what a newer vigie wrote otherwise is as good as unknown.
+    let stored: Vec<Stored<'_>> = serde_json::from_str(column).unwrap_or_default();
+    let purchase = |one: Stored<'_>| Purchase {
+        at: Timestamp::from_microsecond(one.at_us).unwrap_or_default(),
+        what: one.what.into_owned(),
+        amount: one.amount.and_then(|amount| amount.parse().ok()),
+    };
+    stored.into_iter().map(purchase).collect()
+}
+
+/// Purchases as a column holds them.
+pub(super) fn stored(purchases: &[Purchase]) -> String {
+    if purchases.is_empty() {
+        return String::new();
+    }
+    let stored = |one: &Purchase| serde_json::json!({ "at_us": one.at.as_microsecond(), "what": one.what, "amount": one.amount.map(|amount| amount.to_string()) });
+    serde_json::Value::Array(purchases.iter().map(stored).collect()).to_string()
+}

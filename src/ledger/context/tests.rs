@@ -1,0 +1,225 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::import::{CustomerRow, Importer, Numbered};
+use super::*;
+use crate::desk::People;
+use crate::desk::person::{TOUCHPOINTS_MAX, Touchpoint};
+use crate::ledger::schema;
+use crate::parse::{Author, Post};
+
+const DAY_US: i64 = 24 * 3600 * 1_000_000;
+
+fn memory() -> Connection {
+    let connection = Connection::open_in_memory().unwrap();
+    schema::migrate(&connection).unwrap();
+    connection
+}
+
+fn count(connection: &Connection, table: &str) -> i64 {
+    connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+}
+
+fn at(us: i64) -> Timestamp {
+    Timestamp::from_microsecond(us).unwrap()
+}
+
+fn report(customer: &str, network: &str, account: &str, at_us: i64) -> Vec<u8> {
+    let (customer, network, account) = (customer.to_owned(), network.to_owned(), account.to_owned());
+    let (channel, note) = ("Phone".to_owned(), "n".repeat(NOTE_CHARS_MAX + 1));
+    proto::Touchpoint { customer, network, account, channel, at_us, note }.encode_to_vec()
+}
+
+#[test]
+fn what_a_client_reports_is_kept_once_and_what_names_nobody_is_not() {
+    let connection = memory();
+    for body in [
+        report("C1", "", "", 5),
+        report("C1", "", "", 5),
+        report("", "x", "@Ana", 0),
+        report("", "", "", 5),
+        report("", "myspace", "ana", 5),
+        vec![0xff],
+    ] {
+        take_touchpoint(&connection, &body, at(7)).unwrap();
+    }
+    let mut kept =
+        connection.prepare("SELECT customer, account, at_us, channel, note FROM touchpoint").unwrap();
+    let kept: Vec<(String, String, i64, String, String)> = kept
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    let note = format!("{}…", "n".repeat(NOTE_CHARS_MAX));
+    let row = |customer: &str, account: &str, at_us| {
+        (customer.to_owned(), account.to_owned(), at_us, "phone".to_owned(), note.clone())
+    };
+    assert_eq!(kept, [row("", "ana", 7), row("C1", "", 5)]);
+    assert!(size::bytes(&connection).unwrap() > 2 * 1000, "what is written counts");
+}
+
+#[test]
+fn a_helpdesk_reports_of_agents_and_unknown_ones_are_kept_without_a_team() {
+    let connection = memory();
+    let report = |skills: &[&str], open_tickets, capacity| {
+        let skills = skills.iter().map(|skill| (*skill).to_owned()).collect();
+        let state = proto::AgentState {
+            agent: "Ana".to_owned(),
+            skills,
+            open_tickets,
+            capacity,
+            ..Default::default()
+        };
+        take_agent_state(&connection, &state.encode_to_vec()).unwrap();
+        agents::find(&connection, "Ana").unwrap().unwrap()
+    };
+    let ana = report(&[], 3, 0);
+    assert_eq!((ana.team.as_str(), ana.open_tickets, ana.capacity), ("", 3, CAPACITY_DEFAULT));
+    assert_eq!(report(&["Billing"], 4, 7).skills, ["billing"]);
+    let ana = report(&[], 5, 0);
+    assert_eq!(
+        (ana.skills.join(" "), ana.open_tickets, ana.capacity),
+        ("billing".to_owned(), 5, 7),
+        "what is not said stays"
+    );
+    take_agent_state(&connection, &proto::AgentState::default().encode_to_vec()).unwrap();
+    assert_eq!(count(&connection, "agent"), 1, "nobody's");
+}
+
+#[test]
+fn old_contacts_are_forgotten_a_few_at_a_time() {
+    let connection = memory();
+    for n in 0..10 {
+        take_touchpoint(&connection, &report("C1", "", "", n * DAY_US + 1), at(0)).unwrap();
+    }
+    let before = size::bytes(&connection).unwrap();
+    assert_eq!(touchpoints::forget_before(&connection, 5 * DAY_US, 3).unwrap(), 3);
+    assert_eq!(touchpoints::forget_before(&connection, 5 * DAY_US, 100).unwrap(), 2);
+    assert_eq!(touchpoints::forget_before(&connection, 5 * DAY_US, 100).unwrap(), 0);
+    assert_eq!((count(&connection, "touchpoint"), size::bytes(&connection).unwrap()), (5, before / 2));
+}
+
+struct Store {
+    folder: tempfile::TempDir,
+}
+
+impl Store {
+    fn new() -> Store {
+        Store { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("ledger.sqlite")
+    }
+
+    fn customers(&self, rows: &[(&str, &str)]) {
+        let row = |(key, account): &(&str, &str)| CustomerRow {
+            key: (*key).to_owned(),
+            name: Some("Ana".to_owned()),
+            accounts: vec![(Network::X, account.split_whitespace().map(str::to_owned).collect())],
+            ..CustomerRow::default()
+        };
+        let rows: Vec<_> = rows.iter().map(|given| Numbered { line: 1, row: row(given) }).collect();
+        let mut importer = Importer::open(&self.path(), false).unwrap();
+        importer.customers(&rows, &mut |rejected| panic!("{rejected:?}")).unwrap();
+        importer.finish().unwrap();
+    }
+
+    fn open(&self) -> Connection {
+        Connection::open(self.path()).unwrap()
+    }
+
+    fn find(&self, id: &str, handle: &str, now_us: i64) -> (String, Vec<Touchpoint>) {
+        let author =
+            Author { id: id.to_owned().into(), handle: Some(handle.to_owned().into()), ..Author::default() };
+        let post = Post::new(Network::X, "1".into(), author, "text".into());
+        let window = Duration::from_secs(30 * 24 * 3600);
+        let person = Reader::open(&self.path()).unwrap().author_of(&post, window, at(now_us)).unwrap();
+        (person.customer.map(|found| found.key.clone()).unwrap_or_default(), person.touchpoints)
+    }
+}
+
+#[test]
+fn an_id_says_more_than_a_handle_which_may_be_another_s_today() {
+    let store = Store::new();
+    store.customers(&[("C1", "7"), ("C2", "ana")]);
+    assert_eq!(store.find("7", "ana", 0).0, "C1");
+    assert_eq!(store.find("8", "ana", 0).0, "C2");
+    assert_eq!(store.find("8", "ben", 0).0, "");
+}
+
+#[test]
+fn the_newest_contacts_of_the_window_are_found_and_no_later_ones() {
+    let store = Store::new();
+    store.customers(&[("C1", "7")]);
+    let connection = store.open();
+    for n in 0..100 {
+        take_touchpoint(&connection, &report("C1", "", "", n * DAY_US), at(0)).unwrap();
+        take_touchpoint(&connection, &report("", "x", "8", n * DAY_US / 10), at(0)).unwrap();
+    }
+    let days = |id: &str| -> Vec<i64> {
+        store.find(id, "nobody", 50 * DAY_US).1.iter().map(|one| one.at.as_microsecond() / DAY_US).collect()
+    };
+    assert_eq!(days("7"), (20..=50).rev().collect::<Vec<_>>());
+    assert_eq!(days("8").len(), 0, "all of those are older");
+    assert_eq!(store.find("8", "nobody", 9 * DAY_US).1.len(), TOUCHPOINTS_MAX);
+}
+
+#[test]
+fn a_customer_who_is_forgotten_leaves_nothing_in_the_file() {
+    let store = Store::new();
+    store.customers(&[("C-secret", "7 secretive"), ("C2", "8")]);
+    let connection = store.open();
+    take_touchpoint(&connection, &report("C-secret", "", "", 1), at(0)).unwrap();
+    take_touchpoint(&connection, &report("C2", "", "", 1), at(0)).unwrap();
+    for body in [report("C-secret", "", "", 1), report("", "x", "Secretive", 1), report("C2", "", "", 1)] {
+        let sql = "INSERT INTO feedback (at_us, kind, body) VALUES (1, 'touchpoint', ?1)";
+        connection.execute(sql, [body]).unwrap();
+    }
+    let forgotten = forget::forget(&store.path(), "C-secret").unwrap();
+    let expected = forget::Forgotten { customers: 1, accounts: 2, touchpoints: 1, reports: 2, is_gone: true };
+    assert_eq!(forgotten, expected);
+    assert_eq!(forget::forget(&store.path(), "C-secret").unwrap().customers, 0);
+    assert_eq!(
+        (store.find("7", "secretive", 2).0, store.find("8", "x", 2).0),
+        (String::new(), "C2".to_owned())
+    );
+    drop(connection);
+    for file in std::fs::read_dir(store.folder.path()).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        for secret in ["C-secret", "secretive"] {
+            assert!(
+                !bytes.windows(secret.len()).any(|window| window == secret.as_bytes()),
+                "{secret} is still there"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_import_counts_what_the_context_takes() {
+    let store = Store::new();
+    let keys: Vec<_> = (0..5000).map(|n| format!("C{n}")).collect();
+    let rows: Vec<_> = keys.iter().map(|key| (key.as_str(), key.as_str())).collect();
+    let pages = || -> i64 { store.open().pragma_query_value(None, "page_count", |row| row.get(0)).unwrap() };
+    store.customers(&rows[..1]);
+    let before = pages();
+    store.customers(&rows);
+    let (bytes, pages) = (size::bytes(&store.open()).unwrap(), pages() - before);
+    assert!(bytes > pages * 4096 * 8 / 10 && bytes < pages * 4096, "{bytes} of {pages} pages");
+}
+
+#[test]
+fn a_ledger_that_cannot_be_read_says_so() {
+    let store = Store::new();
+    store.customers(&[("C1", "7")]);
+    let mut reader = Reader::open(&store.path()).unwrap();
+    store.open().execute_batch("DROP TABLE account").unwrap();
+    let author = Author { id: "7".into(), ..Author::default() };
+    let post = Post::new(Network::X, "1".into(), author, "text".into());
+    let error = reader.author_of(&post, Duration::from_secs(1), at(0)).unwrap_err().to_string();
+    assert!(
+        error.contains("customers cannot be read") && error.contains("no such table: account"),
+        "{error}"
+    );
+}

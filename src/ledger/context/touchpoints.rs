@@ -1,0 +1,222 @@
+//! The statements about contacts: kept once, found by person and time, forgotten by age.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{ACCOUNT_BYTES_MAX, NAME_BYTES_MAX, NOTE_CHARS_MAX, account_name, owner, size};
+use crate::desk::person::Touchpoint;
+use crate::parse::Network;
+use crate::ticket::proto;
+
+/// A contact as somebody reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contact {
+    /// The company's own key; may be empty where there is an account.
+    pub customer: String,
+    /// The customer's account, which counts where there is no key.
+    pub account: Option<(Network, String)>,
+    /// When, on which channel, and what about.
+    pub touchpoint: Touchpoint,
+}
+
+impl Contact {
+    /// The contact in a message, made `now` if it says no time.
+    ///
+    /// # Errors
+    ///
+    /// It names nobody, or no channel, or a network or time that there is not.
+    pub fn read(message: proto::Touchpoint, now: Timestamp) -> Result<Contact, String> {
+        let proto::Touchpoint { customer, network, account, channel, at_us, note } = message;
+        for (name, text, bytes_max) in [
+            ("customer", &customer, NAME_BYTES_MAX),
+            ("account", &account, ACCOUNT_BYTES_MAX),
+            ("channel", &channel, NAME_BYTES_MAX),
+        ] {
+            if text.len() > bytes_max {
+                return Err(format!("{name} has {} bytes: must be at most {bytes_max}", text.len()));
+            }
+        }
+        let network_named = match network.as_str() {
+            "" => None,
+            name => Some(Network::from_name(name).ok_or_else(|| {
+                format!("network = {name:?}: must be bluesky, mastodon, x, facebook or plain")
+            })?),
+        };
+        let account = account_name(&account);
+        let account = match (network_named, account.is_empty()) {
+            (Some(network), false) => Some((network, account)),
+            (None, true) => None,
+            _ => return Err("network and account belong together".to_owned()),
+        };
+        let customer = customer.trim().to_owned();
+        if customer.is_empty() && account.is_none() {
+            return Err("names nobody: give customer, or network and account".to_owned());
+        }
+        let channel = channel.trim().to_lowercase();
+        if channel.is_empty() {
+            return Err(
+                "channel is missing: phone, mail, chat, shop, visit, or a word of your own".to_owned()
+            );
+        }
+        let at = match at_us {
+            0 => now,
+            at_us => Timestamp::from_microsecond(at_us)
+                .map_err(|_| format!("at_us = {at_us}: no time that a calendar has"))?,
+        };
+        Ok(Contact { customer, account, touchpoint: Touchpoint { at, channel, note: cut_note(note) } })
+    }
+}
+
+/// The first [`NOTE_CHARS_MAX`] characters.
+pub fn cut_note(mut note: String) -> String {
+    if let Some((end, _)) = note.char_indices().nth(NOTE_CHARS_MAX) {
+        note.truncate(end);
+        note.push('…');
+    }
+    note
+}
+
+/// What became of a contact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::ledger) enum Kept {
+    New,
+    /// It was there with another note.
+    Changed,
+    Unchanged,
+}
+
+/// Whose the contact is: the customer's, or theirs to whom the account is linked, or the bare account's. Key, network
+/// and account, as the table has them.
+pub(super) fn stored_under(
+    connection: &Connection,
+    contact: &Contact,
+) -> rusqlite::Result<(String, &'static str, String)> {
+    match &contact.account {
+        Some((network, name)) if contact.customer.is_empty() => {
+            Ok(match owner(connection, *network, name)? {
+                Some((_, key)) => (key, "", String::new()),
+                None => (String::new(), network.name(), name.clone()),
+            })
+        }
+        _ => Ok((contact.customer.clone(), "", String::new())),
+    }
+}
+
+/// Keeps a contact, once.
+pub(in crate::ledger) fn keep(connection: &Connection, contact: &Contact) -> rusqlite::Result<Kept> {
+    let Touchpoint { at, channel, note } = &contact.touchpoint;
+    let (customer, network, account) = stored_under(connection, contact)?;
+    let who = (customer.as_str(), network, account.as_str(), at.as_microsecond(), channel.as_str());
+    let known: Option<String> = connection
+        .prepare_cached(
+            "SELECT note FROM touchpoint
+             WHERE customer = ?1 AND network = ?2 AND account = ?3 AND at_us = ?4 AND channel = ?5",
+        )?
+        .query_row(who, |row| row.get(0))
+        .optional()?;
+    if known.as_deref() == Some(note) {
+        return Ok(Kept::Unchanged);
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO touchpoint (customer, network, account, at_us, channel, note)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT DO UPDATE SET note = excluded.note",
+        )?
+        .execute(params![who.0, who.1, who.2, who.3, who.4, note])?;
+    let texts = 2 * (customer.len() + network.len() + account.len() + channel.len());
+    match known {
+        Some(known) => {
+            let grown = note.len().cast_signed() - known.len().cast_signed();
+            size::add(connection, i64::try_from(grown).unwrap_or_default())?;
+            Ok(Kept::Changed)
+        }
+        None => {
+            size::add(connection, size::of_touchpoint(texts + note.len()))?;
+            Ok(Kept::New)
+        }
+    }
+}
+
+/// Whose contacts are asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Whose<'a> {
+    Customer(&'a str),
+    Account(Network, &'a str),
+}
+
+/// The newest contacts up to and including `now` and not before `since`, newest first, added to `found`.
+pub(super) fn find(
+    connection: &Connection,
+    whose: Whose<'_>,
+    (since, now): (i64, i64),
+    touchpoints_max: usize,
+    found: &mut Vec<Touchpoint>,
+) -> rusqlite::Result<()> {
+    let (customer, network, account) = match whose {
+        Whose::Customer(key) => (key, "", ""),
+        Whose::Account(network, name) => ("", network.name(), name),
+    };
+    let mut statement = connection.prepare_cached(
+        "SELECT at_us, channel, note FROM touchpoint
+         WHERE customer = ?1 AND network = ?2 AND account = ?3 AND at_us BETWEEN ?4 AND ?5
+         ORDER BY at_us DESC, channel DESC LIMIT ?6",
+    )?;
+    let limit = i64::try_from(touchpoints_max).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![customer, network, account, since, now, limit])?;
+    while let Some(row) = rows.next()? {
+        let at = Timestamp::from_microsecond(row.get(0)?).unwrap_or_default();
+        found.push(Touchpoint { at, channel: row.get(1)?, note: row.get(2)? });
+    }
+    Ok(())
+}
+
+/// Whether any contact waits for its account to be linked.
+pub(super) fn any_of_accounts(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM touchpoint WHERE customer = '' LIMIT 1")?.exists([])
+}
+
+/// Gives an account's contacts to the customer to whom it is now linked.
+pub(super) fn adopt(
+    connection: &Connection,
+    network: Network,
+    name: &str,
+    key: &str,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE OR REPLACE touchpoint SET customer = ?3, network = '', account = ''
+             WHERE customer = '' AND network = ?1 AND account = ?2",
+        )?
+        .execute(params![network.name(), name, key])?;
+    Ok(())
+}
+
+/// Forgets contacts from before then, the oldest first; how many.
+pub(in crate::ledger) fn forget_before(
+    connection: &Connection,
+    at_us: i64,
+    rows_max: usize,
+) -> rusqlite::Result<usize> {
+    let rows_max = i64::try_from(rows_max).unwrap_or(i64::MAX);
+    // The newest of those that go now: a WITHOUT ROWID table has no other short name for a row.
+    let last: Option<i64> = connection
+        .prepare_cached(
+            "SELECT max(at_us) FROM (SELECT at_us FROM touchpoint WHERE at_us < ?1 ORDER BY at_us LIMIT ?2)",
+        )?
+        .query_row(params![at_us, rows_max], |row| row.get(0))?;
+    let Some(last) = last else { return Ok(0) };
+    let mut statement = connection.prepare_cached(
+        "DELETE FROM touchpoint WHERE at_us <= ?1
+         RETURNING 2 * octet_length(customer || network || account || channel) + octet_length(note)",
+    )?;
+    let (mut forgotten, mut bytes) = (0, 0);
+    let mut rows = statement.query([last])?;
+    while let Some(row) = rows.next()? {
+        forgotten += 1;
+        bytes += size::of_touchpoint(row.get::<_, i64>(0)?.try_into().unwrap_or_default());
+    }
+    drop(rows);
+    size::add(connection, -bytes)?;
+    Ok(forgotten)
+}

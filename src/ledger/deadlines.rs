@@ -1,0 +1,341 @@
+//! When answers are due: which tickets still wait for one, and who must be told that it is late.
+//!
+//! A ticket is open, then at risk, then breached; each of the last two is told once, as a record like any other, in
+//! the transaction that makes it so: a crash or a restart never tells it again. Whatever passed while vigie was down is
+//! told at the next start, a breach alone where its risk passed, too. The clock stands still once somebody has
+//! answered, or the helpdesk calls the ticket pending, solved, closed or deleted; it goes on if the helpdesk opens a
+//! ticket again that nobody has answered. A ticket whose text was erased, or that turned out to be no customer
+//! message, has no clock any more.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use prost::Message;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::writer::Changes;
+use super::{Feedback, records, store};
+use crate::ticket::{TicketId, proto};
+use proto::ticket_status::State;
+use proto::update::overdue::State as Overdue;
+
+/// What version 4 of the schema knows of deadlines. Tickets of older ledgers have none: nobody knows which of them were
+/// answered, and all would be late at once.
+pub(super) const TABLES: &str = "
+    ALTER TABLE ticket ADD COLUMN overdue INTEGER;         -- 0 open, 1 at risk, 2 breached; NULL: not watched
+    ALTER TABLE ticket ADD COLUMN next_at_us INTEGER;      -- when the next of these is to be told
+    ALTER TABLE ticket ADD COLUMN answered_at_us INTEGER;  -- first, as reported
+    ALTER TABLE ticket ADD COLUMN stopped_at_us INTEGER;   -- since when its clock stands still; NULL: it runs
+    CREATE INDEX ticket_clock ON ticket (overdue, next_at_us) WHERE overdue IS NOT NULL AND stopped_at_us IS NULL;
+";
+
+/// Told in one transaction at most, so that who waits for its commit does not wait for a morning's backlog.
+pub(super) const TOLD_MAX: usize = 64;
+
+/// Longest wait without a look at the clock, which somebody may have set.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// Tickets whose clock runs, by how late their answer is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// In time.
+    pub open: u64,
+    /// Soon late.
+    pub at_risk: u64,
+    /// Late.
+    pub breached: u64,
+}
+
+impl Standing {
+    /// As the ledger's file has it.
+    pub(super) fn read(connection: &Connection) -> rusqlite::Result<Standing> {
+        let mut statement = connection.prepare(
+            "SELECT overdue, count(*) FROM ticket INDEXED BY ticket_clock
+             WHERE overdue IS NOT NULL AND stopped_at_us IS NULL GROUP BY overdue",
+        )?;
+        let mut standing = Standing::default();
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            if let Some(count) = standing.of_mut(row.get(0)?) {
+                *count = row.get::<_, i64>(1)?.cast_unsigned();
+            }
+        }
+        Ok(standing)
+    }
+
+    pub(super) fn apply(&mut self, moves: &Moves) {
+        for (overdue, by) in (0..).zip(moves.0) {
+            if let Some(count) = self.of_mut(overdue) {
+                *count = count.saturating_add_signed(by);
+            }
+        }
+    }
+
+    fn of_mut(&mut self, overdue: i64) -> Option<&mut u64> {
+        match overdue {
+            OPEN => Some(&mut self.open),
+            AT_RISK => Some(&mut self.at_risk),
+            BREACHED => Some(&mut self.breached),
+            _ => None,
+        }
+    }
+}
+
+/// As stored in `ticket.overdue`.
+const OPEN: i64 = 0;
+const AT_RISK: i64 = 1;
+const BREACHED: i64 = 2;
+
+/// By how much a transaction changes [`Standing`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Moves([i64; 3]);
+
+impl Moves {
+    fn add(&mut self, overdue: Option<i64>, by: i64) {
+        let place = overdue.and_then(|overdue| usize::try_from(overdue).ok());
+        if let Some(count) = place.and_then(|place| self.0.get_mut(place)) {
+            *count += by;
+        }
+    }
+
+    /// A ticket that is gone had this clock running; `None`: it had none.
+    pub(super) fn forget(&mut self, overdue: Option<i64>) {
+        self.add(overdue, -1);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Moves::default()
+    }
+}
+
+/// What a transaction changes of the clocks.
+#[derive(Debug, Default)]
+pub(super) struct Clocks {
+    pub(super) moves: Moves,
+    /// The nearest moment at which something is to be told of a clock that it has started.
+    next_at_us: Option<i64>,
+}
+
+impl Clocks {
+    /// A ticket was recorded with this clock.
+    pub(super) fn started(&mut self, at_risk_at_us: Option<i64>) {
+        if let Some(at_us) = at_risk_at_us {
+            self.moves.add(Some(OPEN), 1);
+            self.next_at_us = earlier(self.next_at_us, Some(at_us));
+        }
+    }
+}
+
+fn earlier(one: Option<i64>, other: Option<i64>) -> Option<i64> {
+    [one, other].into_iter().flatten().min()
+}
+
+/// Knows when there is something to tell.
+#[derive(Debug, Default)]
+pub(super) struct Alarm {
+    /// The nearest moment at which there may be, µs since 1970. Its ticket may have been answered since.
+    next_at_us: Option<i64>,
+}
+
+impl Alarm {
+    pub(super) fn read(connection: &Connection) -> rusqlite::Result<Alarm> {
+        Ok(Alarm { next_at_us: nearest(connection)? })
+    }
+
+    /// Whether there may be something to tell.
+    pub(super) fn rings(&self, now: Timestamp) -> bool {
+        self.next_at_us.is_some_and(|at_us| at_us <= now.as_microsecond())
+    }
+
+    /// When to look again, `now` being `at`; `None`: when a clock has been started.
+    pub(super) fn due(&self, now: Timestamp, at: Instant) -> Option<Instant> {
+        let left_us = self.next_at_us?.saturating_sub(now.as_microsecond());
+        let left = Duration::from_micros(u64::try_from(left_us).unwrap_or(0));
+        Some(at + left.min(LOOK_EVERY))
+    }
+
+    /// Tells what is due at `now`, at the end of a transaction with these changes; gives the alarm after it.
+    pub(super) fn after(
+        &self,
+        connection: &Connection,
+        now: Timestamp,
+        ageing_points_per_hour: u32,
+        changes: &mut Changes,
+    ) -> rusqlite::Result<Alarm> {
+        let alarm = Alarm { next_at_us: earlier(self.next_at_us, changes.clocks.next_at_us) };
+        if !alarm.rings(now) {
+            return Ok(alarm);
+        }
+        tell(connection, now, ageing_points_per_hour, changes)?;
+        Alarm::read(connection)
+    }
+}
+
+fn nearest(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached(
+            "SELECT min(next) FROM (
+               SELECT min(next_at_us) AS next FROM ticket INDEXED BY ticket_clock
+               WHERE overdue = 0 AND stopped_at_us IS NULL
+               UNION ALL SELECT min(next_at_us) FROM ticket INDEXED BY ticket_clock
+               WHERE overdue = 1 AND stopped_at_us IS NULL)",
+        )?
+        .query_row([], |row| row.get(0))
+}
+
+/// Records what is due at `now`, [`TOLD_MAX`] at most.
+fn tell(
+    connection: &Connection,
+    now: Timestamp,
+    ageing_points_per_hour: u32,
+    changes: &mut Changes,
+) -> rusqlite::Result<()> {
+    let now_us = now.as_microsecond();
+    let due: Vec<(TicketId, i64, i64)> = connection
+        .prepare_cached(
+            "SELECT id, due_at_us, overdue FROM ticket INDEXED BY ticket_clock
+             WHERE overdue IN (0, 1) AND stopped_at_us IS NULL AND next_at_us <= ?1 LIMIT ?2",
+        )?
+        .query_map(params![now_us, TOLD_MAX as i64], |row| {
+            Ok((records::ticket_id(row, 0)?, row.get(1)?, row.get(2)?))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    for (ticket_id, due_at_us, before) in due {
+        let (after, state, next_at_us) = match due_at_us <= now_us {
+            true => (BREACHED, Overdue::Breached, None),
+            false => (AT_RISK, Overdue::AtRisk, Some(due_at_us)),
+        };
+        let overdue = proto::update::Overdue { state: state.into(), due_at_us };
+        let update = proto::Update {
+            ticket_id: ticket_id.as_bytes().to_vec(),
+            at_us: now_us,
+            change: Some(proto::update::Change::Overdue(overdue)),
+        };
+        let Some(head) = store::add_update(connection, ticket_id, &update, ageing_points_per_hour)? else {
+            // Erased, and so without a clock; should it have one all the same, it is not asked for ever.
+            forget(connection, ticket_id, changes)?;
+            continue;
+        };
+        connection
+            .prepare_cached("UPDATE ticket SET overdue = ?2, next_at_us = ?3 WHERE id = ?1")?
+            .execute(params![ticket_id.as_bytes(), after, next_at_us])?;
+        changes.clocks.moves.add(Some(before), -1);
+        changes.clocks.moves.add(Some(after), 1);
+        changes.heads.push(head);
+    }
+    Ok(())
+}
+
+/// What is stored of a ticket's clock.
+struct Clock {
+    overdue: Option<i64>,
+    next_at_us: Option<i64>,
+    is_answered: bool,
+    is_stopped: bool,
+    brand: String,
+}
+
+fn clock(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<Option<Clock>> {
+    connection
+        .prepare_cached(
+            "SELECT overdue, next_at_us, answered_at_us IS NOT NULL, stopped_at_us IS NOT NULL, brand
+             FROM ticket WHERE id = ?1",
+        )?
+        .query_row([ticket_id.as_bytes()], |row| {
+            Ok(Clock {
+                overdue: row.get(0)?,
+                next_at_us: row.get(1)?,
+                is_answered: row.get(2)?,
+                is_stopped: row.get(3)?,
+                brand: row.get(4)?,
+            })
+        })
+        .optional()
+}
+
+/// Takes a helpdesk's report into account, if it is one on a ticket that it may speak of.
+pub(super) fn reported(
+    connection: &Connection,
+    feedback: &Feedback,
+    now: Timestamp,
+    changes: &mut Changes,
+) -> rusqlite::Result<()> {
+    let (ticket_id, body, brands) = match feedback {
+        Feedback::TicketStatus(ticket_id, body) => (*ticket_id, body, None),
+        Feedback::TicketStatusWithin { ticket_id, body, brands } => (*ticket_id, body, Some(brands)),
+        Feedback::Touchpoint(_) | Feedback::Contacts(_) | Feedback::AgentState(_) => return Ok(()),
+    };
+    let Some(clock) = clock(connection, ticket_id)? else { return Ok(()) };
+    // The wire has encoded it.
+    let Ok(status) = proto::TicketStatus::decode(body.as_slice()) else { return Ok(()) };
+    if brands.is_some_and(|brands| !brands.has(&clock.brand)) {
+        return Ok(());
+    }
+    let now_us = now.as_microsecond();
+    // A helpdesk's clock may be ahead of ours.
+    let answered_at_us = Some(status.first_answer_at_us.min(now_us)).filter(|at_us| *at_us > 0);
+    let is_done = matches!(status.state(), State::Pending | State::Solved | State::Closed | State::Deleted);
+    if answered_at_us.is_some() || is_done {
+        return stop(connection, ticket_id, &clock, now_us, answered_at_us, changes);
+    }
+    if status.state() == State::Open && clock.is_stopped && !clock.is_answered {
+        connection
+            .prepare_cached("UPDATE ticket SET stopped_at_us = NULL WHERE id = ?1")?
+            .execute([ticket_id.as_bytes()])?;
+        changes.clocks.moves.add(clock.overdue, 1);
+        changes.clocks.next_at_us = earlier(changes.clocks.next_at_us, clock.next_at_us);
+    }
+    Ok(())
+}
+
+/// Somebody has answered the ticket then: its clock stands still from there on.
+pub(super) fn answered(
+    connection: &Connection,
+    ticket_id: TicketId,
+    at: Timestamp,
+    changes: &mut Changes,
+) -> rusqlite::Result<()> {
+    let Some(clock) = clock(connection, ticket_id)? else { return Ok(()) };
+    stop(connection, ticket_id, &clock, at.as_microsecond(), Some(at.as_microsecond()), changes)
+}
+
+fn stop(
+    connection: &Connection,
+    ticket_id: TicketId,
+    clock: &Clock,
+    at_us: i64,
+    answered_at_us: Option<i64>,
+    changes: &mut Changes,
+) -> rusqlite::Result<()> {
+    // Of several answers the first counts, in whatever order they are reported.
+    connection
+        .prepare_cached(
+            "UPDATE ticket SET stopped_at_us = coalesce(stopped_at_us, ?2),
+                               answered_at_us = coalesce(min(answered_at_us, ?3), answered_at_us, ?3)
+             WHERE id = ?1",
+        )?
+        .execute(params![ticket_id.as_bytes(), at_us, answered_at_us])?;
+    if !clock.is_stopped {
+        changes.clocks.moves.add(clock.overdue, -1);
+    }
+    Ok(())
+}
+
+/// Takes the ticket's clock away: nobody waits for an answer.
+pub(super) fn forget(
+    connection: &Connection,
+    ticket_id: TicketId,
+    changes: &mut Changes,
+) -> rusqlite::Result<()> {
+    let Some(clock) = clock(connection, ticket_id)? else { return Ok(()) };
+    connection
+        .prepare_cached("UPDATE ticket SET overdue = NULL, next_at_us = NULL WHERE id = ?1")?
+        .execute([ticket_id.as_bytes()])?;
+    if !clock.is_stopped {
+        changes.clocks.moves.add(clock.overdue, -1);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

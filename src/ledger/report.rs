@@ -1,0 +1,172 @@
+//! What became of the tickets, for `vigie report`: read beside a running daemon, some at a time.
+
+use std::path::Path;
+
+use prost::Message;
+use rusqlite::{Connection, params};
+
+use super::{LedgerError, open_to_read, schema};
+use crate::ticket::proto;
+use crate::ticket::proto::update::Change;
+
+/// Tickets read in one statement. Between two of them the daemon's write-ahead log may be cut, which a single long
+/// read would prevent.
+const TICKETS_MAX: i64 = 1000;
+
+/// A ticket with what is known of its answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// As it was made; its text may be erased.
+    pub ticket: proto::Ticket,
+    /// Most probable intent.
+    pub intent: String,
+    /// Who should have answered, by the latest assignment; empty: nobody was named.
+    pub team: String,
+    /// Who answered as the helpdesk says, else who should have; empty: nobody known.
+    pub agent: String,
+    /// When the first answer was given, in the helpdesk or on the network, µs since 1970.
+    pub first_answer_at_us: Option<i64>,
+    /// 1 to 5, as last given.
+    pub satisfaction: Option<u32>,
+}
+
+/// Calls `visit` with each ticket that was made from `since_us` on, oldest first.
+///
+/// # Errors
+///
+/// The ledger cannot be read, is none, or is of another version than this vigie's.
+pub fn outcomes(path: &Path, since_us: i64, mut visit: impl FnMut(Outcome)) -> Result<(), LedgerError> {
+    let (connection, found) = open_to_read(path)?;
+    if found < schema::VERSION {
+        return Err(LedgerError::Older { path: path.to_owned(), found, known: schema::VERSION });
+    }
+    let failed = |error| LedgerError::Sqlite { path: path.to_owned(), error };
+    let mut after = 0;
+    while let Some(last) = page(&connection, since_us, after, &mut visit).map_err(failed)? {
+        after = last;
+    }
+    Ok(())
+}
+
+/// Visits the next tickets; gives the seq of the last one, `None` if there was none.
+fn page(
+    connection: &Connection,
+    since_us: i64,
+    after: i64,
+    visit: &mut impl FnMut(Outcome),
+) -> rusqlite::Result<Option<i64>> {
+    let mut tickets = connection.prepare_cached(
+        "SELECT t.seq, t.id, t.intent, r.body FROM ticket t JOIN record r ON r.seq = t.seq
+         WHERE t.seq > ?1 AND t.created_at_us >= ?2 ORDER BY t.seq LIMIT ?3",
+    )?;
+    let mut rows = tickets.query(params![after, since_us, TICKETS_MAX])?;
+    let mut last = None;
+    while let Some(row) = rows.next()? {
+        last = Some(row.get(0)?);
+        let id: Vec<u8> = row.get(1)?;
+        // We wrote these bytes; what does not decode is damaged, and says nothing.
+        let Ok(ticket) = proto::Ticket::decode(row.get_ref(3)?.as_blob()?) else { continue };
+        let mut outcome = Outcome {
+            intent: row.get(2)?,
+            team: ticket
+                .assignment
+                .as_ref()
+                .map_or(ticket.route.clone(), |assignment| assignment.team.clone()),
+            agent: ticket.assignment.as_ref().map_or(String::new(), |assignment| assignment.agent.clone()),
+            first_answer_at_us: None,
+            satisfaction: None,
+            ticket,
+        };
+        follow(connection, &id, &mut outcome)?;
+        visit(outcome);
+    }
+    Ok(last)
+}
+
+/// Adds what was reported of a ticket, in the order of time.
+fn follow(connection: &Connection, id: &[u8], outcome: &mut Outcome) -> rusqlite::Result<()> {
+    let mut first = None::<i64>;
+    let mut answered = |at_us: i64| {
+        if at_us > 0 {
+            first = Some(first.map_or(at_us, |first| first.min(at_us)));
+        }
+    };
+    let mut updates = connection
+        .prepare_cached("SELECT body FROM record WHERE ticket_id = ?1 AND kind = 1 ORDER BY seq")?;
+    let mut rows = updates.query([id])?;
+    while let Some(row) = rows.next()? {
+        let update = proto::Update::decode(row.get_ref(0)?.as_blob()?).unwrap_or_default();
+        match update.change {
+            Some(Change::Answered(_)) => answered(update.at_us),
+            Some(Change::Assigned(assigned)) => {
+                let assignment = assigned.assignment.unwrap_or_default();
+                (outcome.team, outcome.agent) = (assignment.team, assignment.agent);
+            }
+            _ => {}
+        }
+    }
+    let mut statuses = connection.prepare_cached(
+        "SELECT body FROM feedback WHERE ticket_id = ?1 AND kind = 'ticket_status' ORDER BY rowid",
+    )?;
+    let mut rows = statuses.query([id])?;
+    while let Some(row) = rows.next()? {
+        let status = proto::TicketStatus::decode(row.get_ref(0)?.as_blob()?).unwrap_or_default();
+        answered(status.first_answer_at_us);
+        if !status.agent.is_empty() {
+            outcome.agent = status.agent;
+        }
+        if status.satisfaction > 0 {
+            outcome.satisfaction = Some(status.satisfaction);
+        }
+    }
+    outcome.first_answer_at_us = first;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::tests::{Running, settlement, ticket};
+    use crate::ledger::{Feedback, Records};
+    use crate::parse::Network;
+    use crate::ticket::TicketId;
+
+    #[test]
+    fn what_helpdesks_report_comes_back_with_its_ticket_in_the_order_of_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let running = Running::start(folder.path());
+        running.settle(settlement(10, 0, vec![ticket("a", 100), ticket("b", 900)]));
+        running.subscribe("helpdesk", false);
+        let id = TicketId::of_post(Network::Bluesky, "a");
+        let report = |agent: &str, first_answer_at_us, satisfaction| {
+            let ticket_id = id.as_bytes().to_vec();
+            let status = proto::TicketStatus {
+                ticket_id,
+                agent: agent.to_owned(),
+                first_answer_at_us,
+                satisfaction,
+                ..proto::TicketStatus::default()
+            };
+            let feedback = Feedback::TicketStatus(id, status.encode_to_vec());
+            running.handle.feedback(feedback).blocking_recv().unwrap().unwrap();
+        };
+        report("ana", 0, 0);
+        report("", 7_000_000, 2);
+        report("bo", 9_000_000, 5);
+        let mut seen = Vec::new();
+        let path = folder.path().join("ledger.sqlite");
+        outcomes(&path, i64::MIN, |outcome| seen.push(outcome)).unwrap();
+        assert_eq!(seen.len(), 2, "beside the running ledger");
+        let a = seen.iter().find(|outcome| outcome.ticket.id == id.as_bytes()).unwrap();
+        assert_eq!(
+            (a.agent.as_str(), a.first_answer_at_us, a.satisfaction),
+            ("bo", Some(7_000_000), Some(5))
+        );
+        let b = seen.iter().find(|outcome| outcome.ticket.id != id.as_bytes()).unwrap();
+        assert_eq!((b.agent.as_str(), b.first_answer_at_us, b.satisfaction), ("", None, None));
+        seen.clear();
+        outcomes(&path, i64::MAX, |outcome| seen.push(outcome)).unwrap();
+        assert_eq!(seen, []);
+        running.stop();
+    }
+}

@@ -1,0 +1,211 @@
+//! Edits and erasures.
+
+use super::*;
+
+fn text_of(handle: &Handle, seq: Seq) -> String {
+    match handle.read(&[seq]).unwrap().pop().unwrap().1 {
+        Body::Ticket(bytes) => proto::Ticket::decode(&*bytes).unwrap().post.unwrap().text,
+        Body::Update(bytes) => match proto::Update::decode(&*bytes).unwrap().change {
+            Some(proto::update::Change::Edited(edited)) => edited.text,
+            other => format!("{other:?}"),
+        },
+    }
+}
+
+#[test]
+fn an_erasure_removes_the_text_everywhere_and_is_delivered_as_an_update() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    running.subscribe("helpdesk", false);
+    let ticket_id = TicketId::of_post(Network::Bluesky, "a");
+    let at = Timestamp::UNIX_EPOCH;
+    // On the disk with its text, before it is erased.
+    running.settle(settlement(1, 0, vec![ticket("a", 100)]));
+    running.subscribe("first", false);
+    running.settle(settlement(
+        1,
+        0,
+        vec![
+            Entry::Edit { ticket_id, text: "new text of a".to_owned(), at, otherwise: Bucket::Duplicate },
+            Entry::Erase { ticket_id, at },
+            Entry::Erase { ticket_id, at },
+            Entry::Edit { ticket_id, text: "too late".to_owned(), at, otherwise: Bucket::Unmatched },
+            Entry::Erase { ticket_id: TicketId::of_post(Network::X, "a"), at },
+        ],
+    ));
+    // Any answer from the writer comes after the commit before it.
+    running.subscribe("other", false);
+    let mut seqs = Vec::new();
+    for _ in 0..3 {
+        // An update is offered only once what came before it on the same ticket is acknowledged.
+        let taken = running.take("helpdesk");
+        running.acknowledge("helpdesk", &taken);
+        seqs.extend(taken);
+    }
+    let texts: Vec<_> = seqs.iter().map(|seq| text_of(&running.handle, *seq)).collect();
+    assert_eq!(texts.len(), 3, "{texts:?}");
+    assert_eq!(texts[..2], ["", ""]);
+    assert!(texts[2].contains("post_deleted"), "{texts:?}");
+    for file in ["ledger.sqlite", "ledger.sqlite-wal"] {
+        let bytes = std::fs::read(folder.path().join(file)).unwrap();
+        let is_there = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+        assert!(!is_there(b"text of a"), "the erased text is still in {file}");
+    }
+    let accounting = running.stop();
+    let buckets = accounting.total();
+    let of = |bucket| buckets[bucket];
+    assert_eq!(
+        (
+            of(Bucket::Ticketed),
+            of(Bucket::Merged),
+            of(Bucket::Erased),
+            of(Bucket::Control),
+            of(Bucket::Unmatched)
+        ),
+        (1, 1, 1, 2, 1)
+    );
+}
+
+#[test]
+fn an_account_that_is_gone_takes_all_its_texts_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    let at = Timestamp::UNIX_EPOCH;
+    let gone_from = |network, author: &str| Entry::EraseAuthor { network, author_id: author.to_owned(), at };
+    let gone = |author: &str| gone_from(Network::Bluesky, author);
+    running.settle(settlement(
+        1,
+        0,
+        vec![
+            ticket("a", 1),
+            ticket("b", 1),
+            gone("did:plc:somebody"),
+            gone_from(Network::Mastodon, "did:plc:author"),
+        ],
+    ));
+    // Any answer from the writer comes after the commit before it.
+    running.subscribe("after the others", false);
+    let handle = running.handle.clone();
+    assert_eq!(text_of(&handle, Seq::new(1).unwrap()), "text of a", "only a namesake is gone");
+    running.settle(settlement(2, 0, vec![gone("did:plc:author"), gone("did:plc:author")]));
+    let buckets = running.stop().total();
+    assert_eq!((buckets[Bucket::Erased], buckets[Bucket::Control]), (1, 3));
+    for seq in [1, 2] {
+        assert_eq!(text_of(&handle, Seq::new(seq).unwrap()), "");
+    }
+}
+
+#[test]
+fn an_erasure_takes_the_words_that_made_a_ticket_sensitive_and_leaves_the_topics() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    running.subscribe("helpdesk", false);
+    let Entry::Ticket(mut new) = ticket("a", 100) else { panic!("a ticket") };
+    let factor = |name: &str, evidence: &str| proto::Factor {
+        name: name.to_owned(),
+        points: 100,
+        evidence: evidence.to_owned(),
+    };
+    let mut message = proto::Ticket::decode(&*new.body).unwrap();
+    message.factors = vec![factor("age", "posted 1 min before"), factor("sensitive", "legal: lawyer")];
+    message.sensitive = vec!["legal".to_owned()];
+    new.body = message.encode_to_vec();
+    let (ticket_id, at) = (new.id, Timestamp::UNIX_EPOCH);
+    running.settle(settlement(1, 0, vec![Entry::Ticket(new), Entry::Erase { ticket_id, at }]));
+    running.subscribe("other", false);
+    let taken = running.take("helpdesk");
+    let Some((_, Body::Ticket(body))) = running.handle.read(&taken).unwrap().pop() else {
+        panic!("a ticket")
+    };
+    let kept = proto::Ticket::decode(&*body).unwrap();
+    assert_eq!(kept.factors, [factor("age", "posted 1 min before"), factor("sensitive", "erased")]);
+    assert_eq!(kept.sensitive, ["legal"]);
+}
+
+#[test]
+fn a_reader_holds_up_no_commit_and_an_erased_text_goes_once_it_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = || std::fs::read(folder.path().join("ledger.sqlite-wal")).unwrap();
+    let has_text = || log().windows(9).any(|window| window == b"text of a");
+    let running = Running::start(folder.path());
+    running.subscribe("first", false);
+    // As `vigie backup` while it copies.
+    let reader = Connection::open(config(folder.path()).path).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM ticket").unwrap();
+    running.settle(settlement(1, 0, vec![ticket("a", 100)]));
+    // In the log with its text, before it is erased.
+    running.subscribe("committed", false);
+    let ticket_id = TicketId::of_post(Network::Bluesky, "a");
+    running.settle(settlement(2, 0, vec![Entry::Erase { ticket_id, at: Timestamp::UNIX_EPOCH }]));
+    running.subscribe("second", false);
+    // Each would wait five seconds: nothing but a bound that no machine is too slow for.
+    let begun = std::time::Instant::now();
+    (0..20).for_each(|position| {
+        running.settle(settlement(position, 0, vec![Entry::Erase { ticket_id, at: Timestamp::UNIX_EPOCH }]));
+        running.settle(settlement(position, 0, vec![ticket(&format!("b{position}"), 100)]));
+        let ticket_id = TicketId::of_post(Network::Bluesky, &format!("b{position}"));
+        running.settle(settlement(position, 0, vec![Entry::Erase { ticket_id, at: Timestamp::UNIX_EPOCH }]));
+        running.subscribe(&format!("after {position}"), false);
+    });
+    assert!(begun.elapsed() < Duration::from_secs(90), "{:?}", begun.elapsed());
+    assert!(has_text(), "the reader holds the log");
+    reader.execute_batch("ROLLBACK").unwrap();
+    while has_text() {
+        std::thread::yield_now();
+    }
+    running.stop();
+}
+
+#[test]
+fn an_edited_text_is_what_a_restart_remembers() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    let ticket_id = TicketId::of_post(Network::Bluesky, "a");
+    let (text, at) = ("new text of a".to_owned(), Timestamp::UNIX_EPOCH);
+    let edit = Entry::Edit { ticket_id, text: text.clone(), at, otherwise: Bucket::Duplicate };
+    running.settle(settlement(1, 0, vec![ticket("a", 100), edit]));
+    running.stop();
+    let mut known = Vec::new();
+    let ledger = Ledger::open(config(folder.path())).unwrap();
+    ledger.tickets(10, |id, text_hash| known.push((id, text_hash))).unwrap();
+    assert_eq!(known, [(ticket_id, crate::desk::text_hash(&text))]);
+}
+
+#[test]
+fn an_edit_within_the_disorder_of_a_networks_clock_is_recorded_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    let ticket_id = TicketId::of_post(Network::Bluesky, "a");
+    let edit = |text: &str, at_us: i64| Entry::Edit {
+        ticket_id,
+        text: text.to_owned(),
+        at: Timestamp::from_microsecond(at_us).unwrap(),
+        otherwise: Bucket::Duplicate,
+    };
+    // The second edit has the earlier time, as Jetstream's clock may run backwards by 32 ms.
+    let edits = [edit("b", 5_032_000), edit("c", 5_000_000)];
+    running.settle(settlement(1, 0, [&[ticket("a", 100)][..], &edits].concat()));
+    running.settle(settlement(1, 0, edits.to_vec()));
+    let buckets = running.stop().total();
+    assert_eq!((buckets[Bucket::Merged], buckets[Bucket::Duplicate]), (2, 2));
+}
+
+#[test]
+fn an_edit_that_comes_again_or_after_a_newer_one_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    let ticket_id = TicketId::of_post(Network::Bluesky, "a");
+    let edit = |text: &str, second: i64| Entry::Edit {
+        ticket_id,
+        text: text.to_owned(),
+        at: Timestamp::from_second(second).unwrap(),
+        otherwise: Bucket::Unmatched,
+    };
+    // Edited twice, back to what it was first; then the stream is rewound.
+    let entries = vec![ticket("a", 100), edit("b", 5), edit("c", 6), edit("b", 7)];
+    running.settle(settlement(1, 0, entries));
+    running.settle(settlement(1, 0, vec![edit("b", 5), edit("c", 6), edit("b", 7)]));
+    let accounting = running.stop();
+    let buckets = accounting.sources["bluesky"].buckets;
+    assert_eq!((buckets[Bucket::Merged], buckets[Bucket::Duplicate], buckets[Bucket::Unmatched]), (3, 3, 0));
+}

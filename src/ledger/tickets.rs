@@ -1,0 +1,156 @@
+//! Tickets read again, beside a daemon or without one: what they are by now, newest first.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use prost::Message;
+use rusqlite::{Connection, params};
+
+use super::{LedgerError, open_to_read, records};
+use crate::ticket::{TicketId, proto};
+
+/// Tickets read in one go. Between two of them the daemon may shorten its write-ahead log, which a reader that stays
+/// would make grow.
+const PAGE_TICKETS: usize = 500;
+
+/// A ticket as its updates have left it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kept {
+    /// With the newest priority, level, factors and verdict. Where posts have joined it, `post` is the last of them and
+    /// `created_at_us` when it came, as it was decided about then.
+    pub ticket: proto::Ticket,
+    /// Posts that have joined it.
+    pub follow_ups: u32,
+}
+
+/// Calls `visit` with each ticket made at `since` or later, newest first, at most `tickets_max` of them. Writes nothing.
+///
+/// # Errors
+///
+/// It cannot be read, is no ledger, or was written by a newer vigie. Older ones are read as they are.
+pub fn visit(
+    path: &Path,
+    since: Timestamp,
+    tickets_max: usize,
+    mut visit: impl FnMut(Kept),
+) -> Result<(), LedgerError> {
+    let (connection, _) = open_to_read(path)?;
+    let failed = |source| LedgerError::Sqlite { path: path.to_owned(), error: source };
+    let (mut before, mut left) = (i64::MAX, tickets_max);
+    while left > 0 {
+        let page = page(&connection, before, since, left.min(PAGE_TICKETS)).map_err(failed)?;
+        let Some((last, _)) = page.last() else { break };
+        before = *last;
+        left = left.saturating_sub(page.len());
+        page.into_iter().filter_map(|(_, kept)| kept).for_each(&mut visit);
+    }
+    Ok(())
+}
+
+/// When the newest ticket was made; `None`: there is none.
+///
+/// # Errors
+///
+/// As [`visit`].
+pub fn newest(path: &Path) -> Result<Option<Timestamp>, LedgerError> {
+    let (connection, _) = open_to_read(path)?;
+    let at_us: Result<Option<i64>, _> =
+        connection.query_row("SELECT max(created_at_us) FROM ticket", [], |row| row.get(0));
+    let at_us = at_us.map_err(|source| LedgerError::Sqlite { path: path.to_owned(), error: source })?;
+    Ok(at_us.and_then(|at_us| Timestamp::from_microsecond(at_us).ok()))
+}
+
+/// Tickets with a seq below `before`, each `None` if it cannot be decoded.
+fn page(
+    connection: &Connection,
+    before: i64,
+    since: Timestamp,
+    tickets_max: usize,
+) -> rusqlite::Result<Vec<(i64, Option<Kept>)>> {
+    let tickets_max = i64::try_from(tickets_max).unwrap_or(i64::MAX);
+    let mut statement = connection.prepare_cached(
+        "SELECT t.seq, t.id, r.body FROM ticket t JOIN record r ON r.seq = t.seq
+         WHERE t.seq < ?1 AND t.created_at_us >= ?2 ORDER BY t.seq DESC LIMIT ?3",
+    )?;
+    let rows = statement.query_map(params![before, since.as_microsecond(), tickets_max], |row| {
+        let body: Vec<u8> = row.get(2)?;
+        Ok((row.get(0)?, records::ticket_id(row, 1)?, body))
+    })?;
+    let mut page = Vec::new();
+    for row in rows {
+        let (seq, id, body) = row?;
+        let kept = match proto::Ticket::decode(body.as_slice()) {
+            Ok(ticket) => Some(updated(connection, id, ticket)?),
+            Err(_) => None,
+        };
+        page.push((seq, kept));
+    }
+    Ok(page)
+}
+
+/// The ticket with what its updates have changed.
+fn updated(connection: &Connection, id: TicketId, ticket: proto::Ticket) -> rusqlite::Result<Kept> {
+    let mut kept = Kept { ticket, follow_ups: 0 };
+    let mut statement = connection
+        .prepare_cached("SELECT body FROM record WHERE ticket_id = ?1 AND kind = 1 ORDER BY seq")?;
+    let bodies = statement.query_map([id.as_bytes()], |row| row.get::<_, Vec<u8>>(0))?;
+    for body in bodies {
+        let Ok(update) = proto::Update::decode(body?.as_slice()) else { continue };
+        kept.apply(update);
+    }
+    Ok(kept)
+}
+
+impl Kept {
+    fn apply(&mut self, update: proto::Update) {
+        use proto::update::Change;
+        let ticket = &mut self.ticket;
+        match update.change {
+            Some(Change::Rescored(rescored)) => {
+                (ticket.priority, ticket.level) = (rescored.priority, rescored.level);
+                ticket.factors = rescored.factors;
+                ticket.verdict = rescored.verdict;
+            }
+            Some(Change::FollowedUp(followed)) => {
+                self.follow_ups = self.follow_ups.saturating_add(1);
+                (ticket.priority, ticket.level) = (followed.priority, followed.level);
+                ticket.factors = followed.factors;
+                if followed.post.is_some() && followed.verdict.is_some() {
+                    (ticket.post, ticket.verdict) = (followed.post, followed.verdict);
+                    ticket.created_at_us = update.at_us;
+                }
+            }
+            // An edit changes no points; an erasure has taken the text out of the record already.
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn updates_leave_a_ticket_as_it_was_last_decided_about() {
+        use proto::update::{Change, FollowedUp, Rescored};
+        let factor = |points| proto::Factor { name: "age".into(), points, evidence: String::new() };
+        let update = |change| proto::Update { ticket_id: Vec::new(), at_us: 9, change: Some(change) };
+        let mut kept = Kept { ticket: proto::Ticket { priority: 1, ..Default::default() }, follow_ups: 0 };
+        let rescored = Rescored { priority: 2, level: 3, factors: vec![factor(2)], ..Default::default() };
+        kept.apply(update(Change::Rescored(rescored)));
+        assert_eq!((kept.ticket.priority, kept.ticket.level, kept.follow_ups), (2, 3, 0));
+        let post = proto::Post { id: "second".into(), ..Default::default() };
+        let followed = FollowedUp {
+            priority: 4,
+            level: 1,
+            factors: vec![factor(4)],
+            post: Some(post),
+            verdict: Some(proto::Verdict::default()),
+        };
+        kept.apply(update(Change::FollowedUp(followed.clone())));
+        kept.apply(update(Change::FollowedUp(FollowedUp { post: None, ..followed })));
+        assert_eq!((kept.ticket.priority, kept.ticket.level, kept.follow_ups), (4, 1, 2));
+        assert_eq!((kept.ticket.factors, kept.ticket.created_at_us), (vec![factor(4)], 9));
+        assert_eq!(kept.ticket.post.unwrap().id, "second");
+    }
+}
