@@ -121,13 +121,13 @@ fn compare(prefilter: &Prefilter) {
                 tape = black_box(filled).reset();
             }
             tape_took.push(start.elapsed());
-            let batch = posts::copy(&batch);
+            let copy = posts::copy(&batch);
             let start = Instant::now();
-            black_box(lane.process(prefilter, batch));
+            black_box(lane.process(prefilter, copy));
             lane_took.push(start.elapsed());
-            let batch = posts::copy(&batch);
+            let copy = posts::copy(&batch);
             let start = Instant::now();
-            black_box(watching.process(prefilter, batch));
+            black_box(watching.process(prefilter, copy));
             watching_took.push(start.elapsed());
         }
         let per_s = |took: &mut Vec<Duration>| {
