@@ -34,9 +34,12 @@ pub fn followed_up(
     // Earlier tickets of the same person have given points already: see `Config::ticket_again`.
     let before = ticket.iter().find(|factor| factor.name == FACTOR);
     let points = terms.follow_ups.times(further);
-    let stands = before.filter(|before| match terms.follow_ups.points >= 0 {
-        true => before.points >= points,
-        false => before.points <= points,
+    let stands = before.filter(|before| {
+        further == 0
+            || match terms.follow_ups.points >= 0 {
+                true => before.points > points,
+                false => before.points < points,
+            }
     });
     let counted = stands.cloned().unwrap_or_else(|| {
         let (name, evidence) = (FACTOR.to_owned(), posted_again(further));

@@ -223,6 +223,9 @@ pub(super) fn follow_up(
     connection
         .prepare_cached("UPDATE conversation SET answered_at_us = NULL WHERE ticket_id = ?1 AND ?2")?
         .execute(params![new.ticket_id.as_bytes(), new.raises])?;
+    if new.raises {
+        deadlines::waits(connection, new.ticket_id, changes)?;
+    }
     let followed = proto::update::FollowedUp {
         post: Some(new.post.clone()),
         verdict: Some(new.verdict.clone()),

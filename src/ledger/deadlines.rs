@@ -4,7 +4,7 @@
 //! the transaction that makes it so: a crash or a restart never tells it again. Whatever passed while vigie was down is
 //! told at the next start, a breach alone where its risk passed, too. The clock stands still once somebody has
 //! answered, or the helpdesk calls the ticket pending, solved, closed or deleted; it goes on if the helpdesk opens a
-//! ticket again that nobody has answered. A ticket whose text was erased, or that turned out to be no customer
+//! ticket again that nobody has answered, or if a further post joins it. A ticket whose text was erased, or that turned out to be no customer
 //! message, has no clock any more.
 
 use std::time::{Duration, Instant};
@@ -278,7 +278,30 @@ pub(super) fn reported(
     if answered_at_us.is_some() || is_done {
         return stop(connection, ticket_id, &clock, now_us, answered_at_us, changes);
     }
-    if status.state() == State::Open && clock.is_stopped && !clock.is_answered {
+    match status.state() {
+        State::Open => go_on(connection, ticket_id, &clock, changes),
+        _ => Ok(()),
+    }
+}
+
+/// The ticket's author has written again: whatever the helpdesk waited for is there.
+pub(super) fn waits(
+    connection: &Connection,
+    ticket_id: TicketId,
+    changes: &mut Changes,
+) -> rusqlite::Result<()> {
+    let Some(clock) = clock(connection, ticket_id)? else { return Ok(()) };
+    go_on(connection, ticket_id, &clock, changes)
+}
+
+/// The clock runs again, if it stood still without an answer.
+fn go_on(
+    connection: &Connection,
+    ticket_id: TicketId,
+    clock: &Clock,
+    changes: &mut Changes,
+) -> rusqlite::Result<()> {
+    if clock.is_stopped && !clock.is_answered {
         connection
             .prepare_cached("UPDATE ticket SET stopped_at_us = NULL WHERE id = ?1")?
             .execute([ticket_id.as_bytes()])?;

@@ -7,6 +7,8 @@ use prost::Message;
 use rusqlite::{Connection, params};
 
 use super::{LedgerError, open_to_read, records};
+use crate::desk::follow_up;
+use crate::desk::priority::{Group, recorded_group};
 use crate::ticket::{TicketId, proto};
 
 /// Tickets read in one go. Between two of them the daemon may shorten its write-ahead log, which a reader that stays
@@ -16,10 +18,10 @@ const PAGE_TICKETS: usize = 500;
 /// A ticket as its updates have left it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kept {
-    /// With the newest priority, level, factors and verdict. Where posts have joined it, `post` is the last of them and
-    /// `created_at_us` when it came, as it was decided about then.
+    /// With the newest priority, level and factors, and the verdict that those go by. Of posts that have joined it, the
+    /// verdict counts where it is worse; `post` is the first.
     pub ticket: proto::Ticket,
-    /// Posts that have joined it.
+    /// Posts that have joined it; at least 1 where its author has had a ticket before that nothing joined any more.
     pub follow_ups: u32,
 }
 
@@ -90,6 +92,8 @@ fn page(
 
 /// The ticket with what its updates have changed.
 fn updated(connection: &Connection, id: TicketId, ticket: proto::Ticket) -> rusqlite::Result<Kept> {
+    // A ticket's own record names the factor for an earlier ticket alone.
+    let is_again = ticket.factors.iter().any(|factor| factor.name == follow_up::FACTOR);
     let mut kept = Kept { ticket, follow_ups: 0 };
     let mut statement = connection
         .prepare_cached("SELECT body FROM record WHERE ticket_id = ?1 AND kind = 1 ORDER BY seq")?;
@@ -98,6 +102,7 @@ fn updated(connection: &Connection, id: TicketId, ticket: proto::Ticket) -> rusq
         let Ok(update) = proto::Update::decode(body?.as_slice()) else { continue };
         kept.apply(update);
     }
+    kept.follow_ups = kept.follow_ups.max(is_again.into());
     Ok(kept)
 }
 
@@ -114,16 +119,19 @@ impl Kept {
             Some(Change::FollowedUp(followed)) => {
                 self.follow_ups = self.follow_ups.saturating_add(1);
                 (ticket.priority, ticket.level) = (followed.priority, followed.level);
-                ticket.factors = followed.factors;
-                if followed.post.is_some() && followed.verdict.is_some() {
-                    (ticket.post, ticket.verdict) = (followed.post, followed.verdict);
-                    ticket.created_at_us = update.at_us;
+                if of_verdict(&ticket.factors).ne(of_verdict(&followed.factors)) {
+                    ticket.verdict = followed.verdict;
                 }
+                ticket.factors = followed.factors;
             }
             // An edit changes no points; an erasure has taken the text out of the record already.
             _ => {}
         }
     }
+}
+
+fn of_verdict(factors: &[proto::Factor]) -> impl Iterator<Item = &proto::Factor> {
+    factors.iter().filter(|factor| recorded_group(&factor.name) == Some(Group::Verdict))
 }
 
 #[cfg(test)]
@@ -133,24 +141,24 @@ mod tests {
     #[test]
     fn updates_leave_a_ticket_as_it_was_last_decided_about() {
         use proto::update::{Change, FollowedUp, Rescored};
-        let factor = |points| proto::Factor { name: "age".into(), points, evidence: String::new() };
+        let factor = |points| proto::Factor { name: "urgency".into(), points, evidence: String::new() };
         let update = |change| proto::Update { ticket_id: Vec::new(), at_us: 9, change: Some(change) };
         let mut kept = Kept { ticket: proto::Ticket { priority: 1, ..Default::default() }, follow_ups: 0 };
         let rescored = Rescored { priority: 2, level: 3, factors: vec![factor(2)], ..Default::default() };
         kept.apply(update(Change::Rescored(rescored)));
         assert_eq!((kept.ticket.priority, kept.ticket.level, kept.follow_ups), (2, 3, 0));
-        let post = proto::Post { id: "second".into(), ..Default::default() };
+        let verdict = |model: &str| Some(proto::Verdict { model: model.into(), ..Default::default() });
         let followed = FollowedUp {
             priority: 4,
             level: 1,
             factors: vec![factor(4)],
-            post: Some(post),
-            verdict: Some(proto::Verdict::default()),
+            post: Some(proto::Post { id: "second".into(), ..Default::default() }),
+            verdict: verdict("of a worse post"),
         };
         kept.apply(update(Change::FollowedUp(followed.clone())));
-        kept.apply(update(Change::FollowedUp(FollowedUp { post: None, ..followed })));
+        kept.apply(update(Change::FollowedUp(FollowedUp { verdict: verdict("of a calm one"), ..followed })));
         assert_eq!((kept.ticket.priority, kept.ticket.level, kept.follow_ups), (4, 1, 2));
-        assert_eq!((kept.ticket.factors, kept.ticket.created_at_us), (vec![factor(4)], 9));
-        assert_eq!(kept.ticket.post.unwrap().id, "second");
+        assert_eq!((kept.ticket.factors, kept.ticket.verdict), (vec![factor(4)], verdict("of a worse post")));
+        assert_eq!((kept.ticket.post, kept.ticket.created_at_us), (None, 0), "the first post's");
     }
 }

@@ -272,7 +272,7 @@ fn who_had_the_ticket_gets_the_update_and_who_wants_it_now_gets_both() {
 }
 
 #[test]
-fn an_answer_stops_the_clock_until_the_author_writes_again() {
+fn an_answer_stops_the_clock_and_is_known_until_the_author_writes_again() {
     let post = |name: &str| ThreadPost {
         post_id: id(name),
         ticket_id: id("a"),
@@ -291,11 +291,49 @@ fn an_answer_stops_the_clock_until_the_author_writes_again() {
     );
     ledger.settle(vec![joins("b", "a", "ana", 1)]);
     assert_eq!(ledger.count("conversation WHERE answered_at_us IS NULL"), 1);
+    // What people wait for is the first answer.
+    let stopped = "ticket WHERE stopped_at_us = 150000000 AND answered_at_us = 150000000";
+    assert_eq!(ledger.count(stopped), 1);
     // What strangers say is kept without a word, and no more of them than anybody needs.
     let many = (0..BYSTANDERS_MAX + 5)
         .map(|n| Entry::Bystander { post: post(&n.to_string()), bucket: Bucket::Unmatched });
     assert_eq!(ledger.settle(many.collect())[Bucket::Unmatched], 105);
     assert_eq!(ledger.count("post WHERE kind = 2"), BYSTANDERS_MAX);
+}
+
+#[test]
+fn who_writes_again_waits_again_for_a_first_answer() {
+    let mut ledger = Ledger::of(vec![ticket("a", 300)]);
+    let body = proto::TicketStatus { state: 2, ..proto::TicketStatus::default() }.encode_to_vec();
+    let pending = Feedback::TicketStatus(id("a"), body);
+    deadlines::reported(&ledger.0.connection, &pending, at(50), &mut Changes::default()).unwrap();
+    let stopped = |ledger: &Ledger| ledger.count("ticket WHERE stopped_at_us IS NOT NULL");
+    let thanks = NewFollowUp { raises: false, ..new("b", "a", "ana", 1) };
+    ledger.settle(vec![Entry::FollowUp(Box::new(thanks))]);
+    assert_eq!(stopped(&ledger), 1);
+    ledger.settle(vec![joins("c", "a", "ana", 1)]);
+    assert_eq!(stopped(&ledger), 0);
+}
+
+#[test]
+fn the_sensitive_words_of_a_post_that_is_erased_are_named_nowhere() {
+    let evidence =
+        |evidence: &str| proto::Factor { evidence: evidence.to_owned(), ..factor("sensitive", 300) };
+    let fire = NewFollowUp { factors: vec![evidence("safety: fire")], ..new("b", "a", "ana", 1) };
+    let mut ledger =
+        Ledger::of(vec![reasoned("a", 100), Entry::FollowUp(Box::new(fire)), joins("c", "a", "ana", 1)]);
+    let named = |ledger: &Ledger| -> Vec<proto::Factor> {
+        let factors = |change| match change {
+            Change::FollowedUp(followed) => followed.factors,
+            _ => Vec::new(),
+        };
+        let factors = ledger.changes("a").into_iter().flat_map(factors);
+        factors.filter(|factor| factor.name == "sensitive").collect()
+    };
+    assert_eq!(named(&ledger), vec![evidence("safety: fire"); 2]);
+    ledger.settle(vec![erased("b"), joins("d", "a", "ana", 1)]);
+    assert_eq!(named(&ledger), vec![evidence("erased"); 3], "nor by posts that come later");
+    assert_eq!(ledger.last_priority("a"), 100 + 300 + 120);
 }
 
 #[test]
