@@ -159,7 +159,7 @@ points = 1
             "6: priority.purchase.within_days = 0: must be a whole number from 1 to 3650",
             "6: priority.purchase.amount: steps and linear: give only one of them",
             "6: priority.purchase.amount: steps: 0 of them: must be 1 to 32",
-            "6: priority.purchase.amount.linear = nan: must be a number from -1000 to 1000",
+            "6: priority.purchase.amount.linear = nan: must be a number from -1000.0 to 1000.0",
             "7: priority.contacts.window_hours = 99999: must be a whole number from 1 to 8784",
             "7: priority.contacts.chanels = 3: unknown key; did you mean channels?",
             "8: priority.reach: at is missing: the quantity at which a logarithm has come to all its points",
