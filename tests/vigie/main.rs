@@ -29,4 +29,5 @@ mod report;
 mod service;
 mod shutdown;
 mod storage;
+mod triage;
 mod sockets;
