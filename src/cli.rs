@@ -73,7 +73,7 @@ enum Command {
     Report(report::Arguments),
     /// Copy the ledger while the daemon runs, checked and ready to be used in its place
     Backup(backup::Arguments),
-    /// Take over customers, agents or touchpoints from a file, while the daemon runs or without it
+    /// Take over customers, agents, touchpoints or articles from a file, while the daemon runs or without it
     Import(import::Arguments),
     /// Remove a customer, with accounts and touchpoints
     Forget(forget::Arguments),

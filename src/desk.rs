@@ -184,6 +184,13 @@ impl Config {
         Terms { follow_ups: factors.follow_ups, levels: *levels, caps: factors.caps }
     }
 
+    /// Whether this post is given up for no customer message. What touches a sensitive topic never is: the model is wrong
+    /// now and then, and a fire that nobody reads costs more than a joke that somebody does.
+    pub fn gives_up(&self, candidate: &Candidate, verdict: &Verdict) -> bool {
+        self.is_unsupported(candidate.addressed, verdict)
+            && self.sensitive.read(&candidate.post.text).0.is_empty()
+    }
+
     /// What a surer verdict changes of a ticket that was made under overload; `None` if nothing that people
     /// or filters go by: the most probable classes, the level, whether it is a customer message.
     pub fn rescored(
@@ -192,7 +199,8 @@ impl Config {
         verdict: &Verdict,
         model: &str,
     ) -> Option<proto::update::Rescored> {
-        let unsupported = self.is_unsupported(recorded::is_addressed(ticket), verdict);
+        let unsupported =
+            ticket.sensitive.is_empty() && self.is_unsupported(recorded::is_addressed(ticket), verdict);
         let (factors, levels) = self.priorities(&ticket.brand);
         let Score { priority, factors } = factors.rescore(ticket, verdict);
         let level = levels.level(priority);
@@ -551,7 +559,7 @@ impl Desk {
             }
             None => {}
         }
-        let is_refused = !provisional && config.is_unsupported(candidate.addressed, verdict);
+        let is_refused = !provisional && config.gives_up(candidate, verdict);
         let at = post.seen_at.unwrap_or(now);
         let Candidate { brand, addressed, .. } = candidate;
         let place =
@@ -812,6 +820,20 @@ mod tests {
         assert!(!desk.known.texts.contains_key(&id(0)));
         assert!(desk.may_know(id(0)), "the ledger must be asked before its text is left alone");
         assert!(desk.edits(id(0), "panne"));
+    }
+
+    #[test]
+    fn what_touches_a_sensitive_topic_is_never_given_up() {
+        let mut desk = Desk::default();
+        let fire = candidate("1", "ma box a pris feu, incendie dans le salon");
+        assert!(is_ticket(&decide(&mut desk, &fire, &other(1.0))));
+        let calm = candidate("2", "ma box clignote");
+        assert_eq!(decide(&mut desk, &calm, &other(1.0)), Decision::Unsupported);
+        // Nor when the full model reads a ticket again that the small one has let through.
+        let config = Config::default();
+        let ticket = config.ticket(&fire, &PROBLEM, &Person::default(), "small 1", Timestamp::UNIX_EPOCH);
+        let rescored = config.rescored(&ticket, &other(1.0), "full 1").unwrap();
+        assert!(!rescored.unsupported);
     }
 
     #[test]

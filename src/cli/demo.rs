@@ -31,7 +31,7 @@ pub(super) struct Arguments {
     /// Seconds; 0 runs until Ctrl-C
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     duration: u64,
-    /// calm, outage (one town loses its internet after 5 s) or quiet
+    /// calm, outage (one town loses its internet after 5 s), quiet or burst
     #[arg(long, default_value = "calm")]
     scenario: Scenario,
 }
@@ -193,6 +193,17 @@ struct Collected {
     latencies_us: Vec<i64>,
 }
 
+impl Collected {
+    /// What its author has taken back is shown no more.
+    fn apply(&mut self, update: &proto::Update) {
+        if !matches!(update.change, Some(proto::update::Change::Erased(_))) {
+            return;
+        }
+        let of = self.tickets.iter_mut().filter(|ticket| ticket.id == update.ticket_id);
+        of.filter_map(|ticket| ticket.post.as_mut()).for_each(|post| post.text.clear());
+    }
+}
+
 async fn collect(socket: Address) -> Result<Collected, ClientError> {
     let mut client = Client::connect(&socket, introduction("summary", 1000)).await?;
     let mut collected = Collected::default();
@@ -210,7 +221,10 @@ async fn collect(socket: Address) -> Result<Collected, ClientError> {
                 collected.latencies_us.push(Timestamp::now().as_microsecond() - seen_at_us);
                 collected.tickets.push(ticket);
             }
-            Some(Record::Update(_)) => collected.updates += 1,
+            Some(Record::Update(update)) => {
+                collected.updates += 1;
+                collected.apply(&update);
+            }
             None => {}
         }
         if let Err(error) = client.ack(&[delivery.seq]).await {

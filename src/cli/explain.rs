@@ -91,7 +91,7 @@ fn as_json(
     };
     let mut classifier = Classifier::open(&config.classify)?;
     let verdict = read(&mut classifier, &candidate)?;
-    if config.desk.is_unsupported(candidate.addressed, &verdict) {
+    if config.desk.gives_up(&candidate, &verdict) {
         return Ok(outcome("unsupported"));
     }
     let now = moment(&candidate);
@@ -158,7 +158,7 @@ fn explain(
     classes(out, &verdict, &classifier).context("stdout")?;
 
     let other = verdict.intent[INTENTS.len() - 1];
-    if config.desk.is_unsupported(candidate.addressed, &verdict) {
+    if config.desk.gives_up(&candidate, &verdict) {
         writeln!(out, "\n{BOLD}unsupported{BOLD:#}: no customer message, says the model with {other:.2}")
             .context("stdout")?;
         return Ok(());

@@ -387,7 +387,7 @@ pub(super) fn status(before: &Status, after: &Status) -> io::Result<()> {
     }
     writeln!(out, "\n{BOLD}subscriptions{BOLD:#} (since the daemon started)")?;
     if after.subscriptions.is_empty() {
-        writeln!(out, "  none: nobody has connected to the ticket socket yet")?;
+        writeln!(out, "  none: nobody has connected since; `vigie subscriptions` lists what waits for whom")?;
     }
     for subscription in &after.subscriptions {
         writeln!(

@@ -253,7 +253,7 @@ impl<'r, 't> Section<'r, 't> {
             self.refuse(
                 key,
                 value,
-                format_args!("must be a number from {} to {}", range.start(), range.end()),
+                format_args!("must be a number from {:?} to {:?}", range.start(), range.end()),
             );
         }
         number

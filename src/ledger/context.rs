@@ -3,7 +3,7 @@
 //! It comes from the company alone: files (`vigie import`), the ticket socket's feedback and `POST /v1/touchpoints`.
 //! An account is a customer's because a file says so; nothing is guessed from names. The tables lie in the ledger's
 //! file, so that one backup holds all and one look sees it as of one commit. What they take does not count as what
-//! retention by size prunes tickets for: see [`size`].
+//! retention by size prunes tickets for: see `context/size.rs`.
 //!
 //! A contact is kept for a customer's key where one is known, else for the bare account until somebody links it. One
 //! of the same person, time and channel is the same contact, however often it is reported.

@@ -30,4 +30,5 @@ mod report;
 mod service;
 mod shutdown;
 mod storage;
+mod triage;
 mod sockets;

@@ -95,10 +95,10 @@ impl Crowd {
             let (counts, address, places) = (counts.clone(), address.clone(), places.clone());
             let tried = tried.clone();
             members.spawn(async move {
-                let client = join(&address, n, &places).await;
-                drop(tried);
-                let Some(client) = client else { return };
+                let Some(client) = join(&address, n, &places).await else { return };
                 counts.present.fetch_add(1, Ordering::Relaxed);
+                // Counted before it says that it has tried: whoever waits for all of them looks at the count.
+                drop(tried);
                 idle(client, &counts).await;
                 counts.present.fetch_sub(1, Ordering::Relaxed);
             });

@@ -225,8 +225,16 @@ fn account(network: Network, given: &str) -> Field<String> {
     }
 }
 
+/// `1234.5`, and as spreadsheets of other countries write it: `1234,50`, `1 234,50`. What `1,234` means nobody can tell.
 fn number(name: &str, text: &str, least: f64, most: f64) -> Field<f64> {
-    match text.parse::<f64>() {
+    let plain: String = text.chars().filter(|c| !matches!(c, ' ' | '\u{a0}' | '\u{202f}')).collect();
+    let plain = match plain.split_once(',') {
+        Some((whole, part)) if !part.contains([',', '.']) && !whole.contains('.') && part.len() != 3 => {
+            format!("{whole}.{part}")
+        }
+        _ => plain,
+    };
+    match plain.parse::<f64>() {
         Ok(number) if number.is_finite() && (least..=most).contains(&number) => Ok(number),
         Ok(number) if number.is_finite() && most < f64::MAX => {
             Err(format!("{name} = {}: must be {least} to {most}", shown(text)))
@@ -234,7 +242,7 @@ fn number(name: &str, text: &str, least: f64, most: f64) -> Field<f64> {
         Ok(number) if number.is_finite() => {
             Err(format!("{name} = {}: must be at least {least}", shown(text)))
         }
-        _ => Err(format!("{name} = {}: must be a number, such as 1234.5", shown(text))),
+        _ => Err(format!("{name} = {}: must be a number, such as 1234.5 or 1234,50", shown(text))),
     }
 }
 
@@ -274,7 +282,8 @@ fn purchases(text: &str, zone: &TimeZone) -> Field<Vec<Purchase>> {
         let (first, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
         let (amount, what) = match first {
             "-" => (None, after),
-            first if first.parse::<f64>().is_ok() => {
+            // A text that begins with a digit is an amount that nobody could read.
+            first if first.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | '+' | '-')) => {
                 (Some(number("purchases", first, 0.0, f64::MAX)?), after)
             }
             _ => (None, rest),
@@ -394,4 +403,35 @@ pub(super) fn touchpoint(fields: &Fields<'_>) -> Field<Contact> {
         return Err(format!("note has {} bytes: must be at most {NOTE_BYTES_MAX}", note.len()));
     }
     Ok(Contact { customer, account, touchpoint: Touchpoint { at, channel, note: cut_note(note.to_owned()) } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_spreadsheets_write_them() {
+        for (text, expected) in [
+            ("1234.5", Some(1234.5)),
+            ("1234,50", Some(1234.5)),
+            ("1 234,5", Some(1234.5)),
+            ("1\u{a0}234", Some(1234.0)),
+            ("1,234", None),
+            ("1.234,5", None),
+            ("1,2,3", None),
+            ("5000€", None),
+            ("inf", None),
+        ] {
+            assert_eq!(number("value", text, 0.0, f64::MAX).ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_amount_that_nobody_could_read_is_no_part_of_what_was_bought() {
+        let read = |text: &str| purchases(text, &TimeZone::UTC);
+        let bought = read("2026-11-20 1200,50 box | 2026-11-19 - cable").unwrap();
+        let bought: Vec<_> = bought.iter().map(|one| (one.amount, one.what.as_str())).collect();
+        assert_eq!(bought, [(Some(1200.5), "box"), (None, "cable")]);
+        assert!(read("2026-11-20 5000€ tv").unwrap_err().contains("5000€"));
+    }
 }

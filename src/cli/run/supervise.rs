@@ -176,7 +176,7 @@ impl Supervisor {
                 let reloaded = reloader.commit(prepared);
                 // Whoever lowers the level wants to see that it was, and so does who raises it.
                 self.running.log_level.set(reloaded.log_level.max(Level::INFO));
-                info!(log_level = %reloaded.log_level, "reloaded brands, service words, priorities, tokens, certificates and log level");
+                info!(log_level = %reloaded.log_level, "reloaded brands, service words, the desk, tokens, certificates and log level");
                 reloaded.warnings.iter().for_each(|warning| warn!("{warning}"));
                 self.refused = None;
                 let told = if reloaded.takes_restart.is_empty() {

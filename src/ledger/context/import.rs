@@ -2,8 +2,8 @@
 //!
 //! # Beside a daemon
 //!
-//! SQLite lets one process write at a time. An import writes in steps of at most [`STEP_MAX`] and leaves the file
-//! alone for [`PAUSE`] after each; the daemon asks every millisecond, so that its commit waits for one step and no
+//! SQLite lets one process write at a time. An import writes in steps of at most `STEP_MAX` and leaves the file
+//! alone for `PAUSE` after each; the daemon asks every millisecond, so that its commit waits for one step and no
 //! longer. What it sees meanwhile is the file as of some step. A step does not wait for the disk, the last one of an
 //! import does, and with it all before are there; the write-ahead log is copied into the file as it grows.
 //!

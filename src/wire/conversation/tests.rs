@@ -639,3 +639,21 @@ async fn acks_behind_one_under_way_are_asked_of_the_ledger_together() {
         assert_eq!(daemon.memory.acknowledged("desk"), [1, 2, 3]);
     }
 }
+
+#[test]
+fn a_new_record_wakes_whoever_waits_for_one() {
+    let memory = Memory::new();
+    let hub = memory.hub();
+    memory.record(&[1]);
+    memory.outbox.lock().open("desk", Filter::default(), []);
+    hub.published();
+    let mut heard = hub.bells.listen("desk");
+    heard.mark_unchanged();
+    hub.published();
+    assert!(!heard.has_changed().unwrap(), "nothing is new");
+    let known = RecordHead::clone(&memory.shelf.lock().heads[0]);
+    let seq = Seq::new(2).unwrap();
+    memory.outbox.lock().publish(&[Arc::new(RecordHead { seq, ticket_seq: seq, ..known })]);
+    hub.published();
+    assert!(heard.has_changed().unwrap());
+}
