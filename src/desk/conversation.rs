@@ -356,7 +356,10 @@ impl Conversations {
             return Place::Alone { earlier: None };
         };
         let join_us = i64::from(config.join_hours) * 3_600_000_000;
-        match !conversation.is_closed && at_us.saturating_sub(conversation.last_us) < join_us {
+        // A post may be older than what is remembered of its ticket: clocks differ, and after a restart that is when the
+        // ticket was decided about.
+        let is_near = join_us > 0 && at_us.saturating_sub(conversation.last_us) < join_us;
+        match !conversation.is_closed && is_near {
             true => Place::Joins { ticket_id, thanks: None, has_part: false },
             false => Place::Alone { earlier: Some(ticket_id) },
         }

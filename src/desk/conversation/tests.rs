@@ -190,3 +190,12 @@ fn memory_is_bounded_and_the_oldest_go_first() {
         (alone(None), Place::Joins { ticket_id: id("1"), thanks: None, has_part: false })
     );
 }
+
+#[test]
+fn where_no_post_joins_by_its_author_alone_an_older_one_does_not_either() {
+    let config = Config { join_hours: 0, ..Config::default() };
+    let post = post("new", "ana", "", "lumio again");
+    for hours in [-1, 0, 1] {
+        assert_eq!(place(&conversations(), &config, &post, "Lumio", hours), alone(Some("a")), "{hours}");
+    }
+}
