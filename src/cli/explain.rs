@@ -12,7 +12,7 @@ mod route;
 use super::{ConfigFile, Failure, print};
 use crate::classify::{Classifier, INTENTS, SENTIMENTS, URGENCIES, Verdict};
 use crate::config::Config;
-use crate::desk::articles::{Match, Question};
+use crate::desk::articles::{Articles, Match, Question};
 use crate::desk::priority::Line;
 use crate::desk::{Explained, People, Router};
 use crate::parse::{Format, Frame, Parser, Post};
@@ -70,7 +70,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let said = as_json(&config, &prefilter, people.as_mut(), &post)?;
         return Ok(writeln!(out, "{said}").context("stdout")?);
     }
-    explain(&mut out, &config, &prefilter, people.as_mut(), &post)
+    let mut knowledge_base = super::knowledge_base(&config, &arguments.acquaintances);
+    explain(&mut out, &config, &prefilter, people.as_mut(), &mut *knowledge_base, &post)
 }
 
 fn outcome(outcome: &str) -> serde_json::Value {
@@ -138,6 +139,7 @@ fn explain(
     config: &Config,
     prefilter: &Prefilter,
     people: &mut dyn People,
+    knowledge_base: &mut dyn Articles,
     post: &Post<'_>,
 ) -> Result<(), Failure> {
     rules(out, post, &prefilter.explain(post)).context("stdout")?;
@@ -179,7 +181,7 @@ fn explain(
     route::route(out, weighing.as_ref()).context("stdout")?;
     ticket.assignment = weighing.map(|weighing| weighing.assignment);
     let question = Question::of(&candidate, verdict.language.code(), &config.desk.articles);
-    let found = super::knowledge_base(config).find(&question);
+    let found = knowledge_base.find(&question);
     articles(out, &found).context("stdout")?;
     ticket.articles = found.into_iter().map(|found| found.article).collect();
     print::ticket(out, &ticket, now).context("stdout")?;

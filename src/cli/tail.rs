@@ -22,7 +22,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ADDRESS", default_value = "/run/vigie/vigie.sock")]
     socket: String,
     /// Take from the durable subscription of this name: the daemon keeps for it what it has not shown yet, also
-    /// while nobody looks, and never shows it a ticket twice. Without a name nothing is kept
+    /// while nobody looks, and never shows it a ticket twice. Without a name nothing is kept, and it begins with the
+    /// newest 10,000 tickets
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     name: Option<String>,
     /// One JSON object a line
