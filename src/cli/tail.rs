@@ -197,10 +197,15 @@ fn never_let_in(to: &Destination, introduction: &Introduction, error: ClientErro
 }
 
 /// Whether a daemon that has not let us in yet may still do so: nobody listens, or its socket file is not there and
-/// its folder is; or it says itself that this passes.
+/// its folder is; it says itself that this passes; or it ended while we came, where systemd holds its socket file.
 fn may_come(address: &Address, error: &ClientError) -> bool {
-    let ClientError::Connect { source, .. } = error else {
-        return matches!(error, ClientError::Goodbye { .. }) && error.is_transient();
+    let source = match error {
+        ClientError::Connect { source, .. } => source,
+        ClientError::Goodbye { .. } => return error.is_transient(),
+        ClientError::Lost(_) | ClientError::Closed | ClientError::Silent(_) => {
+            return matches!(address, Address::Unix(_));
+        }
+        ClientError::SpeaksTls | ClientError::Protocol(_) => return false,
     };
     match (source.kind(), address) {
         (ErrorKind::ConnectionRefused, _) => true,
