@@ -177,7 +177,7 @@ fn explain(
         router.set_agents(&agents);
     }
     let weighing = router.weigh(&config.desk.routes, &facts);
-    writeln!(out, "{BOLD}due{BOLD:#}\n  {}\n", config.desk.expectations.of(&facts)).context("stdout")?;
+    writeln!(out, "{BOLD}due{BOLD:#}\n  {}", config.desk.expectations.of(&facts)).context("stdout")?;
     route::route(out, weighing.as_ref()).context("stdout")?;
     ticket.assignment = weighing.map(|weighing| weighing.assignment);
     let question = Question::of(&candidate, verdict.language.code(), &config.desk.articles);

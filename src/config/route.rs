@@ -73,7 +73,7 @@ fn teams(root: &Section<'_, '_>) -> (Vec<Team>, Vec<(String, Placed<String>)>) {
             fallbacks.push((name.clone(), fallback));
         }
         section.refuse_unknown();
-        teams.push(Team { name, description: String::new(), fallback: None });
+        teams.push(Team { name, fallback: None });
     }
     if sections.len() > RULES_MAX {
         root.mistake(format_args!("{} [[team]]: must be at most {RULES_MAX}", sections.len()));

@@ -72,7 +72,7 @@ pub(super) fn agent(name: &str, team: &str) -> Agent {
 }
 
 fn team(name: &str, fallback: Option<&str>) -> Team {
-    Team { name: name.to_owned(), description: String::new(), fallback: fallback.map(str::to_owned) }
+    Team { name: name.to_owned(), fallback: fallback.map(str::to_owned) }
 }
 
 pub(super) fn id(n: u64) -> TicketId {
