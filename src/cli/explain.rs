@@ -40,8 +40,14 @@ const POST_BYTES_MAX: u64 = 1 << 20;
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = arguments.config.load()?;
     let mut input = Vec::new();
-    std::io::stdin().take(POST_BYTES_MAX).read_to_end(&mut input).context("stdin")?;
+    std::io::stdin().take(POST_BYTES_MAX + 1).read_to_end(&mut input).context("stdin")?;
+    if input.len() as u64 > POST_BYTES_MAX {
+        return Err(Failure::Mistake(anyhow!("stdin: more than {POST_BYTES_MAX} bytes: that is no post")));
+    }
     let trimmed = input.trim_ascii();
+    if trimmed.is_empty() {
+        return Err(Failure::Mistake(anyhow!("stdin is empty: one post is expected there")));
+    }
     let mut frame = match arguments.format {
         Format::Plain if !trimmed.starts_with(b"{") => {
             serde_json::json!({ "text": String::from_utf8_lossy(trimmed) }).to_string().into_bytes()
