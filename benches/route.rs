@@ -64,7 +64,6 @@ fn route(criterion: &mut Criterion) {
     let team = |name: &str, fallback: Option<&str>| Team {
         name: name.to_owned(),
         fallback: fallback.map(str::to_owned),
-        ..Team::default()
     };
     let routes = Routes {
         rules: rules(),

@@ -125,6 +125,11 @@ impl Grant {
         Grant { name: Arc::from(""), rights: Rights::ALL, brands: None }
     }
 
+    /// Why a grant that is limited to brands may not report what counts for all of them.
+    pub fn beyond_its_brands(&self, what: &str) -> String {
+        format!("token {:?} is limited to brands: it may not report {what}, which count for all", self.name)
+    }
+
     /// The ledger's name for the subscription that this client calls `name`.
     ///
     /// A grant that is limited to brands has subscriptions of its own, `TOKEN/NAME`. Under a common name its filter

@@ -100,10 +100,10 @@ impl ConfigFile {
     }
 }
 
-/// Whether a command that decides as the daemon would knows who people are.
+/// Whether a command that decides as the daemon would knows what the company has told it.
 #[derive(Debug, Args)]
 struct Acquaintances {
-    /// Take every poster for a stranger, whatever the ledger knows of customers
+    /// Go without the customers, contacts, agents and articles of the ledger: every poster is a stranger
     #[arg(long)]
     no_context: bool,
 }
@@ -198,9 +198,9 @@ impl Cli {
 }
 
 /// The articles in the config's ledger, as far as they can be read: what a command shows does not hang on them.
-fn knowledge_base(config: &Config) -> Box<dyn Articles> {
+fn knowledge_base(config: &Config, acquaintances: &Acquaintances) -> Box<dyn Articles> {
     let path = &config.ledger.path;
-    if !config.desk.articles.enabled || !path.exists() {
+    if acquaintances.no_context || !config.desk.articles.enabled || !path.exists() {
         return Box::new(NoArticles);
     }
     match ledger::articles::Reader::open(path) {

@@ -450,7 +450,7 @@ pub struct Desk {
 }
 
 /// Tickets that are assigned anew at once: some 10 ms of work, and a commit of the ledger that nobody notices.
-const ORPHANS_MAX: usize = 256;
+pub const ORPHANS_MAX: usize = 256;
 
 impl Desk {
     /// Remembers a ticket of an earlier run with its post's [`text_hash`]; oldest first.
@@ -503,9 +503,21 @@ impl Desk {
         self.orphans = self.router.set_agents(agents).into();
     }
 
+    /// Whether tickets are left whose agent is no longer there.
+    pub fn has_orphans(&self) -> bool {
+        !self.orphans.is_empty()
+    }
+
     /// Takes over what the ledger knows of an assigned ticket, as [`Router::restore`].
-    pub fn restore_assignment(&mut self, id: TicketId, team: &str, agent: &str, is_open: bool) {
-        self.router.restore(id, team, agent, is_open);
+    pub fn restore_assignment(
+        &mut self,
+        id: TicketId,
+        team: &str,
+        agent: &str,
+        is_ours: bool,
+        is_open: bool,
+    ) {
+        self.router.restore(id, team, agent, is_ours, is_open);
     }
 
     /// Who takes over from agents who are no longer there: the next few of their tickets, empty once all are done.

@@ -18,7 +18,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::access::Access;
@@ -332,7 +332,8 @@ impl Pipeline {
         let mut people = self.people;
         let (hearing, hear_rules, hear_ledger) = (self.hearing, rules.clone(), self.ledger.clone());
         let desk_thread = spawn.thread("vigie-desk", move || {
-            let hear = |desk: &mut Desk, heard| hear(desk, heard, &hear_rules, &hear_ledger);
+            let mut underway = None;
+            let hear = |desk: &mut Desk, heard| hear(desk, heard, &hear_rules, &hear_ledger, &mut underway);
             let pulse = &pulses.desk;
             let run = settle::run(
                 desk,
@@ -460,15 +461,32 @@ impl Pipeline {
 }
 
 fn restore(desk: &mut Desk, assigned: &Assigned) {
-    let Assigned { ticket_id, assignee, is_open } = assigned;
-    desk.restore_assignment(*ticket_id, &assignee.team, &assignee.agent, *is_open);
+    let Assigned { ticket_id, assignee, by_helpdesk, is_open } = assigned;
+    desk.restore_assignment(*ticket_id, &assignee.team, &assignee.agent, !by_helpdesk, *is_open);
 }
 
-/// What helpdesks report, on the desk's thread.
-fn hear(desk: &mut Desk, heard: Heard, rules: &ArcSwap<Rules>, ledger: &Handle) {
+/// What helpdesks report, on the desk's thread. `underway` is what the ledger has not yet recorded of tickets that
+/// were assigned anew.
+fn hear(
+    desk: &mut Desk,
+    heard: Heard,
+    rules: &ArcSwap<Rules>,
+    ledger: &Handle,
+    underway: &mut Option<oneshot::Receiver<Result<(), String>>>,
+) {
     match heard {
         Heard::Told(told) => desk.hear(&told),
         Heard::Agents(agents) => desk.set_agents(&agents),
+        Heard::Orphans => {
+            // One batch at a time is with the ledger, and nobody waits for it: a team that leaves fills no queue.
+            let is_underway = underway
+                .as_mut()
+                .is_some_and(|answer| matches!(answer.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
+            if !is_underway {
+                let anew = desk.assign_anew(&rules.load().desk, Timestamp::now());
+                *underway = (!anew.is_empty()).then(|| ledger.assign(anew));
+            }
+        }
         Heard::Missed => {
             warn!(
                 "helpdesks reported faster than the desk could hear: it reads from the ledger what became of tickets"
@@ -484,14 +502,6 @@ fn hear(desk: &mut Desk, heard: Heard, rules: &ArcSwap<Rules>, ledger: &Handle) 
                 error!(%error, "the desk does not know who has which ticket, nor which are closed");
             }
         }
-    }
-    loop {
-        let anew = desk.assign_anew(&rules.load().desk, Timestamp::now());
-        if anew.is_empty() {
-            break;
-        }
-        // Nobody waits for it here; a ledger that has ended takes nothing more.
-        drop(ledger.assign(anew));
     }
 }
 

@@ -12,7 +12,7 @@ mod route;
 use super::{ConfigFile, Failure, print};
 use crate::classify::{Classifier, INTENTS, SENTIMENTS, URGENCIES, Verdict};
 use crate::config::Config;
-use crate::desk::articles::{Match, Question};
+use crate::desk::articles::{Articles, Match, Question};
 use crate::desk::priority::Line;
 use crate::desk::{Explained, People, Router};
 use crate::parse::{Format, Frame, Parser, Post};
@@ -40,8 +40,14 @@ const POST_BYTES_MAX: u64 = 1 << 20;
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = arguments.config.load()?;
     let mut input = Vec::new();
-    std::io::stdin().take(POST_BYTES_MAX).read_to_end(&mut input).context("stdin")?;
+    std::io::stdin().take(POST_BYTES_MAX + 1).read_to_end(&mut input).context("stdin")?;
+    if input.len() as u64 > POST_BYTES_MAX {
+        return Err(Failure::Mistake(anyhow!("stdin: more than {POST_BYTES_MAX} bytes: that is no post")));
+    }
     let trimmed = input.trim_ascii();
+    if trimmed.is_empty() {
+        return Err(Failure::Mistake(anyhow!("stdin is empty: one post is expected there")));
+    }
     let mut frame = match arguments.format {
         Format::Plain if !trimmed.starts_with(b"{") => {
             serde_json::json!({ "text": String::from_utf8_lossy(trimmed) }).to_string().into_bytes()
@@ -70,7 +76,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let said = as_json(&config, &prefilter, people.as_mut(), &post)?;
         return Ok(writeln!(out, "{said}").context("stdout")?);
     }
-    explain(&mut out, &config, &prefilter, people.as_mut(), &post)
+    let mut knowledge_base = super::knowledge_base(&config, &arguments.acquaintances);
+    explain(&mut out, &config, &prefilter, people.as_mut(), &mut *knowledge_base, &post)
 }
 
 fn outcome(outcome: &str) -> serde_json::Value {
@@ -138,6 +145,7 @@ fn explain(
     config: &Config,
     prefilter: &Prefilter,
     people: &mut dyn People,
+    knowledge_base: &mut dyn Articles,
     post: &Post<'_>,
 ) -> Result<(), Failure> {
     rules(out, post, &prefilter.explain(post)).context("stdout")?;
@@ -175,11 +183,11 @@ fn explain(
         router.set_agents(&agents);
     }
     let weighing = router.weigh(&config.desk.routes, &facts);
-    writeln!(out, "{BOLD}due{BOLD:#}\n  {}\n", config.desk.expectations.of(&facts)).context("stdout")?;
+    writeln!(out, "{BOLD}due{BOLD:#}\n  {}", config.desk.expectations.of(&facts)).context("stdout")?;
     route::route(out, weighing.as_ref()).context("stdout")?;
     ticket.assignment = weighing.map(|weighing| weighing.assignment);
     let question = Question::of(&candidate, verdict.language.code(), &config.desk.articles);
-    let found = super::knowledge_base(config).find(&question);
+    let found = knowledge_base.find(&question);
     articles(out, &found).context("stdout")?;
     ticket.articles = found.into_iter().map(|found| found.article).collect();
     print::ticket(out, &ticket, now).context("stdout")?;

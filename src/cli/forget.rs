@@ -12,8 +12,8 @@ use crate::ledger::context::forget::{Forgotten, forget};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Works beside a running daemon. Tickets that were made say what they said: they go by age, or \
-    when their authors delete the posts."
+    after_help = "Works beside a running daemon. Tickets that were made keep the customer's name, purchases and contacts \
+    as they were then: they go by age, or when their authors delete the posts."
 )]
 pub(super) struct Arguments {
     #[command(flatten)]

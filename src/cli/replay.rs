@@ -56,7 +56,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(agents) = people.new_agents().map_err(anyhow::Error::from)? {
         desk.set_agents(&agents);
     }
-    let mut articles = super::knowledge_base(&config);
+    let mut articles = super::knowledge_base(&config, &arguments.acquaintances);
     let mut ledger = Scratch::new().map_err(anyhow::Error::from)?;
     let mut total = Buckets::default();
     let mut sequence = 0;

@@ -22,7 +22,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ADDRESS", default_value = "/run/vigie/vigie.sock")]
     socket: String,
     /// Take from the durable subscription of this name: the daemon keeps for it what it has not shown yet, also
-    /// while nobody looks, and never shows it a ticket twice. Without a name nothing is kept
+    /// while nobody looks, and never shows it a ticket twice. Without a name nothing is kept, and it begins with the
+    /// newest 10,000 tickets
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     name: Option<String>,
     /// One JSON object a line
@@ -196,10 +197,15 @@ fn never_let_in(to: &Destination, introduction: &Introduction, error: ClientErro
 }
 
 /// Whether a daemon that has not let us in yet may still do so: nobody listens, or its socket file is not there and
-/// its folder is; or it says itself that this passes.
+/// its folder is; it says itself that this passes; or it ended while we came, where systemd holds its socket file.
 fn may_come(address: &Address, error: &ClientError) -> bool {
-    let ClientError::Connect { source, .. } = error else {
-        return matches!(error, ClientError::Goodbye { .. }) && error.is_transient();
+    let source = match error {
+        ClientError::Connect { source, .. } => source,
+        ClientError::Goodbye { .. } => return error.is_transient(),
+        ClientError::Lost(_) | ClientError::Closed | ClientError::Silent(_) => {
+            return matches!(address, Address::Unix(_));
+        }
+        ClientError::SpeaksTls | ClientError::Protocol(_) => return false,
     };
     match (source.kind(), address) {
         (ErrorKind::ConnectionRefused, _) => true,

@@ -69,12 +69,11 @@ fn teams(root: &Section<'_, '_>) -> (Vec<Team>, Vec<(String, Placed<String>)>) {
         } else if teams.iter().any(|team| is_same(&team.name, &name)) {
             section.mistake(format_args!("the name {name:?} is taken by another team"));
         }
-        let description = section.string("description").map(|text| text.value).unwrap_or_default();
         if let Some(fallback) = section.string("fallback") {
             fallbacks.push((name.clone(), fallback));
         }
         section.refuse_unknown();
-        teams.push(Team { name, description, fallback: None });
+        teams.push(Team { name, fallback: None });
     }
     if sections.len() > RULES_MAX {
         root.mistake(format_args!("{} [[team]]: must be at most {RULES_MAX}", sections.len()));
@@ -217,7 +216,10 @@ mod tests {
         );
         check(&format!("{TEAMS}[[route]]\nteam = \"billing\"\nagent = \"worst\"\n"), &["must be \"any\" or"]);
         check(&format!("{TEAMS}[[team]]\nname = \"billing\"\n"), &["is taken by another team"]);
-        check("[[team]]\ndescription = \"x\"\n", &["team[1]: name is missing"]);
+        check(
+            "[[team]]\nfallback = \"x\"\n",
+            &["team[1]: name is missing", "\"x\": there is no such [[team]]"],
+        );
     }
 
     #[test]

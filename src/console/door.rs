@@ -258,6 +258,10 @@ async fn let_in(State(watch): State<Watch>, request: Request, next: Next) -> Res
             let text = "Host must be localhost or an IP address: a proxy in front sends one of them\n";
             (StatusCode::MISDIRECTED_REQUEST, text).into_response()
         }
+        Ok(pass) if door == Door::Reports && pass.grant.brands.is_some() => {
+            (StatusCode::FORBIDDEN, format!("{}\n", pass.grant.beyond_its_brands("touchpoints")))
+                .into_response()
+        }
         Ok(_) => next.run(request).await,
         Err(refused) => refuse(&refused, &watch).await,
     }

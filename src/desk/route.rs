@@ -66,13 +66,15 @@ pub struct Router {
 
 impl Router {
     /// Takes the agents as they are now; gives the tickets of those who are no longer there, to be
-    /// [assigned anew](Router::assign_anew).
+    /// [assigned anew](Router::assign_anew). Only tickets that the desk gave to them: whom a helpdesk named it may
+    /// know without us. Where no agent was known and none is, nobody has left.
     ///
     /// Whoever stays in their team keeps their turn. What the router counts as open stays too, unless the agent's own
     /// count has changed since the last time: then that is the truth.
     pub fn set_agents(&mut self, agents: &[Agent]) -> Vec<TicketId> {
         let mut before: FxHashMap<Arc<str>, Member> =
             self.members.drain(..).map(|member| (member.name.clone(), member)).collect();
+        let had_none = before.is_empty();
         let mut agents: Vec<_> = agents.iter().filter(|agent| !agent.name.is_empty()).collect();
         agents.sort_by(|one, other| one.name.cmp(&other.name));
         agents.dedup_by(|one, other| one.name == other.name);
@@ -96,6 +98,9 @@ impl Router {
         self.teams.clear();
         for (place, member) in self.members.iter().enumerate() {
             self.teams.entry(member.team.clone()).or_default().push(place);
+        }
+        if had_none && self.members.is_empty() {
+            return Vec::new();
         }
         self.open.of_agents(|agent| !self.by_name.contains_key(agent))
     }
@@ -185,14 +190,19 @@ impl Router {
         Some(weighing.assignment)
     }
 
-    /// Weighs an open ticket again, for its agent is not there any more; `None` if it is not open here.
+    /// Weighs an open ticket again, for its agent is not there any more; `None` if it is not open here, or has an
+    /// agent by now.
     pub fn assign_anew(
         &mut self,
         routes: &Routes,
         ticket: TicketId,
         now: Timestamp,
     ) -> Option<proto::Assignment> {
-        let Open { agent, want } = self.open.remove(ticket)?;
+        let is_orphan = |open: &Open| {
+            open.is_ours && open.agent.as_deref().is_some_and(|agent| !self.by_name.contains_key(agent))
+        };
+        self.open.get(ticket).filter(|open| is_orphan(open))?;
+        let Open { agent, want, .. } = self.open.remove(ticket)?;
         self.count_down(agent.as_deref());
         let why = format!("{} is no longer there", agent.as_deref().unwrap_or("its agent"));
         let assignment =
@@ -216,7 +226,7 @@ impl Router {
             member.open = member.open.saturating_add(1);
         }
         let agent = weighing.chosen().map(|(place, _)| self.members[place].name.clone());
-        let open = Open { agent, want: weighing.want.without_words() };
+        let open = Open { agent, is_ours: true, want: weighing.want.without_words() };
         if let Some(forgotten) = self.open.insert(ticket, open) {
             self.count_down(forgotten.agent.as_deref());
         }
@@ -236,14 +246,14 @@ impl Router {
         }
     }
 
-    /// The helpdesk gave the ticket to this agent, whomever vigie had named.
-    fn moved(&mut self, ticket: TicketId, agent: &str) {
+    /// The ticket is this agent's, whoever had it before; `is_ours` unless the helpdesk said so.
+    fn moved(&mut self, ticket: TicketId, agent: &str, is_ours: bool) {
         let Some(open) = self.open.get(ticket) else { return };
         if agent.is_empty() || open.agent.as_deref() == Some(agent) {
             return;
         }
         let known = self.by_name.get(agent).map(|place| self.members[*place].name.clone());
-        let before = self.open.give(ticket, known.unwrap_or_else(|| Arc::from(agent)));
+        let before = self.open.give(ticket, known.unwrap_or_else(|| Arc::from(agent)), is_ours);
         self.count_down(before.as_deref());
         if let Some(place) = self.by_name.get(agent) {
             let member = &mut self.members[*place];
@@ -257,7 +267,8 @@ impl Router {
         let Some(place) = self.by_name.get(status.agent.as_str()).filter(|_| is_open) else { return };
         let member = &mut self.members[*place];
         member.open = member.open.saturating_add(1);
-        let open = Open { agent: Some(member.name.clone()), want: Want::only(&member.agent.team) };
+        let want = Want::only(&member.agent.team);
+        let open = Open { agent: Some(member.name.clone()), is_ours: false, want };
         if let Some(forgotten) = self.open.insert(ticket, open) {
             self.count_down(forgotten.agent.as_deref());
         }
@@ -277,7 +288,7 @@ impl Router {
                 if self.open.get(*ticket).is_none() {
                     return self.taken_up(*ticket, status);
                 }
-                self.moved(*ticket, &status.agent);
+                self.moved(*ticket, &status.agent, false);
                 let person = self.open.get(*ticket).map(|open| open.want.person);
                 if let (Some(person), true, Ok(at)) = (
                     person,
@@ -314,12 +325,13 @@ impl Router {
     /// Takes over what the ledger knows of an assigned ticket: at the start, and after reports were missed.
     ///
     /// Each agent's count is then what is open here, where that is more than they reported.
-    pub fn restore(&mut self, ticket: TicketId, team: &str, agent: &str, is_open: bool) {
+    /// `is_ours` unless a helpdesk named the agent.
+    pub fn restore(&mut self, ticket: TicketId, team: &str, agent: &str, is_ours: bool, is_open: bool) {
         if !is_open {
             return self.released(ticket);
         }
         if self.open.get(ticket).is_some() {
-            return self.moved(ticket, agent);
+            return self.moved(ticket, agent, is_ours);
         }
         let known = self.by_name.get(agent).copied();
         let name = known.map(|place| self.members[place].name.clone());
@@ -329,7 +341,7 @@ impl Router {
             let member = &mut self.members[place];
             member.open = member.open.max(counted.saturating_add(1));
         }
-        let open = Open { agent, want: Want::only(team) };
+        let open = Open { agent, is_ours, want: Want::only(team) };
         if let Some(forgotten) = self.open.insert(ticket, open) {
             self.count_down(forgotten.agent.as_deref());
         }

@@ -33,6 +33,8 @@ pub enum Heard {
     Missed,
     /// Who can answer has changed: all agents, as they are now.
     Agents(Vec<Agent>),
+    /// Some tickets' agents are no longer there: a few may be assigned anew. Said once a turn while there are any.
+    Orphans,
 }
 
 /// The ledger's end.

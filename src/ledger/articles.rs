@@ -26,8 +26,8 @@ pub const ARTICLES_MAX: usize = 20_000;
 /// Bytes of an article's text that are indexed.
 pub const TEXT_BYTES_MAX: usize = 64 * 1024;
 
-/// Longest wait for the daemon's commit, under the wait that the daemon has for us.
-const BUSY_WAIT_MAX: Duration = Duration::from_secs(4);
+/// Longest wait for the daemon, which writes for milliseconds.
+const BUSY_WAIT_MAX: Duration = Duration::from_secs(60);
 /// What goes into one transaction at most, but for a single longer article: some 10 ms of work.
 const CHUNK_ARTICLES: usize = 64;
 const CHUNK_BYTES: usize = 128 * 1024;
@@ -111,9 +111,9 @@ impl Import {
         let lock = lock(path)?;
         let failed = |error| LedgerError::Sqlite { path: path.to_owned(), error };
         let mut connection = Connection::open(path).map_err(failed)?;
-        connection.busy_timeout(BUSY_WAIT_MAX).map_err(failed)?;
         schema::leave_log_on_close(&connection).map_err(failed)?;
         schema::prepare(&mut connection).map_err(failed)?;
+        wal::wait_for_others(&mut connection, BUSY_WAIT_MAX).map_err(failed)?;
         let generation = 1 + generation(&connection).map_err(failed)?;
         let (articles, chunk, chunk_bytes) = (0, Vec::new(), 0);
         let path = path.to_owned();
@@ -194,6 +194,8 @@ impl Import {
         transaction.commit()
     }
 
+    /// Removes the side that nobody reads. FTS5 does so in one transaction: with 20,000 long articles some seconds, in which
+    /// the daemon waits to commit.
     fn clear(&mut self, side: i64) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let index = format!("INSERT INTO article_index_{side} (article_index_{side}) VALUES ('delete-all')");

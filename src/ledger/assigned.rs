@@ -17,6 +17,7 @@ pub(super) const TABLES: &str = "
         seq        INTEGER NOT NULL,       -- the ticket's
         team       TEXT NOT NULL,
         agent      TEXT NOT NULL,          -- as last reported, or as the desk decided; empty: only the team's
+        by_helpdesk INTEGER NOT NULL DEFAULT 0, -- 1 if a helpdesk named an agent other than the desk's
         is_open    INTEGER NOT NULL        -- 0 once solved, closed or deleted
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX assigned_open ON assigned (seq) WHERE is_open = 1;
@@ -38,6 +39,8 @@ pub struct Assigned {
     pub ticket_id: TicketId,
     /// Whose it is.
     pub assignee: Assignee,
+    /// Whether a helpdesk named the agent, and not the desk.
+    pub by_helpdesk: bool,
     /// Whether somebody still works on it, as far as helpdesks have said.
     pub is_open: bool,
 }
@@ -63,7 +66,9 @@ pub(super) fn report(connection: &Connection, id: TicketId, body: &[u8]) -> rusq
     let is_done = matches!(status.state(), State::Solved | State::Closed | State::Deleted);
     connection
         .prepare_cached(
-            "UPDATE assigned SET is_open = ?2, agent = CASE ?3 WHEN '' THEN agent ELSE ?3 END
+            "UPDATE assigned SET is_open = ?2, agent = CASE ?3 WHEN '' THEN agent ELSE ?3 END,
+                                 by_helpdesk = CASE ?3 WHEN '' THEN by_helpdesk
+                                                       WHEN agent THEN by_helpdesk ELSE 1 END
              WHERE ticket_id = ?1",
         )?
         .execute(params![id.as_bytes(), !is_done, status.agent])?;
@@ -87,7 +92,7 @@ pub(super) fn assign(
     };
     changes.heads.extend(store::add_update(connection, id, &update, ageing_points_per_hour)?);
     connection
-        .prepare_cached("UPDATE assigned SET team = ?2, agent = ?3 WHERE ticket_id = ?1")?
+        .prepare_cached("UPDATE assigned SET team = ?2, agent = ?3, by_helpdesk = 0 WHERE ticket_id = ?1")?
         .execute(params![id.as_bytes(), assignment.team, assignment.agent])?;
     Ok(())
 }
@@ -104,14 +109,15 @@ pub(super) fn visit(
     mut visit: impl FnMut(&Assigned),
 ) -> rusqlite::Result<()> {
     let which = if open_only { "WHERE is_open = 1 ORDER BY seq" } else { "ORDER BY seq" };
-    let mut statement =
-        connection.prepare(&format!("SELECT ticket_id, team, agent, is_open FROM assigned {which}"))?;
+    let mut statement = connection
+        .prepare(&format!("SELECT ticket_id, team, agent, by_helpdesk, is_open FROM assigned {which}"))?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         visit(&Assigned {
             ticket_id: records::ticket_id(row, 0)?,
             assignee: Assignee { team: row.get(1)?, agent: row.get(2)? },
-            is_open: row.get(3)?,
+            by_helpdesk: row.get(3)?,
+            is_open: row.get(4)?,
         });
     }
     Ok(())

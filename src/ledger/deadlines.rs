@@ -6,6 +6,9 @@
 //! answered, or the helpdesk calls the ticket pending, solved, closed or deleted; it goes on if the helpdesk opens a
 //! ticket again that nobody has answered, or if a further post joins it. A ticket whose text was erased, or that turned out to be no customer
 //! message, has no clock any more.
+//!
+//! Nobody is told anything while the ledger has no report on any ticket: where no helpdesk says what is answered,
+//! every ticket would be late. The states are counted all the same.
 
 use std::time::{Duration, Instant};
 
@@ -183,7 +186,7 @@ fn nearest(connection: &Connection) -> rusqlite::Result<Option<i64>> {
         .query_row([], |row| row.get(0))
 }
 
-/// Records what is due at `now`, [`TOLD_MAX`] at most.
+/// Records what is due at `now`, [`TOLD_MAX`] at most; only counts it while nobody reports.
 fn tell(
     connection: &Connection,
     now: Timestamp,
@@ -200,30 +203,43 @@ fn tell(
             Ok((records::ticket_id(row, 0)?, row.get(1)?, row.get(2)?))
         })?
         .collect::<rusqlite::Result<_>>()?;
+    let somebody_reports = somebody_reports(connection)?;
     for (ticket_id, due_at_us, before) in due {
         let (after, state, next_at_us) = match due_at_us <= now_us {
             true => (BREACHED, Overdue::Breached, None),
             false => (AT_RISK, Overdue::AtRisk, Some(due_at_us)),
         };
-        let overdue = proto::update::Overdue { state: state.into(), due_at_us };
-        let update = proto::Update {
-            ticket_id: ticket_id.as_bytes().to_vec(),
-            at_us: now_us,
-            change: Some(proto::update::Change::Overdue(overdue)),
-        };
-        let Some(head) = store::add_update(connection, ticket_id, &update, ageing_points_per_hour)? else {
-            // Erased, and so without a clock; should it have one all the same, it is not asked for ever.
-            forget(connection, ticket_id, changes)?;
-            continue;
-        };
+        if somebody_reports {
+            let overdue = proto::update::Overdue { state: state.into(), due_at_us };
+            let update = proto::Update {
+                ticket_id: ticket_id.as_bytes().to_vec(),
+                at_us: now_us,
+                change: Some(proto::update::Change::Overdue(overdue)),
+            };
+            let Some(head) = store::add_update(connection, ticket_id, &update, ageing_points_per_hour)?
+            else {
+                // Erased, and so without a clock; should it have one all the same, it is not asked for ever.
+                forget(connection, ticket_id, changes)?;
+                continue;
+            };
+            changes.heads.push(head);
+        }
         connection
             .prepare_cached("UPDATE ticket SET overdue = ?2, next_at_us = ?3 WHERE id = ?1")?
             .execute(params![ticket_id.as_bytes(), after, next_at_us])?;
         changes.clocks.moves.add(Some(before), -1);
         changes.clocks.moves.add(Some(after), 1);
-        changes.heads.push(head);
     }
     Ok(())
+}
+
+/// Whether the ledger has a helpdesk's report on a ticket.
+fn somebody_reports(connection: &Connection) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM feedback INDEXED BY feedback_ticket WHERE ticket_id IS NOT NULL)",
+        )?
+        .query_row([], |row| row.get(0))
 }
 
 /// What is stored of a ticket's clock.

@@ -96,10 +96,16 @@ pub(super) fn unacknowledged(
     Ok(())
 }
 
-/// The newest seq ever given, and every head there is, in no particular order; with `start_next` none.
+/// Tickets that a subscription without a name begins with, the newest: the ledger's thread reads them at one go, and
+/// anybody may connect again and again.
+pub(super) const UNNAMED_TICKETS_MAX: u32 = 10_000;
+
+/// The heads of the newest `tickets_max` tickets and of their updates, in no particular order, and the seq after which
+/// those tickets come; with `start_next` none, and the newest seq ever given.
 pub(super) fn retained(
     connection: &Connection,
     start_next: bool,
+    tickets_max: u32,
     ageing_points_per_hour: u32,
 ) -> rusqlite::Result<(u64, Vec<RecordHead>)> {
     let newest: i64 =
@@ -107,14 +113,18 @@ pub(super) fn retained(
     if start_next {
         return Ok((newest.cast_unsigned(), Vec::new()));
     }
-    // Along the index, as in `unacknowledged`.
+    let start: i64 = connection
+        .prepare_cached("SELECT coalesce((SELECT seq FROM ticket ORDER BY seq DESC LIMIT 1 OFFSET ?1), 0)")?
+        .query_row([tickets_max], |row| row.get(0))?;
+    // From the tickets to their records: the cost is theirs, however large the ledger is.
     let heads = connection
         .prepare_cached(&format!(
-            "SELECT {HEAD} FROM record r INDEXED BY record_ticket CROSS JOIN ticket t ON t.id = r.ticket_id"
+            "SELECT {HEAD} FROM ticket t CROSS JOIN record r INDEXED BY record_ticket ON r.ticket_id = t.id
+             WHERE t.seq > ?1"
         ))?
-        .query_map([], |row| head(row, ageing_points_per_hour))?
+        .query_map([start], |row| head(row, ageing_points_per_hour))?
         .collect::<rusqlite::Result<_>>()?;
-    Ok((0, heads))
+    Ok((start.cast_unsigned(), heads))
 }
 
 /// Whether more than an eighth of all records lie above what the subscription has acknowledged.

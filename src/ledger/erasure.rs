@@ -1,4 +1,4 @@
-//! Erasure: a text that its author took back goes wherever it is stored.
+//! Erasure: a text that its author took back goes wherever it is stored, and with it what the company knew of the author.
 
 use jiff::Timestamp;
 use prost::Message;
@@ -83,6 +83,10 @@ pub(super) fn without_text_in_ticket(bytes: &[u8], reason: Erasure) -> Vec<u8> {
     }
     ticket.hits.clear();
     without_words(&mut ticket.factors);
+    // The customer stays known to the company, and to the ticket of their next post.
+    ticket.person = None;
+    // Which articles fit a text says what was in it.
+    ticket.articles.clear();
     ticket.encode_to_vec()
 }
 
@@ -97,9 +101,13 @@ pub(super) fn clear_post(post: &mut proto::Post, reason: Erasure) {
     }
 }
 
-/// Which sensitive words a text held says what was in it; that it held some, and its topics, stay.
+/// Factors whose evidence repeats the text or what is known of its author.
+const TELLING: [&str; 6] = ["sensitive", "tier", "flag", "value", "purchase", "contacts"];
+
+/// Which sensitive words a text held says what was in it, and what was bought who wrote it; the points and the topics
+/// stay.
 pub(super) fn without_words(factors: &mut [proto::Factor]) {
-    for factor in factors.iter_mut().filter(|factor| factor.name == "sensitive") {
+    for factor in factors.iter_mut().filter(|factor| TELLING.contains(&factor.name.as_str())) {
         factor.evidence = "erased".to_owned();
     }
 }
@@ -116,4 +124,63 @@ fn without_text_in_update(bytes: &[u8], reason: Erasure) -> Vec<u8> {
         _ => {}
     }
     update.encode_to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRETS: [&str; 6] =
+        ["my kettle", "Ana Durand", "C-1042", "kettle 3000", "asked for a refund", "descale"];
+
+    fn is_in(bytes: &[u8]) -> Vec<&'static str> {
+        let holds = |word: &str| bytes.windows(word.len()).any(|window| window == word.as_bytes());
+        SECRETS.into_iter().filter(|word| holds(word)).collect()
+    }
+
+    fn post() -> proto::Post {
+        let author =
+            proto::Author { id: "did:plc:1".into(), name: "Ana Durand".into(), ..Default::default() };
+        proto::Post { text: "my kettle leaks".into(), author: Some(author), ..Default::default() }
+    }
+
+    fn factor(name: &str, evidence: &str) -> proto::Factor {
+        proto::Factor { name: name.into(), points: 9, evidence: evidence.into() }
+    }
+
+    #[test]
+    fn what_the_company_knows_of_an_author_goes_with_the_text() {
+        let ticket = proto::Ticket {
+            post: Some(post()),
+            person: Some(proto::Person {
+                customer: "C-1042".into(),
+                name: "Ana Durand".into(),
+                purchases: vec![proto::person::Purchase { what: "kettle 3000".into(), ..Default::default() }],
+                contacts: vec![proto::person::Contact {
+                    note: "asked for a refund".into(),
+                    ..Default::default()
+                }],
+                ..Default::default()
+            }),
+            factors: vec![factor("purchase", "bought kettle 3000 2 h ago"), factor("age", "1 min")],
+            articles: vec![proto::Article { title: "How to descale".into(), ..Default::default() }],
+            ..Default::default()
+        };
+        assert_eq!(is_in(&ticket.encode_to_vec()), SECRETS);
+        let of_post = without_text_in_ticket(&ticket.encode_to_vec(), Erasure::PostDeleted);
+        assert_eq!(is_in(&of_post), ["Ana Durand"], "who posted may still be answered");
+        let kept = proto::Ticket::decode(&*of_post).unwrap();
+        assert_eq!(kept.factors, [factor("purchase", "erased"), factor("age", "1 min")]);
+        let of_account = without_text_in_ticket(&ticket.encode_to_vec(), Erasure::AccountDeleted);
+        assert_eq!(is_in(&of_account), <[&str; 0]>::default());
+    }
+
+    #[test]
+    fn a_post_that_had_joined_the_ticket_goes_too() {
+        let followed = proto::update::FollowedUp { post: Some(post()), ..Default::default() };
+        let change = Some(proto::update::Change::FollowedUp(followed));
+        let update = proto::Update { change, ..Default::default() }.encode_to_vec();
+        assert_eq!(is_in(&without_text_in_update(&update, Erasure::PostDeleted)), ["Ana Durand"]);
+        assert_eq!(is_in(&without_text_in_update(&update, Erasure::AccountDeleted)), <[&str; 0]>::default());
+    }
 }

@@ -56,7 +56,7 @@ fn page(
     visit: &mut impl FnMut(Outcome),
 ) -> rusqlite::Result<Option<i64>> {
     let mut tickets = connection.prepare_cached(
-        "SELECT t.seq, t.id, t.intent, r.body FROM ticket t JOIN record r ON r.seq = t.seq
+        "SELECT t.seq, t.id, t.intent, r.body, t.answered_at_us FROM ticket t JOIN record r ON r.seq = t.seq
          WHERE t.seq > ?1 AND t.created_at_us >= ?2 ORDER BY t.seq LIMIT ?3",
     )?;
     let mut rows = tickets.query(params![after, since_us, TICKETS_MAX])?;
@@ -73,7 +73,7 @@ fn page(
                 .as_ref()
                 .map_or(ticket.route.clone(), |assignment| assignment.team.clone()),
             agent: ticket.assignment.as_ref().map_or(String::new(), |assignment| assignment.agent.clone()),
-            first_answer_at_us: None,
+            first_answer_at_us: row.get(4)?,
             satisfaction: None,
             ticket,
         };
@@ -85,7 +85,7 @@ fn page(
 
 /// Adds what was reported of a ticket, in the order of time.
 fn follow(connection: &Connection, id: &[u8], outcome: &mut Outcome) -> rusqlite::Result<()> {
-    let mut first = None::<i64>;
+    let mut first = outcome.first_answer_at_us;
     let mut answered = |at_us: i64| {
         if at_us > 0 {
             first = Some(first.map_or(at_us, |first| first.min(at_us)));
@@ -164,7 +164,20 @@ mod tests {
         );
         let b = seen.iter().find(|outcome| outcome.ticket.id != id.as_bytes()).unwrap();
         assert_eq!((b.agent.as_str(), b.first_answer_at_us, b.satisfaction), ("", None, None));
-        seen.clear();
+        // What the ledger has noted beside the reports counts, too, where it is the earlier.
+        let file = Connection::open(&path).unwrap();
+        let noted = |at_us: i64, name: &str| {
+            let id = TicketId::of_post(Network::Bluesky, name);
+            let sql = "UPDATE ticket SET answered_at_us = ?1 WHERE id = ?2";
+            assert_eq!(file.execute(sql, params![at_us, id.as_bytes()]).unwrap(), 1);
+        };
+        noted(6_000_000, "a");
+        noted(8_000_000, "b");
+        let mut seen = Vec::new();
+        outcomes(&path, i64::MIN, |outcome| seen.push(outcome.first_answer_at_us)).unwrap();
+        seen.sort();
+        assert_eq!(seen, [Some(6_000_000), Some(8_000_000)]);
+        let mut seen = Vec::new();
         outcomes(&path, i64::MAX, |outcome| seen.push(outcome)).unwrap();
         assert_eq!(seen, []);
         running.stop();

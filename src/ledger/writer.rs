@@ -510,7 +510,8 @@ impl Writer {
             return Ok(());
         }
         let ageing = self.config.ageing_points_per_hour;
-        let (start, heads) = deliveries::retained(&self.connection, *start_next, ageing)?;
+        let tickets_max = deliveries::UNNAMED_TICKETS_MAX;
+        let (start, heads) = deliveries::retained(&self.connection, *start_next, tickets_max, ageing)?;
         let mut filled = Outbox::new();
         filled.start_after(name, start);
         filled.open(name, filter.clone(), heads.into_iter().map(Arc::new));

@@ -240,6 +240,9 @@ const ARTICLES_WAITING_MAX: usize = 8;
 /// Between two looks at who can answer: `vigie import agents` takes effect within it.
 const AGENTS_EVERY: Duration = Duration::from_secs(1);
 
+/// Between two batches of tickets that are assigned anew, where nothing else wakes the desk.
+const ORPHANS_EVERY: Duration = Duration::from_millis(20);
+
 /// Runs until the model thread or the ledger has ended. `hear` is given what helpdesks report, before the decisions
 /// that come after it.
 ///
@@ -266,7 +269,9 @@ pub fn run(
             let mut woken = Select::new();
             woken.recv(decided);
             woken.recv(hearing.queue());
-            woken.ready();
+            let wait = if desk.has_orphans() { ORPHANS_EVERY } else { AGENTS_EVERY };
+            // Where nothing comes, there are still the agents to look at.
+            let _ = woken.ready_timeout(wait);
         }
         pulse.begin();
         hearing.hear(|heard| hear(&mut desk, heard));
@@ -275,6 +280,9 @@ pub fn run(
                 hear(&mut desk, Heard::Agents(agents));
             }
             agents_due = Some(Instant::now() + AGENTS_EVERY);
+        }
+        if desk.has_orphans() {
+            hear(&mut desk, Heard::Orphans);
         }
         let taken = match decided.try_recv() {
             Ok(taken) => taken,
@@ -389,6 +397,65 @@ mod tests {
         assert_eq!(settlements.recv().unwrap().end_sequence, 2);
         drop(to_desk);
         desk.join().unwrap();
+    }
+
+    /// Who can answer is first one, then, at the next look, another.
+    struct Successor(Vec<&'static str>);
+
+    impl People for Successor {
+        fn author_of(&mut self, _: &Post<'_>, _: Duration, _: Timestamp) -> Result<desk::Person, Unreadable> {
+            Ok(desk::Person::default())
+        }
+
+        fn new_agents(&mut self) -> Result<Option<Vec<desk::Agent>>, Unreadable> {
+            let agent = |name: &str| desk::Agent {
+                name: name.to_owned(),
+                team: "billing".to_owned(),
+                capacity: 10_000,
+                ..desk::Agent::default()
+            };
+            Ok(self.0.pop().map(|name| vec![agent(name)]))
+        }
+    }
+
+    #[test]
+    fn agents_are_looked_at_and_their_tickets_move_in_batches_while_nothing_comes() {
+        let config = crate::config::Config::parse(
+            "[[source]]\nkind = \"ndjson\"\npath = \"-\"\n[[brand]]\nname = \"Lumio\"\nnames = [\"lumio\"]\n",
+        )
+        .unwrap();
+        let rules = ArcSwap::from_pointee(Rules::build(&config.prefilter, &config.desk).unwrap());
+        let (to_desk, decisions) = crossbeam::channel::bounded(4);
+        let (ledger, _settlements) = crossbeam::channel::bounded(4);
+        let (teller, hearing) = crate::desk::told::channel(1);
+        let mut desk = Desk::default();
+        let count = 2 * desk::ORPHANS_MAX + 1;
+        for n in 0..count {
+            let id = TicketId::of_post(crate::parse::Network::X, &n.to_string());
+            desk.restore_assignment(id, "billing", "lena", true, true);
+        }
+        let (heard, told) = crossbeam::channel::unbounded();
+        let thread = std::thread::Builder::new().spawn(move || {
+            let hear = |desk: &mut Desk, told| match told {
+                Heard::Agents(agents) => desk.set_agents(&agents),
+                Heard::Orphans => {
+                    let anew = desk.assign_anew(&desk::Config::default(), Timestamp::UNIX_EPOCH);
+                    heard.send(anew.len()).unwrap();
+                }
+                _ => {}
+            };
+            let mut people = Successor(vec!["kim", "lena"]);
+            let mut articles = NoArticles;
+            let pulse = Pulse::default();
+            run(desk, &mut people, &mut articles, &rules, &decisions, hearing, hear, &ledger, &pulse)
+                .unwrap();
+        });
+        let thread = thread.unwrap();
+        // Generous: it ends as soon as all have come.
+        let batches: Vec<_> = (0..3).map_while(|_| told.recv_timeout(Duration::from_secs(60)).ok()).collect();
+        assert_eq!(batches, [desk::ORPHANS_MAX, desk::ORPHANS_MAX, 1]);
+        drop((to_desk, teller));
+        thread.join().unwrap();
     }
 
     #[test]

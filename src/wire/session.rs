@@ -443,6 +443,15 @@ impl Session {
         {
             return self.end(Code::TokenRefused, hello::lacks(&pass.grant, Right::Feedback), actions);
         }
+        // They count for the tickets of all brands.
+        let beyond = match (&pass.grant.brands, &kind) {
+            (Some(_), Some(Client::Touchpoint(_))) => Some("touchpoints"),
+            (Some(_), Some(Client::AgentState(_))) => Some("agents"),
+            _ => None,
+        };
+        if let Some(what) = beyond {
+            return self.end(Code::TokenRefused, pass.grant.beyond_its_brands(what), actions);
+        }
         let checked = match kind {
             Some(Client::TicketStatus(status)) => feedback::ticket_status(&status, &pass.grant),
             Some(Client::Touchpoint(touchpoint)) => feedback::touchpoint(&touchpoint),

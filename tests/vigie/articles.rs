@@ -257,9 +257,12 @@ fn replay_and_explain_read_the_ledgers_articles_and_say_the_same_each_time() {
         serde_json::json!({ "id": id.to_string(), "author": "a", "text": asked.post }).to_string() + "\n"
     };
     std::fs::write(&posts, asked().iter().enumerate().map(line).collect::<String>()).unwrap();
-    let replay = || {
-        run(vigie().args(["replay", "--format", "plain", "-c"]).arg(&state.config).arg(&posts), b"").stdout
+    let replay_with = |options: &[&str]| {
+        let mut command = vigie();
+        command.args(["replay", "--format", "plain"]).args(options);
+        run(command.arg("-c").arg(&state.config).arg(&posts), b"").stdout
     };
+    let replay = || replay_with(&[]);
     let first = replay();
     assert!(first.matches("\"url\":\"https://aide.lumio.example/").count() > 50, "{first}");
     assert_eq!(first, replay());
@@ -272,6 +275,12 @@ fn replay_and_explain_read_the_ledgers_articles_and_say_the_same_each_time() {
     assert!(["mot de passe", "bloque", "oublie"].iter().all(|word| line.contains(word)), "{line}");
     let printed = format!("articles: {title} (https://aide.lumio.example/mot-de-passe-compte)");
     assert!(said.contains(&printed), "{said}");
+
+    let without = replay_with(&["--no-context"]);
+    assert_eq!(without.lines().count(), first.lines().count());
+    assert!(!without.contains("aide.lumio.example"), "{without}");
+    let said = run(vigie().args(["explain", "--no-context", "-c"]).arg(&state.config), post).stdout;
+    assert!(said.contains("mot de passe") && !said.contains("aide.lumio.example"), "{said}");
 
     // Switched off.
     let text = std::fs::read_to_string(&state.config).unwrap();

@@ -358,3 +358,16 @@ fn a_tail_that_was_never_let_in_ends_with_the_reason() {
     check(named, &[], 1, "an older vigie knows named subscriptions only: give --name");
     check(goodbye(Code::TokenRefused, "wrong token"), &["--name", "desk"], 1, "wrong token");
 }
+
+#[test]
+fn nothing_and_too_much_to_explain_are_told() {
+    let state = State::new("[[source]]\nkind = \"ndjson\"\npath = \"-\"\n");
+    let explain = |input: &[u8]| run(vigie().args(["explain", "-c"]).arg(&state.config), input);
+    for (input, expected) in
+        [(b" \n".to_vec(), "stdin is empty"), (vec![b'x'; (1 << 20) + 1], "more than 1048576 bytes")]
+    {
+        let told = explain(&input);
+        assert_eq!(told.status.code(), Some(64));
+        assert!(told.stderr.contains(expected), "{}", told.stderr);
+    }
+}

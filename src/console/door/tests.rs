@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::access::brands::Brands;
 use crate::access::tests::Log;
 use crate::access::{Grant, Right, Roster};
 
@@ -72,6 +73,25 @@ fn basic(user: &str, password: &str) -> String {
         encoded.extend(std::iter::repeat_n('=', 3 - group.len()));
     }
     format!("Authorization: Basic {encoded}\r\n")
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_limited_to_brands_reports_no_contacts() {
+    let mut roster = Roster::default();
+    let grant = |name: &str, brands| Grant {
+        name: name.into(),
+        rights: [Right::Feedback].into_iter().collect(),
+        brands,
+    };
+    let only_lumio = Brands::new(["Lumio".to_owned()]);
+    assert!(roster.add_token("of one brand", grant("shop", only_lumio)));
+    assert!(roster.add_token("of all brands", grant("telephone", None)));
+    let console = Console::new(Arc::new(Access::new(roster)), false);
+    let shown = |token| format!("Host: localhost\r\nAuthorization: Bearer {token}\r\n");
+    let answer = console.ask(TOUCHPOINTS, &shown("of one brand")).await;
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    assert!(answer.contains("token \"shop\" is limited to brands"), "{answer}");
+    console.check(TOUCHPOINTS, &shown("of all brands"), "404").await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -30,6 +30,8 @@ pub(super) fn hash(key: &str) -> u64 {
 pub(super) struct Open {
     /// Whose it is; `None`: only the team's.
     pub(super) agent: Option<Arc<str>>,
+    /// Whether the desk chose that agent; whom a helpdesk named stays.
+    pub(super) is_ours: bool,
     /// What is needed to find another agent.
     pub(super) want: Want,
 }
@@ -90,8 +92,9 @@ impl OpenTickets {
     }
 
     /// Makes it another agent's; gives whose it was.
-    pub(super) fn give(&mut self, id: TicketId, agent: Arc<str>) -> Option<Arc<str>> {
+    pub(super) fn give(&mut self, id: TicketId, agent: Arc<str>, is_ours: bool) -> Option<Arc<str>> {
         let (_, open) = self.tickets.get_mut(&id)?;
+        open.is_ours = is_ours;
         let before = open.agent.replace(agent.clone());
         *self.by_agent.entry(agent).or_default() += 1;
         self.uncount(before.as_deref());
@@ -103,12 +106,15 @@ impl OpenTickets {
         self.by_agent.get(agent).copied().unwrap_or(0)
     }
 
-    /// The tickets of the agents of whom `is_gone` holds, the oldest first.
+    /// The tickets that the desk gave to agents of whom `is_gone` holds, the oldest first.
     pub(super) fn of_agents(&self, is_gone: impl Fn(&str) -> bool) -> Vec<TicketId> {
         if !self.by_agent.keys().any(|agent| is_gone(agent)) {
             return Vec::new();
         }
-        let gone = self.tickets.iter().filter(|(_, (_, open))| open.agent.as_deref().is_some_and(&is_gone));
+        let gone = self
+            .tickets
+            .iter()
+            .filter(|(_, (_, open))| open.is_ours && open.agent.as_deref().is_some_and(&is_gone));
         let mut gone: Vec<_> = gone.map(|(id, (age, _))| (*age, *id)).collect();
         gone.sort_unstable_by_key(|(age, _)| *age);
         gone.into_iter().map(|(_, id)| id).collect()

@@ -97,7 +97,6 @@ fn rules() -> Routes {
     };
     let team = |name: &str, fallback: Option<&str>| Team {
         name: name.to_owned(),
-        description: String::new(),
         fallback: fallback.map(str::to_owned),
     };
     Routes {

@@ -94,8 +94,6 @@ impl AgentChoice {
 pub struct Team {
     /// As tickets show it.
     pub name: String,
-    /// For people; may be empty.
-    pub description: String,
     /// Who takes over when no agent of the team can.
     pub fallback: Option<String>,
 }

@@ -72,7 +72,7 @@ pub(super) fn agent(name: &str, team: &str) -> Agent {
 }
 
 fn team(name: &str, fallback: Option<&str>) -> Team {
-    Team { name: name.to_owned(), description: String::new(), fallback: fallback.map(str::to_owned) }
+    Team { name: name.to_owned(), fallback: fallback.map(str::to_owned) }
 }
 
 pub(super) fn id(n: u64) -> TicketId {
@@ -367,16 +367,47 @@ fn tickets_of_an_agent_who_has_left_are_given_to_others() {
 }
 
 #[test]
+fn only_whom_the_desk_chose_is_replaced() {
+    let mut routes = routes();
+    let mut router = Router::default();
+    router.restore(id(1), "billing", "a", true, true);
+    router.restore(id(2), "billing", "a", false, true);
+    assert_eq!(router.set_agents(&[]), [], "nobody ever imported agents");
+    router.set_agents(&[agent("a", "billing"), agent("b", "billing")]);
+    let named = |n: u64, agent: &str| {
+        let ticket_id = id(n).as_bytes().to_vec();
+        let state = State::Open.into();
+        Told::Status(
+            id(n),
+            proto::TicketStatus { ticket_id, state, agent: agent.to_owned(), ..Default::default() },
+        )
+    };
+    check(&mut router, &routes, &Case::new("x"), 3, "billing/b");
+    router.hear(&named(3, "unknown here"));
+    routes.rules = vec![Rule { supplier: Some("Acme".to_owned()), ..Rule::default() }];
+    check(&mut router, &routes, &Case::new("x"), 4, "/Acme");
+    router.hear(&named(4, "their own"));
+    router.hear(&named(99, "a"));
+    assert_eq!(router.set_agents(&[agent("b", "billing")]), [id(1)]);
+    for n in [2, 3, 4, 99] {
+        assert_eq!(router.assign_anew(&routes, id(n), Timestamp::UNIX_EPOCH), None, "{n}");
+    }
+    // Taken by somebody who is there, before its turn came.
+    router.hear(&named(1, "b"));
+    assert_eq!(router.assign_anew(&routes, id(1), Timestamp::UNIX_EPOCH), None);
+}
+
+#[test]
 fn a_restart_knows_who_has_what() {
     let agents = [agent("a", "billing"), Agent { open_tickets: 1, ..agent("b", "billing") }];
     for agents_first in [true, false] {
         let mut router = Router::default();
         let restore = |router: &mut Router| {
             for (n, agent) in [(1, "a"), (2, "a"), (3, "b"), (4, "gone"), (5, "")] {
-                router.restore(id(n), "billing", agent, true);
+                router.restore(id(n), "billing", agent, true, true);
             }
-            router.restore(id(6), "billing", "a", true);
-            router.restore(id(6), "billing", "a", false);
+            router.restore(id(6), "billing", "a", true, true);
+            router.restore(id(6), "billing", "a", true, false);
         };
         if !agents_first {
             restore(&mut router);
@@ -392,8 +423,8 @@ fn a_restart_knows_who_has_what() {
         // What was missed: one was closed, one was moved, one is not in the ledger yet.
         let routes = routes();
         check(&mut router, &routes, &Case::new("x"), 7, "billing/b");
-        router.restore(id(1), "billing", "a", false);
-        router.restore(id(2), "billing", "b", true);
+        router.restore(id(1), "billing", "a", true, false);
+        router.restore(id(2), "billing", "b", true, true);
         assert_eq!(router.agents().map(|(_, open)| open).collect::<Vec<_>>(), [0, 3]);
     }
 }
@@ -404,7 +435,7 @@ fn the_oldest_open_tickets_and_acquaintances_make_room() {
     let mut router = router(&[Agent { capacity: u32::MAX, ..agent("a", "billing") }]);
     let case = Case::new("x");
     for n in 0..=OPEN_TICKETS_MAX as u64 {
-        router.restore(id(n), "billing", "a", true);
+        router.restore(id(n), "billing", "a", true, true);
     }
     assert_eq!(router.open_tickets(), OPEN_TICKETS_MAX);
     router.released(id(0));

@@ -37,6 +37,8 @@ const ARTICLES_TAKEN_MIN: usize = 100;
 const VOCABULARY_MAX: i64 = 100_000;
 /// Letters of a word at least before another word with one letter different is taken for it.
 const MISSPELT_LETTERS_MIN: usize = 5;
+/// Words of one post that are looked at as misspelt ones, the first ones: each is compared with some thousand others.
+const MISSPELT_MAX: usize = TERMS_MAX;
 /// Articles that the terms of one post name together at most; the rarest terms come first, and two are always read.
 const PLACES_MAX: u32 = 4_000;
 
@@ -270,10 +272,15 @@ impl Set {
 
     /// The question's terms that any article has, the rarest first.
     fn wanted(&self, question: &Question) -> Vec<Wanted> {
+        let mut misspelt = 0;
         let known = question.terms.iter().enumerate().filter_map(|(idx, term)| {
             let (term, weight) = match self.vocabulary.get(term.term.as_str()) {
                 Some(_) => (term.term.as_str(), 1.0),
-                None => (self.alike(&term.term)?, MISSPELT),
+                None if misspelt == MISSPELT_MAX => return None,
+                None => {
+                    misspelt += 1;
+                    (self.alike(&term.term)?, MISSPELT)
+                }
             };
             let articles = self.vocabulary.get(term).copied()?;
             Some(Wanted { term: term.into(), weight, articles, idx })

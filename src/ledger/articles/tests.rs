@@ -135,3 +135,14 @@ fn what_lies_beyond_the_limit_of_a_text_is_not_found() {
     let mut reader = Reader::open(&path).unwrap();
     assert_eq!(found(&mut reader, "antenne parabolique", "fr"), ["Court"]);
 }
+
+#[test]
+fn only_the_first_unknown_words_of_a_post_are_compared_with_others() {
+    let (_folder, path) = ledger();
+    import(&path, vec![article("Parabolique remboursement", "fr", "")]);
+    let mut reader = Reader::open(&path).unwrap();
+    let unknown: String =
+        (b'a'..=b'z').map(|letter| format!("{}zzzz ", char::from(letter).to_string().repeat(4))).collect();
+    assert_eq!(found(&mut reader, &format!("parabloique rembuorsement {unknown}"), "fr").len(), 1);
+    assert_eq!(found(&mut reader, &format!("{unknown} parabloique rembuorsement"), "fr").len(), 0);
+}

@@ -6,6 +6,14 @@ use super::{CAPACITY_DEFAULT, joined, words};
 use crate::desk::Agent;
 use crate::ticket::proto;
 
+/// Agents beyond whom a helpdesk's reports make no new ones: all are read by the desk, and whoever may report can name
+/// anybody. Those of an import do not fall under it.
+const REPORTED_MAX: i64 = 1000;
+/// Skills or languages of a reported agent that are used.
+const REPORTED_WORDS_MAX: usize = 32;
+/// Longest of them, in bytes.
+const REPORTED_WORD_BYTES_MAX: usize = 64;
+
 /// All agents, by name.
 pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<Agent>> {
     let columns = format!("SELECT {COLUMNS} FROM agent ORDER BY name");
@@ -58,16 +66,22 @@ pub(super) fn named(name: &str) -> Agent {
 }
 
 /// Takes over what a helpdesk reports of an agent. Skills, languages and a capacity that it leaves out stay as they
-/// are: a helpdesk that knows none must not empty what was imported.
+/// are: a helpdesk that knows none must not empty what was imported. An unknown agent is passed over where there are
+/// [`REPORTED_MAX`], and so are words beyond the limits.
 pub(in crate::ledger) fn report(connection: &Connection, state: &proto::AgentState) -> rusqlite::Result<()> {
     let name = state.agent.trim();
     if name.is_empty() {
         return Ok(());
     }
-    let mut agent = find(connection, name)?.unwrap_or_else(|| named(name));
+    let known = find(connection, name)?;
+    if known.is_none() && is_full(connection)? {
+        return Ok(());
+    }
+    let mut agent = known.clone().unwrap_or_else(|| named(name));
     let lower = |words: &[String]| -> Vec<String> {
         // A column separates its words by spaces.
-        words.iter().flat_map(|word| word.split_whitespace()).map(str::to_lowercase).collect()
+        let words = words.iter().flat_map(|word| word.split_whitespace()).map(str::to_lowercase);
+        words.filter(|word| word.len() <= REPORTED_WORD_BYTES_MAX).take(REPORTED_WORDS_MAX).collect()
     };
     if !state.skills.is_empty() {
         agent.skills = lower(&state.skills);
@@ -79,7 +93,17 @@ pub(in crate::ledger) fn report(connection: &Connection, state: &proto::AgentSta
         agent.capacity = state.capacity;
     }
     agent.open_tickets = state.open_tickets;
+    if known.as_ref() == Some(&agent) {
+        return Ok(());
+    }
     keep(connection, &agent)
+}
+
+fn is_full(connection: &Connection) -> rusqlite::Result<bool> {
+    let agents: i64 = connection
+        .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM agent LIMIT ?1)")?
+        .query_row([REPORTED_MAX], |row| row.get(0))?;
+    Ok(agents >= REPORTED_MAX)
 }
 
 const COLUMNS: &str = "name, team, skills, languages, capacity, shifts, zone, open_tickets, answer_min,

@@ -13,6 +13,11 @@ use crate::ticket::proto;
 /// Longest wait for whoever reads an older state of the file; the daemon's commits wait meanwhile.
 const TRUNCATE_WAIT_MAX: Duration = Duration::from_secs(1);
 
+/// Reports that one transaction removes.
+const REPORTS_AT_ONCE: usize = 256;
+/// After each of them, for the daemon to get in.
+const PAUSE: Duration = Duration::from_millis(4);
+
 /// What was removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Forgotten {
@@ -46,17 +51,31 @@ pub fn forget(path: &Path, key: &str) -> Result<Forgotten, LedgerError> {
 }
 
 fn remove(connection: &mut Connection, key: &str) -> rusqlite::Result<Forgotten> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut forgotten = Forgotten::default();
-    let id: Option<i64> = transaction
-        .query_row("SELECT id FROM customer WHERE key = ?1", [key], |row| row.get(0))
-        .optional()?;
-    let mut accounts: Vec<(String, String)> = Vec::new();
+    // The reports first, since they are found by the accounts: reading all of them may take seconds, in which nobody
+    // is kept from writing.
+    let reading = connection.transaction()?;
+    let (_, accounts) = accounts_of(&reading, key)?;
+    let theirs = reports(&reading, key, &accounts, None)?;
+    // The last row that stays: whatever comes gets a later number.
+    let mut last: i64 =
+        reading.query_row("SELECT coalesce(max(rowid), 0) FROM feedback", [], |row| row.get(0))?;
+    while theirs.binary_search(&last).is_ok() {
+        last -= 1;
+    }
+    reading.finish()?;
+    for some in theirs.chunks(REPORTS_AT_ONCE) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        forgotten.reports += remove_reports(&transaction, some)?;
+        transaction.commit()?;
+        std::thread::sleep(PAUSE);
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // And what has come since.
+    let (id, accounts) = accounts_of(&transaction, key)?;
+    let theirs = reports(&transaction, key, &accounts, Some(last))?;
+    forgotten.reports += remove_reports(&transaction, &theirs)?;
     if let Some(id) = id {
-        let mut statement = transaction.prepare("SELECT network, name FROM account WHERE customer = ?1")?;
-        accounts = statement
-            .query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<rusqlite::Result<_>>()?;
         forgotten.accounts = transaction.execute("DELETE FROM account WHERE customer = ?1", [id])? as u64;
         forgotten.customers = transaction.execute("DELETE FROM customer WHERE id = ?1", [id])? as u64;
     }
@@ -72,29 +91,55 @@ fn remove(connection: &mut Connection, key: &str) -> rusqlite::Result<Forgotten>
         &transaction,
         -size::of_touchpoint(0).saturating_mul(i64::try_from(contacts).unwrap_or_default()),
     )?;
-    forgotten.reports = reports(&transaction, key, &accounts)?;
     transaction.commit()?;
     forgotten.is_gone = wal::truncate_log(connection, TRUNCATE_WAIT_MAX)?;
     Ok(forgotten)
 }
 
-/// Removes the reports about contacts of this customer, which are kept as they came.
-fn reports(connection: &Connection, key: &str, accounts: &[(String, String)]) -> rusqlite::Result<u64> {
-    let mut statement = connection
-        .prepare("SELECT rowid, body FROM feedback WHERE ticket_id IS NULL AND kind = 'touchpoint'")?;
-    let mut rows = statement.query([])?;
+/// Network and name.
+type Account = (String, String);
+
+/// The customer of this key, if there is one, with their accounts.
+fn accounts_of(connection: &Connection, key: &str) -> rusqlite::Result<(Option<i64>, Vec<Account>)> {
+    let id: Option<i64> =
+        connection.query_row("SELECT id FROM customer WHERE key = ?1", [key], |row| row.get(0)).optional()?;
+    let mut statement = connection.prepare("SELECT network, name FROM account WHERE customer = ?1")?;
+    let accounts = statement.query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok((id, accounts.collect::<rusqlite::Result<_>>()?))
+}
+
+/// The reports about contacts of this customer, which are kept as they came: all, or those after that row. In the order of
+/// their numbers.
+fn reports(
+    connection: &Connection,
+    key: &str,
+    accounts: &[Account],
+    after: Option<i64>,
+) -> rusqlite::Result<Vec<i64>> {
+    // All that speak of no ticket have an index; the few newest are found by their row.
+    let by = if after.is_some() { "NOT INDEXED" } else { "" };
+    let mut statement = connection.prepare(&format!(
+        "SELECT rowid, body FROM feedback {by}
+         WHERE ticket_id IS NULL AND kind = 'touchpoint' AND rowid > ?1"
+    ))?;
+    let mut rows = statement.query([after.unwrap_or_default()])?;
     let mut theirs: Vec<i64> = Vec::new();
     while let Some(row) = rows.next()? {
-        let Ok(report) = proto::Touchpoint::decode(row.get_ref(1)?.as_blob()?) else { continue };
-        let name = account_name(&report.account);
-        let is_theirs = report.customer.trim() == key
-            || accounts.iter().any(|(network, held)| *network == report.network && *held == name);
+        let report = proto::Touchpoint::decode(row.get_ref(1)?.as_blob()?).ok();
+        let is_theirs = report.is_some_and(|report| {
+            let name = account_name(&report.account);
+            report.customer.trim() == key
+                || accounts.iter().any(|(network, held)| *network == report.network && *held == name)
+        });
         if is_theirs {
             theirs.push(row.get(0)?);
         }
     }
-    for rowid in &theirs {
-        connection.prepare_cached("DELETE FROM feedback WHERE rowid = ?1")?.execute([rowid])?;
-    }
-    Ok(theirs.len() as u64)
+    theirs.sort_unstable();
+    Ok(theirs)
+}
+
+fn remove_reports(connection: &Connection, rowids: &[i64]) -> rusqlite::Result<u64> {
+    let mut statement = connection.prepare_cached("DELETE FROM feedback WHERE rowid = ?1")?;
+    rowids.iter().try_fold(0, |removed, rowid| Ok(removed + statement.execute([rowid])? as u64))
 }

@@ -68,8 +68,8 @@ impl Reader {
         let transaction = self.connection.transaction()?;
         let mut person = Person::default();
         for name in names_of(&post.author.id, post.author.handle.as_deref()) {
+            // What was reported of the bare account is theirs, too: an id that nobody has linked beside the handle.
             if let Some(customer) = customer(&transaction, post.network, &name)? {
-                person.touchpoints.clear();
                 let whose = Whose::Customer(&customer.key);
                 find(&transaction, whose, span, TOUCHPOINTS_MAX, &mut person.touchpoints)?;
                 person.customer = Some(Arc::new(customer));
@@ -82,6 +82,7 @@ impl Reader {
         let order =
             |one: &Touchpoint, other: &Touchpoint| (other.at, &other.channel).cmp(&(one.at, &one.channel));
         person.touchpoints.sort_by(order);
+        person.touchpoints.dedup_by(|one, other| (one.at, &one.channel) == (other.at, &other.channel));
         person.touchpoints.truncate(TOUCHPOINTS_MAX);
         transaction.finish()?;
         Ok(person)

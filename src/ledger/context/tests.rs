@@ -99,6 +99,36 @@ fn old_contacts_are_forgotten_a_few_at_a_time() {
     assert_eq!((count(&connection, "touchpoint"), size::bytes(&connection).unwrap()), (5, before / 2));
 }
 
+#[test]
+fn contacts_of_one_time_are_forgotten_a_few_at_a_time() {
+    let connection = memory();
+    for n in 0..10 {
+        take_touchpoint(&connection, &report(&format!("C{n}"), "", "", 1), at(0)).unwrap();
+    }
+    assert_eq!(touchpoints::forget_before(&connection, DAY_US, 3).unwrap(), 3);
+    assert_eq!(count(&connection, "touchpoint"), 7);
+}
+
+#[test]
+fn reports_name_only_so_many_agents_with_only_so_many_words() {
+    let connection = memory();
+    let report = |agent: String, skills: Vec<String>| {
+        let state = proto::AgentState { agent, skills, ..Default::default() };
+        take_agent_state(&connection, &state.encode_to_vec()).unwrap();
+    };
+    for n in 0..1001 {
+        report(format!("agent {n}"), Vec::new());
+    }
+    assert_eq!(count(&connection, "agent"), 1000);
+    report("agent 7".to_owned(), (0..50).map(|n| format!("skill{n}")).chain(["x".repeat(65)]).collect());
+    let known = agents::find(&connection, "agent 7").unwrap().unwrap();
+    assert_eq!(
+        (known.skills.len(), known.skills[0].as_str()),
+        (32, "skill0"),
+        "who is known is still heard of"
+    );
+}
+
 struct Store {
     folder: tempfile::TempDir,
 }
@@ -163,6 +193,19 @@ fn the_newest_contacts_of_the_window_are_found_and_no_later_ones() {
     assert_eq!(days("7"), (20..=50).rev().collect::<Vec<_>>());
     assert_eq!(days("8").len(), 0, "all of those are older");
     assert_eq!(store.find("8", "nobody", 9 * DAY_US).1.len(), TOUCHPOINTS_MAX);
+}
+
+#[test]
+fn contacts_of_an_id_stay_those_of_a_customer_who_is_found_by_the_handle() {
+    let store = Store::new();
+    store.customers(&[("C1", "ana")]);
+    let connection = store.open();
+    for (customer, network, account, at_us) in [("C1", "", "", 1), ("", "x", "7", 2), ("", "x", "7", 1)] {
+        take_touchpoint(&connection, &report(customer, network, account, at_us), at(0)).unwrap();
+    }
+    let (customer, contacts) = store.find("7", "ana", 3);
+    let times: Vec<_> = contacts.iter().map(|contact| contact.at.as_microsecond()).collect();
+    assert_eq!((customer.as_str(), times), ("C1", vec![2, 1]));
 }
 
 #[test]

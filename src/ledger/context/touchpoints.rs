@@ -199,19 +199,15 @@ pub(in crate::ledger) fn forget_before(
     rows_max: usize,
 ) -> rusqlite::Result<usize> {
     let rows_max = i64::try_from(rows_max).unwrap_or(i64::MAX);
-    // The newest of those that go now: a WITHOUT ROWID table has no other short name for a row.
-    let last: Option<i64> = connection
-        .prepare_cached(
-            "SELECT max(at_us) FROM (SELECT at_us FROM touchpoint WHERE at_us < ?1 ORDER BY at_us LIMIT ?2)",
-        )?
-        .query_row(params![at_us, rows_max], |row| row.get(0))?;
-    let Some(last) = last else { return Ok(0) };
+    // By key, since a whole import may be of one time.
     let mut statement = connection.prepare_cached(
-        "DELETE FROM touchpoint WHERE at_us <= ?1
+        "DELETE FROM touchpoint WHERE (customer, network, account, at_us, channel) IN (
+             SELECT customer, network, account, at_us, channel FROM touchpoint
+             WHERE at_us < ?1 ORDER BY at_us LIMIT ?2)
          RETURNING 2 * octet_length(customer || network || account || channel) + octet_length(note)",
     )?;
     let (mut forgotten, mut bytes) = (0, 0);
-    let mut rows = statement.query([last])?;
+    let mut rows = statement.query(params![at_us, rows_max])?;
     while let Some(row) = rows.next()? {
         forgotten += 1;
         bytes += size::of_touchpoint(row.get::<_, i64>(0)?.try_into().unwrap_or_default());

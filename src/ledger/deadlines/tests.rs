@@ -9,8 +9,8 @@ use super::super::{Body, Entry, NewTicket, Rescoring, Seq, schema};
 use super::*;
 use crate::access::brands::Brands;
 use crate::ledger::erasure::{self, Erasure};
-use crate::ledger::rescoring;
 use crate::ledger::{Records, Retention};
+use crate::ledger::{feedback, rescoring};
 use crate::parse::Network;
 
 /// A ticket of the post `id`, at risk and due then.
@@ -57,7 +57,16 @@ struct Ledger {
 }
 
 impl Ledger {
+    /// Of a daemon whose helpdesk has reported something before.
     fn new() -> Ledger {
+        let ledger = Ledger::unreported();
+        let sql =
+            "INSERT INTO feedback (at_us, kind, ticket_id, body) VALUES (0, 'ticket_status', x'01', x'')";
+        assert_eq!(ledger.connection.execute(sql, []).unwrap(), 1);
+        ledger
+    }
+
+    fn unreported() -> Ledger {
         let connection = Connection::open_in_memory().unwrap();
         schema::migrate(&connection).unwrap();
         Ledger { connection, standing: Standing::default(), alarm: Alarm::default() }
@@ -82,6 +91,7 @@ impl Ledger {
 
     fn report(&mut self, now_us: i64, feedback: &Feedback) {
         self.commit(now_us, |connection, changes| {
+            feedback::add_feedback(connection, feedback, at(now_us)).unwrap();
             reported(connection, feedback, at(now_us), changes).unwrap();
         });
     }
@@ -117,6 +127,20 @@ fn an_answer_is_at_risk_and_then_late_and_each_is_told_once() {
     // What nobody watches is never told.
     ledger.add(400, &NewTicket { at_risk_at_us: None, ..watched("c", 0, 410) });
     assert_eq!((ledger.pass(500), ledger.standing), (0, standing(0, 0, 2)));
+}
+
+#[test]
+fn nobody_is_told_of_late_answers_before_a_helpdesk_has_reported_anything() {
+    let mut ledger = Ledger::unreported();
+    ledger.add(0, &watched("a", 75, 100));
+    ledger.add(0, &watched("b", 75, 200));
+    assert_eq!((ledger.pass(120), ledger.standing), (0, standing(0, 1, 1)), "counted all the same");
+    ledger.report(120, &status("nobody's", State::Open, 0));
+    ledger.report(120, &Feedback::Touchpoint(Vec::new()));
+    assert_eq!((ledger.pass(120), ledger.alarm.rings(at(199))), (0, false));
+    ledger.report(150, &status("b", State::Open, 0));
+    assert_eq!((ledger.pass(200), ledger.standing), (1, standing(0, 0, 2)));
+    assert_eq!(told(&ledger.connection), [(id("b"), Overdue::Breached)], "nothing is made up for");
 }
 
 #[test]
@@ -337,6 +361,9 @@ fn the_thread_tells_each_state_once_across_restarts_and_wakes_up_for_it() {
     running.subscribe("desk", false);
     let entry = |ticket: NewTicket| Entry::Ticket(Box::new(ticket));
     // One at risk at once, one while the thread sleeps: it has nothing else to wake up for.
+    let reported = NewTicket { at_risk_at_us: None, ..watched("reported", 0, 0) };
+    running.settle(settlement(0, 0, vec![entry(reported)]));
+    running.handle.feedback(status("reported", State::Open, 0)).blocking_recv().unwrap().unwrap();
     let soon = Timestamp::now().as_microsecond() + 300_000;
     running.settle(settlement(1, 0, vec![entry(watched("a", 1, in_an_hour()))]));
     assert_eq!(until_told(&running, 1), [(id("a"), Overdue::AtRisk)]);
@@ -345,7 +372,7 @@ fn the_thread_tells_each_state_once_across_restarts_and_wakes_up_for_it() {
     assert_eq!(running.handle.figures().standing, standing(0, 2, 0));
     let tickets = running.take("desk");
     running.acknowledge("desk", &tickets);
-    assert_eq!((tickets.len(), running.take("desk").len()), (2, 2), "delivered as other updates are");
+    assert_eq!((tickets.len(), running.take("desk").len()), (3, 2), "delivered as other updates are");
     running.stop();
 
     // As if the hour had passed meanwhile.

@@ -50,6 +50,8 @@ fn who_has_which_ticket_is_known_after_a_restart() {
     };
     report("a", 3, "");
     report("b", 1, "kim");
+    report("b", 1, "kim");
+    report("d", 1, "lena");
     report("c", 1, "kim");
     let assignment =
         proto::Assignment { team: "frontline".to_owned(), agent: "max".to_owned(), ..Default::default() };
@@ -69,9 +71,10 @@ fn who_has_which_ticket_is_known_after_a_restart() {
     let line = |one: &Assigned| {
         let Assignee { team, agent } = &one.assignee;
         let name = ["a", "b", "c", "d"].into_iter().find(|name| id(name) == one.ticket_id);
-        format!("{} {team} {agent} {}", name.unwrap(), one.is_open)
+        let by = if one.by_helpdesk { " (helpdesk)" } else { "" };
+        format!("{} {team} {agent}{by} {}", name.unwrap(), one.is_open)
     };
-    let expected = ["a billing lena false", "b billing kim true", "d frontline max true"];
+    let expected = ["a billing lena false", "b billing kim (helpdesk) true", "d frontline max true"];
     let mut all = Vec::new();
     running.handle.assigned(|one| all.push(line(one))).unwrap();
     assert_eq!(all, expected);

@@ -1,6 +1,7 @@
 //! A subscription without a name: it is served like any other, and the ledger keeps nothing of it.
 
 use super::*;
+use crate::ledger::deliveries;
 
 fn rows(folder: &Path, table: &str) -> i64 {
     let file = Connection::open(config(folder).path).unwrap();
@@ -43,4 +44,34 @@ fn one_whose_client_has_gone_before_its_turn_is_not_opened() {
     running.subscribe(&name, false);
     assert!(!running.outbox.lock().is_open(&name));
     running.stop();
+}
+
+#[test]
+fn it_begins_with_the_newest_tickets_and_their_updates_found_by_an_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    running.settle(settlement(1, 0, ["a", "b", "c"].map(|name| ticket(name, 100)).into()));
+    let edit = |name: &str| Entry::Edit {
+        ticket_id: TicketId::of_post(Network::Bluesky, name),
+        text: "new".into(),
+        at: Timestamp::UNIX_EPOCH,
+        otherwise: Bucket::Unmatched,
+    };
+    running.settle(settlement(2, 0, vec![edit("a"), edit("b")]));
+    running.stop();
+    let file = Connection::open(config(folder.path()).path).unwrap();
+    let retained = |tickets_max| {
+        let (start, heads) = deliveries::retained(&file, false, tickets_max, 0).unwrap();
+        let mut seqs: Vec<u64> = heads.iter().map(|head| head.seq.get()).collect();
+        seqs.sort_unstable();
+        (start, seqs)
+    };
+    assert_eq!(retained(2), (1, vec![2, 3, 5]), "not the oldest, nor its edit");
+    assert_eq!(retained(3), (0, vec![1, 2, 3, 4, 5]));
+    let plan = "EXPLAIN QUERY PLAN SELECT r.seq FROM ticket t CROSS JOIN record r INDEXED BY record_ticket
+                ON r.ticket_id = t.id WHERE t.seq > 1";
+    let mut statement = file.prepare(plan).unwrap();
+    let steps = statement.query_map([], |row| row.get::<_, String>(3)).unwrap();
+    let steps: Vec<String> = steps.map(Result::unwrap).collect();
+    assert!(steps.iter().all(|step| step.starts_with("SEARCH")), "{steps:?}");
 }

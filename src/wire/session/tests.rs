@@ -1,7 +1,7 @@
 //! The session against scripts, with a clock that only the script moves.
 
 use super::*;
-use crate::ticket::proto::{Ack, Hello, Subscription, TicketStatus};
+use crate::ticket::proto::{Ack, AgentState, Hello, Subscription, TicketStatus, Touchpoint};
 use client_message::Kind as Client;
 
 struct Script {
@@ -346,6 +346,26 @@ fn feedback_is_stored_and_broken_feedback_ends_the_session() {
     let actions = Script::open(1).say(status(16));
     assert!(matches!(actions[..], [Action::Store(Feedback::TicketStatus(..))]), "{actions:?}");
     assert_goodbye(&Script::open(1).say(status(15)), Code::FrameInvalid, "15 bytes");
+}
+
+#[test]
+fn who_is_limited_to_brands_reports_nothing_that_counts_for_all() {
+    use crate::access::Grant;
+    use crate::access::brands::Brands;
+    let only_lumio = Grant { brands: Brands::new(["Lumio".to_owned()]), ..Grant::everything() };
+    let say = |kind| {
+        let mut script = Script::open(1);
+        let State::Open(open) = &mut script.session.state else { panic!("open") };
+        open.pass.grant = Arc::new(only_lumio.clone());
+        script.say(kind)
+    };
+    let reason = "limited to brands: it may not report touchpoints";
+    assert_goodbye(&say(Client::Touchpoint(Touchpoint::default())), Code::TokenRefused, reason);
+    let reason = "limited to brands: it may not report agents";
+    assert_goodbye(&say(Client::AgentState(AgentState::default())), Code::TokenRefused, reason);
+    let status = TicketStatus { ticket_id: vec![1; 16], ..Default::default() };
+    let actions = say(Client::TicketStatus(status));
+    assert!(matches!(actions[..], [Action::Store(Feedback::TicketStatusWithin { .. })]), "{actions:?}");
 }
 
 #[test]
