@@ -206,7 +206,9 @@ mod tests {
         check("[routing]\ndefault_team = \"a\"\n", &["there is none at all, add [[team]]"]);
         check(
             &format!("{TEAMS}[sensitive.safety]\nteam = \"Fronline\"\n"),
-            &["line 13: sensitive.safety.team: \"Fronline\": there is no such [[team]]; did you mean \"Frontline\"?"],
+            &[
+                "line 13: sensitive.safety.team: \"Fronline\": there is no such [[team]]; did you mean \"Frontline\"?",
+            ],
         );
         check(
             &format!("{TEAMS}[[route]]\nwhen = {{ intent = \"problem\" }}\n"),
