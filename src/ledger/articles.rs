@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
+use super::context::size;
 use super::{Config, Ledger, LedgerError, schema, wal};
 use crate::desk::articles::words::{self, Term};
 
@@ -165,6 +166,7 @@ impl Import {
     fn write_chunk(&mut self) -> rusqlite::Result<()> {
         let side = self.generation & 1;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let before = size::Before::measure(&transaction, size::Part::Articles)?;
         for article in self.chunk.drain(..) {
             self.articles += 1;
             let id = self.articles.cast_signed();
@@ -191,16 +193,21 @@ impl Import {
             )?;
         }
         self.chunk_bytes = 0;
+        // FTS5 takes pages for what it was given when somebody may want to come back to here, or at the commit.
+        transaction.execute_batch("SAVEPOINT indexed; RELEASE indexed")?;
+        before.account(&transaction)?;
         transaction.commit()
     }
 
     /// Removes the side that nobody reads. FTS5 does so in one transaction: with 20,000 long articles some seconds, in which
-    /// the daemon waits to commit.
+    /// the daemon waits to commit, and says so.
     fn clear(&mut self, side: i64) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let before = size::Before::measure(&transaction, size::Part::Articles)?;
         let index = format!("INSERT INTO article_index_{side} (article_index_{side}) VALUES ('delete-all')");
         transaction.execute(&index, [])?;
         transaction.execute("DELETE FROM article WHERE side = ?1", [side])?;
+        before.account(&transaction)?;
         transaction.commit()
     }
 

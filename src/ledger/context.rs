@@ -72,12 +72,12 @@ pub(super) const TABLES: &str = "
         away          INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
 
-    -- Bytes that the tables above take, about.
+    -- Bytes that the tables above (1) and the articles (2) take, about.
     CREATE TABLE context_size (
-        id     INTEGER PRIMARY KEY CHECK (id = 1),
+        id     INTEGER PRIMARY KEY,
         bytes  INTEGER NOT NULL
     ) STRICT;
-    INSERT INTO context_size (id, bytes) VALUES (1, 0);
+    INSERT INTO context_size (id, bytes) VALUES (1, 0), (2, 0);
 ";
 
 /// Longest key, name or other short text, in bytes; as on the ticket socket.

@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 use tracing::warn;
 
 use super::context;
@@ -36,6 +36,7 @@ use super::conversations;
 use super::deadlines::Moves;
 use super::outbox::Filter;
 use super::prune::{self, Candidate, Holder};
+use super::wal;
 
 /// Tickets pruned in one step at most: a few milliseconds of work and one commit.
 const TICKETS_MAX: u64 = 64;
@@ -277,7 +278,7 @@ impl Pruner {
             })
         };
         let oldest_us = before(self.retention.age_max);
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = wal::begin(connection)?;
         // What nobody waits for goes first, and tickets only when nothing of that is left.
         let mut forgotten = 0;
         if let Some(oldest_us) = before(self.retention.contacts_age_max) {

@@ -198,12 +198,14 @@ fn in_steps<T>(
         let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
         // The lock is ours from here on.
         let begun = Instant::now();
+        let before = size::Before::measure(&transaction, size::Part::People)?;
         for item in items.by_ref() {
             each(item)?;
             if begun.elapsed() >= STEP_MAX {
                 break;
             }
         }
+        before.account(&transaction)?;
         transaction.commit()?;
         if log_pages.load(Ordering::Relaxed) >= LOG_PAGES_MAX {
             wal::copy_log(connection)?;

@@ -143,6 +143,10 @@ impl Store {
     }
 
     fn customers(&self, rows: &[(&str, &str)]) {
+        self.under_way(rows).finish().unwrap();
+    }
+
+    fn under_way(&self, rows: &[(&str, &str)]) -> Importer {
         let row = |(key, account): &(&str, &str)| CustomerRow {
             key: (*key).to_owned(),
             name: Some("Ana".to_owned()),
@@ -152,7 +156,7 @@ impl Store {
         let rows: Vec<_> = rows.iter().map(|given| Numbered { line: 1, row: row(given) }).collect();
         let mut importer = Importer::open(&self.path(), false).unwrap();
         importer.customers(&rows, &mut |rejected| panic!("{rejected:?}")).unwrap();
-        importer.finish().unwrap();
+        importer
     }
 
     fn open(&self) -> Connection {
@@ -250,6 +254,16 @@ fn an_import_counts_what_the_context_takes() {
     store.customers(&rows);
     let (bytes, pages) = (size::bytes(&store.open()).unwrap(), pages() - before);
     assert!(bytes > pages * 4096 * 8 / 10 && bytes < pages * 4096 * 12 / 10, "{bytes} of {pages} pages");
+}
+
+#[test]
+fn an_import_that_is_broken_off_has_counted_what_it_has_written() {
+    let store = Store::new();
+    let keys: Vec<_> = (0..5000).map(|n| format!("C{n}")).collect();
+    let rows: Vec<_> = keys.iter().map(|key| (key.as_str(), key.as_str())).collect();
+    drop(store.under_way(&rows));
+    let bytes = size::bytes(&store.open()).unwrap();
+    assert!(bytes > 5000 * 50, "{bytes}");
 }
 
 #[test]

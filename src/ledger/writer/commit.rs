@@ -11,7 +11,7 @@ use super::apply::{Changes, apply};
 use super::{FLOOR_EVERY_ACKS, Request, Writer};
 use crate::desk::told::Told;
 use crate::ledger::{
-    Feedback, Settlement, accounting, assigned, deadlines, deliveries, feedback, gaps, rescoring, store,
+    Feedback, Settlement, accounting, assigned, deadlines, deliveries, feedback, gaps, rescoring, store, wal,
 };
 use crate::source::Durable;
 use crate::telemetry::{Bucket, Buckets};
@@ -26,8 +26,7 @@ impl Writer {
     ) -> rusqlite::Result<bool> {
         let now = Timestamp::now();
         let ageing = self.config.ageing_points_per_hour;
-        let transaction =
-            self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let transaction = wal::begin(&self.connection)?;
         let mut changes = Changes::default();
         let mut ends = Vec::with_capacity(settlements.len());
         let mut filled = Vec::with_capacity(settlements.len());
