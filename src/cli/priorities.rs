@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use anstyle::Style;
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
+use super::print::Clock;
 use super::{ConfigFile, Failure, print};
 use crate::config::Config;
 use crate::desk::{self, Recorded};
@@ -69,29 +69,27 @@ fn simulate(arguments: &Simulate, config: &Config, now: Timestamp) -> Result<(),
     let visited = tickets::visit(ledger, since, arguments.limit, |kept| simulation.add(&config.desk, &kept));
     visited.map_err(anyhow::Error::new)?;
     simulation.sort();
+    let clock = Clock::of_desk(config);
     let mut out = anstream::stdout().lock();
     if arguments.json {
         writeln!(out, "{}", simulation.to_json(since)).context("stdout")?;
     } else if simulation.tickets == 0 {
-        none(&mut out, ledger, since)?;
+        none(&mut out, ledger, since, &clock)?;
     } else {
-        simulation.print(&mut out, since).context("stdout")?;
+        simulation.print(&mut out, since, &clock).context("stdout")?;
     }
     Ok(())
 }
 
-fn none(out: &mut impl Write, ledger: &Path, since: Timestamp) -> Result<(), Failure> {
+fn none(out: &mut impl Write, ledger: &Path, since: Timestamp, clock: &Clock) -> Result<(), Failure> {
     let newest = tickets::newest(ledger).map_err(anyhow::Error::new)?;
     let newest = newest.map_or_else(
         || "it holds none at all".to_owned(),
-        |at| format!("the newest is of {}: ask for more with --since", date(at)),
+        |at| format!("the newest is of {}: ask for more with --since", clock.minute(at)),
     );
-    writeln!(out, "no ticket since {} in {}; {newest}", date(since), ledger.display()).context("stdout")?;
+    let since = clock.minute_and_name(since);
+    writeln!(out, "no ticket since {since} in {}; {newest}", ledger.display()).context("stdout")?;
     Ok(())
-}
-
-fn date(at: Timestamp) -> String {
-    at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string()
 }
 
 /// What comes of it.
@@ -179,9 +177,10 @@ impl Simulation {
         self.tickets - stay
     }
 
-    fn print(&self, out: &mut impl Write, since: Timestamp) -> std::io::Result<()> {
+    fn print(&self, out: &mut impl Write, since: Timestamp, clock: &Clock) -> std::io::Result<()> {
         let (tickets, changed) = (print::grouped(self.tickets), print::grouped(self.changed()));
-        writeln!(out, "{BOLD}{tickets} tickets since {}: {changed} would change level{BOLD:#}", date(since))?;
+        let since = clock.minute_and_name(since);
+        writeln!(out, "{BOLD}{tickets} tickets since {since}: {changed} would change level{BOLD:#}")?;
         writeln!(
             out,
             "{QUIET}{} would change points; nothing is written{QUIET:#}\n",

@@ -98,12 +98,19 @@ struct Said {
     since: String,
     until: String,
     zone: String,
+    /// What that zone's clock is called at the end.
+    clock: String,
 }
 
 impl Said {
     fn new(since: Timestamp, until: Timestamp, zone: &jiff::tz::TimeZone) -> Said {
         let show = |at: Timestamp| at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string();
-        Said { since: show(since), until: show(until), zone: zone.iana_name().unwrap_or("UTC").to_owned() }
+        Said {
+            since: show(since),
+            until: show(until),
+            zone: zone.iana_name().unwrap_or("UTC").to_owned(),
+            clock: until.to_zoned(zone.clone()).strftime("%Z").to_string(),
+        }
     }
 }
 
@@ -132,7 +139,7 @@ fn groups<'s>(sums: &'s Sums, by: &[By]) -> Vec<(&'static str, String, &'s Group
 }
 
 fn table(out: &mut impl Write, sums: &Sums, by: &[By], said: &Said) -> std::io::Result<()> {
-    writeln!(out, "tickets from {} to {}, {}\n", said.since, said.until, said.zone)?;
+    writeln!(out, "tickets from {} to {}, {}\n", said.since, said.until, said.clock)?;
     let mut kind = "";
     for (by, value, group) in groups(sums, by) {
         if by != kind {

@@ -28,7 +28,7 @@ pub use curve::{Curve, Shape};
 pub use customer::{Contacts, Purchase, Words};
 pub use line::{Group, Line, Score, cut, is_reserved, recorded_group, sum};
 
-use customer::{limited, number, shown};
+use customer::{STRANGER, limited, number, shown};
 use line::{FACTORS, Tally};
 
 /// Points for each factor; any may be negative.
@@ -266,6 +266,7 @@ impl Factors {
         let points = age_s.map_or(0, |age_s| self.age.points(age_s as f64 / 3600.0));
         tally.give(Group::Post, "age", points, self.age.most(), || match age_s {
             Some(age_s) => format!("posted {} min before we saw it", age_s / 60),
+            None if candidate.post.written_at.is_none() => "the post says no time".to_owned(),
             None => "only the author's clock says when it was posted".to_owned(),
         });
         let Repeated { points, cap } = self.follow_ups;
@@ -285,7 +286,6 @@ impl Factors {
     }
 
     fn of_customer(&self, tally: &mut Tally<'_>, facts: &Facts<'_>) {
-        const STRANGER: &str = "no customer that we know";
         let Facts { person, now, .. } = *facts;
         let customer = person.customer.as_deref();
         let points = customer.map_or(0, |customer| self.tier.of(&customer.tier));

@@ -276,6 +276,14 @@ fn replay_and_explain_read_the_ledgers_articles_and_say_the_same_each_time() {
     let printed = format!("articles: {title} (https://aide.lumio.example/mot-de-passe-compte)");
     assert!(said.contains(&printed), "{said}");
 
+    for (post, expected) in [
+        ("@lumio mdr vous livrez aussi des pizzas ?", "none fits; the best of 50:"),
+        ("@lumio mot de passe oublie", "left out, "),
+    ] {
+        let said = run(vigie().args(["explain", "-c"]).arg(&state.config), post.as_bytes()).stdout;
+        assert!(said.contains(expected), "{expected} is missing in:\n{said}");
+    }
+
     let without = replay_with(&["--no-context"]);
     assert_eq!(without.lines().count(), first.lines().count());
     assert!(!without.contains("aide.lumio.example"), "{without}");

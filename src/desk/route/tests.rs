@@ -201,7 +201,12 @@ fn what_is_worth_it_goes_to_the_best_rated_who_is_not_buried_under_it() {
     let mut case = Case::new("a");
     check_worth(&routes, &case, "billing/other", "suits best");
     case.verdict.sentiment = [0.85, 0.1, 0.05];
-    check_worth(&routes, &case, "billing/best", "best: best rated with 4.9 of 2 with room (negative 0.85)");
+    check_worth(
+        &routes,
+        &case,
+        "billing/best",
+        "best: best rated of 2 with room, satisfaction 4.9 of 5 (negative 0.85)",
+    );
     case.verdict.sentiment = [0.79, 0.2, 0.01];
     check_worth(&routes, &case, "billing/other", "suits best");
     case.priority = 600;
