@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand, ValueEnum};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::{Failure, print::grouped};
 use crate::config::Config;
 use crate::ledger::LedgerError;
-use crate::ledger::context::import::{CHUNK_BYTES, CHUNK_ROWS, Importer, Numbered, Rejected};
+use crate::ledger::context::Contact;
+use crate::ledger::context::import::{CHUNK_BYTES, CHUNK_ROWS, CustomerRow, Importer, Numbered, Rejected};
 
 mod articles;
 mod fields;
@@ -75,7 +77,8 @@ Columns, * needed:
   purchases   DATE AMOUNT WHAT, several separated by |; AMOUNT may be -. In NDJSON a list of {at, amount, what}
   bluesky, mastodon, x, facebook, plain
               ids or handles, with or without @, several separated by spaces: a DID or handle, user@server, a
-              number or screen name. An account that another customer has is rejected: the first keeps it",
+              number or screen name. An account that another customer has is rejected: the first keeps it
+A purchase in the future is taken over and counts once its day has come; the summary says how many rows have one.",
 );
 
 const AGENTS_HELP: &str = help!(
@@ -102,7 +105,9 @@ Columns, * needed:
   at*         when
   channel*    phone, mail, chat, shop, visit, or a word of the company's own
   note        for the agents' eyes; 1000 characters are kept
-Who, when and on which channel are the key: a contact that comes again is the same.",
+Who, when and on which channel are the key: a contact that comes again is the same.
+One in the future is taken over and counts once its time has come; one of a customer or account that is not known is
+kept, and becomes theirs whom a later file names. The summary says how many there are of both.",
 );
 
 #[derive(Debug, Args)]
@@ -177,6 +182,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             file,
             &fields::CUSTOMERS,
             fields::customer,
+            |row: &CustomerRow, now| row.purchases.iter().flatten().any(|purchase| purchase.at > now),
             |importer, chunk, report| importer.customers(chunk, &mut |rejected| report.reject(&rejected)),
             Importer::remove_other_customers,
         ),
@@ -184,6 +190,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             file,
             &fields::AGENTS,
             fields::agent,
+            |_, _| false,
             |importer, chunk, report| importer.agents(chunk, &mut |rejected| report.reject(&rejected)),
             Importer::remove_other_agents,
         ),
@@ -191,6 +198,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             file,
             &fields::TOUCHPOINTS,
             fields::touchpoint,
+            |contact: &Contact, now| contact.touchpoint.at > now,
             |importer, chunk, _| importer.touchpoints(chunk),
             Importer::remove_other_touchpoints,
         ),
@@ -202,6 +210,7 @@ fn import<T>(
     arguments: &FileArguments,
     columns: &'static table::Columns,
     read: impl Fn(&Fields<'_>) -> Result<T, String>,
+    is_ahead: impl Fn(&T, Timestamp) -> bool,
     mut take: impl FnMut(&mut Importer, &[Numbered<T>], &mut Report) -> Result<(), LedgerError>,
     remove_others: impl Fn(&mut Importer) -> Result<(), LedgerError>,
 ) -> Result<(), Failure> {
@@ -211,7 +220,8 @@ fn import<T>(
         ignore_unknown: arguments.ignore_unknown,
     };
     let mut table = Table::open(&arguments.file, columns, options).map_err(Failure::Mistake)?;
-    let mut report = Report::open(arguments.rejected.as_deref())?;
+    let mut report = Report::open(arguments)?;
+    let now = Timestamp::now();
     let path = arguments.place.ledger()?;
     let mut importer = Importer::open(&path, arguments.replace).map_err(anyhow::Error::new)?;
     let (mut cells, mut chunk, mut chunk_bytes) = (Cells::default(), Vec::new(), 0);
@@ -229,14 +239,14 @@ fn import<T>(
         match taken.and_then(|()| read(&fields)) {
             Ok(row) => {
                 chunk_bytes += cells.bytes();
+                report.ahead += u64::from(is_ahead(&row, now));
                 chunk.push(Numbered { line: cells.line(), row });
             }
             Err(reason) => report.reject(&Rejected { line: cells.line(), reason }),
         }
     }
     if report.read == 0 {
-        let shown = arguments.file.display();
-        return Err(Failure::Mistake(anyhow!("{shown}: {}", table.without_rows())));
+        return Err(Failure::Mistake(anyhow!("{}: {}", report.shown, table.without_rows())));
     }
     if arguments.replace && report.rejected == 0 {
         remove_others(&mut importer).map_err(anyhow::Error::new)?;
@@ -245,8 +255,8 @@ fn import<T>(
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "{}: {}: {} rows read: {} new, {} changed, {} unchanged, {} rejected{}",
-        arguments.file.display(),
+        "{}: {}: {} rows read: {} new, {} changed, {} unchanged, {} rejected{}{}{}",
+        report.shown,
         table.described(),
         grouped(report.read),
         grouped(tally.new),
@@ -254,32 +264,47 @@ fn import<T>(
         grouped(tally.unchanged),
         grouped(report.rejected),
         if arguments.replace { format!("; {} removed", grouped(tally.removed)) } else { String::new() },
+        counted(report.ahead, "lie in the future, and count from then on"),
+        counted(tally.of_nobody, "are of nobody we know, and wait for them"),
     )
     .context("stdout")?;
     report.end(arguments)
 }
 
-/// What becomes of rows that are not taken over.
+/// A clause of the summary, where there is something to say.
+fn counted(rows: u64, what: &str) -> String {
+    if rows == 0 { String::new() } else { format!("; {} {what}", grouped(rows)) }
+}
+
+/// What there is to say of rows.
 struct Report {
+    /// The file, as the caller named it.
+    shown: String,
     read: u64,
     rejected: u64,
+    /// Rows with a time that has not come yet.
+    ahead: u64,
     file: Option<BufWriter<File>>,
     trouble: Option<std::io::Error>,
 }
 
 impl Report {
-    fn open(path: Option<&Path>) -> Result<Report, Failure> {
+    fn open(arguments: &FileArguments) -> Result<Report, Failure> {
         let create = |path: &Path| {
             File::create(path).with_context(|| format!("{}", path.display())).map_err(Failure::Mistake)
         };
-        let file = path.map(create).transpose()?.map(BufWriter::new);
-        Ok(Report { read: 0, rejected: 0, file, trouble: None })
+        let file = arguments.rejected.as_deref().map(create).transpose()?.map(BufWriter::new);
+        let shown = match arguments.file.to_str() {
+            Some("-") => "stdin".to_owned(),
+            _ => arguments.file.display().to_string(),
+        };
+        Ok(Report { shown, read: 0, rejected: 0, ahead: 0, file, trouble: None })
     }
 
     fn reject(&mut self, Rejected { line, reason }: &Rejected) {
         self.rejected += 1;
         if self.rejected <= PRINTED_MAX {
-            crate::telemetry::log::complain(&format!("line {line}: {reason}"));
+            crate::telemetry::log::complain(&format!("{}:{line}: {reason}", self.shown));
         }
         if let Some(file) = &mut self.file
             && let Err(error) = writeln!(file, "{line}\t{reason}")

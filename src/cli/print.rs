@@ -487,6 +487,12 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_too_long_for_its_column_is_cut() {
+        assert_eq!(cut("bluesky"), "bluesky");
+        assert_eq!(cut(&"é".repeat(40)), "é".repeat(NAME_CHARS_MAX) + "…");
+    }
+
+    #[test]
     fn an_author_is_named_by_what_there_is() {
         let author = |id: &str, handle: &str| {
             who(&proto::Author { id: id.into(), handle: handle.into(), ..proto::Author::default() })

@@ -22,7 +22,7 @@ mod reader;
 pub(super) mod size;
 pub(super) mod touchpoints;
 
-pub use reader::Reader;
+pub use reader::{Reader, TiersAndFlags};
 pub use touchpoints::{Contact, cut_note};
 
 /// Version 4: these tables.

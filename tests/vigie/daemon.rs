@@ -179,8 +179,8 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Where its console listens.
     pub(crate) fn console(&self) -> String {
-        let (_, rest) = self.started.split_once("console=Some(").unwrap();
-        rest.split_once(')').unwrap().0.to_owned()
+        let (_, rest) = self.started.split_once("console=").unwrap();
+        rest.split_once(char::is_whitespace).unwrap().0.to_owned()
     }
 
     pub(crate) fn signal(&self, signal: &str) {

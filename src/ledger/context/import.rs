@@ -78,6 +78,8 @@ pub struct Tally {
     pub unchanged: u64,
     /// Known, and not in the file that is the whole truth.
     pub removed: u64,
+    /// Contacts of a key or account that is no customer's, or not yet.
+    pub of_nobody: u64,
 }
 
 /// An import into one ledger.

@@ -3,6 +3,7 @@
 //! Memory is the page cache alone, [`CACHE_KIB`]: enough for the inner pages of the trees of five million customers.
 //! A leaf comes from the operating system's cache, or from the disk.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,6 +21,15 @@ use crate::parse::{Network, Post};
 
 /// Pages kept in memory at most.
 const CACHE_KIB: i64 = 8 * 1024;
+
+/// The company's own words that its customers have, in lower case.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TiersAndFlags {
+    /// Of all of them.
+    pub tiers: BTreeSet<String>,
+    /// Of all of them.
+    pub flags: BTreeSet<String>,
+}
 
 /// Reads customers, contacts and agents, beside the daemon's own writing or without it.
 #[derive(Debug)]
@@ -55,6 +65,35 @@ impl Reader {
     /// The file cannot be read.
     pub fn agents(&mut self) -> Result<Vec<Agent>, Unreadable> {
         agents::all(&self.connection).map_err(|error| self.unreadable(&error))
+    }
+
+    /// The tiers and flags of all customers; `None` where there are more than `customers_max`.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn tiers_and_flags(&mut self, customers_max: usize) -> Result<Option<TiersAndFlags>, Unreadable> {
+        self.read_words(customers_max).map_err(|error| self.unreadable(&error))
+    }
+
+    fn read_words(&self, customers_max: usize) -> rusqlite::Result<Option<TiersAndFlags>> {
+        let mut statement = self.connection.prepare("SELECT tier, flags FROM customer LIMIT ?1")?;
+        let mut rows =
+            statement.query([i64::try_from(customers_max).unwrap_or(i64::MAX).saturating_add(1)])?;
+        let mut found = TiersAndFlags::default();
+        let mut customers = 0;
+        while let Some(row) = rows.next()? {
+            customers += 1;
+            if customers > customers_max {
+                return Ok(None);
+            }
+            let tier = row.get_ref(0)?.as_str()?;
+            if !tier.is_empty() && !found.tiers.contains(tier) {
+                found.tiers.insert(tier.to_owned());
+            }
+            found.flags.extend(words(row.get_ref(1)?.as_str()?));
+        }
+        Ok(Some(found))
     }
 
     fn unreadable(&self, error: &rusqlite::Error) -> Unreadable {

@@ -102,6 +102,16 @@ pub(super) fn stored_under(
     }
 }
 
+/// Whether there is a customer whose the contact is.
+pub(super) fn is_of_customer(connection: &Connection, contact: &Contact) -> rusqlite::Result<bool> {
+    match &contact.account {
+        Some((network, name)) if contact.customer.is_empty() => {
+            Ok(owner(connection, *network, name)?.is_some())
+        }
+        _ => connection.prepare_cached("SELECT 1 FROM customer WHERE key = ?1")?.exists([&contact.customer]),
+    }
+}
+
 /// Keeps a contact, once.
 pub(in crate::ledger) fn keep(connection: &Connection, contact: &Contact) -> rusqlite::Result<Kept> {
     let Touchpoint { at, channel, note } = &contact.touchpoint;

@@ -6,6 +6,10 @@ use super::{Importer, Numbered, in_steps};
 use crate::ledger::LedgerError;
 use crate::ledger::context::touchpoints::{self, Contact, Kept};
 
+fn is_of_same(one: &Contact, other: &Contact) -> bool {
+    one.customer == other.customer && (!one.customer.is_empty() || one.account == other.account)
+}
+
 impl Importer {
     /// Takes a chunk over.
     ///
@@ -26,12 +30,20 @@ impl Importer {
         });
         let (mut tally, replace) = (self.tally, self.replace);
         let connection = &self.connection;
+        // Whose the last row was, and whether there is such a customer: the next one is often theirs, too.
+        let mut last: Option<(&Contact, bool)> = None;
         let taken = in_steps(connection, &self.log_pages, rows, |contact| {
             match touchpoints::keep(connection, contact)? {
                 Kept::New => tally.new += 1,
                 Kept::Changed => tally.changed += 1,
                 Kept::Unchanged => tally.unchanged += 1,
             }
+            let known = match last {
+                Some((other, known)) if is_of_same(other, contact) => known,
+                _ => touchpoints::is_of_customer(connection, contact)?,
+            };
+            last = Some((contact, known));
+            tally.of_nobody += u64::from(!known);
             if replace {
                 let (customer, network, account) = touchpoints::stored_under(connection, contact)?;
                 connection
