@@ -278,8 +278,13 @@ fn replay_and_explain_read_the_ledgers_articles_and_say_the_same_each_time() {
     assert!(said.contains(&printed), "{said}");
 
     for (post, expected) in [
-        ("@lumio mdr vous livrez aussi des pizzas ?", "none fits; the best of 50:"),
-        ("@lumio mot de passe oublie", "left out, "),
+        ("@lumio le chat a mangé ma facture hier soir, aidez moi", "none fits; the best of 50:"),
+        (
+            "@lumio le chat a mangé ma facture hier soir, aidez moi",
+            "facture: left out, one word in common is chance",
+        ),
+        ("@lumio mdr vous livrez aussi des pizzas ?", "livrez: left out, under articles.score_min = 0.9"),
+        ("@lumio pourquoi le ciel est si bleu, aidez moi svp", "none of 50 has a word of this post"),
     ] {
         let said = run(vigie().args(["explain", "-c"]).arg(&state.config), post.as_bytes()).stdout;
         assert!(said.contains(expected), "{expected} is missing in:\n{said}");

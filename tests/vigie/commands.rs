@@ -54,7 +54,15 @@ fn every_block_of_the_example_config_is_right_once_its_comment_marks_are_gone() 
         text.starts_with('[') || (is_name && text[key.len()..].trim_start().starts_with("= "))
     };
     // Of alternatives the first, and no file that is not here.
-    let elsewhere = ["credential ", "certificate ", "cert_file ", "key_file ", "client_ca_file ", "library ", "path = \"/etc"];
+    let elsewhere = [
+        "credential ",
+        "certificate ",
+        "cert_file ",
+        "key_file ",
+        "client_ca_file ",
+        "library ",
+        "path = \"/etc",
+    ];
     let token = folder.path().join("token");
     std::fs::write(&token, "0123456789abcdef0123").unwrap();
     std::fs::write(folder.path().join("lumio-names.txt"), "lumio fibre\n").unwrap();
@@ -67,7 +75,9 @@ fn every_block_of_the_example_config_is_right_once_its_comment_marks_are_gone() 
         let line = bare.unwrap_or(line);
         if !elsewhere.iter().any(|key| line.starts_with(key)) {
             let token = token.display().to_string();
-            text.push_str(&line.replace("/etc/vigie/zammad.token", &token).replace("/etc/vigie/token", &token));
+            text.push_str(
+                &line.replace("/etc/vigie/zammad.token", &token).replace("/etc/vigie/token", &token),
+            );
             text.push('\n');
         }
     }
@@ -80,10 +90,30 @@ fn every_block_of_the_example_config_is_right_once_its_comment_marks_are_gone() 
     assert!(output.status.success(), "{}\n{text}", output.stderr);
     assert!(!output.stderr.contains("never gets a turn"), "{}", output.stderr);
     for feature in [
-        "import customers", "import agents", "import articles", "touchpoints", "simulate", "[[priority.combination]]",
-        "[[priority.brand]]", "caps = ", "[sensitive.", "waiting = ", "[conversation]", "[helpers]", "[[expectation]]",
-        "[[calendar]]", "holidays", "at_risk_share", "[[route]]", "[[team]]", "fallback", "supplier", "best_rated_",
-        "[articles]", "vigie report", "time_zone",
+        "import customers",
+        "import agents",
+        "import articles",
+        "touchpoints",
+        "simulate",
+        "[[priority.combination]]",
+        "[[priority.brand]]",
+        "caps = ",
+        "[sensitive.",
+        "waiting = ",
+        "[conversation]",
+        "[helpers]",
+        "[[expectation]]",
+        "[[calendar]]",
+        "holidays",
+        "at_risk_share",
+        "[[route]]",
+        "[[team]]",
+        "fallback",
+        "supplier",
+        "best_rated_",
+        "[articles]",
+        "vigie report",
+        "time_zone",
     ] {
         assert!(example().contains(feature), "{feature} is not in the example");
     }

@@ -165,7 +165,7 @@ fn a_due_time_is_explained_and_the_same_in_a_replay_over_the_weekend_in_which_cl
     let (post, _) = POSTS.split_once('\n').unwrap();
     let explained = run(vigie().args(["explain", "-c"]).arg(&state.config), post.as_bytes());
     let expected = "answer within 4 h of working time: expectation 2, calendar office; \
-                    at risk Mon 2026-10-26 10:00 CET, due Mon 2026-10-26 11:00 CET";
+                    at risk Mon 2026-10-26 09:00, due Mon 2026-10-26 10:00 UTC";
     assert!(explained.stdout.contains(expected), "{}{}", explained.stdout, explained.stderr);
 
     let replay = || {

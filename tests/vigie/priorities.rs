@@ -146,10 +146,10 @@ fn a_window_without_tickets_and_a_wrong_one_are_named() {
     assert!(output.status.success(), "{}", output.stderr);
     assert!(output.stdout.contains("no ticket since "), "{}", output.stdout);
     assert!(output.stdout.contains("the newest is of "), "{}", output.stdout);
-    let output = simulate("1w");
+    let output = simulate("1y");
     assert_eq!(output.status.code(), Some(64), "{}", output.stderr);
     assert!(
-        output.stderr.contains("must be a number with m, h or d, as 90m, 12h or 7d"),
+        output.stderr.contains("must be a number with m, h, d or w, as 90m, 12h, 7d or 4w"),
         "{}",
         output.stderr
     );
