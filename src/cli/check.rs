@@ -78,7 +78,7 @@ impl Known {
                 let place = format!("route[{}].skills", route + 1);
                 warn_of(
                     &place,
-                    "agent",
+                    ("agent", "nobody can take these tickets"),
                     rule.skills.iter().flat_map(|skills| skills.iter()),
                     &skills,
                     &mut warnings,
@@ -92,7 +92,7 @@ impl Known {
                 Field::Flag => flags,
                 _ => return,
             };
-            warn_of(place, "customer", words, known, &mut warnings);
+            warn_of(place, ("customer", "it never counts"), words, known, &mut warnings);
         };
         for (place, factors) in factors_of(config) {
             ask(&format!("{place}.tier"), Field::Tier, &mut factors.tier.points.keys());
@@ -136,7 +136,7 @@ fn conditions_of(config: &Config) -> Vec<(String, &When)> {
 /// Warns of words that nobody has.
 fn warn_of<'w>(
     place: &str,
-    whose: &str,
+    (whose, so): (&str, &str),
     words: impl Iterator<Item = &'w String>,
     known: &BTreeSet<String>,
     warnings: &mut Vec<String>,
@@ -148,9 +148,7 @@ fn warn_of<'w>(
             few if few <= NAMED_MAX => format!("there are {}", some.join(", ")),
             many => format!("there are {} and {} more", some.join(", "), many - NAMED_MAX),
         };
-        warnings.push(format!(
-            "{place}: {word:?}: no {whose} of the ledger has it, so it never holds: {there_are}"
-        ));
+        warnings.push(format!("{place}: {word:?}: no {whose} of the ledger has it: {so}; {there_are}"));
     }
 }
 

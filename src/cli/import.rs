@@ -57,9 +57,10 @@ macro_rules! help {
         concat!(
             $columns,
             "\n\n\
-A CSV file has a header; its separator may be a comma, a semicolon, a tab or a bar. In NDJSON the columns are keys.
-Rows are merged by key: a column that the file lacks stays as it is, an empty field empties. Rows that are right are
-taken over even if others are rejected; then the exit code is 1. A rejected row changes nothing.
+A CSV file has a header; its separator may be a comma, a semicolon, a tab or a bar. In NDJSON the
+columns are keys. Rows are merged by key: a column that the file lacks stays as it is, an empty
+field empties. Rows that are right are taken over even if others are rejected; then the exit code
+is 1. A rejected row changes nothing.
 Times: 2026-11-02, 2026-11-02T10:00 (see --time-zone) or 2026-11-02T10:00:00Z."
         )
     };
@@ -78,7 +79,8 @@ Columns, * needed:
   bluesky, mastodon, x, facebook, plain
               ids or handles, with or without @, several separated by spaces: a DID or handle, user@server, a
               number or screen name. An account that another customer has is rejected: the first keeps it
-A purchase in the future is taken over and counts once its day has come; the summary says how many rows have one.",
+A purchase in the future is taken over and counts once its day has come; the summary counts such
+rows.",
 );
 
 const AGENTS_HELP: &str = help!(
@@ -106,8 +108,8 @@ Columns, * needed:
   channel*    phone, mail, chat, shop, visit, or a word of the company's own
   note        for the agents' eyes; 1000 characters are kept
 Who, when and on which channel are the key: a contact that comes again is the same.
-One in the future is taken over and counts once its time has come; one of a customer or account that is not known is
-kept, and becomes theirs whom a later file names. The summary says how many there are of both.",
+One in the future is taken over and counts once its time has come. One of a customer or account
+that is not known is kept, and is theirs whom a later file names. The summary counts both.",
 );
 
 #[derive(Debug, Args)]
@@ -264,8 +266,8 @@ fn import<T>(
         grouped(tally.unchanged),
         grouped(report.rejected),
         if arguments.replace { format!("; {} removed", grouped(tally.removed)) } else { String::new() },
-        counted(report.ahead, "lie in the future, and count from then on"),
-        counted(tally.of_nobody, "are of nobody we know, and wait for them"),
+        counted(report.ahead, "in the future: taken, and counting from then on"),
+        counted(tally.of_nobody, "of nobody known: kept until somebody is"),
     )
     .context("stdout")?;
     report.end(arguments)

@@ -169,13 +169,14 @@ fn what_lies_in_the_future_and_contacts_of_nobody_are_taken_and_counted() {
         "key,x,purchases\nC1,@ana,2020-01-02 9 cable | 2190-01-01 5 box\nC2,,2020-01-02 9 cable\n";
     let output = import(&state, "customers", "c.csv", customers, &[]);
     assert!(output.status.success(), "{}", output.stderr);
-    let expected = "2 new, 0 changed, 0 unchanged, 0 rejected; 1 lie in the future, and count from then on\n";
+    let expected =
+        "2 new, 0 changed, 0 unchanged, 0 rejected; 1 in the future: taken, and counting from then on\n";
     assert!(output.stdout.ends_with(expected), "{}", output.stdout);
     let contacts = "customer,network,account,at,channel\n\
         C1,,,2020-01-02,phone\nC1,,,2190-01-01,visit\nC9,,,2020-01-02,phone\nC9,,,2020-01-03,mail\n\
         ,x,@ana,2020-01-04,chat\n,x,@ben,2020-01-04,chat\n";
-    let expected = "6 new, 0 changed, 0 unchanged, 0 rejected; 1 lie in the future, and count from then on; \
-                    3 are of nobody we know, and wait for them\n";
+    let expected = "6 new, 0 changed, 0 unchanged, 0 rejected; 1 in the future: taken, and counting from then on; \
+                    3 of nobody known: kept until somebody is\n";
     for more in [&[][..], &["--replace"]] {
         let output = import(&state, "touchpoints", "t.csv", contacts, more);
         assert!(output.status.success(), "{}", output.stderr);
@@ -206,10 +207,10 @@ fn check_warns_of_teams_skills_tiers_and_flags_that_nobody_has() {
             .status
             .success()
     );
-    let tiers = "no customer of the ledger has it, so it never holds: there are gold, silver";
+    let tiers = "no customer of the ledger has it: it never counts; there are gold, silver";
     let of_customers = [
         format!("priority.tier: \"platinum\": {tiers}"),
-        "combination \"angry\".when.flag: \"vip\": no customer of the ledger has it, so it never holds: there are press"
+        "combination \"angry\".when.flag: \"vip\": no customer of the ledger has it: it never counts; there are press"
             .to_owned(),
         format!("route[1].when.tier: \"glod\": {tiers}"),
     ];
@@ -219,7 +220,7 @@ fn check_warns_of_teams_skills_tiers_and_flags_that_nobody_has() {
     );
     let of_agents = [
         "team \"Nobody\": no agent of the ledger belongs to it: its tickets name the team alone",
-        "route[1].skills: \"invoices\": no agent of the ledger has it, so it never holds: there are fibre",
+        "route[1].skills: \"invoices\": no agent of the ledger has it: nobody can take these tickets; there are fibre",
     ];
     let expected: Vec<_> = of_agents.map(str::to_owned).into_iter().chain(of_customers).collect();
     assert_eq!(warnings(), expected);
