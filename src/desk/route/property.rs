@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use super::tests::{Case, agent, id};
 use super::*;
 use crate::desk::person::Customer;
+use crate::desk::told::Load;
 use crate::desk::when::{Field, When};
 
 /// A second's worth in a debug build.
@@ -308,12 +309,8 @@ fn report_state(random: &mut Random, router: &mut Router, twins: &mut HashMap<St
     names.sort();
     let twin = twins.get_mut(&names[random.below(names.len() as u64) as usize]).unwrap();
     let (open_tickets, capacity) = (random.below(4) as u32, 1 + random.below(6) as u32);
-    router.hear(&Told::Agent(proto::AgentState {
-        agent: twin.agent.name.clone(),
-        open_tickets,
-        capacity,
-        ..Default::default()
-    }));
+    let agent = twin.agent.name.as_str().into();
+    router.hear(&Told::Agent(Load { agent, open_tickets, capacity }));
     twin.open = open_tickets;
     (twin.agent.open_tickets, twin.agent.capacity) = (open_tickets, capacity);
 }
