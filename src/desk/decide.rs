@@ -71,7 +71,7 @@ pub struct Desk {
     /// Which tickets further posts join.
     pub conversations: Conversations,
     posts_remembered: usize,
-    router: Router,
+    pub(super) router: Router,
     /// Open tickets whose agent is no longer there.
     orphans: VecDeque<TicketId>,
 }
@@ -270,7 +270,9 @@ impl Desk {
     pub fn answers(&mut self, post: &Post<'_>, now: Timestamp) -> Option<TicketId> {
         let (ticket_id, _) = self.conversations.thread_of(post)?;
         let post_id = TicketId::of_post(post.network, &post.id);
-        self.note(post_id, ticket_id, post, Part::Answer, post.seen_at.unwrap_or(now));
+        let at = post.seen_at.unwrap_or(now);
+        self.note(post_id, ticket_id, post, Part::Answer, at);
+        self.router.answered(ticket_id, at);
         Some(ticket_id)
     }
 

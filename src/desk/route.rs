@@ -299,11 +299,14 @@ impl Router {
         self.hold(ticket, open);
     }
 
-    /// This agent has answered this person: the next ticket of the person goes to the same one, if they can take it.
+    /// One of our accounts has answered this ticket on its network: so has its agent, as far as is known. The next
+    /// ticket of the person goes to the same one, if they can take it.
     ///
-    /// `person` is a [`person_key`]. What is older than what is known changes nothing.
-    pub fn answered(&mut self, person: &str, agent: &str, at: Timestamp) {
-        self.seen.answered(memory::hash(person), agent, at);
+    /// The ticket stays open, and counts: whether it is done says the helpdesk.
+    pub fn answered(&mut self, ticket: TicketId, at: Timestamp) {
+        if let Some(Open { agent: Some(agent), want, .. }) = self.open.get(ticket) {
+            self.seen.answered(want.person, agent, at);
+        }
     }
 
     /// Takes note of what a helpdesk reports.

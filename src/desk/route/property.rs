@@ -237,7 +237,7 @@ fn nobody_starves_and_nobody_has_more_than_their_capacity() {
         assert!(twin.open < twin.agent.capacity, "seed {seed}, ticket {tickets}: over capacity");
         (twin.open, twin.passed) = (twin.open + 1, 0);
         if random.chance(2) {
-            router.answered(&person, &assignment.agent, case.now);
+            router.seen.answered(memory::hash(&person), &assignment.agent, case.now);
         }
         open.push((tickets, Some(assignment.agent)));
         made += 1;
