@@ -83,7 +83,7 @@ fn desk(criterion: &mut Criterion) {
         });
     };
     let support = posts::generated(1_024, 1.0);
-    case("support posts", Format::Jetstream, &support, 999, false);
+    case("support posts", Format::Jetstream, &support, 993, false);
     case("support posts that have a ticket", Format::Jetstream, &support, 0, true);
     // Longer than a ticket holds: the lane cuts the text at 32 KiB.
     let long = |n: usize| {

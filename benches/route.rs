@@ -51,16 +51,7 @@ fn route(criterion: &mut Criterion) {
         ("the last of 200 rules, 50 agents who are full, three teams", Network::X, true),
     ] {
         candidate.post.network = network;
-        let facts = Facts {
-            candidate: &candidate,
-            verdict: &verdict,
-            person: &person,
-            sensitive: &[],
-            sensitive_words: &[],
-            follow_ups: 0,
-            priority: 500,
-            now,
-        };
+        let facts = Facts { priority: 500, ..Facts::new(&candidate, &verdict, &person, now) };
         let mut router = Router::default();
         router.set_agents(&routes::agents(full));
         let first = router.route(&routes, &facts, TicketId::of_post(network, "0")).expect("a route");

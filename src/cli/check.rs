@@ -3,6 +3,7 @@
 use super::{ConfigFile, Failure};
 use crate::classify::Classifier;
 use crate::config::{Config, SourceConfig};
+use crate::ledger::context::Reader;
 
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     let config = file.load()?;
@@ -12,6 +13,11 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     one_verdict.map_err(|error| Failure::Mistake(error.into()))?;
     for warning in &config.warnings {
         eprintln!("warning: {warning}");
+    }
+    for team in without_agents(&config) {
+        eprintln!(
+            "warning: team {team:?}: no agent of the ledger belongs to it: its tickets name the team alone"
+        );
     }
     for brand in unrecognised(&config) {
         eprintln!(
@@ -30,6 +36,13 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
         classifier.runtime(),
     );
     Ok(())
+}
+
+/// Teams of which no agent is known, where agents are. A ledger that cannot be read has none to compare with.
+fn without_agents(config: &Config) -> Vec<&str> {
+    let path = &config.ledger.path;
+    let agents = path.exists().then(|| Reader::open(path).ok()?.agents().ok()).flatten().unwrap_or_default();
+    if agents.is_empty() { Vec::new() } else { config.desk.routes.teams_without_agents(&agents) }
 }
 
 /// Brands with an account on Bluesky whose own posts a Jetstream source cannot recognise.

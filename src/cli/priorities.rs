@@ -35,8 +35,8 @@ struct Simulate {
     /// The ledger to read, beside a daemon or without one; default: the one that the config names
     #[arg(long, value_name = "PATH")]
     ledger: Option<PathBuf>,
-    /// How far back: a number with m, h or d
-    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = span)]
+    /// How far back: 90m, 12h, 7d or 4w
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = super::since::span)]
     since: SignedDuration,
     /// Newest tickets that are looked at, at most
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
@@ -52,23 +52,6 @@ struct Simulate {
 const BOLD: Style = Style::new().bold();
 const QUIET: Style = Style::new().dimmed();
 const LEVELS: [Level; 4] = [Level::P1, Level::P2, Level::P3, Level::P4];
-/// Longest look back.
-const DAYS_MAX: i64 = 3_650;
-
-/// `90m`, `12h`, `7d`.
-fn span(text: &str) -> Result<SignedDuration, String> {
-    let refused = || format!("must be a number with m, h or d, as 90m, 12h or 7d, and at most {DAYS_MAX}d");
-    let unit = text.chars().last().ok_or_else(refused)?;
-    let minutes = match unit {
-        'm' => 1,
-        'h' => 60,
-        'd' => 24 * 60,
-        _ => return Err(refused()),
-    };
-    let number: i64 = text.strip_suffix(unit).and_then(|number| number.parse().ok()).ok_or_else(refused)?;
-    let minutes = number.checked_mul(minutes).filter(|minutes| (1..=DAYS_MAX * 24 * 60).contains(minutes));
-    Ok(SignedDuration::from_mins(minutes.ok_or_else(refused)?))
-}
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Command::Simulate(arguments) = &arguments.command;
@@ -322,18 +305,8 @@ fn differences(before: &[Factor], after: &[Factor]) -> Vec<Difference> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_span_is_a_number_with_its_unit() {
-        for (text, minutes) in [("90m", 90), ("12h", 720), ("7d", 10_080)] {
-            assert_eq!(span(text), Ok(SignedDuration::from_mins(minutes)), "{text}");
-        }
-        for text in
-            ["", "7", "d", "0d", "-1h", "9999d", "7 d", "7w", "99999999999999999999d", "9223372036854775807d"]
-        {
-            assert!(span(text).is_err(), "{text:?}");
-        }
-    }
+    use crate::desk::case::Case;
+    use crate::desk::recorded::Reading;
 
     #[test]
     fn the_factors_that_differ_are_the_reasons() {
@@ -348,33 +321,23 @@ mod tests {
 
     /// A ticket as a post makes it, and what a further post of its author then makes of it.
     fn kept(desk: &desk::Config, text: &str, further: &str) -> Kept {
-        use crate::classify::{Language, Verdict};
-        use crate::desk::recorded::Reading;
-        use crate::parse::{Author, Network, Post};
-        use crate::prefilter::Candidate;
-        let verdict = Verdict {
-            sentiment: [0.0, 1.0, 0.0],
-            intent: [0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0],
-            urgency: [1.0, 0.0, 0.0],
-            language: Language::UNCLEAR,
+        let case = Case::new("ana");
+        let candidate = |text: &str| {
+            let mut candidate = case.candidate.clone();
+            candidate.post.text = text.to_owned().into();
+            candidate
         };
-        let candidate = |text: &str| Candidate {
-            post: Post::new(Network::Plain, "1".into(), Author::default(), text.to_owned().into()),
-            brand: "Lumio".into(),
-            hits: Vec::new(),
-            addressed: false,
-            value: 1,
-        };
+        let verdict = &case.verdict;
         let (nobody, now) = (desk::Person::default(), Timestamp::UNIX_EPOCH);
-        let mut ticket = desk.ticket(&candidate(text), &verdict, &nobody, "model 1", now);
+        let mut ticket = desk.ticket(&candidate(text), verdict, &nobody, "model 1", now);
         let joins = candidate(further);
-        let (own, _) = desk.score_follow_up(&joins, &verdict, &nobody, 1, now);
+        let (own, _) = desk.score_follow_up(&joins, verdict, &nobody, 1, now);
         let (score, level) =
             desk::follow_up::followed_up(&ticket.factors, &own.factors, 1, &desk.terms("Lumio"));
         (ticket.priority, ticket.factors) = (score.priority.into(), score.factors.clone());
         ticket.set_level(level);
         let post = Some(crate::ticket::proto::Post {
-            network: "plain".into(),
+            network: "x".into(),
             text: further.into(),
             ..Default::default()
         });

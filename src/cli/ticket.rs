@@ -109,6 +109,9 @@ fn status_line(status: &proto::TicketStatus) -> String {
     if status.satisfaction > 0 {
         line.push_str(&format!(", satisfaction {} of 5", status.satisfaction));
     }
+    if let Some(given) = status.recommendation {
+        line.push_str(&format!(", recommends {given} of 10"));
+    }
     line
 }
 
@@ -127,6 +130,7 @@ fn to_json(Timeline { ticket, events }: &Timeline) -> serde_json::Value {
             "agent": status.agent,
             "first_answer_at": Some(status.first_answer_at_us).filter(|at_us| *at_us != 0).and_then(time),
             "satisfaction": Some(status.satisfaction).filter(|given| *given > 0),
+            "recommendation": status.recommendation,
             "helpdesk_ref": status.helpdesk_ref,
         } }),
     };

@@ -142,11 +142,8 @@ fn span(of: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::classify::{Language, Verdict};
-    use crate::desk::person::Person;
+    use crate::desk::case::Case;
     use crate::desk::when::Field;
-    use crate::parse::{Author, Post};
-    use crate::prefilter::Candidate;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -175,28 +172,11 @@ mod tests {
         };
         // A Friday, 17:00 in Paris.
         let now: Timestamp = "2026-11-27T16:00:00Z".parse().unwrap();
-        let verdict = Verdict {
-            sentiment: [1.0, 0.0, 0.0],
-            intent: [0.0; 8],
-            urgency: [0.0; 3],
-            language: Language::UNCLEAR,
-        };
         let check = |network, brand: &str, rule, expected: &str| {
-            let post = Post::new(network, "1".into(), Author::default(), "text".into());
-            let candidate =
-                Candidate { post, brand: brand.into(), hits: Vec::new(), addressed: false, value: 1 };
-            let (person, sensitive) = (Person::default(), []);
-            let facts = Facts {
-                candidate: &candidate,
-                verdict: &verdict,
-                person: &person,
-                sensitive: &sensitive,
-                sensitive_words: &[],
-                follow_ups: 0,
-                priority: 0,
-                now,
-            };
-            let due = expectations.of(&facts);
+            let mut case = Case { now, ..Case::new("ana") };
+            case.candidate.post.network = network;
+            case.candidate.brand = brand.into();
+            let due = expectations.of(&case.facts());
             assert_eq!((due.rule, due.to_string().as_str()), (rule, expected));
         };
         check(

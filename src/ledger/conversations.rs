@@ -27,7 +27,7 @@ mod tests;
 pub mod timeline;
 
 pub(super) use erasure::{erase_post, has_lost_its_own, is_of_one, posts_of};
-pub use helpers::{HELPERS_MAX, Helper, THANKS_COUNT_FOR_US};
+pub use helpers::{HELPERS_MAX, Helper};
 pub(super) use helpers::{forget_helper, forget_helpers_before, helpers, thanks};
 pub(super) use memory::{remembered, remembered_posts};
 

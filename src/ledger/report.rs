@@ -14,7 +14,7 @@ use crate::ticket::proto::update::Change;
 const TICKETS_MAX: i64 = 1000;
 
 /// A ticket with what is known of its answer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Outcome {
     /// As it was made; its text may be erased.
     pub ticket: proto::Ticket,
@@ -28,6 +28,8 @@ pub struct Outcome {
     pub first_answer_at_us: Option<i64>,
     /// 1 to 5, as last given.
     pub satisfaction: Option<u32>,
+    /// 0 to 10, how likely the customer is to recommend the company, as last given.
+    pub recommendation: Option<u32>,
 }
 
 /// Calls `visit` with each ticket that was made from `since_us` on, oldest first.
@@ -75,6 +77,7 @@ fn page(
             agent: ticket.assignment.as_ref().map_or(String::new(), |assignment| assignment.agent.clone()),
             first_answer_at_us: row.get(4)?,
             satisfaction: None,
+            recommendation: None,
             ticket,
         };
         follow(connection, &id, &mut outcome)?;
@@ -118,6 +121,7 @@ fn follow(connection: &Connection, id: &[u8], outcome: &mut Outcome) -> rusqlite
         if status.satisfaction > 0 {
             outcome.satisfaction = Some(status.satisfaction);
         }
+        outcome.recommendation = status.recommendation.or(outcome.recommendation);
     }
     outcome.first_answer_at_us = first;
     Ok(())

@@ -37,6 +37,7 @@ use super::deadlines::Moves;
 use super::outbox::Filter;
 use super::prune::{self, Candidate, Holder};
 use super::wal;
+use crate::desk::conversation::THANKS_COUNT_FOR_US;
 
 /// Tickets pruned in one step at most: a few milliseconds of work and one commit.
 const TICKETS_MAX: u64 = 64;
@@ -288,7 +289,7 @@ impl Pruner {
             forgotten += prune::forget_feedback_before(&transaction, oldest_us, FEEDBACK_MAX)?;
             forgotten += conversations::forget_helpers_before(
                 &transaction,
-                now.as_microsecond().saturating_sub(conversations::THANKS_COUNT_FOR_US),
+                now.as_microsecond().saturating_sub(THANKS_COUNT_FOR_US),
                 FEEDBACK_MAX,
             )?;
         }

@@ -51,11 +51,8 @@ fn post(console: &str, headers: &str, body: &str) -> String {
 /// A state whose daemon reads posts that are appended to a file.
 fn state_of_posts(posts: &str, rest: &str) -> State {
     let state = State::new("");
-    let path = state.path().join("posts.ndjson");
-    std::fs::write(&path, posts).unwrap();
-    let source =
-        format!("[[source]]\nkind = \"ndjson\"\nformat = \"plain\"\npath = \"{}\"\n", path.display());
-    state.configure(&source, &format!("{rest}\n{BRAND}"));
+    std::fs::write(state.path().join("posts.ndjson"), posts).unwrap();
+    state.configure(&state.posts_source(), &format!("{rest}\n{BRAND}"));
     state
 }
 
@@ -211,11 +208,8 @@ fn once_a_token_may_report_everybody_needs_one_for_it() {
         format!("[[token]]\nname = \"{name}\"\nfile = \"{}\"\nrights = [\"{rights}\"]\n", path.display())
     };
     let tokens = [token("reporter", "feedback"), token("operator", "operate")].concat();
-    let path = state.path().join("posts.ndjson");
-    std::fs::write(&path, "").unwrap();
-    let source =
-        format!("[[source]]\nkind = \"ndjson\"\nformat = \"plain\"\npath = \"{}\"\n", path.display());
-    state.configure(&source, &format!("{tokens}\n{BRAND}"));
+    std::fs::write(state.path().join("posts.ndjson"), "").unwrap();
+    state.configure(&state.posts_source(), &format!("{tokens}\n{BRAND}"));
     let daemon = state.start();
     let body = r#"{"customer":"C1","channel":"phone"}"#;
     let ask = |daemon: &Daemon, token: &str| {

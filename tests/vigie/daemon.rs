@@ -92,6 +92,12 @@ impl State {
         std::fs::write(&self.config, text).unwrap();
     }
 
+    /// A source that reads the plain posts in the folder's `posts.ndjson`.
+    pub(crate) fn posts_source(&self) -> String {
+        let posts = self.path().join("posts.ndjson");
+        format!("[[source]]\nkind = \"ndjson\"\nformat = \"plain\"\npath = \"{}\"\n", posts.display())
+    }
+
     pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("vigie.sock")
     }

@@ -23,11 +23,8 @@ const POSTS: &str = r#"{"id":"1","author":"a1","text":"@lumio internet down agai
 /// A daemon's folder with both posts, and these further lines in its config.
 fn state(rest: &str) -> State {
     let state = State::new("");
-    let posts = state.path().join("posts.ndjson");
-    std::fs::write(&posts, POSTS).unwrap();
-    let source =
-        format!("[[source]]\nkind = \"ndjson\"\nformat = \"plain\"\npath = \"{}\"\n", posts.display());
-    state.configure(&source, &format!("{BRAND}{rest}"));
+    std::fs::write(state.path().join("posts.ndjson"), POSTS).unwrap();
+    state.configure(&state.posts_source(), &format!("{BRAND}{rest}"));
     state
 }
 

@@ -7,8 +7,9 @@ use std::collections::HashMap;
 
 use jiff::tz::TimeZone;
 
-use super::tests::{Case, agent, id};
+use super::tests::{agent, id};
 use super::*;
+use crate::desk::case::Case;
 use crate::desk::person::Customer;
 use crate::desk::told::Load;
 use crate::desk::when::{Field, When};

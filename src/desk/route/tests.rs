@@ -6,62 +6,12 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::*;
-use crate::classify::{Language, Verdict};
-use crate::desk::person::{Customer, Person};
+use crate::desk::case::Case;
+use crate::desk::person::Customer;
 use crate::desk::told::Load;
 use crate::desk::when::{Field, When};
-use crate::parse::{Author, Network, Post};
-use crate::prefilter::Candidate;
+use crate::parse::Network;
 use crate::ticket::proto::ticket_status::State;
-
-/// A ticket's circumstances; a neutral question in an unknown language of somebody new.
-pub(super) struct Case {
-    pub(super) candidate: Candidate,
-    pub(super) verdict: Verdict,
-    pub(super) person: Person,
-    pub(super) sensitive: Vec<String>,
-    pub(super) priority: u16,
-    pub(super) now: Timestamp,
-}
-
-impl Case {
-    pub(super) fn new(author: &str) -> Case {
-        let author = Author { id: author.to_owned().into(), ..Author::default() };
-        Case {
-            candidate: Candidate {
-                post: Post::new(Network::X, "1".into(), author, "text".into()),
-                brand: "Lumio".into(),
-                hits: Vec::new(),
-                addressed: false,
-                value: 1,
-            },
-            verdict: Verdict {
-                sentiment: [0.1, 0.8, 0.1],
-                intent: [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0],
-                urgency: [0.0, 1.0, 0.0],
-                language: Language::UNCLEAR,
-            },
-            person: Person::default(),
-            sensitive: Vec::new(),
-            priority: 100,
-            // A Thursday.
-            now: "2026-11-26T12:00:00Z".parse().unwrap(),
-        }
-    }
-
-    pub(super) fn facts(&self) -> Facts<'_> {
-        Facts {
-            candidate: &self.candidate,
-            verdict: &self.verdict,
-            person: &self.person,
-            sensitive: &self.sensitive,
-            sensitive_words: &[],
-            follow_ups: 0,
-            priority: self.priority,
-            now: self.now,
-        }
-    }
-}
 
 fn of_language(language: &str) -> Case {
     let mut case = Case::new("somebody");
