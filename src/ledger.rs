@@ -22,6 +22,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::access::brands::Brands;
 use crate::desk::conversation::{Remembered, RememberedPost};
 use crate::desk::follow_up::Terms;
+use crate::desk::route::OPEN_TICKETS_MAX;
 use crate::parse::Network;
 use crate::source::{Gap, Stored};
 use crate::telemetry::{Bucket, Buckets};
@@ -522,13 +523,13 @@ impl Ledger {
         store::tickets(&self.connection, tickets_max, visit).map_err(|source| self.failed(source))
     }
 
-    /// Visits the open tickets that a route gave to a team, oldest first.
+    /// Visits the open tickets that a route gave to a team, the newest that the desk keeps in mind, oldest first.
     ///
     /// # Errors
     ///
     /// The file cannot be read.
     pub fn open_assigned(&self, visit: impl FnMut(&assigned::Assigned)) -> Result<(), LedgerError> {
-        assigned::visit(&self.connection, true, visit).map_err(|source| self.failed(source))
+        assigned::visit_open(&self.connection, OPEN_TICKETS_MAX, visit).map_err(|source| self.failed(source))
     }
 
     /// Calls `visit` with the newest tickets, oldest first, at most `tickets_max`, for the desk to remember who is in

@@ -24,7 +24,7 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Score the tickets of the ledger by a config's priorities, and show which would change level and why; writes nothing
+    /// Score the tickets of the ledger by a config's priorities, and show which would change and why; writes nothing
     Simulate(Simulate),
 }
 
@@ -104,12 +104,12 @@ struct Simulation {
     persons: u64,
     /// Whose points change, with or without the level.
     moved: u64,
-    /// The greatest changes of level.
+    /// The greatest changes, with or without the level.
     changes: Vec<Change>,
     shown_max: usize,
 }
 
-/// A ticket that would have another level.
+/// A ticket that would have other points.
 #[derive(Debug)]
 struct Change {
     id: String,
@@ -133,9 +133,9 @@ struct Difference {
 impl Simulation {
     fn add(&mut self, desk: &desk::Config, kept: &Kept) {
         let ticket = &kept.ticket;
-        let mut recorded = Recorded { follow_ups: kept.follow_ups, ..Recorded::of(ticket) };
+        let mut recorded = Recorded { follow_ups: kept.is_again.into(), ..Recorded::of(ticket) };
         recorded.read(&desk.sensitive);
-        let (score, level) = desk.score(&recorded.facts());
+        let (score, level) = desk.score_again(&recorded, &kept.later);
         self.tickets += 1;
         self.erased += u64::from(recorded.candidate.post.text.is_empty());
         self.persons += u64::from(ticket.person.is_some());
@@ -144,7 +144,7 @@ impl Simulation {
         if let Some(count) = self.levels.get_mut(from).and_then(|row| row.get_mut(to)) {
             *count += 1;
         }
-        if from == to {
+        if u32::from(score.priority) == ticket.priority && from == to {
             return;
         }
         let post = ticket.post.clone().unwrap_or_default();
@@ -163,12 +163,13 @@ impl Simulation {
         }
     }
 
-    /// The greatest changes first; equal ones by their tickets, so that the same ledger gives the same answer.
+    /// The greatest changes first, of equal ones those of level; then by their tickets, so that the same ledger gives
+    /// the same answer.
     fn sort(&mut self) {
-        self.changes.sort_by(|one, other| {
-            let moved = |change: &Change| change.before.0.abs_diff(change.after.0);
-            moved(other).cmp(&moved(one)).then_with(|| one.id.cmp(&other.id))
-        });
+        let weight =
+            |change: &Change| (change.before.0.abs_diff(change.after.0), change.before.1 != change.after.1);
+        self.changes
+            .sort_by(|one, other| weight(other).cmp(&weight(one)).then_with(|| one.id.cmp(&other.id)));
         self.changes.truncate(self.shown_max);
     }
 
@@ -303,6 +304,8 @@ fn differences(before: &[Factor], after: &[Factor]) -> Vec<Difference> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::desk::case::Case;
+    use crate::desk::recorded::Reading;
 
     #[test]
     fn the_factors_that_differ_are_the_reasons() {
@@ -313,5 +316,75 @@ mod tests {
         let told: Vec<_> = differences(&before, &after);
         let told: Vec<_> = told.iter().map(|told| (told.name.as_str(), told.before, told.after)).collect();
         assert_eq!(told, [("tier", 5, 100), ("contacts", 0, 60), ("reach", 50, 0)]);
+    }
+
+    /// A ticket as a post makes it, and what a further post of its author then makes of it.
+    fn kept(desk: &desk::Config, text: &str, further: &str) -> Kept {
+        let case = Case::new("ana");
+        let candidate = |text: &str| {
+            let mut candidate = case.candidate.clone();
+            candidate.post.text = text.to_owned().into();
+            candidate
+        };
+        let verdict = &case.verdict;
+        let (nobody, now) = (desk::Person::default(), Timestamp::UNIX_EPOCH);
+        let mut ticket = desk.ticket(&candidate(text), verdict, &nobody, "model 1", now);
+        let joins = candidate(further);
+        let (own, _) = desk.score_follow_up(&joins, verdict, &nobody, 1, now);
+        let (score, level) =
+            desk::follow_up::followed_up(&ticket.factors, &own.factors, 1, &desk.terms("Lumio"));
+        (ticket.priority, ticket.factors) = (score.priority.into(), score.factors.clone());
+        ticket.set_level(level);
+        let post = Some(crate::ticket::proto::Post {
+            network: "x".into(),
+            text: further.into(),
+            ..Default::default()
+        });
+        let verdict = ticket.verdict.clone().unwrap();
+        let later = vec![Reading { post, verdict, at_us: 0, factors: score.factors }];
+        Kept { ticket, is_again: false, later }
+    }
+
+    fn simulated(desk: &desk::Config, kept: &Kept) -> Simulation {
+        let mut simulation = Simulation { shown_max: 10, ..Simulation::default() };
+        simulation.add(desk, kept);
+        simulation.sort();
+        simulation
+    }
+
+    fn config(sensitive: &str) -> desk::Config {
+        let text = format!(
+            "[[source]]\nkind = \"ndjson\"\npath = \"-\"\n[[brand]]\nname = \"Lumio\"\nnames = [\"lumio\"]\n{sensitive}"
+        );
+        Config::parse(&text).unwrap().desk
+    }
+
+    #[test]
+    fn sensitive_words_of_posts_that_joined_count_and_the_same_config_changes_nothing() {
+        let before = config("[sensitive.heat]\nwords = [\"brûlant\"]\npoints = 300");
+        let mut kept = kept(&before, "ma lumio est en panne", "elle est brûlant");
+        assert_eq!(simulated(&before, &kept).moved, 0);
+        let after = config("[sensitive.heat]\nwords = [\"brûlant\"]\npoints = 10");
+        let told = simulated(&after, &kept);
+        let [change] = &told.changes[..] else { panic!("{told:?}") };
+        let [Difference { name, before: 300, after: 10, .. }] = &change.factors[..] else {
+            panic!("{change:?}")
+        };
+        assert_eq!(name, "sensitive");
+        // What is erased keeps what it had.
+        if let Some(post) = &mut kept.later[0].post {
+            post.text.clear();
+        }
+        assert_eq!(simulated(&before, &kept).moved, 0);
+    }
+
+    #[test]
+    fn a_change_within_a_level_is_among_the_greatest_changes() {
+        let before = config("[sensitive.heat]\nwords = [\"brûlant\"]\npoints = 20");
+        let kept = kept(&before, "ma lumio est en panne", "elle est brûlant");
+        let told = simulated(&config("[sensitive.heat]\nwords = [\"brûlant\"]\npoints = 30"), &kept);
+        assert_eq!((told.changed(), told.moved, told.changes.len()), (0, 1, 1));
+        let [Change { before, after, .. }] = &told.changes[..] else { panic!("{told:?}") };
+        assert_eq!((before.0 + 10, before.1), *after);
     }
 }

@@ -113,7 +113,7 @@ mod tests {
     }
 
     fn when(text: &str) -> When {
-        config(text).unwrap().desk.factors.combinations.remove(0).when
+        config(text).unwrap().desk.factors.combinations.remove(0).when().clone()
     }
 
     #[test]

@@ -74,9 +74,23 @@ pub struct Combination {
     /// What the ticket calls it; not [reserved](is_reserved).
     pub name: String,
     /// When it counts.
-    pub when: When,
+    when: When,
+    /// That in words: tickets repeat it, and a condition is put into words once.
+    shown: String,
     /// How much.
     pub points: i32,
+}
+
+impl Combination {
+    /// Points for a post of which `when` holds.
+    pub fn new(name: String, when: When, points: i32) -> Combination {
+        Combination { name, shown: when.to_string(), when, points }
+    }
+
+    /// When it counts.
+    pub fn when(&self) -> &When {
+        &self.when
+    }
 }
 
 /// Points for each time that something happens again.
@@ -332,13 +346,13 @@ impl Factors {
     }
 
     fn of_combinations(&self, tally: &mut Tally<'_>, facts: &Facts<'_>) {
-        for Combination { name, when, points } in &self.combinations {
+        for Combination { name, when, shown, points } in &self.combinations {
             let holds = when.holds(facts);
             if !holds && !tally.wants_all() {
                 continue;
             }
             tally.give(Group::Combinations, name.clone(), if holds { *points } else { 0 }, *points, || {
-                if holds { when.to_string() } else { format!("not all of: {when}") }
+                if holds { shown.clone() } else { format!("not all of: {shown}") }
             });
         }
     }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use super::records::{bodies_of, replace_body};
 use super::store::add_update;
 use super::writer::Changes;
-use super::{Body, conversations, deadlines};
+use super::{Body, assigned, conversations, deadlines};
 use crate::ticket::{TicketId, proto};
 
 /// Why a text is erased.
@@ -47,6 +47,7 @@ pub(super) fn erase(
     };
     changes.heads.push(head);
     deadlines::forget(connection, ticket_id, changes)?;
+    assigned::end(connection, ticket_id, changes)?;
     read_no_more(connection, ticket_id, changes)?;
     connection
         .prepare_cached("UPDATE ticket SET erased_at_us = ?2 WHERE id = ?1")?

@@ -16,6 +16,11 @@ pub(super) fn route(out: &mut impl Write, weighing: Option<&Weighing>) -> io::Re
     for weighed in &weighing.teams {
         team(out, weighed)?;
     }
+    if weighing.teams.iter().any(|weighed| !weighed.candidates.is_empty()) {
+        let whose =
+            "open: as imported or last reported; a running daemon counts what it has given since, too";
+        writeln!(out, "  {QUIET}{whose}{QUIET:#}")?;
+    }
     for reason in &weighing.assignment.reasons {
         writeln!(out, "  {reason}")?;
     }
@@ -88,6 +93,7 @@ route
   lena                      20.0   0.0  30.0   5.0   15.0   70.0      1/4       0
   max                        0.0   0.0  30.0   5.0    7.5   42.5      1/4       0
   tom                                                       away      1/4       0
+  open: as imported or last reported; a running daemon counts what it has given since, too
   no route speaks of it: the default team
   lena: suits best of 2 (knows lumio, 1 of 4 open, satisfaction 5.0)
   → support, lena

@@ -9,7 +9,7 @@ use prost::Message;
 
 use super::apply::{Changes, apply};
 use super::{FLOOR_EVERY_ACKS, Request, Writer};
-use crate::desk::told::Told;
+use crate::desk::told::{Load, Status, Told};
 use crate::ledger::{
     Feedback, Settlement, accounting, assigned, deadlines, deliveries, feedback, gaps, rescoring, store, wal,
 };
@@ -128,9 +128,11 @@ impl Writer {
 fn told(feedback: &Feedback) -> Option<Told> {
     match feedback {
         Feedback::TicketStatus(id, body) | Feedback::TicketStatusWithin { ticket_id: id, body, .. } => {
-            proto::TicketStatus::decode(&**body).ok().map(|status| Told::Status(*id, status))
+            proto::TicketStatus::decode(&**body).ok().map(|status| Told::Status(*id, Status::of(status)))
         }
-        Feedback::AgentState(body) => proto::AgentState::decode(&**body).ok().map(Told::Agent),
+        Feedback::AgentState(body) => {
+            proto::AgentState::decode(&**body).ok().map(|state| Told::Agent(Load::of(state)))
+        }
         // Looked up in the ledger when its person writes.
         Feedback::Touchpoint(_) | Feedback::Contacts(_) => None,
     }
