@@ -34,7 +34,7 @@ pub(super) struct Report {
 }
 
 /// Tickets that have something in common. A share is 0 to 1; what nothing is known of is absent.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct Figures {
     /// `all`, or as [`By::name`].
     pub(super) by: &'static str,
