@@ -5,6 +5,7 @@
 //! `<data value="…">` with the very number of `--json`.
 
 use anyhow::Context;
+use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
 use minijinja::{Environment, UndefinedBehavior};
 use serde::Serialize;
@@ -74,14 +75,14 @@ struct Kind<'r> {
 pub(super) fn render(report: &Report) -> anyhow::Result<String> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    environment.set_syntax(syntax.context("page")?);
     environment.add_filter("grouped", grouped);
     environment.add_filter("duration", duration);
     environment.add_filter("percent", percent);
     environment.add_filter("signed", signed);
     environment.add_filter("fixed", |value: f64, digits: usize| format!("{value:.digits$}"));
-    environment.add_filter("rho", |value: f64| format!("{value:+.2}"));
+    environment.add_filter("rho", |value: f64| format!("{:+.2}", (100.0 * value).round() / 100.0 + 0.0));
     environment.add_filter("name", name);
     environment.add_template(NAME, TEMPLATE).context("page")?;
     let page = Page::new(report).context("a report of no tickets at all has a line for them")?;
