@@ -24,6 +24,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crossbeam::channel::RecvTimeoutError;
 use jiff::Timestamp;
 use prost::Message;
 use vigie::ledger::{Entry, NewTicket, Settlement};
@@ -58,8 +59,7 @@ fn main() {
     let runs = if mode::measures() { RUNS } else { 1 };
     for (name, since) in [("30 days: all of them", "30d"), ("1 minute: none of the old ones", "1m")] {
         for _ in 0..runs {
-            let ran = beside_a_writer(&folder, &templates, || report(&config, since));
-            let (report, log_bytes) = ran;
+            let (report, log_bytes) = beside_a_writer(&folder, &templates, || report(&config, since));
             let told = report.json["groups"][0].clone();
             let (tickets, rated) = (told["tickets"].as_u64(), told["rated"].as_u64());
             if since == "30d" {
@@ -184,20 +184,25 @@ fn report(config: &Path, since: &str) -> Report {
 }
 
 /// Runs this while a ledger takes tickets; gives with its result the most bytes that the write-ahead log had.
-fn beside_a_writer<T>(folder: &tempfile::TempDir, templates: &[NewTicket], run: impl FnOnce() -> T) -> (T, u64) {
+fn beside_a_writer<T>(
+    folder: &tempfile::TempDir,
+    templates: &[NewTicket],
+    run: impl FnOnce() -> T,
+) -> (T, u64) {
     let ledger = Keeping::start(keeping::open(folder, Commits::Durable));
     let log = folder.path().join("ledger.sqlite-wal");
     let (settlements, templates) = (ledger.settlements.clone(), templates.to_vec());
     let (stop, stopped) = crossbeam::channel::bounded::<()>(0);
     let writer = threads::spawn("bench-tickets", move || {
         let (mut made, mut most) = (Timestamp::now().as_microsecond(), 0);
-        while stopped.recv_timeout(Duration::from_millis(10)) == Err(crossbeam::channel::RecvTimeoutError::Timeout)
-        {
-            let entries = templates.iter().cycle().skip(made as usize % templates.len()).take(8).map(|ticket| {
+        while stopped.recv_timeout(Duration::from_millis(10)) == Err(RecvTimeoutError::Timeout) {
+            let some = templates.iter().cycle().skip(made as usize % templates.len()).take(8);
+            let entry = |ticket: &NewTicket| {
                 made += 1;
                 let id = TicketId::of_post(Network::Bluesky, &format!("meanwhile {made}"));
                 Entry::Ticket(Box::new(NewTicket { id, created_at: Timestamp::now(), ..ticket.clone() }))
-            });
+            };
+            let entries = some.map(entry).collect();
             let settlement = Settlement {
                 source: Arc::from("bench"),
                 end_sequence: 0,
@@ -205,7 +210,7 @@ fn beside_a_writer<T>(folder: &tempfile::TempDir, templates: &[NewTicket], run: 
                 buckets: Buckets::default(),
                 gaps: Vec::new(),
                 recovered: Vec::new(),
-                entries: entries.collect(),
+                entries,
             };
             settlements.send(settlement).expect("the ledger runs");
             most = std::fs::metadata(&log).map_or(0, |log| log.len()).max(most);

@@ -109,10 +109,12 @@ async fn answered() -> State {
     drop(client);
     let (status, log) = daemon.terminate();
     assert!(status.success(), "{log}");
-    let thanked = "INSERT INTO helper (network, author_id, thanked, last_at_us) VALUES ('bluesky', ?1, ?2, ?3)";
+    let thanked =
+        "INSERT INTO helper (network, author_id, thanked, last_at_us) VALUES ('bluesky', ?1, ?2, ?3)";
     let now = jiff::Timestamp::now().as_microsecond();
     // One time fewer than [helpers] asks for; and one who helped when nobody asks for it any more.
-    for (who, times, at_us) in [(HELPER, 3, now), ("new", 2, now), ("long ago", 9, now - 30 * 86_400_000_000)] {
+    for (who, times, at_us) in [(HELPER, 3, now), ("new", 2, now), ("long ago", 9, now - 30 * 86_400_000_000)]
+    {
         state.ledger().execute(thanked, (who, times, at_us)).unwrap();
     }
     state
@@ -141,7 +143,11 @@ async fn an_answer_to_how_likely_one_recommends_goes_from_the_socket_to_the_repo
     let json = json(&state);
     let check = |by: &str, value: &str, recommended: u64, nps: Option<f64>| {
         let group = group(&json, by, value);
-        assert_eq!((group["recommended"].as_u64(), group["nps"].as_f64()), (Some(recommended), nps), "{group}");
+        assert_eq!(
+            (group["recommended"].as_u64(), group["nps"].as_f64()),
+            (Some(recommended), nps),
+            "{group}"
+        );
     };
     // A promoter and, as last told, somebody who is neither.
     check("all", "all", 2, Some(50.0));
@@ -149,8 +155,12 @@ async fn an_answer_to_how_likely_one_recommends_goes_from_the_socket_to_the_repo
     check("agent", AGENT, 1, Some(100.0));
     check("agent", "", 1, Some(0.0));
     let all = group(&json, "all", "all");
-    assert_eq!((all["answered"].as_u64(), all["p50_s"].as_u64(), all["csat"].as_f64()), (Some(1), Some(60), Some(0.5)));
-    let accounts: Vec<_> = json["helpers"].as_array().unwrap().iter().map(|helper| &helper["account"]).collect();
+    assert_eq!(
+        (all["answered"].as_u64(), all["p50_s"].as_u64(), all["csat"].as_f64()),
+        (Some(1), Some(60), Some(0.5))
+    );
+    let accounts: Vec<_> =
+        json["helpers"].as_array().unwrap().iter().map(|helper| &helper["account"]).collect();
     assert_eq!(accounts, [HELPER]);
 }
 
@@ -172,7 +182,8 @@ async fn names_from_outside_are_no_formulas_in_a_spreadsheet() {
 
 /// The rows of a page's table: the first cell's text, and the values of its figures.
 fn rows(page: &str, table: &str) -> Vec<(String, Vec<f64>)> {
-    let (_, table) = page.split_once(&format!("<table id=\"by-{table}\"")).unwrap_or_else(|| panic!("{table}"));
+    let (_, table) =
+        page.split_once(&format!("<table id=\"by-{table}\"")).unwrap_or_else(|| panic!("{table}"));
     let (table, _) = table.split_once("</table>").unwrap();
     let row = |row: &str| {
         let (name, cells) = row.split_once("</th>").unwrap();
@@ -203,14 +214,25 @@ async fn the_page_has_the_figures_of_the_json_and_no_markup_from_outside() {
         }
     };
     const FIGURES: [&str; 11] = [
-        "/tickets", "/answered", "/p50_s", "/p90_s", "/p99_s", "/in_time", "/rated", "/csat", "/satisfaction",
-        "/recommended", "/nps",
+        "/tickets",
+        "/answered",
+        "/p50_s",
+        "/p90_s",
+        "/p99_s",
+        "/in_time",
+        "/rated",
+        "/csat",
+        "/satisfaction",
+        "/recommended",
+        "/nps",
     ];
     for by in ALL.split(',') {
         let found = rows(&page, by);
         let groups = json["groups"].as_array().unwrap().iter().filter(|group| group["by"] == by);
         let expected: Vec<_> = groups
-            .map(|group| (group["value"].as_str().unwrap().replace(['\t', '\u{202e}'], ""), known(group, &FIGURES)))
+            .map(|group| {
+                (group["value"].as_str().unwrap().replace(['\t', '\u{202e}'], ""), known(group, &FIGURES))
+            })
             .collect();
         assert_eq!(found.len(), expected.len(), "{by}");
         for (name, values) in expected {
@@ -219,8 +241,15 @@ async fn the_page_has_the_figures_of_the_json_and_no_markup_from_outside() {
         }
     }
     let of_factor = [
-        "/tickets", "/late_with", "/late_without", "/satisfaction_with", "/satisfaction_without", "/time/rho",
-        "/time/tickets", "/satisfaction/rho", "/satisfaction/tickets",
+        "/tickets",
+        "/late_with",
+        "/late_without",
+        "/satisfaction_with",
+        "/satisfaction_without",
+        "/time/rho",
+        "/time/tickets",
+        "/satisfaction/rho",
+        "/satisfaction/tickets",
     ];
     let factors = json["factors"].as_array().unwrap();
     let expected: Vec<_> = factors
@@ -234,14 +263,25 @@ async fn the_page_has_the_figures_of_the_json_and_no_markup_from_outside() {
     let of_all = known(
         group(&json, "all", "all"),
         &[
-            "/tickets", "/answered", "/p50_s", "/p90_s", "/p99_s", "/in_time", "/csat", "/rated", "/satisfaction",
-            "/nps", "/recommended",
+            "/tickets",
+            "/answered",
+            "/p50_s",
+            "/p90_s",
+            "/p99_s",
+            "/in_time",
+            "/csat",
+            "/rated",
+            "/satisfaction",
+            "/nps",
+            "/recommended",
         ],
     );
     assert_eq!(values(head), of_all);
 
     // Nothing that could run or be fetched, and nothing that our own template has not.
-    assert!(page.contains("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src"));
+    assert!(
+        page.contains("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src")
+    );
     for markup in ["<script", "<img", "<link", "src=x>", "\u{202e}", "http://example", "url(", "@import"] {
         assert!(!page.contains(markup), "{markup}");
     }

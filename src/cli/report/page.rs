@@ -86,7 +86,10 @@ pub(super) fn render(report: &Report) -> anyhow::Result<String> {
     environment.add_filter("name", name);
     environment.add_template(NAME, TEMPLATE).context("page")?;
     let page = Page::new(report).context("a report of no tickets at all has a line for them")?;
-    environment.get_template(NAME).and_then(|page_of| page_of.render(Value::from(Serde(page)))).context("page")
+    environment
+        .get_template(NAME)
+        .and_then(|page_of| page_of.render(Value::from(Serde(page))))
+        .context("page")
 }
 
 impl<'r> Page<'r> {

@@ -182,10 +182,7 @@ mod tests {
         let out = String::from_utf8(out).unwrap();
         let lines: Vec<_> = out.lines().collect();
         assert_eq!(lines[1], "team,'=A1,3,2,60,,,0.5000,1,0.0000,2.0000,1,-100.0000,,,,,,,,,,,,");
-        assert_eq!(
-            lines[2],
-            "factor,'@reach,40,,,,,,,,,,,0.2500,,3.0000,4.0000,-0.2500,90,,,quick bad,,,"
-        );
+        assert_eq!(lines[2], "factor,'@reach,40,,,,,,,,,,,0.2500,,3.0000,4.0000,-0.2500,90,,,quick bad,,,");
         assert_eq!(lines[3], "helper,'-77,,,,,,,,,,,,,,,,,,,,,x,4,2026-11-27 09:00");
     }
 }
