@@ -115,6 +115,8 @@ impl Import {
         schema::leave_log_on_close(&connection).map_err(failed)?;
         schema::prepare(&mut connection).map_err(failed)?;
         wal::wait_for_others(&mut connection, BUSY_WAIT_MAX).map_err(failed)?;
+        // Nobody's secrets: to write zeros over an old set took 3 s and 96 MB of log where this takes 0.3 s and 1 MB.
+        connection.pragma_update(None, "secure_delete", "FAST").map_err(failed)?;
         let generation = 1 + generation(&connection).map_err(failed)?;
         let (articles, chunk, chunk_bytes) = (0, Vec::new(), 0);
         let path = path.to_owned();
@@ -199,8 +201,7 @@ impl Import {
         transaction.commit()
     }
 
-    /// Removes the side that nobody reads. FTS5 does so in one transaction: with 20,000 long articles some seconds, in which
-    /// the daemon waits to commit, and says so.
+    /// Removes the side that nobody reads. FTS5 does so in one transaction, in which the daemon waits to commit.
     fn clear(&mut self, side: i64) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let before = size::Before::measure(&transaction, size::Part::Articles)?;

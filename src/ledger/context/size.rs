@@ -35,14 +35,10 @@ pub(in crate::ledger) enum Part {
 
 /// Adds what was written, or takes off what was removed.
 pub(super) fn add(connection: &Connection, bytes: i64) -> rusqlite::Result<()> {
-    add_to(connection, Part::People, bytes)
-}
-
-fn add_to(connection: &Connection, part: Part, bytes: i64) -> rusqlite::Result<()> {
     if bytes != 0 {
         connection
-            .prepare_cached("UPDATE context_size SET bytes = max(0, bytes + ?1) WHERE id = ?2")?
-            .execute([bytes, part as i64])?;
+            .prepare_cached("UPDATE context_size SET bytes = max(0, bytes + ?1) WHERE id = 1")?
+            .execute([bytes])?;
     }
     Ok(())
 }
@@ -51,17 +47,25 @@ fn add_to(connection: &Connection, part: Part, bytes: i64) -> rusqlite::Result<(
 pub(in crate::ledger) struct Before {
     part: Part,
     used: i64,
+    counted: i64,
 }
 
 impl Before {
     /// Measures at the beginning of the transaction.
     pub(in crate::ledger) fn measure(connection: &Connection, part: Part) -> rusqlite::Result<Before> {
-        Ok(Before { part, used: used(connection)? })
+        let counted = connection
+            .prepare_cached("SELECT bytes FROM context_size WHERE id = ?1")?
+            .query_row([part as i64], |row| row.get(0))?;
+        Ok(Before { part, used: used(connection)?, counted })
     }
 
-    /// Adds, at its end, what the transaction has taken or given back.
+    /// Adds, at its end, what the transaction has taken or given back; in the place of what it has counted itself.
     pub(in crate::ledger) fn account(self, connection: &Connection) -> rusqlite::Result<()> {
-        add_to(connection, self.part, used(connection)? - self.used)
+        let bytes = (self.counted + used(connection)? - self.used).max(0);
+        connection
+            .prepare_cached("UPDATE context_size SET bytes = ?1 WHERE id = ?2")?
+            .execute([bytes, self.part as i64])?;
+        Ok(())
     }
 }
 

@@ -261,9 +261,17 @@ fn an_import_that_is_broken_off_has_counted_what_it_has_written() {
     let store = Store::new();
     let keys: Vec<_> = (0..5000).map(|n| format!("C{n}")).collect();
     let rows: Vec<_> = keys.iter().map(|key| (key.as_str(), key.as_str())).collect();
-    drop(store.under_way(&rows));
-    let bytes = size::bytes(&store.open()).unwrap();
-    assert!(bytes > 5000 * 50, "{bytes}");
+    let mut import = store.under_way(&rows);
+    let contact = |n: i64| Contact {
+        customer: format!("C{n}"),
+        account: None,
+        touchpoint: Touchpoint { at: at(n), channel: "phone".to_owned(), note: "waits".repeat(20) },
+    };
+    let contacts: Vec<_> = (0..5000).map(|n| Numbered { line: 1, row: contact(n) }).collect();
+    import.touchpoints(&contacts).unwrap();
+    drop(import);
+    let (bytes, counted) = (size::bytes(&store.open()).unwrap(), size::count(&store.open()).unwrap());
+    assert!(bytes > 5000 * 100 && (bytes - counted).abs() < counted / 10, "{bytes}, and {counted}");
 }
 
 #[test]
