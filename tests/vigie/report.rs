@@ -99,9 +99,9 @@ async fn answered() -> State {
     for status in statuses {
         client.report(Kind::TicketStatus(status)).await.unwrap();
     }
-    let stored = || state.ledger().query_row("SELECT count(*) FROM feedback", [], |row| row.get(0));
+    let stored = || state.ledger().query_row("SELECT count(*) FROM feedback", [], |row| row.get::<_, i64>(0));
     patiently("what was told", async {
-        while stored().unwrap() < 3_i64 {
+        while stored().unwrap() < 3 {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     })
