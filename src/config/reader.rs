@@ -127,7 +127,7 @@ impl<'r, 't> Section<'r, 't> {
         };
         let value = self.table.and_then(|table| table.iter().find(|(known, _)| known.get_ref() == name));
         let value = value.map(|(_, value)| value);
-        let item = value.zip(item).and_then(|(list, item)| list.get_ref().as_array()?.iter().nth(item));
+        let item = value.zip(item).and_then(|(list, item)| list.get_ref().as_array()?.get(item));
         let place = item.or(value).map_or(self.place, |value| value.span().start);
         self.reader.mistake(place, format!("{}: {text}", self.path));
     }
