@@ -31,8 +31,8 @@ impl Periods {
         let days = until.duration_since(since).as_hours() / 24;
         let length = match days {
             ..=2 => Length::Hour,
-            ..=92 => Length::Day,
-            ..=1095 => Length::Week,
+            3..=92 => Length::Day,
+            93..=1095 => Length::Week,
             _ => Length::Month,
         };
         let mut starts: Vec<Zoned> = Vec::new();
