@@ -35,7 +35,11 @@ pub(super) const TABLES: &str = "
         value      REAL,
         language   TEXT NOT NULL,
         flags      TEXT NOT NULL,          -- words with spaces between them
-        purchases  TEXT NOT NULL           -- a JSON list of {at_us, what, amount as text}, the newest first; '': none
+        purchases  TEXT NOT NULL,          -- a JSON list of {at_us, what, amount as text}, the newest first; '': none
+        -- A line for each account that may be theirs, `network name`: all that the table below has, and maybe others
+        -- that have gone to somebody else. An index there would take as much, and a new customer would touch two
+        -- places of the file for each account in it.
+        accounts   TEXT NOT NULL
     ) STRICT;
 
     CREATE TABLE account (
@@ -44,7 +48,6 @@ pub(super) const TABLES: &str = "
         customer  INTEGER NOT NULL,        -- customer.id
         PRIMARY KEY (network, name)
     ) STRICT, WITHOUT ROWID;
-    CREATE INDEX account_customer ON account (customer);
 
     -- Of a customer, or where nobody has linked the account to one yet, of the account.
     CREATE TABLE touchpoint (
@@ -141,6 +144,28 @@ fn owner(connection: &Connection, network: Network, name: &str) -> rusqlite::Res
         )?
         .query_row((network.name(), name), |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()
+}
+
+/// The accounts in the column of a customer.
+fn listed(column: &str) -> impl Iterator<Item = (Network, &str)> {
+    column.lines().filter_map(|line| {
+        let (network, name) = line.split_once(' ')?;
+        Some((Network::from_name(network)?, name))
+    })
+}
+
+/// Accounts as that column holds them.
+fn list<'a>(accounts: impl Iterator<Item = (Network, &'a str)>) -> String {
+    let mut column = String::new();
+    for (network, name) in accounts {
+        if !column.is_empty() {
+            column.push('\n');
+        }
+        column.push_str(network.name());
+        column.push(' ');
+        column.push_str(name);
+    }
+    column
 }
 
 /// Words as a column holds them.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use super::{account_name, import, size};
+use super::{account_name, import, listed, owner, size};
 use crate::ledger::{LedgerError, schema, wal};
 use crate::ticket::proto;
 
@@ -76,7 +76,12 @@ fn remove(connection: &mut Connection, key: &str) -> rusqlite::Result<Forgotten>
     let theirs = reports(&transaction, key, &accounts, Some(last))?;
     forgotten.reports += remove_reports(&transaction, &theirs)?;
     if let Some(id) = id {
-        forgotten.accounts = transaction.execute("DELETE FROM account WHERE customer = ?1", [id])? as u64;
+        for (network, name) in &accounts {
+            forgotten.accounts += transaction.execute(
+                "DELETE FROM account WHERE network = ?1 AND name = ?2 AND customer = ?3",
+                params![network, name, id],
+            )? as u64;
+        }
         forgotten.customers = transaction.execute("DELETE FROM customer WHERE id = ?1", [id])? as u64;
     }
     let mut contacts = transaction.execute("DELETE FROM touchpoint WHERE customer = ?1", [key])?;
@@ -101,11 +106,20 @@ type Account = (String, String);
 
 /// The customer of this key, if there is one, with their accounts.
 fn accounts_of(connection: &Connection, key: &str) -> rusqlite::Result<(Option<i64>, Vec<Account>)> {
-    let id: Option<i64> =
-        connection.query_row("SELECT id FROM customer WHERE key = ?1", [key], |row| row.get(0)).optional()?;
-    let mut statement = connection.prepare("SELECT network, name FROM account WHERE customer = ?1")?;
-    let accounts = statement.query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok((id, accounts.collect::<rusqlite::Result<_>>()?))
+    let found: Option<(i64, String)> = connection
+        .query_row("SELECT id, accounts FROM customer WHERE key = ?1", [key], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    let Some((id, column)) = found else { return Ok((None, Vec::new())) };
+    let mut accounts = Vec::new();
+    for (network, name) in listed(&column) {
+        // Those that have gone to somebody else are not this customer's.
+        if owner(connection, network, name)?.is_some_and(|(owner, _)| owner == id) {
+            accounts.push((network.name().to_owned(), name.to_owned()));
+        }
+    }
+    Ok((Some(id), accounts))
 }
 
 /// The reports about contacts of this customer, which are kept as they came: all, or those after that row. In the order of

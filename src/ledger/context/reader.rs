@@ -162,6 +162,11 @@ pub(super) fn stored(purchases: &[Purchase]) -> String {
     if purchases.is_empty() {
         return String::new();
     }
-    let stored = |one: &Purchase| serde_json::json!({ "at_us": one.at.as_microsecond(), "what": one.what, "amount": one.amount.map(|amount| amount.to_string()) });
-    serde_json::Value::Array(purchases.iter().map(stored).collect()).to_string()
+    let stored = |one: &Purchase| Stored {
+        at_us: one.at.as_microsecond(),
+        what: one.what.as_str().to_owned().into(),
+        amount: one.amount.map(|amount| amount.to_string().into()),
+    };
+    // Numbers and texts: nothing in it could fail.
+    serde_json::to_string(&purchases.iter().map(stored).collect::<Vec<_>>()).unwrap_or_default()
 }

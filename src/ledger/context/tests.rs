@@ -288,3 +288,68 @@ fn a_ledger_that_cannot_be_read_says_so() {
         "{error}"
     );
 }
+
+#[test]
+fn a_second_import_is_told_who_is_at_work() {
+    let store = Store::new();
+    let under_way = store.under_way(&[("C1", "7")]);
+    let error = Importer::open(&store.path(), false).unwrap_err().to_string();
+    assert!(
+        error.contains(&format!("another import (process {}) is under way", std::process::id())),
+        "{error}"
+    );
+    drop(under_way);
+    Importer::open(&store.path(), false).unwrap();
+}
+
+#[test]
+fn a_replacing_import_of_contacts_removes_only_what_was_there_at_its_start() {
+    let store = Store::new();
+    store.customers(&[("C1", "7")]);
+    let connection = store.open();
+    for at_us in [1, 2] {
+        take_touchpoint(&connection, &report("C1", "", "", at_us), at(0)).unwrap();
+    }
+    let contact =
+        Contact::read(proto::Touchpoint::decode(&*report("C1", "", "", 2)).unwrap(), at(0)).unwrap();
+    let mut importer = Importer::open(&store.path(), true).unwrap();
+    importer.touchpoints(&[Numbered { line: 1, row: contact }]).unwrap();
+    take_touchpoint(&connection, &report("C1", "", "", 3), at(0)).unwrap();
+    importer.remove_other_touchpoints().unwrap();
+    let tally = importer.finish().unwrap();
+    assert_eq!((tally.removed, tally.unchanged), (1, 1));
+    let times: Vec<i64> = store.find("7", "", 9).1.iter().map(|one| one.at.as_microsecond()).collect();
+    assert_eq!(times, [3, 2]);
+}
+
+#[test]
+fn an_account_goes_from_one_customer_to_another_and_back() {
+    let store = Store::new();
+    let rejected = |replace, rows: &[(&str, &str)]| -> usize {
+        let row = |(key, account): &(&str, &str)| CustomerRow {
+            key: (*key).to_owned(),
+            accounts: vec![(Network::X, account.split_whitespace().map(str::to_owned).collect())],
+            ..CustomerRow::default()
+        };
+        let rows: Vec<_> = rows.iter().map(|given| Numbered { line: 1, row: row(given) }).collect();
+        let mut importer = Importer::open(&store.path(), replace).unwrap();
+        let mut rejected = 0;
+        rows.chunks(1).for_each(|chunk| importer.customers(chunk, &mut |_| rejected += 1).unwrap());
+        importer.finish().unwrap();
+        rejected
+    };
+    assert_eq!(rejected(false, &[("C1", "ana ben"), ("C2", "cleo"), ("C3", "ana")]), 1, "it is C1's");
+    assert_eq!(rejected(false, &[("C2", "cleo ana")]), 1, "still");
+    assert_eq!(rejected(true, &[("C2", "cleo ana"), ("C1", "ben")]), 0, "C1 gives it up further down");
+    assert_eq!(store.find("ana", "", 0).0, "C2");
+    assert_eq!(rejected(true, &[("C1", "ben ana")]), 0);
+    assert_eq!(
+        rejected(false, &[("C2", "cleo")]),
+        0,
+        "which C2's list still names, and it is not taken from C1"
+    );
+    assert_eq!((store.find("ana", "", 0).0, store.find("ben", "", 0).0), ("C1".to_owned(), "C1".to_owned()));
+    assert_eq!(forget::forget(&store.path(), "C1").unwrap().accounts, 2);
+    assert_eq!(store.find("ana", "", 0).0, "");
+    assert_eq!(store.find("cleo", "", 0).0, "C2");
+}
