@@ -26,8 +26,8 @@ const CACHE_KIB: i64 = 8 * 1024;
 pub struct Reader {
     connection: Connection,
     path: PathBuf,
-    /// The agents as last asked for.
-    told: Option<Vec<Agent>>,
+    /// The agents' generation and they themselves, as last asked for.
+    told: Option<(i64, Vec<Agent>)>,
 }
 
 impl Reader {
@@ -95,12 +95,15 @@ impl People for Reader {
     }
 
     fn new_agents(&mut self) -> Result<Option<Vec<Agent>>, Unreadable> {
-        let agents = self.agents()?;
-        if self.told.as_ref() == Some(&agents) {
+        let generation = agents::generation(&self.connection).map_err(|error| self.unreadable(&error))?;
+        if self.told.as_ref().is_some_and(|(told, _)| *told == generation) {
             return Ok(None);
         }
-        self.told = Some(agents.clone());
-        Ok(Some(agents))
+        // Those of this generation or of a later one, which are then read once more.
+        let agents = self.agents()?;
+        let is_same = self.told.as_ref().is_some_and(|(_, told)| *told == agents);
+        self.told = Some((generation, agents.clone()));
+        Ok((!is_same).then_some(agents))
     }
 }
 

@@ -94,7 +94,9 @@ impl Importer {
             let mut strike = connection.prepare(&format!("DELETE FROM temp.old_touchpoint WHERE {KEY}"))?;
             let mut removed = 0;
             in_steps(connection, &self.log_pages, gone, |key| {
-                removed += remove.execute(key.clone())? as u64;
+                let gone = remove.execute(key.clone())?;
+                removed += gone as u64;
+                touchpoints::count(connection, -i64::try_from(gone).unwrap_or_default())?;
                 strike.execute(key)?;
                 Ok(())
             })?;
