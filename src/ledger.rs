@@ -40,6 +40,7 @@ mod erasure;
 mod feedback;
 mod figures;
 mod gaps;
+mod importing;
 pub mod outbox;
 mod prune;
 mod records;
@@ -365,9 +366,18 @@ pub enum LedgerError {
         /// Why.
         error: rusqlite::Error,
     },
-    /// Another `vigie import articles` is under way.
-    #[error("ledger {}: another import of articles is under way", .0.display())]
-    Importing(PathBuf),
+    /// Another `vigie import` is under way.
+    #[error(
+        "ledger {}: another import{} is under way: only one at a time",
+        .path.display(),
+        .process.map(|process| format!(" (process {process})")).unwrap_or_default()
+    )]
+    Importing {
+        /// The ledger.
+        path: PathBuf,
+        /// The process that imports, where that can be told.
+        process: Option<u32>,
+    },
     /// Another program's database.
     #[error("ledger {}: a database that is not vigie's", .0.display())]
     Foreign(PathBuf),

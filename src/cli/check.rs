@@ -125,7 +125,7 @@ fn conditions_of(config: &Config) -> Vec<(String, &When)> {
     let desk = &config.desk;
     let factors = [&desk.factors].into_iter().chain(desk.brands.values().map(|brand| &brand.factors));
     let combinations = factors.flat_map(|factors| &factors.combinations);
-    let combinations = combinations.map(|one| (format!("combination {:?}", one.name), &one.when));
+    let combinations = combinations.map(|one| (format!("combination {:?}", one.name), one.when()));
     let routes = desk.routes.rules.iter().enumerate();
     let routes = routes.map(|(route, rule)| (format!("route[{}]", route + 1), &rule.when));
     let expectations = desk.expectations.rules.iter().enumerate();

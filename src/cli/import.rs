@@ -208,10 +208,47 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn import<T>(
+/// Rows that were read and checked, and those that were wrong in themselves, in the file's order.
+struct Chunk<T> {
+    rows: Vec<Numbered<T>>,
+    rejected: Vec<Rejected>,
+}
+
+/// Reads the whole file, and gives chunk after chunk until `give` wants no more.
+fn read_all<T>(
+    table: &mut Table,
+    columns: &'static table::Columns,
+    zone: &TimeZone,
+    read: impl Fn(&Fields<'_>) -> Result<T, String>,
+    mut give: impl FnMut(Chunk<T>) -> bool,
+) -> anyhow::Result<()> {
+    let (mut cells, mut bytes) = (Cells::default(), 0);
+    let mut chunk = Chunk { rows: Vec::new(), rejected: Vec::new() };
+    loop {
+        let more = table.next(&mut cells)?;
+        let count = chunk.rows.len() + chunk.rejected.len();
+        let is_full = count >= CHUNK_ROWS || bytes >= CHUNK_BYTES;
+        if (more.is_none() || is_full) && count > 0 {
+            let next = Chunk { rows: Vec::new(), rejected: Vec::new() };
+            bytes = 0;
+            if !give(std::mem::replace(&mut chunk, next)) {
+                return Ok(());
+            }
+        }
+        let Some(taken) = more else { return Ok(()) };
+        bytes += cells.bytes();
+        let fields = Fields::new(columns, &cells, zone);
+        match taken.and_then(|()| read(&fields)) {
+            Ok(row) => chunk.rows.push(Numbered { line: cells.line(), row }),
+            Err(reason) => chunk.rejected.push(Rejected { line: cells.line(), reason }),
+        }
+    }
+}
+
+fn import<T: Send>(
     arguments: &FileArguments,
     columns: &'static table::Columns,
-    read: impl Fn(&Fields<'_>) -> Result<T, String>,
+    read: impl Fn(&Fields<'_>) -> Result<T, String> + Send,
     is_ahead: impl Fn(&T, Timestamp) -> bool,
     mut take: impl FnMut(&mut Importer, &[Numbered<T>], &mut Report) -> Result<(), LedgerError>,
     remove_others: impl Fn(&mut Importer) -> Result<(), LedgerError>,
@@ -226,27 +263,25 @@ fn import<T>(
     let now = Timestamp::now();
     let path = arguments.place.ledger()?;
     let mut importer = Importer::open(&path, arguments.replace).map_err(anyhow::Error::new)?;
-    let (mut cells, mut chunk, mut chunk_bytes) = (Cells::default(), Vec::new(), 0);
-    loop {
-        let more = table.next(&mut cells)?;
-        let is_full = chunk.len() >= CHUNK_ROWS || chunk_bytes >= CHUNK_BYTES;
-        if (more.is_none() || is_full) && !chunk.is_empty() {
-            take(&mut importer, &chunk, &mut report).map_err(anyhow::Error::new)?;
-            chunk.clear();
-            chunk_bytes = 0;
-        }
-        let Some(taken) = more else { break };
-        report.read += 1;
-        let fields = Fields::new(columns, &cells, &arguments.time_zone);
-        match taken.and_then(|()| read(&fields)) {
-            Ok(row) => {
-                chunk_bytes += cells.bytes();
-                report.ahead += u64::from(is_ahead(&row, now));
-                chunk.push(Numbered { line: cells.line(), row });
-            }
-            Err(reason) => report.reject(&Rejected { line: cells.line(), reason }),
-        }
-    }
+    // One chunk is read and checked while the one before it is written; a third is never there.
+    std::thread::scope(|scope| -> Result<(), Failure> {
+        let (sender, chunks) = crossbeam::channel::bounded(0);
+        let (table, zone) = (&mut table, &arguments.time_zone);
+        let reading =
+            scope.spawn(move || read_all(table, columns, zone, read, |chunk| sender.send(chunk).is_ok()));
+        let taken = chunks.iter().try_for_each(|Chunk { rows, rejected }| {
+            report.read += (rows.len() + rejected.len()) as u64;
+            report.ahead += rows.iter().filter(|numbered| is_ahead(&numbered.row, now)).count() as u64;
+            rejected.iter().for_each(|rejected| report.reject(rejected));
+            if rows.is_empty() { Ok(()) } else { take(&mut importer, &rows, &mut report) }
+        });
+        // Whoever reads ends when nobody takes any more.
+        drop(chunks);
+        let read = reading.join();
+        taken.map_err(anyhow::Error::new)?;
+        read.map_err(|_| anyhow!("the file could not be read: a fault of vigie's own"))??;
+        Ok(())
+    })?;
     if report.read == 0 {
         return Err(Failure::Mistake(anyhow!("{}: {}", report.shown, table.without_rows())));
     }

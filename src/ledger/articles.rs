@@ -6,14 +6,14 @@
 //! reads, in transactions of some milliseconds beside a running daemon, and then changes sides in one row: readers see
 //! the old set or the new one.
 
-use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::context::size;
-use super::{Config, Ledger, LedgerError, schema, wal};
+use super::{Config, Ledger, LedgerError, importing, schema, wal};
 use crate::desk::articles::words::{self, Term};
 
 mod reader;
@@ -83,7 +83,7 @@ pub struct Article {
 pub struct Import {
     path: PathBuf,
     connection: Connection,
-    /// Keeps a second import away from the same side.
+    /// Keeps a second import away.
     _lock: File,
     generation: i64,
     articles: usize,
@@ -109,7 +109,7 @@ impl Import {
         if found < schema::VERSION {
             return Err(LedgerError::Older { path: path.to_owned(), found, known: schema::VERSION });
         }
-        let lock = lock(path)?;
+        let lock = importing::lock(path)?;
         let failed = |error| LedgerError::Sqlite { path: path.to_owned(), error };
         let mut connection = Connection::open(path).map_err(failed)?;
         schema::leave_log_on_close(&connection).map_err(failed)?;
@@ -230,18 +230,6 @@ fn terms_of(text: &str) -> Vec<Term> {
 
 fn joined(terms: &[Term]) -> String {
     terms.iter().map(|term| term.term.as_str()).collect::<Vec<_>>().join(" ")
-}
-
-fn lock(path: &Path) -> Result<File, LedgerError> {
-    let mut lock_path = path.as_os_str().to_owned();
-    lock_path.push(".articles.lock");
-    let failed = |source| LedgerError::Io { path: PathBuf::from(&lock_path), source };
-    let file = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(LedgerError::Importing(path.to_owned())),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
-    }
 }
 
 #[cfg(test)]

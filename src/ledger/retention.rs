@@ -285,6 +285,9 @@ impl Pruner {
         if let Some(oldest_us) = before(self.retention.contacts_age_max) {
             forgotten += context::touchpoints::forget_before(&transaction, oldest_us, FEEDBACK_MAX)?;
         }
+        if is_age_due {
+            forgotten += context::touchpoints::forget_beyond_max(&transaction, FEEDBACK_MAX)?;
+        }
         if let Some(oldest_us) = oldest_us {
             forgotten += prune::forget_feedback_before(&transaction, oldest_us, FEEDBACK_MAX)?;
             forgotten += conversations::forget_helpers_before(

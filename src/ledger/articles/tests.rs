@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
@@ -81,7 +82,7 @@ fn two_imports_at_once_are_one_too_many() {
     let (_folder, path) = ledger();
     let first = Import::begin(config(&path)).unwrap();
     let second = Import::begin(config(&path)).unwrap_err();
-    assert!(second.to_string().ends_with("another import of articles is under way"), "{second}");
+    assert!(second.to_string().contains("another import (process"), "{second}");
     drop(first);
     assert!(Import::begin(config(&path)).is_ok());
 }

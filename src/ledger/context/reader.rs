@@ -36,8 +36,8 @@ pub struct TiersAndFlags {
 pub struct Reader {
     connection: Connection,
     path: PathBuf,
-    /// The agents as last asked for.
-    told: Option<Vec<Agent>>,
+    /// The agents' generation and they themselves, as last asked for.
+    told: Option<(i64, Vec<Agent>)>,
 }
 
 impl Reader {
@@ -134,12 +134,15 @@ impl People for Reader {
     }
 
     fn new_agents(&mut self) -> Result<Option<Vec<Agent>>, Unreadable> {
-        let agents = self.agents()?;
-        if self.told.as_ref() == Some(&agents) {
+        let generation = agents::generation(&self.connection).map_err(|error| self.unreadable(&error))?;
+        if self.told.as_ref().is_some_and(|(told, _)| *told == generation) {
             return Ok(None);
         }
-        self.told = Some(agents.clone());
-        Ok(Some(agents))
+        // Those of this generation or of a later one, which are then read once more.
+        let agents = self.agents()?;
+        let is_same = self.told.as_ref().is_some_and(|(_, told)| *told == agents);
+        self.told = Some((generation, agents.clone()));
+        Ok((!is_same).then_some(agents))
     }
 }
 
@@ -201,6 +204,11 @@ pub(super) fn stored(purchases: &[Purchase]) -> String {
     if purchases.is_empty() {
         return String::new();
     }
-    let stored = |one: &Purchase| serde_json::json!({ "at_us": one.at.as_microsecond(), "what": one.what, "amount": one.amount.map(|amount| amount.to_string()) });
-    serde_json::Value::Array(purchases.iter().map(stored).collect()).to_string()
+    let stored = |one: &Purchase| Stored {
+        at_us: one.at.as_microsecond(),
+        what: one.what.as_str().to_owned().into(),
+        amount: one.amount.map(|amount| amount.to_string().into()),
+    };
+    // Numbers and texts: nothing in it could fail.
+    serde_json::to_string(&purchases.iter().map(stored).collect::<Vec<_>>()).unwrap_or_default()
 }

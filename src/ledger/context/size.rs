@@ -10,7 +10,8 @@ use rusqlite::Connection;
 const TOUCHPOINT_BYTES: usize = 100;
 
 /// The tables and indexes of the context, as `dbstat` names them.
-const COUNTED: &str = "'customer', 'sqlite_autoindex_customer_1', 'account', 'account_customer', 'touchpoint', 'touchpoint_age', 'agent'";
+const COUNTED: &str =
+    "'customer', 'sqlite_autoindex_customer_1', 'account', 'touchpoint', 'touchpoint_age', 'agent'";
 
 /// Bytes, as last counted and kept up since.
 pub(in crate::ledger) fn bytes(connection: &Connection) -> rusqlite::Result<i64> {
