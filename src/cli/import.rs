@@ -9,8 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Failure, print::grouped};
-use crate::config::Config;
+use super::{Failure, LedgerFile, print::grouped};
 use crate::ledger::LedgerError;
 use crate::ledger::context::Contact;
 use crate::ledger::context::import::{CHUNK_BYTES, CHUNK_ROWS, CustomerRow, Importer, Numbered, Rejected};
@@ -115,7 +114,7 @@ that is not known is kept, and is theirs whom a later file names. The summary co
 #[derive(Debug, Args)]
 struct FileArguments {
     #[command(flatten)]
-    place: Place,
+    ledger: LedgerFile,
     /// The file, CSV or NDJSON; - is stdin
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -137,27 +136,6 @@ struct FileArguments {
     /// Write every rejected row's line and reason into this file
     #[arg(long, value_name = "FILE")]
     rejected: Option<PathBuf>,
-}
-
-/// Which ledger.
-#[derive(Debug, Args)]
-pub(super) struct Place {
-    /// The config file, which says where the ledger is
-    #[arg(short, long, value_name = "FILE", default_value = "/etc/vigie/vigie.toml")]
-    config: PathBuf,
-    /// The ledger itself, instead of a config
-    #[arg(long, value_name = "PATH", conflicts_with = "config")]
-    ledger: Option<PathBuf>,
-}
-
-impl Place {
-    /// The ledger's file.
-    pub(super) fn ledger(&self) -> Result<PathBuf, Failure> {
-        match &self.ledger {
-            Some(path) => Ok(path.clone()),
-            None => Ok(Config::load(&self.config)?.ledger.path),
-        }
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -261,7 +239,7 @@ fn import<T: Send>(
     let mut table = Table::open(&arguments.file, columns, options).map_err(Failure::Mistake)?;
     let mut report = Report::open(arguments)?;
     let now = Timestamp::now();
-    let path = arguments.place.ledger()?;
+    let path = arguments.ledger.path()?;
     let mut importer = Importer::open(&path, arguments.replace).map_err(anyhow::Error::new)?;
     // One chunk is read and checked while the one before it is written; a third is never there.
     std::thread::scope(|scope| -> Result<(), Failure> {
