@@ -1,7 +1,9 @@
 //! `vigie import`: what the company knows of its customers, their contacts and its agents, from a file.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{BufWriter, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -237,10 +239,11 @@ fn import<T: Send>(
         ignore_unknown: arguments.ignore_unknown,
     };
     let mut table = Table::open(&arguments.file, columns, options).map_err(Failure::Mistake)?;
-    let mut report = Report::open(arguments)?;
     let now = Timestamp::now();
     let path = arguments.ledger.path()?;
+    refuse_overwriting(arguments, &path)?;
     let mut importer = Importer::open(&path, arguments.replace).map_err(anyhow::Error::new)?;
+    let mut report = Report::open(arguments)?;
     // One chunk is read and checked while the one before it is written; a third is never there.
     std::thread::scope(|scope| -> Result<(), Failure> {
         let (sender, chunks) = crossbeam::channel::bounded(0);
@@ -284,6 +287,29 @@ fn import<T: Send>(
     )
     .context("stdout")?;
     report.end(arguments)
+}
+
+/// Refuses to write rejected rows over the file that they come from, or over the ledger.
+fn refuse_overwriting(arguments: &FileArguments, ledger: &Path) -> Result<(), Failure> {
+    let Some(rejected) = &arguments.rejected else { return Ok(()) };
+    // What is not there yet is nobody's.
+    let Ok(there) = rejected.metadata() else { return Ok(()) };
+    let input = match arguments.file.to_str() {
+        Some("-") => {
+            std::io::stdin().as_fd().try_clone_to_owned().and_then(|stdin| File::from(stdin).metadata())
+        }
+        _ => arguments.file.metadata(),
+    };
+    let is_there = |other: std::io::Result<Metadata>| {
+        other.is_ok_and(|other| (other.dev(), other.ino()) == (there.dev(), there.ino()))
+    };
+    let what = match (there.is_file(), is_there(input), is_there(ledger.metadata())) {
+        (true, true, _) => "the file that is imported",
+        (true, _, true) => "the ledger",
+        _ => return Ok(()),
+    };
+    let rejected = rejected.display();
+    Err(Failure::Mistake(anyhow!("--rejected {rejected}: it is {what}, and would be overwritten")))
 }
 
 /// A clause of the summary, where there is something to say.

@@ -152,6 +152,44 @@ fn what_is_no_table_is_refused_with_a_reason_and_changes_nothing() {
 }
 
 #[test]
+fn rejected_rows_are_never_written_over_what_is_read() {
+    let desk = Desk::new();
+    desk.takes("customers", "a.csv", "key\nC1\n", &[]);
+    let (file, link) = (desk.folder.path().join("b.csv"), desk.folder.path().join("link"));
+    std::fs::write(&file, "key,value\nC2,many\n").unwrap();
+    std::fs::hard_link(&file, &link).unwrap();
+    let ledger = desk.ledger();
+    for (rejected, reason) in [
+        (&file, "it is the file that is imported"),
+        (&link, "it is the file that is imported"),
+        (&ledger, "it is the ledger"),
+    ] {
+        let before = std::fs::read(rejected).unwrap();
+        let arguments = ["vigie", "import", "customers", "--rejected"].map(std::ffi::OsStr::new).into_iter();
+        let paths = [rejected.as_os_str(), file.as_os_str(), "--ledger".as_ref(), ledger.as_os_str()];
+        let said = Cli::try_parse_from(arguments.chain(paths)).unwrap().run();
+        let Err(Failure::Mistake(error)) = said else { panic!("{said:?}") };
+        assert!(format!("{error:#}").contains(reason), "{error:#}");
+        assert!(before == std::fs::read(rejected).unwrap(), "{reason}: it has changed");
+    }
+    // Nothing is made where nothing is read.
+    let made = desk.folder.path().join("made");
+    let (made_name, none) = (made.to_str().unwrap(), desk.folder.path().join("none"));
+    let arguments = [
+        "vigie",
+        "import",
+        "customers",
+        "--rejected",
+        made_name,
+        file.to_str().unwrap(),
+        "-c",
+        none.to_str().unwrap(),
+    ];
+    assert!(matches!(Cli::try_parse_from(arguments).unwrap().run(), Err(Failure::Mistake(_))));
+    assert!(!made.exists());
+}
+
+#[test]
 fn a_wrong_row_is_rejected_with_its_line_and_the_others_are_taken() {
     let check = |kind: &str, header: &str, row: &[u8], reason: &str| {
         let desk = Desk::new();
