@@ -17,6 +17,7 @@ use crate::ledger::context::Contact;
 use crate::ledger::context::import::{CHUNK_BYTES, CHUNK_ROWS, CustomerRow, Importer, Numbered, Rejected};
 
 mod articles;
+mod csv;
 mod fields;
 mod lines;
 mod table;
