@@ -356,7 +356,9 @@ fn a_wrong_row_is_rejected_with_its_line_and_the_others_are_taken() {
     touchpoints(",mastodon,ana,2026-11-01,phone,", "must be user@server");
     touchpoints("C1,,,,phone,", "at is empty");
     touchpoints("C1,,,yesterday,phone,", "at = \"yesterday\": must be a time");
-    touchpoints("C1,,,2026-11-01,,", "channel is empty");
+    touchpoints("C1,,,2026-11-01,,", "channel is missing: phone");
+    touchpoints("C1,,,2026-11-01,by phone,", "channel = \"by phone\": must be one word");
+    touchpoints("C1,,,0026-11-01,phone,", "the year 26");
     touchpoints(&format!("C1,,,2026-11-01,phone,{}", "n".repeat(16_385)), "note has 16385 bytes");
 }
 
