@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::{Failure, LedgerFile, print::grouped};
+use crate::desk::calendar;
 use crate::ledger::LedgerError;
 use crate::ledger::context::Contact;
 use crate::ledger::context::import::{CHUNK_BYTES, CHUNK_ROWS, CustomerRow, Importer, Numbered, Rejected};
@@ -134,7 +135,7 @@ struct FileArguments {
     #[arg(long)]
     ignore_unknown: bool,
     /// Where times without an offset are meant, such as Europe/Paris
-    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = zone)]
+    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = calendar::zone)]
     time_zone: TimeZone,
     /// Write every rejected row's line and reason into this file
     #[arg(long, value_name = "FILE")]
@@ -153,10 +154,6 @@ enum Encoding {
     Utf8,
     /// As Windows writes it (windows-1252)
     Latin1,
-}
-
-fn zone(name: &str) -> Result<TimeZone, String> {
-    TimeZone::get(name).map_err(|_| "must be a time zone as Europe/Paris or America/Montreal".to_owned())
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {

@@ -5,6 +5,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
 use super::table::{Cells, Columns};
+use crate::desk::calendar;
 use crate::desk::person::{PURCHASES_MAX, Purchase};
 use crate::desk::week::{NoWeek, Week};
 use crate::ledger::context::import::{AgentRow, CustomerRow};
@@ -298,12 +299,9 @@ pub(super) fn agent(fields: &Fields<'_>) -> Field<AgentRow> {
     let zone = match fields.given("zone") {
         None => None,
         Some("") => Some(None),
-        Some(text) if TimeZone::get(text).is_ok() => Some(Some(text.to_owned())),
         Some(text) => {
-            return Err(format!(
-                "zone = {}: must be a time zone as Europe/Paris or America/Montreal",
-                quoted(text)
-            ));
+            calendar::zone(text).map_err(|must| format!("zone = {}: {must}", quoted(text)))?;
+            Some(Some(text.to_owned()))
         }
     };
     let away = match fields.given("away").map(str::to_lowercase).as_deref() {
