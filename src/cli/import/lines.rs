@@ -193,6 +193,8 @@ impl Quotes {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn records(text: &str) -> Vec<(u64, Taken, String)> {
@@ -277,5 +279,36 @@ mod tests {
             found.iter().map(|one| (one.0, one.1)).collect::<Vec<_>>(),
             [(1, Taken::Whole), (2, Taken::TooLong), (3, Taken::Whole)]
         );
+    }
+
+    proptest! {
+        /// In the order of the file and with its number, alone or in a record, and whatever was read ahead.
+        #[test]
+        fn every_line_comes_once(text in "[\",a \n]{0,60}", lines_max in 1..4_usize, unreads in any::<bool>()) {
+            const BYTES_MAX: usize = 8;
+            let all: Vec<&str> = text.split_inclusive('\n').collect();
+            let mut lines = Lines::within(text.as_bytes(), BYTES_MAX, lines_max);
+            let (mut buffer, mut next) = (Vec::new(), 0);
+            loop {
+                let (mut first, mut taken) = lines.record(&mut buffer, b';').unwrap();
+                if unreads && matches!(taken, Taken::Whole | Taken::Unclosed) {
+                    lines.unread(&buffer);
+                    (first, taken) = lines.record(&mut buffer, b',').unwrap();
+                }
+                if taken == Taken::End {
+                    break;
+                }
+                prop_assert_eq!(first, next as u64 + 1);
+                let came = String::from_utf8(buffer.clone()).unwrap();
+                let count = if taken == Taken::Whole { came.split_inclusive('\n').count() } else { 1 };
+                match taken {
+                    Taken::TooLong => prop_assert!(all[next].len() > BYTES_MAX),
+                    _ => prop_assert_eq!(came, all[next..next + count].concat()),
+                }
+                prop_assert!(count <= lines_max + 1);
+                next += count;
+            }
+            prop_assert_eq!(next, all.len());
+        }
     }
 }
