@@ -76,3 +76,6 @@ impl Router {
         Some(weighing.assignment)
     }
 }
+
+#[cfg(test)]
+mod tests;
