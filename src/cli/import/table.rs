@@ -335,10 +335,11 @@ impl Csv {
             }
         }
         if is_over || fields != self.places.len() {
-            let more = if is_over { "more".to_owned() } else { fields.to_string() };
             let expected = self.places.len();
+            // The buffer has places for one more than the header.
+            let found = if is_over { format!("more than {}", expected + 1) } else { fields.to_string() };
             return Err(format!(
-                "has {more} fields, and the header {expected}: a field that holds a separator needs quotes"
+                "has {found} fields, and the header {expected}: a field that holds a separator needs quotes"
             ));
         }
         let mut begin = 0;

@@ -175,7 +175,7 @@ fn a_wrong_row_is_rejected_with_its_line_and_the_others_are_taken() {
     customers("key,tier", ",gold", "key is empty");
     customers("key,tier", "C1", "has 1 fields, and the header 2");
     customers("key,tier", "C1,gold,5", "has 3 fields, and the header 2");
-    customers("key,tier", "C1,gold,5,6", "has more fields, and the header 2");
+    customers("key,tier", "C1,gold,5,6", "has more than 3 fields, and the header 2");
     customers("key,name", "C1,\"Ana", "a quote that is opened in this line is never closed");
     customers("key,tier", "C1,very good", "must be one word");
     customers("key,value", "C1,\"1.234,50\"", "value = \"1.234,50\": must be a number, such as 1234.5");
