@@ -60,14 +60,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Failure::Mistake(anyhow!("stdin: no post of the format {}: {malformed}", arguments.format.name()))
     })?;
     let Frame::Post(post) = parsed.frame else {
-        if arguments.json {
-            println!("{}", outcome("control"));
-            return Ok(());
-        }
-        println!(
+        let said = if arguments.json {
+            outcome("control").to_string()
+        } else {
             "control: this frame is no post: a deletion removes its post's text, anything else is counted"
-        );
-        return Ok(());
+                .to_owned()
+        };
+        return Ok(writeln!(std::io::stdout(), "{said}").context("stdout")?);
     };
     let prefilter =
         Prefilter::build(&config.prefilter).map_err(|mistakes| Failure::Mistake(anyhow!("{mistakes:?}")))?;

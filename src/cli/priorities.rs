@@ -14,6 +14,7 @@ use super::{ConfigFile, Failure, print};
 use crate::config::Config;
 use crate::desk::{self, Recorded};
 use crate::ledger::tickets::{self, Kept};
+use crate::telemetry::log::remark;
 use crate::ticket::proto::{Factor, Level};
 
 #[derive(Debug, Args)]
@@ -57,7 +58,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Command::Simulate(arguments) = &arguments.command;
     let config = arguments.config.load()?;
     for warning in &config.warnings {
-        eprintln!("warning: {warning}");
+        remark(&format!("warning: {warning}"));
     }
     simulate(arguments, &config, Timestamp::now())
 }

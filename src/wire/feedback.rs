@@ -26,8 +26,8 @@ const RECOMMENDATION_MAX: u32 = 10;
 pub(super) fn ticket_status(status: &TicketStatus, grant: &Grant) -> Result<Feedback, String> {
     let id = TicketId::from_bytes(&status.ticket_id)
         .ok_or_else(|| format!("ticket_status.ticket_id has {} bytes: must be 16", status.ticket_id.len()))?;
-    bounded("ticket_status.agent", &status.agent, NAME_BYTES_MAX)?;
-    bounded("ticket_status.helpdesk_ref", &status.helpdesk_ref, NAME_BYTES_MAX)?;
+    named("ticket_status.agent", &status.agent)?;
+    named("ticket_status.helpdesk_ref", &status.helpdesk_ref)?;
     if status.satisfaction > SATISFACTION_MAX {
         let given = status.satisfaction;
         return Err(format!("ticket_status.satisfaction = {given}: must be 0 to {SATISFACTION_MAX}"));
@@ -52,16 +52,25 @@ pub(super) fn touchpoint(touchpoint: &Touchpoint) -> Result<Feedback, String> {
 }
 
 pub(super) fn agent_state(state: &AgentState) -> Result<Feedback, String> {
-    bounded("agent_state.agent", &state.agent, NAME_BYTES_MAX)?;
+    named("agent_state.agent", &state.agent)?;
     for (field, values) in
         [("agent_state.skills", &state.skills), ("agent_state.languages", &state.languages)]
     {
         if values.len() > SKILLS_MAX {
             return Err(format!("{field} has {} values: must be at most {SKILLS_MAX}", values.len()));
         }
-        values.iter().try_for_each(|value| bounded(field, value, NAME_BYTES_MAX))?;
+        values.iter().try_for_each(|value| named(field, value))?;
     }
     Ok(Feedback::AgentState(state.encode_to_vec()))
+}
+
+/// What is shown again to people and compared with lists: a line of text at most, as an import takes it.
+fn named(field: &str, name: &str) -> Result<(), String> {
+    bounded(field, name, NAME_BYTES_MAX)?;
+    match name.chars().find(|c| c.is_control()) {
+        Some(c) => Err(format!("{field} has the control character U+{:04X}", u32::from(c))),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -84,7 +93,20 @@ mod tests {
         check(ticket_status(&recommendation(11)), "recommendation = 11: must be 0 to 10");
         assert!([0, 10].iter().all(|given| ticket_status(&recommendation(*given)).is_ok()));
         check(ticket_status(&TicketStatus { agent: "a".repeat(201), ..status.clone() }), "agent has 201");
-        check(ticket_status(&TicketStatus { helpdesk_ref: "r".repeat(201), ..status }), "helpdesk_ref");
+        check(
+            ticket_status(&TicketStatus { helpdesk_ref: "r".repeat(201), ..status.clone() }),
+            "helpdesk_ref",
+        );
+        let coloured = || "Ana\u{1b}[2J".to_owned();
+        check(
+            ticket_status(&TicketStatus { agent: coloured(), ..status }),
+            "agent has the control character U+001B",
+        );
+        check(agent_state(&AgentState { agent: coloured(), ..Default::default() }), "U+001B");
+        check(
+            agent_state(&AgentState { skills: vec![coloured()], ..Default::default() }),
+            "skills has the control",
+        );
         check(touchpoint(&Touchpoint { note: "n".repeat(16_385), ..Default::default() }), "note has 16385");
         check(touchpoint(&Touchpoint { customer: "c".repeat(201), ..Default::default() }), "customer");
         check(agent_state(&AgentState { skills: vec!["s".into(); 101], ..Default::default() }), "101 values");
