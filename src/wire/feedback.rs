@@ -1,18 +1,17 @@
 //! What a client reports back, checked as far as the protocol goes.
 
+use jiff::Timestamp;
 use prost::Message;
 
 use super::hello::bounded;
 use crate::access::Grant;
 use crate::ledger::Feedback;
+use crate::ledger::context::{ACCOUNT_BYTES_MAX, Contact, NOTE_BYTES_MAX};
 use crate::ticket::TicketId;
 use crate::ticket::proto::{AgentState, TicketStatus, Touchpoint};
 
 /// Longest name, key or reference, in bytes. Longer than any helpdesk's own limit for them.
 const NAME_BYTES_MAX: usize = 200;
-
-/// Longest note of a touchpoint, in bytes: a long letter.
-const NOTE_BYTES_MAX: usize = 16 * 1024;
 
 /// Most skills or languages of one agent.
 const SKILLS_MAX: usize = 100;
@@ -42,12 +41,16 @@ pub(super) fn ticket_status(status: &TicketStatus, grant: &Grant) -> Result<Feed
     })
 }
 
+/// Checks a touchpoint as one in a file is: the ledger will find it a contact of somebody.
 pub(super) fn touchpoint(touchpoint: &Touchpoint) -> Result<Feedback, String> {
     bounded("touchpoint.customer", &touchpoint.customer, NAME_BYTES_MAX)?;
     bounded("touchpoint.network", &touchpoint.network, NAME_BYTES_MAX)?;
-    bounded("touchpoint.account", &touchpoint.account, NAME_BYTES_MAX)?;
+    bounded("touchpoint.account", &touchpoint.account, ACCOUNT_BYTES_MAX)?;
     bounded("touchpoint.channel", &touchpoint.channel, NAME_BYTES_MAX)?;
     bounded("touchpoint.note", &touchpoint.note, NOTE_BYTES_MAX)?;
+    // Any moment does for one that says none: the ledger takes its own.
+    Contact::read(touchpoint.clone(), Timestamp::UNIX_EPOCH)
+        .map_err(|reason| format!("touchpoint: {reason}"))?;
     Ok(Feedback::Touchpoint(touchpoint.encode_to_vec()))
 }
 
@@ -107,13 +110,40 @@ mod tests {
             agent_state(&AgentState { skills: vec![coloured()], ..Default::default() }),
             "skills has the control",
         );
-        check(touchpoint(&Touchpoint { note: "n".repeat(16_385), ..Default::default() }), "note has 16385");
-        check(touchpoint(&Touchpoint { customer: "c".repeat(201), ..Default::default() }), "customer");
+        let right = Touchpoint { customer: "c1".into(), channel: "phone".into(), ..Default::default() };
+        check(touchpoint(&Touchpoint { note: "n".repeat(16_385), ..right.clone() }), "note has 16385");
+        check(touchpoint(&Touchpoint { customer: "c".repeat(201), ..right }), "customer has 201 bytes");
         check(agent_state(&AgentState { skills: vec!["s".into(); 101], ..Default::default() }), "101 values");
         check(
             agent_state(&AgentState { languages: vec!["l".repeat(201)], ..Default::default() }),
             "languages",
         );
+    }
+
+    #[test]
+    fn a_touchpoint_that_could_never_count_is_refused_with_the_reason() {
+        let right = Touchpoint { customer: "c1".into(), channel: "phone".into(), ..Default::default() };
+        let Ok(Feedback::Touchpoint(bytes)) = touchpoint(&right) else { panic!() };
+        assert_eq!(Touchpoint::decode(bytes.as_slice()).unwrap(), right);
+        let of = |network: &str, account: &str| Touchpoint {
+            network: network.into(),
+            account: account.into(),
+            channel: "phone".into(),
+            ..Default::default()
+        };
+        assert!(touchpoint(&of("Bluesky", "@ana.example")).is_ok());
+        assert!(touchpoint(&of("mastodon", &format!("https://m.example/{}", "a".repeat(400)))).is_ok());
+        check(touchpoint(&of("", "")), "touchpoint: names nobody");
+        check(touchpoint(&of("x", "")), "belong together");
+        check(touchpoint(&of("myspace", "ana")), "must be bluesky, mastodon, x, facebook or plain");
+        check(touchpoint(&of("mastodon", "ana")), "must be user@server");
+        check(touchpoint(&of("plain", &"a".repeat(513))), "account has 513 bytes");
+        check(touchpoint(&Touchpoint { channel: String::new(), ..right.clone() }), "channel is missing");
+        check(touchpoint(&Touchpoint { channel: "by phone".into(), ..right.clone() }), "must be one word");
+        check(touchpoint(&Touchpoint { channel: "p".repeat(65), ..right.clone() }), "channel has 65 bytes");
+        check(touchpoint(&Touchpoint { customer: "c\n1".into(), ..right.clone() }), "control character");
+        check(touchpoint(&Touchpoint { at_us: -1_000_000, ..right.clone() }), "the year 1969");
+        check(touchpoint(&Touchpoint { at_us: i64::MAX, ..right }), "no time that a calendar has");
     }
 
     #[test]
