@@ -88,6 +88,7 @@ pub(super) fn without_text_in_ticket(bytes: &[u8], reason: Erasure) -> Vec<u8> {
     ticket.person = None;
     // Which articles fit a text says what was in it.
     ticket.articles.clear();
+    ticket.assignment.iter_mut().for_each(without_reasons);
     ticket.encode_to_vec()
 }
 
@@ -118,6 +119,14 @@ fn without_knowledge(factors: &mut [proto::Factor]) {
     factors.iter_mut().filter(|factor| KNOWING.contains(&factor.name.as_str())).for_each(erase_evidence);
 }
 
+/// Why somebody answers may repeat what is known of the author, as a rule or a value does, and topics of the text: the
+/// team and the agent stay.
+pub(super) fn without_reasons(assignment: &mut proto::Assignment) {
+    if !assignment.reasons.is_empty() {
+        assignment.reasons = vec!["erased".to_owned()];
+    }
+}
+
 fn erase_evidence(factor: &mut proto::Factor) {
     factor.evidence = "erased".to_owned();
 }
@@ -130,6 +139,7 @@ pub(super) fn without_person(body: &Body) -> Option<Vec<u8>> {
             let mut ticket = proto::Ticket::decode(bytes.as_slice()).ok()?;
             ticket.person = None;
             without_knowledge(&mut ticket.factors);
+            ticket.assignment.iter_mut().for_each(without_reasons);
             (bytes, ticket.encode_to_vec())
         }
         Body::Update(bytes) => {
@@ -137,6 +147,9 @@ pub(super) fn without_person(body: &Body) -> Option<Vec<u8>> {
             match &mut update.change {
                 Some(proto::update::Change::Rescored(rescored)) => without_knowledge(&mut rescored.factors),
                 Some(proto::update::Change::FollowedUp(followed)) => without_knowledge(&mut followed.factors),
+                Some(proto::update::Change::Assigned(assigned)) => {
+                    assigned.assignment.iter_mut().for_each(without_reasons);
+                }
                 _ => return None,
             }
             (bytes, update.encode_to_vec())
@@ -153,6 +166,9 @@ fn without_text_in_update(bytes: &[u8], reason: Erasure) -> Vec<u8> {
         Some(proto::update::Change::FollowedUp(followed)) => {
             followed.post.iter_mut().for_each(|post| clear_post(post, reason));
             without_words(&mut followed.factors);
+        }
+        Some(proto::update::Change::Assigned(assigned)) => {
+            assigned.assignment.iter_mut().for_each(without_reasons);
         }
         _ => {}
     }
@@ -206,6 +222,34 @@ mod tests {
         assert_eq!(kept.factors, [factor("purchase", "erased"), factor("age", "1 min")]);
         let of_account = without_text_in_ticket(&ticket.encode_to_vec(), Erasure::AccountDeleted);
         assert_eq!(is_in(&of_account), <[&str; 0]>::default());
+    }
+
+    /// A rule says which tier, flag or value it is for; the best-rated answer whom the company values.
+    #[test]
+    fn the_reasons_of_an_assignment_go_with_what_they_repeat() {
+        let reasons =
+            vec!["route 1: tier gold".to_owned(), "lena: best rated (customer value 9000)".to_owned()];
+        let assignment = |reasons| {
+            let (team, agent) = ("billing".to_owned(), "lena".to_owned());
+            Some(proto::Assignment { team, agent, reasons, ..Default::default() })
+        };
+        let ticket = proto::Ticket { assignment: assignment(reasons.clone()), ..Default::default() };
+        let assigned = proto::update::Assigned { assignment: assignment(reasons), ..Default::default() };
+        let change = Some(proto::update::Change::Assigned(assigned));
+        let update = proto::Update { change, ..Default::default() };
+        let expected = assignment(vec!["erased".to_owned()]);
+        let of_ticket = |bytes: Vec<u8>| proto::Ticket::decode(&*bytes).unwrap().assignment;
+        let of_update = |bytes: Vec<u8>| match proto::Update::decode(&*bytes).unwrap().change {
+            Some(proto::update::Change::Assigned(assigned)) => assigned.assignment,
+            other => panic!("{other:?}"),
+        };
+        let (ticket, update) = (ticket.encode_to_vec(), update.encode_to_vec());
+        assert_eq!(of_ticket(without_text_in_ticket(&ticket, Erasure::PostDeleted)), expected);
+        assert_eq!(of_update(without_text_in_update(&update, Erasure::PostDeleted)), expected);
+        let forgotten = without_person(&Body::Ticket(ticket)).unwrap();
+        assert_eq!(without_person(&Body::Ticket(forgotten.clone())), None, "nothing is left of them");
+        assert_eq!(of_ticket(forgotten), expected);
+        assert_eq!(of_update(without_person(&Body::Update(update)).unwrap()), expected);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::import::{CustomerRow, Importer, Numbered};
+use super::import::{CustomerChunk, CustomerRow, Importer, Numbered};
 use super::*;
 use crate::desk::People;
 use crate::desk::person::{TOUCHPOINTS_MAX, Touchpoint};
@@ -155,7 +155,7 @@ impl Store {
         };
         let rows: Vec<_> = rows.iter().map(|given| Numbered { line: 1, row: row(given) }).collect();
         let mut importer = Importer::open(&self.path(), false).unwrap();
-        importer.customers(&rows, &mut |rejected| panic!("{rejected:?}")).unwrap();
+        importer.customers(CustomerChunk::new(rows), &mut |rejected| panic!("{rejected:?}")).unwrap();
         importer
     }
 
@@ -386,7 +386,9 @@ fn an_account_goes_from_one_customer_to_another_and_back() {
         let rows: Vec<_> = rows.iter().map(|given| Numbered { line: 1, row: row(given) }).collect();
         let mut importer = Importer::open(&store.path(), replace).unwrap();
         let mut rejected = 0;
-        rows.chunks(1).for_each(|chunk| importer.customers(chunk, &mut |_| rejected += 1).unwrap());
+        rows.chunks(1).for_each(|chunk| {
+            importer.customers(CustomerChunk::new(chunk.to_vec()), &mut |_| rejected += 1).unwrap();
+        });
         importer.finish().unwrap();
         rejected
     };

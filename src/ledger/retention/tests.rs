@@ -7,7 +7,7 @@ use jiff::ToSpan;
 use rusqlite::Connection;
 
 use super::*;
-use crate::ledger::context::import::{CustomerRow, Importer, Numbered};
+use crate::ledger::context::import::{CustomerChunk, CustomerRow, Importer, Numbered};
 use crate::ledger::outbox::Filter;
 use crate::ledger::tests::{Running, config, provisional, settlement, ticket};
 use crate::ledger::{
@@ -481,7 +481,7 @@ fn customers_do_not_make_room_for_themselves_at_the_cost_of_tickets() {
         })
         .collect();
     let mut importer = Importer::open(&config(folder.path()).path, false).unwrap();
-    importer.customers(&rows, &mut |rejected| panic!("{rejected:?}")).unwrap();
+    importer.customers(CustomerChunk::new(rows), &mut |rejected| panic!("{rejected:?}")).unwrap();
     importer.finish().unwrap();
     let after = size(&file(folder.path())).unwrap();
     assert!(after.context_bytes > 5000 * 100, "{after:?}");
