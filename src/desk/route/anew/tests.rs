@@ -105,7 +105,16 @@ fn of_one_team_the_agent_stays_unless_they_may_not_have_it_any_more() {
     let mut world = World::new("anything", &[agent("lena", "support"), bills("max")]);
     assert_eq!(world.becomes(&about("bill")), moved("support/max", &[0, 1]));
     let mut world = World::new("anything", &[agent("lena", "support"), agent("max", "support")]);
+    world.routes.teams[0].fallback = None;
     assert_eq!(world.becomes(&about("bill")), stays(&[1, 0]));
+    // Or who takes over.
+    let mut world = World::new("anything", &[agent("lena", "support"), bills("max"), bills("noa")]);
+    world.router.set_agents(&[
+        agent("lena", "support"),
+        agent("max", "support"),
+        Agent { team: "night".to_owned(), ..bills("noa") },
+    ]);
+    assert_eq!(world.becomes(&about("bill")), moved("night/noa", &[0, 0, 1]));
 
     // Nobody is moved for a post that changes nothing of what is wanted, whoever has gone home; for a worse one they are.
     let home = Agent { shifts: Some("sat-sun 08:00-18:00".parse().unwrap()), ..agent("lena", "support") };
