@@ -22,7 +22,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::access::brands::Brands;
 use crate::desk::conversation::{Remembered, RememberedPost};
 use crate::desk::follow_up::Terms;
-use crate::desk::route::OPEN_TICKETS_MAX;
+use crate::desk::route::{OPEN_TICKETS_MAX, PEOPLE_MAX};
 use crate::parse::Network;
 use crate::source::{Gap, Stored};
 use crate::telemetry::{Bucket, Buckets};
@@ -549,6 +549,25 @@ impl Ledger {
     /// The file cannot be read.
     pub fn open_assigned(&self, visit: impl FnMut(&assigned::Assigned)) -> Result<(), LedgerError> {
         assigned::visit_open(&self.connection, OPEN_TICKETS_MAX, visit).map_err(|source| self.failed(source))
+    }
+
+    /// Visits how many tickets each agent has got rid of since they said how many they have.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn relieved(&self, visit: impl FnMut(&str, u32)) -> Result<(), LedgerError> {
+        assigned::visit_relieved(&self.connection, visit).map_err(|source| self.failed(source))
+    }
+
+    /// Visits who was answered by whom and when, µs since 1970: the newest that the desk keeps in mind. People are named by
+    /// the hash that [`Needs`](crate::desk::route::Needs) has.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn answered(&self, visit: impl FnMut(u64, &str, i64)) -> Result<(), LedgerError> {
+        assigned::visit_answered(&self.connection, PEOPLE_MAX, visit).map_err(|source| self.failed(source))
     }
 
     /// Calls `visit` with the newest tickets, oldest first, at most `tickets_max`, for the desk to remember who is in

@@ -7,8 +7,8 @@
 //! ticket again that nobody has answered, or if a further post joins it. A ticket whose text was erased, or that turned out to be no customer
 //! message, has no clock any more.
 //!
-//! Nobody is told anything while the ledger has no report on any ticket: where no helpdesk says what is answered,
-//! every ticket would be late. The states are counted all the same.
+//! Nobody is told anything of a brand while the ledger has had no report on any of its tickets: where no helpdesk says
+//! what is answered, every ticket would be late. The states are counted all the same.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use prost::Message;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::writer::Changes;
-use super::{Feedback, records, rescoring, store};
+use super::{Feedback, assigned, records, rescoring, store};
 use crate::desk::anew::DueAnew;
 use crate::ticket::{TicketId, proto};
 use proto::ticket_status::State;
@@ -31,6 +31,12 @@ pub(super) const TABLES: &str = "
     ALTER TABLE ticket ADD COLUMN answered_at_us INTEGER;  -- first, as reported
     ALTER TABLE ticket ADD COLUMN stopped_at_us INTEGER;   -- since when its clock stands still; NULL: it runs
     CREATE INDEX ticket_clock ON ticket (overdue, next_at_us) WHERE overdue IS NOT NULL AND stopped_at_us IS NULL;
+
+    -- Brands of whose tickets a helpdesk has ever said what became.
+    CREATE TABLE reporting (
+        brand  TEXT PRIMARY KEY
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO reporting SELECT DISTINCT t.brand FROM feedback f JOIN ticket t ON t.id = f.ticket_id;
 ";
 
 /// Told in one transaction at most, so that who waits for its commit does not wait for a morning's backlog.
@@ -195,17 +201,16 @@ fn tell(
     changes: &mut Changes,
 ) -> rusqlite::Result<()> {
     let now_us = now.as_microsecond();
-    let due: Vec<(TicketId, i64, i64)> = connection
+    let due: Vec<(TicketId, i64, i64, bool)> = connection
         .prepare_cached(
-            "SELECT id, due_at_us, overdue FROM ticket INDEXED BY ticket_clock
+            "SELECT id, due_at_us, overdue, brand IN (SELECT brand FROM reporting) FROM ticket INDEXED BY ticket_clock
              WHERE overdue IN (0, 1) AND stopped_at_us IS NULL AND next_at_us <= ?1 LIMIT ?2",
         )?
         .query_map(params![now_us, TOLD_MAX as i64], |row| {
-            Ok((records::ticket_id(row, 0)?, row.get(1)?, row.get(2)?))
+            Ok((records::ticket_id(row, 0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })?
         .collect::<rusqlite::Result<_>>()?;
-    let somebody_reports = somebody_reports(connection)?;
-    for (ticket_id, due_at_us, before) in due {
+    for (ticket_id, due_at_us, before, somebody_reports) in due {
         let (after, state, next_at_us) = match due_at_us <= now_us {
             true => (BREACHED, Overdue::Breached, None),
             false => (AT_RISK, Overdue::AtRisk, Some(due_at_us)),
@@ -232,15 +237,6 @@ fn tell(
         changes.clocks.moves.add(Some(after), 1);
     }
     Ok(())
-}
-
-/// Whether the ledger has a helpdesk's report on a ticket.
-fn somebody_reports(connection: &Connection) -> rusqlite::Result<bool> {
-    connection
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM feedback INDEXED BY feedback_ticket WHERE ticket_id IS NOT NULL)",
-        )?
-        .query_row([], |row| row.get(0))
 }
 
 /// What is stored of a ticket's clock.
@@ -288,6 +284,9 @@ pub(super) fn reported(
     if brands.is_some_and(|brands| !brands.has(&clock.brand)) {
         return Ok(());
     }
+    connection
+        .prepare_cached("INSERT OR IGNORE INTO reporting (brand) VALUES (?1)")?
+        .execute([&clock.brand])?;
     let now_us = now.as_microsecond();
     // A helpdesk's clock may be ahead of ours.
     let answered_at_us = Some(status.first_answer_at_us.min(now_us)).filter(|at_us| *at_us > 0);
@@ -372,6 +371,7 @@ pub(super) fn answered(
     at: Timestamp,
     changes: &mut Changes,
 ) -> rusqlite::Result<()> {
+    assigned::answered(connection, ticket_id, None, at.as_microsecond())?;
     let Some(clock) = clock(connection, ticket_id)? else { return Ok(()) };
     stop(connection, ticket_id, &clock, at.as_microsecond(), Some(at.as_microsecond()), changes)
 }

@@ -87,6 +87,20 @@ impl AgentChoice {
     /// With their names in the config.
     pub const ALL: [(&str, AgentChoice); 3] =
         [("any", AgentChoice::Any), ("best", AgentChoice::Best), ("none", AgentChoice::None)];
+
+    /// As in config.
+    pub fn name(self) -> &'static str {
+        match self {
+            AgentChoice::Any => "any",
+            AgentChoice::Best => "best",
+            AgentChoice::None => "none",
+        }
+    }
+
+    /// `None`: there is none of this name.
+    pub fn from_name(name: &str) -> Option<AgentChoice> {
+        AgentChoice::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, choice)| choice)
+    }
 }
 
 /// A team.

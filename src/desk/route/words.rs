@@ -47,6 +47,7 @@ pub(super) fn reason(weighed: &Weighed, member: &Member, because: Because, want:
                 Some(Worth::Negative(probability)) => format!("negative {probability:.2}"),
                 Some(Worth::Priority(priority)) => format!("priority {priority}"),
                 Some(Worth::Value(value)) => format!("customer value {value}"),
+                Some(Worth::Before) => "as before".to_owned(),
                 Some(Worth::Rule) | None => "the route asks for it".to_owned(),
             };
             let rating = member.agent.satisfaction;

@@ -7,7 +7,7 @@ use prost::Message;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::{account_name, import, listed, owner, size, touchpoints};
-use crate::ledger::{LedgerError, conversations, erasure, importing, records, schema, wal};
+use crate::ledger::{LedgerError, assigned, conversations, erasure, importing, records, schema, wal};
 use crate::ticket::{TicketId, proto};
 
 /// Longest wait for whoever reads an older state of the file; the daemon's commits wait meanwhile.
@@ -181,6 +181,7 @@ fn clear_tickets(connection: &mut Connection, key: &str, accounts: &[Account]) -
                 }
                 // The same evidence is kept for the ticket's next post.
                 conversations::forget_words(&transaction, *ticket_id)?;
+                assigned::forget_person(&transaction, *ticket_id)?;
                 cleared += u64::from(is_cleared);
             }
             transaction.commit()?;

@@ -256,7 +256,7 @@ fn without_any_subscription_age_prunes_and_size_does_not() {
     let running = Running::start(folder.path());
     let assigned = |post| {
         let Entry::Ticket(mut ticket) = large(post) else { panic!() };
-        ticket.assignee = Some(Assignee { team: "billing".to_owned(), agent: String::new() });
+        ticket.assignee = Some(Assignee { team: "billing".to_owned(), ..Default::default() });
         Entry::Ticket(ticket)
     };
     (0..20).for_each(|post| running.settle(settlement(1, 0, vec![assigned(post)])));
