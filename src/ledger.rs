@@ -14,7 +14,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI32;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
@@ -457,6 +457,8 @@ pub struct Ledger {
     /// Pages in the write-ahead log, as of the last commit.
     log_pages: Arc<AtomicI32>,
     pub(super) reader: Connection,
+    /// For how long no vigie was there before this one.
+    pub(super) away: Duration,
     /// Held for as long as the ledger is open; the operating system frees it with the process.
     pub(super) lock: Lock,
 }
@@ -470,6 +472,7 @@ impl Ledger {
     /// another running vigie or to a newer one, or is no ledger.
     pub fn open(config: Config) -> Result<Ledger, LedgerError> {
         let lock = lock(&config.path)?;
+        let away = deadlines::away(&config.path, SystemTime::now());
         let failed = |source| LedgerError::Sqlite { path: config.path.clone(), error: source };
         // Posts are no secret, but their authors may delete them: nobody else need keep a copy.
         let io_failed = |source| LedgerError::Io { path: config.path.clone(), source };
@@ -495,7 +498,7 @@ impl Ledger {
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )
         .map_err(failed)?;
-        Ok(Ledger { config, connection, log_pages, reader, lock })
+        Ok(Ledger { config, connection, log_pages, reader, away, lock })
     }
 
     /// Lets commits return before they are on the disk: they outlive this process, but no power cut.

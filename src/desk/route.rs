@@ -31,7 +31,6 @@ pub use choice::{Because, Candidate, Points, Standing, Weighed, passed_over_max}
 pub use memory::{OPEN_TICKETS_MAX, PEOPLE_MAX};
 pub use needs::Needs;
 pub use rules::{AgentChoice, BestRated, Routes, Rule, Team};
-pub use words::in_words;
 
 use choice::{Member, Want};
 use memory::{Open, OpenTickets, Seen};

@@ -10,7 +10,8 @@
 //! Nobody is told anything of a brand while the ledger has had no report on any of its tickets: where no helpdesk says
 //! what is answered, every ticket would be late. The states are counted all the same.
 
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use prost::Message;
@@ -44,6 +45,27 @@ pub(super) const TOLD_MAX: usize = 64;
 
 /// Longest wait without a look at the clock, which somebody may have set.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// For how long nobody is told after a start: such a part of the time in which no vigie was there. What our accounts have
+/// answered meanwhile comes with what the sources catch up on, many times as fast as it was said.
+const CATCHING_UP_PART: u32 = 10;
+/// And no longer than that, whatever the sources do.
+pub(super) const CATCHING_UP_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// For how long nobody has written the ledger: no vigie was there, or it had nothing to do. Nothing if there is no file yet,
+/// or the clock was set back.
+pub(super) fn away(path: &Path, now: SystemTime) -> Duration {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let written =
+        [path, Path::new(&log)].into_iter().filter_map(|file| file.metadata().ok()?.modified().ok()).max();
+    written.and_then(|written| now.duration_since(written).ok()).unwrap_or_default()
+}
+
+/// For how long nobody is told after a start, no vigie having been there for so long.
+pub(super) fn catching_up(away: Duration) -> Duration {
+    (away / CATCHING_UP_PART).min(CATCHING_UP_MAX)
+}
 
 /// Tickets whose clock runs, by how late their answer is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -145,21 +167,36 @@ fn earlier(one: Option<i64>, other: Option<i64>) -> Option<i64> {
 pub(super) struct Alarm {
     /// The nearest moment at which there may be, µs since 1970. Its ticket may have been answered since.
     next_at_us: Option<i64>,
+    /// Until then nobody is told, whatever is due: the sources are catching up. µs since 1970.
+    quiet_until_us: i64,
 }
 
 impl Alarm {
-    pub(super) fn read(connection: &Connection) -> rusqlite::Result<Alarm> {
-        Ok(Alarm { next_at_us: nearest(connection)? })
+    /// Of a ledger that is opened `now`, for the first time after so long.
+    pub(super) fn read(connection: &Connection, now: Timestamp, away: Duration) -> rusqlite::Result<Alarm> {
+        let quiet_us = i64::try_from(catching_up(away).as_micros()).unwrap_or_default();
+        let quiet_until_us = now.as_microsecond().saturating_add(quiet_us);
+        Ok(Alarm { next_at_us: nearest(connection)?, quiet_until_us })
+    }
+
+    /// How long it is still quiet; a clock that was set back makes that no longer than it may be.
+    fn quiet_us(&self, now: Timestamp) -> i64 {
+        let left_us = self.quiet_until_us.saturating_sub(now.as_microsecond());
+        if u128::from(left_us.max(0).cast_unsigned()) > CATCHING_UP_MAX.as_micros() {
+            0
+        } else {
+            left_us.max(0)
+        }
     }
 
     /// Whether there may be something to tell.
     pub(super) fn rings(&self, now: Timestamp) -> bool {
-        self.next_at_us.is_some_and(|at_us| at_us <= now.as_microsecond())
+        self.next_at_us.is_some_and(|at_us| at_us <= now.as_microsecond()) && self.quiet_us(now) == 0
     }
 
     /// When to look again, `now` being `at`; `None`: when a clock has been started.
     pub(super) fn due(&self, now: Timestamp, at: Instant) -> Option<Instant> {
-        let left_us = self.next_at_us?.saturating_sub(now.as_microsecond());
+        let left_us = self.next_at_us?.saturating_sub(now.as_microsecond()).max(self.quiet_us(now));
         let left = Duration::from_micros(u64::try_from(left_us).unwrap_or(0));
         Some(at + left.min(LOOK_EVERY))
     }
@@ -172,12 +209,12 @@ impl Alarm {
         ageing_points_per_hour: u32,
         changes: &mut Changes,
     ) -> rusqlite::Result<Alarm> {
-        let alarm = Alarm { next_at_us: earlier(self.next_at_us, changes.clocks.next_at_us) };
+        let alarm = Alarm { next_at_us: earlier(self.next_at_us, changes.clocks.next_at_us), ..*self };
         if !alarm.rings(now) {
             return Ok(alarm);
         }
         tell(connection, now, ageing_points_per_hour, changes)?;
-        Alarm::read(connection)
+        Ok(Alarm { next_at_us: nearest(connection)?, ..*self })
     }
 }
 

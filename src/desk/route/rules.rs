@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::in_words;
 use crate::desk::when::{Facts, When};
 
 /// The operator's rules and teams.
@@ -144,7 +143,7 @@ impl Routes {
                 supplier: rule.supplier.as_deref(),
                 skills: rule.skills.clone(),
                 agent: rule.agent,
-                why: format!("route {}: {}", index + 1, in_words(&rule.when)),
+                why: format!("route {}: {}", index + 1, rule.when),
             });
         }
         let team = self.default_team.as_deref()?;

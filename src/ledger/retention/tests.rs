@@ -513,6 +513,19 @@ fn contacts_go_by_their_own_age() {
     assert_eq!((count(folder.path(), "touchpoint"), count(folder.path(), "ticket")), (1, 1));
 }
 
+/// What was said of people does not stay because tickets do.
+#[test]
+fn helpers_go_by_their_age_however_long_tickets_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path(), 1, 1);
+    let helped = "INSERT INTO helper (network, author_id, thanked, last_at_us) VALUES ('x', ?1, 1, ?2)";
+    for (name, at_us) in [("old", 1), ("new", Timestamp::now().as_microsecond())] {
+        file(folder.path()).execute(helped, (name, at_us)).unwrap();
+    }
+    prune(folder.path(), Retention { age_max: None, live_bytes_max: None, contacts_age_max: None });
+    assert_eq!((count(folder.path(), "helper"), count(folder.path(), "ticket")), (1, 1));
+}
+
 #[test]
 fn a_ledger_is_blocked_only_by_what_is_pending() {
     let folder = tempfile::tempdir().unwrap();

@@ -308,3 +308,25 @@ fn tickets_that_an_agent_has_got_rid_of_since_their_own_count_are_known_after_a_
     running.stop();
     assert_eq!(relieved(&Ledger::open(config(folder.path())).unwrap()), [], "the same count, said anew");
 }
+
+/// All tickets are looked at: nobody who reads bodies waits for that.
+#[test]
+fn what_the_desk_has_missed_is_read_beside_those_who_deliver() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    running.settle(settlement(1, 1, vec![of_lena("a")]));
+    running.handle.feedback(Feedback::AgentState(Vec::new())).blocking_recv().unwrap().unwrap();
+    let delivering = running.handle.reader.lock();
+    let (sender, read) = std::sync::mpsc::channel();
+    let handle = running.handle.clone();
+    let desk = std::thread::spawn(move || {
+        let mut conversations = 0;
+        handle.conversations(10, |_| conversations += 1).unwrap();
+        sender.send(conversations).unwrap();
+    });
+    let read = read.recv_timeout(std::time::Duration::from_secs(30));
+    drop(delivering);
+    desk.join().unwrap();
+    assert_eq!(read, Ok(1));
+    running.stop();
+}
