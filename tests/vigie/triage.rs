@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use vigie::ticket::proto::{AgentState, client_message::Kind};
+use vigie::ticket::proto::{AgentState, TicketStatus, client_message::Kind};
 use vigie::wire::{Address, Client, Introduction};
 
 use crate::daemon::{State, patiently, run, vigie};
@@ -45,14 +45,15 @@ const DESK: &str = r#"
     team = "seniors"
 "#;
 
-const AGENTS: &str = "name,team,capacity,away\nVera,vip,5,no\nSam,seniors,5,no\nLena,support,5,no\nMax,support,5,no\n\
-    Noa,support,5,no\n";
+const AGENTS: &str = "name,team,capacity,away\nVera,vip,5,no\nSam,seniors,5,no\nTia,seniors,5,no\nLena,support,5,no\n\
+    Max,support,5,no\nNoa,support,5,no\n";
 
 /// Vera has left, and Max is on holiday.
-const AGENTS_LATER: &str = "name,team,capacity,away\nVico,vip,5,no\nSam,seniors,5,no\nLena,support,5,no\n\
+const AGENTS_LATER: &str = "name,team,capacity,away\nVico,vip,5,no\nSam,seniors,5,no\nTia,seniors,5,no\nLena,support,5,no\n\
     Max,support,5,yes\nNoa,support,5,no\n";
 
-const ONE_MORE: &str = r#"{"id":"5","author":"u-late","text":"Lumio en panne chez moi aussi, c'est pénible","created_at":"2026-11-26T09:05:00Z"}
+const TWO_MORE: &str = r#"{"id":"5","author":"u-late","text":"Lumio en panne chez moi aussi, c'est pénible","created_at":"2026-11-26T09:05:00Z"}
+{"id":"6","author":"u-called","text":"Lumio encore en panne chez moi, c'est pénible","created_at":"2026-11-26T09:06:00Z"}
 "#;
 
 fn import(state: &State, arguments: &[&str], text: &str) {
@@ -135,18 +136,28 @@ async fn what_is_known_of_people_puts_their_posts_in_the_order_that_a_dispatcher
     let busy = AgentState { agent: "Lena".into(), open_tickets: 5, ..AgentState::default() };
     client.report(Kind::AgentState(busy)).await.unwrap();
     until(&state, "SELECT count(*) FROM agent WHERE name = 'Lena' AND open_tickets = 5", 1).await;
+    // And Tia has answered whoever was Sam's.
+    let id = u128::from_str_radix(tickets[1]["id"].as_str().unwrap(), 16).unwrap();
+    let (ticket_id, agent) = (id.to_be_bytes().to_vec(), "Tia".to_owned());
+    let solved =
+        TicketStatus { ticket_id, state: 3, agent, first_answer_at_us: 1, ..TicketStatus::default() };
+    client.report(Kind::TicketStatus(solved)).await.unwrap();
+    until(&state, "SELECT count(*) FROM conversation WHERE closed_at_us IS NOT NULL", 1).await;
     drop(client);
     let (status, log) = daemon.terminate();
     assert!(status.success(), "{log}");
 
     // With Max on holiday one of the three is left, after a restart too.
-    std::fs::write(&posts, format!("{}{ONE_MORE}", POSTS.trim_start())).unwrap();
+    std::fs::write(&posts, format!("{}{TWO_MORE}", POSTS.trim_start())).unwrap();
     let daemon = state.start();
-    until(&state, "SELECT count(*) FROM ticket", 5).await;
-    let records = tail(&state, 6);
+    until(&state, "SELECT count(*) FROM ticket", 6).await;
+    let records = tail(&state, 7);
     let ticket = records.iter().find(|record| record["post"]["id"] == "5").unwrap();
     assert_eq!(whose(ticket), ["u-late", "support", "Noa", default]);
     assert_eq!(ticket["assignment"]["reasons"][1], "Noa: suits best of 1 (0 of 5 open)");
+    let ticket = records.iter().find(|record| record["post"]["id"] == "6").unwrap();
+    assert_eq!(whose(ticket), ["u-called", "seniors", "Tia", "route 2: flag callback"]);
+    assert_eq!(ticket["assignment"]["reasons"][1], "Tia: answered this person before");
     let (status, log) = daemon.terminate();
     assert!(status.success(), "{log}");
 }
