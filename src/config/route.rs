@@ -130,7 +130,7 @@ fn rules(root: &Section<'_, '_>, known: &Known<'_>, teams: &[Team], warnings: &m
         let name = |index: usize| {
             let rule: &Rule = &rules[index];
             let to = rule.supplier.as_deref().unwrap_or(&rule.team);
-            format!("route[{}] ({} → {to})", index + 1, crate::desk::route::in_words(&rule.when))
+            format!("route[{}] ({} → {to})", index + 1, rule.when)
         };
         warnings.push(format!("{} never gets a turn: {} takes all of it before", name(later), name(earlier)));
     }

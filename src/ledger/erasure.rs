@@ -8,6 +8,7 @@ use super::records::{bodies_of, replace_body};
 use super::store::add_update;
 use super::writer::Changes;
 use super::{Body, assigned, conversations, deadlines};
+use crate::desk::priority::{Group, recorded_group};
 use crate::ticket::{TicketId, proto};
 
 /// Why a text is erased.
@@ -103,8 +104,11 @@ pub(super) fn clear_post(post: &mut proto::Post, reason: Erasure) {
     }
 }
 
-/// Factors whose evidence repeats what is known of the author.
-const KNOWING: [&str; 5] = ["tier", "flag", "value", "purchase", "contacts"];
+/// Whether a factor's evidence repeats what is known of the author. The conditions of a combination do, whatever its name.
+fn is_knowing(factor: &proto::Factor) -> bool {
+    matches!(recorded_group(&factor.name), Some(Group::Customer | Group::Combinations))
+}
+
 /// The one whose evidence repeats the text.
 const REPEATING: &str = "sensitive";
 
@@ -116,7 +120,7 @@ pub(super) fn without_words(factors: &mut [proto::Factor]) {
 }
 
 fn without_knowledge(factors: &mut [proto::Factor]) {
-    factors.iter_mut().filter(|factor| KNOWING.contains(&factor.name.as_str())).for_each(erase_evidence);
+    factors.iter_mut().filter(|factor| is_knowing(factor)).for_each(erase_evidence);
 }
 
 /// Why somebody answers may repeat what is known of the author, as a rule or a value does, and topics of the text: the
@@ -179,8 +183,16 @@ fn without_text_in_update(bytes: &[u8], reason: Erasure) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    const SECRETS: [&str; 6] =
-        ["my kettle", "Ana Durand", "C-1042", "kettle 3000", "asked for a refund", "descale"];
+    const SECRETS: [&str; 8] = [
+        "flag vulnerable",
+        "customer value 9000",
+        "my kettle",
+        "Ana Durand",
+        "C-1042",
+        "kettle 3000",
+        "asked for a refund",
+        "descale",
+    ];
 
     fn is_in(bytes: &[u8]) -> Vec<&'static str> {
         let holds = |word: &str| bytes.windows(word.len()).any(|window| window == word.as_bytes());
@@ -211,7 +223,15 @@ mod tests {
                 }],
                 ..Default::default()
             }),
-            factors: vec![factor("purchase", "bought kettle 3000 2 h ago"), factor("age", "1 min")],
+            factors: vec![
+                factor("purchase", "bought kettle 3000 2 h ago"),
+                factor("our vulnerable ones", "tier gold, flag vulnerable"),
+                factor("age", "1 min"),
+            ],
+            assignment: Some(proto::Assignment {
+                reasons: vec!["lena: best rated (customer value 9000)".into()],
+                ..Default::default()
+            }),
             articles: vec![proto::Article { title: "How to descale".into(), ..Default::default() }],
             ..Default::default()
         };
@@ -219,7 +239,12 @@ mod tests {
         let of_post = without_text_in_ticket(&ticket.encode_to_vec(), Erasure::PostDeleted);
         assert_eq!(is_in(&of_post), ["Ana Durand"], "who posted may still be answered");
         let kept = proto::Ticket::decode(&*of_post).unwrap();
-        assert_eq!(kept.factors, [factor("purchase", "erased"), factor("age", "1 min")]);
+        assert_eq!(
+            kept.factors,
+            [factor("purchase", "erased"), factor("our vulnerable ones", "erased"), factor("age", "1 min")]
+        );
+        let forgotten = without_person(&Body::Ticket(ticket.encode_to_vec())).unwrap();
+        assert_eq!(is_in(&forgotten), ["my kettle", "Ana Durand", "descale"], "the post stays");
         let of_account = without_text_in_ticket(&ticket.encode_to_vec(), Erasure::AccountDeleted);
         assert_eq!(is_in(&of_account), <[&str; 0]>::default());
     }

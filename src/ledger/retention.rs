@@ -299,11 +299,11 @@ impl Pruner {
         }
         if let Some(oldest_us) = oldest_us {
             forgotten += prune::forget_feedback_before(&transaction, oldest_us, FEEDBACK_MAX)?;
-            forgotten += conversations::forget_helpers_before(
-                &transaction,
-                now.as_microsecond().saturating_sub(THANKS_COUNT_FOR_US),
-                FEEDBACK_MAX,
-            )?;
+        }
+        // However long tickets are kept.
+        if is_age_due {
+            let oldest_us = now.as_microsecond().saturating_sub(THANKS_COUNT_FOR_US);
+            forgotten += conversations::forget_helpers_before(&transaction, oldest_us, FEEDBACK_MAX)?;
         }
         if is_large {
             forgotten += prune::forget_feedback_beyond(&transaction, FEEDBACK_KEPT, FEEDBACK_MAX)?;

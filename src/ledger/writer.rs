@@ -158,7 +158,8 @@ impl Ledger {
         // Stored by the writer after each commit that changes it, read by whoever would like to score again;
         // relaxed, since the tickets themselves are read from the file.
         let provisional = Arc::new(AtomicU64::new(provisional));
-        let alarm = Alarm::read(&self.connection).map_err(|source| self.failed(source))?;
+        let alarm = Alarm::read(&self.connection, Timestamp::now(), self.away)
+            .map_err(|source| self.failed(source))?;
         let figures = Figures {
             size: retention::size(&self.connection).map_err(|source| self.failed(source))?,
             live_bytes_max: self.config.retention.live_bytes_max,

@@ -74,7 +74,7 @@ impl Tongue {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Want {
     pub(super) team: Arc<str>,
-    skills: Option<Arc<[String]>>,
+    pub(super) skills: Option<Arc<[String]>>,
     pub(super) choice: AgentChoice,
     /// The customer's, and that of the text.
     pub(super) tongues: [Option<Tongue>; 2],
@@ -83,7 +83,7 @@ pub(super) struct Want {
     /// Hash of whom the ticket is from; 0 if that is not known.
     pub(super) person: u64,
     /// Hashes of the words that an agent's skill may be about: brand, intent, topics.
-    about: Vec<u64>,
+    pub(super) about: Vec<u64>,
 }
 
 /// Why a ticket is worth the best-rated agent's time.
@@ -93,6 +93,8 @@ pub(super) enum Worth {
     Priority(u16),
     Value(f64),
     Rule,
+    /// It was when it was made, in an earlier run.
+    Before,
 }
 
 impl Want {
@@ -132,7 +134,7 @@ impl Want {
         (target.why.clone(), want)
     }
 
-    /// All that is known of a ticket of an earlier run.
+    /// All that is known of a ticket that somebody else has routed.
     pub(super) fn only(team: &str) -> Want {
         Want {
             team: Arc::from(team),
@@ -163,7 +165,7 @@ impl Want {
         Want { team: Arc::from(team), ..self }
     }
 
-    fn skills(&self) -> &[String] {
+    pub(super) fn skills(&self) -> &[String] {
         self.skills.as_deref().unwrap_or_default()
     }
 }

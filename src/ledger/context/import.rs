@@ -192,14 +192,26 @@ fn in_steps<T>(
     items: impl IntoIterator<Item = T>,
     mut each: impl FnMut(T) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
+    in_asking_steps(connection, log_pages, items, || Ok(()), |(), item| each(item))
+}
+
+/// The same; what `ask` reads holds for the whole step, in which nobody else writes.
+fn in_asking_steps<T, A: Copy>(
+    connection: &Connection,
+    log_pages: &AtomicI32,
+    items: impl IntoIterator<Item = T>,
+    mut ask: impl FnMut() -> rusqlite::Result<A>,
+    mut each: impl FnMut(A, T) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
     let mut items = items.into_iter().peekable();
     while items.peek().is_some() {
         let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
         // The lock is ours from here on.
         let begun = Instant::now();
         let before = size::Before::measure(&transaction, size::Part::People)?;
+        let answer = ask()?;
         for item in items.by_ref() {
-            each(item)?;
+            each(answer, item)?;
             if begun.elapsed() >= STEP_MAX {
                 break;
             }

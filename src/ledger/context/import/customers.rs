@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Filter, Importer, Numbered, Rejected, Seen, in_steps};
+use super::{Filter, Importer, Numbered, Rejected, Seen, in_asking_steps, in_steps};
 use crate::desk::person::{Customer, Purchase};
 use crate::ledger::LedgerError;
 use crate::ledger::context::{joined, list, listed, owner, reader, touchpoints};
@@ -299,13 +299,13 @@ impl Importer {
             "INSERT INTO account (network, name, customer) VALUES (?1, ?2, ?3)
              ON CONFLICT DO UPDATE SET customer = excluded.customer",
         )?;
-        // Asked once for a chunk: a contact that comes meanwhile is found by its account.
-        let has_contacts = touchpoints::any_of_accounts(connection)?;
         let links = links.into_iter().filter_map(|(network, name, index)| {
             let plan = plans.get(index).filter(|plan| !plan.is_refused)?;
             Some((network, name, plan.id?, &plan.row.key))
         });
-        in_steps(connection, log_pages, links, |(network, name, id, key)| {
+        // A contact that was reported between two steps lies under the bare account, where nobody would see it any more.
+        let ask = || touchpoints::any_of_accounts(connection);
+        in_asking_steps(connection, log_pages, links, ask, |has_contacts, (network, name, id, key)| {
             link.execute(params![network.name(), name, id])?;
             if has_contacts {
                 touchpoints::adopt(connection, network, name, key)?;
@@ -342,6 +342,8 @@ fn claim<'r>(
     let mut refused = FxHashMap::default();
     let mut held = connection.prepare("SELECT customer FROM account WHERE network = ?1 AND name = ?2")?;
     let mut keep = Vec::with_capacity(links.len());
+    // Accounts that another row of the chunk gives away: whose, by whom.
+    let mut given = Vec::new();
     {
         let released: FxHashSet<(Network, &str, Option<i64>)> = plans
             .iter()
@@ -361,7 +363,9 @@ fn claim<'r>(
             }
             keep.push(true);
             // Nearly all are nobody's; one whose customer is gone is, too.
-            if holder.is_none() || released.contains(&(*network, name, holder)) {
+            let Some(holder) = holder else { continue };
+            if released.contains(&(*network, name, Some(holder))) {
+                given.push((*network, *name, *index, holder));
                 continue;
             }
             let Some((id, key)) = owner(connection, *network, name)? else { continue };
@@ -374,6 +378,29 @@ fn claim<'r>(
             let mine = &plan.row.key;
             refused.entry(*index).or_insert_with(|| {
                 format!("customer {mine:?} claims {network} {name:?}, which is customer {key:?}'s {whose}")
+            });
+        }
+    }
+    // A row that is refused gives nothing away, so that another may have to be refused for it. Where all are replaced, its
+    // customer goes at the end.
+    while !replace {
+        let refused_ids: FxHashSet<i64> =
+            refused.keys().filter_map(|index| plans.get(*index).and_then(|plan| plan.id)).collect();
+        let (kept, still_given): (Vec<_>, Vec<_>) =
+            given.into_iter().partition(|(.., holder)| refused_ids.contains(holder));
+        given = still_given;
+        if kept.is_empty() {
+            break;
+        }
+        for (network, name, index, holder) in kept {
+            let (Some(plan), Some(other)) =
+                (plans.get(index), plans.iter().find(|plan| plan.id == Some(holder)))
+            else {
+                continue;
+            };
+            let (mine, key, line) = (&plan.row.key, &other.row.key, other.line);
+            refused.entry(index).or_insert_with(|| {
+                format!("customer {mine:?} claims {network} {name:?}, which is customer {key:?}'s: line {line} is rejected")
             });
         }
     }
