@@ -601,6 +601,7 @@ fn open_to_read(path: &Path) -> Result<(Connection, i64), LedgerError> {
         _ => LedgerError::Io { path: path.to_owned(), source },
     })?);
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+    schema::plan_once(&connection).map_err(failed)?;
     let found = schema::version(&connection).map_err(failed)?;
     if found == 0 || !schema::is_ours(&connection).map_err(failed)? {
         return Err(LedgerError::Foreign(path.to_owned()));

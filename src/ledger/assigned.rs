@@ -99,9 +99,13 @@ pub(super) fn assign(
     Ok(())
 }
 
-pub(super) fn forget(connection: &Connection, id: TicketId) -> rusqlite::Result<()> {
-    connection.prepare_cached("DELETE FROM assigned WHERE ticket_id = ?1")?.execute([id.as_bytes()])?;
-    Ok(())
+/// Goes with its ticket; whether somebody still worked on that.
+pub(super) fn forget(connection: &Connection, id: TicketId) -> rusqlite::Result<bool> {
+    let was_open = connection
+        .prepare_cached("DELETE FROM assigned WHERE ticket_id = ?1 RETURNING is_open")?
+        .query_row([id.as_bytes()], |row| row.get(0))
+        .optional()?;
+    Ok(was_open.unwrap_or_default())
 }
 
 /// By `assigned_open`, however many are closed.
@@ -123,16 +127,20 @@ pub(super) fn visit_open(
     Ok(())
 }
 
-/// Those of `held` that are closed; what the table does not know is not visited.
+/// Those of `held` that nobody works on any more: closed, or pruned. One that the ledger does not have yet is neither.
 pub(super) fn visit_closed(
     connection: &Connection,
     held: &[TicketId],
     mut visit: impl FnMut(&Assigned),
 ) -> rusqlite::Result<()> {
     let mut statement = connection.prepare(ONE)?;
+    let mut pruned = connection.prepare("SELECT 1 FROM pruned WHERE id = ?1")?;
     for id in held {
         if let Some(closed) = statement.query_row(params![id.as_bytes(), false], read).optional()? {
             visit(&closed);
+        } else if pruned.exists([id.as_bytes()])? {
+            let assignee = Assignee { team: String::new(), agent: String::new() };
+            visit(&Assigned { ticket_id: *id, assignee, by_helpdesk: false, is_open: false });
         }
     }
     Ok(())

@@ -19,7 +19,7 @@ use super::{
     Accounting, Config, Feedback, Figures, Ledger, LedgerError, Lock, Rescoring, Seq, Settlement,
     SubscriptionRequest, Vitals, accounting, prune, rescoring, wal,
 };
-use crate::desk::told::Teller;
+use crate::desk::told::{Teller, Told};
 use crate::source::Durable;
 use crate::telemetry::Bucket;
 use crate::ticket::{TicketId, proto};
@@ -72,6 +72,8 @@ pub struct Writer {
     acknowledgements: u64,
     /// Pages in the write-ahead log, as of the last commit.
     log_pages: Arc<AtomicI32>,
+    /// How many of them are too many.
+    log_pages_long: i32,
     /// When to try next to empty the write-ahead log, which may hold an erased text.
     truncate_due: Option<Instant>,
     provisional: Arc<AtomicU64>,
@@ -184,6 +186,7 @@ impl Ledger {
             config: self.config,
             connection: self.connection,
             log_pages: self.log_pages,
+            log_pages_long: wal::LONG_PAGES,
             settlements,
             requests,
             outbox,
@@ -308,6 +311,10 @@ impl Writer {
         self.vitals.pulse.begin();
         let step = self.pruner.step(&mut self.connection, Timestamp::now())?;
         self.figures.lock().add_step(step);
+        let released = self.pruner.take_released();
+        if let Some(teller) = &self.teller {
+            released.into_iter().for_each(|id| teller.tell(Told::Stands(id, None)));
+        }
         self.keep_log_short()?;
         self.vitals.pulse.rest();
         Ok(())
@@ -318,7 +325,19 @@ impl Writer {
         if self.truncate_due.is_some_and(|due| due <= Instant::now()) {
             let is_empty = wal::truncate_log(&mut self.connection, Duration::ZERO)?;
             self.truncate_due = (!is_empty).then(|| Instant::now() + TRUNCATE_EVERY);
-        } else if self.log_pages.load(Ordering::Relaxed) >= LOG_PAGES_MAX {
+            return Ok(());
+        }
+        let pages = self.log_pages.load(Ordering::Relaxed);
+        if pages < wal::LONG_PAGES {
+            self.log_pages_long = wal::LONG_PAGES;
+        }
+        if pages >= self.log_pages_long {
+            if wal::restart_log(&mut self.connection)? {
+                self.log_pages.store(0, Ordering::Relaxed);
+            } else {
+                self.log_pages_long = pages.saturating_add(wal::AGAIN_PAGES);
+            }
+        } else if pages >= LOG_PAGES_MAX {
             wal::copy_log(&self.connection)?;
         }
         Ok(())

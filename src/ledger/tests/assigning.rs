@@ -161,3 +161,44 @@ fn who_has_which_ticket_is_known_after_a_restart() {
         .unwrap();
     assert!(plan.contains("assigned_open"), "{plan}");
 }
+
+/// Whoever had it has room for another: at once, and after reports that the desk has missed.
+#[test]
+fn a_ticket_that_is_pruned_is_nobodys_work_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let (teller, mut hearing) = told::channel(8);
+    let running = Running::start_telling(folder.path(), config(folder.path()).retention, Some(teller));
+    let id = |name: &str| TicketId::of_post(Network::Bluesky, name);
+    let solved = |name: &str| {
+        let Entry::Ticket(mut ticket) = ticket(name, 500) else { panic!() };
+        ticket.assignee = Some(Assignee { team: "billing".to_owned(), agent: "lena".to_owned() });
+        Entry::Ticket(ticket)
+    };
+    running.settle(settlement(1, 0, vec![solved("a"), solved("b"), ticket("c", 1)]));
+    let ticket_id = id("b").as_bytes().to_vec();
+    let status = proto::TicketStatus { ticket_id, state: 3, ..Default::default() };
+    let feedback = Feedback::TicketStatus(id("b"), status.encode_to_vec());
+    running.handle.feedback(feedback).blocking_recv().unwrap().unwrap();
+    running.stop();
+    hearing.hear(|_| ());
+
+    let (teller, mut hearing) = told::channel(8);
+    let age_max = Some(Duration::from_secs(24 * 3600));
+    let retention = Retention { age_max, live_bytes_max: None, contacts_age_max: None };
+    let running = Running::start_telling(folder.path(), retention, Some(teller));
+    let mut heard = Vec::new();
+    // The first step is due at once, and one step takes them all.
+    while heard.is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+        hearing.hear(|told| heard.push(told));
+    }
+    let mut closed = Vec::new();
+    running
+        .handle
+        .assigned(&[id("a"), id("unborn")], |one| closed.push((one.ticket_id, one.is_open)))
+        .unwrap();
+    running.stop();
+    hearing.hear(|told| heard.push(told));
+    assert_eq!(heard, [Heard::Told(Told::Stands(id("a"), None))], "of b the desk had heard, c was nobody's");
+    assert_eq!(closed, [(id("a"), false)]);
+}

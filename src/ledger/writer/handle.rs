@@ -102,7 +102,7 @@ impl Handle {
     }
 
     /// Visits the open tickets that a route gave to a team, the newest that the desk keeps in mind, oldest first; and of
-    /// `held` those that are closed. On a connection of its own, so that nobody who delivers tickets waits for it.
+    /// `held` those that are closed or pruned. On a connection of its own, so that nobody who delivers tickets waits for it.
     ///
     /// # Errors
     ///
