@@ -14,7 +14,7 @@ use crate::ticket::proto::update::Change;
 /// Version 4: tickets in the order in which they were made, with all that a report reads of their rows. A row itself lies
 /// at a random place of the file, as the ticket's id does: a report on a day would read all of them.
 pub(super) const INDEX: &str =
-    "CREATE INDEX ticket_made ON ticket (created_at_us, seq, intent, answered_at_us);";
+    "CREATE INDEX ticket_made ON ticket (created_at_us, seq, intent, answered_at_us, stopped_at_us, overdue);";
 
 /// Tickets of a page, which is read in one transaction: some 10 ms. Between two of them the daemon's write-ahead log may
 /// be cut, which a single long read would prevent.
