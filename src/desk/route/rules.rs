@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 use super::in_words;
+use crate::access::brands::is_same;
 use crate::desk::when::{Facts, When};
 
 /// The operator's rules and teams.
@@ -174,8 +175,4 @@ impl Routes {
         let has_agents = |team: &str| agents.iter().any(|agent| is_same(&agent.team, team));
         self.teams.iter().map(|team| team.name.as_str()).filter(|team| !has_agents(team)).collect()
     }
-}
-
-fn is_same(one: &str, other: &str) -> bool {
-    one.eq_ignore_ascii_case(other) || one.to_lowercase() == other.to_lowercase()
 }
