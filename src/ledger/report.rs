@@ -222,8 +222,12 @@ impl Outcome {
         match update.change {
             Some(Change::Answered(_)) => self.answered(update.at_us),
             Some(Change::Assigned(assigned)) => {
-                let assignment = assigned.assignment.unwrap_or_default();
-                (self.team, self.agent) = (assignment.team, assignment.agent);
+                if let Some(assignment) = assigned.assignment {
+                    (self.team, self.agent) = (assignment.team, assignment.agent);
+                }
+                if assigned.due_at_us != 0 {
+                    self.ticket.due_at_us = assigned.due_at_us;
+                }
             }
             Some(Change::Rescored(rescored)) => {
                 self.is_unsupported = rescored.unsupported;
