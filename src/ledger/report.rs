@@ -13,8 +13,7 @@ use crate::ticket::proto::update::Change;
 
 /// Version 4: tickets in the order in which they were made, with all that a report reads of their rows. A row itself lies
 /// at a random place of the file, as the ticket's id does: a report on a day would read all of them.
-pub(super) const INDEX: &str =
-    "CREATE INDEX ticket_made ON ticket (created_at_us, seq, intent, answered_at_us);";
+pub(super) const INDEX: &str = "CREATE INDEX ticket_made ON ticket (created_at_us, seq, intent, answered_at_us, stopped_at_us, overdue);";
 
 /// Tickets of a page, which is read in one transaction: some 10 ms. Between two of them the daemon's write-ahead log may
 /// be cut, which a single long read would prevent.
@@ -27,7 +26,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// A ticket with what is known of its answer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Outcome {
-    /// As it was made; its text may be erased.
+    /// As it was made; its text may be erased. Its factors are those of its own post as the model that knows best has
+    /// read it, without what later posts have added.
     pub ticket: proto::Ticket,
     /// Most probable intent.
     pub intent: String,
@@ -37,6 +37,15 @@ pub struct Outcome {
     pub agent: String,
     /// When the first answer was given, in the helpdesk or on the network, µs since 1970.
     pub first_answer_at_us: Option<i64>,
+    /// Whether somebody waits for an answer: not if the text is erased, the ticket is no customer message after all, or
+    /// it is older than version 4 of the schema, which knows nothing of its clock.
+    pub is_awaited: bool,
+    /// Since when the clock stands still: answered, or pending, solved, closed or deleted without an answer.
+    pub stopped_at_us: Option<i64>,
+    /// Another reading has said that it is no customer message.
+    pub is_unsupported: bool,
+    /// Another post has joined it.
+    pub has_joined: bool,
     /// 1 to 5, as last given.
     pub satisfaction: Option<u32>,
     /// 0 to 10, how likely the customer is to recommend the company, as last given.
@@ -82,6 +91,8 @@ struct Stored {
     seq: i64,
     intent: String,
     answered_at_us: Option<i64>,
+    stopped_at_us: Option<i64>,
+    is_awaited: bool,
     /// In the page's records.
     records: Range<usize>,
 }
@@ -128,8 +139,15 @@ impl Page {
                 self.take(Kind::Update, updates.query(params![id, seq])?)?;
                 self.take(Kind::Status, statuses.query([id])?)?;
                 let records = begin..self.records.len();
-                let (intent, answered_at_us) = (row.get(3)?, row.get(4)?);
-                self.tickets.push(Stored { created_at_us, seq, intent, answered_at_us, records });
+                self.tickets.push(Stored {
+                    created_at_us,
+                    seq,
+                    intent: row.get(3)?,
+                    answered_at_us: row.get(4)?,
+                    stopped_at_us: row.get(5)?,
+                    is_awaited: row.get(6)?,
+                    records,
+                });
                 if self.bytes.len() >= PAGE_BYTES_MAX {
                     break;
                 }
@@ -154,6 +172,8 @@ impl Page {
         let mut outcome = Outcome {
             intent: stored.intent.clone(),
             first_answer_at_us: stored.answered_at_us,
+            is_awaited: stored.is_awaited,
+            stopped_at_us: stored.stopped_at_us,
             ..Outcome::default()
         };
         let mut is_there = false;
@@ -172,10 +192,22 @@ impl Page {
 }
 
 const TICKETS: &str = "
-    SELECT id, created_at_us, seq, intent, answered_at_us FROM ticket INDEXED BY ticket_made
+    SELECT id, created_at_us, seq, intent, answered_at_us, stopped_at_us, overdue IS NOT NULL
+    FROM ticket INDEXED BY ticket_made
     WHERE (created_at_us, seq) > (?1, ?2) ORDER BY created_at_us, seq LIMIT ?3";
 
 impl Outcome {
+    /// Whether the answer was late, as of `now_us`; `None`: that is not decided, as the ticket is not due yet, was done
+    /// with before that without an answer, or nobody waits for one.
+    pub fn is_late(&self, now_us: i64) -> Option<bool> {
+        let due_at_us = self.ticket.due_at_us;
+        if let Some(at_us) = self.first_answer_at_us {
+            return Some(at_us > due_at_us);
+        }
+        let waited_until_us = self.stopped_at_us.unwrap_or(now_us);
+        (self.is_awaited && waited_until_us > due_at_us).then_some(true)
+    }
+
     fn begin(&mut self, ticket: proto::Ticket) {
         match &ticket.assignment {
             Some(assignment) => {
@@ -197,6 +229,14 @@ impl Outcome {
                     self.ticket.due_at_us = assigned.due_at_us;
                 }
             }
+            Some(Change::Rescored(rescored)) => {
+                self.is_unsupported = rescored.unsupported;
+                // From then on they are of all posts together.
+                if !self.has_joined {
+                    self.ticket.factors = rescored.factors;
+                }
+            }
+            Some(Change::FollowedUp(_)) => self.has_joined = true,
             _ => {}
         }
     }
@@ -277,6 +317,73 @@ mod tests {
         outcomes(&path, i64::MAX, |outcome| seen.push(outcome)).unwrap();
         assert_eq!(seen, []);
         running.stop();
+    }
+
+    /// The report and the deadlines go by the same clocks.
+    #[test]
+    fn tickets_that_nobody_waits_for_any_more_are_never_late() {
+        let folder = tempfile::tempdir().unwrap();
+        let running = Running::start(folder.path());
+        let names = ["deleted", "solved", "pending", "waits"];
+        running.settle(settlement(
+            10,
+            0,
+            names.into_iter().chain(["erased"]).map(|name| ticket(name, 100)).collect(),
+        ));
+        let report = |name: &str, state| {
+            let id = TicketId::of_post(Network::Bluesky, name);
+            let ticket_id = id.as_bytes().to_vec();
+            let status = proto::TicketStatus { ticket_id, state, ..proto::TicketStatus::default() };
+            let feedback = Feedback::TicketStatus(id, status.encode_to_vec());
+            running.handle.feedback(feedback).blocking_recv().unwrap().unwrap();
+        };
+        use proto::ticket_status::State;
+        report("deleted", State::Deleted.into());
+        report("solved", State::Solved.into());
+        report("pending", State::Pending.into());
+        let path = folder.path().join("ledger.sqlite");
+        let file = Connection::open(&path).unwrap();
+        // Their clocks were started; that of the last was taken away.
+        let started = "UPDATE ticket SET overdue = CASE id WHEN ?1 THEN NULL ELSE 0 END";
+        file.execute(started, [TicketId::of_post(Network::Bluesky, "erased").as_bytes()]).unwrap();
+        let late = |now_us: i64| {
+            let mut late = 0;
+            outcomes(&path, i64::MIN, |outcome| late += u64::from(outcome.is_late(now_us) == Some(true)))
+                .unwrap();
+            late
+        };
+        assert_eq!(late(i64::MAX), 4, "they were due in 1970");
+        file.execute("UPDATE ticket SET stopped_at_us = 0 WHERE stopped_at_us NOT NULL", []).unwrap();
+        assert_eq!(late(i64::MAX), 1, "the one that waits");
+        running.stop();
+    }
+
+    #[test]
+    fn factors_are_those_of_the_last_reading_before_another_post_joined() {
+        use proto::update::{FollowedUp, Rescored};
+        let factors = |points: &[i32]| -> Vec<proto::Factor> {
+            points
+                .iter()
+                .map(|points| proto::Factor { points: *points, ..proto::Factor::default() })
+                .collect()
+        };
+        let told = |changes: Vec<Change>| {
+            let mut outcome = Outcome::default();
+            outcome.begin(proto::Ticket { factors: factors(&[1]), ..proto::Ticket::default() });
+            for change in changes {
+                outcome.update(proto::Update { change: Some(change), ..proto::Update::default() });
+            }
+            let points = outcome.ticket.factors.iter().map(|factor| factor.points).sum::<i32>();
+            (points, outcome.is_unsupported)
+        };
+        let rescored = |points, unsupported| {
+            Change::Rescored(Rescored { factors: factors(&[points]), unsupported, ..Rescored::default() })
+        };
+        let joined = || Change::FollowedUp(FollowedUp { factors: factors(&[40]), ..FollowedUp::default() });
+        assert_eq!(told(vec![]), (1, false));
+        assert_eq!(told(vec![rescored(2, false), joined()]), (2, false));
+        assert_eq!(told(vec![joined(), rescored(43, false)]), (1, false));
+        assert_eq!(told(vec![joined(), rescored(43, true)]), (1, true));
     }
 
     /// Whoever made a million tickets before the time that is asked for does not wait for them.

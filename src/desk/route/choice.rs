@@ -30,7 +30,8 @@ use jiff::tz::TimeZone;
 
 use super::memory;
 use super::person_key;
-use super::rules::{AgentChoice, Routes, Target, is_same};
+use super::rules::{AgentChoice, Routes, Target};
+use crate::access::brands::is_same;
 use crate::classify::{INTENTS, best};
 use crate::desk::agent::Agent;
 use crate::desk::when::Facts;

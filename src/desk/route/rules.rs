@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
+use crate::access::brands::is_same;
 use crate::desk::when::{Facts, When};
 
 /// The operator's rules and teams.
@@ -187,8 +188,4 @@ impl Routes {
         let has_agents = |team: &str| agents.iter().any(|agent| is_same(&agent.team, team));
         self.teams.iter().map(|team| team.name.as_str()).filter(|team| !has_agents(team)).collect()
     }
-}
-
-pub(super) fn is_same(one: &str, other: &str) -> bool {
-    one.eq_ignore_ascii_case(other) || one.to_lowercase() == other.to_lowercase()
 }
