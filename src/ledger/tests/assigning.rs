@@ -364,14 +364,15 @@ fn what_the_desk_has_missed_is_read_beside_those_who_deliver() {
     let delivering = running.handle.reader.lock();
     let (sender, read) = std::sync::mpsc::channel();
     let handle = running.handle.clone();
-    let desk = std::thread::spawn(move || {
-        let mut conversations = 0;
-        handle.conversations(10, |_| conversations += 1).unwrap();
-        sender.send(conversations).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut conversations = 0;
+            handle.conversations(10, |_| conversations += 1).unwrap();
+            sender.send(conversations).unwrap();
+        });
+        let read = read.recv_timeout(std::time::Duration::from_secs(30));
+        drop(delivering);
+        assert_eq!(read, Ok(1));
     });
-    let read = read.recv_timeout(std::time::Duration::from_secs(30));
-    drop(delivering);
-    desk.join().unwrap();
-    assert_eq!(read, Ok(1));
     running.stop();
 }

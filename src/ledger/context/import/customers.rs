@@ -383,21 +383,20 @@ fn claim<'r>(
     }
     // A row that is refused gives nothing away, so that another may have to be refused for it. Where all are replaced, its
     // customer goes at the end.
-    while !replace {
-        let refused_ids: FxHashSet<i64> =
-            refused.keys().filter_map(|index| plans.get(*index).and_then(|plan| plan.id)).collect();
+    loop {
+        let refused_ids: FxHashMap<i64, usize> = refused
+            .keys()
+            .filter_map(|index| plans.get(*index).and_then(|plan| plan.id).map(|id| (id, *index)))
+            .collect();
         let (kept, still_given): (Vec<_>, Vec<_>) =
-            given.into_iter().partition(|(.., holder)| refused_ids.contains(holder));
+            given.into_iter().partition(|(.., holder)| refused_ids.contains_key(holder));
         given = still_given;
-        if kept.is_empty() {
+        if replace || kept.is_empty() {
             break;
         }
         for (network, name, index, holder) in kept {
-            let (Some(plan), Some(other)) =
-                (plans.get(index), plans.iter().find(|plan| plan.id == Some(holder)))
-            else {
-                continue;
-            };
+            let other = refused_ids.get(&holder).and_then(|index| plans.get(*index));
+            let (Some(plan), Some(other)) = (plans.get(index), other) else { continue };
             let (mine, key, line) = (&plan.row.key, &other.row.key, other.line);
             refused.entry(index).or_insert_with(|| {
                 format!("customer {mine:?} claims {network} {name:?}, which is customer {key:?}'s: line {line} is rejected")
