@@ -56,6 +56,10 @@ const TWO_MORE: &str = r#"{"id":"5","author":"u-late","text":"Lumio en panne che
 {"id":"6","author":"u-called","text":"Lumio encore en panne chez moi, c'est pénible","created_at":"2026-11-26T09:06:00Z"}
 "#;
 
+/// A stream that is never reached: the desk is there for as long as a source may send something.
+const STREAM: &str =
+    "\n[[source]]\nkind = \"jetstream\"\nname = \"stream\"\nurl = \"ws://127.0.0.1:9/subscribe\"\n";
+
 fn import(state: &State, arguments: &[&str], text: &str) {
     let path = state.path().join("import.csv");
     std::fs::write(&path, text).unwrap();
@@ -94,7 +98,7 @@ async fn what_is_known_of_people_puts_their_posts_in_the_order_that_a_dispatcher
     let state = State::new("");
     let posts = state.path().join("posts.ndjson");
     std::fs::write(&posts, POSTS.trim_start()).unwrap();
-    state.configure(&state.posts_source(), &format!("{}\n{DESK}", crate::daemon::BRAND));
+    state.configure(&(state.posts_source() + STREAM), &format!("{}\n{DESK}", crate::daemon::BRAND));
     import(&state, &["customers"], CUSTOMERS);
     import(&state, &["touchpoints"], TOUCHPOINTS);
     import(&state, &["agents"], AGENTS);

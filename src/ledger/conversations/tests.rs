@@ -460,7 +460,7 @@ fn a_timeline_tells_of_contacts_before_the_ticket_and_after() {
     running.settle(settlement(
         1,
         0,
-        vec![made("a", "C1", "ana"), made("b", "", "bob"), made("c", "C1", "ana")],
+        vec![made("a", "C1", "ana.example"), made("b", "", "bob.example"), made("c", "C1", "ana.example")],
     ));
     let report = |customer: &str, account: &str, channel: &str, at_us| {
         let network = if account.is_empty() { String::new() } else { "bluesky".to_owned() };
@@ -471,8 +471,8 @@ fn a_timeline_tells_of_contacts_before_the_ticket_and_after() {
     };
     report("C1", "", "mail", 100);
     report("C1", "", "phone", 200);
-    report("", "ana", "chat", 150);
-    report("", "bob", "visit", 300);
+    report("", "ana.example", "chat", 150);
+    report("", "bob.example", "visit", 300);
     report("C2", "", "shop", 200);
     running.settle(settlement(2, 0, vec![erased("c")]));
     // Erased before this is committed.
