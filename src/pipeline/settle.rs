@@ -427,13 +427,17 @@ mod tests {
         }
     }
 
-    #[test]
-    fn agents_are_looked_at_and_their_tickets_move_in_batches_while_nothing_comes() {
+    fn rules() -> ArcSwap<Rules> {
         let config = crate::config::Config::parse(
             "[[source]]\nkind = \"ndjson\"\npath = \"-\"\n[[brand]]\nname = \"Lumio\"\nnames = [\"lumio\"]\n",
         )
         .unwrap();
-        let rules = ArcSwap::from_pointee(Rules::build(&config.prefilter, &config.desk).unwrap());
+        ArcSwap::from_pointee(Rules::build(&config.prefilter, &config.desk).unwrap())
+    }
+
+    #[test]
+    fn agents_are_looked_at_and_their_tickets_move_in_batches_while_nothing_comes() {
+        let rules = rules();
         let (to_desk, decisions) = crossbeam::channel::bounded(4);
         let (ledger, _settlements) = crossbeam::channel::bounded(4);
         let (teller, hearing) = crate::desk::told::channel(1);
@@ -469,11 +473,7 @@ mod tests {
 
     #[test]
     fn the_desk_comes_back_to_changed_tickets_while_there_are_any_and_nothing_else_comes() {
-        let config = crate::config::Config::parse(
-            "[[source]]\nkind = \"ndjson\"\npath = \"-\"\n[[brand]]\nname = \"Lumio\"\nnames = [\"lumio\"]\n",
-        )
-        .unwrap();
-        let rules = ArcSwap::from_pointee(Rules::build(&config.prefilter, &config.desk).unwrap());
+        let rules = rules();
         let (to_desk, decisions) = crossbeam::channel::bounded(4);
         let (ledger, _settlements) = crossbeam::channel::bounded(4);
         let (teller, hearing) = crate::desk::told::channel(1);

@@ -110,19 +110,9 @@ fn who_has_which_ticket_is_known_after_a_restart() {
     report("b", 1, "kim");
     report("d", 1, "lena");
     report("c", 1, "kim");
-    let assignment =
-        proto::Assignment { team: "frontline".to_owned(), agent: "max".to_owned(), ..Default::default() };
     // One that is erased is nobody's work any more: its helpdesks are not told.
     let gone = TicketId::of_post(Network::Bluesky, "gone");
-    let anew = [id("d"), gone].map(|ticket_id| Anew {
-        ticket_id,
-        at: Timestamp::UNIX_EPOCH,
-        change: None,
-        assignment: Some(assignment.clone()),
-        needs: None,
-        due: None,
-    });
-    running.handle.assign(anew.to_vec()).blocking_recv().unwrap().unwrap();
+    let assignment = assign(&running, &[id("d"), gone], "frontline");
     let Body::Update(update) = running.handle.read(&[Seq::new(5).unwrap()]).unwrap().pop().unwrap().1 else {
         panic!()
     };
@@ -231,17 +221,7 @@ fn what_a_helpdesk_has_said_meanwhile_counts_for_more_than_an_agent_who_takes_ov
     report(&running, "a", 2, "kim", 0);
     report(&running, "b", 3, "", 0);
     hearing.hear(|_| ());
-    let assignment =
-        proto::Assignment { team: "billing".to_owned(), agent: "max".to_owned(), ..Default::default() };
-    let anew = ["a", "b", "c"].map(|name| Anew {
-        ticket_id: id(name),
-        at: Timestamp::UNIX_EPOCH,
-        change: None,
-        assignment: Some(assignment.clone()),
-        needs: None,
-        due: None,
-    });
-    running.handle.assign(anew.to_vec()).blocking_recv().unwrap().unwrap();
+    assign(&running, &["a", "b", "c"].map(id), "billing");
     let seqs: Vec<_> = (4..=6).filter_map(Seq::new).collect();
     let told = running.handle.read(&seqs).unwrap();
     let [(_, Body::Update(update))] = &*told else { panic!("{told:?}") };
@@ -255,6 +235,22 @@ fn what_a_helpdesk_has_said_meanwhile_counts_for_more_than_an_agent_who_takes_ov
     running.handle.assigned(&[], |one| agents.push(one.assignee.agent.clone())).unwrap();
     assert_eq!(agents, ["kim", "max"]);
     running.stop();
+}
+
+/// Decides that these tickets are for max of this team, and waits until that is recorded.
+fn assign(running: &Running, tickets: &[TicketId], team: &str) -> proto::Assignment {
+    let assignment =
+        proto::Assignment { team: team.to_owned(), agent: "max".to_owned(), ..Default::default() };
+    let anew = |ticket_id: &TicketId| Anew {
+        ticket_id: *ticket_id,
+        at: Timestamp::UNIX_EPOCH,
+        change: None,
+        assignment: Some(assignment.clone()),
+        needs: None,
+        due: None,
+    };
+    running.handle.assign(tickets.iter().map(anew).collect()).blocking_recv().unwrap().unwrap();
+    assignment
 }
 
 fn report(running: &Running, name: &str, state: i32, agent: &str, first_answer_at_us: i64) {
