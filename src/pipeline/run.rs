@@ -11,7 +11,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info};
 
-use super::hear::hear;
+use super::hear::{Underway, hear};
 use super::lane::{Forward, Lane, LaneOutput};
 use super::model::{self, Decided, Model};
 use super::overload::Overload;
@@ -69,7 +69,7 @@ impl Pipeline {
         let mut people = self.people;
         let (hearing, hear_rules, hear_ledger) = (self.hearing, rules.clone(), self.ledger.clone());
         let desk_thread = spawn.thread("vigie-desk", move || {
-            let mut underway = None;
+            let mut underway = Underway::default();
             let hear = |desk: &mut Desk, heard| hear(desk, heard, &hear_rules, &hear_ledger, &mut underway);
             let pulse = &pulses.desk;
             let run = settle::run(
