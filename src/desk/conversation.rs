@@ -17,11 +17,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 
-use crate::classify::{INTENTS, SENTIMENTS, Verdict, best};
 use crate::parse::{Network, Post};
 use crate::prefilter::watched::Watched;
 use crate::ticket::TicketId;
 use crate::ticket::proto::ticket_status::State;
+
+mod thanks;
+
+pub use thanks::is_thanks;
 
 /// Tickets that further posts may join, the newest.
 pub const CONVERSATIONS_MAX: usize = 200_000;
@@ -320,14 +323,15 @@ impl Conversations {
         })
     }
 
-    /// Where this post belongs, which was posted at `at`. `brand` is empty where no rule matches it.
+    /// Where this post belongs, which was posted at `at`. `brand` is empty where no rule matches it. `is_thanks` as the
+    /// function says.
     pub fn place(
         &self,
         config: &Config,
         post: &Post<'_>,
         brand: &Arc<str>,
         addressed: bool,
-        verdict: Option<&Verdict>,
+        is_thanks: bool,
         at: Timestamp,
     ) -> Place {
         let person = Person::of(post.network, &post.author.id);
@@ -338,7 +342,7 @@ impl Conversations {
             && (brand.is_empty() || *brand == conversation.brand)
         {
             if conversation.has_part(person) {
-                let thanks = self.thanked_by(conversation, person, parent, post, verdict);
+                let thanks = self.thanked_by(conversation, person, parent).filter(|_| is_thanks);
                 return Place::Joins { ticket_id, thanks, has_part: true };
             }
             let is_helper = self.is_helper(config, person, at_us);
@@ -365,18 +369,11 @@ impl Conversations {
         }
     }
 
-    /// The parent, if the ticket's author says thanks to somebody else for it.
-    fn thanked_by(
-        &self,
-        conversation: &Conversation,
-        person: Person,
-        parent: TicketId,
-        post: &Post<'_>,
-        verdict: Option<&Verdict>,
-    ) -> Option<TicketId> {
+    /// The parent, if it is somebody else's and this the ticket's author, whose thanks are for it.
+    fn thanked_by(&self, conversation: &Conversation, person: Person, parent: TicketId) -> Option<TicketId> {
         let Further { author: helper, part, .. } = *self.further.get(&parent)?;
         let helps = helper != person && part != Part::Answer;
-        (helps && conversation.author == person && is_thanks(&post.text, verdict)).then_some(parent)
+        (helps && conversation.author == person).then_some(parent)
     }
 
     /// Somebody was thanked in this ticket for this post; not our own accounts, whose posts are answers.
@@ -433,22 +430,6 @@ pub fn is_closed(state: State) -> Option<bool> {
 pub const THANKED_MIN_MAX: u32 = 100;
 /// How long a thank-you counts.
 pub const THANKS_COUNT_FOR_US: i64 = 90 * 24 * 3_600_000_000;
-
-/// Whether a post says thanks, and so raises nothing: by its words in French or English, or by what the model says.
-pub fn is_thanks(text: &str, verdict: Option<&Verdict>) -> bool {
-    let is_said = verdict.is_some_and(|verdict| {
-        INTENTS[best(&verdict.intent)] == "praise" || SENTIMENTS[best(&verdict.sentiment)] == "positive"
-    });
-    is_said || says_thanks(text)
-}
-
-/// A word of thanks, unless it is said in anger: "merci pour rien".
-fn says_thanks(text: &str) -> bool {
-    let text = text.to_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    says(&["merci", "thank", "thx", "ça marche", "ca marche", "it works", "works now", "solved"])
-        && !says(&["merci pour rien", "thanks for nothing", "no thanks", "toujours", "still", "pas "])
-}
 
 #[cfg(test)]
 mod tests;

@@ -234,8 +234,8 @@ impl Desk {
         let is_refused = !provisional && config.gives_up(candidate, verdict);
         let at = post.seen_at.unwrap_or(now);
         let Candidate { brand, addressed, .. } = candidate;
-        let place =
-            self.conversations.place(&config.conversation, post, brand, *addressed, Some(verdict), at);
+        let is_thanks = conversation::is_thanks(&post.text, verdict, &config.sensitive);
+        let place = self.conversations.place(&config.conversation, post, brand, *addressed, is_thanks, at);
         let (ticket_id, thanks) = match place {
             Place::Joins { has_part: false, .. } if is_refused => return Ok(Decision::Unsupported),
             Place::Joins { ticket_id, thanks, .. } => (ticket_id, thanks),
@@ -282,7 +282,7 @@ impl Desk {
             post: message_of(post, now),
             verdict: message_of_verdict(verdict, model),
             factors: score.factors,
-            raises: !conversation::is_thanks(&post.text, Some(verdict)),
+            raises: !is_thanks,
             thanks,
             terms: config.terms(&brand),
             otherwise,
@@ -307,7 +307,7 @@ impl Desk {
     /// In whose conversation somebody says this who has no part in it, if it is one.
     pub fn overhears(&mut self, config: &Config, post: &Post<'_>, now: Timestamp) -> Option<TicketId> {
         let at = post.seen_at.unwrap_or(now);
-        match self.conversations.place(&config.conversation, post, &Arc::from(""), false, None, at) {
+        match self.conversations.place(&config.conversation, post, &Arc::from(""), false, false, at) {
             Place::Bystander(ticket_id) => {
                 self.note(TicketId::of_post(post.network, &post.id), ticket_id, post, Part::Bystander, at);
                 Some(ticket_id)

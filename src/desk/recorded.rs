@@ -108,7 +108,7 @@ impl Config {
             let verdict = verdict_of(verdict);
             let said = match post {
                 None => self.score(&Facts { verdict: &verdict, ..recorded.facts() }).0.factors,
-                Some(post) if is_thanks(&post.text, Some(&verdict)) => Vec::new(),
+                Some(post) if is_thanks(&post.text, &verdict, &self.sensitive) => Vec::new(),
                 Some(post) => {
                     further += 1;
                     let now = Timestamp::from_microsecond(*at_us).unwrap_or_default();

@@ -64,7 +64,6 @@ pub(super) const TABLES: &str = "
         ticket_id        BLOB PRIMARY KEY,
         further          INTEGER NOT NULL DEFAULT 0,   -- posts that joined and count
         factors          BLOB,             -- an encoded vigie.v1.Update.FollowedUp, its factors alone; NULL: the ticket's own
-        answered_at_us   INTEGER,          -- by one of our accounts, and nobody has followed up since
         closed_at_us     INTEGER,          -- solved, closed or deleted in the helpdesk
         erased_at_us     INTEGER           -- the ticket's own post, while others are still there
     ) STRICT, WITHOUT ROWID;
@@ -228,9 +227,6 @@ pub(super) fn follow_up(
     let (score, level) = followed_up(&standing.factors, said, standing.further, &new.terms);
     standing.factors.clone_from(&score.factors);
     set_standing(connection, new.ticket_id, &standing)?;
-    connection
-        .prepare_cached("UPDATE conversation SET answered_at_us = NULL WHERE ticket_id = ?1 AND ?2")?
-        .execute(params![new.ticket_id.as_bytes(), new.raises])?;
     if new.raises {
         deadlines::waits(connection, new.ticket_id, changes)?;
     }
@@ -363,14 +359,7 @@ pub(super) fn answer(
             post.at.as_microsecond(),
             post.watch.cast_signed(),
         ])?;
-    deadlines::answered(connection, post.ticket_id, post.at, changes)?;
-    connection
-        .prepare_cached(
-            "INSERT INTO conversation (ticket_id, answered_at_us) VALUES (?1, ?2)
-             ON CONFLICT (ticket_id) DO UPDATE SET answered_at_us = excluded.answered_at_us",
-        )?
-        .execute(params![post.ticket_id.as_bytes(), post.at.as_microsecond()])?;
-    Ok(())
+    deadlines::answered(connection, post.ticket_id, post.at, changes)
 }
 
 /// The author has changed a post that had joined a ticket.

@@ -22,7 +22,8 @@ fn conversations() -> Conversations {
 
 fn place(conversations: &Conversations, config: &Config, post: &Post<'_>, brand: &str, hours: i64) -> Place {
     let at = Timestamp::from_microsecond(hours * HOUR).unwrap();
-    conversations.place(config, post, &brand.into(), post.text.contains("@lumio"), None, at)
+    let is_thanks = post.text.starts_with("merci");
+    conversations.place(config, post, &brand.into(), post.text.contains("@lumio"), is_thanks, at)
 }
 
 fn joins(has_part: bool) -> Place {
@@ -140,9 +141,7 @@ fn who_was_thanked_often_enough_by_those_who_asked_is_no_ticket_for_answering() 
         assert_eq!(place(&conversations, &config, &helps, "Lumio", n), expected, "{asked}");
         conversations.add(id(&name), id(asked), Network::X, "helen", Part::Joined, n * HOUR);
         let by = format!("asks {asked}");
-        for (text, is_thanks) in
-            [("merci beaucoup !", true), ("merci pour rien", false), ("toujours rien", false)]
-        {
+        for (text, is_thanks) in [("merci beaucoup !", true), ("toujours rien", false)] {
             let thanks = post("thanks", &by, &name, text);
             let found = place(&conversations, &config, &thanks, "", n);
             let thanked = is_thanks.then(|| id(&name));
