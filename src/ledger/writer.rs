@@ -1,33 +1,38 @@
 //! The ledger's thread: whatever waits is committed together, then everyone concerned is told.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Select, Sender, TryRecvError, after, never, unbounded};
+use crossbeam::channel::{Receiver, Select, TryRecvError, after, never, unbounded};
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use prost::Message;
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 use tracing::warn;
 
-use super::deadlines::{self, Alarm, Clocks, Standing};
-use super::erasure::Erasure;
-use super::outbox::{self, Outbox, Reranked};
+use super::deadlines::{Alarm, Standing};
+use super::outbox::Outbox;
 use super::retention::{self, Pruner};
 use super::{
-    Accounting, Body, Config, Entry, Feedback, Figures, Ledger, LedgerError, Lock, RecordHead, Records,
-    Rescoring, Seq, Settlement, SubscriptionRequest, Vitals, accounting, assigned, conversations, deliveries,
-    erasure, feedback, gaps, open_to_read, prune, reason, records, rescoring, schema, store, wal,
+    Accounting, Config, Feedback, Figures, Ledger, LedgerError, Lock, Rescoring, Seq, Settlement,
+    SubscriptionRequest, Vitals, accounting, prune, rescoring, wal,
 };
-use crate::desk::text_hash;
-use crate::desk::told::{Teller, Told};
+use crate::desk::told::Teller;
 use crate::source::Durable;
-use crate::telemetry::{Bucket, Buckets};
+use crate::telemetry::Bucket;
 use crate::ticket::{TicketId, proto};
+
+mod answer;
+mod apply;
+mod commit;
+mod handle;
+mod scratch;
+
+pub(super) use apply::Changes;
+pub use handle::Handle;
+pub use scratch::Scratch;
 
 /// Settlements and requests taken into one commit at most.
 ///
@@ -72,18 +77,6 @@ pub struct Writer {
     figures: Arc<Mutex<Figures>>,
     vitals: Arc<Vitals>,
     _lock: Lock,
-}
-
-/// What everyone else holds of the ledger.
-#[derive(Debug, Clone)]
-pub struct Handle {
-    path: PathBuf,
-    requests: Sender<Request>,
-    reader: Arc<Mutex<Connection>>,
-    accounting: Arc<Mutex<Accounting>>,
-    provisional: Arc<AtomicU64>,
-    figures: Arc<Mutex<Figures>>,
-    vitals: Arc<Vitals>,
 }
 
 type Answer = oneshot::Sender<Result<(), String>>;
@@ -344,189 +337,6 @@ impl Writer {
             }
         }
     }
-
-    /// One transaction for everything in the group; returns whether the outbox got new heads.
-    fn commit(&mut self, settlements: &[Settlement], requests: &[Request]) -> rusqlite::Result<bool> {
-        let now = Timestamp::now();
-        let ageing = self.config.ageing_points_per_hour;
-        let transaction =
-            self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let mut changes = Changes::default();
-        let mut ends = Vec::with_capacity(settlements.len());
-        let mut filled = Vec::with_capacity(settlements.len());
-        for settlement in settlements {
-            let buckets = apply(&transaction, settlement, ageing, &mut changes)?;
-            accounting::add_buckets(&transaction, &settlement.source, &buckets)?;
-            store::move_position(&transaction, &settlement.source, settlement.position)?;
-            for gap in &settlement.gaps {
-                gaps::add_gap(&transaction, &settlement.source, gap, now)?;
-            }
-            ends.push(buckets);
-            let mut lengths = Vec::new();
-            for stretch in &settlement.recovered {
-                lengths.extend(gaps::recover_gaps(&transaction, &settlement.source, *stretch)?);
-            }
-            filled.push(lengths);
-        }
-        for request in requests {
-            match request {
-                Request::Acknowledge { subscription, seqs, .. } => {
-                    deliveries::acknowledge(&transaction, subscription, seqs)?;
-                    self.acknowledgements += seqs.len() as u64;
-                }
-                Request::Feedback(feedback, _) => {
-                    if feedback::add_feedback(&transaction, feedback, now)? {
-                        changes.told.extend(told(feedback));
-                    }
-                    deadlines::reported(&transaction, feedback, now, &mut changes)?;
-                }
-                Request::Rescore(rescorings, _) => {
-                    for rescoring in rescorings {
-                        rescoring::rescore(&transaction, rescoring, ageing, &mut changes)?;
-                    }
-                }
-                Request::Assign(assignments, _) => {
-                    let at_us = now.as_microsecond();
-                    for (id, assignment) in assignments {
-                        assigned::assign(&transaction, *id, assignment, at_us, ageing, &mut changes)?;
-                    }
-                }
-                Request::Subscribe(..) | Request::Broken(_) | Request::Stop => {}
-            }
-        }
-        // After the reports: what is answered with this very commit is not late.
-        let alarm = self.alarm.after(&transaction, now, ageing, &mut changes)?;
-        // Counted in SQL and not beside it: a duplicate or an erasure is decided there.
-        transaction.commit()?;
-
-        let Changes { heads, reranked, provisional, clocks, told } = changes;
-        self.alarm = alarm;
-        if !clocks.moves.is_empty() {
-            self.figures.lock().standing.apply(&clocks.moves);
-        }
-        if let Some(teller) = &self.teller {
-            told.into_iter().for_each(|told| teller.tell(told));
-        }
-        let before = self.provisional.load(Ordering::Relaxed);
-        self.provisional.store(before.saturating_add_signed(provisional), Ordering::Relaxed);
-        self.account(settlements, &ends, &filled);
-        if ends.iter().any(|buckets| buckets[Bucket::Erased] > 0) {
-            self.truncate_due = Some(Instant::now());
-        }
-        let heads: Vec<_> = heads.into_iter().map(Arc::new).collect();
-        {
-            let mut outbox = self.outbox.lock();
-            outbox.rerank(&reranked);
-            outbox.publish(&heads);
-        }
-        if self.acknowledgements >= FLOOR_EVERY_ACKS {
-            self.acknowledgements = 0;
-            self.raise_floors()?;
-        }
-        Ok(!heads.is_empty())
-    }
-
-    /// Shows the commit's frames to readers, all batches at once, and tells the sources.
-    fn account(&self, settlements: &[Settlement], ends: &[Buckets], filled: &[Vec<f64>]) {
-        let mut accounting = self.accounting.lock();
-        for ((settlement, buckets), filled) in settlements.iter().zip(ends).zip(filled) {
-            let account = accounting.sources.entry(settlement.source.clone()).or_default();
-            account.buckets.add(buckets);
-            account.position = account.position.max(settlement.position);
-            account.gaps += settlement.gaps.len() as u64;
-            account.gap_length +=
-                settlement.gaps.iter().map(|gap| gap.to as f64 - gap.from as f64).sum::<f64>();
-            account.gaps_recovered += filled.len() as u64;
-            account.gap_length_recovered += filled.iter().sum::<f64>();
-            if settlement.position.is_some()
-                && let Some(durable) = self.durable.get(&settlement.source)
-            {
-                let Settlement { end_sequence, position, .. } = *settlement;
-                durable.send_replace(Durable { end_sequence, position });
-            }
-        }
-    }
-
-    /// Answers what is now durable, and opens subscriptions; returns whether there was one.
-    fn answer(&mut self, requests: Vec<Request>) -> rusqlite::Result<bool> {
-        let mut subscribed = false;
-        for request in requests {
-            // A dropped receiver is a client that has gone: its answer interests nobody.
-            match request {
-                Request::Acknowledge { answer, .. }
-                | Request::Feedback(_, answer)
-                | Request::Rescore(_, answer)
-                | Request::Assign(_, answer) => {
-                    drop(answer.send(Ok(())));
-                }
-                Request::Subscribe(request, answer) => {
-                    // A client that comes back finds its records in memory: reading a long backlog again
-                    // would make everyone else wait for it.
-                    let is_open = self.outbox.lock().is_open_with(&request.name, &request.filter);
-                    if !is_open && let Err(full) = self.open(&request)? {
-                        drop(answer.send(Err(full)));
-                        continue;
-                    }
-                    drop(answer.send(Ok(())));
-                    subscribed = true;
-                }
-                Request::Broken(_) | Request::Stop => {}
-            }
-        }
-        Ok(subscribed)
-    }
-
-    /// Opens the subscription with what it has pending; the inner error is why it may not be.
-    fn open(&mut self, request: &SubscriptionRequest) -> rusqlite::Result<Result<(), String>> {
-        if outbox::is_unnamed(&request.name) {
-            return self.fill_unnamed(request).map(Ok);
-        }
-        let ageing = self.config.ageing_points_per_hour;
-        let (start, heads) = match deliveries::subscribe(&mut self.connection, request, ageing)? {
-            Ok(opened) => opened,
-            Err(full) => return Ok(Err(full)),
-        };
-        self.pruner.filter_changed(&request.name);
-        let heads: Vec<_> = heads.into_iter().map(Arc::new).collect();
-        // Nobody but this thread opens subscriptions: one that is new is filled before anybody else can see it.
-        let is_new = !self.outbox.lock().is_open(&request.name);
-        if is_new {
-            let mut filled = Outbox::new();
-            filled.start_after(&request.name, start);
-            filled.open(&request.name, request.filter.clone(), heads);
-            self.outbox.lock().take_over(filled);
-        } else {
-            let mut outbox = self.outbox.lock();
-            outbox.start_after(&request.name, start);
-            outbox.open(&request.name, request.filter.clone(), heads);
-        }
-        Ok(Ok(()))
-    }
-
-    /// Fills a subscription that the ledger keeps nothing of, if its client is still there.
-    fn fill_unnamed(&self, request: &SubscriptionRequest) -> rusqlite::Result<()> {
-        let SubscriptionRequest { name, filter, start_next } = request;
-        if !self.outbox.lock().is_expected(name) {
-            return Ok(());
-        }
-        let ageing = self.config.ageing_points_per_hour;
-        let tickets_max = deliveries::UNNAMED_TICKETS_MAX;
-        let (start, heads) = deliveries::retained(&self.connection, *start_next, tickets_max, ageing)?;
-        let mut filled = Outbox::new();
-        filled.start_after(name, start);
-        filled.open(name, filter.clone(), heads.into_iter().map(Arc::new));
-        self.outbox.lock().take_over(filled);
-        Ok(())
-    }
-
-    pub(crate) fn raise_floors(&mut self) -> rusqlite::Result<()> {
-        let transaction =
-            self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        for name in deliveries::subscriptions(&transaction)? {
-            deliveries::raise_floor(&transaction, &name)?;
-        }
-        transaction.commit()
-    }
 }
 
 /// For whoever drives the thread's steps by hand.
@@ -545,300 +355,5 @@ impl Writer {
     /// Bytes of the file that hold something.
     pub(crate) fn live_bytes(&self) -> u64 {
         retention::size(&self.connection).expect("no fault is planted here").live_bytes
-    }
-}
-
-/// What a transaction changes outside the file, once it is durable.
-#[derive(Default)]
-pub(super) struct Changes {
-    /// New records.
-    pub(super) heads: Vec<RecordHead>,
-    /// Tickets that have another rank now.
-    pub(super) reranked: Vec<Reranked>,
-    /// By how much the number of provisional tickets changes.
-    pub(super) provisional: i64,
-    /// What becomes of the clocks of answers.
-    pub(super) clocks: Clocks,
-    /// What helpdesks report.
-    pub(super) told: Vec<Told>,
-}
-
-/// What the desk is told of it. The wire has decoded these bytes before: none of them is broken.
-fn told(feedback: &Feedback) -> Option<Told> {
-    match feedback {
-        Feedback::TicketStatus(id, body) | Feedback::TicketStatusWithin { ticket_id: id, body, .. } => {
-            proto::TicketStatus::decode(&**body).ok().map(|status| Told::Status(*id, status))
-        }
-        Feedback::AgentState(body) => proto::AgentState::decode(&**body).ok().map(Told::Agent),
-        // Looked up in the ledger when its person writes.
-        Feedback::Touchpoint(_) | Feedback::Contacts(_) => None,
-    }
-}
-
-/// Applies the settlement's entries and says where all of its frames ended.
-fn apply(
-    connection: &Connection,
-    settlement: &Settlement,
-    ageing_points_per_hour: u32,
-    changes: &mut Changes,
-) -> rusqlite::Result<Buckets> {
-    let mut buckets = settlement.buckets;
-    for entry in &settlement.entries {
-        buckets[record(connection, entry, ageing_points_per_hour, changes)?] += 1;
-    }
-    Ok(buckets)
-}
-
-/// A ledger in memory that delivers nothing: for replays, which must decide as the daemon does.
-#[derive(Debug)]
-pub struct Scratch {
-    pub(super) connection: Connection,
-}
-
-impl Scratch {
-    /// An empty one.
-    ///
-    /// # Errors
-    ///
-    /// There is no memory for it.
-    pub fn new() -> rusqlite::Result<Scratch> {
-        let connection = Connection::open_in_memory()?;
-        schema::migrate(&connection)?;
-        Ok(Scratch { connection })
-    }
-
-    /// Applies the settlement; says where its frames ended, and which posts have joined a ticket by them.
-    ///
-    /// # Errors
-    ///
-    /// There is no memory for it.
-    pub fn settle(&mut self, settlement: &Settlement) -> rusqlite::Result<(Buckets, Vec<proto::Update>)> {
-        let transaction = self.connection.transaction()?;
-        let mut changes = Changes::default();
-        let buckets = apply(&transaction, settlement, 0, &mut changes)?;
-        transaction.commit()?;
-        let updates = changes.heads.iter().filter(|head| head.seq != head.ticket_seq).map(|head| head.seq);
-        let bodies = records::read(&self.connection, &updates.collect::<Vec<_>>())?;
-        let joined = bodies.into_iter().filter_map(|(_, body)| match body {
-            Body::Update(bytes) => proto::Update::decode(bytes.as_slice()).ok(),
-            Body::Ticket(_) => None,
-        });
-        let is_joined =
-            |update: &proto::Update| matches!(update.change, Some(proto::update::Change::FollowedUp(_)));
-        Ok((buckets, joined.filter(is_joined).collect()))
-    }
-}
-
-/// Applies one entry and says in which bucket its frame ends.
-fn record(
-    connection: &Connection,
-    entry: &Entry,
-    ageing_points_per_hour: u32,
-    changes: &mut Changes,
-) -> rusqlite::Result<Bucket> {
-    Ok(match entry {
-        Entry::Ticket(ticket) => store::record_ticket(connection, ticket, ageing_points_per_hour, changes)?,
-        Entry::FollowUp(new) => conversations::follow_up(connection, new, ageing_points_per_hour, changes)?,
-        Entry::Answer { post, answered } => {
-            conversations::answer(connection, post, answered, ageing_points_per_hour, changes)?;
-            Bucket::Own
-        }
-        Entry::Bystander { post, bucket } => {
-            conversations::bystander(connection, post)?;
-            *bucket
-        }
-        Entry::Edit { ticket_id: edited_id, text, at, otherwise } => {
-            let joined = conversations::joined(connection, *edited_id)?;
-            let (ticket_id, post_id) = joined.clone().unwrap_or((*edited_id, String::new()));
-            if store::has_edit(connection, ticket_id, &post_id, text, *at)? {
-                return Ok(Bucket::Duplicate);
-            }
-            if joined.is_none() && conversations::has_lost_its_own(connection, ticket_id)? {
-                return Ok(*otherwise);
-            }
-            let edited = proto::update::Edited { text: text.clone(), post_id };
-            let update = proto::Update {
-                ticket_id: ticket_id.as_bytes().to_vec(),
-                at_us: at.as_microsecond(),
-                change: Some(proto::update::Change::Edited(edited)),
-            };
-            match store::add_update(connection, ticket_id, &update, ageing_points_per_hour)? {
-                Some(head) => {
-                    match joined {
-                        Some(_) => conversations::set_text_hash(connection, *edited_id, text_hash(text))?,
-                        None => store::set_text_hash(connection, ticket_id, text_hash(text))?,
-                    }
-                    changes.heads.push(head);
-                    Bucket::Merged
-                }
-                // No such ticket, or erased before: the text stays away.
-                None => *otherwise,
-            }
-        }
-        Entry::Erase { ticket_id, at } => {
-            let reason = Erasure::PostDeleted;
-            match conversations::erase_post(
-                connection,
-                *ticket_id,
-                *at,
-                reason,
-                ageing_points_per_hour,
-                changes,
-            )? {
-                true => Bucket::Erased,
-                false => Bucket::Control,
-            }
-        }
-        Entry::EraseAuthor { network, author_id, at } => {
-            let mut bucket = Bucket::Control;
-            let reason = Erasure::AccountDeleted;
-            conversations::forget_helper(connection, *network, author_id)?;
-            for ticket_id in store::tickets_of(connection, *network, author_id)? {
-                let erased = match conversations::is_of_one(connection, ticket_id, author_id)? {
-                    true => {
-                        erasure::erase(connection, ticket_id, reason, *at, ageing_points_per_hour, changes)?
-                    }
-                    false => conversations::erase_post(
-                        connection,
-                        ticket_id,
-                        *at,
-                        reason,
-                        ageing_points_per_hour,
-                        changes,
-                    )?,
-                };
-                if erased {
-                    bucket = Bucket::Erased;
-                }
-            }
-            for post_id in conversations::posts_of(connection, *network, author_id)? {
-                conversations::erase_post(connection, post_id, *at, reason, ageing_points_per_hour, changes)?;
-                bucket = Bucket::Erased;
-            }
-            bucket
-        }
-    })
-}
-
-impl Handle {
-    /// The accounts as of the last commit.
-    pub fn accounting(&self) -> Accounting {
-        self.accounting.lock().clone()
-    }
-
-    /// What the ledger's thread says of itself.
-    pub fn figures(&self) -> Figures {
-        *self.figures.lock()
-    }
-
-    /// How many tickets only the small model has read, as of the last commit.
-    pub fn provisional_tickets(&self) -> u64 {
-        self.provisional.load(Ordering::Relaxed)
-    }
-
-    /// The worst of them, at most `tickets_max`, with their posts' newest texts. May block briefly.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read.
-    pub fn provisional(&self, tickets_max: usize) -> Result<Vec<(TicketId, proto::Ticket)>, LedgerError> {
-        let bodies = rescoring::provisional(&self.reader.lock(), tickets_max);
-        let bodies =
-            bodies.map_err(|source| LedgerError::Sqlite { path: self.path.clone(), error: source })?;
-        Ok(bodies
-            .into_iter()
-            .map(|rescoring::Provisional { id, body, edited }| {
-                // We wrote these bytes; one that does not decode has no verdict that could be compared.
-                let mut ticket = proto::Ticket::decode(body.as_slice()).unwrap_or_default();
-                if let (Some(post), Some(text)) = (&mut ticket.post, edited) {
-                    post.text = text;
-                }
-                (id, ticket)
-            })
-            .collect())
-    }
-
-    /// As [`Ledger::conversations`], as of the last commit. May block briefly.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read.
-    pub fn conversations(
-        &self,
-        tickets_max: usize,
-        visit: impl FnMut(crate::desk::conversation::Remembered),
-    ) -> Result<(), LedgerError> {
-        let read = conversations::remembered(&self.reader.lock(), tickets_max, visit);
-        read.map_err(|source| LedgerError::Sqlite { path: self.path.clone(), error: source })
-    }
-
-    /// How its thread is.
-    pub fn vitals(&self) -> &Arc<Vitals> {
-        &self.vitals
-    }
-
-    /// Records what the full model made of such tickets. The receiver resolves once that is durable; a dropped
-    /// sender means that the ledger has stopped.
-    pub fn rescore(&self, rescorings: Vec<Rescoring>) -> oneshot::Receiver<Result<(), String>> {
-        self.ask(|answer| Request::Rescore(rescorings, answer))
-    }
-
-    /// Records that these tickets are somebody else's now, and tells the helpdesks. As [`rescore`](Handle::rescore).
-    pub fn assign(
-        &self,
-        assignments: Vec<(TicketId, proto::Assignment)>,
-    ) -> oneshot::Receiver<Result<(), String>> {
-        self.ask(|answer| Request::Assign(assignments, answer))
-    }
-
-    /// Visits every ticket that a route gave to a team, open or not, in the order in which they were made. On a
-    /// connection of its own, so that nobody who delivers tickets waits for it.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read.
-    pub fn assigned(&self, visit: impl FnMut(&assigned::Assigned)) -> Result<(), LedgerError> {
-        let (connection, _) = open_to_read(&self.path)?;
-        assigned::visit(&connection, false, visit)
-            .map_err(|error| LedgerError::Sqlite { path: self.path.clone(), error })
-    }
-
-    /// Lets the writer commit what it has and end.
-    pub fn stop(&self) {
-        // A writer that has failed is gone already; its error is what its thread returns.
-        drop(self.requests.send(Request::Stop));
-    }
-
-    fn ask(&self, request: impl FnOnce(Answer) -> Request) -> oneshot::Receiver<Result<(), String>> {
-        let (answer, receiver) = oneshot::channel();
-        // With the writer gone the request is dropped, and its answer's sender with it: the receiver fails.
-        drop(self.requests.send(request(answer)));
-        receiver
-    }
-}
-
-impl Records for Handle {
-    fn subscribe(&self, request: SubscriptionRequest) -> oneshot::Receiver<Result<(), String>> {
-        self.ask(|answer| Request::Subscribe(request, answer))
-    }
-
-    fn acknowledge(&self, subscription: &str, seqs: Vec<Seq>) -> oneshot::Receiver<Result<(), String>> {
-        let subscription = subscription.to_owned();
-        self.ask(|answer| Request::Acknowledge { subscription, seqs, answer })
-    }
-
-    fn read(&self, seqs: &[Seq]) -> Result<Vec<(Seq, Body)>, String> {
-        records::read(&self.reader.lock(), seqs).map_err(|error| {
-            let said = reason(&error);
-            // A file that cannot be read is no matter between us and one client. One that is locked passes.
-            if error.sqlite_error_code() != Some(rusqlite::ErrorCode::DatabaseBusy) {
-                drop(self.requests.send(Request::Broken(error)));
-            }
-            said
-        })
-    }
-
-    fn feedback(&self, feedback: Feedback) -> oneshot::Receiver<Result<(), String>> {
-        self.ask(|answer| Request::Feedback(feedback, answer))
     }
 }

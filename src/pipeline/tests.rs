@@ -1,8 +1,15 @@
 //! The whole daemon in this process: what happens when a stage fails.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use tokio::sync::mpsc;
 
 use super::*;
+use crate::config::Config;
+use crate::console;
+use crate::ledger::Accounting;
 
 /// In a frame: the lane that takes its batch panics, while [`PANICS`] says so.
 const PANIC: &[u8] = b"the lane panics here";

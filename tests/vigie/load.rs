@@ -32,7 +32,8 @@ async fn check(scenario: Scenario, rate: &str) -> Outcome {
     assert!(outcome.is_sound(), "{outcome}\n{}", outcome.log);
     let balance = &outcome.result.balance;
     assert!(balance.tickets_received > 20, "{outcome}");
-    assert_eq!(balance.tickets_expected, Some(balance.tickets_received), "{outcome}");
+    let came = balance.tickets_received + balance.posts_joined;
+    assert_eq!(balance.tickets_expected, Some(came), "{outcome}");
     let replayed = outcome.result.replayed.unwrap();
     assert!(replayed.background > 0 && replayed.background_candidates == 0, "{outcome}");
     outcome

@@ -1,6 +1,6 @@
 //! More reports than the full model can read: the small one reads them at once, the full one afterwards.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use firehose::client::proto::{self, delivery::Record, update::Change};
 
@@ -14,20 +14,38 @@ struct Standing {
     model: String,
 }
 
+/// The factor of whoever has had a ticket before, which may have been one of the small model's alone: left out.
+const AGAIN: &str = "follow_ups";
+
+fn without_again(priority: u32, factors: &[proto::Factor]) -> u32 {
+    let again = factors.iter().filter(|factor| factor.name == AGAIN).map(|factor| factor.points).sum::<i32>();
+    priority.checked_add_signed(-again).unwrap()
+}
+
 fn model_of(verdict: Option<&proto::Verdict>) -> String {
     verdict.map(|verdict| verdict.model.clone()).unwrap_or_default()
 }
 
-/// Each post's priority by the full model, as a replay of everything gives it.
-fn replayed(network: &Network, state: &State) -> BTreeMap<String, u32> {
+/// Each ticket's priority by the full model, as a replay of everything gives it, and whom a further post has joined.
+fn replayed(network: &Network, state: &State) -> (BTreeMap<String, u32>, BTreeSet<String>) {
     let frames = network.frames().join("\n");
     let output = run(vigie().args(["replay", "-c"]).arg(&state.config).arg("-"), frames.as_bytes());
     assert!(output.status.success(), "{}", output.stderr);
-    let ticket = |line: &str| {
-        let ticket: serde_json::Value = serde_json::from_str(line).unwrap();
-        (ticket["id"].as_str().unwrap().to_owned(), ticket["priority"].as_u64().unwrap() as u32)
-    };
-    output.stdout.lines().map(ticket).collect()
+    let (mut tickets, mut joined) = (BTreeMap::new(), BTreeSet::new());
+    for line in output.stdout.lines() {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        match record["id"].as_str() {
+            Some(id) => {
+                let again = record["factors"].as_array().unwrap().iter();
+                let again = again.filter(|factor| factor["name"] == AGAIN).map(|factor| &factor["points"]);
+                let again = again.map(|points| points.as_u64().unwrap()).sum::<u64>();
+                let priority = record["priority"].as_u64().unwrap() - again;
+                _ = tickets.insert(id.to_owned(), priority as u32);
+            }
+            None => _ = joined.insert(record["update"]["ticket_id"].as_str().unwrap().to_owned()),
+        }
+    }
+    (tickets, joined)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,7 +55,7 @@ async fn what_the_small_model_decided_under_load_is_what_the_full_one_says_in_th
     // A replay takes the time from the posts, which are old news to a daemon of today.
     let brand = format!("{BRAND}\n[priority]\nage = {{ points_per_hour = 0, points_max = 0 }}\n");
     state.configure(&network.source(), &brand);
-    let replayed = replayed(&network, &state);
+    let (replayed, joined) = replayed(&network, &state);
     // The first batch alone holds more than an eighth of this queue, so that the small model is asked, and all
     // batches together less than the half that is open to mere names: none is shed.
     let brand = brand.replace("under_load = \"same\"", "under_load = \"small\"\nqueue_candidates = 1900");
@@ -70,14 +88,15 @@ async fn what_the_small_model_decided_under_load_is_what_the_full_one_says_in_th
                 Record::Ticket(ticket) => {
                     let model = model_of(ticket.verdict.as_ref());
                     small += usize::from(model.starts_with("vigie-small"));
-                    let first = Standing { priority: ticket.priority, unsupported: false, model };
+                    let priority = without_again(ticket.priority, &ticket.factors);
+                    let first = Standing { priority, unsupported: false, model };
                     assert_eq!(standing.insert(hex(&ticket.id), first), None, "one ticket a post");
                 }
                 Record::Update(update) => {
                     let ticket =
                         standing.get_mut(&hex(&update.ticket_id)).expect("a ticket before its update");
                     if let Some(Change::Rescored(rescored)) = update.change {
-                        ticket.priority = rescored.priority;
+                        ticket.priority = without_again(rescored.priority, &rescored.factors);
                         ticket.unsupported = rescored.unsupported;
                         ticket.model = model_of(rescored.verdict.as_ref());
                     }
@@ -96,6 +115,8 @@ async fn what_the_small_model_decided_under_load_is_what_the_full_one_says_in_th
     assert!(changed > 10, "only {changed} tickets by the full model, or changed by it");
     for (id, ticket) in &standing {
         match replayed.get(id) {
+            // What a further post makes of a priority depends on which model has read it.
+            Some(_) if joined.contains(id) => {}
             Some(priority) if last(&ticket) => assert_eq!(ticket.priority, *priority, "{id}: {ticket:?}"),
             // Confirmed: labels and level are the same, the points may differ.
             Some(_) => assert!(!ticket.unsupported, "{id}: {ticket:?}"),

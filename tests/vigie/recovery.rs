@@ -64,7 +64,9 @@ async fn crash(folder: &std::path::Path, change: impl FnOnce(&mut Settings)) -> 
     let mut settings = Settings::new(Scenario::Crash, env!("CARGO_BIN_EXE_vigie"));
     settings.changes =
         Changes { rate: Some("600".parse().unwrap()), share: Some(0.05), seed: 11, ..settings.changes };
-    settings.set = vec!["model.runtime=\"rten\"".parse().unwrap()];
+    // On a busy machine the small model would be asked, which lets other posts join.
+    let set = ["model.runtime=\"rten\"", "engine.under_load=\"same\""];
+    settings.set = set.map(|setting| setting.parse().unwrap()).into();
     settings.state = Some(folder.to_owned());
     settings.keep_state = true;
     change(&mut settings);

@@ -238,8 +238,8 @@ async fn systemds_own_tool_hands_sockets_over_as_we_take_them() {
     assert!(log.contains("sockets=tickets (unix)"), "{log}");
 }
 
-#[test]
-fn sockets_that_are_not_said_to_be_for_this_process_are_left_alone() {
+#[tokio::test(flavor = "multi_thread")]
+async fn sockets_that_are_not_said_to_be_for_this_process_are_left_alone() {
     let state = State::new(&Network::new(1, 0.0).source());
     let other = UnixListener::bind(state.path().join("other.sock")).unwrap();
     for pid in ["''", "1"] {
@@ -249,8 +249,10 @@ fn sockets_that_are_not_said_to_be_for_this_process_are_left_alone() {
         while !state.socket().exists() {
             assert_eq!(daemon.try_wait().unwrap(), None, "LISTEN_PID={pid}");
             assert!(begun.elapsed() < PATIENCE, "no socket of its own");
-            std::thread::sleep(Duration::from_millis(10));
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        // Told to end before it runs it would leave its socket's file to the next one.
+        drop(patiently("a welcome", connect(&state)).await);
         let log = terminate(daemon);
         assert!(!log.contains("sockets="), "LISTEN_PID={pid}: {log}");
         assert!(!state.socket().exists(), "its own socket went with it");

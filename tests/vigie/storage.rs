@@ -345,7 +345,7 @@ async fn a_file_that_may_not_grow_ends_the_daemon() {
     let mut limited = Command::new("sh");
     limited.args([
         "-c",
-        r#"trap "" XFSZ; ulimit -f 400; exec "$0" run -c "$1""#,
+        r#"trap "" XFSZ; ulimit -f 560; exec "$0" run -c "$1""#,
         env!("CARGO_BIN_EXE_vigie"),
     ]);
     let daemon = state.start_as(limited.arg(&state.config));

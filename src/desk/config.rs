@@ -1,0 +1,213 @@
+//! How the desk decides, and what it decides without remembering anything: points, levels, what is given up.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::draft::message_of_verdict;
+use super::{
+    Expectations, Factors, Facts, Levels, Person, Routes, Score, Terms, articles, conversation, priority,
+    recorded, sensitive,
+};
+use crate::classify::{INTENTS, Verdict};
+use crate::prefilter::Candidate;
+use crate::ticket::proto;
+
+/// How the desk decides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Points for what speaks for or against a post.
+    pub factors: Factors,
+    /// Where the sum is cut into P1 to P4.
+    pub levels: Levels,
+    /// Both for the brands that have their own, by the brand's name.
+    pub brands: BTreeMap<String, BrandPriority>,
+    /// Which words make a text sensitive, and which team such a ticket goes to.
+    pub sensitive: sensitive::Topics,
+    /// How soon people expect an answer.
+    pub expectations: Expectations,
+    /// Least probability of `other` at which a post is no customer message. `0.0..=1.0`.
+    pub unsupported_min: f32,
+    /// The same where the post names one of our handles: it speaks to us, so we doubt the model longer.
+    pub unsupported_addressed_min: f32,
+    /// Which posts join a ticket.
+    pub conversation: conversation::Config,
+    /// Contacts of a poster from before that long ago play no part.
+    pub contacts_window: Duration,
+    /// Which team answers.
+    pub routes: Routes,
+    /// Whether and how new tickets get articles of the knowledge base.
+    pub articles: articles::Config,
+}
+
+/// The priorities of one brand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BrandPriority {
+    /// All factors, with those of every brand where this one has none of its own.
+    pub factors: Factors,
+    /// Where the sum is cut.
+    pub levels: Levels,
+}
+
+/// A priority with all that speaks for and against it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explained {
+    /// Every factor, also those that give nothing.
+    pub lines: Vec<priority::Line>,
+    /// Of all points, before it is cut.
+    pub sum: i64,
+    /// `0..=1000`.
+    pub priority: u16,
+    /// Where that lies.
+    pub level: proto::Level,
+    /// The thresholds that say so.
+    pub levels: Levels,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            factors: Factors::default(),
+            levels: Levels::default(),
+            expectations: Expectations::default(),
+            brands: BTreeMap::new(),
+            sensitive: sensitive::Topics::default(),
+            unsupported_min: 0.6,
+            unsupported_addressed_min: 0.9,
+            conversation: conversation::Config::default(),
+            contacts_window: Duration::from_secs(30 * 24 * 3600),
+            routes: Routes::default(),
+            articles: articles::Config::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The factors and thresholds for this brand.
+    pub fn priorities(&self, brand: &str) -> (&Factors, &Levels) {
+        let own = self.brands.get(brand);
+        own.map_or((&self.factors, &self.levels), |own| (&own.factors, &own.levels))
+    }
+
+    /// The priority that these facts give, and its level.
+    pub fn score(&self, facts: &Facts<'_>) -> (Score, proto::Level) {
+        let (factors, levels) = self.priorities(&facts.candidate.brand);
+        let score = factors.score(facts);
+        let level = levels.level(score.priority);
+        (score, level)
+    }
+
+    /// The priority of a ticket that this post has joined: what is known of the new post, and that there have been
+    /// `follow_ups` posts after the first, this one among them.
+    pub fn score_follow_up(
+        &self,
+        candidate: &Candidate,
+        verdict: &Verdict,
+        person: &Person,
+        follow_ups: u32,
+        now: Timestamp,
+    ) -> (Score, proto::Level) {
+        let (sensitive, sensitive_words) = self.sensitive.read(&candidate.post.text);
+        self.score(&Facts {
+            sensitive: &sensitive,
+            sensitive_words: &sensitive_words,
+            follow_ups,
+            ..Facts::new(candidate, verdict, person, now)
+        })
+    }
+
+    /// The same with every factor, for people who ask why.
+    pub fn explain(&self, facts: &Facts<'_>) -> Explained {
+        let (factors, levels) = self.priorities(&facts.candidate.brand);
+        let lines = factors.lines(facts, true);
+        let sum = priority::sum(&lines);
+        let priority = priority::cut(sum);
+        Explained { lines, sum, priority, level: levels.level(priority), levels: *levels }
+    }
+
+    /// As [`Config::explain`], of a new post as [`Config::ticket`] sees it.
+    pub fn explain_post(
+        &self,
+        candidate: &Candidate,
+        verdict: &Verdict,
+        person: &Person,
+        now: Timestamp,
+    ) -> Explained {
+        let (sensitive, sensitive_words) = self.sensitive.read(&candidate.post.text);
+        self.explain(&Facts {
+            sensitive: &sensitive,
+            sensitive_words: &sensitive_words,
+            ..Facts::new(candidate, verdict, person, now)
+        })
+    }
+
+    /// Whether the model says that this is no customer message. `addressed`: the post names one of our handles.
+    pub fn is_unsupported(&self, addressed: bool, verdict: &Verdict) -> bool {
+        let other = verdict.intent[INTENTS.len() - 1];
+        let least = if addressed { self.unsupported_addressed_min } else { self.unsupported_min };
+        other >= least
+    }
+
+    /// By what the priority of a ticket of this brand is reckoned when posts join it.
+    pub fn terms(&self, brand: &str) -> Terms {
+        let (factors, levels) = self.priorities(brand);
+        Terms { follow_ups: factors.follow_ups, levels: *levels, caps: factors.caps }
+    }
+
+    /// Whether this post is given up for no customer message. What touches a sensitive topic never is: the model is wrong
+    /// now and then, and a fire that nobody reads costs more than a joke that somebody does.
+    pub fn gives_up(&self, candidate: &Candidate, verdict: &Verdict) -> bool {
+        self.is_unsupported(candidate.addressed, verdict)
+            && self.sensitive.read(&candidate.post.text).0.is_empty()
+    }
+
+    /// What a surer verdict changes of a ticket that was made under overload; `None` if nothing that people
+    /// or filters go by: the most probable classes, the level, whether it is a customer message.
+    pub fn rescored(
+        &self,
+        ticket: &proto::Ticket,
+        verdict: &Verdict,
+        model: &str,
+    ) -> Option<proto::update::Rescored> {
+        let unsupported =
+            ticket.sensitive.is_empty() && self.is_unsupported(recorded::is_addressed(ticket), verdict);
+        let (factors, levels) = self.priorities(&ticket.brand);
+        let Score { priority, factors } = factors.rescore(ticket, verdict);
+        let level = levels.level(priority);
+        let now = message_of_verdict(verdict, model);
+        let before = ticket.verdict.clone().unwrap_or_default();
+        let is_same = |one, other| most_probable(one) == most_probable(other);
+        let is_confirmed = !unsupported
+            && level == ticket.level()
+            && is_same(&before.sentiment, &now.sentiment)
+            && is_same(&before.intent, &now.intent)
+            && is_same(&before.urgency, &now.urgency);
+        (!is_confirmed).then(|| proto::update::Rescored {
+            priority: u32::from(priority),
+            level: level.into(),
+            verdict: Some(now),
+            factors,
+            unsupported,
+        })
+    }
+
+    /// What a route goes by: all that the ticket was made of, with what it came to.
+    pub fn facts_of<'a>(
+        &self,
+        ticket: &'a proto::Ticket,
+        candidate: &'a Candidate,
+        verdict: &'a Verdict,
+        person: &'a Person,
+        now: Timestamp,
+    ) -> Facts<'a> {
+        let priority = u16::try_from(ticket.priority).unwrap_or(priority::PRIORITY_MAX);
+        Facts { sensitive: &ticket.sensitive, priority, ..Facts::new(candidate, verdict, person, now) }
+    }
+}
+
+/// The first of the most probable labels.
+fn most_probable(probabilities: &BTreeMap<String, f32>) -> Option<&str> {
+    let best = probabilities.iter().reduce(|best, next| if next.1 > best.1 { next } else { best });
+    best.map(|(label, _)| label.as_str())
+}

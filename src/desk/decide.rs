@@ -1,0 +1,293 @@
+//! The desk itself: what becomes of a candidate, by what it remembers of earlier ones.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::conversation::{self, FURTHER_MAX, Part, Place, Remembered, RememberedPost};
+use super::draft::{assigned, message_of, message_of_verdict};
+use super::known::{Known, Same, text_hash};
+use super::{Agent, Config, Conversations, People, Router, Terms, Unreadable, told};
+use crate::classify::Verdict;
+use crate::parse::Post;
+use crate::prefilter::Candidate;
+use crate::prefilter::watched::of_post;
+use crate::ticket::{TicketId, proto};
+
+/// What becomes of a candidate.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// A new ticket.
+    Ticket(Box<proto::Ticket>),
+    /// The post has its ticket already, and says the same.
+    Duplicate,
+    /// The post has its ticket already, and its author changed the text.
+    Edited(TicketId),
+    /// The model says that it is no customer message.
+    Unsupported,
+    /// The post joins a ticket.
+    Joined(Box<Joined>),
+    /// It belongs to the thread of this ticket, whose author is another, and is not for us.
+    Bystander(TicketId),
+    /// No rule matches it, and it is in no conversation.
+    Unmatched,
+}
+
+/// A post that joins a ticket.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Joined {
+    /// Which.
+    pub ticket_id: TicketId,
+    /// What the helpdesks are told of the post.
+    pub post: proto::Post,
+    /// What the model says of it.
+    pub verdict: proto::Verdict,
+    /// What speaks for the post by itself, in full.
+    pub factors: Vec<proto::Factor>,
+    /// Whether its author still waits: thanks raise nothing.
+    pub raises: bool,
+    /// The post whose author it thanks.
+    pub thanks: Option<TicketId>,
+    /// By what the ticket's priority is reckoned anew.
+    pub terms: Terms,
+    /// The ticket that it makes if the other is gone; `None` where no rule matches it.
+    pub otherwise: Option<Box<proto::Ticket>>,
+}
+
+/// Whose verdict it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Opinion<'m> {
+    /// Name and version of the model.
+    pub model: &'m str,
+    /// Whether a better model will be asked when there is time.
+    pub provisional: bool,
+}
+
+/// Decides, remembering which posts have a ticket, and who is busy with what.
+#[derive(Debug, Default)]
+pub struct Desk {
+    pub(super) known: Known,
+    /// Which tickets further posts join.
+    pub conversations: Conversations,
+    posts_remembered: usize,
+    router: Router,
+    /// Open tickets whose agent is no longer there.
+    orphans: VecDeque<TicketId>,
+}
+
+/// Tickets that are assigned anew at once: some 10 ms of work, and a commit of the ledger that nobody notices.
+pub const ORPHANS_MAX: usize = 256;
+
+impl Desk {
+    /// Remembers a ticket of an earlier run with its post's [`text_hash`]; oldest first.
+    pub fn remember(&mut self, id: TicketId, text_hash: u64) {
+        self.known.insert(id, text_hash);
+    }
+
+    /// Takes note of what helpdesks report.
+    pub fn hear(&mut self, told: &told::Told) {
+        self.router.hear(told);
+        if let told::Told::Status(ticket_id, status) = told
+            && let Some(is_closed) = conversation::is_closed(status.state())
+        {
+            self.conversations.set_closed(*ticket_id, is_closed);
+        }
+    }
+
+    /// Remembers a ticket of an earlier run as a conversation; oldest first, before the posts that belong to it.
+    pub fn remember_conversation(&mut self, known: &Remembered) {
+        let Remembered { ticket_id, network, author_id, brand, created_at_us, .. } = known;
+        self.conversations.begin(*ticket_id, *network, author_id, brand, *created_at_us);
+        if known.has_lost_its_own {
+            self.conversations.post_deleted(*ticket_id);
+        }
+        self.conversations.set_closed(*ticket_id, known.is_closed);
+        known.watch.iter().for_each(|watch| self.conversations.watch(*watch));
+    }
+
+    /// Remembers a post that belongs to a ticket beside its own; oldest first.
+    pub fn remember_post(&mut self, known: &RememberedPost) {
+        let RememberedPost { post_id, ticket_id, network, author_id, part, at_us, .. } = known;
+        self.posts_remembered += 1;
+        if self.posts_remembered > FURTHER_MAX {
+            // There are older ones: the ledger knows them.
+            self.known.complete = false;
+        }
+        if *part == Part::Joined {
+            self.known.insert(*post_id, known.text_hash);
+        }
+        if !known.is_erased {
+            self.conversations.add(*post_id, *ticket_id, *network, author_id, *part, *at_us);
+            known.watch.iter().for_each(|watch| self.conversations.watch(*watch));
+        }
+    }
+
+    /// Takes the agents as they are now. Open tickets of those who are no longer there are
+    /// [assigned anew](Desk::assign_anew).
+    pub fn set_agents(&mut self, agents: &[Agent]) {
+        // Who came back before their tickets had gone to others keeps them.
+        self.orphans = self.router.set_agents(agents).into();
+    }
+
+    /// Whether tickets are left whose agent is no longer there.
+    pub fn has_orphans(&self) -> bool {
+        !self.orphans.is_empty()
+    }
+
+    /// Takes over what the ledger knows of an assigned ticket, as [`Router::restore`].
+    pub fn restore_assignment(
+        &mut self,
+        id: TicketId,
+        team: &str,
+        agent: &str,
+        is_ours: bool,
+        is_open: bool,
+    ) {
+        self.router.restore(id, team, agent, is_ours, is_open);
+    }
+
+    /// Who takes over from agents who are no longer there: the next few of their tickets, empty once all are done.
+    pub fn assign_anew(&mut self, config: &Config, now: Timestamp) -> Vec<(TicketId, proto::Assignment)> {
+        let few = self.orphans.drain(..self.orphans.len().min(ORPHANS_MAX));
+        let router = &mut self.router;
+        few.filter_map(|id| Some((id, router.assign_anew(&config.routes, id, now)?))).collect()
+    }
+
+    /// Whether this text is a change of the ticket of this id, which then is remembered.
+    pub fn edits(&mut self, id: TicketId, text: &str) -> bool {
+        let hash = text_hash(text);
+        match self.known.texts.get(&id) {
+            Some(known) if *known == hash => false,
+            Some(_) => {
+                self.known.insert(id, hash);
+                true
+            }
+            // It may be older than what is remembered: the ledger knows.
+            None => !self.known.complete,
+        }
+    }
+
+    /// Decides what becomes of `candidate`.
+    ///
+    /// A verdict that was only `provisional`, the small model's under overload, gives up no post as
+    /// [`Decision::Unsupported`]: its ticket is scored again when there is time, and lost posts are not.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be known who wrote the post.
+    pub fn decide(
+        &mut self,
+        config: &Config,
+        candidate: &Candidate,
+        verdict: &Verdict,
+        Opinion { model, provisional }: Opinion<'_>,
+        people: &mut dyn People,
+        now: Timestamp,
+    ) -> Result<Decision, Unreadable> {
+        let post = &candidate.post;
+        let id = TicketId::of_post(post.network, &post.id);
+        let hash = text_hash(&post.text);
+        match self.known.compare(id, hash) {
+            Some(Same::Text) => return Ok(Decision::Duplicate),
+            // Only a frame that says so is an edit: another server's copy may differ in white space.
+            Some(Same::PostOnly) if !post.edited => return Ok(Decision::Duplicate),
+            Some(Same::PostOnly) => {
+                self.known.insert(id, hash);
+                return Ok(Decision::Edited(id));
+            }
+            None => {}
+        }
+        let is_refused = !provisional && config.gives_up(candidate, verdict);
+        let at = post.seen_at.unwrap_or(now);
+        let Candidate { brand, addressed, .. } = candidate;
+        let place =
+            self.conversations.place(&config.conversation, post, brand, *addressed, Some(verdict), at);
+        let (ticket_id, thanks) = match place {
+            Place::Joins { has_part: false, .. } if is_refused => return Ok(Decision::Unsupported),
+            Place::Joins { ticket_id, thanks, .. } => (ticket_id, thanks),
+            Place::Bystander(ticket_id) => {
+                self.note(id, ticket_id, post, Part::Bystander, at);
+                return Ok(Decision::Bystander(ticket_id));
+            }
+            Place::Alone { .. } if candidate.is_of_thread() => return Ok(Decision::Unmatched),
+            Place::Alone { .. } if is_refused => return Ok(Decision::Unsupported),
+            Place::Alone { earlier } => {
+                self.known.insert(id, hash);
+                let (network, at_us) = (post.network, at.as_microsecond());
+                self.conversations.begin(id, network, &post.author.id, brand, at_us);
+                self.conversations.watch(of_post(network, &post.id));
+                let person = people.author_of(post, config.contacts_window, now)?;
+                let ticket = match earlier {
+                    Some(earlier) => config.ticket_again(candidate, verdict, &person, model, now, earlier),
+                    None => config.ticket(candidate, verdict, &person, model, now),
+                };
+                let facts = config.facts_of(&ticket, candidate, verdict, &person, now);
+                let assignment = self.router.route(&config.routes, &facts, id);
+                return Ok(Decision::Ticket(Box::new(assigned(ticket, assignment))));
+            }
+        };
+        self.known.insert(id, hash);
+        self.note(id, ticket_id, post, Part::Joined, at);
+        if let Some(post_id) = thanks {
+            self.conversations.thank(post_id, at.as_microsecond());
+        }
+        let person = people.author_of(post, config.contacts_window, now)?;
+        // A reply that names no brand speaks of its ticket's.
+        let brand = self.conversations.brand_of(ticket_id).unwrap_or_else(|| brand.clone());
+        let of_brand = Candidate { brand: brand.clone(), ..candidate.clone() };
+        let (score, _) = config.score_follow_up(&of_brand, verdict, &person, 1, now);
+        let otherwise = (!candidate.is_of_thread()).then(|| {
+            let ticket = config.ticket(candidate, verdict, &person, model, now);
+            let facts = config.facts_of(&ticket, candidate, verdict, &person, now);
+            // Nobody is given it yet: the ticket that it joins keeps its agent.
+            let weighing = self.router.weigh(&config.routes, &facts);
+            Box::new(assigned(ticket, weighing.map(|weighing| weighing.assignment)))
+        });
+        Ok(Decision::Joined(Box::new(Joined {
+            ticket_id,
+            post: message_of(post, now),
+            verdict: message_of_verdict(verdict, model),
+            factors: score.factors,
+            raises: !conversation::is_thanks(&post.text, Some(verdict)),
+            thanks,
+            terms: config.terms(&brand),
+            otherwise,
+        })))
+    }
+
+    fn note(&mut self, post_id: TicketId, ticket_id: TicketId, post: &Post<'_>, part: Part, at: Timestamp) {
+        self.conversations.add(post_id, ticket_id, post.network, &post.author.id, part, at.as_microsecond());
+        self.conversations.watch(of_post(post.network, &post.id));
+    }
+
+    /// Whose conversation this post of one of our own accounts answers, if it does.
+    pub fn answers(&mut self, post: &Post<'_>, now: Timestamp) -> Option<TicketId> {
+        let (ticket_id, _) = self.conversations.thread_of(post)?;
+        let post_id = TicketId::of_post(post.network, &post.id);
+        self.note(post_id, ticket_id, post, Part::Answer, post.seen_at.unwrap_or(now));
+        Some(ticket_id)
+    }
+
+    /// In whose conversation somebody says this who has no part in it, if it is one.
+    pub fn overhears(&mut self, config: &Config, post: &Post<'_>, now: Timestamp) -> Option<TicketId> {
+        let at = post.seen_at.unwrap_or(now);
+        match self.conversations.place(&config.conversation, post, &Arc::from(""), false, None, at) {
+            Place::Bystander(ticket_id) => {
+                self.note(TicketId::of_post(post.network, &post.id), ticket_id, post, Part::Bystander, at);
+                Some(ticket_id)
+            }
+            Place::Joins { .. } | Place::Alone { .. } => None,
+        }
+    }
+
+    /// Somebody has deleted the post of this id; whether the ledger may hold something of it: `false` is certain.
+    pub fn deletes(&mut self, id: TicketId) -> bool {
+        self.conversations.post_deleted(id) || self.may_know(id)
+    }
+
+    /// Whether a ticket of this id may exist: `false` is certain.
+    pub fn may_know(&self, id: TicketId) -> bool {
+        self.known.texts.contains_key(&id) || !self.known.complete
+    }
+}

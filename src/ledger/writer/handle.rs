@@ -1,0 +1,153 @@
+//! What everyone but the writer holds of the ledger: it asks and reads, and never writes itself.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam::channel::Sender;
+use parking_lot::Mutex;
+use prost::Message;
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::{Answer, Request};
+use crate::ledger::{
+    Accounting, Body, Feedback, Figures, LedgerError, Records, Rescoring, Seq, SubscriptionRequest, Vitals,
+    assigned, conversations, open_to_read, reason, records, rescoring,
+};
+use crate::ticket::{TicketId, proto};
+
+/// What everyone else holds of the ledger.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    pub(super) path: PathBuf,
+    pub(super) requests: Sender<Request>,
+    pub(super) reader: Arc<Mutex<Connection>>,
+    pub(super) accounting: Arc<Mutex<Accounting>>,
+    pub(super) provisional: Arc<AtomicU64>,
+    pub(super) figures: Arc<Mutex<Figures>>,
+    pub(super) vitals: Arc<Vitals>,
+}
+
+impl Handle {
+    /// The accounts as of the last commit.
+    pub fn accounting(&self) -> Accounting {
+        self.accounting.lock().clone()
+    }
+
+    /// What the ledger's thread says of itself.
+    pub fn figures(&self) -> Figures {
+        *self.figures.lock()
+    }
+
+    /// How many tickets only the small model has read, as of the last commit.
+    pub fn provisional_tickets(&self) -> u64 {
+        self.provisional.load(Ordering::Relaxed)
+    }
+
+    /// The worst of them, at most `tickets_max`, with their posts' newest texts. May block briefly.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn provisional(&self, tickets_max: usize) -> Result<Vec<(TicketId, proto::Ticket)>, LedgerError> {
+        let bodies = rescoring::provisional(&self.reader.lock(), tickets_max);
+        let bodies =
+            bodies.map_err(|source| LedgerError::Sqlite { path: self.path.clone(), error: source })?;
+        Ok(bodies
+            .into_iter()
+            .map(|rescoring::Provisional { id, body, edited }| {
+                // We wrote these bytes; one that does not decode has no verdict that could be compared.
+                let mut ticket = proto::Ticket::decode(body.as_slice()).unwrap_or_default();
+                if let (Some(post), Some(text)) = (&mut ticket.post, edited) {
+                    post.text = text;
+                }
+                (id, ticket)
+            })
+            .collect())
+    }
+
+    /// As [`Ledger::conversations`], as of the last commit. May block briefly.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn conversations(
+        &self,
+        tickets_max: usize,
+        visit: impl FnMut(crate::desk::conversation::Remembered),
+    ) -> Result<(), LedgerError> {
+        let read = conversations::remembered(&self.reader.lock(), tickets_max, visit);
+        read.map_err(|source| LedgerError::Sqlite { path: self.path.clone(), error: source })
+    }
+
+    /// How its thread is.
+    pub fn vitals(&self) -> &Arc<Vitals> {
+        &self.vitals
+    }
+
+    /// Records what the full model made of such tickets. The receiver resolves once that is durable; a dropped
+    /// sender means that the ledger has stopped.
+    pub fn rescore(&self, rescorings: Vec<Rescoring>) -> oneshot::Receiver<Result<(), String>> {
+        self.ask(|answer| Request::Rescore(rescorings, answer))
+    }
+
+    /// Records that these tickets are somebody else's now, and tells the helpdesks. As [`rescore`](Handle::rescore).
+    pub fn assign(
+        &self,
+        assignments: Vec<(TicketId, proto::Assignment)>,
+    ) -> oneshot::Receiver<Result<(), String>> {
+        self.ask(|answer| Request::Assign(assignments, answer))
+    }
+
+    /// Visits every ticket that a route gave to a team, open or not, in the order in which they were made. On a
+    /// connection of its own, so that nobody who delivers tickets waits for it.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn assigned(&self, visit: impl FnMut(&assigned::Assigned)) -> Result<(), LedgerError> {
+        let (connection, _) = open_to_read(&self.path)?;
+        assigned::visit(&connection, false, visit)
+            .map_err(|error| LedgerError::Sqlite { path: self.path.clone(), error })
+    }
+
+    /// Lets the writer commit what it has and end.
+    pub fn stop(&self) {
+        // A writer that has failed is gone already; its error is what its thread returns.
+        drop(self.requests.send(Request::Stop));
+    }
+
+    fn ask(&self, request: impl FnOnce(Answer) -> Request) -> oneshot::Receiver<Result<(), String>> {
+        let (answer, receiver) = oneshot::channel();
+        // With the writer gone the request is dropped, and its answer's sender with it: the receiver fails.
+        drop(self.requests.send(request(answer)));
+        receiver
+    }
+}
+
+impl Records for Handle {
+    fn subscribe(&self, request: SubscriptionRequest) -> oneshot::Receiver<Result<(), String>> {
+        self.ask(|answer| Request::Subscribe(request, answer))
+    }
+
+    fn acknowledge(&self, subscription: &str, seqs: Vec<Seq>) -> oneshot::Receiver<Result<(), String>> {
+        let subscription = subscription.to_owned();
+        self.ask(|answer| Request::Acknowledge { subscription, seqs, answer })
+    }
+
+    fn read(&self, seqs: &[Seq]) -> Result<Vec<(Seq, Body)>, String> {
+        records::read(&self.reader.lock(), seqs).map_err(|error| {
+            let said = reason(&error);
+            // A file that cannot be read is no matter between us and one client. One that is locked passes.
+            if error.sqlite_error_code() != Some(rusqlite::ErrorCode::DatabaseBusy) {
+                drop(self.requests.send(Request::Broken(error)));
+            }
+            said
+        })
+    }
+
+    fn feedback(&self, feedback: Feedback) -> oneshot::Receiver<Result<(), String>> {
+        self.ask(|answer| Request::Feedback(feedback, answer))
+    }
+}

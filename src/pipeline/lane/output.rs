@@ -1,0 +1,132 @@
+//! What a lane leaves of its batches, and what of that is shed.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::parse::{Network, Post};
+use crate::prefilter::Candidate;
+use crate::source::Gap;
+use crate::telemetry::{Bucket, Buckets};
+
+/// What a lane leaves of a batch.
+#[derive(Debug)]
+pub struct LaneOutput {
+    /// The source's name in config.
+    pub source: Arc<str>,
+    /// First of the source's batches in this output; the counting of [`FrameBatch::sequence`].
+    pub first_sequence: u64,
+    /// One past the last of them.
+    pub end_sequence: u64,
+    /// Greatest position among the frames.
+    pub position: Option<i64>,
+    /// Where the frames ended that are not in `items`.
+    pub buckets: Buckets,
+    /// Holes noticed before the batch.
+    pub gaps: Vec<Gap>,
+    /// As in [`FrameBatch::recovered`].
+    pub recovered: Vec<(i64, i64)>,
+    /// What later stages decide about, in the order of the frames.
+    pub items: Vec<Item>,
+    /// When the batch arrived, by our clock.
+    pub received_at: Timestamp,
+    /// The batch's place among the few of a source that rather waits than loses candidates, given back when
+    /// the model has taken it; `None` for a live source.
+    pub patient_permit: Option<tokio::sync::OwnedSemaphorePermit>,
+}
+
+/// A frame that later stages decide about.
+#[derive(Debug)]
+pub enum Item {
+    /// A post that a rule matched.
+    Candidate(Box<Candidate>),
+    /// A reply that no rule matched, in a thread that is watched, by somebody who is in conversation with us.
+    Reply(Box<Candidate>),
+    /// The same by somebody who is not; without its text.
+    Overheard(Box<Post<'static>>),
+    /// An answer of one of our own accounts in such a thread; without its text.
+    Answer(Box<Post<'static>>),
+    /// A post is gone.
+    PostDeleted {
+        /// On which network.
+        network: Network,
+        /// As in [`crate::parse::Post::id`].
+        id: String,
+    },
+    /// A post was changed into one that no rule matches; it may have a ticket all the same.
+    Edited {
+        /// On which network.
+        network: Network,
+        /// As in [`crate::parse::Post::id`].
+        id: String,
+        /// The new text.
+        text: String,
+        /// When the network showed it, where it says so.
+        seen_at: Option<Timestamp>,
+    },
+    /// An account is gone.
+    AccountDeleted {
+        /// On which network.
+        network: Network,
+        /// As in [`crate::parse::Author::id`].
+        author_id: String,
+    },
+}
+
+impl LaneOutput {
+    /// The candidates, in order; replies among them.
+    pub fn candidates(&self) -> impl Iterator<Item = &Candidate> {
+        self.items.iter().filter_map(|item| match item {
+            Item::Candidate(candidate) | Item::Reply(candidate) => Some(&**candidate),
+            Item::Overheard(_)
+            | Item::Answer(_)
+            | Item::Edited { .. }
+            | Item::PostDeleted { .. }
+            | Item::AccountDeleted { .. } => None,
+        })
+    }
+
+    /// Takes out what there is no room for beside `waiting` others, and counts it as shed.
+    ///
+    /// The queue is open to all while it is half empty, then to hashtags and rules, and its last fifth to
+    /// posts that name our handle: what waits cannot be taken back, so room is kept for what matters more.
+    pub(super) fn shed(&mut self, waiting: usize, candidates_max: usize) {
+        let limit = |value: u8| match value {
+            0 | 1 => candidates_max.div_ceil(2),
+            2 => candidates_max - candidates_max / 5,
+            _ => candidates_max,
+        };
+        let mut values: Vec<u8> = self.candidates().map(|candidate| candidate.value).collect();
+        values.sort_unstable_by(|a, b| b.cmp(a));
+        // The most valuable first: how many of each value find room.
+        let mut room = [0_usize; 256];
+        let mut admitted = 0;
+        for value in values {
+            if waiting + admitted < limit(value) {
+                room[usize::from(value)] += 1;
+                admitted += 1;
+            }
+        }
+        let mut shed = 0;
+        self.items.retain(|item| {
+            let (Item::Candidate(candidate) | Item::Reply(candidate)) = item else { return true };
+            let room = &mut room[usize::from(candidate.value)];
+            let stays = *room > 0;
+            *room = room.saturating_sub(1);
+            shed += u64::from(!stays);
+            stays
+        });
+        self.buckets[Bucket::Shed] += shed;
+    }
+
+    /// Joins the source's next output to this one.
+    pub(super) fn append(&mut self, next: LaneOutput) {
+        self.end_sequence = next.end_sequence;
+        self.position = self.position.max(next.position);
+        self.buckets.add(&next.buckets);
+        self.gaps.extend(next.gaps);
+        self.recovered.extend(next.recovered);
+        self.items.extend(next.items);
+        self.received_at = next.received_at;
+    }
+}
