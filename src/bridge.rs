@@ -8,3 +8,4 @@ pub mod helpdesk;
 pub mod http;
 pub mod pace;
 pub mod preset;
+pub mod text;
