@@ -201,6 +201,16 @@ impl<T: Target> Bridge<T> {
         Bridge { name, target, shared, policy, levels, clock, health: Mutex::new(health) }
     }
 
+    /// What it shares with others.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The helpdesk.
+    pub fn target(&self) -> &T {
+        &self.target
+    }
+
     /// Takes deliveries until `stop`, through restarts of the daemon; sends it `reports` on the same connection.
     ///
     /// # Errors
@@ -502,7 +512,8 @@ impl<T: Target> Bridge<T> {
     fn values(&self, job: &Job, reference: &str) -> Values {
         let mut values = Values::new();
         let level = Level::try_from(job.level()).unwrap_or_default();
-        let named = usize::try_from(job.level()).ok().and_then(|level| self.levels.get(level.checked_sub(1)?));
+        let named =
+            usize::try_from(job.level()).ok().and_then(|level| self.levels.get(level.checked_sub(1)?));
         values.insert("ref".to_owned(), reference.into());
         values.insert("level".to_owned(), level.as_str_name().into());
         values.insert("level_value".to_owned(), named.cloned().unwrap_or_default());

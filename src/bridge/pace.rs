@@ -124,7 +124,8 @@ impl Pace {
                 let Some(limits) = turns.quota.limits.clone() else { return };
                 let header = |name: &str| Some(answer.headers.get(name)?.to_str().ok()?.trim());
                 let left = header(&limits.remaining).and_then(|left| left.parse().ok());
-                let reset = limits.reset.as_deref().and_then(header).and_then(|at| until(at, limits.reset_is));
+                let reset =
+                    limits.reset.as_deref().and_then(header).and_then(|at| until(at, limits.reset_is));
                 if let Some(left) = left {
                     turns.left(now, left, reset);
                 }

@@ -410,7 +410,8 @@ impl Job {
 
     fn acts_of(&self, update: &Update) -> VecDeque<Act> {
         let erase_notes = |of: Option<&str>| -> Vec<Act> {
-            let notes = self.entry.notes.iter().filter(|note| of.is_none_or(|post_id| note.post_id == post_id));
+            let notes =
+                self.entry.notes.iter().filter(|note| of.is_none_or(|post_id| note.post_id == post_id));
             notes.cloned().map(Act::EraseNote).collect()
         };
         let reprioritise = (self.level() != self.entry.level).then_some(Act::Reprioritise);

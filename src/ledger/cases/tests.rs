@@ -61,7 +61,7 @@ fn notes_are_forgotten_by_the_post_whose_text_they_held() {
     cases.apply(id("1"), &[Change::NotesErased(Some("a".to_owned()))], 2).unwrap();
     assert_eq!(left(&cases), [2, 4]);
     cases.apply(id("1"), &[Change::NotesErased(None), Change::Erased], 3).unwrap();
-    assert_eq!(left(&cases), []);
+    assert_eq!(left(&cases), [0_u64; 0]);
     assert!(cases.get(id("1")).unwrap().unwrap().is_erased);
 }
 
