@@ -106,17 +106,24 @@ impl Helpdesk {
         let Some(find) = &self.preset.calls.find else { return Ok(None) };
         let mut values = self.values(&Values::new());
         values.insert("ref".to_owned(), reference.into());
-        let answer = self.step("find.call", &find.call, &mut values).await?;
         let mut ids = Vec::new();
-        for item in self.items("find.items", &find.items, &values, answer.as_ref())? {
-            values.insert("item".to_owned(), item);
-            let seen = seen_by(&values);
-            let is_ours = match &find.matches {
-                Some(matches) => self.preset.evaluate("find.matches", matches, &seen)?.is_true(),
-                None => true,
-            };
-            if is_ours {
-                ids.extend(id_of(&self.preset.evaluate("find.id", &find.id, &seen)?));
+        let keys = std::iter::once("find.call".to_owned())
+            .chain((0..find.further.len()).map(|index| format!("find.further[{index}]")));
+        for (key, step) in keys.zip(std::iter::once(&find.call).chain(&find.further)) {
+            let answer = self.step(&key, step, &mut values).await?;
+            for item in self.items("find.items", &find.items, &values, answer.as_ref())? {
+                values.insert("item".to_owned(), item);
+                let seen = seen_by(&values);
+                let is_ours = match &find.matches {
+                    Some(matches) => self.preset.evaluate("find.matches", matches, &seen)?.is_true(),
+                    None => true,
+                };
+                if is_ours {
+                    ids.extend(id_of(&self.preset.evaluate("find.id", &find.id, &seen)?));
+                }
+            }
+            if !ids.is_empty() {
+                break;
             }
         }
         Ok(Some(ids))
@@ -164,13 +171,26 @@ impl Helpdesk {
         Ok(())
     }
 
-    /// Adds a note for agents.
+    /// Adds a note for agents, and gives what its calls captured.
     ///
     /// # Errors
     ///
     /// Of the first call that fails.
-    pub async fn note(&self, case: &Case, values: &Values) -> Result<(), CallError> {
-        self.steps("note", &self.preset.calls.note, case, values).await
+    pub async fn note(&self, case: &Case, values: &Values) -> Result<Values, CallError> {
+        let steps = &self.preset.calls.note;
+        let values = self.steps("note", steps, self.of_case(case, values)).await?;
+        Ok(captured(steps, &values))
+    }
+
+    /// Takes the text out of a note, of which its calls captured `note`.
+    ///
+    /// # Errors
+    ///
+    /// Of the first call that fails.
+    pub async fn erase_note(&self, case: &Case, note: &Values, values: &Values) -> Result<(), CallError> {
+        let mut seen = self.of_case(case, values);
+        seen.extend(note.clone());
+        self.steps("erase_note", &self.preset.calls.erase_note, seen).await.map(drop)
     }
 
     /// Gives a ticket another priority.
@@ -179,7 +199,9 @@ impl Helpdesk {
     ///
     /// Of the first call that fails.
     pub async fn reprioritise(&self, case: &Case, values: &Values) -> Result<(), CallError> {
-        self.steps("reprioritise", &self.preset.calls.reprioritise, case, values).await
+        self.steps("reprioritise", &self.preset.calls.reprioritise, self.of_case(case, values))
+            .await
+            .map(drop)
     }
 
     /// Takes the author's text out of a ticket.
@@ -188,7 +210,7 @@ impl Helpdesk {
     ///
     /// Of the first call that fails.
     pub async fn erase(&self, case: &Case, values: &Values) -> Result<(), CallError> {
-        self.steps("erase", &self.preset.calls.erase, case, values).await
+        self.steps("erase", &self.preset.calls.erase, self.of_case(case, values)).await.map(drop)
     }
 
     /// Removes a ticket.
@@ -197,7 +219,7 @@ impl Helpdesk {
     ///
     /// Of the first call that fails.
     pub async fn remove(&self, case: &Case) -> Result<(), CallError> {
-        self.steps("remove", &self.preset.calls.remove, case, &Values::new()).await
+        self.steps("remove", &self.preset.calls.remove, self.of_case(case, &Values::new())).await.map(drop)
     }
 
     /// What has become of a ticket; `None` where the helpdesk's API does not say.
@@ -220,6 +242,9 @@ impl Helpdesk {
             Err(error) => Err(error),
             Ok(answer) => {
                 values.insert("item".to_owned(), answer.map(|answer| answer.body).unwrap_or_default());
+                for (index, step) in read.also.iter().enumerate() {
+                    self.step(&format!("read.also[{index}]"), step, &mut values).await?;
+                }
                 Ok(Some(self.standing("read.fields", &read.fields, &values)?))
             }
         }
@@ -238,9 +263,15 @@ impl Helpdesk {
         let Some(changed) = &self.preset.calls.changed else { return Ok(None) };
         let mut values = self.values(&Values::new());
         values.insert("now".to_owned(), now.to_string().into());
+        values.insert("now_s".to_owned(), now.as_second().into());
         let cursor = match cursor {
             Some(cursor) => cursor.to_owned(),
-            None => text_of(&self.preset.evaluate("changed.first", &changed.first, &seen_by(&values))?),
+            None => {
+                if let Some(start) = &changed.start {
+                    self.step("changed.start", start, &mut values).await?;
+                }
+                text_of(&self.preset.evaluate("changed.first", &changed.first, &seen_by(&values))?)
+            }
         };
         values.insert("cursor".to_owned(), cursor.clone().into());
         let answer = self.step("changed.call", &changed.call, &mut values).await?;
@@ -304,16 +335,26 @@ impl Helpdesk {
         all
     }
 
-    async fn steps(&self, name: &str, steps: &[Step], case: &Case, values: &Values) -> Result<(), CallError> {
-        let mut values = self.of_case(case, values);
+    async fn steps(&self, name: &str, steps: &[Step], mut values: Values) -> Result<Values, CallError> {
         for (index, step) in steps.iter().enumerate() {
             self.step(&format!("{name}[{index}]"), step, &mut values).await?;
         }
-        Ok(())
+        Ok(values)
     }
 
-    /// One step, if it is to be made; its captures are put into `values`, and `response`, `status` and `headers`.
+    /// One step, if it is to be made, or as often as its list is long; its captures are put into `values`, and
+    /// `response`, `status` and `headers`.
     async fn step(&self, key: &str, step: &Step, values: &mut Values) -> Result<Option<Answer>, CallError> {
+        let Some(each) = &step.each else { return self.once(key, step, values).await };
+        let mut last = None;
+        for item in self.items(&format!("{key}.each"), each, values, None)? {
+            values.insert("item".to_owned(), item);
+            last = self.once(key, step, values).await?.or(last);
+        }
+        Ok(last)
+    }
+
+    async fn once(&self, key: &str, step: &Step, values: &mut Values) -> Result<Option<Answer>, CallError> {
         if let Some(when) = &step.when {
             let seen = seen_by(&*values);
             if !self.preset.evaluate(&format!("{key}.when"), when, &seen)?.is_true() {
@@ -327,6 +368,11 @@ impl Helpdesk {
             other => other?,
         };
         self.note_answer(values, &answer);
+        if let Some(done) = &step.done
+            && !self.preset.evaluate(&format!("{key}.done"), done, &seen_by(&*values))?.is_true()
+        {
+            return Err(answer.refusal());
+        }
         for (name, expression) in &step.capture {
             let seen = seen_by(&*values);
             let value = self.preset.evaluate(&format!("{key}.capture.{name}"), expression, &seen)?;
@@ -378,11 +424,16 @@ impl Helpdesk {
             };
             values.insert("session".to_owned(), session);
         }
-        self.paced(self.request(key, step, values, true)?).await
+        let answer = self.paced(self.request(key, step, values, true)?).await;
+        // Some answer with a page where a session has ended: the next call begins another.
+        if answer.as_ref().is_err_and(CallError::is_unclear) {
+            *self.session.lock() = None;
+        }
+        answer
     }
 
     async fn paced(&self, call: Call) -> Result<Answer, CallError> {
-        self.pace.turn().await;
+        let _turn = self.pace.turn().await;
         let answer = self.http.call(call).await;
         self.pace.heard(&answer);
         answer
@@ -402,6 +453,9 @@ impl Helpdesk {
         for (key, (name, value)) in shared.chain(own) {
             let wrong = |text: String| CallError::Template(format!("{key}.{name}: {text}"));
             let value = self.preset.render(&format!("{key}.{name}"), value, Escape::Nothing, &seen)?;
+            if value.is_empty() {
+                continue;
+            }
             let mut value = HeaderValue::from_str(&value).map_err(|_| {
                 wrong("cannot be a header: it holds a line break or control character".to_owned())
             })?;
@@ -410,7 +464,7 @@ impl Helpdesk {
             headers.push((name, value));
         }
         let method = Method::from_bytes(step.method.as_bytes()).expect("checked when the preset was read");
-        Ok(Call { method, path, headers, body, accept: step.accept.clone() })
+        Ok(Call { method, path, headers, body, accept: step.accept.clone(), answer: step.answer })
     }
 
     fn items(

@@ -15,6 +15,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
 
+use super::preset::Written;
+
 /// Longest answer that is read, in bytes: some hundred tickets with all their fields.
 pub const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long a connection that is not used is kept: shorter than servers do.
@@ -35,7 +37,7 @@ pub struct Http {
 }
 
 /// A call to be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Call {
     /// As in HTTP.
     pub method: Method,
@@ -47,6 +49,8 @@ pub struct Call {
     pub body: Option<String>,
     /// Statuses beside 200 to 299 that are fine.
     pub accept: Vec<u16>,
+    /// How the answer is written.
+    pub answer: Written,
 }
 
 /// What a helpdesk said.
@@ -56,8 +60,15 @@ pub struct Answer {
     pub status: u16,
     /// Names in lower case.
     pub headers: HeaderMap,
-    /// JSON; null where there is no body.
+    /// JSON, a text where that was asked for; null where there is no body.
     pub body: serde_json::Value,
+}
+
+impl Answer {
+    /// What a good answer is that says of itself that the thing was not done.
+    pub(super) fn refusal(&self) -> CallError {
+        CallError::Refused { status: self.status, words: words(self.body.to_string().as_bytes()) }
+    }
 }
 
 /// How a call may end otherwise.
@@ -80,7 +91,7 @@ pub enum CallError {
     /// The helpdesk will not: nothing has been done, and asking again changes nothing.
     #[error("the helpdesk refuses: status {status}{}{words}", if words.is_empty() { "" } else { ": " })]
     Refused {
-        /// 300 to 499.
+        /// 300 to 499; a good one where the answer itself says no.
         status: u16,
         /// What it says of it.
         words: String,
@@ -105,7 +116,8 @@ impl CallError {
     pub fn is_of_one(&self) -> bool {
         matches!(
             self,
-            CallError::Refused { status: 400 | 404 | 409 | 410 | 413 | 422, .. } | CallError::Template(_)
+            CallError::Refused { status: 200..=299 | 400 | 404 | 409 | 410 | 413 | 422, .. }
+                | CallError::Template(_)
         )
     }
 }
@@ -179,12 +191,16 @@ impl Http {
             return Err(refusal(status, &head.headers, &bytes));
         }
         let body = match bytes.is_empty() || !status.is_success() {
-            true => serde_json::Value::Null,
-            false => serde_json::from_slice(&bytes).map_err(|_| {
-                let words = words(&bytes);
-                CallError::Unclear(format!("status {} with what is no JSON: {words}", status.as_u16()))
-            })?,
+            true => Some(serde_json::Value::Null),
+            false => read(&bytes, call.answer),
         };
+        let body = body.ok_or_else(|| {
+            let words = words(&bytes);
+            CallError::Unclear(format!(
+                "status {} with what is no answer of its API: {words}",
+                status.as_u16()
+            ))
+        })?;
         Ok(Answer { status: status.as_u16(), headers: head.headers, body })
     }
 }
@@ -197,6 +213,16 @@ fn refusal(status: StatusCode, headers: &HeaderMap, bytes: &[u8]) -> CallError {
     match status.is_server_error() || status.is_informational() || status == StatusCode::REQUEST_TIMEOUT {
         true => CallError::Unclear(format!("status {}: {words}", status.as_u16())),
         false => CallError::Refused { status: status.as_u16(), words },
+    }
+}
+
+fn read(bytes: &[u8], written: Written) -> Option<serde_json::Value> {
+    match written {
+        Written::Json => serde_json::from_slice(bytes).ok(),
+        Written::Text => {
+            let text = std::str::from_utf8(bytes).ok()?.trim();
+            (!text.starts_with('<')).then(|| text.into())
+        }
     }
 }
 

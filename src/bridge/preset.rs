@@ -4,18 +4,29 @@
 //! templates; what is taken from an answer is an expression. All of them are compiled when the file is read, so that a
 //! mistake in one is found by `vigie check` and not by a customer.
 
-use std::borrow::Cow;
+mod check;
+mod render;
+
 use std::collections::BTreeMap;
 
-use minijinja::value::Value;
-use minijinja::{AutoEscape, Environment, Output, State as Rendering, UndefinedBehavior};
-use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
+use minijinja::Environment;
 use serde::Deserialize;
+
+pub use render::{Escape, RenderError};
 
 use crate::ticket::proto::ticket_status::State;
 
 /// The presets that are built in, by the name that `kind` takes.
-pub const BUILT_IN: [(&str, &str); 1] = [("rt", include_str!("presets/rt.toml"))];
+pub const BUILT_IN: [(&str, &str); 8] = [
+    ("rt", include_str!("presets/rt.toml")),
+    ("zammad", include_str!("presets/zammad.toml")),
+    ("chatwoot", include_str!("presets/chatwoot.toml")),
+    ("zendesk", include_str!("presets/zendesk.toml")),
+    ("freshdesk", include_str!("presets/freshdesk.toml")),
+    ("glpi", include_str!("presets/glpi.toml")),
+    ("jira", include_str!("presets/jira.toml")),
+    ("osticket", include_str!("presets/osticket.toml")),
+];
 
 /// A helpdesk's API.
 #[derive(Debug)]
@@ -40,9 +51,11 @@ pub struct Calls {
     /// Calls under way at once at most.
     #[serde(default = "one")]
     pub calls_at_once: u32,
-    /// Sent with each call.
+    /// Sent with each call; one that renders to nothing is left out.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
+    /// What answers say of the calls that are left.
+    pub limits: Option<Limits>,
     /// What P1 to P4 are called there, in this order; `level_value` in templates.
     pub levels: [toml::Value; 4],
     /// Longest text it takes, in characters.
@@ -63,6 +76,9 @@ pub struct Calls {
     /// Removes what the author has taken back: `subject` and `body` are what may stay.
     #[serde(default)]
     pub erase: Vec<Step>,
+    /// Takes the text out of one note, of which its steps' captures are known, too. Absent: agents are asked to.
+    #[serde(default)]
+    pub erase_note: Vec<Step>,
     /// Removes the ticket that `vigie bridge test` has made.
     #[serde(default)]
     pub remove: Vec<Step>,
@@ -88,6 +104,32 @@ fn text_chars_max() -> usize {
     30_000
 }
 
+/// The headers in which answers say how many calls are left.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// The header with the count.
+    pub remaining: String,
+    /// The header that says when there are more; absent: within a minute.
+    pub reset: Option<String>,
+    /// How it says it.
+    #[serde(default)]
+    pub reset_is: ResetIs,
+}
+
+/// How an answer says when there are more calls.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ResetIs {
+    /// In so many seconds.
+    #[default]
+    Seconds,
+    /// At this second since 1970.
+    Epoch,
+    /// At this time, as RFC 3339 writes it.
+    Time,
+}
+
 /// Something that the operator says of their helpdesk.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -111,8 +153,15 @@ pub struct Step {
     pub headers: BTreeMap<String, String>,
     /// JSON. What templates put in is escaped, texts with their quotes.
     pub body: Option<String>,
+    /// A list: the call is made once for each of its elements, which is `item` then. Such a step captures nothing.
+    pub each: Option<String>,
     /// The step is left out where this is false.
     pub when: Option<String>,
+    /// How the answer is written.
+    #[serde(default)]
+    pub answer: Written,
+    /// Of a good answer: whether the thing was done, where its status does not say. False is a refusal.
+    pub done: Option<String>,
     /// Values for the steps after this one, and for those of later operations: expressions of `response`, `status` and
     /// `headers`.
     #[serde(default)]
@@ -122,13 +171,27 @@ pub struct Step {
     pub accept: Vec<u16>,
 }
 
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Written {
+    /// As JSON.
+    #[default]
+    Json,
+    /// As plain text, which `response` is then; a page of HTML is none.
+    Text,
+}
+
 /// How tickets are found by `ref`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Find {
     /// The call.
     pub call: Step,
-    /// The list in its answer.
+    /// Where to look if that finds none: each in turn, until one does.
+    #[serde(default)]
+    pub further: Vec<Step>,
+    /// The list in the answer.
     pub items: String,
     /// Of one `item`: its id.
     pub id: String,
@@ -145,7 +208,10 @@ pub struct Find {
 pub struct Read {
     /// The call; 404 and 410 say that it is deleted.
     pub call: Step,
-    /// What to take from its answer.
+    /// Calls after it, whose captures `fields` may use.
+    #[serde(default)]
+    pub also: Vec<Step>,
+    /// What to take from the first call's answer, which is `item`.
     pub fields: Fields,
 }
 
@@ -177,7 +243,9 @@ pub struct Changed {
     pub id: String,
     /// Of the whole `response`, or where it says nothing the old `cursor`: the next one.
     pub cursor: String,
-    /// The first one; `now` is RFC 3339.
+    /// The call that `first` is of.
+    pub start: Option<Step>,
+    /// The first one, of the answer to `start` if there is one; `now` is RFC 3339, `now_s` seconds since 1970.
     pub first: String,
     /// Whether there is more to ask for at once.
     pub more: Option<String>,
@@ -290,52 +358,9 @@ pub enum PresetError {
         /// Where.
         key: String,
         /// What.
-        text: &'static str,
+        text: String,
     },
 }
-
-/// What a template needs could not be given.
-#[derive(Debug, thiserror::Error)]
-#[error("{key}: {source}")]
-pub struct RenderError {
-    /// Where: `create[0].body`.
-    pub key: String,
-    source: minijinja::Error,
-}
-
-/// How what a template puts in is escaped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Escape {
-    /// A part of an address.
-    Url,
-    /// JSON.
-    Json,
-    /// Nothing: a header, a text.
-    Nothing,
-}
-
-impl Escape {
-    fn extension(self) -> &'static str {
-        match self {
-            Escape::Url => "url",
-            Escape::Json => "json",
-            Escape::Nothing => "txt",
-        }
-    }
-}
-
-/// What may not stand in an address as it is.
-const UNSAFE: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'<')
-    .add(b'>')
-    .add(b'\\')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
 
 impl Preset {
     /// Reads a preset's file.
@@ -345,197 +370,11 @@ impl Preset {
     /// The first mistake in it.
     pub fn parse(text: &str) -> Result<Preset, PresetError> {
         let calls: Calls = toml::from_str(text)?;
-        let preset = Preset { calls, templates: templates(), expressions: expressions() };
+        let preset = Preset { calls, templates: render::templates(), expressions: render::expressions() };
         preset.check()?;
         Ok(preset)
     }
-
-    /// Renders the template `text` that stands at `key`.
-    ///
-    /// # Errors
-    ///
-    /// It needs what `values` lacks.
-    pub fn render(
-        &self,
-        key: &str,
-        text: &str,
-        escape: Escape,
-        values: &Value,
-    ) -> Result<String, RenderError> {
-        let name = format!("{key}.{}", escape.extension());
-        let rendered = self.templates.render_named_str(&name, text, values);
-        let rendered = rendered.map_err(|source| RenderError { key: key.to_owned(), source })?;
-        Ok(match escape {
-            Escape::Url => utf8_percent_encode(&rendered, UNSAFE).to_string(),
-            Escape::Json | Escape::Nothing => rendered,
-        })
-    }
-
-    /// What the expression `text` that stands at `key` says of these values; undefined where it asks for what is not
-    /// there.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be reckoned of them.
-    pub fn evaluate(&self, key: &str, text: &str, values: &Value) -> Result<Value, RenderError> {
-        let failed = |source| RenderError { key: key.to_owned(), source };
-        self.expressions
-            .compile_expression_owned(text.to_owned())
-            .map_err(failed)?
-            .eval(values)
-            .map_err(failed)
-    }
-
-    fn check(&self) -> Result<(), PresetError> {
-        let calls = &self.calls;
-        for (name, value) in &calls.headers {
-            self.check_template(&format!("headers.{name}"), value, Escape::Nothing)?;
-        }
-        let operations = [
-            ("create", &calls.create),
-            ("note", &calls.note),
-            ("reprioritise", &calls.reprioritise),
-            ("erase", &calls.erase),
-            ("remove", &calls.remove),
-        ];
-        for (name, steps) in operations {
-            steps
-                .iter()
-                .enumerate()
-                .try_for_each(|(index, step)| self.check_step(&format!("{name}[{index}]"), step))?;
-        }
-        let makes = calls.create.iter().filter(|step| step.capture.contains_key("id")).count();
-        if makes != 1 {
-            let text = "exactly one step must capture id";
-            return Err(PresetError::Mistake { key: "create".to_owned(), text });
-        }
-        if let Some(login) = &calls.login {
-            self.check_step("login", login)?;
-        }
-        if let Some(find) = &calls.find {
-            self.check_step("find.call", &find.call)?;
-            let expressions =
-                [("items", Some(&find.items)), ("id", Some(&find.id)), ("matches", find.matches.as_ref())];
-            self.check_expressions("find", &expressions)?;
-        }
-        if let Some(read) = &calls.read {
-            self.check_step("read.call", &read.call)?;
-            self.check_fields("read.fields", &read.fields)?;
-        }
-        if let Some(changed) = &calls.changed {
-            self.check_step("changed.call", &changed.call)?;
-            let expressions = [
-                ("items", Some(&changed.items)),
-                ("id", Some(&changed.id)),
-                ("cursor", Some(&changed.cursor)),
-                ("first", Some(&changed.first)),
-                ("more", changed.more.as_ref()),
-            ];
-            self.check_expressions("changed", &expressions)?;
-            changed.fields.iter().try_for_each(|fields| self.check_fields("changed.fields", fields))?;
-        }
-        if let Some(webhook) = &calls.webhook {
-            self.check_expressions("webhook", &[("id", Some(&webhook.id))])?;
-        }
-        for (index, probe) in calls.probe.iter().enumerate() {
-            let key = format!("probe[{index}]");
-            self.check_step(&format!("{key}.call"), &probe.call)?;
-            self.check_expressions(&key, &[("right", probe.right.as_ref())])?;
-            self.check_template(&format!("{key}.advice"), &probe.advice, Escape::Nothing)?;
-        }
-        Ok(())
-    }
-
-    fn check_step(&self, key: &str, step: &Step) -> Result<(), PresetError> {
-        if !["GET", "POST", "PUT", "PATCH", "DELETE"].contains(&step.method.as_str()) {
-            let text = "must be GET, POST, PUT, PATCH or DELETE";
-            return Err(PresetError::Mistake { key: format!("{key}.method"), text });
-        }
-        if !step.path.starts_with('/') {
-            let text = "must begin with a slash: it goes below the address";
-            return Err(PresetError::Mistake { key: format!("{key}.path"), text });
-        }
-        self.check_template(&format!("{key}.path"), &step.path, Escape::Url)?;
-        for (name, value) in &step.headers {
-            self.check_template(&format!("{key}.headers.{name}"), value, Escape::Nothing)?;
-        }
-        if let Some(body) = &step.body {
-            self.check_template(&format!("{key}.body"), body, Escape::Json)?;
-        }
-        self.check_expressions(key, &[("when", step.when.as_ref())])?;
-        for (name, expression) in &step.capture {
-            self.check_expressions(&format!("{key}.capture"), &[(name, Some(expression))])?;
-        }
-        Ok(())
-    }
-
-    fn check_fields(&self, key: &str, fields: &Fields) -> Result<(), PresetError> {
-        let Fields { state, agent, first_answer_at, satisfaction, merged_into } = fields;
-        let expressions = [
-            ("state", Some(state)),
-            ("agent", agent.as_ref()),
-            ("first_answer_at", first_answer_at.as_ref()),
-            ("satisfaction", satisfaction.as_ref()),
-            ("merged_into", merged_into.as_ref()),
-        ];
-        self.check_expressions(key, &expressions)
-    }
-
-    fn check_template(&self, key: &str, text: &str, escape: Escape) -> Result<(), PresetError> {
-        let name = format!("{key}.{}", escape.extension());
-        let compiled = self.templates.template_from_named_str(&name, text);
-        compiled.map(drop).map_err(|source| PresetError::Template { key: key.to_owned(), source })
-    }
-
-    fn check_expressions(
-        &self,
-        key: &str,
-        expressions: &[(&str, Option<&String>)],
-    ) -> Result<(), PresetError> {
-        for (name, text) in expressions {
-            let Some(text) = text else { continue };
-            let compiled = self.expressions.compile_expression(text);
-            compiled
-                .map(drop)
-                .map_err(|source| PresetError::Template { key: format!("{key}.{name}"), source })?;
-        }
-        Ok(())
-    }
 }
 
-/// For texts: what is not there is a mistake, and what is put in is escaped as the template's name says.
-fn templates() -> Environment<'static> {
-    let mut templates = Environment::new();
-    templates.set_undefined_behavior(UndefinedBehavior::Strict);
-    templates.set_auto_escape_callback(|name| match name.rsplit_once('.') {
-        Some((_, "json")) => AutoEscape::Json,
-        Some((_, "url")) => AutoEscape::Custom(ADDRESS),
-        _ => AutoEscape::None,
-    });
-    templates.set_formatter(write_escaped);
-    templates
-}
-
-/// For questions: what is not there is undefined.
-fn expressions() -> Environment<'static> {
-    let mut expressions = Environment::new();
-    expressions.set_undefined_behavior(UndefinedBehavior::Chainable);
-    expressions
-}
-
-/// The kind of escaping of what an address is made of.
-const ADDRESS: Cow<'static, str> = Cow::Borrowed("url");
-
-fn write_escaped(
-    out: &mut Output<'_>,
-    state: &mut Rendering<'_, '_>,
-    value: &Value,
-) -> Result<(), minijinja::Error> {
-    match state.auto_escape() {
-        AutoEscape::Custom(name) if *name == ADDRESS && !value.is_undefined() => {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            Ok(write!(out, "{}", utf8_percent_encode(&text, NON_ALPHANUMERIC))?)
-        }
-        _ => minijinja::escape_formatter(out, state, value),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde_json::{Map, json};
 use tracing::{error, warn};
 
+use super::preset::Preset;
 use crate::ticket::proto;
 
 mod safe;
@@ -99,6 +100,19 @@ pub struct Shape {
     pub zone: TimeZone,
 }
 
+impl Shape {
+    /// As this helpdesk takes them, with emoji and by UTC.
+    pub fn of(preset: &Preset) -> Shape {
+        let levels = preset.calls.levels.clone();
+        Shape {
+            text_chars_max: preset.calls.text_chars_max,
+            four_byte: FourByte::Keep,
+            levels: levels.map(|level| serde_json::to_value(level).unwrap_or_default()),
+            zone: TimeZone::UTC,
+        }
+    }
+}
+
 /// A template of an operator's that cannot be rendered.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
@@ -169,6 +183,11 @@ impl Texts {
             mistakes = texts.try_samples();
         }
         if mistakes.is_empty() { Ok(texts) } else { Err(mistakes) }
+    }
+
+    /// In the words that are built in, for every brand.
+    pub fn built_in(preset: &Preset) -> Texts {
+        Texts::new(Shape::of(preset), Vec::new()).expect("a test renders each built-in template")
     }
 
     /// The language of a ticket's text: its post's, if it is one of ours, else its brand's.
@@ -281,7 +300,8 @@ impl Texts {
         self.brand(brand).and_then(|brand| brand.language).unwrap_or(Language::En)
     }
 
-    fn level(&self, level: proto::Level) -> serde_json::Value {
+    /// What this level is called there.
+    pub fn level(&self, level: proto::Level) -> serde_json::Value {
         // As in `level_name`.
         let index = usize::try_from(level as i32 - 1).unwrap_or(self.levels.len() - 1);
         self.levels.get(index).cloned().unwrap_or_default()

@@ -8,6 +8,7 @@ mod daemon;
 
 mod access;
 mod articles;
+mod bridges;
 mod accounting;
 mod clients;
 mod commands;
