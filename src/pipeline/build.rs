@@ -146,6 +146,7 @@ impl Pipeline {
             hub,
             access: config.access,
             listener,
+            bridges: config.bridges,
             console,
             pulses: stage_pulses,
             view,
