@@ -399,7 +399,7 @@ impl<'b> Test<'b> {
             CallError::Refused { status: 300..=399, .. } => {
                 "give the address that it sends us to as url, without the last part of the path".to_owned()
             }
-            CallError::Unclear(what) if what.contains("no JSON") => {
+            CallError::Unclear(what) if what.contains("no answer of its API") => {
                 format!("a page came instead of data: the url is not that of the API, or a login page is before it. {advice}")
             }
             CallError::Unclear(_) => format!("the helpdesk is in trouble or too slow; its own log says more. {advice}"),
