@@ -8,6 +8,7 @@ mod daemon;
 
 mod access;
 mod articles;
+mod bridge_commands;
 mod bridges;
 mod accounting;
 mod clients;
@@ -19,7 +20,6 @@ mod delivery;
 mod end_to_end;
 mod ledgers;
 mod liars;
-mod helpdesks;
 mod hostile;
 mod load;
 mod lines;
