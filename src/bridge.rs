@@ -4,7 +4,9 @@
 //! A bridge is a client of the ticket socket like anyone else's. Which calls a helpdesk takes is a file of templates
 //! ([`preset`]); how a call may end is [`http`]'s to tell; nothing here knows a vendor by name.
 
+pub mod deliver;
 pub mod helpdesk;
 pub mod http;
 pub mod pace;
 pub mod preset;
+pub mod text;

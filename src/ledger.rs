@@ -31,6 +31,7 @@ pub mod accounting;
 pub mod articles;
 pub mod backup;
 pub mod assigned;
+pub mod cases;
 pub mod context;
 pub mod conversations;
 mod deadlines;

@@ -171,13 +171,26 @@ impl Helpdesk {
         Ok(())
     }
 
-    /// Adds a note for agents.
+    /// Adds a note for agents, and gives what its calls captured.
     ///
     /// # Errors
     ///
     /// Of the first call that fails.
-    pub async fn note(&self, case: &Case, values: &Values) -> Result<(), CallError> {
-        self.steps("note", &self.preset.calls.note, case, values).await
+    pub async fn note(&self, case: &Case, values: &Values) -> Result<Values, CallError> {
+        let steps = &self.preset.calls.note;
+        let values = self.steps("note", steps, self.of_case(case, values)).await?;
+        Ok(captured(steps, &values))
+    }
+
+    /// Takes the text out of a note, of which its calls captured `note`.
+    ///
+    /// # Errors
+    ///
+    /// Of the first call that fails.
+    pub async fn erase_note(&self, case: &Case, note: &Values, values: &Values) -> Result<(), CallError> {
+        let mut seen = self.of_case(case, values);
+        seen.extend(note.clone());
+        self.steps("erase_note", &self.preset.calls.erase_note, seen).await.map(drop)
     }
 
     /// Gives a ticket another priority.
@@ -186,7 +199,9 @@ impl Helpdesk {
     ///
     /// Of the first call that fails.
     pub async fn reprioritise(&self, case: &Case, values: &Values) -> Result<(), CallError> {
-        self.steps("reprioritise", &self.preset.calls.reprioritise, case, values).await
+        self.steps("reprioritise", &self.preset.calls.reprioritise, self.of_case(case, values))
+            .await
+            .map(drop)
     }
 
     /// Takes the author's text out of a ticket.
@@ -195,7 +210,7 @@ impl Helpdesk {
     ///
     /// Of the first call that fails.
     pub async fn erase(&self, case: &Case, values: &Values) -> Result<(), CallError> {
-        self.steps("erase", &self.preset.calls.erase, case, values).await
+        self.steps("erase", &self.preset.calls.erase, self.of_case(case, values)).await.map(drop)
     }
 
     /// Removes a ticket.
@@ -204,7 +219,7 @@ impl Helpdesk {
     ///
     /// Of the first call that fails.
     pub async fn remove(&self, case: &Case) -> Result<(), CallError> {
-        self.steps("remove", &self.preset.calls.remove, case, &Values::new()).await
+        self.steps("remove", &self.preset.calls.remove, self.of_case(case, &Values::new())).await.map(drop)
     }
 
     /// What has become of a ticket; `None` where the helpdesk's API does not say.
@@ -320,12 +335,11 @@ impl Helpdesk {
         all
     }
 
-    async fn steps(&self, name: &str, steps: &[Step], case: &Case, values: &Values) -> Result<(), CallError> {
-        let mut values = self.of_case(case, values);
+    async fn steps(&self, name: &str, steps: &[Step], mut values: Values) -> Result<Values, CallError> {
         for (index, step) in steps.iter().enumerate() {
             self.step(&format!("{name}[{index}]"), step, &mut values).await?;
         }
-        Ok(())
+        Ok(values)
     }
 
     /// One step, if it is to be made, or as often as its list is long; its captures are put into `values`, and
@@ -419,7 +433,7 @@ impl Helpdesk {
     }
 
     async fn paced(&self, call: Call) -> Result<Answer, CallError> {
-        self.pace.turn().await;
+        let _turn = self.pace.turn().await;
         let answer = self.http.call(call).await;
         self.pace.heard(&answer);
         answer

@@ -76,6 +76,9 @@ pub struct Calls {
     /// Removes what the author has taken back: `subject` and `body` are what may stay.
     #[serde(default)]
     pub erase: Vec<Step>,
+    /// Takes the text out of one note, of which its steps' captures are known, too. Absent: agents are asked to.
+    #[serde(default)]
+    pub erase_note: Vec<Step>,
     /// Removes the ticket that `vigie bridge test` has made.
     #[serde(default)]
     pub remove: Vec<Step>,

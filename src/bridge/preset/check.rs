@@ -112,13 +112,14 @@ impl Preset {
         Ok(())
     }
 
-    fn operations(&self) -> [(&'static str, &Vec<Step>); 5] {
+    fn operations(&self) -> [(&'static str, &Vec<Step>); 6] {
         let calls = &self.calls;
         [
             ("create", &calls.create),
             ("note", &calls.note),
             ("reprioritise", &calls.reprioritise),
             ("erase", &calls.erase),
+            ("erase_note", &calls.erase_note),
             ("remove", &calls.remove),
         ]
     }
