@@ -147,7 +147,10 @@ impl Vendor for Chatwoot {
             }
             ["api", "v1", "accounts", ACCOUNT, rest @ ..] => rest,
             _ => {
-                return Reply::json(401, &json!({ "error": "You are not authorized to access this account" }));
+                return Reply::json(
+                    401,
+                    &json!({ "error": "You are not authorized to access this account" }),
+                );
             }
         };
         match (request.method.as_str(), rest) {

@@ -108,10 +108,12 @@ impl Zendesk {
             return Reply::json(422, &json!({ "error": "RecordInvalid", "details": words }));
         }
         set(ticket, &asked);
+        let mut events = vec![json!({ "id": 1, "type": "Change", "field_name": "priority" })];
         if let Some(comment) = comment {
+            events.push(json!({ "id": comment["id"], "type": "Comment" }));
             push(ticket, "_comments", comment);
         }
-        let answer = json!({ "ticket": shown(ticket) });
+        let answer = json!({ "ticket": shown(ticket), "audit": { "events": events } });
         self.changes.extend(id.parse::<u64>().ok());
         Reply::json(200, &answer)
     }

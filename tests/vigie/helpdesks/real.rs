@@ -105,6 +105,9 @@ async fn request_tracker_takes_a_ticket_once_and_says_what_became_of_it() {
     }
     let later = vigie.changed(Some(&changes.cursor), now).await.unwrap().unwrap();
     assert!(later.cases.iter().all(|(id, _)| *id != case.id), "{later:?}");
+    // Who begins now is not told of what was before.
+    let begun = vigie.changed(None, now).await.unwrap().unwrap();
+    assert!(begun.cases.iter().all(|(id, _)| *id != case.id), "{begun:?}");
 
     vigie.remove(&case).await.unwrap();
     assert_eq!(state(&vigie, &case).await, Some(State::Deleted));
@@ -207,6 +210,8 @@ async fn django_helpdesk_takes_a_ticket_through_an_operators_own_preset() {
     assert_eq!(vigie.find(&reference).await.unwrap(), Some(vec![case.id.clone()]));
     assert_eq!(state(&vigie, &case).await, Some(State::Open));
 
+    let note = vigie.note(&case, &also(&ticket, json!({ "note": "a follower wrote" }))).await.unwrap();
+    vigie.erase_note(&case, &note, &ticket).await.unwrap();
     vigie.note(&case, &also(&ticket, json!({ "note": "Ada wrote again \u{1f525}" }))).await.unwrap();
     vigie.reprioritise(&case, &values(&vigie, &reference, 2)).await.unwrap();
     let path = format!("/api/tickets/{}/", case.id);
@@ -215,6 +220,7 @@ async fn django_helpdesk_takes_a_ticket_through_an_operators_own_preset() {
     let comments: Vec<&Value> =
         there["followup_set"].as_array().unwrap().iter().map(|one| &one["comment"]).collect();
     assert!(comments.contains(&&json!("Ada wrote again \u{1f525}")), "{comments:?}");
+    assert!(!comments.contains(&&json!("a follower wrote")), "{comments:?}");
 
     real.agent(Method::PATCH, &path, json!({ "status": 3 })).await;
     assert_eq!(state(&vigie, &case).await, Some(State::Solved));

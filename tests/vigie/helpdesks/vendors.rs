@@ -108,6 +108,13 @@ impl<V: Vendor> Desk<V> {
         let (case, ticket) = self.make(1).await;
         assert_eq!(priority(&self.kept(&case)), self.level(1));
         assert!(self.text().contains("dead"), "{}", self.text());
+        let note = also(&ticket, json!({ "note": "a follower wrote" }));
+        let note = self.vigie.note(&case, &note).await.unwrap();
+        for _ in 0..2 {
+            self.vigie.erase_note(&case, &note, &ticket).await.unwrap();
+        }
+        let kept = self.kept(&case).to_string();
+        assert!(kept.contains("dead") && !kept.contains("follower"), "{kept}");
         self.vigie
             .note(&case, &also(&ticket, json!({ "note": "Ada\nwrote \"again\" \u{1f525}" })))
             .await
