@@ -31,8 +31,8 @@ fn helpdesk(preset: Preset, url: &str, token: &str, options: serde_json::Value) 
 /// What a bridge would give the templates: a ticket of this level, 0 for P1.
 fn values(helpdesk: &Helpdesk, reference: &str, level: usize) -> Values {
     let level_value = serde_json::to_value(&helpdesk.preset().calls.levels[level]).unwrap();
-    let subject = format!("P{}: \"my box\" is {{{{ dead }}}} \u{1f525}", level + 1);
-    let body = format!("It's <dead> & \"gone\".\nSecond\tline \u{1f525}\nvigie-ref: {reference}");
+    let subject = format!("P{}: \"my box\" is {{{{ kaput }}}} \u{1f525}", level + 1);
+    let body = format!("It's <kaput> & \"gone\".\nSecond\tline \u{1f525}\nvigie-ref: {reference}");
     let html = body.replace('&', "&amp;").replace('<', "&lt;").replace('\n', "<br>\n");
     let values = json!({
         "ref": reference, "subject": subject, "body": body, "body_html": html, "level": format!("P{}", level + 1),

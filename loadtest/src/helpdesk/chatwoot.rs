@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::store::{list, push, set, shown};
+use super::store::{has_id, list, push, set, shown};
 use super::{Reply, Request, Store, Vendor};
 
 /// Its conversations, with their messages as `_messages`.
@@ -124,7 +124,7 @@ impl Chatwoot {
             }
             ("DELETE", ["messages", message]) => {
                 let messages = conversation["_messages"].as_array_mut().into_iter().flatten();
-                for found in messages.filter(|found| found["id"].to_string() == *message) {
+                for found in messages.filter(|found| has_id(found, message)) {
                     found["content"] = json!("This message was deleted");
                 }
                 Reply::empty(200)

@@ -82,13 +82,18 @@ pub(super) fn list(object: &Value, list: &str) -> Vec<Value> {
     object[list].as_array().cloned().unwrap_or_default()
 }
 
+/// Whether this is the number of it, as it stands in an address.
+pub(super) fn has_id(element: &Value, id: &str) -> bool {
+    id.parse().is_ok_and(|id: u64| element["id"] == id)
+}
+
 /// Removes from a list of all tickets the element with this `id`; whether there was one.
 pub(super) fn remove(tickets: &mut BTreeMap<u64, Value>, list: &str, id: &str) -> bool {
     let mut is_removed = false;
     for ticket in tickets.values_mut() {
         if let Some(elements) = ticket[list].as_array_mut() {
             let before = elements.len();
-            elements.retain(|element| element["id"].to_string() != id);
+            elements.retain(|element| !has_id(element, id));
             is_removed |= elements.len() < before;
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::store::{basic, list, push, set, shown};
+use super::store::{basic, has_id, list, push, set, shown};
 use super::{Reply, Request, Store, Vendor};
 
 /// Its tickets, with their comments as `_comments`.
@@ -57,8 +57,8 @@ impl Zendesk {
 
     fn create(&mut self, request: &Request, now: Instant) -> Reply {
         let asked = &request.body["ticket"];
-        let key = request.header("idempotency-key").unwrap_or_default();
-        match self.keys.get(key) {
+        let key = request.header("idempotency-key");
+        match key.and_then(|key| self.keys.get(key)) {
             Some((body, _)) if *body != request.body => {
                 let words = "the idempotency key was used with other parameters";
                 return Reply::json(
@@ -91,7 +91,9 @@ impl Zendesk {
         });
         let id = self.store.add(ticket, now);
         self.changes.push(id);
-        self.keys.insert(key.to_owned(), (request.body.clone(), id));
+        if let Some(key) = key {
+            self.keys.insert(key.to_owned(), (request.body.clone(), id));
+        }
         let reference = asked["external_id"].as_str().unwrap_or_default();
         Reply::json(201, &json!({ "ticket": shown(&self.store.tickets[&id]) }))
             .with_header("x-idempotency-lookup", "miss")
@@ -122,7 +124,7 @@ impl Zendesk {
         let ticket = request.body["ticket_id"].as_str().unwrap_or_default();
         let Some(ticket) = self.store.ticket(ticket) else { return gone() };
         let mut comments = list(ticket, "_comments");
-        let Some(comment) = comments.iter_mut().find(|comment| comment["id"].to_string() == id) else {
+        let Some(comment) = comments.iter_mut().find(|comment| has_id(comment, id)) else {
             return gone();
         };
         let html = request.body["html_body"].as_str().unwrap_or_default();
