@@ -167,7 +167,7 @@ async fn request_tracker_says_what_is_wrong_with_a_configuration() {
     let (url, token) = (rt.word("url"), rt.word("token"));
     let vigie = |token: &str, options| helpdesk(built_in("rt"), &url, token, options);
     let right = vigie(&token, json!({ "queue": "social" }));
-    assert_eq!(advice(&right).await, [String::new(); 0]);
+    assert_eq!(advice(&right).await, Vec::<String>::new());
 
     let stranger = vigie("1-2-3", json!({ "queue": "social" }));
     let refused = stranger.find("x").await.unwrap_err();
@@ -187,7 +187,7 @@ async fn request_tracker_says_what_is_wrong_with_a_configuration() {
     let fieldless = vigie(&token, json!({ "queue": "social", "field": "vigie's" }));
     let said = advice(&fieldless).await;
     assert!(said.len() == 1 && said[0].contains("no custom field vigie's"), "{said:?}");
-    assert_eq!(fieldless.find("x").await.ok().flatten().unwrap_or_default(), [String::new(); 0]);
+    assert_eq!(fieldless.find("x").await.ok().flatten().unwrap_or_default(), Vec::<String>::new());
 }
 
 /// The preset that an operator would write for a helpdesk of their own, without a search by reference.
@@ -201,7 +201,7 @@ fn django(real: &Real, token: &str) -> Helpdesk {
 async fn django_helpdesk_takes_a_ticket_through_an_operators_own_preset() {
     let Some(real) = Real::find("VIGIE_TEST_DJANGO", "tests/helpdesks/django") else { return };
     let vigie = django(&real, &real.word("token"));
-    assert_eq!(advice(&vigie).await, [String::new(); 0]);
+    assert_eq!(advice(&vigie).await, Vec::<String>::new());
     let reference = reference();
     assert_eq!(vigie.find(&reference).await.unwrap(), Some(Vec::new()));
     let ticket = values(&vigie, &reference, 0);

@@ -150,7 +150,7 @@ impl<V: Vendor> Desk<V> {
 
     /// A token that the helpdesk does not know is a refusal of everything.
     async fn knows_its_token(&self) {
-        assert_eq!(advice(&self.vigie).await, [String::new(); 0]);
+        assert_eq!(advice(&self.vigie).await, Vec::<String>::new());
         let stranger = self.other("wrong", json!({}));
         let (error, _) = stranger.create(&values(&stranger, "x", 0)).await.unwrap_err();
         assert!(matches!(error, CallError::Refused { status: 401, .. }) && !error.is_of_one(), "{error:?}");
@@ -181,7 +181,7 @@ async fn zammad_goes_round() {
     let states = [("new", State::Open), ("open", State::Open), ("pending reminder", State::Pending)];
     let states = states.into_iter().chain([("pending close", State::Pending), ("closed", State::Closed)]);
     desk.states(&states.map(|(name, state)| (json!({ "state": name }), state)).collect::<Vec<_>>()).await;
-    assert_eq!(desk.fake.with(|zammad| zammad.mailed.clone()), [String::new(); 0]);
+    assert_eq!(desk.fake.with(|zammad| zammad.mailed.clone()), Vec::<String>::new());
 }
 
 #[tokio::test]
