@@ -4,18 +4,34 @@
 //! HTTP/1.1, counts a quota, breaks what [`Faults`] says, and keeps a [`Log`] of what was asked and what was made,
 //! in which order, that a test compares with what it expects.
 
+mod chatwoot;
 mod fault;
+mod freshdesk;
+mod glpi;
+mod jira;
 mod log;
+mod osticket;
 mod plain;
 mod serve;
+mod store;
+mod zammad;
+mod zendesk;
 
 use serde_json::Value;
 use tokio::time::Instant;
 
+pub use chatwoot::Chatwoot;
 pub use fault::{Fault, Faults};
+pub use freshdesk::Freshdesk;
+pub use glpi::Glpi;
+pub use jira::Jira;
 pub use log::{Called, Log, Made};
+pub use osticket::OsTicket;
 pub use plain::Plain;
 pub use serve::{Fake, Options, Quota, serve};
+pub use store::Store;
+pub use zammad::Zammad;
+pub use zendesk::Zendesk;
 
 /// A product's API and its tickets.
 pub trait Vendor: Send + 'static {

@@ -20,6 +20,7 @@ mod delivery;
 mod end_to_end;
 mod ledgers;
 mod liars;
+mod helpdesks;
 mod hostile;
 mod load;
 mod lines;
