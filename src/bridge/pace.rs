@@ -23,6 +23,8 @@ const LEARNT_MINUTES: u32 = 60;
 /// Least headroom below a quota that was learnt, in percent: it was counted here and not where it is granted, and calls
 /// do not arrive as evenly as they leave.
 const LEARNT_HEADROOM_PERCENT: u32 = 5;
+/// After a refusal this part of a minute is waited beyond what the helpdesk says.
+const FULL_MINUTE_PART: u32 = 10;
 /// Of the operator's quota at least this part is made use of, whatever the helpdesk says.
 const LEARNT_PART_MIN: u32 = 10;
 
@@ -214,7 +216,10 @@ impl Turns {
             self.calls_per_minute = less(granted, headroom).clamp(least, self.calls_per_minute.max(least));
             self.learnt_until = Some(now + minute * LEARNT_MINUTES);
         }
-        self.next = self.next.max(now + wait);
+        // At the helpdesk a call goes out of the minute then, as seldom as we have made them: without a margin the
+        // next ones would come just as it is full again.
+        let margin = if is_quota { minute / FULL_MINUTE_PART } else { Duration::ZERO };
+        self.next = self.next.max(now + wait + margin);
         self.paused_until = Some(self.next);
     }
 

@@ -252,7 +252,8 @@ async fn at_the_helpdesks_pace_nothing_is_refused_and_the_worst_goes_first() {
     check_order(&log);
 }
 
-/// The operator says more than the helpdesk grants: its first refusal is its last.
+/// The operator says more than the helpdesk grants: its first refusal is its last, until after an hour what the operator
+/// says is tried again.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_refusal_is_the_last() {
     let minute = Duration::from_millis(500);
@@ -262,10 +263,13 @@ async fn the_first_refusal_is_the_last() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(folder.path(), &fake);
     (config.quota.calls_per_minute, config.quota.minute) = (300, minute);
+    let begun = Instant::now();
     let done = run(&backlog, config).await;
+    let hours = (begun.elapsed().as_secs_f64() / minute.as_secs_f64() / 60.0) as u64;
     let log = fake.log();
-    println!("{} tickets, {} refused; {:?}", log.made.len(), log.refused, done.pace);
-    assert_eq!((log.made.len(), log.refused), (backlog.count, 1));
+    println!("{} tickets in {hours} hours, {} refused; {:?}", log.made.len(), log.refused, done.pace);
+    assert_eq!(log.made.len(), backlog.count);
+    assert!((1..=1 + hours).contains(&log.refused), "{} refused in {hours} hours", log.refused);
     check_order(&log);
 }
 

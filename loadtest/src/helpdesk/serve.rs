@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -234,7 +236,43 @@ async fn converse<V: Vendor>(stream: TcpStream, shared: Arc<Shared<V>>, mut up: 
     drop(connection.into_parts().io.into_inner().set_zero_linger());
 }
 
-type Response = hyper::Response<Full<Bytes>>;
+type Response = hyper::Response<Sent>;
+
+/// What an answer's body is sent as.
+struct Sent {
+    data: Option<Bytes>,
+    /// As the answer's head says it.
+    length: Option<u64>,
+    /// Ends with the connection, before all that the head has promised.
+    is_cut: bool,
+}
+
+impl Sent {
+    fn whole(text: impl Into<Bytes>) -> Sent {
+        let data: Bytes = text.into();
+        Sent { length: Some(data.len() as u64), data: Some(data), is_cut: false }
+    }
+}
+
+impl Body for Sent {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        Poll::Ready(match self.data.take().filter(|data| !data.is_empty()) {
+            Some(data) => Some(Ok(Frame::data(data))),
+            None if self.is_cut => Some(Err(io::ErrorKind::ConnectionReset.into())),
+            None => None,
+        })
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
 
 async fn answer<V: Vendor>(
     request: hyper::Request<Incoming>,
@@ -309,12 +347,11 @@ async fn answer<V: Vendor>(
             std::future::pending().await
         }
         Some(Fault::Cut) => {
-            // More is promised than comes: hyper breaks the connection.
             let mut response = response(&reply);
-            let half = Bytes::copy_from_slice(&reply.body.as_bytes()[..reply.body.len() / 2]);
-            let promised = (reply.body.len() + 1).into();
-            response.headers_mut().insert(hyper::header::CONTENT_LENGTH, promised);
-            *response.body_mut() = Full::new(half);
+            let body = response.body_mut();
+            body.length = body.data.as_ref().map(|data| data.len() as u64);
+            body.data = body.data.take().map(|data| data.slice(..data.len() / 2));
+            body.is_cut = true;
             response
         }
         Some(Fault::Status { status, .. }) => response(&Reply::text(status, "text/html", PAGE)),
@@ -433,9 +470,9 @@ fn response(reply: &Reply) -> Response {
     for (name, value) in &reply.headers {
         builder = builder.header(name, value);
     }
-    let body = Full::new(Bytes::from(reply.body.clone()));
+    let body = Sent::whole(reply.body.clone());
     builder.body(body).unwrap_or_else(|error| {
-        let mut wrong = hyper::Response::new(Full::new(Bytes::from(error.to_string())));
+        let mut wrong = hyper::Response::new(Sent::whole(error.to_string()));
         *wrong.status_mut() = hyper::StatusCode::INTERNAL_SERVER_ERROR;
         wrong
     })

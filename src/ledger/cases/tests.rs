@@ -26,7 +26,7 @@ fn what_was_applied_is_there_when_it_is_opened_again() {
     let attempted = Change::Attempted { brand: "Lumio".to_owned(), level: 2 };
     {
         let mut cases = open(&path);
-        cases.apply(id("1"), &[attempted.clone()], 10).unwrap();
+        cases.apply(id("1"), std::slice::from_ref(&attempted), 10).unwrap();
         cases.apply(id("1"), &[Change::Unclear], 11).unwrap();
         let note = Note { seq: 9, post_id: "p".to_owned(), captured: r#"{"note":4}"#.to_owned() };
         cases.apply(id("2"), &[attempted, placed("17"), Change::Noted(note)], 12).unwrap();
