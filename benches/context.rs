@@ -2,10 +2,15 @@
 //!
 //! `VIGIE_BENCH_CUSTOMERS` says how many (a thousand by default, so that this runs as a test in a moment), and
 //! `VIGIE_BENCH_FOLDER` where their ledger is, or is made and left: the figures of memory are those of a run that finds
-//! it. Each customer has two accounts, and one in ten has contacts.
+//! it. Each customer has two accounts, and one in ten has contacts. Then all that the desk does with a candidate whose
+//! author is looked up there: with every factor and 20 combinations, 200 rules and 50 agents.
 
+#[path = "parts/dictionary.rs"]
+mod dictionary;
 #[path = "parts/mode.rs"]
 mod mode;
+#[path = "parts/routes.rs"]
+mod routes;
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -13,11 +18,13 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
-use vigie::desk::People;
+use vigie::classify::{Language, Verdict};
 use vigie::desk::person::Touchpoint;
+use vigie::desk::{Config, Decision, Desk, Opinion, People};
 use vigie::ledger::context::import::{CHUNK_ROWS, CustomerRow, Importer, Numbered};
 use vigie::ledger::context::{Contact, Reader};
 use vigie::parse::{Author, Network, Post};
+use vigie::prefilter::Candidate;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -124,6 +131,53 @@ fn percentiles(name: &str, mut spent: Vec<Duration>) {
     );
 }
 
+/// Candidates by the authors of these posts → tickets with their agents; each look-up after a commit, as in the daemon
+/// at its busiest.
+fn desk(reader: &mut Reader, posts: &[(Post<'static>, bool)], commit: &mut dyn FnMut()) {
+    let config = Config { routes: routes::routes(), ..dictionary::everything() };
+    let verdict = Verdict {
+        sentiment: [0.9, 0.08, 0.02],
+        intent: [0.03, 0.8, 0.05, 0.01, 0.04, 0.05, 0.01, 0.01],
+        urgency: [0.1, 0.6, 0.3],
+        language: Language::UNCLEAR,
+    };
+    let candidate = |(n, (post, _)): (usize, &(Post<'static>, bool))| Candidate {
+        post: Post {
+            id: n.to_string().into(),
+            text: "@lumio_help ma box est en panne depuis lundi, c'est inadmissible".into(),
+            language: Some("fr".into()),
+            ..post.clone()
+        },
+        brand: "Lumio".into(),
+        hits: vec!["@lumio_help".to_owned(), "panne".to_owned()],
+        addressed: true,
+        value: 1,
+    };
+    let candidates: Vec<_> = posts.iter().enumerate().map(candidate).collect();
+    let before_kib = resident_kib();
+    let mut desk = Desk::default();
+    desk.set_agents(&routes::agents(false));
+    let opinion = Opinion { model: "model 1", provisional: false };
+    let (mut spent, mut tickets) = (Vec::with_capacity(candidates.len()), 0);
+    for candidate in &candidates {
+        commit();
+        let begun = Instant::now();
+        let decided = desk.decide(&config, candidate, &verdict, opinion, reader, now());
+        spent.push(begun.elapsed());
+        if let Decision::Ticket(ticket) = black_box(decided).expect("the ledger is read") {
+            assert!(ticket.assignment.is_some_and(|assignment| !assignment.agent.is_empty()));
+            tickets += 1;
+        }
+    }
+    // A few authors write twice: their posts join.
+    assert!(tickets * 100 >= candidates.len() * 80, "{tickets} of {} are tickets", candidates.len());
+    if mode::measures() {
+        percentiles("context, priority and route, a candidate", spent);
+        let more = resident_kib().saturating_sub(before_kib);
+        println!("memory: {more} KiB more after {} candidates, which the desk remembers", candidates.len());
+    }
+}
+
 fn context(criterion: &mut Criterion) {
     let customers =
         std::env::var("VIGIE_BENCH_CUSTOMERS").ok().and_then(|count| count.parse().ok()).unwrap_or(1_000);
@@ -165,6 +219,8 @@ fn context(criterion: &mut Criterion) {
             );
         }
     }
+    let few = if mode::measures() { 20_000 } else { 200 };
+    desk(&mut reader, &posts[..few], &mut commit);
     let mut group = criterion.benchmark_group("context");
     group.sample_size(20);
     let mut case = |name: &str, each: &mut dyn FnMut(), which: u64| {

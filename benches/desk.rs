@@ -2,6 +2,8 @@
 //! on posts that have their ticket already, on recorded ones, and on the longest. Then the priority alone: with every
 //! factor, for a stranger and for a customer of whom everything is known; and the text read for sensitive words.
 
+#[path = "parts/dictionary.rs"]
+mod dictionary;
 #[path = "parts/posts.rs"]
 #[allow(dead_code, reason = "each bench takes what it needs")]
 mod posts;
@@ -17,7 +19,7 @@ use jiff::Timestamp;
 use prost::Message;
 use vigie::desk::articles::NoArticles;
 use vigie::desk::person::{self, Customer, Touchpoint};
-use vigie::desk::{Config, Desk, Facts, Person, Strangers, When};
+use vigie::desk::{Config, Desk, Facts, Person, Strangers};
 use vigie::ledger::{Entry, Settlement};
 use vigie::parse::Format;
 use vigie::pipeline::model::Decided;
@@ -81,7 +83,7 @@ fn desk(criterion: &mut Criterion) {
         });
     };
     let support = posts::generated(1_024, 1.0);
-    case("support posts", Format::Jetstream, &support, 999, false);
+    case("support posts", Format::Jetstream, &support, 993, false);
     case("support posts that have a ticket", Format::Jetstream, &support, 0, true);
     // Longer than a ticket holds: the lane cuts the text at 32 KiB.
     let long = |n: usize| {
@@ -95,36 +97,6 @@ fn desk(criterion: &mut Criterion) {
         case("recorded posts that name us", Format::Jetstream, &frames, 1_024, false);
     }
     group.finish();
-}
-
-/// A dictionary that asks everything.
-fn everything() -> Config {
-    use vigie::desk::priority::{Combination, Curve, Group};
-    use vigie::desk::when::{Field, Quantity, Question};
-    let mut config = Config::default();
-    let factors = &mut config.factors;
-    factors.verified = 10;
-    factors.tier.points = [("gold".to_owned(), 100), ("silver".to_owned(), 40)].into();
-    factors.flag.points = [("press".to_owned(), 80), ("vulnerable".to_owned(), 150)].into();
-    factors.contacts.half_life_hours = 24;
-    factors.contacts.count = Curve::steps(&[(2.0, 20), (5.0, 60)]);
-    Group::ALL.into_iter().for_each(|group| factors.caps.set(group, 500));
-    let combination = |number: usize| Combination {
-        name: format!("combination {number}"),
-        when: When {
-            // Half of them hold of a problem.
-            words: vec![
-                (Field::Intent, vec![if number.is_multiple_of(2) { "problem" } else { "praise" }.to_owned()]),
-                (Field::Sentiment, vec!["negative".to_owned()]),
-            ],
-            ranges: vec![(Quantity::Contacts, 0..=i64::MAX)],
-            answers: vec![(Question::Verified, false)],
-            hours: None,
-        },
-        points: 1,
-    };
-    factors.combinations = (0..20).map(combination).collect();
-    config
 }
 
 fn known(now: Timestamp) -> Person {
@@ -154,7 +126,7 @@ fn known(now: Timestamp) -> Person {
 
 fn priority(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("priority");
-    let config = everything();
+    let config = dictionary::everything();
     let outputs = posts::lane_outputs(Format::Jetstream, &posts::generated(1_024, 1.0));
     let candidates: Vec<_> = outputs.iter().flat_map(|output| output.candidates().cloned()).collect();
     assert!(candidates.len() > 900, "{} candidates", candidates.len());

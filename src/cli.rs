@@ -30,6 +30,7 @@ mod priorities;
 mod replay;
 mod report;
 mod run;
+mod since;
 mod status;
 mod subscriptions;
 mod tail;

@@ -172,8 +172,14 @@ impl Config {
     ///
     /// The operator must mend the file; every mistake is listed.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable(path.to_owned(), error))?;
+        let bytes = std::fs::read(path).map_err(|error| ConfigError::Unreadable(path.to_owned(), error))?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let (at, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
+            let line = bytes.iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
+            let byte = bytes.get(at).copied().unwrap_or_default();
+            let text = format!("byte 0x{byte:02X} is not UTF-8: save the file as UTF-8");
+            ConfigError::Mistakes(path.to_owned(), vec![Mistake { line, text }])
+        })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         Config::parse_in(folder, &text).map_err(|mistakes| ConfigError::Mistakes(path.to_owned(), mistakes))
     }
@@ -391,14 +397,24 @@ fn brands(root: &Section<'_, '_>) -> prefilter::Config {
     }
     let triggers = root.section("triggers");
     let builtin_triggers = triggers.flag("builtin", true);
-    let config = prefilter::Config { brands, triggers: triggers.other_strings(), builtin_triggers };
+    let words = triggers.other_strings();
+    let own = words.iter().map(|word| word.value.clone()).collect();
+    let config = prefilter::Config { brands, triggers: own, builtin_triggers };
     if let Err(mistakes) = prefilter::Prefilter::check(&config) {
         for mistake in mistakes {
-            let owner = sections
-                .iter()
-                .zip(&config.brands)
-                .find(|(_, brand)| Some(&brand.name) == mistake.brand.as_ref());
-            owner.map_or(&triggers, |(section, _)| section).mistake(&mistake);
+            let mut owners = sections.iter().zip(&config.brands);
+            let is_owner = |(_, brand): &(&Section<'_, '_>, &prefilter::Brand)| {
+                Some(&brand.name) == mistake.brand.as_ref()
+            };
+            // Of two brands with one name the later one has it in vain.
+            let owner = if mistake.key == "name" { owners.rfind(is_owner) } else { owners.find(is_owner) };
+            match owner {
+                Some((section, _)) => section.mistake_in(&mistake.key, &mistake),
+                None => match words.iter().find(|word| word.value == mistake.value) {
+                    Some(word) => triggers.mistake_at(word, &mistake),
+                    None => triggers.mistake(&mistake),
+                },
+            }
         }
     }
     config
@@ -578,5 +594,22 @@ mod tests {
         assert_eq!(read.digest(), Config::load(&config).unwrap().prefilter.digest());
         write("names.txt", b"lumio\n");
         assert_ne!(read.digest(), Config::load(&config).unwrap().prefilter.digest());
+    }
+
+    #[test]
+    fn a_mistake_of_a_brand_is_told_with_its_own_line() {
+        let text = "[[source]]\nkind = \"ndjson\"\npath = \"-\"\n[[brand]]\nname = \"Lumio\"\nnames = [\n  \"lumio\",\n  \"\",\n]\n\
+            rules = [\"(lumio\"]\n[[brand]]\nname = \"Lumio\"\nnames = [\"other\"]\n[triggers]\nfr = [\"aide\",\n  \"!!\"]\n";
+        let lines: Vec<_> = Config::parse(text).unwrap_err().iter().map(|mistake| mistake.line).collect();
+        assert_eq!(lines, [8, 10, 12, 16], "an empty name, an open rule, a name that is taken, no word");
+    }
+
+    #[test]
+    fn a_file_that_is_not_utf_8_is_refused_with_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vigie.toml");
+        std::fs::write(&path, b"[[brand]]\nname = \"Caf\xE9\"\n").unwrap();
+        let told = Config::load(&path).unwrap_err().to_string();
+        assert!(told.ends_with("line 2: byte 0xE9 is not UTF-8: save the file as UTF-8"), "{told}");
     }
 }

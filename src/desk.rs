@@ -6,6 +6,8 @@
 pub mod agent;
 pub mod articles;
 pub mod calendar;
+#[cfg(test)]
+pub(crate) mod case;
 mod config;
 pub mod conversation;
 mod decide;

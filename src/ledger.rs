@@ -22,6 +22,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::access::brands::Brands;
 use crate::desk::conversation::{Remembered, RememberedPost};
 use crate::desk::follow_up::Terms;
+use crate::desk::route::OPEN_TICKETS_MAX;
 use crate::parse::Network;
 use crate::source::{Gap, Stored};
 use crate::telemetry::{Bucket, Buckets};
@@ -40,6 +41,7 @@ mod erasure;
 mod feedback;
 mod figures;
 mod gaps;
+mod importing;
 pub mod outbox;
 mod prune;
 mod records;
@@ -365,9 +367,18 @@ pub enum LedgerError {
         /// Why.
         error: rusqlite::Error,
     },
-    /// Another `vigie import articles` is under way.
-    #[error("ledger {}: another import of articles is under way", .0.display())]
-    Importing(PathBuf),
+    /// Another `vigie import` is under way.
+    #[error(
+        "ledger {}: another import{} is under way: only one at a time",
+        .path.display(),
+        .process.map(|process| format!(" (process {process})")).unwrap_or_default()
+    )]
+    Importing {
+        /// The ledger.
+        path: PathBuf,
+        /// The process that imports, where that can be told.
+        process: Option<u32>,
+    },
     /// Another program's database.
     #[error("ledger {}: a database that is not vigie's", .0.display())]
     Foreign(PathBuf),
@@ -523,13 +534,13 @@ impl Ledger {
         store::tickets(&self.connection, tickets_max, visit).map_err(|source| self.failed(source))
     }
 
-    /// Visits the open tickets that a route gave to a team, oldest first.
+    /// Visits the open tickets that a route gave to a team, the newest that the desk keeps in mind, oldest first.
     ///
     /// # Errors
     ///
     /// The file cannot be read.
     pub fn open_assigned(&self, visit: impl FnMut(&assigned::Assigned)) -> Result<(), LedgerError> {
-        assigned::visit(&self.connection, true, visit).map_err(|source| self.failed(source))
+        assigned::visit_open(&self.connection, OPEN_TICKETS_MAX, visit).map_err(|source| self.failed(source))
     }
 
     /// Calls `visit` with the newest tickets, oldest first, at most `tickets_max`, for the desk to remember who is in

@@ -9,10 +9,11 @@ use jiff::Timestamp;
 
 mod route;
 
+use super::print::Clock;
 use super::{ConfigFile, Failure, print};
 use crate::classify::{Classifier, INTENTS, SENTIMENTS, URGENCIES, Verdict};
 use crate::config::Config;
-use crate::desk::articles::{Articles, Match, Question};
+use crate::desk::articles::{Articles, Match, Question, Sought, Unfit};
 use crate::desk::priority::Line;
 use crate::desk::{Explained, People, Router};
 use crate::parse::{Format, Frame, Parser, Post};
@@ -72,11 +73,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Prefilter::build(&config.prefilter).map_err(|mistakes| Failure::Mistake(anyhow!("{mistakes:?}")))?;
     let mut people = arguments.acquaintances.people(&config)?;
     let mut out = anstream::stdout().lock();
+    let mut knowledge_base = super::knowledge_base(&config, &arguments.acquaintances);
     if arguments.json {
-        let said = as_json(&config, &prefilter, people.as_mut(), &post)?;
+        let said = as_json(&config, &prefilter, people.as_mut(), &mut *knowledge_base, &post)?;
         return Ok(writeln!(out, "{said}").context("stdout")?);
     }
-    let mut knowledge_base = super::knowledge_base(&config, &arguments.acquaintances);
     explain(&mut out, &config, &prefilter, people.as_mut(), &mut *knowledge_base, &post)
 }
 
@@ -89,6 +90,7 @@ fn as_json(
     config: &Config,
     prefilter: &Prefilter,
     people: &mut dyn People,
+    knowledge_base: &mut dyn Articles,
     post: &Post<'_>,
 ) -> Result<serde_json::Value, Failure> {
     let candidate = match prefilter.scan(post, &mut Scratch::default()) {
@@ -99,7 +101,10 @@ fn as_json(
     let mut classifier = Classifier::open(&config.classify)?;
     let verdict = read(&mut classifier, &candidate)?;
     if config.desk.gives_up(&candidate, &verdict) {
-        return Ok(outcome("unsupported"));
+        let (key, least) = config.desk.unsupported_least(candidate.addressed);
+        return Ok(serde_json::json!({
+            "outcome": "unsupported", "other": verdict.intent[INTENTS.len() - 1], "at_least": least, "key": key,
+        }));
     }
     let now = moment(&candidate);
     let person = people.author_of(post, config.desk.contacts_window, now).map_err(anyhow::Error::from)?;
@@ -108,6 +113,8 @@ fn as_json(
     let mut router = Router::default();
     router.set_agents(&people.new_agents().map_err(anyhow::Error::from)?.unwrap_or_default());
     ticket.assignment = router.weigh(&config.desk.routes, &facts).map(|weighing| weighing.assignment);
+    let question = Question::of(&candidate, verdict.language.code(), &config.desk.articles);
+    ticket.articles = knowledge_base.find(&question).into_iter().map(|found| found.article).collect();
     let explained = config.desk.explain_post(&candidate, &verdict, &person, now);
     let line = |line: &Line| {
         serde_json::json!({
@@ -165,11 +172,12 @@ fn explain(
     let verdict = read(&mut classifier, &candidate)?;
     classes(out, &verdict, &classifier).context("stdout")?;
 
-    let other = verdict.intent[INTENTS.len() - 1];
-    if config.desk.gives_up(&candidate, &verdict) {
-        writeln!(out, "\n{BOLD}unsupported{BOLD:#}: no customer message, says the model with {other:.2}")
-            .context("stdout")?;
-        return Ok(());
+    if config.desk.is_unsupported(candidate.addressed, &verdict) {
+        let is_given_up = config.desk.gives_up(&candidate, &verdict);
+        unsupported(out, config, &candidate, &verdict, is_given_up).context("stdout")?;
+        if is_given_up {
+            return Ok(());
+        }
     }
     let now = moment(&candidate);
     let person = people.author_of(&candidate.post, config.desk.contacts_window, now);
@@ -187,11 +195,31 @@ fn explain(
     route::route(out, weighing.as_ref()).context("stdout")?;
     ticket.assignment = weighing.map(|weighing| weighing.assignment);
     let question = Question::of(&candidate, verdict.language.code(), &config.desk.articles);
-    let found = knowledge_base.find(&question);
-    articles(out, &found).context("stdout")?;
-    ticket.articles = found.into_iter().map(|found| found.article).collect();
-    print::ticket(out, &ticket, now).context("stdout")?;
+    let sought = knowledge_base.seek(&question, true);
+    articles(out, &sought, &question).context("stdout")?;
+    ticket.articles = sought.found.into_iter().map(|found| found.article).collect();
+    print::ticket(out, &ticket, now, &Clock::of_desk(config)).context("stdout")?;
     Ok(())
+}
+
+/// That the model takes it for no customer message, how sure it is, and how sure it must be.
+fn unsupported(
+    out: &mut impl Write,
+    config: &Config,
+    candidate: &Candidate,
+    verdict: &Verdict,
+    is_given_up: bool,
+) -> std::io::Result<()> {
+    let other = verdict.intent[INTENTS.len() - 1];
+    let (key, least) = config.desk.unsupported_least(candidate.addressed);
+    let by = format!("the model says intent other {other:.2}, and desk.{key} = {least:.2}");
+    if is_given_up {
+        let because =
+            if candidate.addressed { "a handle of ours is named" } else { "no handle of ours is named" };
+        writeln!(out, "\n{BOLD}unsupported{BOLD:#}: no customer message: {by} ({because})")
+    } else {
+        writeln!(out, "\n{BOLD}kept{BOLD:#}: {by}, but what touches a sensitive topic is never given up")
+    }
 }
 
 /// Every factor of the dictionary: its points, of how many, and why; then what that comes to.
@@ -224,15 +252,40 @@ fn points(out: &mut impl Write, explained: &Explained) -> std::io::Result<()> {
     )
 }
 
-/// Nothing where none is found: few companies import any.
-fn articles(out: &mut impl Write, found: &[Match]) -> std::io::Result<()> {
-    if found.is_empty() {
+/// What is found, by which words, and the best of the others with why not. Nothing where there is no article at all: few
+/// companies import any.
+fn articles(out: &mut impl Write, sought: &Sought, question: &Question) -> std::io::Result<()> {
+    if sought.articles == 0 {
         return Ok(());
     }
     writeln!(out, "{BOLD}articles{BOLD:#}")?;
-    for Match { article, words } in found {
+    let one = |out: &mut dyn Write, Match { article, words }: &Match, why: &str| {
         let (title, words) = (print::printable(&article.title), words.join(", "));
-        writeln!(out, "  {:<48} {:>5.2}   {QUIET}{words}{QUIET:#}", title, article.score)?;
+        writeln!(out, "  {title:<48} {:>5.2}   {QUIET}{words}{why}{QUIET:#}", article.score)
+    };
+    for found in &sought.found {
+        one(out, found, "")?;
+    }
+    match &sought.next {
+        Some((next, unfit)) => {
+            let why = match unfit {
+                Unfit::OneWord => "one word in common is chance".to_owned(),
+                Unfit::Weak => format!("under articles.score_min = {}", question.score_min),
+                Unfit::Behind(least) => format!("too far behind the best one: under {least:.2}"),
+            };
+            if sought.found.is_empty() {
+                writeln!(out, "  none fits; the best of {}:", print::grouped(sought.articles as u64))?;
+            }
+            one(out, next, &format!(": left out, {why}"))?;
+        }
+        None if sought.found.is_empty() && question.terms.is_empty() => {
+            writeln!(out, "  none: the post says no word that counts")?;
+        }
+        None if sought.found.is_empty() => {
+            let articles = print::grouped(sought.articles as u64);
+            writeln!(out, "  none of {articles} has a word of this post")?;
+        }
+        None => {}
     }
     writeln!(out)
 }

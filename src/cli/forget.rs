@@ -12,8 +12,8 @@ use crate::ledger::context::forget::{Forgotten, forget};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Works beside a running daemon. Tickets that were made keep the customer's name, purchases and contacts \
-    as they were then: they go by age, or when their authors delete the posts."
+    after_help = "Works beside a running daemon. The customer's tickets keep the post and the points; name, purchases, \
+    contacts and what the points said of them go. Helpdesks keep what they were sent."
 )]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -27,8 +27,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let path: PathBuf = arguments.place.ledger()?;
     let key = arguments.key.trim();
     let forgotten = forget(&path, key).map_err(anyhow::Error::new)?;
-    let Forgotten { customers, accounts, touchpoints, reports, is_gone } = forgotten;
-    if customers + accounts + touchpoints + reports == 0 {
+    let Forgotten { customers, accounts, touchpoints, reports, tickets, is_gone } = forgotten;
+    if customers + accounts + touchpoints + reports + tickets == 0 {
         return Err(Failure::Mistake(anyhow!(
             "no customer {key:?} in {}, nor a touchpoint of one",
             path.display()
@@ -37,7 +37,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "{key} is removed: {accounts} accounts, {touchpoints} touchpoints, {reports} reports of touchpoints"
+        "{key} is removed: {accounts} accounts, {touchpoints} touchpoints, {reports} reports of touchpoints; {tickets} \
+         tickets are cleared of it"
     )
     .context("stdout")?;
     if !is_gone {

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand, ValueEnum};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::{Failure, print::grouped};
 use crate::config::Config;
 use crate::ledger::LedgerError;
-use crate::ledger::context::import::{CHUNK_BYTES, CHUNK_ROWS, Importer, Numbered, Rejected};
+use crate::ledger::context::Contact;
+use crate::ledger::context::import::{CHUNK_BYTES, CHUNK_ROWS, CustomerRow, Importer, Numbered, Rejected};
 
 mod articles;
 mod fields;
@@ -55,9 +57,10 @@ macro_rules! help {
         concat!(
             $columns,
             "\n\n\
-A CSV file has a header; its separator may be a comma, a semicolon, a tab or a bar. In NDJSON the columns are keys.
-Rows are merged by key: a column that the file lacks stays as it is, an empty field empties. Rows that are right are
-taken over even if others are rejected; then the exit code is 1. A rejected row changes nothing.
+A CSV file has a header; its separator may be a comma, a semicolon, a tab or a bar. In NDJSON the
+columns are keys. Rows are merged by key: a column that the file lacks stays as it is, an empty
+field empties. Rows that are right are taken over even if others are rejected; then the exit code
+is 1. A rejected row changes nothing.
 Times: 2026-11-02, 2026-11-02T10:00 (see --time-zone) or 2026-11-02T10:00:00Z."
         )
     };
@@ -75,7 +78,9 @@ Columns, * needed:
   purchases   DATE AMOUNT WHAT, several separated by |; AMOUNT may be -. In NDJSON a list of {at, amount, what}
   bluesky, mastodon, x, facebook, plain
               ids or handles, with or without @, several separated by spaces: a DID or handle, user@server, a
-              number or screen name. An account that another customer has is rejected: the first keeps it",
+              number or screen name. An account that another customer has is rejected: the first keeps it
+A purchase in the future is taken over and counts once its day has come; the summary counts such
+rows.",
 );
 
 const AGENTS_HELP: &str = help!(
@@ -102,7 +107,9 @@ Columns, * needed:
   at*         when
   channel*    phone, mail, chat, shop, visit, or a word of the company's own
   note        for the agents' eyes; 1000 characters are kept
-Who, when and on which channel are the key: a contact that comes again is the same.",
+Who, when and on which channel are the key: a contact that comes again is the same.
+One in the future is taken over and counts once its time has come. One of a customer or account
+that is not known is kept, and is theirs whom a later file names. The summary counts both.",
 );
 
 #[derive(Debug, Args)]
@@ -177,6 +184,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             file,
             &fields::CUSTOMERS,
             fields::customer,
+            |row: &CustomerRow, now| row.purchases.iter().flatten().any(|purchase| purchase.at > now),
             |importer, chunk, report| importer.customers(chunk, &mut |rejected| report.reject(&rejected)),
             Importer::remove_other_customers,
         ),
@@ -184,6 +192,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             file,
             &fields::AGENTS,
             fields::agent,
+            |_, _| false,
             |importer, chunk, report| importer.agents(chunk, &mut |rejected| report.reject(&rejected)),
             Importer::remove_other_agents,
         ),
@@ -191,6 +200,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             file,
             &fields::TOUCHPOINTS,
             fields::touchpoint,
+            |contact: &Contact, now| contact.touchpoint.at > now,
             |importer, chunk, _| importer.touchpoints(chunk),
             Importer::remove_other_touchpoints,
         ),
@@ -198,10 +208,48 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn import<T>(
+/// Rows that were read and checked, and those that were wrong in themselves, in the file's order.
+struct Chunk<T> {
+    rows: Vec<Numbered<T>>,
+    rejected: Vec<Rejected>,
+}
+
+/// Reads the whole file, and gives chunk after chunk until `give` wants no more.
+fn read_all<T>(
+    table: &mut Table,
+    columns: &'static table::Columns,
+    zone: &TimeZone,
+    read: impl Fn(&Fields<'_>) -> Result<T, String>,
+    mut give: impl FnMut(Chunk<T>) -> bool,
+) -> anyhow::Result<()> {
+    let (mut cells, mut bytes) = (Cells::default(), 0);
+    let mut chunk = Chunk { rows: Vec::new(), rejected: Vec::new() };
+    loop {
+        let more = table.next(&mut cells)?;
+        let count = chunk.rows.len() + chunk.rejected.len();
+        let is_full = count >= CHUNK_ROWS || bytes >= CHUNK_BYTES;
+        if (more.is_none() || is_full) && count > 0 {
+            let next = Chunk { rows: Vec::new(), rejected: Vec::new() };
+            bytes = 0;
+            if !give(std::mem::replace(&mut chunk, next)) {
+                return Ok(());
+            }
+        }
+        let Some(taken) = more else { return Ok(()) };
+        bytes += cells.bytes();
+        let fields = Fields::new(columns, &cells, zone);
+        match taken.and_then(|()| read(&fields)) {
+            Ok(row) => chunk.rows.push(Numbered { line: cells.line(), row }),
+            Err(reason) => chunk.rejected.push(Rejected { line: cells.line(), reason }),
+        }
+    }
+}
+
+fn import<T: Send>(
     arguments: &FileArguments,
     columns: &'static table::Columns,
-    read: impl Fn(&Fields<'_>) -> Result<T, String>,
+    read: impl Fn(&Fields<'_>) -> Result<T, String> + Send,
+    is_ahead: impl Fn(&T, Timestamp) -> bool,
     mut take: impl FnMut(&mut Importer, &[Numbered<T>], &mut Report) -> Result<(), LedgerError>,
     remove_others: impl Fn(&mut Importer) -> Result<(), LedgerError>,
 ) -> Result<(), Failure> {
@@ -211,32 +259,31 @@ fn import<T>(
         ignore_unknown: arguments.ignore_unknown,
     };
     let mut table = Table::open(&arguments.file, columns, options).map_err(Failure::Mistake)?;
-    let mut report = Report::open(arguments.rejected.as_deref())?;
+    let mut report = Report::open(arguments)?;
+    let now = Timestamp::now();
     let path = arguments.place.ledger()?;
     let mut importer = Importer::open(&path, arguments.replace).map_err(anyhow::Error::new)?;
-    let (mut cells, mut chunk, mut chunk_bytes) = (Cells::default(), Vec::new(), 0);
-    loop {
-        let more = table.next(&mut cells)?;
-        let is_full = chunk.len() >= CHUNK_ROWS || chunk_bytes >= CHUNK_BYTES;
-        if (more.is_none() || is_full) && !chunk.is_empty() {
-            take(&mut importer, &chunk, &mut report).map_err(anyhow::Error::new)?;
-            chunk.clear();
-            chunk_bytes = 0;
-        }
-        let Some(taken) = more else { break };
-        report.read += 1;
-        let fields = Fields::new(columns, &cells, &arguments.time_zone);
-        match taken.and_then(|()| read(&fields)) {
-            Ok(row) => {
-                chunk_bytes += cells.bytes();
-                chunk.push(Numbered { line: cells.line(), row });
-            }
-            Err(reason) => report.reject(&Rejected { line: cells.line(), reason }),
-        }
-    }
+    // One chunk is read and checked while the one before it is written; a third is never there.
+    std::thread::scope(|scope| -> Result<(), Failure> {
+        let (sender, chunks) = crossbeam::channel::bounded(0);
+        let (table, zone) = (&mut table, &arguments.time_zone);
+        let reading =
+            scope.spawn(move || read_all(table, columns, zone, read, |chunk| sender.send(chunk).is_ok()));
+        let taken = chunks.iter().try_for_each(|Chunk { rows, rejected }| {
+            report.read += (rows.len() + rejected.len()) as u64;
+            report.ahead += rows.iter().filter(|numbered| is_ahead(&numbered.row, now)).count() as u64;
+            rejected.iter().for_each(|rejected| report.reject(rejected));
+            if rows.is_empty() { Ok(()) } else { take(&mut importer, &rows, &mut report) }
+        });
+        // Whoever reads ends when nobody takes any more.
+        drop(chunks);
+        let read = reading.join();
+        taken.map_err(anyhow::Error::new)?;
+        read.map_err(|_| anyhow!("the file could not be read: a fault of vigie's own"))??;
+        Ok(())
+    })?;
     if report.read == 0 {
-        let shown = arguments.file.display();
-        return Err(Failure::Mistake(anyhow!("{shown}: {}", table.without_rows())));
+        return Err(Failure::Mistake(anyhow!("{}: {}", report.shown, table.without_rows())));
     }
     if arguments.replace && report.rejected == 0 {
         remove_others(&mut importer).map_err(anyhow::Error::new)?;
@@ -245,8 +292,8 @@ fn import<T>(
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "{}: {}: {} rows read: {} new, {} changed, {} unchanged, {} rejected{}",
-        arguments.file.display(),
+        "{}: {}: {} rows read: {} new, {} changed, {} unchanged, {} rejected{}{}{}",
+        report.shown,
         table.described(),
         grouped(report.read),
         grouped(tally.new),
@@ -254,32 +301,47 @@ fn import<T>(
         grouped(tally.unchanged),
         grouped(report.rejected),
         if arguments.replace { format!("; {} removed", grouped(tally.removed)) } else { String::new() },
+        counted(report.ahead, "in the future: taken, and counting from then on"),
+        counted(tally.of_nobody, "of nobody known: kept until somebody is"),
     )
     .context("stdout")?;
     report.end(arguments)
 }
 
-/// What becomes of rows that are not taken over.
+/// A clause of the summary, where there is something to say.
+fn counted(rows: u64, what: &str) -> String {
+    if rows == 0 { String::new() } else { format!("; {} {what}", grouped(rows)) }
+}
+
+/// What there is to say of rows.
 struct Report {
+    /// The file, as the caller named it.
+    shown: String,
     read: u64,
     rejected: u64,
+    /// Rows with a time that has not come yet.
+    ahead: u64,
     file: Option<BufWriter<File>>,
     trouble: Option<std::io::Error>,
 }
 
 impl Report {
-    fn open(path: Option<&Path>) -> Result<Report, Failure> {
+    fn open(arguments: &FileArguments) -> Result<Report, Failure> {
         let create = |path: &Path| {
             File::create(path).with_context(|| format!("{}", path.display())).map_err(Failure::Mistake)
         };
-        let file = path.map(create).transpose()?.map(BufWriter::new);
-        Ok(Report { read: 0, rejected: 0, file, trouble: None })
+        let file = arguments.rejected.as_deref().map(create).transpose()?.map(BufWriter::new);
+        let shown = match arguments.file.to_str() {
+            Some("-") => "stdin".to_owned(),
+            _ => arguments.file.display().to_string(),
+        };
+        Ok(Report { shown, read: 0, rejected: 0, ahead: 0, file, trouble: None })
     }
 
     fn reject(&mut self, Rejected { line, reason }: &Rejected) {
         self.rejected += 1;
         if self.rejected <= PRINTED_MAX {
-            crate::telemetry::log::complain(&format!("line {line}: {reason}"));
+            crate::telemetry::log::complain(&format!("{}:{line}: {reason}", self.shown));
         }
         if let Some(file) = &mut self.file
             && let Err(error) = writeln!(file, "{line}\t{reason}")

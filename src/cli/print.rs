@@ -7,7 +7,6 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use crate::console::{AnswersStatus, SourceStatus, Status};
 use crate::telemetry::{Bucket, Buckets};
@@ -15,7 +14,10 @@ use crate::ticket::proto;
 use crate::ticket::proto::delivery::Record;
 use crate::ticket::proto::update::Change;
 
+mod clock;
 mod person;
+
+pub(super) use clock::Clock;
 
 const BOLD: Style = Style::new().bold();
 const QUIET: Style = Style::new().dimmed();
@@ -26,19 +28,22 @@ const GOOD: Style = AnsiColor::Green.on_default();
 const TEXT_COLUMNS: usize = 92;
 /// Characters of an author's id that are shown.
 const ID_CHARS: usize = 18;
+/// Characters of a source's or subscription's name that are shown.
+const NAME_CHARS_MAX: usize = 31;
 /// Characters of a post that are shown; the whole text is in the ticket.
 const TEXT_CHARS_MAX: usize = 400;
 
-/// Prints what a delivery holds, to stdout.
+/// Prints what a delivery holds, to stdout; times by the reader's clock.
 ///
 /// # Errors
 ///
 /// Stdout cannot be written.
 pub(super) fn delivery(delivery: &proto::Delivery) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
+    let clock = Clock::of_reader();
     match &delivery.record {
-        Some(Record::Ticket(record)) => ticket(&mut out, record, Timestamp::now())?,
-        Some(Record::Update(record)) => update(&mut out, record)?,
+        Some(Record::Ticket(record)) => ticket(&mut out, record, Timestamp::now(), &clock)?,
+        Some(Record::Update(record)) => update(&mut out, record, &clock)?,
         None => {}
     }
     out.flush()
@@ -49,7 +54,12 @@ pub(super) fn delivery(delivery: &proto::Delivery) -> io::Result<()> {
 /// # Errors
 ///
 /// `out` cannot be written.
-pub(super) fn ticket(out: &mut impl Write, ticket: &proto::Ticket, now: Timestamp) -> io::Result<()> {
+pub(super) fn ticket(
+    out: &mut impl Write,
+    ticket: &proto::Ticket,
+    now: Timestamp,
+    clock: &Clock,
+) -> io::Result<()> {
     let post = ticket.post.clone().unwrap_or_default();
     let verdict = ticket.verdict.clone().unwrap_or_default();
     let style = level_style(ticket.level());
@@ -64,13 +74,13 @@ pub(super) fn ticket(out: &mut impl Write, ticket: &proto::Ticket, now: Timestam
         best(&verdict.intent),
         best(&verdict.sentiment),
         best(&verdict.urgency),
-        due(ticket.due_at_us, now),
+        due(ticket.due_at_us, now, clock),
     )?;
     let text = if post.text.is_empty() { "(erased by its author)" } else { &post.text };
     for line in wrapped(text) {
         writeln!(out, "         {line}")?;
     }
-    for line in ticket.person.iter().flat_map(person::lines) {
+    for line in ticket.person.iter().flat_map(|person| person::lines(person, clock)) {
         writeln!(out, "         {line}")?;
     }
     let why: Vec<_> = ticket
@@ -104,7 +114,7 @@ pub(super) fn ticket(out: &mut impl Write, ticket: &proto::Ticket, now: Timestam
 /// # Errors
 ///
 /// `out` cannot be written.
-pub(super) fn update(out: &mut impl Write, update: &proto::Update) -> io::Result<()> {
+pub(super) fn update(out: &mut impl Write, update: &proto::Update, clock: &Clock) -> io::Result<()> {
     let id: String = update.ticket_id.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     match &update.change {
         Some(Change::Erased(erased)) => {
@@ -150,14 +160,15 @@ pub(super) fn update(out: &mut impl Write, update: &proto::Update) -> io::Result
             let told_at = Timestamp::from_microsecond(update.at_us).unwrap_or_default();
             match overdue.state() {
                 proto::update::overdue::State::Breached => {
-                    let clock = clock(overdue.due_at_us, told_at);
+                    let due_at = Timestamp::from_microsecond(overdue.due_at_us).unwrap_or_default();
+                    let due_at = clock.beside(told_at, due_at);
                     writeln!(
                         out,
-                        "{BAD}    –    ticket {id}… is late:{BAD:#} no answer, and it was due {clock}"
+                        "{BAD}    –    ticket {id}… is late:{BAD:#} no answer, and it was due {due_at}"
                     )
                 }
                 _ => {
-                    let due = due(overdue.due_at_us, told_at);
+                    let due = due(overdue.due_at_us, told_at, clock);
                     writeln!(out, "{BAD}    –    ticket {id}… is at risk:{BAD:#} no answer yet; {due}")
                 }
             }
@@ -201,6 +212,7 @@ fn who(author: &proto::Author) -> String {
         let id = printable(&author.id);
         match id.char_indices().nth(ID_CHARS) {
             Some((cut, _)) => format!("{}…", &id[..cut]),
+            None if id.is_empty() => "unknown author".to_owned(),
             None => id,
         }
     };
@@ -214,10 +226,10 @@ fn best(probabilities: &BTreeMap<String, f32>) -> &str {
     probabilities.iter().max_by(|a, b| a.1.total_cmp(b.1)).map_or("?", |(label, _)| label)
 }
 
-/// `answer by 14:32 (in 1 h 58)`, or `Mon 14:32` on another day, in the reader's time zone.
-fn due(due_at_us: i64, now: Timestamp) -> String {
+/// `answer by 14:32 CET (in 1 h 58)`, or `Mon 14:32 CET` on another day.
+fn due(due_at_us: i64, now: Timestamp, clock: &Clock) -> String {
     let Ok(due_at) = Timestamp::from_microsecond(due_at_us) else { return String::new() };
-    let clock = clock(due_at_us, now);
+    let clock = clock.beside(now, due_at);
     let minutes = (due_at.as_second() - now.as_second()) / 60;
     let span = |minutes: i64| match (minutes / 60, minutes % 60) {
         (0, minutes) => format!("{minutes} min"),
@@ -229,13 +241,6 @@ fn due(due_at_us: i64, now: Timestamp) -> String {
     } else {
         format!("{BAD}answer was due {clock} ({} ago){BAD:#}", span(-minutes))
     }
-}
-
-/// `14:32`, or `Mon 14:32` on another day than `now`'s, in the reader's time zone.
-fn clock(at_us: i64, now: Timestamp) -> String {
-    let Ok(at) = Timestamp::from_microsecond(at_us) else { return String::new() };
-    let [at, now] = [at, now].map(|at| at.to_zoned(TimeZone::system()));
-    at.strftime(if at.date() == now.date() { "%H:%M" } else { "%a %H:%M" }).to_string()
 }
 
 /// The text without control and bidi characters, which could rewrite the reader's terminal.
@@ -337,12 +342,14 @@ pub(super) fn status(before: &Status, after: &Status) -> io::Result<()> {
     for trouble in after.service.troubles() {
         writeln!(out, "{BAD}{}{BAD:#}", printable(&trouble))?;
     }
+    let names: Vec<_> = after.sources.iter().map(|source| cut(&source.name)).collect();
+    let width = 2 + names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(14);
     writeln!(
         out,
-        "\n{BOLD}sources{BOLD:#}\n  {:<16}{:<14}{:>12}{:>14}{:>10}{:>6}{:>12}",
+        "\n{BOLD}sources{BOLD:#}\n  {:<width$}{:<14}{:>12}{:>14}{:>10}{:>6}{:>12}",
         "name", "state", "frames/s", "received", "lag", "gaps", "reconnects"
     )?;
-    for source in &after.sources {
+    for (source, name) in after.sources.iter().zip(names) {
         let earlier = before.sources.iter().find(|earlier| earlier.name == source.name);
         let (style, state) = match (source.connected, source.finished, source.silent_s) {
             (_, true, _) => (QUIET, "finished"),
@@ -352,8 +359,7 @@ pub(super) fn status(before: &Status, after: &Status) -> io::Result<()> {
         };
         writeln!(
             out,
-            "  {:<16}{style}{state:<14}{style:#}{:>12.0}{:>14}{:>10}{:>6}{:>12}",
-            printable(&source.name),
+            "  {name:<width$}{style}{state:<14}{style:#}{:>12.0}{:>14}{:>10}{:>6}{:>12}",
             rate(earlier.map_or(0, |earlier| earlier.received), source.received),
             grouped(source.received),
             source.lag_ms.map_or("–".to_owned(), |lag_ms| format!("{:.1} s", lag_ms as f64 / 1000.0)),
@@ -361,10 +367,10 @@ pub(super) fn status(before: &Status, after: &Status) -> io::Result<()> {
             source.reconnects
         )?;
         if !source.trouble.is_empty() {
-            writeln!(out, "  {:<16}{QUIET}{}{QUIET:#}", "", printable(&source.trouble))?;
+            writeln!(out, "  {:<width$}{QUIET}{}{QUIET:#}", "", printable(&source.trouble))?;
         }
         if source.gaps > 0 {
-            writeln!(out, "  {:<16}{QUIET}{}{QUIET:#}", "", gaps(source))?;
+            writeln!(out, "  {:<width$}{QUIET}{}{QUIET:#}", "", gaps(source))?;
         }
     }
     writeln!(
@@ -389,11 +395,12 @@ pub(super) fn status(before: &Status, after: &Status) -> io::Result<()> {
     if after.subscriptions.is_empty() {
         writeln!(out, "  none: nobody has connected since; `vigie subscriptions` lists what waits for whom")?;
     }
-    for subscription in &after.subscriptions {
+    let names: Vec<_> = after.subscriptions.iter().map(|subscription| cut(&subscription.name)).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(24);
+    for (subscription, name) in after.subscriptions.iter().zip(names) {
         writeln!(
             out,
-            "  {:<24}{:>10} pending{:>8} in flight{:>8} deferred",
-            printable(&subscription.name),
+            "  {name:<width$}{:>10} pending{:>8} in flight{:>8} deferred",
             grouped(subscription.pending as u64),
             subscription.in_flight,
             subscription.deferred
@@ -414,6 +421,15 @@ pub(super) fn status(before: &Status, after: &Status) -> io::Result<()> {
         buckets[bucket] = after.buckets.get(bucket.name()).copied().unwrap_or_default();
     }
     accounting(&mut out, &buckets)
+}
+
+/// A name as a column shows it: whole, or as much of it as leaves room for the others.
+fn cut(name: &str) -> String {
+    let name = printable(name);
+    match name.char_indices().nth(NAME_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name,
+    }
 }
 
 /// What is missing of the stream, and what was missing once.
@@ -461,17 +477,29 @@ mod tests {
             let (ticket_id, change) = (vec![0xAB; 16], Some(Change::Overdue(overdue)));
             let update = proto::Update { ticket_id, at_us: at.as_microsecond(), change };
             let mut out = anstream::StripStream::new(Vec::new());
-            super::update(&mut out, &update).unwrap();
+            super::update(&mut out, &update, &Clock::in_zone("Europe/Paris")).unwrap();
             String::from_utf8(out.into_inner()).unwrap()
         };
         let soon = line(State::AtRisk, 1_800);
-        assert!(soon.contains("is at risk: no answer yet; answer by "), "{soon}");
-        assert!(soon.ends_with("(in 30 min)\n"), "{soon}");
+        assert!(soon.ends_with("is at risk: no answer yet; answer by 16:43 CEST (in 30 min)\n"), "{soon}");
         let late = line(State::Breached, 0);
-        assert!(late.contains("is late: no answer, and it was due ") && !late.contains("in 0 min"), "{late}");
-        let days = clock(at.as_microsecond() + 3 * 86_400_000_000, at);
-        assert_eq!(days.split_once(' ').unwrap().0.len(), 3, "with the day of the week: {days}");
-        assert!(!clock(at.as_microsecond(), at).contains(' '));
+        assert!(late.ends_with("is late: no answer, and it was due 16:13 CEST\n"), "{late}");
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_for_its_column_is_cut() {
+        assert_eq!(cut("bluesky"), "bluesky");
+        assert_eq!(cut(&"é".repeat(40)), "é".repeat(NAME_CHARS_MAX) + "…");
+    }
+
+    #[test]
+    fn an_author_is_named_by_what_there_is() {
+        let author = |id: &str, handle: &str| {
+            who(&proto::Author { id: id.into(), handle: handle.into(), ..proto::Author::default() })
+        };
+        assert_eq!(author("7", "ana"), "@ana");
+        assert_eq!(author("did:plc:mfppivrfjg6sbuhwdujww6mb", ""), "did:plc:mfppivrfjg…");
+        assert_eq!(author("", ""), "unknown author");
     }
 
     #[test]

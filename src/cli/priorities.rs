@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use anstyle::Style;
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
+use super::print::Clock;
 use super::{ConfigFile, Failure, print};
 use crate::config::Config;
 use crate::desk::{self, Recorded};
@@ -24,7 +24,7 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Score the tickets of the ledger by a config's priorities, and show which would change level and why; writes nothing
+    /// Score the tickets of the ledger by a config's priorities, and show which would change and why; writes nothing
     Simulate(Simulate),
 }
 
@@ -35,8 +35,8 @@ struct Simulate {
     /// The ledger to read, beside a daemon or without one; default: the one that the config names
     #[arg(long, value_name = "PATH")]
     ledger: Option<PathBuf>,
-    /// How far back: a number with m, h or d
-    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = span)]
+    /// How far back: 90m, 12h, 7d or 4w
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = super::since::span)]
     since: SignedDuration,
     /// Newest tickets that are looked at, at most
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
@@ -52,23 +52,6 @@ struct Simulate {
 const BOLD: Style = Style::new().bold();
 const QUIET: Style = Style::new().dimmed();
 const LEVELS: [Level; 4] = [Level::P1, Level::P2, Level::P3, Level::P4];
-/// Longest look back.
-const DAYS_MAX: i64 = 3_650;
-
-/// `90m`, `12h`, `7d`.
-fn span(text: &str) -> Result<SignedDuration, String> {
-    let refused = || format!("must be a number with m, h or d, as 90m, 12h or 7d, and at most {DAYS_MAX}d");
-    let unit = text.chars().last().ok_or_else(refused)?;
-    let minutes = match unit {
-        'm' => 1,
-        'h' => 60,
-        'd' => 24 * 60,
-        _ => return Err(refused()),
-    };
-    let number: i64 = text.strip_suffix(unit).and_then(|number| number.parse().ok()).ok_or_else(refused)?;
-    let minutes = number.checked_mul(minutes).filter(|minutes| (1..=DAYS_MAX * 24 * 60).contains(minutes));
-    Ok(SignedDuration::from_mins(minutes.ok_or_else(refused)?))
-}
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Command::Simulate(arguments) = &arguments.command;
@@ -86,29 +69,27 @@ fn simulate(arguments: &Simulate, config: &Config, now: Timestamp) -> Result<(),
     let visited = tickets::visit(ledger, since, arguments.limit, |kept| simulation.add(&config.desk, &kept));
     visited.map_err(anyhow::Error::new)?;
     simulation.sort();
+    let clock = Clock::of_desk(config);
     let mut out = anstream::stdout().lock();
     if arguments.json {
         writeln!(out, "{}", simulation.to_json(since)).context("stdout")?;
     } else if simulation.tickets == 0 {
-        none(&mut out, ledger, since)?;
+        none(&mut out, ledger, since, &clock)?;
     } else {
-        simulation.print(&mut out, since).context("stdout")?;
+        simulation.print(&mut out, since, &clock).context("stdout")?;
     }
     Ok(())
 }
 
-fn none(out: &mut impl Write, ledger: &Path, since: Timestamp) -> Result<(), Failure> {
+fn none(out: &mut impl Write, ledger: &Path, since: Timestamp, clock: &Clock) -> Result<(), Failure> {
     let newest = tickets::newest(ledger).map_err(anyhow::Error::new)?;
     let newest = newest.map_or_else(
         || "it holds none at all".to_owned(),
-        |at| format!("the newest is of {}: ask for more with --since", date(at)),
+        |at| format!("the newest is of {}: ask for more with --since", clock.minute(at)),
     );
-    writeln!(out, "no ticket since {} in {}; {newest}", date(since), ledger.display()).context("stdout")?;
+    let since = clock.minute_and_name(since);
+    writeln!(out, "no ticket since {since} in {}; {newest}", ledger.display()).context("stdout")?;
     Ok(())
-}
-
-fn date(at: Timestamp) -> String {
-    at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string()
 }
 
 /// What comes of it.
@@ -123,12 +104,12 @@ struct Simulation {
     persons: u64,
     /// Whose points change, with or without the level.
     moved: u64,
-    /// The greatest changes of level.
+    /// The greatest changes, with or without the level.
     changes: Vec<Change>,
     shown_max: usize,
 }
 
-/// A ticket that would have another level.
+/// A ticket that would have other points.
 #[derive(Debug)]
 struct Change {
     id: String,
@@ -152,9 +133,9 @@ struct Difference {
 impl Simulation {
     fn add(&mut self, desk: &desk::Config, kept: &Kept) {
         let ticket = &kept.ticket;
-        let mut recorded = Recorded { follow_ups: kept.follow_ups, ..Recorded::of(ticket) };
+        let mut recorded = Recorded { follow_ups: kept.is_again.into(), ..Recorded::of(ticket) };
         recorded.read(&desk.sensitive);
-        let (score, level) = desk.score(&recorded.facts());
+        let (score, level) = desk.score_again(&recorded, &kept.later);
         self.tickets += 1;
         self.erased += u64::from(recorded.candidate.post.text.is_empty());
         self.persons += u64::from(ticket.person.is_some());
@@ -163,7 +144,7 @@ impl Simulation {
         if let Some(count) = self.levels.get_mut(from).and_then(|row| row.get_mut(to)) {
             *count += 1;
         }
-        if from == to {
+        if u32::from(score.priority) == ticket.priority && from == to {
             return;
         }
         let post = ticket.post.clone().unwrap_or_default();
@@ -182,12 +163,13 @@ impl Simulation {
         }
     }
 
-    /// The greatest changes first; equal ones by their tickets, so that the same ledger gives the same answer.
+    /// The greatest changes first, of equal ones those of level; then by their tickets, so that the same ledger gives
+    /// the same answer.
     fn sort(&mut self) {
-        self.changes.sort_by(|one, other| {
-            let moved = |change: &Change| change.before.0.abs_diff(change.after.0);
-            moved(other).cmp(&moved(one)).then_with(|| one.id.cmp(&other.id))
-        });
+        let weight =
+            |change: &Change| (change.before.0.abs_diff(change.after.0), change.before.1 != change.after.1);
+        self.changes
+            .sort_by(|one, other| weight(other).cmp(&weight(one)).then_with(|| one.id.cmp(&other.id)));
         self.changes.truncate(self.shown_max);
     }
 
@@ -196,9 +178,10 @@ impl Simulation {
         self.tickets - stay
     }
 
-    fn print(&self, out: &mut impl Write, since: Timestamp) -> std::io::Result<()> {
+    fn print(&self, out: &mut impl Write, since: Timestamp, clock: &Clock) -> std::io::Result<()> {
         let (tickets, changed) = (print::grouped(self.tickets), print::grouped(self.changed()));
-        writeln!(out, "{BOLD}{tickets} tickets since {}: {changed} would change level{BOLD:#}", date(since))?;
+        let since = clock.minute_and_name(since);
+        writeln!(out, "{BOLD}{tickets} tickets since {since}: {changed} would change level{BOLD:#}")?;
         writeln!(
             out,
             "{QUIET}{} would change points; nothing is written{QUIET:#}\n",
@@ -321,18 +304,8 @@ fn differences(before: &[Factor], after: &[Factor]) -> Vec<Difference> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_span_is_a_number_with_its_unit() {
-        for (text, minutes) in [("90m", 90), ("12h", 720), ("7d", 10_080)] {
-            assert_eq!(span(text), Ok(SignedDuration::from_mins(minutes)), "{text}");
-        }
-        for text in
-            ["", "7", "d", "0d", "-1h", "9999d", "7 d", "7w", "99999999999999999999d", "9223372036854775807d"]
-        {
-            assert!(span(text).is_err(), "{text:?}");
-        }
-    }
+    use crate::desk::case::Case;
+    use crate::desk::recorded::Reading;
 
     #[test]
     fn the_factors_that_differ_are_the_reasons() {
@@ -343,5 +316,75 @@ mod tests {
         let told: Vec<_> = differences(&before, &after);
         let told: Vec<_> = told.iter().map(|told| (told.name.as_str(), told.before, told.after)).collect();
         assert_eq!(told, [("tier", 5, 100), ("contacts", 0, 60), ("reach", 50, 0)]);
+    }
+
+    /// A ticket as a post makes it, and what a further post of its author then makes of it.
+    fn kept(desk: &desk::Config, text: &str, further: &str) -> Kept {
+        let case = Case::new("ana");
+        let candidate = |text: &str| {
+            let mut candidate = case.candidate.clone();
+            candidate.post.text = text.to_owned().into();
+            candidate
+        };
+        let verdict = &case.verdict;
+        let (nobody, now) = (desk::Person::default(), Timestamp::UNIX_EPOCH);
+        let mut ticket = desk.ticket(&candidate(text), verdict, &nobody, "model 1", now);
+        let joins = candidate(further);
+        let (own, _) = desk.score_follow_up(&joins, verdict, &nobody, 1, now);
+        let (score, level) =
+            desk::follow_up::followed_up(&ticket.factors, &own.factors, 1, &desk.terms("Lumio"));
+        (ticket.priority, ticket.factors) = (score.priority.into(), score.factors.clone());
+        ticket.set_level(level);
+        let post = Some(crate::ticket::proto::Post {
+            network: "x".into(),
+            text: further.into(),
+            ..Default::default()
+        });
+        let verdict = ticket.verdict.clone().unwrap();
+        let later = vec![Reading { post, verdict, at_us: 0, factors: score.factors }];
+        Kept { ticket, is_again: false, later }
+    }
+
+    fn simulated(desk: &desk::Config, kept: &Kept) -> Simulation {
+        let mut simulation = Simulation { shown_max: 10, ..Simulation::default() };
+        simulation.add(desk, kept);
+        simulation.sort();
+        simulation
+    }
+
+    fn config(sensitive: &str) -> desk::Config {
+        let text = format!(
+            "[[source]]\nkind = \"ndjson\"\npath = \"-\"\n[[brand]]\nname = \"Lumio\"\nnames = [\"lumio\"]\n{sensitive}"
+        );
+        Config::parse(&text).unwrap().desk
+    }
+
+    #[test]
+    fn sensitive_words_of_posts_that_joined_count_and_the_same_config_changes_nothing() {
+        let before = config("[sensitive.heat]\nwords = [\"brûlant\"]\npoints = 300");
+        let mut kept = kept(&before, "ma lumio est en panne", "elle est brûlant");
+        assert_eq!(simulated(&before, &kept).moved, 0);
+        let after = config("[sensitive.heat]\nwords = [\"brûlant\"]\npoints = 10");
+        let told = simulated(&after, &kept);
+        let [change] = &told.changes[..] else { panic!("{told:?}") };
+        let [Difference { name, before: 300, after: 10, .. }] = &change.factors[..] else {
+            panic!("{change:?}")
+        };
+        assert_eq!(name, "sensitive");
+        // What is erased keeps what it had.
+        if let Some(post) = &mut kept.later[0].post {
+            post.text.clear();
+        }
+        assert_eq!(simulated(&before, &kept).moved, 0);
+    }
+
+    #[test]
+    fn a_change_within_a_level_is_among_the_greatest_changes() {
+        let before = config("[sensitive.heat]\nwords = [\"brûlant\"]\npoints = 20");
+        let kept = kept(&before, "ma lumio est en panne", "elle est brûlant");
+        let told = simulated(&config("[sensitive.heat]\nwords = [\"brûlant\"]\npoints = 30"), &kept);
+        assert_eq!((told.changed(), told.moved, told.changes.len()), (0, 1, 1));
+        let [Change { before, after, .. }] = &told.changes[..] else { panic!("{told:?}") };
+        assert_eq!((before.0 + 10, before.1), *after);
     }
 }

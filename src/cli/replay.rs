@@ -12,7 +12,7 @@ use crate::classify::Classifier;
 use crate::desk::Desk;
 use crate::ledger::Scratch;
 use crate::parse::Format;
-use crate::pipeline::lane::{Lane, LaneOutput};
+use crate::pipeline::lane::{Item, Lane, LaneOutput};
 use crate::pipeline::model::Model;
 use crate::pipeline::overload::Pace;
 use crate::pipeline::settle::{Clock, settle};
@@ -21,9 +21,25 @@ use crate::prefilter::watched::Watched;
 use crate::source::FrameBatch;
 use crate::source::ndjson::{Line, Lines};
 use crate::telemetry::Buckets;
+use crate::telemetry::log::complain;
 use crate::ticket;
 
+/// The keys of `--format plain`; `parse/plain.rs` has the rest.
+const PLAIN_HELP: &str = "\
+A line of the format plain is one JSON object:
+  text*                       the post; all else may be absent
+  created_at, at              when it was written, as 2026-11-02T10:00:00Z
+  id                          its own on its network; else one is made of author, text and time
+  author                      a handle, or {\"id\", \"handle\", \"name\", \"followers\", \"verified\"}
+  network                     bluesky, mastodon, x, facebook or plain (the default)
+  lang, language              fr, en-US, ...
+  reply_to                    the id of the post that it answers
+  url                         where people read it
+  mentions, hashtags, links   lists of texts
+The same posts give the same tickets, whenever they are replayed: the time is the posts' own.";
+
 #[derive(Debug, Args)]
+#[command(after_help = PLAIN_HELP)]
 pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigFile,
@@ -60,11 +76,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut ledger = Scratch::new().map_err(anyhow::Error::from)?;
     let mut total = Buckets::default();
     let mut sequence = 0;
+    let mut timeless = 0;
     for file in &arguments.files {
         let mut lines = Lines::open(file, LINE_BYTES_MAX).map_err(|error| Failure::Mistake(error.into()))?;
         while let Some(batch) = next_batch(&mut lines, arguments.format, sequence)? {
             sequence += 1;
-            let outputs: Vec<LaneOutput> = vec![lane.process(&prefilter, batch)];
+            let output_of_lane = lane.process(&prefilter, batch);
+            timeless += output_of_lane.items.iter().filter(|item| is_timeless(item)).count();
+            let outputs: Vec<LaneOutput> = vec![output_of_lane];
             for decided in model.classify(Pace::Full, outputs).map_err(anyhow::Error::from)? {
                 let mut written = Ok(());
                 let settlement = settle(
@@ -91,8 +110,25 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
     }
     output.flush().context("stdout")?;
+    if timeless > 0 {
+        let timeless = print::grouped(timeless as u64);
+        complain(&format!(
+            "warning: {timeless} matching posts say no time: they are taken as of 1970-01-01 00:00 UTC, so that what they \
+             are due at, hours and earlier contacts mean nothing; the format plain has created_at"
+        ));
+    }
     print::accounting(&mut anstream::stderr().lock(), &total).context("stderr")?;
     Ok(())
+}
+
+/// Whether a post says neither when it was seen nor when it was written: a replay then has no time to decide at.
+fn is_timeless(item: &Item) -> bool {
+    match item {
+        Item::Candidate(candidate) | Item::Reply(candidate) => {
+            candidate.post.seen_at.is_none() && candidate.post.written_at.is_none()
+        }
+        _ => false,
+    }
 }
 
 fn next_batch(lines: &mut Lines, format: Format, sequence: u64) -> Result<Option<FrameBatch>, Failure> {

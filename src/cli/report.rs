@@ -4,24 +4,33 @@ use std::io::Write;
 
 use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
-use jiff::Timestamp;
-use serde_json::json;
+use jiff::{SignedDuration, Timestamp};
 
-use super::print::{grouped, printable};
 use super::{ConfigFile, Failure};
+use crate::ledger::conversations::timeline::list_helpers;
 use crate::ledger::report::outcomes;
 
+mod periods;
+mod rank;
+mod factors;
 mod sums;
+mod figures;
+mod table;
+mod sheet;
+mod plot;
+mod page;
 
-use sums::{Factor, Group, Sums};
+use figures::Report;
+use periods::Periods;
+use sums::Sums;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     file: ConfigFile,
-    /// Tickets made since then: 12h, 7d or 4w
-    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = seconds)]
-    since: i64,
+    /// Tickets made since then: 90m, 12h, 7d or 4w
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = super::since::span)]
+    since: SignedDuration,
     /// What to tell apart, joined by commas
     #[arg(
         long,
@@ -30,12 +39,16 @@ pub(super) struct Arguments {
         default_value = "brand,network,team,agent,intent"
     )]
     by: Vec<By>,
-    /// As CSV: one line a group, then one a factor
-    #[arg(long, conflicts_with = "json")]
+    /// As CSV: one line a group, factor or helper. Names that begin with = + - @ or a tab get an apostrophe before them:
+    /// spreadsheets would compute them
+    #[arg(long, group = "form")]
     csv: bool,
     /// As one JSON object
-    #[arg(long)]
+    #[arg(long, group = "form")]
     json: bool,
+    /// As a page with plots, in one file for a browser or a printer: `vigie report --html > report.html`
+    #[arg(long, group = "form")]
+    html: bool,
 }
 
 /// What groups of tickets have in common.
@@ -46,7 +59,9 @@ pub(super) enum By {
     Team,
     Agent,
     Intent,
-    /// Hour of the week in UTC, as `mon 09`
+    /// Hours, days, weeks or months, as long as the time that is asked for
+    Time,
+    /// Hour of the week by the clock of [desk] time_zone, as `mon 09`
     Hour,
 }
 
@@ -58,117 +73,51 @@ impl By {
             By::Team => "team",
             By::Agent => "agent",
             By::Intent => "intent",
+            By::Time => "time",
             By::Hour => "hour",
         }
     }
 }
 
-fn seconds(text: &str) -> Result<i64, String> {
-    let unit = match text.chars().last() {
-        Some('h') => 3600,
-        Some('d') => 24 * 3600,
-        Some('w') => 7 * 24 * 3600,
-        _ => return Err("must be a number with h, d or w, as 7d".to_owned()),
-    };
-    let number = text.get(..text.len() - 1).and_then(|number| number.parse::<u32>().ok());
-    number
-        .filter(|number| *number > 0)
-        .map(|number| i64::from(number) * unit)
-        .ok_or("must be as 7d".to_owned())
-}
-
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = arguments.file.load()?;
-    let now_us = Timestamp::now().as_microsecond();
-    let since_us = now_us.saturating_sub(arguments.since.saturating_mul(1_000_000));
-    let mut sums = Sums::new(&arguments.by, now_us);
+    let now = Timestamp::now();
+    let since = now.saturating_sub(arguments.since).unwrap_or(Timestamp::UNIX_EPOCH);
+    let zone = config.desk.expectations.zone.clone();
+    let by = asked(arguments);
+    let mut sums = Sums::new(&by, Periods::new(since, now, zone.clone()), now.as_microsecond());
+    let since_us = since.as_microsecond();
     let read = outcomes(&config.ledger.path, since_us, |outcome| sums.add(&outcome));
     read.map_err(|error| Failure::Fault(anyhow!(error)))?;
-    let mut out = anstream::stdout().lock();
-    let written = if arguments.json {
-        writeln!(out, "{}", json_of(&sums))
-    } else if arguments.csv {
-        csv(&mut out, &sums)
-    } else {
-        table(&mut out, &sums)
+    let helpers = match config.desk.conversation.thanked_min {
+        // Nobody counts as one.
+        0 => Vec::new(),
+        least => list_helpers(&config.ledger.path, least.into(), since).map_err(|error| anyhow!(error))?,
     };
-    Ok(written.context("stdout")?)
+    let report = Report::new(&sums, &by, (since, now), &zone, &helpers);
+    let mut out = std::io::stdout().lock();
+    let written = if arguments.html {
+        out.write_all(page::render(&report)?.as_bytes())
+    } else if arguments.json {
+        serde_json::to_writer(&mut out, &report).map_err(Into::into).and_then(|()| writeln!(out))
+    } else if arguments.csv {
+        sheet::write(&mut out, &report)
+    } else {
+        table::write(&mut out, &report)
+    };
+    Ok(written.and_then(|()| out.flush()).context("stdout")?)
 }
 
-/// The groups to show, by what they share: all tickets first.
-fn groups(sums: &Sums) -> impl Iterator<Item = (&'static str, &str, &Group)> {
-    std::iter::once(("all", "all", &sums.all)).chain(
-        sums.by.iter().flat_map(|(by, groups)| {
-            groups.iter().map(move |(value, group)| (by.name(), value.as_str(), group))
-        }),
-    )
-}
-
-fn table(out: &mut impl Write, sums: &Sums) -> std::io::Result<()> {
-    let mut kind = "";
-    for (by, value, group) in groups(sums) {
-        if by != kind {
-            kind = by;
-            writeln!(
-                out,
-                "{}{by:<24}{:>10}{:>10}{:>9}{:>9}{:>9}{:>9}{:>8}{:>7}{:>6}",
-                if by == "all" { "" } else { "\n" },
-                "tickets",
-                "answered",
-                "p50",
-                "p90",
-                "p99",
-                "in time",
-                "rated",
-                "CSAT",
-                "mean"
-            )?;
+/// What to tell apart, each once; a page has always plots over time and over the week.
+fn asked(arguments: &Arguments) -> Vec<By> {
+    let of_page: &[By] = if arguments.html { &[By::Time, By::Hour] } else { &[] };
+    let mut asked = Vec::new();
+    for by in arguments.by.iter().chain(of_page) {
+        if !asked.contains(by) {
+            asked.push(*by);
         }
-        let value = if value.is_empty() { "(none)".to_owned() } else { printable(value) };
-        let time = |share| group.seconds(share).map_or("-".to_owned(), duration);
-        let percent =
-            |share: Option<f64>| share.map_or("-".to_owned(), |share| format!("{:.0} %", 100.0 * share));
-        writeln!(
-            out,
-            "{value:<24}{:>10}{:>10}{:>9}{:>9}{:>9}{:>9}{:>8}{:>7}{:>6}",
-            grouped(group.tickets),
-            grouped(group.answered),
-            time(0.5),
-            time(0.9),
-            time(0.99),
-            percent(group.in_time()),
-            grouped(group.rated),
-            percent(group.csat()),
-            group.satisfaction().map_or("-".to_owned(), |mean| format!("{mean:.1}")),
-        )?;
     }
-    writeln!(
-        out,
-        "\n{:<24}{:>10}{:>19}{:>20}{:>8}",
-        "factor", "tickets", "late with/without", "rating with/without", "r"
-    )?;
-    for (name, factor) in &sums.factors {
-        let pair = |(with, without): (Option<f64>, Option<f64>), scale: f64, digits: usize| {
-            let show = |value: Option<f64>| {
-                value.map_or("-".to_owned(), |value| format!("{:.digits$}", scale * value))
-            };
-            format!("{} / {}", show(with), show(without))
-        };
-        writeln!(
-            out,
-            "{:<24}{:>10}{:>19}{:>20}{:>8}{}",
-            printable(name),
-            grouped(factor.tickets),
-            pair(factor.late(&sums.all), 100.0, 0) + " %",
-            pair(factor.ratings(&sums.all), 1.0, 2),
-            factor.correlation(&sums.all).map_or("-".to_owned(), |r| format!("{r:+.2}")),
-            if factor.is_telling(&sums.all) { "  look at its points" } else { "" },
-        )?;
-    }
-    writeln!(
-        out,
-        "\nr: of a factor's points with being late, -1 to 1. Marked: 30 tickets with and without, and late 10 points apart."
-    )
+    asked
 }
 
 fn duration(seconds: u64) -> String {
@@ -180,61 +129,11 @@ fn duration(seconds: u64) -> String {
     }
 }
 
-fn csv(out: &mut impl Write, sums: &Sums) -> std::io::Result<()> {
-    let mut writer = ::csv::Writer::from_writer(out);
-    writer.write_record([
-        "by",
-        "value",
-        "tickets",
-        "answered",
-        "p50_s",
-        "p90_s",
-        "p99_s",
-        "in_time",
-        "rated",
-        "csat",
-        "satisfaction",
-    ])?;
-    let number = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.4}"));
-    for (by, value, group) in groups(sums) {
-        let time = |share| group.seconds(share).map_or(String::new(), |seconds| seconds.to_string());
-        writer.write_record([
-            by.to_owned(),
-            value.to_owned(),
-            group.tickets.to_string(),
-            group.answered.to_string(),
-            time(0.5),
-            time(0.9),
-            time(0.99),
-            number(group.in_time()),
-            group.rated.to_string(),
-            number(group.csat()),
-            number(group.satisfaction()),
-        ])?;
-    }
-    writer.flush()
+fn percent(share: f64) -> String {
+    format!("{:.0} %", 100.0 * share)
 }
 
-fn json_of(sums: &Sums) -> serde_json::Value {
-    let group = |(by, value, group): (&str, &str, &Group)| {
-        json!({
-            "by": by, "value": value, "tickets": group.tickets, "answered": group.answered,
-            "p50_s": group.seconds(0.5), "p90_s": group.seconds(0.9), "p99_s": group.seconds(0.99),
-            "in_time": group.in_time(), "rated": group.rated, "csat": group.csat(),
-            "satisfaction": group.satisfaction(),
-        })
-    };
-    let factor = |(name, factor): (&String, &Factor)| {
-        let ((late_with, late_without), (with, without)) =
-            (factor.late(&sums.all), factor.ratings(&sums.all));
-        json!({
-            "name": name, "tickets": factor.tickets, "late_with": late_with, "late_without": late_without,
-            "satisfaction_with": with, "satisfaction_without": without,
-            "correlation": factor.correlation(&sums.all), "look_at": factor.is_telling(&sums.all),
-        })
-    };
-    json!({
-        "groups": groups(sums).map(group).collect::<Vec<_>>(),
-        "factors": sums.factors.iter().map(factor).collect::<Vec<_>>(),
-    })
+fn signed(score: f64) -> String {
+    // Never `-0`.
+    format!("{:+.0}", score.round() + 0.0)
 }

@@ -83,7 +83,8 @@ fn daemon(
     }
     let drain_max = config.engine.drain_max;
     let pipeline = Pipeline::build_with(config, inherited)?;
-    info!(version = env!("CARGO_PKG_VERSION"), console = ?pipeline.console_address(), "built");
+    let console = pipeline.console_address().map_or_else(|| "off".to_owned(), |address| address.to_string());
+    info!(version = env!("CARGO_PKG_VERSION"), %console, "built");
     let (orders, control) = mpsc::channel(1);
     let started_now =
         Started { orders, reloader: pipeline.reloader(), view: pipeline.view(), log_level, drain_max };

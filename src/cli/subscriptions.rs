@@ -4,9 +4,10 @@ use std::io::Write;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 
-use super::{ConfigFile, Failure, print::grouped};
+use super::print::{Clock, grouped};
+use super::{ConfigFile, Failure};
 use crate::config::Config;
 use crate::ledger::subscriptions::{self, Subscription};
 use crate::ledger::{Ledger, LedgerError};
@@ -25,26 +26,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let subscriptions = subscriptions::list(&config.ledger.path).map_err(anyhow::Error::new)?;
     match &arguments.remove {
         Some(name) => remove(config, name, &subscriptions),
-        None => Ok(list(&subscriptions).context("stdout")?),
+        None => Ok(list(&subscriptions, &Clock::of_desk(&config)).context("stdout")?),
     }
 }
 
-fn list(subscriptions: &[Subscription]) -> std::io::Result<()> {
+fn list(subscriptions: &[Subscription], clock: &Clock) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     if subscriptions.is_empty() {
         return writeln!(out, "no subscription: nobody has asked for tickets yet");
     }
     let width = subscriptions.iter().map(|subscription| subscription.name.len()).max().unwrap_or(0).max(12);
-    writeln!(out, "{:<width$}  {:>12}  oldest pending", "subscription", "pending")?;
+    let zone = clock.name(Timestamp::now());
+    writeln!(out, "{:<width$}  {:>12}  oldest pending, {zone}", "subscription", "pending")?;
     for Subscription { name, pending, oldest } in subscriptions {
-        let oldest = oldest.map_or_else(|| "-".to_owned(), date);
+        let oldest = oldest.map_or_else(|| "-".to_owned(), |at| clock.minute(at));
         writeln!(out, "{name:<width$}  {:>12}  {oldest}", grouped(*pending))?;
     }
     Ok(())
-}
-
-fn date(at: Timestamp) -> String {
-    at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string()
 }
 
 fn remove(config: Config, name: &str, subscriptions: &[Subscription]) -> Result<(), Failure> {

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use jiff::{Timestamp, ToSpan, tz::TimeZone};
+use jiff::{Timestamp, ToSpan};
 use serde_json::json;
 
+use super::print::Clock;
 use super::{ConfigFile, Failure, print};
 use crate::ledger::conversations::timeline::{self, Event, Found, PREFIX_MIN, Timeline, What};
 use crate::ticket::{self, TicketId, proto};
@@ -46,22 +47,36 @@ struct LedgerFile {
     ledger: Option<PathBuf>,
 }
 
+impl LedgerFile {
+    /// Which one it is, and by whose clock its times are shown: the desk's, or the reader's where no config names it.
+    fn open(&self) -> Result<(PathBuf, Clock), Failure> {
+        match &self.ledger {
+            Some(path) => {
+                let config = self.file.load().ok();
+                Ok((path.clone(), config.as_ref().map_or_else(Clock::of_reader, Clock::of_desk)))
+            }
+            None => {
+                let config = self.file.load()?;
+                let clock = Clock::of_desk(&config);
+                Ok((config.ledger.path, clock))
+            }
+        }
+    }
+}
+
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let id = arguments.id.trim().trim_end_matches('…').to_lowercase();
     if !(PREFIX_MIN..=32).contains(&id.len()) || !id.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         let text = anyhow!("{:?} is no ticket's id: {PREFIX_MIN} to 32 hexadecimal digits", arguments.id);
         return Err(Failure::Mistake(text));
     }
-    let path = match &arguments.ledger.ledger {
-        Some(path) => path.clone(),
-        None => arguments.ledger.file.load()?.ledger.path,
-    };
+    let (path, clock) = arguments.ledger.open()?;
     match timeline::find(&path, &id).map_err(anyhow::Error::new)? {
         Found::Ticket(found) if arguments.json => {
             writeln!(std::io::stdout(), "{}", to_json(&found)).context("stdout")?;
             Ok(())
         }
-        Found::Ticket(found) => Ok(show(&found).context("stdout")?),
+        Found::Ticket(found) => Ok(show(&found, &clock).context("stdout")?),
         Found::Pruned => Err(Failure::Mistake(anyhow!("ticket {id} was pruned: only its id is kept"))),
         Found::Nothing => Err(Failure::Mistake(anyhow!("no ticket {id} in {}", path.display()))),
         Found::Several(ids) => {
@@ -71,14 +86,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn show(Timeline { ticket, events }: &Timeline) -> std::io::Result<()> {
+fn show(Timeline { ticket, events }: &Timeline, clock: &Clock) -> std::io::Result<()> {
     let mut out = anstream::stdout().lock();
-    print::ticket(&mut out, ticket, Timestamp::now())?;
+    print::ticket(&mut out, ticket, Timestamp::now(), clock)?;
     writeln!(out, "         id {}", ticket::to_json(ticket)["id"].as_str().unwrap_or_default())?;
     writeln!(out)?;
     for Event { at_us, what } in events {
-        let at = Timestamp::from_microsecond(*at_us).unwrap_or_default().to_zoned(TimeZone::system());
-        write!(out, "{}  ", at.strftime("%Y-%m-%d %H:%M:%S"))?;
+        write!(out, "{}  ", clock.second(Timestamp::from_microsecond(*at_us).unwrap_or_default()))?;
         match what {
             What::Contact(contact) => {
                 let note = print::printable(&contact.note);
@@ -91,7 +105,7 @@ fn show(Timeline { ticket, events }: &Timeline) -> std::io::Result<()> {
             }
             What::Post => writeln!(out, "posted; this ticket was made")?,
             What::Status(status) => writeln!(out, "{}", status_line(status))?,
-            What::Update(update) => print::update(&mut out, update)?,
+            What::Update(update) => print::update(&mut out, update, clock)?,
         }
     }
     out.flush()
@@ -108,6 +122,9 @@ fn status_line(status: &proto::TicketStatus) -> String {
     }
     if status.satisfaction > 0 {
         line.push_str(&format!(", satisfaction {} of 5", status.satisfaction));
+    }
+    if let Some(given) = status.recommendation {
+        line.push_str(&format!(", recommends {given} of 10"));
     }
     line
 }
@@ -127,6 +144,7 @@ fn to_json(Timeline { ticket, events }: &Timeline) -> serde_json::Value {
             "agent": status.agent,
             "first_answer_at": Some(status.first_answer_at_us).filter(|at_us| *at_us != 0).and_then(time),
             "satisfaction": Some(status.satisfaction).filter(|given| *given > 0),
+            "recommendation": status.recommendation,
             "helpdesk_ref": status.helpdesk_ref,
         } }),
     };
@@ -134,15 +152,13 @@ fn to_json(Timeline { ticket, events }: &Timeline) -> serde_json::Value {
 }
 
 pub(super) fn helpers(arguments: &HelperArguments) -> Result<(), Failure> {
-    let (path, thanked_min) = match (&arguments.ledger.ledger, arguments.thanked_min) {
-        (Some(path), Some(least)) => (path.clone(), least),
-        (path, least) => {
-            let config = arguments.ledger.file.load()?;
-            let configured = config.desk.conversation.thanked_min.max(1).into();
-            (path.clone().unwrap_or(config.ledger.path), least.unwrap_or(configured))
-        }
+    let (path, clock) = arguments.ledger.open()?;
+    let thanked_min = match arguments.thanked_min {
+        Some(least) => least,
+        None => arguments.ledger.file.load()?.desk.conversation.thanked_min.max(1).into(),
     };
-    let since = Timestamp::now().checked_sub((90 * 24).hours()).unwrap_or_default();
+    let now = Timestamp::now();
+    let since = now.checked_sub((90 * 24).hours()).unwrap_or_default();
     let helpers = timeline::list_helpers(&path, thanked_min, since).map_err(anyhow::Error::new)?;
     let mut out = std::io::stdout().lock();
     let mut print = || {
@@ -150,7 +166,8 @@ pub(super) fn helpers(arguments: &HelperArguments) -> Result<(), Failure> {
             return writeln!(out, "nobody was thanked {thanked_min} times within 90 days for helping others");
         }
         if !arguments.json {
-            writeln!(out, "{:>8}  {:<20}  {:<10}  account", "thanked", "last", "network")?;
+            let last = format!("last, {}", clock.name(now));
+            writeln!(out, "{:>8}  {last:<20}  {:<10}  account", "thanked", "network")?;
         }
         for helper in &helpers {
             if arguments.json {
@@ -161,7 +178,7 @@ pub(super) fn helpers(arguments: &HelperArguments) -> Result<(), Failure> {
                 writeln!(out, "{line}")?;
                 continue;
             }
-            let last = helper.last.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string();
+            let last = clock.minute(helper.last);
             let account = print::printable(&helper.author_id);
             writeln!(out, "{:>8}  {last:<20}  {:<10}  {account}", helper.thanked, helper.network.name())?;
         }

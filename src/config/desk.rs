@@ -20,7 +20,7 @@ pub(super) fn desk(
     let default = desk::Config::default();
     let section = root.section("desk");
     let zone = time_zone(&section, TimeZone::UTC);
-    let (topics, points) = sensitive::topics(&root.section("sensitive"), warnings);
+    let (topics, points, teams_named) = sensitive::topics(&root.section("sensitive"), warnings);
     let names: Vec<_> = topics.names().collect();
     let known = Known { brands, sensitive: &names, zone: &zone };
     let section_of_priority = root.section("priority");
@@ -33,7 +33,13 @@ pub(super) fn desk(
 
     let expectations = expectations(root, &known, warnings);
 
-    let routes = super::route::routes(root, &known, topics.teams.clone(), priorities.levels.p1_min, warnings);
+    let routes = super::route::routes(
+        root,
+        &known,
+        (topics.teams.clone(), teams_named),
+        priorities.levels.p1_min,
+        warnings,
+    );
     let config = desk::Config {
         routes,
         expectations,

@@ -218,7 +218,7 @@ impl Reading<'_, '_, '_> {
             }
             section.refuse_unknown();
             names.push(name.clone());
-            let combination = Combination { name, when, points };
+            let combination = Combination::new(name, when, points);
             match combinations.iter_mut().find(|other| other.name == combination.name) {
                 Some(other) => *other = combination,
                 None => combinations.push(combination),
@@ -234,7 +234,7 @@ impl Reading<'_, '_, '_> {
     /// A brand's combination that asks for another brand never counts.
     fn warn_of_other_brands(&self, factors: &Factors, brand: &str, warnings: &mut Vec<String>) {
         for combination in &factors.combinations {
-            let mut asked = combination.when.words.iter().filter(|(field, _)| *field == Field::Brand);
+            let mut asked = combination.when().words.iter().filter(|(field, _)| *field == Field::Brand);
             if asked.any(|(_, words)| !words.iter().any(|word| is_same(word, brand)))
                 && self.section.has("combination")
             {

@@ -118,6 +118,20 @@ impl<'r, 't> Section<'r, 't> {
         self.reader.mistake(placed.place, format!("{}: {text}", placed.key));
     }
 
+    /// Notes a mistake about what `key` names: a value as `name`, an item of a list as `names[2]`, counted from 0. Its
+    /// place is the section's where that is not in the file.
+    pub(super) fn mistake_in(&self, key: &str, text: impl fmt::Display) {
+        let (name, item) = match key.strip_suffix(']').and_then(|key| key.split_once('[')) {
+            Some((name, item)) => (name, item.parse::<usize>().ok()),
+            None => (key, None),
+        };
+        let value = self.table.and_then(|table| table.iter().find(|(known, _)| known.get_ref() == name));
+        let value = value.map(|(_, value)| value);
+        let item = value.zip(item).and_then(|(list, item)| list.get_ref().as_array()?.get(item));
+        let place = item.or(value).map_or(self.place, |value| value.span().start);
+        self.reader.mistake(place, format!("{}: {text}", self.path));
+    }
+
     /// Whether the file has this key, whatever its value.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.keys().any(|name| name.get_ref() == key))
@@ -393,12 +407,13 @@ impl<'r, 't> Section<'r, 't> {
     }
 
     /// Every other key of the section as a list of texts: for tables whose keys the operator invents.
-    pub(super) fn other_strings(&self) -> Vec<String> {
+    pub(super) fn other_strings(&self) -> Vec<Placed<String>> {
         let mut texts = Vec::new();
-        for (name, value) in self.table.into_iter().flatten() {
-            if !self.seen.borrow().contains(&name.get_ref().as_ref()) {
-                texts.extend(self.texts(name.get_ref(), value));
-            }
+        for (name, value) in self.others() {
+            let places = value.get_ref().as_array().into_iter().flat_map(|items| items.iter());
+            let places = places.filter(|item| item.get_ref().is_str()).map(|item| item.span().start);
+            let read = self.texts(name, value).into_iter().zip(places);
+            texts.extend(read.map(|(value, place)| Placed { value, place, key: self.full_key(name) }));
         }
         texts
     }

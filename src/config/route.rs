@@ -12,11 +12,12 @@ use crate::desk::when::shadowed;
 /// Most rules, and most teams. Each rule is asked of each ticket, and compared with each other one here.
 const RULES_MAX: usize = 1_000;
 
-/// Reads rules and teams; `p1_min` is where P1 begins. `sensitive_teams` are read elsewhere, and checked here.
+/// Reads rules and teams; `p1_min` is where P1 begins. The teams of sensitive topics, and where the file names them, are
+/// read elsewhere, and checked here.
 pub(super) fn routes(
     root: &Section<'_, '_>,
     known: &Known<'_>,
-    sensitive_teams: BTreeMap<String, String>,
+    (sensitive_teams, named): (BTreeMap<String, String>, Vec<Placed<String>>),
     p1_min: u16,
     warnings: &mut Vec<String>,
 ) -> Routes {
@@ -39,11 +40,8 @@ pub(super) fn routes(
     routing.refuse_unknown();
     let rules = rules(root, known, &teams, warnings);
     let routes = Routes { rules, teams, sensitive_teams, default_team, best_rated, zone: known.zone.clone() };
-    for (topic, team) in &routes.sensitive_teams {
-        if !routes.has_team(team) {
-            let near = did_you_mean(team, &routes.teams);
-            root.mistake(format_args!("sensitive topic {topic:?}: there is no [[team]] {team:?}{near}"));
-        }
+    for name in &named {
+        _ = team_of(root, name, &routes.teams);
     }
     for circle in routes.circles() {
         let (first, way) = (circle.first().copied().unwrap_or_default(), circle.join(" → "));
@@ -206,6 +204,12 @@ mod tests {
             &["line 13: route[1].team: \"biling\": there is no such [[team]]; did you mean \"Billing\"?"],
         );
         check("[routing]\ndefault_team = \"a\"\n", &["there is none at all, add [[team]]"]);
+        check(
+            &format!("{TEAMS}[sensitive.safety]\nteam = \"Fronline\"\n"),
+            &[
+                "line 13: sensitive.safety.team: \"Fronline\": there is no such [[team]]; did you mean \"Frontline\"?",
+            ],
+        );
         check(
             &format!("{TEAMS}[[route]]\nwhen = {{ intent = \"problem\" }}\n"),
             &["route[1]: team is missing"],

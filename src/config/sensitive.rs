@@ -8,15 +8,15 @@ use crate::desk::sensitive::{Topic, Topics, builtin, check, key};
 /// Longest name of a topic; tickets and routes carry it.
 const NAME_BYTES_MAX: usize = 40;
 
-/// The topics, and the points of those whose tables say them.
+/// The topics, the points of those whose tables say them, and where a topic's team is named.
 pub(super) fn topics(
     section: &Section<'_, '_>,
     warnings: &mut Vec<String>,
-) -> (Topics, BTreeMap<String, i32>) {
+) -> (Topics, BTreeMap<String, i32>, Vec<Placed<String>>) {
     let has_builtin = section.flag("builtin", true);
     let known = builtin();
     let mut topics: Vec<Topic> = if has_builtin { known.clone() } else { Vec::new() };
-    let (mut points, mut teams) = (BTreeMap::new(), BTreeMap::new());
+    let (mut points, mut teams, mut named) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
     for (name, section) in section.other_sections() {
         let is_name = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
         if name.len() > NAME_BYTES_MAX || name.is_empty() || !name.bytes().all(is_name) {
@@ -47,6 +47,7 @@ pub(super) fn topics(
                 section.mistake_at(&team, "must name a team");
             } else {
                 teams.insert(name.clone(), team.value.trim().to_owned());
+                named.push(team);
             }
         }
         section.refuse_unknown();
@@ -59,7 +60,7 @@ pub(super) fn topics(
     let is_default = topics == known;
     let mut topics = if is_default { Topics::default() } else { Topics::new(topics) };
     topics.teams = teams;
-    (topics, points)
+    (topics, points, named)
 }
 
 /// The words of a list, each of which a text can hold.

@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 
-use super::reader::Section;
+use super::reader::{Section, nearest};
 use crate::classify::{INTENTS, SENTIMENTS, URGENCIES};
 use crate::desk::priority::PRIORITY_MAX;
 use crate::desk::when::{Field, Quantity, Question, When};
@@ -41,7 +41,9 @@ pub(super) fn when(section: &Section<'_, '_>, known: &Known<'_>) -> When {
             match accepted {
                 _ if word.value.trim().is_empty() => section.mistake_at(&word, "must not be empty"),
                 Some(accepted) if !accepted.iter().any(|known| is_same(known, &word.value)) => {
-                    let text = format_args!("{:?}: must be of {}", word.value, accepted.join(", "));
+                    let near = nearest(&word.value.trim().to_lowercase(), accepted);
+                    let near = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
+                    let text = format_args!("{:?}: must be of {}{near}", word.value, accepted.join(", "));
                     section.mistake_at(&word, text);
                 }
                 _ => given.push(word.value.trim().to_lowercase()),
@@ -111,7 +113,7 @@ mod tests {
     }
 
     fn when(text: &str) -> When {
-        config(text).unwrap().desk.factors.combinations.remove(0).when
+        config(text).unwrap().desk.factors.combinations.remove(0).when().clone()
     }
 
     #[test]
@@ -152,6 +154,8 @@ mod tests {
                 "when.sentiment: \"angry\": must be of negative, neutral, positive",
             ),
             ("{ brand = [\"Lumio\", \"Nope\"] }", "when.brand: \"Nope\": must be of Lumio"),
+            ("{ intent = \"Problm\" }", "complaint, praise, other; did you mean problem?"),
+            ("{ sensitive = \"saftey\" }", "press; did you mean safety?"),
             ("{ tier = [1] }", "when.tier = 1: each item of the list must be a text in quotes"),
             ("{ tier = 1 }", "when.tier = 1: must be a text in quotes, or a list of such"),
             ("{ tier = \" \" }", "when.tier: must not be empty"),

@@ -33,6 +33,7 @@ use tracing::{debug, info, warn};
 use crate::access::peers::{Gate, Limits, Peer, Place};
 use crate::access::tls::Tls;
 use crate::access::{Access, Door, Refused};
+use crate::telemetry::log::seconds;
 
 /// Most connections at once. Beyond, the one that has been there longest goes for the new one.
 const CONNECTIONS_MAX: usize = 64;
@@ -126,7 +127,7 @@ pub(super) async fn serve(
                         debug!(%error, "a visitor left at the door");
                         continue;
                     }
-                    warn!(%error, pause = ?ACCEPT_PAUSE, "the console accepts nobody");
+                    warn!(%error, pause = %seconds(ACCEPT_PAUSE), "the console accepts nobody");
                     tokio::select! {
                         () = stopped(&mut stop) => break,
                         () = tokio::time::sleep(ACCEPT_PAUSE) => {}
@@ -182,7 +183,7 @@ async fn shake_hands<S>(
             attend(stream, chain, router, guard, place, stop).await;
         }
         Ok(Err(error)) => debug!(%error, "no TLS handshake"),
-        Err(_) => debug!(waited = ?HEAD_MAX, "no TLS handshake"),
+        Err(_) => debug!(waited = %seconds(HEAD_MAX), "no TLS handshake"),
     }
 }
 

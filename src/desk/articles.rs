@@ -93,10 +93,37 @@ pub struct Match {
     pub words: Vec<String>,
 }
 
+/// What a look-up saw, for people who ask why.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Sought {
+    /// How many articles there are.
+    pub articles: usize,
+    /// As [`Articles::find`] gives them.
+    pub found: Vec<Match>,
+    /// The best of the others, where there was room for one more, and why it does not fit.
+    pub next: Option<(Match, Unfit)>,
+}
+
+/// Why an article that shares words with a post is not proposed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Unfit {
+    /// One word in common is chance.
+    OneWord,
+    /// Its score is under [`Config::score_min`].
+    Weak,
+    /// Its score is under this, a share of the best one's.
+    Behind(f32),
+}
+
 /// Where articles are found.
 pub trait Articles: Send {
     /// At most [`ARTICLES_MAX`], the best first; none that scores under the question's least.
-    fn find(&mut self, question: &Question) -> Vec<Match>;
+    fn find(&mut self, question: &Question) -> Vec<Match> {
+        self.seek(question, false).found
+    }
+
+    /// The same, and the next best one where it is asked for.
+    fn seek(&mut self, question: &Question, wants_next: bool) -> Sought;
 }
 
 /// No knowledge base.
@@ -104,7 +131,7 @@ pub trait Articles: Send {
 pub struct NoArticles;
 
 impl Articles for NoArticles {
-    fn find(&mut self, _: &Question) -> Vec<Match> {
-        Vec::new()
+    fn seek(&mut self, _: &Question, _: bool) -> Sought {
+        Sought::default()
     }
 }

@@ -144,9 +144,17 @@ impl Config {
 
     /// Whether the model says that this is no customer message. `addressed`: the post names one of our handles.
     pub fn is_unsupported(&self, addressed: bool, verdict: &Verdict) -> bool {
-        let other = verdict.intent[INTENTS.len() - 1];
-        let least = if addressed { self.unsupported_addressed_min } else { self.unsupported_min };
-        other >= least
+        let (_, least) = self.unsupported_least(addressed);
+        verdict.intent[INTENTS.len() - 1] >= least
+    }
+
+    /// How sure the model must be for that, and the key that says so.
+    pub fn unsupported_least(&self, addressed: bool) -> (&'static str, f32) {
+        if addressed {
+            ("unsupported_addressed_min", self.unsupported_addressed_min)
+        } else {
+            ("unsupported_min", self.unsupported_min)
+        }
     }
 
     /// By what the priority of a ticket of this brand is reckoned when posts join it.

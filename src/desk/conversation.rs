@@ -432,7 +432,7 @@ pub fn is_closed(state: State) -> Option<bool> {
 /// Greatest [`Config::thanked_min`].
 pub const THANKED_MIN_MAX: u32 = 100;
 /// How long a thank-you counts.
-const THANKS_COUNT_FOR_US: i64 = 90 * 24 * 3_600_000_000;
+pub const THANKS_COUNT_FOR_US: i64 = 90 * 24 * 3_600_000_000;
 
 /// Whether a post says thanks, and so raises nothing: by its words in French or English, or by what the model says.
 pub fn is_thanks(text: &str, verdict: Option<&Verdict>) -> bool {

@@ -71,7 +71,7 @@ pub struct Desk {
     /// Which tickets further posts join.
     pub conversations: Conversations,
     posts_remembered: usize,
-    router: Router,
+    pub(super) router: Router,
     /// Open tickets whose agent is no longer there.
     orphans: VecDeque<TicketId>,
 }
@@ -89,7 +89,7 @@ impl Desk {
     pub fn hear(&mut self, told: &told::Told) {
         self.router.hear(told);
         if let told::Told::Status(ticket_id, status) = told
-            && let Some(is_closed) = conversation::is_closed(status.state())
+            && let Some(is_closed) = conversation::is_closed(status.state)
         {
             self.conversations.set_closed(*ticket_id, is_closed);
         }
@@ -145,6 +145,11 @@ impl Desk {
         is_open: bool,
     ) {
         self.router.restore(id, team, agent, is_ours, is_open);
+    }
+
+    /// The tickets that are somebody's, as far as is known here: for [`restore_assignment`](Desk::restore_assignment).
+    pub fn held(&self) -> Vec<TicketId> {
+        self.router.held()
     }
 
     /// Who takes over from agents who are no longer there: the next few of their tickets, empty once all are done.
@@ -265,7 +270,9 @@ impl Desk {
     pub fn answers(&mut self, post: &Post<'_>, now: Timestamp) -> Option<TicketId> {
         let (ticket_id, _) = self.conversations.thread_of(post)?;
         let post_id = TicketId::of_post(post.network, &post.id);
-        self.note(post_id, ticket_id, post, Part::Answer, post.seen_at.unwrap_or(now));
+        let at = post.seen_at.unwrap_or(now);
+        self.note(post_id, ticket_id, post, Part::Answer, at);
+        self.router.answered(ticket_id, at);
         Some(ticket_id)
     }
 

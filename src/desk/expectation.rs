@@ -57,7 +57,7 @@ pub struct Expectations {
     pub by_network: [Expectation; Network::ALL.len()],
     /// Whether helpdesks are told when an answer is at risk, and when it was due.
     pub overdue_updates: bool,
-    /// Whose wall clock shows what has no calendar.
+    /// By whose wall clock people are told.
     pub zone: TimeZone,
 }
 
@@ -91,7 +91,7 @@ impl Expectations {
             network,
             at_risk_at: expectation.after(facts.now, expectation.at_risk_after),
             due_at: expectation.after(facts.now, expectation.answer_within),
-            zone: expectation.calendar.as_ref().map_or(&self.zone, |calendar| &calendar.zone),
+            zone: &self.zone,
         }
     }
 }
@@ -111,7 +111,8 @@ pub struct Due<'e> {
     zone: &'e TimeZone,
 }
 
-/// `answer within 4 h of working time: expectation 2, calendar office; at risk Mon …, due Mon 2026-11-30 10:00 CET`
+/// `answer within 4 h of working time: expectation 2, calendar office; at risk Mon …, due Mon 2026-11-30 10:00 CET`, by
+/// the desk's clock whatever the calendar's
 impl fmt::Display for Due<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Expectation { answer_within, calendar, .. } = self.expectation;
@@ -124,9 +125,13 @@ impl fmt::Display for Due<'_> {
         if let Some(calendar) = calendar {
             write!(f, ", calendar {}", calendar.name)?;
         }
-        let shown =
-            |at: Timestamp| at.to_zoned(self.zone.clone()).strftime("%a %Y-%m-%d %H:%M %Z").to_string();
-        write!(f, "; at risk {}, due {}", shown(self.at_risk_at), shown(self.due_at))
+        let [at_risk_at, due_at] = [self.at_risk_at, self.due_at].map(|at| at.to_zoned(self.zone.clone()));
+        write!(f, "; at risk {}", at_risk_at.strftime("%a %Y-%m-%d %H:%M"))?;
+        // The zone once, unless its clocks change in between.
+        if at_risk_at.offset() != due_at.offset() {
+            write!(f, " {}", at_risk_at.strftime("%Z"))?;
+        }
+        write!(f, ", due {}", due_at.strftime("%a %Y-%m-%d %H:%M %Z"))
     }
 }
 
@@ -142,11 +147,8 @@ fn span(of: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::classify::{Language, Verdict};
-    use crate::desk::person::Person;
+    use crate::desk::case::Case;
     use crate::desk::when::Field;
-    use crate::parse::{Author, Post};
-    use crate::prefilter::Candidate;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -175,28 +177,11 @@ mod tests {
         };
         // A Friday, 17:00 in Paris.
         let now: Timestamp = "2026-11-27T16:00:00Z".parse().unwrap();
-        let verdict = Verdict {
-            sentiment: [1.0, 0.0, 0.0],
-            intent: [0.0; 8],
-            urgency: [0.0; 3],
-            language: Language::UNCLEAR,
-        };
         let check = |network, brand: &str, rule, expected: &str| {
-            let post = Post::new(network, "1".into(), Author::default(), "text".into());
-            let candidate =
-                Candidate { post, brand: brand.into(), hits: Vec::new(), addressed: false, value: 1 };
-            let (person, sensitive) = (Person::default(), []);
-            let facts = Facts {
-                candidate: &candidate,
-                verdict: &verdict,
-                person: &person,
-                sensitive: &sensitive,
-                sensitive_words: &[],
-                follow_ups: 0,
-                priority: 0,
-                now,
-            };
-            let due = expectations.of(&facts);
+            let mut case = Case { now, ..Case::new("ana") };
+            case.candidate.post.network = network;
+            case.candidate.brand = brand.into();
+            let due = expectations.of(&case.facts());
             assert_eq!((due.rule, due.to_string().as_str()), (rule, expected));
         };
         check(
@@ -204,20 +189,20 @@ mod tests {
             "another",
             Some(1),
             "answer within 4 h of working time: expectation 2, calendar office; \
-             at risk Mon 2026-11-30 10:00 CET, due Mon 2026-11-30 11:00 CET",
+             at risk Mon 2026-11-30 04:00, due Mon 2026-11-30 05:00 EST",
         );
         check(
             Network::X,
             "Lumio",
             Some(0),
-            "answer within 30 min: expectation 1; at risk Fri 2026-11-27 11:22 EST, due Fri 2026-11-27 11:30 EST",
+            "answer within 30 min: expectation 1; at risk Fri 2026-11-27 11:22, due Fri 2026-11-27 11:30 EST",
         );
         check(
             Network::Facebook,
             "another",
             None,
             "answer within 8 h: answer_within.facebook_min; \
-             at risk Fri 2026-11-27 17:00 EST, due Fri 2026-11-27 19:00 EST",
+             at risk Fri 2026-11-27 17:00, due Fri 2026-11-27 19:00 EST",
         );
     }
 }

@@ -28,7 +28,7 @@ pub use curve::{Curve, Shape};
 pub use customer::{Contacts, Purchase, Words};
 pub use line::{Group, Line, Score, cut, is_reserved, recorded_group, sum};
 
-use customer::{limited, number, shown};
+use customer::{STRANGER, limited, number, shown};
 use line::{FACTORS, Tally};
 
 /// Points for each factor; any may be negative.
@@ -74,9 +74,23 @@ pub struct Combination {
     /// What the ticket calls it; not [reserved](is_reserved).
     pub name: String,
     /// When it counts.
-    pub when: When,
+    when: When,
+    /// That in words: tickets repeat it, and a condition is put into words once.
+    shown: String,
     /// How much.
     pub points: i32,
+}
+
+impl Combination {
+    /// Points for a post of which `when` holds.
+    pub fn new(name: String, when: When, points: i32) -> Combination {
+        Combination { name, shown: when.to_string(), when, points }
+    }
+
+    /// When it counts.
+    pub fn when(&self) -> &When {
+        &self.when
+    }
 }
 
 /// Points for each time that something happens again.
@@ -266,6 +280,7 @@ impl Factors {
         let points = age_s.map_or(0, |age_s| self.age.points(age_s as f64 / 3600.0));
         tally.give(Group::Post, "age", points, self.age.most(), || match age_s {
             Some(age_s) => format!("posted {} min before we saw it", age_s / 60),
+            None if candidate.post.written_at.is_none() => "the post says no time".to_owned(),
             None => "only the author's clock says when it was posted".to_owned(),
         });
         let Repeated { points, cap } = self.follow_ups;
@@ -285,7 +300,6 @@ impl Factors {
     }
 
     fn of_customer(&self, tally: &mut Tally<'_>, facts: &Facts<'_>) {
-        const STRANGER: &str = "no customer that we know";
         let Facts { person, now, .. } = *facts;
         let customer = person.customer.as_deref();
         let points = customer.map_or(0, |customer| self.tier.of(&customer.tier));
@@ -332,13 +346,13 @@ impl Factors {
     }
 
     fn of_combinations(&self, tally: &mut Tally<'_>, facts: &Facts<'_>) {
-        for Combination { name, when, points } in &self.combinations {
+        for Combination { name, when, shown, points } in &self.combinations {
             let holds = when.holds(facts);
             if !holds && !tally.wants_all() {
                 continue;
             }
             tally.give(Group::Combinations, name.clone(), if holds { *points } else { 0 }, *points, || {
-                if holds { when.to_string() } else { format!("not all of: {when}") }
+                if holds { shown.clone() } else { format!("not all of: {shown}") }
             });
         }
     }

@@ -10,9 +10,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::conversation::is_thanks;
+use super::follow_up::followed_up;
 use super::person::{Customer, Person, Purchase, Touchpoint};
 use super::sensitive::{self, Hit};
 use super::when::Facts;
+use super::{Config, Score};
 use crate::classify::{INTENTS, Language, SENTIMENTS, URGENCIES, Verdict};
 use crate::parse::{Author, Network, Post};
 use crate::prefilter::Candidate;
@@ -31,7 +34,7 @@ pub struct Recorded {
     pub sensitive: Vec<String>,
     /// The words that made it so; only known after [`read`](Recorded::read).
     pub sensitive_words: Vec<Hit>,
-    /// Posts that had joined the ticket.
+    /// Posts of the same author before it: 1 where they had a ticket that nothing joined any more.
     pub follow_ups: u32,
     /// When the ticket was made.
     pub now: Timestamp,
@@ -74,6 +77,59 @@ impl Recorded {
             follow_ups: self.follow_ups,
             ..Facts::new(&self.candidate, &self.verdict, &self.person, self.now)
         }
+    }
+}
+
+/// What was read of a ticket after its own post.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// The post that joined it; `None`: its own post was read again, by a better model.
+    pub post: Option<proto::Post>,
+    /// What the model said.
+    pub verdict: proto::Verdict,
+    /// When, µs since 1970.
+    pub at_us: i64,
+    /// All that counted for the ticket from then on.
+    pub factors: Vec<proto::Factor>,
+}
+
+impl Config {
+    /// The priority that this config gives a ticket, reckoned as the ledger did: of its own post, then of what was read
+    /// `later`.
+    ///
+    /// A post that has joined a ticket is recorded without the terms that it names, and its author as they were known
+    /// when the ticket was made: only combinations that ask for either can differ. One whose text is erased keeps the
+    /// points for sensitive words that the ticket had with it.
+    pub fn score_again(&self, recorded: &Recorded, later: &[Reading]) -> (Score, proto::Level) {
+        let (mut score, mut level) = self.score(&recorded.facts());
+        let terms = self.terms(&recorded.candidate.brand);
+        let mut further = 0;
+        for Reading { post, verdict, at_us, factors } in later {
+            let verdict = verdict_of(verdict);
+            let said = match post {
+                None => self.score(&Facts { verdict: &verdict, ..recorded.facts() }).0.factors,
+                Some(post) if is_thanks(&post.text, Some(&verdict)) => Vec::new(),
+                Some(post) => {
+                    further += 1;
+                    let now = Timestamp::from_microsecond(*at_us).unwrap_or_default();
+                    let candidate = Candidate {
+                        post: post_of(post.clone(), *at_us),
+                        brand: recorded.candidate.brand.clone(),
+                        hits: Vec::new(),
+                        addressed: false,
+                        value: 1,
+                    };
+                    let own = self.score_follow_up(&candidate, &verdict, &recorded.person, 1, now);
+                    let mut said = own.0.factors;
+                    if post.text.is_empty() {
+                        said.extend(factors.iter().filter(|factor| factor.name == "sensitive").cloned());
+                    }
+                    said
+                }
+            };
+            (score, level) = followed_up(&score.factors, &said, further, &terms);
+        }
+        (score, level)
     }
 }
 

@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 
 use super::agent::Agent;
-use super::told::Told;
+use super::conversation::is_closed;
+use super::told::{Holder, Status, Told};
 use super::when::Facts;
-use crate::ticket::proto::ticket_status::State;
 use crate::ticket::{TicketId, proto};
 
 mod choice;
@@ -226,10 +226,29 @@ impl Router {
             member.open = member.open.saturating_add(1);
         }
         let agent = weighing.chosen().map(|(place, _)| self.members[place].name.clone());
-        let open = Open { agent, is_ours: true, want: weighing.want.without_words() };
+        self.hold(ticket, Open { agent, is_ours: true, want: weighing.want.without_words() });
+    }
+
+    /// Keeps in mind whose an open ticket is, whose agent has counted it by now. Whoever had it before, and whoever has
+    /// the one that is forgotten for it, has room for another.
+    fn hold(&mut self, ticket: TicketId, open: Open) {
+        self.released(ticket);
         if let Some(forgotten) = self.open.insert(ticket, open) {
             self.count_down(forgotten.agent.as_deref());
         }
+    }
+
+    fn count_up(&mut self, agent: &str) {
+        if let Some(place) = self.by_name.get(agent) {
+            let member = &mut self.members[*place];
+            member.open = member.open.saturating_add(1);
+        }
+    }
+
+    /// The name as the agents' table has it, so that it is kept once.
+    fn name_of(&self, agent: &str) -> Arc<str> {
+        let known = self.by_name.get_key_value(agent);
+        known.map_or_else(|| Arc::from(agent), |(name, _)| name.clone())
     }
 
     fn count_down(&mut self, agent: Option<&str>) {
@@ -246,39 +265,48 @@ impl Router {
         }
     }
 
+    /// The ledger says whose the ticket is, whatever was decided here: it was there before, or came to be otherwise.
+    fn stands(&mut self, ticket: TicketId, holder: Option<&Holder>) {
+        let before = self.open.remove(ticket);
+        self.count_down(before.as_ref().and_then(|open| open.agent.as_deref()));
+        let Some(Holder { team, agent, is_ours }) = holder else { return };
+        // What was decided here speaks of the same post: whoever takes over is found by that.
+        let want = before.map_or_else(|| Want::only(team), |open| open.want.of_team(team));
+        let agent = (!agent.is_empty()).then(|| self.name_of(agent));
+        agent.iter().for_each(|agent| self.count_up(agent));
+        self.hold(ticket, Open { agent, is_ours: *is_ours, want });
+    }
+
     /// The ticket is this agent's, whoever had it before; `is_ours` unless the helpdesk said so.
     fn moved(&mut self, ticket: TicketId, agent: &str, is_ours: bool) {
         let Some(open) = self.open.get(ticket) else { return };
         if agent.is_empty() || open.agent.as_deref() == Some(agent) {
             return;
         }
-        let known = self.by_name.get(agent).map(|place| self.members[*place].name.clone());
-        let before = self.open.give(ticket, known.unwrap_or_else(|| Arc::from(agent)), is_ours);
+        let before = self.open.give(ticket, self.name_of(agent), is_ours);
         self.count_down(before.as_deref());
-        if let Some(place) = self.by_name.get(agent) {
-            let member = &mut self.members[*place];
-            member.open = member.open.saturating_add(1);
-        }
+        self.count_up(agent);
     }
 
     /// A helpdesk speaks of a ticket that is not open here: it was opened again, or is older than what is kept.
-    fn taken_up(&mut self, ticket: TicketId, status: &proto::TicketStatus) {
-        let is_open = matches!(status.state(), State::Open | State::Pending);
-        let Some(place) = self.by_name.get(status.agent.as_str()).filter(|_| is_open) else { return };
+    fn taken_up(&mut self, ticket: TicketId, status: &Status) {
+        let is_open = is_closed(status.state) == Some(false);
+        let Some(place) = self.by_name.get(&*status.agent).filter(|_| is_open) else { return };
         let member = &mut self.members[*place];
         member.open = member.open.saturating_add(1);
         let want = Want::only(&member.agent.team);
         let open = Open { agent: Some(member.name.clone()), is_ours: false, want };
-        if let Some(forgotten) = self.open.insert(ticket, open) {
-            self.count_down(forgotten.agent.as_deref());
-        }
+        self.hold(ticket, open);
     }
 
-    /// This agent has answered this person: the next ticket of the person goes to the same one, if they can take it.
+    /// One of our accounts has answered this ticket on its network: so has its agent, as far as is known. The next
+    /// ticket of the person goes to the same one, if they can take it.
     ///
-    /// `person` is a [`person_key`]. What is older than what is known changes nothing.
-    pub fn answered(&mut self, person: &str, agent: &str, at: Timestamp) {
-        self.seen.answered(memory::hash(person), agent, at);
+    /// The ticket stays open, and counts: whether it is done says the helpdesk.
+    pub fn answered(&mut self, ticket: TicketId, at: Timestamp) {
+        if let Some(Open { agent: Some(agent), want, .. }) = self.open.get(ticket) {
+            self.seen.answered(want.person, agent, at);
+        }
     }
 
     /// Takes note of what a helpdesk reports.
@@ -297,28 +325,19 @@ impl Router {
                 ) {
                     self.seen.answered(person, &status.agent, at);
                 }
-                if is_done(status.state()) {
+                if is_closed(status.state) == Some(true) {
                     self.released(*ticket);
                 }
             }
-            Told::Agent(state) => {
-                let Some(place) = self.by_name.get(state.agent.as_str()) else { return };
+            Told::Agent(load) => {
+                let Some(place) = self.by_name.get(&*load.agent) else { return };
                 let member = &mut self.members[*place];
-                let mut agent = member.agent.clone();
-                agent.open_tickets = state.open_tickets;
-                if state.capacity > 0 {
-                    agent.capacity = state.capacity;
+                (member.agent.open_tickets, member.open) = (load.open_tickets, load.open_tickets);
+                if load.capacity > 0 {
+                    member.agent.capacity = load.capacity;
                 }
-                if !state.skills.is_empty() {
-                    agent.skills = state.skills.iter().map(|skill| skill.trim().to_lowercase()).collect();
-                }
-                if !state.languages.is_empty() {
-                    agent.languages.clone_from(&state.languages);
-                }
-                let mut now = Member::new(&agent);
-                (now.passed, now.given) = (member.passed, member.given);
-                *member = now;
             }
+            Told::Stands(ticket, holder) => self.stands(*ticket, holder.as_ref()),
         }
     }
 
@@ -331,31 +350,31 @@ impl Router {
             return self.released(ticket);
         }
         if self.open.get(ticket).is_some() {
+            if agent.is_empty() {
+                let (team, agent) = (team.into(), agent.into());
+                return self.stands(ticket, Some(&Holder { team, agent, is_ours }));
+            }
             return self.moved(ticket, agent, is_ours);
         }
         let known = self.by_name.get(agent).copied();
-        let name = known.map(|place| self.members[place].name.clone());
-        let agent = (!agent.is_empty()).then(|| name.unwrap_or_else(|| Arc::from(agent)));
+        let agent = (!agent.is_empty()).then(|| self.name_of(agent));
         let counted = agent.as_ref().map_or(0, |agent| self.open.count(agent));
         if let Some(place) = known {
             let member = &mut self.members[place];
             member.open = member.open.max(counted.saturating_add(1));
         }
-        let open = Open { agent, is_ours, want: Want::only(team) };
-        if let Some(forgotten) = self.open.insert(ticket, open) {
-            self.count_down(forgotten.agent.as_deref());
-        }
+        self.hold(ticket, Open { agent, is_ours, want: Want::only(team) });
+    }
+
+    /// The open tickets that the router knows of, in no order.
+    pub fn held(&self) -> Vec<TicketId> {
+        self.open.ids().collect()
     }
 
     /// Tickets that are open, as far as is known here.
     pub fn open_tickets(&self) -> usize {
         self.open.len()
     }
-}
-
-/// Whether nobody works on such a ticket any more.
-fn is_done(state: State) -> bool {
-    matches!(state, State::Solved | State::Closed | State::Deleted)
 }
 
 /// Whom an author is to the desk: the customer where one is known, else the account.

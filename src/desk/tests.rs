@@ -70,6 +70,45 @@ fn a_ticket_says_whose_it_is_and_that_changes_when_they_leave() {
 }
 
 #[test]
+fn who_answers_on_the_network_is_met_again_and_has_the_ticket_still() {
+    let mut desk = Desk::default();
+    let routes = Routes { default_team: Some("support".to_owned()), ..Routes::default() };
+    let config = Config { routes, ..Config::default() };
+    let agent = |name: &str| agent::Agent {
+        name: name.to_owned(),
+        team: "support".to_owned(),
+        capacity: 10,
+        ..agent::Agent::default()
+    };
+    desk.set_agents(&[agent("kim"), agent("lena")]);
+    let by = |id: &str, author: &str, brand: &str, reply_to: Option<&str>| {
+        let mut candidate = candidate(id, "panne");
+        candidate.brand = brand.into();
+        candidate.post.author.id = author.to_owned().into();
+        candidate.post.reply_to = reply_to.map(|post| post.to_owned().into());
+        candidate
+    };
+    let opinion = Opinion { model: "model 1", provisional: false };
+    let agent_of = |desk: &mut Desk, candidate: &Candidate| {
+        let now = Timestamp::UNIX_EPOCH;
+        match desk.decide(&config, candidate, &PROBLEM, opinion, &mut Strangers, now).unwrap() {
+            Decision::Ticket(ticket) => ticket.assignment.unwrap().agent,
+            decision => panic!("{decision:?}"),
+        }
+    };
+    assert_eq!(agent_of(&mut desk, &by("1", "ana", "Lumio", None)), "kim");
+    assert_eq!(agent_of(&mut desk, &by("2", "bob", "Lumio", None)), "lena");
+    let answer = by("3", "lumio", "", Some("1")).post;
+    let ticket = TicketId::of_post(Network::Plain, "1");
+    assert_eq!(desk.answers(&answer, Timestamp::UNIX_EPOCH), Some(ticket));
+    assert_eq!(agent_of(&mut desk, &by("4", "cem", "Lumio", None)), "kim", "their turn, by load");
+    // Of another brand, so that it joins nothing: lena has less to do.
+    assert_eq!(agent_of(&mut desk, &by("5", "ana", "Nimbus", None)), "kim", "has answered ana");
+    let open: Vec<_> = desk.router.agents().map(|(agent, open)| (agent.name.clone(), open)).collect();
+    assert_eq!(open, [("kim".to_owned(), 3), ("lena".to_owned(), 1)], "an answer closes nothing");
+}
+
+#[test]
 fn a_post_makes_one_ticket_however_often_it_comes() {
     let mut desk = Desk::default();
     assert!(is_ticket(&decide(&mut desk, &candidate("1", "panne"), &PROBLEM)));

@@ -10,18 +10,72 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded, never};
 
 use super::agent::Agent;
+use crate::ticket::proto::ticket_status::State;
 use crate::ticket::{TicketId, proto};
 
-/// Reports that wait for the desk, in all. At a few hundred bytes each, under 2 MiB.
+/// Reports that wait for the desk, in all: under 2 MiB. [`Told`] itself takes at most 64 bytes, and each of the at most
+/// two names in it no more than the 200 that the ticket socket lets through.
 pub const QUEUE_TOLD: usize = 4096;
 
-/// A report that is durable, and of something that the ledger knows.
-#[derive(Debug, Clone, PartialEq)]
+/// Something that is durable, and that the desk goes by: no more of it than the desk needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told {
-    /// What became of a ticket.
-    Status(TicketId, proto::TicketStatus),
-    /// What an agent can do and has to do.
-    Agent(proto::AgentState),
+    /// What a helpdesk says has become of a ticket that the ledger has.
+    Status(TicketId, Status),
+    /// How busy a helpdesk says that an agent is. What they can do comes with [`Heard::Agents`].
+    Agent(Load),
+    /// Whose a ticket is, where the ledger knows better than the desk, which counted it when it decided; `None`: nobody
+    /// works on it.
+    Stands(TicketId, Option<Holder>),
+}
+
+/// What the desk needs of a `TicketStatus`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// What became of the ticket.
+    pub state: State,
+    /// Whose it is; empty if that is not said.
+    pub agent: Box<str>,
+    /// When it was answered first, µs since 1970; 0: not yet.
+    pub first_answer_at_us: i64,
+}
+
+impl Status {
+    /// Of such a report.
+    pub fn of(status: proto::TicketStatus) -> Status {
+        let state = status.state();
+        Status { state, agent: status.agent.into(), first_answer_at_us: status.first_answer_at_us }
+    }
+}
+
+/// What the desk needs of an `AgentState` at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Load {
+    /// Who.
+    pub agent: Box<str>,
+    /// Tickets that they have open, by their own count.
+    pub open_tickets: u32,
+    /// Most tickets open at once; 0: as before.
+    pub capacity: u32,
+}
+
+impl Load {
+    /// Of such a report.
+    pub fn of(state: proto::AgentState) -> Load {
+        let (open_tickets, capacity) = (state.open_tickets, state.capacity);
+        Load { agent: state.agent.trim().into(), open_tickets, capacity }
+    }
+}
+
+/// Whose a ticket is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// As in config.
+    pub team: Box<str>,
+    /// Empty: only the team's.
+    pub agent: Box<str>,
+    /// Whether the desk named the agent, and not a helpdesk.
+    pub is_ours: bool,
 }
 
 /// What the desk hears.
@@ -106,7 +160,7 @@ mod tests {
     use super::*;
 
     fn solved(ticket: u8) -> Told {
-        let status = proto::TicketStatus { ticket_id: vec![ticket; 16], ..proto::TicketStatus::default() };
+        let status = Status { state: State::Solved, agent: "lena".into(), first_answer_at_us: 0 };
         Told::Status(TicketId::from_bytes(&[ticket; 16]).unwrap(), status)
     }
 
@@ -125,6 +179,11 @@ mod tests {
         // Said once; and there is room again.
         teller.tell(solved(4));
         assert_eq!(heard(&mut hearing), [Heard::Told(solved(4))]);
+    }
+
+    #[test]
+    fn a_full_queue_takes_the_memory_that_it_says() {
+        assert!(size_of::<Told>() <= 64, "{}", size_of::<Told>());
     }
 
     #[test]

@@ -226,9 +226,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::classify::Language;
+    use crate::desk::case::Case;
     use crate::desk::person::{Customer, Touchpoint};
-    use crate::parse::{Author, Network, Post};
 
     fn words(field: Field, words: &[&str]) -> When {
         When {
@@ -256,36 +255,28 @@ mod tests {
 
     #[test]
     fn every_key_must_hold_and_one_word_of_a_list_is_enough() {
-        let mut post = Post::new(Network::X, "1".into(), Author::default(), "text".into());
-        post.author.followers = Some(500);
-        post.hashtags = vec!["Panne".into()];
-        let candidate = Candidate {
-            post,
-            brand: "Lumio Énergie".into(),
-            hits: vec!["@Lumio_help".to_owned()],
-            addressed: true,
-            value: 1,
-        };
-        let verdict = Verdict {
-            sentiment: [0.8, 0.1, 0.1],
-            intent: [0.0, 0.9, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0],
-            urgency: [0.0, 0.2, 0.8],
-            language: Language::UNCLEAR,
-        };
-        // A Thursday, 12:00 UTC.
-        let now: Timestamp = "2026-11-26T12:00:00Z".parse().unwrap();
-        let person = Person {
+        // On a Thursday, 12:00 UTC.
+        let mut case = Case::new("ana");
+        case.candidate.post.author.followers = Some(500);
+        case.candidate.post.hashtags = vec!["Panne".into()];
+        case.candidate.brand = "Lumio Énergie".into();
+        case.candidate.hits = vec!["@Lumio_help".to_owned()];
+        case.candidate.addressed = true;
+        case.verdict.sentiment = [0.8, 0.1, 0.1];
+        case.verdict.intent = [0.0, 0.9, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0];
+        case.verdict.urgency = [0.0, 0.2, 0.8];
+        case.person = Person {
             customer: Some(Arc::new(Customer {
                 tier: "gold".to_owned(),
                 value: Some(1200.9),
                 flags: vec!["press".to_owned()],
                 ..Customer::default()
             })),
-            touchpoints: vec![Touchpoint { at: now, channel: "phone".to_owned(), note: String::new() }],
+            touchpoints: vec![Touchpoint { at: case.now, channel: "phone".to_owned(), note: String::new() }],
         };
-        let sensitive = ["safety".to_owned()];
-        let facts =
-            Facts { sensitive: &sensitive, priority: 640, ..Facts::new(&candidate, &verdict, &person, now) };
+        case.sensitive = vec!["safety".to_owned()];
+        case.priority = 640;
+        let facts = case.facts();
         let check = |when: When, expected: bool| assert_eq!(when.holds(&facts), expected, "{when:?}");
         check(When::default(), true);
         for (field, word) in [
@@ -328,23 +319,9 @@ mod tests {
 
     #[test]
     fn what_is_not_known_lies_in_no_range() {
-        let candidate = Candidate {
-            post: Post::new(Network::X, "1".into(), Author::default(), "text".into()),
-            brand: "Lumio".into(),
-            hits: Vec::new(),
-            addressed: false,
-            value: 1,
-        };
-        let verdict = Verdict {
-            sentiment: [1.0, 0.0, 0.0],
-            intent: [0.0; 8],
-            urgency: [0.0; 3],
-            language: Language::UNCLEAR,
-        };
-        let (person, now) = (Person::default(), Timestamp::UNIX_EPOCH);
-        let facts = Facts::new(&candidate, &verdict, &person, now);
+        let case = Case::new("ana");
         for quantity in [Quantity::Followers, Quantity::Value] {
-            assert!(!range(quantity, i64::MIN..=i64::MAX).holds(&facts), "{quantity:?}");
+            assert!(!range(quantity, i64::MIN..=i64::MAX).holds(&case.facts()), "{quantity:?}");
         }
     }
 

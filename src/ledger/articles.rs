@@ -6,13 +6,14 @@
 //! reads, in transactions of some milliseconds beside a running daemon, and then changes sides in one row: readers see
 //! the old set or the new one.
 
-use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::{Config, Ledger, LedgerError, schema, wal};
+use super::context::size;
+use super::{Config, Ledger, LedgerError, importing, schema, wal};
 use crate::desk::articles::words::{self, Term};
 
 mod reader;
@@ -82,7 +83,7 @@ pub struct Article {
 pub struct Import {
     path: PathBuf,
     connection: Connection,
-    /// Keeps a second import away from the same side.
+    /// Keeps a second import away.
     _lock: File,
     generation: i64,
     articles: usize,
@@ -108,12 +109,14 @@ impl Import {
         if found < schema::VERSION {
             return Err(LedgerError::Older { path: path.to_owned(), found, known: schema::VERSION });
         }
-        let lock = lock(path)?;
+        let lock = importing::lock(path)?;
         let failed = |error| LedgerError::Sqlite { path: path.to_owned(), error };
         let mut connection = Connection::open(path).map_err(failed)?;
         schema::leave_log_on_close(&connection).map_err(failed)?;
         schema::prepare(&mut connection).map_err(failed)?;
         wal::wait_for_others(&mut connection, BUSY_WAIT_MAX).map_err(failed)?;
+        // Nobody's secrets: to write zeros over an old set took 3 s and 96 MB of log where this takes 0.3 s and 1 MB.
+        connection.pragma_update(None, "secure_delete", "FAST").map_err(failed)?;
         let generation = 1 + generation(&connection).map_err(failed)?;
         let (articles, chunk, chunk_bytes) = (0, Vec::new(), 0);
         let path = path.to_owned();
@@ -165,6 +168,7 @@ impl Import {
     fn write_chunk(&mut self) -> rusqlite::Result<()> {
         let side = self.generation & 1;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let before = size::Before::measure(&transaction, size::Part::Articles)?;
         for article in self.chunk.drain(..) {
             self.articles += 1;
             let id = self.articles.cast_signed();
@@ -191,16 +195,20 @@ impl Import {
             )?;
         }
         self.chunk_bytes = 0;
+        // FTS5 takes pages for what it was given when somebody may want to come back to here, or at the commit.
+        transaction.execute_batch("SAVEPOINT indexed; RELEASE indexed")?;
+        before.account(&transaction)?;
         transaction.commit()
     }
 
-    /// Removes the side that nobody reads. FTS5 does so in one transaction: with 20,000 long articles some seconds, in which
-    /// the daemon waits to commit.
+    /// Removes the side that nobody reads. FTS5 does so in one transaction, in which the daemon waits to commit.
     fn clear(&mut self, side: i64) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let before = size::Before::measure(&transaction, size::Part::Articles)?;
         let index = format!("INSERT INTO article_index_{side} (article_index_{side}) VALUES ('delete-all')");
         transaction.execute(&index, [])?;
         transaction.execute("DELETE FROM article WHERE side = ?1", [side])?;
+        before.account(&transaction)?;
         transaction.commit()
     }
 
@@ -222,18 +230,6 @@ fn terms_of(text: &str) -> Vec<Term> {
 
 fn joined(terms: &[Term]) -> String {
     terms.iter().map(|term| term.term.as_str()).collect::<Vec<_>>().join(" ")
-}
-
-fn lock(path: &Path) -> Result<File, LedgerError> {
-    let mut lock_path = path.as_os_str().to_owned();
-    lock_path.push(".articles.lock");
-    let failed = |source| LedgerError::Io { path: PathBuf::from(&lock_path), source };
-    let file = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(LedgerError::Importing(path.to_owned())),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
-    }
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 //! A row follows its ticket: written with it, changed by what helpdesks report and by the desk itself, pruned with it.
 
 use prost::Message;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::writer::Changes;
 use super::{records, store};
-use crate::ticket::proto::ticket_status::State;
+use crate::desk::conversation::is_closed;
+use crate::desk::told::{Holder, Told};
 use crate::ticket::{TicketId, proto};
 
 pub(super) const TABLES: &str = "
@@ -63,15 +64,16 @@ pub(super) fn add(
 pub(super) fn report(connection: &Connection, id: TicketId, body: &[u8]) -> rusqlite::Result<()> {
     // The wire has decoded it before.
     let Ok(status) = proto::TicketStatus::decode(body) else { return Ok(()) };
-    let is_done = matches!(status.state(), State::Solved | State::Closed | State::Deleted);
+    // A report without a state says nothing of it.
+    let is_open = is_closed(status.state()).map(|is_closed| !is_closed);
     connection
         .prepare_cached(
-            "UPDATE assigned SET is_open = ?2, agent = CASE ?3 WHEN '' THEN agent ELSE ?3 END,
+            "UPDATE assigned SET is_open = coalesce(?2, is_open), agent = CASE ?3 WHEN '' THEN agent ELSE ?3 END,
                                  by_helpdesk = CASE ?3 WHEN '' THEN by_helpdesk
                                                        WHEN agent THEN by_helpdesk ELSE 1 END
              WHERE ticket_id = ?1",
         )?
-        .execute(params![id.as_bytes(), !is_done, status.agent])?;
+        .execute(params![id.as_bytes(), is_open, status.agent])?;
     Ok(())
 }
 
@@ -102,23 +104,65 @@ pub(super) fn forget(connection: &Connection, id: TicketId) -> rusqlite::Result<
     Ok(())
 }
 
-/// Those that are open, the oldest first, or all of them.
-pub(super) fn visit(
+/// By `assigned_open`, however many are closed.
+pub(super) const NEWEST: &str = "
+    SELECT ticket_id, team, agent, by_helpdesk, is_open FROM assigned WHERE is_open = 1 ORDER BY seq DESC LIMIT ?1";
+const ONE: &str = "
+    SELECT ticket_id, team, agent, by_helpdesk, is_open FROM assigned WHERE ticket_id = ?1 AND is_open = ?2";
+
+/// The newest open ones, as many as the desk keeps in mind, the oldest of them first.
+pub(super) fn visit_open(
     connection: &Connection,
-    open_only: bool,
+    tickets_max: usize,
+    visit: impl FnMut(&Assigned),
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(NEWEST)?;
+    let newest = statement.query_map([i64::try_from(tickets_max).unwrap_or(i64::MAX)], read)?;
+    let newest: Vec<Assigned> = newest.collect::<rusqlite::Result<_>>()?;
+    newest.iter().rev().for_each(visit);
+    Ok(())
+}
+
+/// Those of `held` that are closed; what the table does not know is not visited.
+pub(super) fn visit_closed(
+    connection: &Connection,
+    held: &[TicketId],
     mut visit: impl FnMut(&Assigned),
 ) -> rusqlite::Result<()> {
-    let which = if open_only { "WHERE is_open = 1 ORDER BY seq" } else { "ORDER BY seq" };
-    let mut statement = connection
-        .prepare(&format!("SELECT ticket_id, team, agent, by_helpdesk, is_open FROM assigned {which}"))?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        visit(&Assigned {
-            ticket_id: records::ticket_id(row, 0)?,
-            assignee: Assignee { team: row.get(1)?, agent: row.get(2)? },
-            by_helpdesk: row.get(3)?,
-            is_open: row.get(4)?,
-        });
+    let mut statement = connection.prepare(ONE)?;
+    for id in held {
+        if let Some(closed) = statement.query_row(params![id.as_bytes(), false], read).optional()? {
+            visit(&closed);
+        }
     }
     Ok(())
+}
+
+/// Whose this ticket is, for the desk; `None`: nobody works on it.
+pub(super) fn holder(connection: &Connection, id: TicketId) -> rusqlite::Result<Option<Holder>> {
+    let holder = |row: &Row<'_>| {
+        let Assigned { assignee: Assignee { team, agent }, by_helpdesk, .. } = read(row)?;
+        Ok(Holder { team: team.into(), agent: agent.into(), is_ours: !by_helpdesk })
+    };
+    connection.prepare_cached(ONE)?.query_row(params![id.as_bytes(), true], holder).optional()
+}
+
+/// Nobody works on this ticket any more: its text is erased, or it is no customer message after all.
+pub(super) fn end(connection: &Connection, id: TicketId, changes: &mut Changes) -> rusqlite::Result<()> {
+    let ended = connection
+        .prepare_cached("UPDATE assigned SET is_open = 0 WHERE ticket_id = ?1 AND is_open = 1")?
+        .execute([id.as_bytes()])?;
+    if ended > 0 {
+        changes.told.push(Told::Stands(id, None));
+    }
+    Ok(())
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Assigned> {
+    Ok(Assigned {
+        ticket_id: records::ticket_id(row, 0)?,
+        assignee: Assignee { team: row.get(1)?, agent: row.get(2)? },
+        by_helpdesk: row.get(3)?,
+        is_open: row.get(4)?,
+    })
 }

@@ -22,7 +22,7 @@ mod reader;
 pub(super) mod size;
 pub(super) mod touchpoints;
 
-pub use reader::Reader;
+pub use reader::{Reader, TiersAndFlags};
 pub use touchpoints::{Contact, cut_note};
 
 /// Version 4: these tables.
@@ -35,7 +35,11 @@ pub(super) const TABLES: &str = "
         value      REAL,
         language   TEXT NOT NULL,
         flags      TEXT NOT NULL,          -- words with spaces between them
-        purchases  TEXT NOT NULL           -- a JSON list of {at_us, what, amount as text}, the newest first; '': none
+        purchases  TEXT NOT NULL,          -- a JSON list of {at_us, what, amount as text}, the newest first; '': none
+        -- A line for each account that may be theirs, `network name`: all that the table below has, and maybe others
+        -- that have gone to somebody else. An index there would take as much, and a new customer would touch two
+        -- places of the file for each account in it.
+        accounts   TEXT NOT NULL
     ) STRICT;
 
     CREATE TABLE account (
@@ -44,7 +48,6 @@ pub(super) const TABLES: &str = "
         customer  INTEGER NOT NULL,        -- customer.id
         PRIMARY KEY (network, name)
     ) STRICT, WITHOUT ROWID;
-    CREATE INDEX account_customer ON account (customer);
 
     -- Of a customer, or where nobody has linked the account to one yet, of the account.
     CREATE TABLE touchpoint (
@@ -72,12 +75,30 @@ pub(super) const TABLES: &str = "
         away          INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
 
-    -- Bytes that the tables above take, about.
+    -- Counts changes of the table above, so that the desk reads it when there was one. Kept by the file itself: nobody
+    -- who writes agents can forget it.
+    CREATE TABLE agent_change (
+        id          INTEGER PRIMARY KEY CHECK (id = 1),
+        generation  INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO agent_change (id, generation) VALUES (1, 0);
+    CREATE TRIGGER agent_new AFTER INSERT ON agent BEGIN UPDATE agent_change SET generation = generation + 1; END;
+    CREATE TRIGGER agent_changed AFTER UPDATE ON agent BEGIN UPDATE agent_change SET generation = generation + 1; END;
+    CREATE TRIGGER agent_gone AFTER DELETE ON agent BEGIN UPDATE agent_change SET generation = generation + 1; END;
+
+    -- Bytes that the tables above (1) and the articles (2) take, about.
     CREATE TABLE context_size (
-        id     INTEGER PRIMARY KEY CHECK (id = 1),
+        id     INTEGER PRIMARY KEY,
         bytes  INTEGER NOT NULL
     ) STRICT;
-    INSERT INTO context_size (id, bytes) VALUES (1, 0);
+    INSERT INTO context_size (id, bytes) VALUES (1, 0), (2, 0);
+
+    -- How many contacts there are.
+    CREATE TABLE touchpoint_count (
+        id        INTEGER PRIMARY KEY CHECK (id = 1),
+        contacts  INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO touchpoint_count (id, contacts) VALUES (1, 0);
 ";
 
 /// Longest key, name or other short text, in bytes; as on the ticket socket.
@@ -90,6 +111,10 @@ pub const ACCOUNTS_MAX: usize = 32;
 pub const WORDS_MAX: usize = 100;
 /// Characters of a contact's note that are kept: it is for agents' eyes, and 32 of them travel with a ticket.
 pub const NOTE_CHARS_MAX: usize = 1000;
+/// Contacts that are kept of one customer, or of one account that nobody has linked: the newest. A ticket carries 32.
+pub const CONTACTS_OF_ONE_MAX: usize = 200;
+/// Contacts that are kept at all, the newest: some 2 GB with notes of 200 characters.
+pub const CONTACTS_MAX: i64 = 5_000_000;
 /// Open tickets that an agent of whom nobody has said more can have.
 pub const CAPACITY_DEFAULT: u32 = 10;
 
@@ -141,6 +166,28 @@ fn owner(connection: &Connection, network: Network, name: &str) -> rusqlite::Res
         )?
         .query_row((network.name(), name), |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()
+}
+
+/// The accounts in the column of a customer.
+fn listed(column: &str) -> impl Iterator<Item = (Network, &str)> {
+    column.lines().filter_map(|line| {
+        let (network, name) = line.split_once(' ')?;
+        Some((Network::from_name(network)?, name))
+    })
+}
+
+/// Accounts as that column holds them.
+fn list<'a>(accounts: impl Iterator<Item = (Network, &'a str)>) -> String {
+    let mut column = String::new();
+    for (network, name) in accounts {
+        if !column.is_empty() {
+            column.push('\n');
+        }
+        column.push_str(network.name());
+        column.push(' ');
+        column.push_str(name);
+    }
+    column
 }
 
 /// Words as a column holds them.

@@ -10,9 +10,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::rescoring::{Reading, publish};
 use super::writer::Changes;
-use super::{Body, NewFollowUp, Otherwise, Seq, deadlines, erasure as texts, records, store};
+use super::{Body, NewFollowUp, Otherwise, Seq, assigned, deadlines, erasure as texts, records, store};
 use crate::desk::conversation::is_closed;
 use crate::desk::follow_up::{Terms, followed_up};
+use crate::desk::told::Told;
 use crate::parse::Network;
 use crate::prefilter::watched::of_post;
 use crate::telemetry::Bucket;
@@ -26,7 +27,7 @@ mod tests;
 pub mod timeline;
 
 pub(super) use erasure::{erase_post, has_lost_its_own, is_of_one, posts_of};
-pub use helpers::{HELPERS_MAX, Helper, THANKS_COUNT_FOR_US};
+pub use helpers::{HELPERS_MAX, Helper};
 pub(super) use helpers::{forget_helper, forget_helpers_before, helpers, thanks};
 pub(super) use memory::{remembered, remembered_posts};
 
@@ -209,7 +210,12 @@ pub(super) fn follow_up(
     if !is_open {
         return match &new.otherwise {
             Otherwise::Ticket(ticket) => {
-                store::record_ticket(connection, ticket, ageing_points_per_hour, changes)
+                let bucket = store::record_ticket(connection, ticket, ageing_points_per_hour, changes)?;
+                // The desk took it for one that joins, and counted it for nobody.
+                if bucket == Bucket::Ticketed && ticket.assignee.is_some() {
+                    changes.told.push(Told::Stands(ticket.id, assigned::holder(connection, ticket.id)?));
+                }
+                Ok(bucket)
             }
             Otherwise::Bucket(bucket) => Ok(*bucket),
         };

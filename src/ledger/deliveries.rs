@@ -1,10 +1,10 @@
 //! What each subscription still has to take, and what it has acknowledged.
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::outbox::{SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_OWNED_MAX};
 use super::records::{HEAD, head};
-use super::{RecordHead, Seq, SubscriptionRequest, prune};
+use super::{RecordHead, Seq, SubscriptionRequest, prune, wal};
 
 /// The newest seq ever given, whether or not its record is still there.
 const NEWEST: &str = "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'record'), 0)";
@@ -18,7 +18,7 @@ pub(super) fn subscribe(
     ageing_points_per_hour: u32,
 ) -> rusqlite::Result<Result<(u64, Vec<RecordHead>), String>> {
     let SubscriptionRequest { name, filter, start_next } = request;
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let transaction = wal::begin(connection)?;
     let is_known =
         transaction.prepare_cached("SELECT 1 FROM subscription WHERE name = ?1")?.exists([name])?;
     if !is_known && let Some(full) = full(&transaction, name)? {

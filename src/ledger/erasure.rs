@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use super::records::{bodies_of, replace_body};
 use super::store::add_update;
 use super::writer::Changes;
-use super::{Body, conversations, deadlines};
+use super::{Body, assigned, conversations, deadlines};
 use crate::ticket::{TicketId, proto};
 
 /// Why a text is erased.
@@ -47,6 +47,7 @@ pub(super) fn erase(
     };
     changes.heads.push(head);
     deadlines::forget(connection, ticket_id, changes)?;
+    assigned::end(connection, ticket_id, changes)?;
     read_no_more(connection, ticket_id, changes)?;
     connection
         .prepare_cached("UPDATE ticket SET erased_at_us = ?2 WHERE id = ?1")?
@@ -101,15 +102,47 @@ pub(super) fn clear_post(post: &mut proto::Post, reason: Erasure) {
     }
 }
 
-/// Factors whose evidence repeats the text or what is known of its author.
-const TELLING: [&str; 6] = ["sensitive", "tier", "flag", "value", "purchase", "contacts"];
+/// Factors whose evidence repeats what is known of the author.
+const KNOWING: [&str; 5] = ["tier", "flag", "value", "purchase", "contacts"];
+/// The one whose evidence repeats the text.
+const REPEATING: &str = "sensitive";
 
 /// Which sensitive words a text held says what was in it, and what was bought who wrote it; the points and the topics
 /// stay.
 pub(super) fn without_words(factors: &mut [proto::Factor]) {
-    for factor in factors.iter_mut().filter(|factor| TELLING.contains(&factor.name.as_str())) {
-        factor.evidence = "erased".to_owned();
-    }
+    factors.iter_mut().filter(|factor| factor.name == REPEATING).for_each(erase_evidence);
+    without_knowledge(factors);
+}
+
+fn without_knowledge(factors: &mut [proto::Factor]) {
+    factors.iter_mut().filter(|factor| KNOWING.contains(&factor.name.as_str())).for_each(erase_evidence);
+}
+
+fn erase_evidence(factor: &mut proto::Factor) {
+    factor.evidence = "erased".to_owned();
+}
+
+/// The record without what the company had told of its author, whom it wants to forget; the text stays. `None`: it says
+/// nothing of them.
+pub(super) fn without_person(body: &Body) -> Option<Vec<u8>> {
+    let (before, after) = match body {
+        Body::Ticket(bytes) => {
+            let mut ticket = proto::Ticket::decode(bytes.as_slice()).ok()?;
+            ticket.person = None;
+            without_knowledge(&mut ticket.factors);
+            (bytes, ticket.encode_to_vec())
+        }
+        Body::Update(bytes) => {
+            let mut update = proto::Update::decode(bytes.as_slice()).ok()?;
+            match &mut update.change {
+                Some(proto::update::Change::Rescored(rescored)) => without_knowledge(&mut rescored.factors),
+                Some(proto::update::Change::FollowedUp(followed)) => without_knowledge(&mut followed.factors),
+                _ => return None,
+            }
+            (bytes, update.encode_to_vec())
+        }
+    };
+    (*before != after).then_some(after)
 }
 
 fn without_text_in_update(bytes: &[u8], reason: Erasure) -> Vec<u8> {

@@ -14,7 +14,7 @@ use crate::ticket::proto::update::Change;
 const TICKETS_MAX: i64 = 1000;
 
 /// A ticket with what is known of its answer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Outcome {
     /// As it was made; its text may be erased.
     pub ticket: proto::Ticket,
@@ -28,6 +28,8 @@ pub struct Outcome {
     pub first_answer_at_us: Option<i64>,
     /// 1 to 5, as last given.
     pub satisfaction: Option<u32>,
+    /// 0 to 10, how likely the customer is to recommend the company, as last given.
+    pub recommendation: Option<u32>,
 }
 
 /// Calls `visit` with each ticket that was made from `since_us` on, oldest first.
@@ -48,7 +50,10 @@ pub fn outcomes(path: &Path, since_us: i64, mut visit: impl FnMut(Outcome)) -> R
     Ok(())
 }
 
-/// Visits the next tickets; gives the seq of the last one, `None` if there was none.
+/// Visits the next tickets that are new enough; gives the seq of the last one that was looked at, `None` if none is left.
+///
+/// The limit is on what is looked at, not on what is visited: before a short time in a large ledger there may be a
+/// million older tickets, and one statement would step over all of them. Their bodies stay on the disk.
 fn page(
     connection: &Connection,
     since_us: i64,
@@ -56,16 +61,22 @@ fn page(
     visit: &mut impl FnMut(Outcome),
 ) -> rusqlite::Result<Option<i64>> {
     let mut tickets = connection.prepare_cached(
-        "SELECT t.seq, t.id, t.intent, r.body, t.answered_at_us FROM ticket t JOIN record r ON r.seq = t.seq
-         WHERE t.seq > ?1 AND t.created_at_us >= ?2 ORDER BY t.seq LIMIT ?3",
+        "SELECT seq, id, intent, created_at_us, answered_at_us FROM ticket WHERE seq > ?1 ORDER BY seq LIMIT ?2",
     )?;
-    let mut rows = tickets.query(params![after, since_us, TICKETS_MAX])?;
+    let mut bodies = connection.prepare_cached("SELECT body FROM record WHERE seq = ?1")?;
+    let mut rows = tickets.query(params![after, TICKETS_MAX])?;
     let mut last = None;
     while let Some(row) = rows.next()? {
-        last = Some(row.get(0)?);
-        let id: Vec<u8> = row.get(1)?;
+        let seq: i64 = row.get(0)?;
+        last = Some(seq);
+        if row.get::<_, i64>(3)? < since_us {
+            continue;
+        }
+        let mut body = bodies.query([seq])?;
+        let Some(body) = body.next()? else { continue };
         // We wrote these bytes; what does not decode is damaged, and says nothing.
-        let Ok(ticket) = proto::Ticket::decode(row.get_ref(3)?.as_blob()?) else { continue };
+        let Ok(ticket) = proto::Ticket::decode(body.get_ref(0)?.as_blob()?) else { continue };
+        let id: Vec<u8> = row.get(1)?;
         let mut outcome = Outcome {
             intent: row.get(2)?,
             team: ticket
@@ -75,6 +86,7 @@ fn page(
             agent: ticket.assignment.as_ref().map_or(String::new(), |assignment| assignment.agent.clone()),
             first_answer_at_us: row.get(4)?,
             satisfaction: None,
+            recommendation: None,
             ticket,
         };
         follow(connection, &id, &mut outcome)?;
@@ -118,6 +130,7 @@ fn follow(connection: &Connection, id: &[u8], outcome: &mut Outcome) -> rusqlite
         if status.satisfaction > 0 {
             outcome.satisfaction = Some(status.satisfaction);
         }
+        outcome.recommendation = status.recommendation.or(outcome.recommendation);
     }
     outcome.first_answer_at_us = first;
     Ok(())
@@ -181,5 +194,30 @@ mod tests {
         outcomes(&path, i64::MAX, |outcome| seen.push(outcome)).unwrap();
         assert_eq!(seen, []);
         running.stop();
+    }
+
+    #[test]
+    fn no_statement_steps_over_more_tickets_than_a_page_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let running = Running::start(folder.path());
+        running.settle(settlement(10, 0, vec![ticket("a", 100)]));
+        running.stop();
+        let path = folder.path().join("ledger.sqlite");
+        let file = Connection::open(&path).unwrap();
+        let old = TICKETS_MAX + 10;
+        let made = file.execute(
+            "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
+             INSERT INTO ticket (id, seq, network, author_id, brand, language, intent, priority, created_at_us, due_at_us,
+               text_hash)
+             SELECT CAST(printf('%016d', n) AS BLOB), 1000 + n, 'x', 'a', 'Lumio', 'en', 'problem', 1, n, n, 0 FROM n",
+            [old],
+        );
+        assert_eq!(made.unwrap() as i64, old);
+        let mut visited = 0;
+        let mut after = |seq| page(&file, i64::MAX, seq, &mut |_| visited += 1).unwrap();
+        // The first page ends among the old ones, one before its limit: it has looked at "a" too.
+        assert_eq!(after(0), Some(1000 + TICKETS_MAX - 1));
+        assert_eq!(after(1000 + TICKETS_MAX - 1), Some(1000 + old));
+        assert_eq!((after(1000 + old), visited), (None, 0));
     }
 }

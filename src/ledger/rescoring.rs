@@ -10,7 +10,7 @@ use super::outbox::Reranked;
 use super::records::{bodies_of, heads_of, ticket_id};
 use super::store::add_update;
 use super::writer::Changes;
-use super::{Body, Rescoring, Seq, conversations, deadlines};
+use super::{Body, Rescoring, Seq, assigned, conversations, deadlines};
 use crate::ticket::{TicketId, proto};
 
 /// How many tickets only the small model has read.
@@ -72,6 +72,7 @@ pub(super) fn rescore(
     let joined = conversations::reread(connection, *ticket_id, change, terms)?;
     if change.unsupported {
         deadlines::forget(connection, *ticket_id, changes)?;
+        assigned::end(connection, *ticket_id, changes)?;
     }
     // Where posts have joined, filters go on by the intent that they went by.
     let intent = if joined.is_some() { None } else { most_probable_intent(change) };

@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 use tracing::warn;
 
 use super::context;
@@ -36,6 +36,8 @@ use super::conversations;
 use super::deadlines::Moves;
 use super::outbox::Filter;
 use super::prune::{self, Candidate, Holder};
+use super::wal;
+use crate::desk::conversation::THANKS_COUNT_FOR_US;
 
 /// Tickets pruned in one step at most: a few milliseconds of work and one commit.
 const TICKETS_MAX: u64 = 64;
@@ -277,17 +279,20 @@ impl Pruner {
             })
         };
         let oldest_us = before(self.retention.age_max);
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = wal::begin(connection)?;
         // What nobody waits for goes first, and tickets only when nothing of that is left.
         let mut forgotten = 0;
         if let Some(oldest_us) = before(self.retention.contacts_age_max) {
             forgotten += context::touchpoints::forget_before(&transaction, oldest_us, FEEDBACK_MAX)?;
         }
+        if is_age_due {
+            forgotten += context::touchpoints::forget_beyond_max(&transaction, FEEDBACK_MAX)?;
+        }
         if let Some(oldest_us) = oldest_us {
             forgotten += prune::forget_feedback_before(&transaction, oldest_us, FEEDBACK_MAX)?;
             forgotten += conversations::forget_helpers_before(
                 &transaction,
-                now.as_microsecond().saturating_sub(conversations::THANKS_COUNT_FOR_US),
+                now.as_microsecond().saturating_sub(THANKS_COUNT_FOR_US),
                 FEEDBACK_MAX,
             )?;
         }

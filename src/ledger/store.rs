@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::records::{HEAD, KIND_TICKET, KIND_UPDATE, add_record, bodies_of, head, seq, ticket_id};
 use super::writer::Changes;
 use super::{Body, NewTicket, RecordHead, assigned, conversations, outbox};
+use crate::desk::told::Told;
 use crate::parse::Network;
 use crate::telemetry::Bucket;
 use crate::ticket::{TicketId, proto};
@@ -84,6 +85,10 @@ pub(super) fn record_ticket(
     changes: &mut Changes,
 ) -> rusqlite::Result<Bucket> {
     let Some(head) = add_ticket(connection, ticket, ageing_points_per_hour)? else {
+        // The desk has forgotten that there is one, and counted it for an agent once more.
+        if ticket.assignee.is_some() {
+            changes.told.push(Told::Stands(ticket.id, assigned::holder(connection, ticket.id)?));
+        }
         return Ok(Bucket::Duplicate);
     };
     changes.heads.push(head);

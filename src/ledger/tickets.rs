@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 
 use super::{LedgerError, open_to_read, records};
 use crate::desk::follow_up;
-use crate::desk::priority::{Group, recorded_group};
+use crate::desk::recorded::Reading;
 use crate::ticket::{TicketId, proto};
 
 /// Tickets read in one go. Between two of them the daemon may shorten its write-ahead log, which a reader that stays
@@ -18,11 +18,12 @@ const PAGE_TICKETS: usize = 500;
 /// A ticket as its updates have left it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kept {
-    /// With the newest priority, level and factors, and the verdict that those go by. Of posts that have joined it, the
-    /// verdict counts where it is worse; `post` is the first.
+    /// With the newest priority, level and factors; post and verdict are those of its own post.
     pub ticket: proto::Ticket,
-    /// Posts that have joined it; at least 1 where its author has had a ticket before that nothing joined any more.
-    pub follow_ups: u32,
+    /// Whether its author had a ticket before that nothing joined any more.
+    pub is_again: bool,
+    /// What was read after its own post, in that order.
+    pub later: Vec<Reading>,
 }
 
 /// Calls `visit` with each ticket made at `since` or later, newest first, at most `tickets_max` of them. Writes nothing.
@@ -94,7 +95,7 @@ fn page(
 fn updated(connection: &Connection, id: TicketId, ticket: proto::Ticket) -> rusqlite::Result<Kept> {
     // A ticket's own record names the factor for an earlier ticket alone.
     let is_again = ticket.factors.iter().any(|factor| factor.name == follow_up::FACTOR);
-    let mut kept = Kept { ticket, follow_ups: 0 };
+    let mut kept = Kept { ticket, is_again, later: Vec::new() };
     let mut statement = connection
         .prepare_cached("SELECT body FROM record WHERE ticket_id = ?1 AND kind = 1 ORDER BY seq")?;
     let bodies = statement.query_map([id.as_bytes()], |row| row.get::<_, Vec<u8>>(0))?;
@@ -102,7 +103,6 @@ fn updated(connection: &Connection, id: TicketId, ticket: proto::Ticket) -> rusq
         let Ok(update) = proto::Update::decode(body?.as_slice()) else { continue };
         kept.apply(update);
     }
-    kept.follow_ups = kept.follow_ups.max(is_again.into());
     Ok(kept)
 }
 
@@ -110,28 +110,26 @@ impl Kept {
     fn apply(&mut self, update: proto::Update) {
         use proto::update::Change;
         let ticket = &mut self.ticket;
-        match update.change {
+        let (post, verdict, factors) = match update.change {
             Some(Change::Rescored(rescored)) => {
                 (ticket.priority, ticket.level) = (rescored.priority, rescored.level);
-                ticket.factors = rescored.factors;
-                ticket.verdict = rescored.verdict;
+                (None, rescored.verdict.unwrap_or_default(), rescored.factors)
             }
             Some(Change::FollowedUp(followed)) => {
-                self.follow_ups = self.follow_ups.saturating_add(1);
                 (ticket.priority, ticket.level) = (followed.priority, followed.level);
-                if of_verdict(&ticket.factors).ne(of_verdict(&followed.factors)) {
-                    ticket.verdict = followed.verdict;
-                }
-                ticket.factors = followed.factors;
+                let post = followed.post.unwrap_or_default();
+                (Some(post), followed.verdict.unwrap_or_default(), followed.factors)
             }
             // An edit changes no points; an erasure has taken the text out of the record already.
-            _ => {}
+            _ => return,
+        };
+        ticket.factors.clone_from(&factors);
+        if post.is_none() && self.later.is_empty() {
+            ticket.verdict = Some(verdict);
+        } else {
+            self.later.push(Reading { post, verdict, at_us: update.at_us, factors });
         }
     }
-}
-
-fn of_verdict(factors: &[proto::Factor]) -> impl Iterator<Item = &proto::Factor> {
-    factors.iter().filter(|factor| recorded_group(&factor.name) == Some(Group::Verdict))
 }
 
 #[cfg(test)]
@@ -143,22 +141,38 @@ mod tests {
         use proto::update::{Change, FollowedUp, Rescored};
         let factor = |points| proto::Factor { name: "urgency".into(), points, evidence: String::new() };
         let update = |change| proto::Update { ticket_id: Vec::new(), at_us: 9, change: Some(change) };
-        let mut kept = Kept { ticket: proto::Ticket { priority: 1, ..Default::default() }, follow_ups: 0 };
-        let rescored = Rescored { priority: 2, level: 3, factors: vec![factor(2)], ..Default::default() };
-        kept.apply(update(Change::Rescored(rescored)));
-        assert_eq!((kept.ticket.priority, kept.ticket.level, kept.follow_ups), (2, 3, 0));
-        let verdict = |model: &str| Some(proto::Verdict { model: model.into(), ..Default::default() });
+        let ticket = proto::Ticket { priority: 1, ..Default::default() };
+        let mut kept = Kept { ticket, is_again: false, later: Vec::new() };
+        let verdict = |model: &str| proto::Verdict { model: model.into(), ..Default::default() };
+        let rescored = |model: &str, points| Rescored {
+            priority: 2,
+            level: 3,
+            factors: vec![factor(points)],
+            verdict: Some(verdict(model)),
+            ..Default::default()
+        };
+        kept.apply(update(Change::Rescored(rescored("full", 2))));
+        assert_eq!((kept.ticket.priority, kept.ticket.level, kept.later.len()), (2, 3, 0));
+        assert_eq!(kept.ticket.verdict, Some(verdict("full")), "its own post's, read again");
+        let post = proto::Post { id: "second".into(), ..Default::default() };
         let followed = FollowedUp {
             priority: 4,
             level: 1,
             factors: vec![factor(4)],
-            post: Some(proto::Post { id: "second".into(), ..Default::default() }),
-            verdict: verdict("of a worse post"),
+            post: Some(post.clone()),
+            verdict: Some(verdict("of the second")),
         };
-        kept.apply(update(Change::FollowedUp(followed.clone())));
-        kept.apply(update(Change::FollowedUp(FollowedUp { verdict: verdict("of a calm one"), ..followed })));
-        assert_eq!((kept.ticket.priority, kept.ticket.level, kept.follow_ups), (4, 1, 2));
-        assert_eq!((kept.ticket.factors, kept.ticket.verdict), (vec![factor(4)], verdict("of a worse post")));
+        kept.apply(update(Change::FollowedUp(followed)));
+        kept.apply(update(Change::Rescored(rescored("fuller", 5))));
+        assert_eq!((kept.ticket.priority, kept.ticket.level), (2, 3));
+        assert_eq!((kept.ticket.factors, kept.ticket.verdict), (vec![factor(5)], Some(verdict("full"))));
         assert_eq!((kept.ticket.post, kept.ticket.created_at_us), (None, 0), "the first post's");
+        let reading = |post, model: &str, points| Reading {
+            post,
+            verdict: verdict(model),
+            at_us: 9,
+            factors: vec![factor(points)],
+        };
+        assert_eq!(kept.later, [reading(Some(post), "of the second", 4), reading(None, "fuller", 5)]);
     }
 }

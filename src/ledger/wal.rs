@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use tracing::warn;
 
 /// Longest wait of a statement for another process that writes: an import, which does so for some 40 ms at a time, or a
 /// `vigie subscriptions --remove` that has just begun.
@@ -26,6 +27,22 @@ pub(super) fn wait_for_others(connection: &mut Connection, wait_max: Duration) -
     }))
 }
 
+/// Begins a transaction of the daemon's that writes. Whoever keeps the file longer than statements wait is named in the
+/// log and waited for on: nothing is written yet, so that nothing is lost, and the watchdog bounds it with the rest of
+/// the thread's work.
+pub(super) fn begin(connection: &Connection) -> rusqlite::Result<Transaction<'_>> {
+    let begun = Instant::now();
+    loop {
+        match Transaction::new_unchecked(connection, TransactionBehavior::Immediate) {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                let waited_s = begun.elapsed().as_secs();
+                warn!(waited_s, "another process keeps the ledger's file locked: tickets wait for it");
+            }
+            result => return result,
+        }
+    }
+}
+
 /// Empties the write-ahead log into the file: what it holds of an erased text goes with it. Whether it could; a reader
 /// of an older state is in the way, and is waited for so long at most.
 pub(super) fn truncate_log(connection: &mut Connection, wait_max: Duration) -> rusqlite::Result<bool> {
@@ -38,4 +55,31 @@ pub(super) fn truncate_log(connection: &mut Connection, wait_max: Duration) -> r
 /// Copies the write-ahead log into the file, as far as no reader is in the way.
 pub(super) fn copy_log(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_of_the_daemon_waits_for_whoever_keeps_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.sqlite");
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE a (b); BEGIN IMMEDIATE").unwrap();
+        let mut connection = Connection::open(&path).unwrap();
+        wait_for_others(&mut connection, Duration::from_millis(1)).unwrap();
+        assert!(connection.execute_batch("BEGIN IMMEDIATE").is_err(), "the file is locked");
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                std::thread::sleep(Duration::from_millis(50));
+                other.execute_batch("INSERT INTO a VALUES (1); COMMIT").unwrap();
+            });
+            let transaction = begin(&connection).unwrap();
+            transaction.execute("INSERT INTO a VALUES (2)", []).unwrap();
+            transaction.commit().unwrap();
+        });
+        let rows: i64 = connection.query_row("SELECT count(*) FROM a", [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, 2);
+    }
 }

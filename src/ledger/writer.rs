@@ -34,11 +34,15 @@ pub(super) use apply::Changes;
 pub use handle::Handle;
 pub use scratch::Scratch;
 
-/// Settlements and requests taken into one commit at most.
+/// Settlements and requests taken into one commit at most, and the last of them; see [`Request::weight`].
 ///
 /// A settlement is one batch of frames with at most a few hundred tickets of about 1 KiB, so that a group
 /// stays well under the 4 MiB at which SQLite begins to spill its page cache.
 const GROUP_MAX: usize = 256;
+
+/// Contacts of a request that count as one more in a group: some thousands are one commit, and not the quarter of a
+/// million that 256 requests of a thousand would be.
+const CONTACTS_AS_ONE: usize = 16;
 
 /// Pages in the write-ahead log after which it is copied into the file: 4 MiB, as SQLite would.
 const LOG_PAGES_MAX: i32 = 1000;
@@ -98,6 +102,16 @@ enum Request {
     Stop,
 }
 
+impl Request {
+    /// How much of a group it takes: one, or more if it brings many contacts.
+    fn weight(&self) -> usize {
+        match self {
+            Request::Feedback(Feedback::Contacts(contacts), _) => 1 + contacts.len() / CONTACTS_AS_ONE,
+            _ => 1,
+        }
+    }
+}
+
 /// What one commit takes.
 #[derive(Default)]
 struct Group {
@@ -119,7 +133,7 @@ impl Group {
     }
 
     fn is_full(&self) -> bool {
-        self.settlements.len() + self.requests.len() >= GROUP_MAX
+        self.settlements.len() + self.requests.iter().map(Request::weight).sum::<usize>() >= GROUP_MAX
     }
 }
 

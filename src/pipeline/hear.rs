@@ -47,8 +47,9 @@ pub(super) fn hear(
             let closed =
                 |ticket: Remembered| desk.conversations.set_closed(ticket.ticket_id, ticket.is_closed);
             let conversations = ledger.conversations(CONVERSATIONS_MAX, closed);
+            let held = desk.held();
             if let Err(error) =
-                conversations.and_then(|()| ledger.assigned(|assigned| restore(desk, assigned)))
+                conversations.and_then(|()| ledger.assigned(&held, |assigned| restore(desk, assigned)))
             {
                 // Until the next time, or the next start, some agents count as busier than they are, and posts join
                 // tickets that are closed.

@@ -358,7 +358,7 @@ mod tests {
     /// As the model thread and the ledger's would.
     #[test]
     fn the_desk_hears_while_nothing_is_to_be_decided_and_before_what_is() {
-        use crate::desk::told::{Told, channel};
+        use crate::desk::told::{Load, Told, channel};
         let config = crate::config::Config::parse(
             "[[source]]\nkind = \"ndjson\"\npath = \"-\"\n[[brand]]\nname = \"Lumio\"\nnames = [\"lumio\"]\n",
         )
@@ -368,7 +368,7 @@ mod tests {
         let (ledger, settlements) = crossbeam::channel::bounded(4);
         let (teller, hearing) = channel(1);
         let (heard, told) = crossbeam::channel::unbounded();
-        let state = |agent: &str| proto::AgentState { agent: agent.to_owned(), ..Default::default() };
+        let load = |agent: &str| Load { agent: agent.into(), open_tickets: 1, capacity: 0 };
         let desk = std::thread::Builder::new().spawn(move || {
             let rules = ArcSwap::from_pointee(rules);
             let hear = |_: &mut Desk, told| heard.send(told).unwrap();
@@ -387,8 +387,8 @@ mod tests {
         });
         let desk = desk.unwrap();
         // Nothing has come from the model yet.
-        teller.tell(Told::Agent(state("lena")));
-        assert_eq!(told.recv().unwrap(), Heard::Told(Told::Agent(state("lena"))));
+        teller.tell(Told::Agent(load("lena")));
+        assert_eq!(told.recv().unwrap(), Heard::Told(Told::Agent(load("lena"))));
         to_desk.send(decided("a", 0, 1)).unwrap();
         assert_eq!(settlements.recv().unwrap().end_sequence, 1);
         // A ledger that has ended keeps nobody from deciding, or from ending.

@@ -1,8 +1,9 @@
 //! Replies that no rule matches and that belong to somebody all the same: to the posts of conversations.
 //!
 //! "toujours rien" names no brand. What tells it from the rest of the stream is the post that it answers, and so each
-//! lane asks for the parent of a reply here. Held are 64-bit hashes in sets of eight, a cache line each, written and
-//! read without a lock, relaxed: they find nothing but who is worth a look, and the desk looks at the real ids. One
+//! lane asks for the parent of a reply here. Held are 64-bit hashes in sets of eight, a cache line each, and a byte of
+//! each hash, eight in a word: almost every reply is to somebody else, and one word says so. Written and read without
+//! a lock, relaxed: they find nothing but who is worth a look, and the desk looks at the real ids. One
 //! that is lost (overwritten in a full set, or by two lanes at the same instant) costs a reply that nobody sees; one
 //! that collides, or is out of date, costs a look of the desk.
 //!
@@ -16,9 +17,9 @@ use arc_swap::ArcSwap;
 
 use crate::parse::{Network, Post};
 
-/// Hashes that lanes note and that are soon forgotten: 128 KiB. More candidates than the queues to the desk hold.
+/// Hashes that lanes note and that are soon forgotten: 144 KiB. More candidates than the queues to the desk hold.
 const RECENT_HASHES: usize = 1 << 14;
-/// Hashes of conversations at first, 128 KiB, and at most, 16 MiB: a third of them is used at the desk's bounds, and one in a hundred lost.
+/// Hashes of conversations at first, 144 KiB, and at most, 18 MiB: a third of them is used at the desk's bounds, and one in a hundred lost.
 const OPEN_HASHES_MIN: usize = 1 << 14;
 const OPEN_HASHES_MAX: usize = 1 << 21;
 
@@ -107,7 +108,8 @@ impl Look<'_> {
 
     #[inline]
     fn holds(&self, hash: u64) -> bool {
-        self.recent.holds(hash) | self.open.holds(hash)
+        (self.recent.may_hold(hash) | self.open.may_hold(hash))
+            && (self.recent.holds(hash) || self.open.holds(hash))
     }
 }
 
@@ -118,6 +120,8 @@ const SET: usize = 8;
 #[derive(Debug)]
 struct Table {
     sets: Box<[[AtomicU64; SET]]>,
+    /// The [tag] of each hash in a set, a byte each in their order.
+    tags: Box<[AtomicU64]>,
     held: AtomicU64,
 }
 
@@ -125,7 +129,11 @@ impl Table {
     /// Room for so many, a power of two.
     fn of(hashes: usize) -> Table {
         let set = || std::array::from_fn(|_| AtomicU64::new(0));
-        Table { sets: std::iter::repeat_with(set).take(hashes / SET).collect(), held: AtomicU64::new(0) }
+        Table {
+            sets: std::iter::repeat_with(set).take(hashes / SET).collect(),
+            tags: std::iter::repeat_with(AtomicU64::default).take(hashes / SET).collect(),
+            held: AtomicU64::new(0),
+        }
     }
 
     fn set(&self, hash: u64) -> &[AtomicU64; SET] {
@@ -133,7 +141,21 @@ impl Table {
         &self.sets[hash as usize & (self.sets.len() - 1)]
     }
 
+    fn tags(&self, hash: u64) -> &AtomicU64 {
+        &self.tags[hash as usize & (self.tags.len() - 1)]
+    }
+
+    /// `false` is certain. Of those that it does not hold, one in some hundred passes: an eighth of the memory of the
+    /// hashes is looked into for the others, which the cores' caches keep.
     #[inline]
+    fn may_hold(&self, hash: u64) -> bool {
+        const ONES: u64 = u64::from_ne_bytes([1; 8]);
+        // A byte that is the tag becomes 0, and a word without a 0 byte borrows into none of its high bits
+        // (H. S. Warren, *Hacker's Delight*, 2nd edition, section 6-1).
+        let differing = self.tags(hash).load(Ordering::Relaxed) ^ (tag(hash) * ONES);
+        differing.wrapping_sub(ONES) & !differing & (ONES << 7) != 0
+    }
+
     fn holds(&self, hash: u64) -> bool {
         // All eight, and no branch for each.
         self.set(hash).iter().fold(false, |found, held| found | (held.load(Ordering::Relaxed) == hash))
@@ -143,10 +165,10 @@ impl Table {
     fn insert(&self, hash: u64) -> bool {
         let set = self.set(hash);
         let mut free = None;
-        for held in set {
+        for (place, held) in set.iter().enumerate() {
             match held.load(Ordering::Relaxed) {
                 0 => {
-                    free = Some(held);
+                    free = Some(place);
                     break;
                 }
                 same if same == hash => return false,
@@ -156,7 +178,12 @@ impl Table {
         if free.is_some() {
             self.held.fetch_add(1, Ordering::Relaxed);
         }
-        free.unwrap_or(&set[(hash >> 61) as usize]).store(hash, Ordering::Relaxed);
+        let place = free.unwrap_or((hash >> 61) as usize);
+        set[place].store(hash, Ordering::Relaxed);
+        let (tag, shift) = (tag(hash), place * 8);
+        let tagged = |tags: u64| Some(tags & !(0xff << shift) | tag << shift);
+        // Always one, so never refused.
+        _ = self.tags(hash).fetch_update(Ordering::Relaxed, Ordering::Relaxed, tagged);
         true
     }
 
@@ -168,6 +195,11 @@ impl Table {
         let hashes = self.sets.iter().flatten().map(|held| held.load(Ordering::Relaxed));
         hashes.filter(|hash| *hash != 0).for_each(visit);
     }
+}
+
+/// A byte of the hash, of bits that choose neither the set nor the place in a full one; never 0, which is no hash's.
+fn tag(hash: u64) -> u64 {
+    (hash >> 48 & 0xff).max(1)
 }
 
 /// What is held of a post. The ledger stores it: it stays the same.

@@ -307,20 +307,20 @@ impl Subscriber {
         let delay = if trouble.wants_operator() {
             let delay = self.backoff.slow_delay(&mut self.random);
             let failures = self.backoff.failures();
-            error!(%source, trouble = text, failures, ?delay, "subscription refused: change the source's config");
+            error!(%source, trouble = text, failures, delay_ms = delay.as_millis(), "subscription refused: change the source's config");
             delay
         } else if trouble.is_our_choice() {
             // A server that says a few words to each connection and then nothing is asked ever more rarely, too.
             let delay = self.backoff.next_delay(&mut self.random);
-            info!(%source, trouble = text, ?delay, "connecting again");
+            info!(%source, trouble = text, delay_ms = delay.as_millis(), "connecting again");
             delay
         } else {
             let delay = self.backoff.next_delay(&mut self.random);
             let failures = self.backoff.failures();
             if trouble.is_farewell() {
-                info!(%source, trouble = text, failures, ?delay, "disconnected");
+                info!(%source, trouble = text, failures, delay_ms = delay.as_millis(), "disconnected");
             } else {
-                warn!(%source, trouble = text, failures, ?delay, "disconnected");
+                warn!(%source, trouble = text, failures, delay_ms = delay.as_millis(), "disconnected");
             }
             delay
         };

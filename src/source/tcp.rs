@@ -325,12 +325,12 @@ impl Follower {
         let delay = if trouble.wants_operator() {
             let delay = self.backoff.slow_delay(&mut self.random);
             let failures = self.backoff.failures();
-            error!(%source, trouble = text, failures, ?delay, "the sender is no sender of ours: change its config or the source's");
+            error!(%source, trouble = text, failures, delay_ms = delay.as_millis(), "the sender is no sender of ours: change its config or the source's");
             delay
         } else {
             let delay = self.backoff.next_delay(&mut self.random);
             let failures = self.backoff.failures();
-            warn!(%source, trouble = text, failures, ?delay, "disconnected");
+            warn!(%source, trouble = text, failures, delay_ms = delay.as_millis(), "disconnected");
             delay
         };
         self.health.update(|state| {

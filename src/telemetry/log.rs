@@ -8,6 +8,7 @@ use std::fmt;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
@@ -44,6 +45,15 @@ impl LogLevel {
     pub fn set(&self, level: Level) {
         // Fails only once the process is ending and its subscriber is gone.
         drop(self.0.reload(LevelFilter::from_level(level)));
+    }
+}
+
+/// A time as people read it in a line of the log: `250 ms`, `10 s`, `1.5 s`.
+pub fn seconds(of: Duration) -> String {
+    match (of.as_secs(), of.subsec_millis()) {
+        (0, ms) => format!("{ms} ms"),
+        (seconds, 0) => format!("{seconds} s"),
+        _ => format!("{:.1} s", of.as_secs_f64()),
     }
 }
 
@@ -105,6 +115,12 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_said_as_people_say_them() {
+        let said = [0, 250, 1_000, 1_500, 90_000].map(|ms| seconds(Duration::from_millis(ms)));
+        assert_eq!(said, ["0 ms", "250 ms", "1 s", "1.5 s", "90 s"]);
+    }
 
     #[test]
     fn every_line_of_a_text_carries_its_priority() {

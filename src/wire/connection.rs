@@ -24,6 +24,7 @@ use super::visitor::Visitor;
 use crate::access::peers::{Counts, Gate, Limits, Peer, Place};
 use crate::access::tls::Tls;
 use crate::access::{Access, Door as Entrance};
+use crate::telemetry::log::seconds;
 use crate::ticket::proto::goodbye::Code;
 
 /// Who may use the socket file: the daemon's user and group.
@@ -498,7 +499,7 @@ async fn attend<D: Door>(door: D, file: Option<SocketFile>, mut guests: Guests) 
                 }
                 Err(error) if concerns_one_client(&error) => debug!(%error, "a client left at the door"),
                 Err(error) => {
-                    warn!(%error, pause = ?ACCEPT_PAUSE, "no client can be accepted");
+                    warn!(%error, pause = %seconds(ACCEPT_PAUSE), "no client can be accepted");
                     tokio::select! {
                         () = stopped(&mut guests.stop) => break,
                         () = tokio::time::sleep(ACCEPT_PAUSE) => {}

@@ -30,6 +30,7 @@ use super::visitor::Visitor;
 use crate::access::brands::Brands;
 use crate::ledger::outbox::{Taken, unnamed};
 use crate::ledger::{Body, Seq, SubscriptionRequest};
+use crate::telemetry::log::seconds;
 use crate::ticket::proto::{ClientMessage, Goodbye, ServerMessage, goodbye::Code, server_message::Kind};
 
 /// Bytes asked of the socket at once. They are read onto the stack and kept only if they came: ten thousand clients
@@ -245,7 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
             Event::Fetched(taken, bodies) => self.deliver(taken, bodies, now),
             Event::Elapsed => {
                 if self.write_deadline.is_some_and(|deadline| deadline <= now) {
-                    info!(waited = ?self.terms.write_max, "client does not read: closed");
+                    info!(waited = %seconds(self.terms.write_max), "client does not read: closed");
                     self.lost = true;
                 } else {
                     self.session.elapse(now.into_std(), &mut self.actions);

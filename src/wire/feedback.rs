@@ -18,6 +18,7 @@ const NOTE_BYTES_MAX: usize = 16 * 1024;
 const SKILLS_MAX: usize = 100;
 
 const SATISFACTION_MAX: u32 = 5;
+const RECOMMENDATION_MAX: u32 = 10;
 
 /// Checks a status. A state this version does not know is passed on: a newer client may know more.
 ///
@@ -30,6 +31,9 @@ pub(super) fn ticket_status(status: &TicketStatus, grant: &Grant) -> Result<Feed
     if status.satisfaction > SATISFACTION_MAX {
         let given = status.satisfaction;
         return Err(format!("ticket_status.satisfaction = {given}: must be 0 to {SATISFACTION_MAX}"));
+    }
+    if let Some(given) = status.recommendation.filter(|given| *given > RECOMMENDATION_MAX) {
+        return Err(format!("ticket_status.recommendation = {given}: must be 0 to {RECOMMENDATION_MAX}"));
     }
     let body = status.encode_to_vec();
     Ok(match &grant.brands {
@@ -76,6 +80,9 @@ mod tests {
         check(ticket_status(&TicketStatus::default()), "has 0 bytes: must be 16");
         check(ticket_status(&TicketStatus { ticket_id: vec![1; 17], ..Default::default() }), "17 bytes");
         check(ticket_status(&TicketStatus { satisfaction: 6, ..status.clone() }), "satisfaction = 6");
+        let recommendation = |given| TicketStatus { recommendation: Some(given), ..status.clone() };
+        check(ticket_status(&recommendation(11)), "recommendation = 11: must be 0 to 10");
+        assert!([0, 10].iter().all(|given| ticket_status(&recommendation(*given)).is_ok()));
         check(ticket_status(&TicketStatus { agent: "a".repeat(201), ..status.clone() }), "agent has 201");
         check(ticket_status(&TicketStatus { helpdesk_ref: "r".repeat(201), ..status }), "helpdesk_ref");
         check(touchpoint(&Touchpoint { note: "n".repeat(16_385), ..Default::default() }), "note has 16385");

@@ -37,10 +37,7 @@ fn state(access: &str) -> State {
 }
 
 fn configure(state: &State, access: &str) {
-    let posts = state.path().join("posts.ndjson");
-    let source =
-        format!("[[source]]\nkind = \"ndjson\"\nformat = \"plain\"\npath = \"{}\"\n", posts.display());
-    state.configure(&source, &format!("{access}\n{BRANDS}"));
+    state.configure(&state.posts_source(), &format!("{access}\n{BRANDS}"));
 }
 
 fn write_secret(state: &State, name: &str, secret: &str) -> PathBuf {

@@ -17,7 +17,7 @@ fn table(output: &Output) -> std::collections::BTreeMap<String, usize> {
         let name = words.next()?.to_owned();
         Some((name, words.next()?.replace(',', "").parse().ok()?))
     };
-    output.stderr.lines().filter_map(row).collect()
+    output.stderr.lines().filter(|line| !line.starts_with("warning: ")).filter_map(row).collect()
 }
 
 fn check_sum(output: &Output, lines: usize) {

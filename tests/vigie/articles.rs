@@ -145,9 +145,10 @@ fn what_cannot_be_taken_is_named_and_costs_the_others_nothing() {
     ];
     std::fs::write(path("a.csv"), csv.concat()).unwrap();
     let output = import(&path("a.csv"), &ledger);
-    assert!(output.status.success(), "{}", output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{}", output.stderr);
     assert_eq!(output.stdout, "3 articles are the knowledge base now; 5 rejected, 1 cut\n");
-    let said: Vec<_> = output.stderr.lines().map(|line| line.split_once("a.csv:").unwrap().1).collect();
+    assert!(output.stderr.ends_with("5 of 8 articles were rejected\n"), "{}", output.stderr);
+    let said: Vec<_> = output.stderr.lines().filter_map(|line| Some(line.split_once("a.csv:")?.1)).collect();
     let expected = [
         "3: no title",
         "4: empty: there is nothing but the title",
@@ -275,6 +276,19 @@ fn replay_and_explain_read_the_ledgers_articles_and_say_the_same_each_time() {
     assert!(["mot de passe", "bloque", "oublie"].iter().all(|word| line.contains(word)), "{line}");
     let printed = format!("articles: {title} (https://aide.lumio.example/mot-de-passe-compte)");
     assert!(said.contains(&printed), "{said}");
+
+    for (post, expected) in [
+        ("@lumio le chat a mangé ma facture hier soir, aidez moi", "none fits; the best of 50:"),
+        (
+            "@lumio le chat a mangé ma facture hier soir, aidez moi",
+            "facture: left out, one word in common is chance",
+        ),
+        ("@lumio mdr vous livrez aussi des pizzas ?", "livrez: left out, under articles.score_min = 0.9"),
+        ("@lumio pourquoi le ciel est si bleu, aidez moi svp", "none of 50 has a word of this post"),
+    ] {
+        let said = run(vigie().args(["explain", "-c"]).arg(&state.config), post.as_bytes()).stdout;
+        assert!(said.contains(expected), "{expected} is missing in:\n{said}");
+    }
 
     let without = replay_with(&["--no-context"]);
     assert_eq!(without.lines().count(), first.lines().count());

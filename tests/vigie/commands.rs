@@ -44,6 +44,102 @@ fn the_example_config_is_right_with_and_without_its_comments() {
     check(&uncommented);
 }
 
+/// What stands in the example as a whole block, commented out, is right as it stands there.
+#[test]
+fn every_block_of_the_example_config_is_right_once_its_comment_marks_are_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let is_key = |text: &str| {
+        let key = text.split(['=', ' ']).next().unwrap_or_default();
+        let is_name = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        text.starts_with('[') || (is_name && text[key.len()..].trim_start().starts_with("= "))
+    };
+    // Of alternatives the first, and no file that is not here.
+    let elsewhere = [
+        "credential ",
+        "certificate ",
+        "cert_file ",
+        "key_file ",
+        "client_ca_file ",
+        "library ",
+        "path = \"/etc",
+    ];
+    let token = folder.path().join("token");
+    std::fs::write(&token, "0123456789abcdef0123").unwrap();
+    std::fs::write(folder.path().join("lumio-names.txt"), "lumio fibre\n").unwrap();
+    std::fs::write(folder.path().join("lumio-rules.txt"), "lumiobox panne\n").unwrap();
+    let mut blocks = 0;
+    let mut text = String::new();
+    for line in example().lines() {
+        let bare = line.strip_prefix("# ").filter(|bare| is_key(bare));
+        blocks += usize::from(bare.is_some_and(|bare| bare.starts_with('[')));
+        let line = bare.unwrap_or(line);
+        if !elsewhere.iter().any(|key| line.starts_with(key)) {
+            let token = token.display().to_string();
+            text.push_str(
+                &line.replace("/etc/vigie/zammad.token", &token).replace("/etc/vigie/token", &token),
+            );
+            text.push('\n');
+        }
+    }
+    // TLS without its certificates is a mistake of its own.
+    let text = text.replace("[tls]\n", "");
+    assert!(blocks >= 14, "{blocks} blocks in:\n{text}");
+    let path = folder.path().join("vigie.toml");
+    std::fs::write(&path, &text).unwrap();
+    let output = run(vigie().args(["check", "-c"]).arg(&path), b"");
+    assert!(output.status.success(), "{}\n{text}", output.stderr);
+    assert!(!output.stderr.contains("never gets a turn"), "{}", output.stderr);
+    for feature in [
+        "import customers",
+        "import agents",
+        "import articles",
+        "touchpoints",
+        "simulate",
+        "[[priority.combination]]",
+        "[[priority.brand]]",
+        "caps = ",
+        "[sensitive.",
+        "waiting = ",
+        "[conversation]",
+        "[helpers]",
+        "[[expectation]]",
+        "[[calendar]]",
+        "holidays",
+        "at_risk_share",
+        "[[route]]",
+        "[[team]]",
+        "fallback",
+        "supplier",
+        "best_rated_",
+        "[articles]",
+        "vigie report",
+        "time_zone",
+    ] {
+        assert!(example().contains(feature), "{feature} is not in the example");
+    }
+}
+
+#[test]
+fn a_replay_of_posts_without_a_time_says_so_once_and_its_help_names_the_key() {
+    let state = State::new("[[source]]\nkind = \"ndjson\"\npath = \"-\"\n");
+    let replay = |lines: &str| {
+        run(vigie().args(["replay", "--format", "plain", "-c"]).arg(&state.config).arg("-"), lines.as_bytes())
+    };
+    let timed = r#"{"text": "@lumio en panne, aidez moi", "created_at": "2026-11-02T10:00:00Z"}"#;
+    let timeless =
+        "{\"text\": \"@lumio en panne\"}\n{\"text\": \"nothing for us\"}\n\"@lumio ça marche plus\"\n";
+    let output = replay(&format!("{timed}\n{timeless}"));
+    assert!(output.status.success(), "{}", output.stderr);
+    let warnings: Vec<_> = output.stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
+    assert_eq!(warnings.len(), 1, "{}", output.stderr);
+    assert!(warnings[0].starts_with("warning: 2 matching posts say no time"), "{}", output.stderr);
+    assert!(!replay(timed).stderr.contains("warning"));
+    let help = run(vigie().args(["replay", "--help"]), b"").stdout;
+    for key in ["text*", "created_at", "reply_to", "followers"] {
+        assert!(help.contains(key), "{key} is not in {help}");
+    }
+}
+
 #[test]
 fn ten_mistakes_are_shown_at_once_with_line_key_value_and_range() {
     let folder = tempfile::tempdir().unwrap();

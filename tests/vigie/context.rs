@@ -51,11 +51,8 @@ fn post(console: &str, headers: &str, body: &str) -> String {
 /// A state whose daemon reads posts that are appended to a file.
 fn state_of_posts(posts: &str, rest: &str) -> State {
     let state = State::new("");
-    let path = state.path().join("posts.ndjson");
-    std::fs::write(&path, posts).unwrap();
-    let source =
-        format!("[[source]]\nkind = \"ndjson\"\nformat = \"plain\"\npath = \"{}\"\n", path.display());
-    state.configure(&source, &format!("{rest}\n{BRAND}"));
+    std::fs::write(state.path().join("posts.ndjson"), posts).unwrap();
+    state.configure(&state.posts_source(), &format!("{rest}\n{BRAND}"));
     state
 }
 
@@ -143,7 +140,7 @@ fn a_wrong_row_ends_an_import_with_1_and_a_wrong_file_with_64() {
     let state = state_of_posts("", "");
     let output = import(&state, "customers", "c.csv", "key,value\nC1,5\nC2,much\n", &[]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(output.stderr.contains("line 3: value = \"much\": must be a number"), "{}", output.stderr);
+    assert!(output.stderr.contains("/c.csv:3: value = \"much\": must be a number"), "{}", output.stderr);
     assert!(output.stderr.contains("1 of 2 rows were rejected"), "{}", output.stderr);
     assert!(output.stdout.contains("1 new, 0 changed, 0 unchanged, 1 rejected"), "{}", output.stdout);
     let output = import(&state, "customers", "c.csv", "key,teir\nC1,5\n", &[]);
@@ -156,10 +153,77 @@ fn a_wrong_row_ends_an_import_with_1_and_a_wrong_file_with_64() {
     let piped = run(vigie().args(["import", "customers", "-", "--ledger"]).arg(&ledger), b"key\nC1\n");
     assert!(piped.status.success(), "{}", piped.stderr);
     assert!(piped.stdout.contains("1 new"), "{}", piped.stdout);
+    let piped =
+        run(vigie().args(["import", "customers", "-", "--ledger"]).arg(&ledger), b"key,value\nC1,much\n");
+    assert!(piped.stderr.contains("stdin:2: value"), "{}", piped.stderr);
     let help = run(vigie().args(["import", "customers", "--help"]), b"");
     for expected in ["purchases", "DATE AMOUNT WHAT", "Rows are merged by key"] {
         assert!(help.stdout.contains(expected), "{expected} is not in {}", help.stdout);
     }
+}
+
+#[test]
+fn what_lies_in_the_future_and_contacts_of_nobody_are_taken_and_counted() {
+    let state = state_of_posts("", "");
+    let customers =
+        "key,x,purchases\nC1,@ana,2020-01-02 9 cable | 2190-01-01 5 box\nC2,,2020-01-02 9 cable\n";
+    let output = import(&state, "customers", "c.csv", customers, &[]);
+    assert!(output.status.success(), "{}", output.stderr);
+    let expected =
+        "2 new, 0 changed, 0 unchanged, 0 rejected; 1 in the future: taken, and counting from then on\n";
+    assert!(output.stdout.ends_with(expected), "{}", output.stdout);
+    let contacts = "customer,network,account,at,channel\n\
+        C1,,,2020-01-02,phone\nC1,,,2190-01-01,visit\nC9,,,2020-01-02,phone\nC9,,,2020-01-03,mail\n\
+        ,x,@ana,2020-01-04,chat\n,x,@ben,2020-01-04,chat\n";
+    let expected = "6 new, 0 changed, 0 unchanged, 0 rejected; 1 in the future: taken, and counting from then on; \
+                    3 of nobody known: kept until somebody is\n";
+    for more in [&[][..], &["--replace"]] {
+        let output = import(&state, "touchpoints", "t.csv", contacts, more);
+        assert!(output.status.success(), "{}", output.stderr);
+        let said = output.stdout.replace("0 new, 0 changed, 6 unchanged", "6 new, 0 changed, 0 unchanged");
+        assert!(said.replace("; 0 removed", "").ends_with(expected), "{}", output.stdout);
+    }
+    assert_eq!(rows(&state, "SELECT count(*) FROM touchpoint"), 6);
+}
+
+#[test]
+fn check_warns_of_teams_skills_tiers_and_flags_that_nobody_has() {
+    let state = state_of_posts("", "");
+    let rules = "[priority]\ntier = { gold = 100, platinum = 200 }\n\
+        [[priority.combination]]\nname = \"angry\"\npoints = 9\nwhen = { flag = [\"press\", \"vip\"] }\n\
+        [[team]]\nname = \"Billing\"\n[[team]]\nname = \"Nobody\"\n\
+        [[route]]\nwhen = { tier = \"glod\" }\nteam = \"Billing\"\nskills = [\"invoices\", \"fibre\"]\n\
+        [[expectation]]\nwhen = { tier = \"Gold\", flag = \"press\" }\nanswer_min = 30\n";
+    state.configure(&state.posts_source(), &format!("{rules}\n{BRAND}"));
+    let warnings = || {
+        let output = run(vigie().args(["check", "-c"]).arg(&state.config), b"");
+        assert!(output.status.success(), "{}", output.stderr);
+        let lines = output.stderr.lines().filter_map(|line| line.strip_prefix("warning: "));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(), [""; 0], "without a ledger");
+    assert!(
+        import(&state, "customers", "c.csv", "key,tier,flags\nC1,Gold,press\nC2,silver,\n", &[])
+            .status
+            .success()
+    );
+    let tiers = "no customer of the ledger has it: it never counts; there are gold, silver";
+    let of_customers = [
+        format!("priority.tier: \"platinum\": {tiers}"),
+        "combination \"angry\".when.flag: \"vip\": no customer of the ledger has it: it never counts; there are press"
+            .to_owned(),
+        format!("route[1].when.tier: \"glod\": {tiers}"),
+    ];
+    assert_eq!(warnings(), of_customers, "no agent is known yet");
+    assert!(
+        import(&state, "agents", "a.csv", "name,team,skills\nLena,billing,fibre\n", &[]).status.success()
+    );
+    let of_agents = [
+        "team \"Nobody\": no agent of the ledger belongs to it: its tickets name the team alone",
+        "route[1].skills: \"invoices\": no agent of the ledger has it: nobody can take these tickets; there are fibre",
+    ];
+    let expected: Vec<_> = of_agents.map(str::to_owned).into_iter().chain(of_customers).collect();
+    assert_eq!(warnings(), expected);
 }
 
 #[test]
@@ -211,11 +275,8 @@ fn once_a_token_may_report_everybody_needs_one_for_it() {
         format!("[[token]]\nname = \"{name}\"\nfile = \"{}\"\nrights = [\"{rights}\"]\n", path.display())
     };
     let tokens = [token("reporter", "feedback"), token("operator", "operate")].concat();
-    let path = state.path().join("posts.ndjson");
-    std::fs::write(&path, "").unwrap();
-    let source =
-        format!("[[source]]\nkind = \"ndjson\"\nformat = \"plain\"\npath = \"{}\"\n", path.display());
-    state.configure(&source, &format!("{tokens}\n{BRAND}"));
+    std::fs::write(state.path().join("posts.ndjson"), "").unwrap();
+    state.configure(&state.posts_source(), &format!("{tokens}\n{BRAND}"));
     let daemon = state.start();
     let body = r#"{"customer":"C1","channel":"phone"}"#;
     let ask = |daemon: &Daemon, token: &str| {

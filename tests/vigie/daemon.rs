@@ -92,6 +92,12 @@ impl State {
         std::fs::write(&self.config, text).unwrap();
     }
 
+    /// A source that reads the plain posts in the folder's `posts.ndjson`.
+    pub(crate) fn posts_source(&self) -> String {
+        let posts = self.path().join("posts.ndjson");
+        format!("[[source]]\nkind = \"ndjson\"\nformat = \"plain\"\npath = \"{}\"\n", posts.display())
+    }
+
     pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("vigie.sock")
     }
@@ -173,8 +179,8 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Where its console listens.
     pub(crate) fn console(&self) -> String {
-        let (_, rest) = self.started.split_once("console=Some(").unwrap();
-        rest.split_once(')').unwrap().0.to_owned()
+        let (_, rest) = self.started.split_once("console=").unwrap();
+        rest.split_once(char::is_whitespace).unwrap().0.to_owned()
     }
 
     pub(crate) fn signal(&self, signal: &str) {

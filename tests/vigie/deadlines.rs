@@ -23,11 +23,8 @@ const POSTS: &str = r#"{"id":"1","author":"a1","text":"@lumio internet down agai
 /// A daemon's folder with both posts, and these further lines in its config.
 fn state(rest: &str) -> State {
     let state = State::new("");
-    let posts = state.path().join("posts.ndjson");
-    std::fs::write(&posts, POSTS).unwrap();
-    let source =
-        format!("[[source]]\nkind = \"ndjson\"\nformat = \"plain\"\npath = \"{}\"\n", posts.display());
-    state.configure(&source, &format!("{BRAND}{rest}"));
+    std::fs::write(state.path().join("posts.ndjson"), POSTS).unwrap();
+    state.configure(&state.posts_source(), &format!("{BRAND}{rest}"));
     state
 }
 
@@ -168,7 +165,7 @@ fn a_due_time_is_explained_and_the_same_in_a_replay_over_the_weekend_in_which_cl
     let (post, _) = POSTS.split_once('\n').unwrap();
     let explained = run(vigie().args(["explain", "-c"]).arg(&state.config), post.as_bytes());
     let expected = "answer within 4 h of working time: expectation 2, calendar office; \
-                    at risk Mon 2026-10-26 10:00 CET, due Mon 2026-10-26 11:00 CET";
+                    at risk Mon 2026-10-26 09:00, due Mon 2026-10-26 10:00 UTC";
     assert!(explained.stdout.contains(expected), "{}{}", explained.stdout, explained.stderr);
 
     let replay = || {

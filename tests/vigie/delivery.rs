@@ -23,11 +23,8 @@ fn posts() -> String {
 
 fn state() -> State {
     let state = State::new("");
-    let path = state.path().join("posts.ndjson");
-    std::fs::write(&path, posts()).unwrap();
-    let source =
-        format!("[[source]]\nkind = \"ndjson\"\nformat = \"plain\"\npath = \"{}\"\n", path.display());
-    state.configure(&source, crate::daemon::BRAND);
+    std::fs::write(state.path().join("posts.ndjson"), posts()).unwrap();
+    state.configure(&state.posts_source(), crate::daemon::BRAND);
     state
 }
 

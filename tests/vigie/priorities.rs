@@ -66,6 +66,46 @@ fn what_explain_says_is_what_a_replay_makes_of_the_post() {
     }
 }
 
+/// What a sceptical reader stumbles over: a decision without its threshold, a name that is not there, two clocks.
+#[test]
+fn explain_names_thresholds_and_what_is_not_known_and_shows_one_clock() {
+    let state = state(
+        "[desk]\ntime_zone = \"Europe/Paris\"\n[[calendar]]\nname = \"montreal\"\ntime_zone = \"America/Montreal\"\n\
+         hours = \"mon-fri 09:00-17:00\"\n[answer_within]\ncalendar = \"montreal\"",
+    );
+    let explain = |post: &str, more: &[&str]| {
+        let output = run(vigie().args(["explain", "-c"]).arg(&state.config).args(more), post.as_bytes());
+        assert!(output.status.success(), "{}", output.stderr);
+        output.stdout
+    };
+    let told = explain("@lumio ma box est en panne depuis 3 jours!", &[]);
+    for expected in ["unknown author", "the post says no time"] {
+        assert!(told.contains(expected), "{expected} is missing in:\n{told}");
+    }
+    assert_eq!(told.matches("no customer that we know").count(), 4, "{told}");
+
+    // A Wednesday, 15:00 in Paris: Montréal opens.
+    let post = r#"{"text": "@lumio ma box est en panne depuis 3 jours!", "at": "2026-11-25T14:00:00Z"}"#;
+    let told = explain(post, &[]);
+    assert!(told.contains("only the author's clock says when"), "{told}");
+    assert!(told.contains("at risk Wed 2026-11-25 16:30, due Wed 2026-11-25 17:00 CET"), "{told}");
+    assert!(told.contains("answer by 17:00 CET (in 2 h 00)"), "{told}");
+
+    let joke = "lumio mon pote en panne d'inspiration mdr, belle photo du jour, good night everyone";
+    state.configure(
+        "[[source]]\nkind = \"ndjson\"\npath = \"-\"",
+        &format!("{BRAND}\n[desk]\nunsupported_min = 0.01"),
+    );
+    let told = explain(joke, &[]);
+    assert!(told.contains("desk.unsupported_min = 0.01 (no handle of ours is named)"), "{told}");
+    let told = json(&explain(joke, &["--json"]));
+    assert_eq!(
+        (&told["outcome"], &told["key"]),
+        (&"unsupported".into(), &"unsupported_min".into()),
+        "{told}"
+    );
+}
+
 #[test]
 fn ledgers_of_every_schema_can_be_tried_and_stay_as_they_are() {
     for version in [1, 2, 3] {
@@ -106,10 +146,10 @@ fn a_window_without_tickets_and_a_wrong_one_are_named() {
     assert!(output.status.success(), "{}", output.stderr);
     assert!(output.stdout.contains("no ticket since "), "{}", output.stdout);
     assert!(output.stdout.contains("the newest is of "), "{}", output.stdout);
-    let output = simulate("1w");
+    let output = simulate("1y");
     assert_eq!(output.status.code(), Some(64), "{}", output.stderr);
     assert!(
-        output.stderr.contains("must be a number with m, h or d, as 90m, 12h or 7d"),
+        output.stderr.contains("must be a number with m, h, d or w, as 90m, 12h, 7d or 4w"),
         "{}",
         output.stderr
     );

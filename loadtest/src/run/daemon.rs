@@ -233,8 +233,8 @@ fn file_system<'m>(mounts: &'m str, path: &Path) -> Option<&'m str> {
 /// Where the console listens, once the log says that the daemon runs.
 fn running(log: &str) -> Option<SocketAddr> {
     log.lines().find(|line| line.ends_with("running"))?;
-    let (_, rest) = log.split_once("console=Some(")?;
-    rest.split_once(')')?.0.parse().ok()
+    let (_, rest) = log.split_once("console=")?;
+    rest.split_once(char::is_whitespace)?.0.parse().ok()
 }
 
 /// A running daemon; killed when dropped.
@@ -372,7 +372,7 @@ mod tests {
 
     #[test]
     fn the_console_is_known_once_the_daemon_runs() {
-        let built = "INFO built version=\"0.1.0\" console=Some(127.0.0.1:4321)\n";
+        let built = "INFO built version=\"0.1.0\" console=127.0.0.1:4321\n";
         assert_eq!(running(built), None);
         let running = running(&format!("{built}INFO running\n"));
         assert_eq!(running, Some(SocketAddr::from(([127, 0, 0, 1], 4321))));

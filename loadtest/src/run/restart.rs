@@ -38,8 +38,11 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const WINDOW: u32 = 100;
 /// The same for what is left in the end.
 const REST_WINDOW: u32 = 1_000;
-/// The daemon while it is filled: every post becomes a ticket, and is read by a model that is fast enough.
-const FILLING: [&str; 4] = [
+/// The daemon while it is filled: every post becomes a ticket, also of those who write again and again, and is read by a
+/// model that is fast enough.
+const FILLING: [&str; 6] = [
+    "conversation.join_hours=0",
+    "conversation.others=false",
     "model.name=\"small\"",
     "engine.under_load=\"same\"",
     "desk.unsupported_min=1",

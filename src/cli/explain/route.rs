@@ -16,6 +16,11 @@ pub(super) fn route(out: &mut impl Write, weighing: Option<&Weighing>) -> io::Re
     for weighed in &weighing.teams {
         team(out, weighed)?;
     }
+    if weighing.teams.iter().any(|weighed| !weighed.candidates.is_empty()) {
+        let whose =
+            "open: as imported or last reported; a running daemon counts what it has given since, too";
+        writeln!(out, "  {QUIET}{whose}{QUIET:#}")?;
+    }
     for reason in &weighing.assignment.reasons {
         writeln!(out, "  {reason}")?;
     }
@@ -57,15 +62,10 @@ fn team(out: &mut impl Write, weighed: &Weighed) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
-    use crate::classify::{Language, Verdict};
     use crate::desk::agent::Agent;
+    use crate::desk::case::Case;
     use crate::desk::route::{Router, Routes};
-    use crate::desk::{Facts, Person};
-    use crate::parse::{Author, Network, Post};
-    use crate::prefilter::Candidate;
 
     #[test]
     fn every_agent_is_shown_with_points_or_with_why_not() {
@@ -83,37 +83,17 @@ mod tests {
             Agent { away: true, ..agent("tom") },
         ]);
         let routes = Routes { default_team: Some("support".to_owned()), ..Routes::default() };
-        let candidate = Candidate {
-            post: Post::new(Network::X, "1".into(), Author::default(), "text".into()),
-            brand: "Lumio".into(),
-            hits: Vec::new(),
-            addressed: false,
-            value: 1,
-        };
-        let verdict = Verdict {
-            sentiment: [0.0, 1.0, 0.0],
-            intent: [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
-            urgency: [1.0, 0.0, 0.0],
-            language: Language::UNCLEAR,
-        };
-        let facts = Facts {
-            candidate: &candidate,
-            verdict: &verdict,
-            person: &Person::default(),
-            sensitive: &[],
-            sensitive_words: &[],
-            follow_ups: 0,
-            priority: 0,
-            now: Timestamp::UNIX_EPOCH,
-        };
+        let case = Case::new("ana");
         let mut out = Vec::new();
-        route(&mut anstream::StripStream::new(&mut out), router.weigh(&routes, &facts).as_ref()).unwrap();
+        route(&mut anstream::StripStream::new(&mut out), router.weigh(&routes, &case.facts()).as_ref())
+            .unwrap();
         let expected = "
 route
   support                  skill  lang  load speed rating points     open  passed
   lena                      20.0   0.0  30.0   5.0   15.0   70.0      1/4       0
   max                        0.0   0.0  30.0   5.0    7.5   42.5      1/4       0
   tom                                                       away      1/4       0
+  open: as imported or last reported; a running daemon counts what it has given since, too
   no route speaks of it: the default team
   lena: suits best of 2 (knows lumio, 1 of 4 open, satisfaction 5.0)
   → support, lena

@@ -32,6 +32,9 @@ const URL_BYTES_MAX: usize = 2000;
 const NAMED_MAX: u64 = 100;
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Articles that are right are taken over even if others are rejected; then the exit code is 1."
+)]
 pub(in crate::cli) struct Arguments {
     /// A folder of Markdown files; a .csv with title, url, text, lang, brand; a .ndjson with the same; or a sitemap.xml
     /// whose pages lie beside it as HTML files
@@ -75,9 +78,13 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let articles = import.finish().map_err(anyhow::Error::new)?;
     let said = if articles == 1 { "article is" } else { "articles are" };
-    let (articles, rejected, cut) = (grouped(articles as u64), grouped(rejected), grouped(cut));
-    writeln!(std::io::stdout(), "{articles} {said} the knowledge base now; {rejected} rejected, {cut} cut")
+    let read = grouped(articles as u64 + rejected);
+    let (articles, shown, cut) = (grouped(articles as u64), grouped(rejected), grouped(cut));
+    writeln!(std::io::stdout(), "{articles} {said} the knowledge base now; {shown} rejected, {cut} cut")
         .context("stdout")?;
+    if rejected > 0 {
+        return Err(Failure::Fault(anyhow!("{shown} of {read} articles were rejected")));
+    }
     Ok(())
 }
 

@@ -99,7 +99,7 @@ impl Cells {
 
 /// A file being read.
 pub(super) struct Table {
-    lines: Lines<Box<dyn BufRead>>,
+    lines: Lines<Box<dyn BufRead + Send>>,
     columns: &'static Columns,
     options: Options,
     record: Vec<u8>,
@@ -129,7 +129,7 @@ impl Table {
     /// The operator must mend something: the file, its header, or how it is to be read.
     pub(super) fn open(path: &Path, columns: &'static Columns, options: Options) -> anyhow::Result<Table> {
         let shown = path.display().to_string();
-        let inner: Box<dyn Read> = match shown.as_str() {
+        let inner: Box<dyn Read + Send> = match shown.as_str() {
             "-" => Box::new(std::io::stdin()),
             _ => Box::new(File::open(path).with_context(|| shown.clone())?),
         };
@@ -146,7 +146,7 @@ impl Table {
 
     /// The same over anything that gives bytes.
     pub(super) fn over(
-        inner: impl Read + 'static,
+        inner: impl Read + Send + 'static,
         columns: &'static Columns,
         options: Options,
     ) -> anyhow::Result<Table> {
@@ -166,7 +166,7 @@ impl Table {
         let format =
             options.format.unwrap_or(if looks_like_json { FileFormat::Ndjson } else { FileFormat::Csv });
         inner.consume(mark);
-        let mut lines: Lines<Box<dyn BufRead>> = Lines::new(Box::new(inner));
+        let mut lines: Lines<Box<dyn BufRead + Send>> = Lines::new(Box::new(inner));
         let kind = match format {
             FileFormat::Ndjson => Kind::Ndjson,
             FileFormat::Csv if looks_like_json => {
@@ -238,7 +238,7 @@ fn first_bytes(inner: &mut BufReader<impl Read>) -> anyhow::Result<&[u8]> {
 
 /// Reads the header and finds out what separates fields.
 fn header(
-    lines: &mut Lines<Box<dyn BufRead>>,
+    lines: &mut Lines<Box<dyn BufRead + Send>>,
     columns: &'static Columns,
     options: Options,
 ) -> anyhow::Result<Csv> {

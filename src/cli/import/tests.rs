@@ -384,7 +384,9 @@ fn agents_come_out_as_the_file_says_and_are_merged() {
     assert_eq!(agents.as_slice(), std::slice::from_ref(ben));
 }
 
-fn customers() -> impl Strategy<Value = BTreeMap<String, (Customer, Vec<(Network, String)>)>> {
+type Accounts = Vec<(Network, String)>;
+
+fn customers() -> impl Strategy<Value = BTreeMap<String, (Customer, Accounts)>> {
     let text = "[ a-zé\"',;|]{0,12}".prop_map(|text| text.trim().to_owned());
     let purchase = (0_i64..2_000_000_000, "[a-z\"; ]{0,8}", proptest::option::of(0.0..1e9_f64)).prop_map(
         |(at, what, amount)| Purchase {
@@ -427,11 +429,9 @@ fn customers() -> impl Strategy<Value = BTreeMap<String, (Customer, Vec<(Network
 }
 
 /// The customers as a CSV file, every field in quotes.
-type Accounts = Vec<(Network, String)>;
-
 fn exported(customers: &BTreeMap<String, (Customer, Accounts)>, separator: char) -> String {
-    let columns = CUSTOMERS_EXPORTED.map(str::to_owned);
-    let mut rows = vec![columns.to_vec()];
+    let columns = fields::CUSTOMERS.names.iter();
+    let mut rows = vec![columns.map(|name| (*name).to_owned()).collect()];
     for (customer, accounts) in customers.values() {
         let purchase = |one: &Purchase| {
             let amount = one.amount.map_or("-".to_owned(), |amount| amount.to_string());
@@ -461,21 +461,6 @@ fn exported(customers: &BTreeMap<String, (Customer, Accounts)>, separator: char)
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\r\n")
 }
-
-const CUSTOMERS_EXPORTED: [&str; 12] = [
-    "key",
-    "name",
-    "tier",
-    "value",
-    "language",
-    "flags",
-    "purchases",
-    "bluesky",
-    "mastodon",
-    "x",
-    "facebook",
-    "plain",
-];
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]

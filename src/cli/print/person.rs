@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::printable;
+use super::{Clock, printable};
 use crate::ticket::proto;
 
 /// Contacts and purchases that are shown, the newest.
@@ -11,7 +11,7 @@ const SHOWN_MAX: usize = 3;
 const NOTE_CHARS_MAX: usize = 60;
 
 /// What is known of the poster, one line for each kind of thing; none for a stranger.
-pub(super) fn lines(person: &proto::Person) -> Vec<String> {
+pub(super) fn lines(person: &proto::Person, clock: &Clock) -> Vec<String> {
     let mut lines = Vec::new();
     if !person.customer.is_empty() {
         let flags = person.flags.iter().map(String::as_str);
@@ -26,13 +26,13 @@ pub(super) fn lines(person: &proto::Person) -> Vec<String> {
         }
         lines.push(who);
     }
-    let purchase = |one: &proto::person::Purchase| one_line(one.at_us, &one.what);
+    let purchase = |one: &proto::person::Purchase| one_line(clock, one.at_us, &one.what);
     if !person.purchases.is_empty() {
         lines.push(format!("bought {}", listed(person.purchases.iter().map(purchase))));
     }
     let contact = |one: &proto::person::Contact| {
         let note = if one.note.is_empty() { String::new() } else { format!(" ({})", cut(&one.note)) };
-        one_line(one.at_us, &format!("{}{note}", one.channel))
+        one_line(clock, one.at_us, &format!("{}{note}", one.channel))
     };
     if !person.contacts.is_empty() {
         lines.push(format!("before: {}", listed(person.contacts.iter().map(contact))));
@@ -40,9 +40,9 @@ pub(super) fn lines(person: &proto::Person) -> Vec<String> {
     lines.iter().map(|line| printable(line)).collect()
 }
 
-fn one_line(at_us: i64, what: &str) -> String {
+fn one_line(clock: &Clock, at_us: i64, what: &str) -> String {
     let at = Timestamp::from_microsecond(at_us).unwrap_or_default();
-    format!("{} {what}", at.strftime("%Y-%m-%d %H:%M"))
+    format!("{} {what}", clock.minute(at))
 }
 
 fn listed(items: impl ExactSizeIterator<Item = String>) -> String {
@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn a_customer_is_a_few_lines_and_a_stranger_none() {
-        assert_eq!(lines(&proto::Person::default()), Vec::<String>::new());
+        let clock = Clock::in_zone("Europe/Paris");
+        assert_eq!(lines(&proto::Person::default(), &clock), Vec::<String>::new());
         let contact = |hour: i64| proto::person::Contact {
             at_us: hour * 3_600_000_000,
             channel: "phone".into(),
@@ -81,9 +82,9 @@ mod tests {
             contacts: (0..5).map(contact).collect(),
             ..proto::Person::default()
         };
-        let told = lines(&person);
+        let told = lines(&person, &clock);
         assert_eq!(told[0], "customer C1 · Ana · gold · press");
-        assert!(told[1].starts_with("before: 1970-01-01 00:00 phone (line"), "{told:?}");
+        assert!(told[1].starts_with("before: 1970-01-01 01:00 phone (line"), "{told:?}");
         assert!(told[1].ends_with(", and 2 more") && !told[1].contains('\u{1b}'), "{told:?}");
     }
 }

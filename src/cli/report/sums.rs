@@ -2,21 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-
 use super::By;
+use super::factors::{Factor, RATINGS, TIMES, rating_class, time_class};
+use super::periods::{HOURS, Periods};
 use crate::ledger::report::Outcome;
 
 /// Groups of one kind that are told apart; the tickets of more share one.
 const GROUPS_MAX: usize = 1000;
-/// Factors that are told apart: a company has some dozens.
-const FACTORS_MAX: usize = 1000;
+/// Factors that are told apart: a company has some dozens. Each may take 80 KiB.
+const FACTORS_MAX: usize = 200;
 /// What the groups beyond the limit are called.
 const OTHERS: &str = "(others)";
-/// Tickets with and without a factor before its effect is more than chance, and how far apart their shares are.
-const TELLING_TICKETS_MIN: u64 = 30;
-const TELLING_DIFFERENCE: f64 = 0.1;
+/// Answers of 0 to 10 from which on somebody promotes the company, and below which they detract from it.
+const PROMOTER_MIN: u32 = 9;
+const PASSIVE_MIN: u32 = 7;
 
 /// Response times in seconds, 16 steps for each doubling: a percentile is at most 6 % too low.
 const STEPS: u32 = 16;
@@ -28,11 +27,15 @@ pub(super) struct Group {
     pub(super) tickets: u64,
     pub(super) answered: u64,
     /// Those whose expectation is decided: answered, or due and not answered.
-    decided: u64,
-    late: u64,
+    pub(super) decided: u64,
+    pub(super) late: u64,
     pub(super) rated: u64,
     satisfied: u64,
-    ratings: u64,
+    pub(super) ratings: u64,
+    /// Those that were answered with 0 to 10 how likely the customer is to recommend the company.
+    pub(super) recommended: u64,
+    promoters: u64,
+    detractors: u64,
     times: Vec<u64>,
 }
 
@@ -45,6 +48,11 @@ impl Group {
             self.rated += 1;
             self.satisfied += u64::from(rating >= 4);
             self.ratings += u64::from(rating);
+        }
+        if let Some(answer) = outcome.recommendation {
+            self.recommended += 1;
+            self.promoters += u64::from(answer >= PROMOTER_MIN);
+            self.detractors += u64::from(answer < PASSIVE_MIN);
         }
         if let Some(at_us) = outcome.first_answer_at_us {
             self.answered += 1;
@@ -71,6 +79,12 @@ impl Group {
     /// Mean rating, 1 to 5.
     pub(super) fn satisfaction(&self) -> Option<f64> {
         share(self.ratings, self.rated)
+    }
+
+    /// Net promoter score, −100 to 100: promoters less detractors, in parts of 100 of those who answered.
+    pub(super) fn nps(&self) -> Option<f64> {
+        let part = |of: u64| share(of, self.recommended);
+        Some(100.0 * (part(self.promoters)? - part(self.detractors)?))
     }
 
     /// The response time that this share of the answers was within.
@@ -104,59 +118,37 @@ fn least(bucket: usize) -> u64 {
     if octave == 0 { step } else { (u64::from(STEPS) + step) << (octave - 1) }
 }
 
-/// What became of tickets that have a factor; those without are all less these.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Factor {
-    pub(super) tickets: u64,
-    decided: u64,
-    late: u64,
-    rated: u64,
-    ratings: u64,
-    /// Over the decided tickets: of points, of their squares, and of the points of late ones.
-    points: f64,
-    squares: f64,
-    late_points: f64,
-}
-
-impl Factor {
-    /// Share that was late, with and without it.
-    pub(super) fn late(&self, all: &Group) -> (Option<f64>, Option<f64>) {
-        (share(self.late, self.decided), share(all.late - self.late, all.decided - self.decided))
-    }
-
-    /// Mean rating, with and without it.
-    pub(super) fn ratings(&self, all: &Group) -> (Option<f64>, Option<f64>) {
-        (share(self.ratings, self.rated), share(all.ratings - self.ratings, all.rated - self.rated))
-    }
-
-    /// Pearson's correlation of its points, 0 where a ticket has none, with being late.
-    pub(super) fn correlation(&self, all: &Group) -> Option<f64> {
-        let (n, late) = (all.decided as f64, all.late as f64);
-        let spread = (n * self.squares - self.points * self.points) * (n * late - late * late);
-        (spread > 0.0).then(|| (n * self.late_points - self.points * late) / spread.sqrt())
-    }
-
-    /// Whether its effect is large and of enough tickets to look at its points.
-    pub(super) fn is_telling(&self, all: &Group) -> bool {
-        let enough = self.decided.min(all.decided - self.decided) >= TELLING_TICKETS_MIN;
-        let (Some(with), Some(without)) = self.late(all) else { return false };
-        enough && (with - without).abs() >= TELLING_DIFFERENCE
-    }
-}
-
-/// Everything that a report says.
+/// Everything that a report says of tickets.
 #[derive(Debug)]
 pub(super) struct Sums {
     pub(super) all: Group,
     pub(super) by: Vec<(By, BTreeMap<String, Group>)>,
+    /// As many as there are periods.
+    pub(super) over_time: Vec<Group>,
+    /// By the hour of the week.
+    pub(super) hours: Vec<Group>,
     pub(super) factors: BTreeMap<String, Factor>,
+    /// Tickets in each class of times and of ratings.
+    pub(super) times: [u64; TIMES],
+    pub(super) ratings: [u64; RATINGS],
+    pub(super) periods: Periods,
     now_us: i64,
 }
 
 impl Sums {
-    pub(super) fn new(by: &[By], now_us: i64) -> Sums {
-        let by = by.iter().map(|by| (*by, BTreeMap::new())).collect();
-        Sums { all: Group::default(), by, factors: BTreeMap::new(), now_us }
+    pub(super) fn new(by: &[By], periods: Periods, now_us: i64) -> Sums {
+        let of_tickets = by.iter().filter(|by| !matches!(by, By::Time | By::Hour));
+        Sums {
+            all: Group::default(),
+            by: of_tickets.map(|by| (*by, BTreeMap::new())).collect(),
+            over_time: vec![Group::default(); periods.len()],
+            hours: vec![Group::default(); HOURS],
+            factors: BTreeMap::new(),
+            times: [0; TIMES],
+            ratings: [0; RATINGS],
+            periods,
+            now_us,
+        }
     }
 
     pub(super) fn add(&mut self, outcome: &Outcome) {
@@ -166,52 +158,64 @@ impl Sums {
             None => (self.now_us > due_at_us).then_some(true),
         };
         self.all.add(outcome, late);
+        let made_at_us = outcome.ticket.created_at_us;
+        let period = self.over_time.get_mut(self.periods.place(made_at_us));
+        let hour = self.hours.get_mut(self.periods.hour(made_at_us));
+        period.into_iter().chain(hour).for_each(|group| group.add(outcome, late));
         for (by, groups) in &mut self.by {
             let value = value(*by, outcome);
-            let is_new = !groups.contains_key(&value);
-            let value = if is_new && groups.len() >= GROUPS_MAX { OTHERS.to_owned() } else { value };
-            groups.entry(value).or_default().add(outcome, late);
-        }
-        for factor in &outcome.ticket.factors {
-            if self.factors.len() >= FACTORS_MAX && !self.factors.contains_key(&factor.name) {
+            if let Some(group) = groups.get_mut(value) {
+                group.add(outcome, late);
                 continue;
             }
-            let sums = self.factors.entry(factor.name.clone()).or_default();
-            sums.tickets += 1;
-            if let Some(rating) = outcome.satisfaction {
-                sums.rated += 1;
-                sums.ratings += u64::from(rating);
+            let value = if groups.len() >= GROUPS_MAX { OTHERS } else { value };
+            groups.entry(value.to_owned()).or_default().add(outcome, late);
+        }
+        if let Some(count) = time_class(outcome, self.now_us).and_then(|class| self.times.get_mut(class)) {
+            *count += 1;
+        }
+        if let Some(count) = rating_class(outcome).and_then(|class| self.ratings.get_mut(class)) {
+            *count += 1;
+        }
+        self.add_factors(outcome, late);
+    }
+
+    fn add_factors(&mut self, outcome: &Outcome, late: Option<bool>) {
+        let factors = &outcome.ticket.factors;
+        for (place, factor) in factors.iter().enumerate() {
+            let has_name = |other: &&crate::ticket::proto::Factor| other.name == factor.name;
+            // A ticket counts once, whatever says a name twice.
+            if factors.iter().take(place).any(|earlier| has_name(&earlier)) {
+                continue;
             }
-            if let Some(late) = late {
-                let points = f64::from(factor.points);
-                sums.decided += 1;
-                sums.late += u64::from(late);
-                sums.points += points;
-                sums.squares += points * points;
-                sums.late_points += if late { points } else { 0.0 };
+            let points =
+                factors.iter().filter(has_name).fold(0_i32, |sum, other| sum.saturating_add(other.points));
+            if let Some(sums) = self.factors.get_mut(&factor.name) {
+                sums.add(points, outcome, late, self.now_us);
+            } else if self.factors.len() < FACTORS_MAX {
+                let sums = self.factors.entry(factor.name.clone()).or_default();
+                sums.add(points, outcome, late, self.now_us);
             }
         }
     }
 }
 
-fn value(by: By, outcome: &Outcome) -> String {
+fn value(by: By, outcome: &Outcome) -> &str {
     match by {
-        By::Brand => outcome.ticket.brand.clone(),
-        By::Network => outcome.ticket.post.as_ref().map_or(String::new(), |post| post.network.clone()),
-        By::Team => outcome.team.clone(),
-        By::Agent => outcome.agent.clone(),
-        By::Intent => outcome.intent.clone(),
-        By::Hour => Timestamp::from_microsecond(outcome.ticket.created_at_us).map_or(String::new(), |at| {
-            let at = at.to_zoned(TimeZone::UTC);
-            let days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-            let day = usize::try_from(at.weekday().to_monday_zero_offset()).unwrap_or(0);
-            format!("{} {:02}", days.get(day).unwrap_or(&""), at.hour())
-        }),
+        By::Brand => &outcome.ticket.brand,
+        By::Network => outcome.ticket.post.as_ref().map_or("", |post| &post.network),
+        By::Team => &outcome.team,
+        By::Agent => &outcome.agent,
+        By::Intent => &outcome.intent,
+        By::Time | By::Hour => "",
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+    use jiff::tz::TimeZone;
+
     use super::*;
     use crate::ticket::proto;
 
@@ -224,28 +228,23 @@ mod tests {
         }
     }
 
-    fn outcome(points: i32, answered_s: Option<i64>, rating: u32) -> Outcome {
-        let factor = proto::Factor { name: "reach".into(), points, ..proto::Factor::default() };
-        let ticket = proto::Ticket {
-            due_at_us: 3_600_000_000,
-            factors: if points == 0 { Vec::new() } else { vec![factor] },
-            ..proto::Ticket::default()
-        };
-        Outcome {
-            ticket,
-            intent: String::new(),
-            team: String::new(),
-            agent: String::new(),
-            first_answer_at_us: answered_s.map(|seconds| seconds * 1_000_000),
-            satisfaction: (rating > 0).then_some(rating),
-        }
+    fn outcome(answered_s: Option<i64>) -> Outcome {
+        let ticket = proto::Ticket { due_at_us: 3_600_000_000, ..proto::Ticket::default() };
+        let first_answer_at_us = answered_s.map(|seconds| seconds * 1_000_000);
+        Outcome { ticket, first_answer_at_us, ..Outcome::default() }
+    }
+
+    fn sums(by: &[By], now_s: i64) -> Sums {
+        let periods =
+            Periods::new(Timestamp::UNIX_EPOCH, Timestamp::from_second(now_s).unwrap(), TimeZone::UTC);
+        Sums::new(by, periods, now_s * 1_000_000)
     }
 
     #[test]
     fn late_is_answered_after_due_or_due_and_not_answered() {
         let check = |now_s: i64, answered_s: Option<i64>, in_time: Option<f64>| {
-            let mut sums = Sums::new(&[], now_s * 1_000_000);
-            sums.add(&outcome(0, answered_s, 0));
+            let mut sums = sums(&[], now_s);
+            sums.add(&outcome(answered_s));
             assert_eq!(sums.all.in_time(), in_time, "{now_s} {answered_s:?}");
         };
         check(10_000, Some(3600), Some(1.0));
@@ -255,23 +254,66 @@ mod tests {
     }
 
     #[test]
-    fn a_factor_that_foretells_lateness_is_marked() {
-        let mut sums = Sums::new(&[By::Brand], i64::MAX);
-        for number in 0..100 {
-            let with = number % 2 == 0;
-            let late = with && number % 4 == 0;
-            sums.add(&outcome(
-                if with { 50 } else { 0 },
-                Some(if late { 7200 } else { 60 }),
-                if with { 2 } else { 5 },
-            ));
+    fn nps_is_promoters_less_detractors_of_those_who_answered() {
+        let check = |answers: &[u32], nps: Option<f64>| {
+            let mut sums = sums(&[By::Brand], 10_000);
+            answers.iter().for_each(|answer| {
+                sums.add(&Outcome { recommendation: Some(*answer), ..outcome(None) });
+            });
+            sums.add(&outcome(None));
+            assert_eq!((sums.all.recommended, sums.all.nps()), (answers.len() as u64, nps), "{answers:?}");
+            assert_eq!(sums.by[0].1[""].nps(), nps);
+        };
+        check(&[], None);
+        check(&[9, 10], Some(100.0));
+        check(&[7, 8], Some(0.0));
+        check(&[0, 6], Some(-100.0));
+        check(&[10, 9, 8, 6], Some(25.0));
+    }
+
+    #[test]
+    fn a_factor_that_foretells_is_told_from_one_that_does_not() {
+        let mut sums = sums(&[By::Brand], 100_000);
+        let mut dice = fastrand::Rng::with_seed(3);
+        for _ in 0..600 {
+            let (contacts, reach) = (dice.i32(0..5) * 20, dice.i32(0..5) * 20);
+            // Each contact makes the answer later and the rating worse, beside much else; reach changes nothing.
+            let mut outcome = outcome(Some(600 + i64::from(contacts) * 60 + dice.i64(0..7200)));
+            outcome.satisfaction =
+                Some((5 - contacts.unsigned_abs() / 40).saturating_sub(dice.u32(0..3)).max(1));
+            let factor = |(name, points): (&str, i32)| proto::Factor {
+                name: name.into(),
+                points,
+                ..Default::default()
+            };
+            let had = [("contacts", contacts), ("reach", reach), ("always", 10)];
+            outcome.ticket.factors = had.into_iter().filter(|(_, points)| *points > 0).map(factor).collect();
+            sums.add(&outcome);
         }
-        let factor = &sums.factors["reach"];
-        assert_eq!(factor.late(&sums.all), (Some(0.5), Some(0.0)));
-        assert_eq!(factor.ratings(&sums.all), (Some(2.0), Some(5.0)));
-        assert!(factor.is_telling(&sums.all));
-        assert!((factor.correlation(&sums.all).unwrap() - 0.577).abs() < 0.01);
-        assert_eq!((sums.all.csat(), sums.all.satisfaction()), (Some(0.5), Some(3.5)));
-        assert_eq!((sums.all.seconds(0.5), sums.by[0].1[""].tickets), (Some(60), 100));
+        let told = |name: &str| {
+            let factor = &sums.factors[name];
+            (factor.time(&sums.times), factor.rating(&sums.ratings))
+        };
+        let (Some(time), Some(rating)) = told("contacts") else { panic!("nothing said") };
+        assert!(time.rho > 0.3 && time.is_telling() && time.tickets == 600, "{time:?}");
+        assert!(rating.rho < -0.3 && rating.is_telling() && rating.tickets == 600, "{rating:?}");
+        let (Some(time), Some(rating)) = told("reach") else { panic!("nothing said") };
+        assert!(!time.is_telling() && !rating.is_telling(), "{time:?} {rating:?}");
+        assert_eq!(told("always"), (None, None), "who has it always can foretell nothing");
+        let (with, without) = sums.factors["contacts"].late(&sums.all);
+        assert!(with > without, "{with:?} {without:?}");
+    }
+
+    #[test]
+    fn a_factor_that_a_ticket_has_twice_counts_once_with_both_points() {
+        let mut sums = sums(&[], 10_000);
+        let factor = |points| proto::Factor { name: "combined".into(), points, ..proto::Factor::default() };
+        for points in 1..=60 {
+            let mut outcome = outcome(Some(i64::from(points) * 600));
+            outcome.ticket.factors = vec![factor(points), factor(points)];
+            sums.add(&outcome);
+        }
+        assert_eq!(sums.factors["combined"].tickets, 60);
+        assert!(sums.factors["combined"].time(&sums.times).unwrap().rho > 0.99);
     }
 }

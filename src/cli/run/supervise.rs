@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::console::Status;
 use crate::pipeline::reload::{Prepared, Reloader};
 use crate::pipeline::{Control, View};
+use crate::telemetry::log::seconds;
 
 /// Between two looks at how the daemon is, without a watchdog or with a slow one.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -136,7 +137,7 @@ impl Supervisor {
                 Err(Failure::Ended(why.exit_code(), told))
             }
             Asked::End(why) => {
-                info!(signal = why.name(), within = ?self.running.drain_max, "told to end");
+                info!(signal = why.name(), within = %seconds(self.running.drain_max), "told to end");
                 // A reload that is not ready by now would change what the last posts are decided by.
                 self.preparing = None;
                 let within = self.running.drain_max + DRAIN_GRACE;
@@ -206,7 +207,7 @@ impl Supervisor {
         let stuck = self.running.view.stuck();
         for stage in &stuck {
             if self.stuck.insert(stage.stage.clone()) {
-                error!(stage = %stage.stage, busy_for = ?stage.busy_for, "stuck: the watchdog is not fed until it goes on");
+                error!(stage = %stage.stage, busy_for = %seconds(stage.busy_for), "stuck: the watchdog is not fed until it goes on");
             }
         }
         self.stuck.retain(|stage| {
@@ -229,9 +230,9 @@ impl Supervisor {
     }
 
     fn not_drained(&self) -> Failure {
-        let limit = self.running.drain_max;
+        let (limit, grace) = (seconds(self.running.drain_max), seconds(DRAIN_GRACE));
         Failure::Fault(anyhow!(
-            "not drained {DRAIN_GRACE:?} after drain_max_ms, {limit:?}, was over: what was not committed comes again after the restart"
+            "not drained {grace} after drain_max_ms, {limit}, was over: what was not committed comes again after the restart"
         ))
     }
 }

@@ -160,6 +160,11 @@ fn who_was_thanked_often_enough_by_those_who_asked_is_no_ticket_for_answering() 
     let late = post("late", "helen", "c", "@lumio look");
     let after = place(&conversations, &config, &late, "Lumio", 91 * 24);
     assert!(matches!(after, Place::Joins { .. }), "{after:?}");
+    // Nor is who says thanks below a further post of their own.
+    conversations.add(id("more"), id("a"), Network::X, "asks a", Part::Joined, 0);
+    let thanks = post("thanks", "asks a", "more", "merci");
+    let expected = Place::Joins { ticket_id: id("a"), thanks: None, has_part: true };
+    assert_eq!(place(&conversations, &config, &thanks, "", 1), expected);
     // Whoever is thanked for an answer of ours is not a helper.
     conversations.add(id("ours"), id("a"), Network::X, "lumio", Part::Answer, 0);
     let thanks = post("thanks", "asks a", "ours", "merci");

@@ -47,6 +47,9 @@ pub struct Contacts {
     pub cap: i32,
 }
 
+/// Of a poster whom the company has not told us of.
+pub(super) const STRANGER: &str = "no customer that we know";
+
 /// Characters of a text of the company's that a reason shows.
 const SHOWN_CHARS_MAX: usize = 60;
 
@@ -98,6 +101,7 @@ impl Purchase {
             None => 0,
         };
         let evidence = move || match dearest {
+            None if person.customer.is_none() => STRANGER.to_owned(),
             None => format!("nothing bought within {} days", self.within_days),
             Some(purchase) => {
                 let what = if purchase.what.is_empty() { "something" } else { &purchase.what };
@@ -296,7 +300,7 @@ mod tests {
             let (given, evidence) = purchase.score(person, at(0));
             assert_eq!((given, evidence().as_str()), (points, said));
         };
-        check(&Person::default(), 0, "nothing bought within 14 days");
+        check(&Person::default(), 0, "no customer that we know");
         check(
             &bought(&[("cable", 15, Some(9_000.0)), ("later", -1, None)]),
             0,

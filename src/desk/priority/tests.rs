@@ -206,10 +206,9 @@ fn a_group_gives_no_more_than_its_cap_and_the_line_says_so() {
 
 #[test]
 fn no_sum_overflows() {
-    let combination = |number| Combination {
-        name: format!("combination {number}"),
-        when: When { answers: vec![(crate::desk::when::Question::Customer, false)], ..When::default() },
-        points: i32::MAX,
+    let combination = |number| {
+        let when = When { answers: vec![(crate::desk::when::Question::Customer, false)], ..When::default() };
+        Combination::new(format!("combination {number}"), when, i32::MAX)
     };
     let factors = Factors {
         addressed: i32::MAX,

@@ -150,6 +150,11 @@ impl Want {
         Want { about: Vec::new(), ..self.clone() }
     }
 
+    /// The same of another team.
+    pub(super) fn of_team(self, team: &str) -> Want {
+        Want { team: Arc::from(team), ..self }
+    }
+
     fn skills(&self) -> &[String] {
         self.skills.as_deref().unwrap_or_default()
     }

@@ -47,9 +47,8 @@ pub(super) struct OpenTickets {
 }
 
 impl OpenTickets {
-    /// Gives back the oldest if there is no room for it any more.
+    /// Takes one that is not there; gives back the oldest if there is no room for it any more.
     pub(super) fn insert(&mut self, id: TicketId, open: Open) -> Option<Open> {
-        self.remove(id);
         if let Some(agent) = &open.agent {
             *self.by_agent.entry(agent.clone()).or_default() += 1;
         }
@@ -118,6 +117,10 @@ impl OpenTickets {
         let mut gone: Vec<_> = gone.map(|(id, (age, _))| (*age, *id)).collect();
         gone.sort_unstable_by_key(|(age, _)| *age);
         gone.into_iter().map(|(_, id)| id).collect()
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = TicketId> {
+        self.tickets.keys().copied()
     }
 
     pub(super) fn len(&self) -> usize {

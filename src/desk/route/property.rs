@@ -7,9 +7,11 @@ use std::collections::HashMap;
 
 use jiff::tz::TimeZone;
 
-use super::tests::{Case, agent, id};
+use super::tests::{agent, id};
 use super::*;
+use crate::desk::case::Case;
 use crate::desk::person::Customer;
+use crate::desk::told::Load;
 use crate::desk::when::{Field, When};
 
 /// A second's worth in a debug build.
@@ -236,7 +238,7 @@ fn nobody_starves_and_nobody_has_more_than_their_capacity() {
         assert!(twin.open < twin.agent.capacity, "seed {seed}, ticket {tickets}: over capacity");
         (twin.open, twin.passed) = (twin.open + 1, 0);
         if random.chance(2) {
-            router.answered(&person, &assignment.agent, case.now);
+            router.seen.answered(memory::hash(&person), &assignment.agent, case.now);
         }
         open.push((tickets, Some(assignment.agent)));
         made += 1;
@@ -308,12 +310,8 @@ fn report_state(random: &mut Random, router: &mut Router, twins: &mut HashMap<St
     names.sort();
     let twin = twins.get_mut(&names[random.below(names.len() as u64) as usize]).unwrap();
     let (open_tickets, capacity) = (random.below(4) as u32, 1 + random.below(6) as u32);
-    router.hear(&Told::Agent(proto::AgentState {
-        agent: twin.agent.name.clone(),
-        open_tickets,
-        capacity,
-        ..Default::default()
-    }));
+    let agent = twin.agent.name.as_str().into();
+    router.hear(&Told::Agent(Load { agent, open_tickets, capacity }));
     twin.open = open_tickets;
     (twin.agent.open_tickets, twin.agent.capacity) = (open_tickets, capacity);
 }

@@ -137,11 +137,6 @@ impl Routes {
         Some(of_team(team, "no route speaks of it: the default team".to_owned()))
     }
 
-    /// Whether there is such a team; case is ignored.
-    pub fn has_team(&self, name: &str) -> bool {
-        self.team(name).is_some()
-    }
-
     fn team(&self, name: &str) -> Option<&Team> {
         self.teams.iter().find(|team| is_same(&team.name, name))
     }

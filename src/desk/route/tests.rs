@@ -6,60 +6,12 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::*;
-use crate::classify::{Language, Verdict};
-use crate::desk::person::{Customer, Person};
+use crate::desk::case::Case;
+use crate::desk::person::Customer;
+use crate::desk::told::Load;
 use crate::desk::when::{Field, When};
-use crate::parse::{Author, Network, Post};
-use crate::prefilter::Candidate;
-
-/// A ticket's circumstances; a neutral question in an unknown language of somebody new.
-pub(super) struct Case {
-    pub(super) candidate: Candidate,
-    pub(super) verdict: Verdict,
-    pub(super) person: Person,
-    pub(super) sensitive: Vec<String>,
-    pub(super) priority: u16,
-    pub(super) now: Timestamp,
-}
-
-impl Case {
-    pub(super) fn new(author: &str) -> Case {
-        let author = Author { id: author.to_owned().into(), ..Author::default() };
-        Case {
-            candidate: Candidate {
-                post: Post::new(Network::X, "1".into(), author, "text".into()),
-                brand: "Lumio".into(),
-                hits: Vec::new(),
-                addressed: false,
-                value: 1,
-            },
-            verdict: Verdict {
-                sentiment: [0.1, 0.8, 0.1],
-                intent: [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0],
-                urgency: [0.0, 1.0, 0.0],
-                language: Language::UNCLEAR,
-            },
-            person: Person::default(),
-            sensitive: Vec::new(),
-            priority: 100,
-            // A Thursday.
-            now: "2026-11-26T12:00:00Z".parse().unwrap(),
-        }
-    }
-
-    pub(super) fn facts(&self) -> Facts<'_> {
-        Facts {
-            candidate: &self.candidate,
-            verdict: &self.verdict,
-            person: &self.person,
-            sensitive: &self.sensitive,
-            sensitive_words: &[],
-            follow_ups: 0,
-            priority: self.priority,
-            now: self.now,
-        }
-    }
-}
+use crate::parse::Network;
+use crate::ticket::proto::ticket_status::State;
 
 fn of_language(language: &str) -> Case {
     let mut case = Case::new("somebody");
@@ -251,7 +203,12 @@ fn what_is_worth_it_goes_to_the_best_rated_who_is_not_buried_under_it() {
     let mut case = Case::new("a");
     check_worth(&routes, &case, "billing/other", "suits best");
     case.verdict.sentiment = [0.85, 0.1, 0.05];
-    check_worth(&routes, &case, "billing/best", "best: best rated with 4.9 of 2 with room (negative 0.85)");
+    check_worth(
+        &routes,
+        &case,
+        "billing/best",
+        "best: best rated of 2 with room, satisfaction 4.9 of 5 (negative 0.85)",
+    );
     case.verdict.sentiment = [0.79, 0.2, 0.01];
     check_worth(&routes, &case, "billing/other", "suits best");
     case.priority = 600;
@@ -280,14 +237,7 @@ fn people_meet_again_whom_they_know_unless_that_one_cannot() {
     let case = Case::new("lena");
     check(&mut router, &routes, &case, 1, "billing/a");
     let solved = |n: u64, agent: &str, first_answer_at_us| {
-        let status = proto::TicketStatus {
-            ticket_id: id(n).as_bytes().to_vec(),
-            state: State::Solved.into(),
-            agent: agent.to_owned(),
-            first_answer_at_us,
-            ..Default::default()
-        };
-        Told::Status(id(n), status)
+        Told::Status(id(n), Status { state: State::Solved, agent: agent.into(), first_answer_at_us })
     };
     // The helpdesk had it answered by another one: that is whom they know.
     router.hear(&solved(1, "z", 5_000_000));
@@ -295,7 +245,8 @@ fn people_meet_again_whom_they_know_unless_that_one_cannot() {
     assert_eq!(reasons[1], "z: answered this person before");
     check(&mut router, &routes, &Case::new("somebody else"), 3, "billing/a");
     // An older answer that comes late changes nothing, a newer one does.
-    router.answered(&person_key(&case.facts()), "a", Timestamp::from_microsecond(4_000_000).unwrap());
+    let person = memory::hash(&person_key(&case.facts()));
+    router.seen.answered(person, "a", Timestamp::from_microsecond(4_000_000).unwrap());
     check(&mut router, &routes, &case, 4, "billing/z");
     check(&mut router, &routes, &case, 5, "billing/a");
 }
@@ -303,18 +254,10 @@ fn people_meet_again_whom_they_know_unless_that_one_cannot() {
 #[test]
 fn reports_change_who_has_room() {
     let routes = routes();
-    let (case, status) = (Case::new("x"), |n: u64, state: State, agent: &str| {
-        let ticket_id = id(n).as_bytes().to_vec();
-        Told::Status(
-            id(n),
-            proto::TicketStatus {
-                ticket_id,
-                state: state.into(),
-                agent: agent.to_owned(),
-                ..Default::default()
-            },
-        )
-    });
+    let case = Case::new("x");
+    let status = |n, state, agent: &str| {
+        Told::Status(id(n), Status { state, agent: agent.into(), first_answer_at_us: 0 })
+    };
     let one = |name: &str| Agent { capacity: 1, ..agent(name, "billing") };
     let mut router = router(&[one("a"), one("b")]);
     let open = |router: &Router| router.agents().map(|(_, open)| open).collect::<Vec<_>>();
@@ -335,13 +278,41 @@ fn reports_change_who_has_room() {
     router.hear(&status(1, State::Open, "b"));
     assert_eq!(open(&router), [1, 1]);
     // The agent's own count is the truth; what is not said stays.
-    let state =
-        proto::AgentState { agent: "a".to_owned(), open_tickets: 5, capacity: 7, ..Default::default() };
-    router.hear(&Told::Agent(state));
+    router.hear(&Told::Agent(Load { agent: "a".into(), open_tickets: 5, capacity: 7 }));
     assert_eq!(open(&router), [5, 1]);
     assert_eq!(router.agents().next().unwrap().0.capacity, 7);
     check(&mut router, &routes, &case, 4, "billing/a");
     assert_eq!(open(&router), [6, 1]);
+}
+
+#[test]
+fn the_ledger_knows_better_whose_a_ticket_is() {
+    let routes = routes();
+    let case = Case::new("x");
+    let mut router = router(&[agent("a", "billing"), agent("b", "billing")]);
+    let open = |router: &Router| router.agents().map(|(_, open)| open).collect::<Vec<_>>();
+    let holder = |agent: &str| Some(Holder { team: "billing".into(), agent: agent.into(), is_ours: true });
+    check(&mut router, &routes, &case, 1, "billing/a");
+    // The desk had forgotten that there is a ticket, but not whose it is.
+    check(&mut router, &routes, &case, 1, "billing/b");
+    assert_eq!((open(&router), router.open_tickets()), (vec![0, 1], 1), "one ticket is one agent's");
+    router.hear(&Told::Stands(id(1), holder("a")));
+    assert_eq!(open(&router), [1, 0]);
+    router.hear(&Told::Stands(id(1), holder("a")));
+    assert_eq!(open(&router), [1, 0]);
+    // Who it is from is still known.
+    let status = Status { state: State::Open, agent: "".into(), first_answer_at_us: 1 };
+    router.hear(&Told::Status(id(1), Status { agent: "a".into(), ..status }));
+    assert_eq!(router.seen.who_answered(memory::hash(&person_key(&case.facts()))), Some("a"));
+    // Nobody's but the team's; one that was not known here; one of somebody unknown; none any more.
+    router.hear(&Told::Stands(id(1), holder("")));
+    assert_eq!((open(&router), router.open_tickets()), (vec![0, 0], 1));
+    router.hear(&Told::Stands(id(2), holder("b")));
+    router.hear(&Told::Stands(id(3), holder("gone")));
+    assert_eq!((open(&router), router.open_tickets()), (vec![0, 1], 3));
+    router.hear(&Told::Stands(id(2), None));
+    router.hear(&Told::Stands(id(2), None));
+    assert_eq!((open(&router), router.open_tickets()), (vec![0, 0], 2));
 }
 
 #[test]
@@ -374,13 +345,9 @@ fn only_whom_the_desk_chose_is_replaced() {
     router.restore(id(2), "billing", "a", false, true);
     assert_eq!(router.set_agents(&[]), [], "nobody ever imported agents");
     router.set_agents(&[agent("a", "billing"), agent("b", "billing")]);
-    let named = |n: u64, agent: &str| {
-        let ticket_id = id(n).as_bytes().to_vec();
-        let state = State::Open.into();
-        Told::Status(
-            id(n),
-            proto::TicketStatus { ticket_id, state, agent: agent.to_owned(), ..Default::default() },
-        )
+    let named = |n, agent: &str| {
+        let status = Status { state: State::Open, agent: agent.into(), first_answer_at_us: 0 };
+        Told::Status(id(n), status)
     };
     check(&mut router, &routes, &Case::new("x"), 3, "billing/b");
     router.hear(&named(3, "unknown here"));
@@ -426,6 +393,13 @@ fn a_restart_knows_who_has_what() {
         router.restore(id(1), "billing", "a", true, false);
         router.restore(id(2), "billing", "b", true, true);
         assert_eq!(router.agents().map(|(_, open)| open).collect::<Vec<_>>(), [0, 3]);
+        router.restore(id(3), "billing", "", true, true);
+        assert_eq!(router.agents().map(|(_, open)| open).collect::<Vec<_>>(), [0, 2]);
+        let mut held = router.held();
+        held.sort();
+        let mut expected = [2, 3, 4, 5, 7].map(id);
+        expected.sort();
+        assert_eq!(held, expected);
     }
 }
 
@@ -444,7 +418,7 @@ fn the_oldest_open_tickets_and_acquaintances_make_room() {
     check(&mut router, &routes, &case, 1_000_000, "billing/a");
     let at = |n: usize| Timestamp::from_second(i64::try_from(n).unwrap()).unwrap();
     for n in 0..=PEOPLE_MAX {
-        router.answered(&n.to_string(), "a", at(n));
+        router.seen.answered(memory::hash(&n.to_string()), "a", at(n));
     }
     assert_eq!(router.seen.who_answered(memory::hash("0")), None);
     assert_eq!(router.seen.who_answered(memory::hash("1")), Some("a"));

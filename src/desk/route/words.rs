@@ -49,9 +49,9 @@ pub(super) fn reason(weighed: &Weighed, member: &Member, because: Because, want:
                 Some(Worth::Value(value)) => format!("customer value {value}"),
                 Some(Worth::Rule) | None => "the route asks for it".to_owned(),
             };
-            let rating =
-                member.agent.satisfaction.map_or(String::new(), |rating| format!(" with {rating:.1}"));
-            format!("{name}: best rated{rating} of {eligible} with room ({why})")
+            let rating = member.agent.satisfaction;
+            let rating = rating.map_or(String::new(), |rating| format!(", satisfaction {rating:.1} of 5"));
+            format!("{name}: best rated of {eligible} with room{rating} ({why})")
         }
         Because::Points => format!("{name}: suits best of {eligible} ({})", traits(member, want)),
     }

@@ -21,6 +21,16 @@ fn check(topics: &Topics, text: &str, expected: &str) {
 }
 
 #[test]
+fn words_of_the_companys_own_come_beside_the_built_in_ones() {
+    let mut topics = builtin();
+    topics
+        .iter_mut()
+        .filter(|topic| topic.name == "safety")
+        .for_each(|topic| topic.words.push("box qui chauffe".to_owned()));
+    check(&Topics::new(topics), "box qui chauffe, it caught fire", "safety: box qui chauffe, caught fire");
+}
+
+#[test]
 fn built_in_words_are_found_in_both_languages() {
     let topics = Topics::default();
     check(&topics, "Your charger caught fire and burned my hand!", "safety: caught fire, burned my");

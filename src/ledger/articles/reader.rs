@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use tracing::warn;
 
 use super::generation;
-use crate::desk::articles::{self, Articles, Match, Question, TERMS_MAX, words};
+use crate::desk::articles::{self, Articles, Match, Question, Sought, TERMS_MAX, Unfit, words};
 use crate::ledger::{LedgerError, schema};
 use crate::ticket::proto;
 
@@ -116,8 +116,17 @@ impl Reader {
     ///
     /// The file cannot be read.
     pub fn try_find(&mut self, question: &Question) -> rusqlite::Result<Vec<Match>> {
-        if question.terms.is_empty() {
-            return Ok(Vec::new());
+        Ok(self.try_seek(question, false)?.found)
+    }
+
+    /// As [`Articles::seek`], with what went wrong.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn try_seek(&mut self, question: &Question, wants_next: bool) -> rusqlite::Result<Sought> {
+        if question.terms.is_empty() && !wants_next {
+            return Ok(Sought::default());
         }
         // One state of the file for all of it: an import may change sides in between.
         let transaction = self.connection.unchecked_transaction()?;
@@ -127,7 +136,7 @@ impl Reader {
         }
         let set = &self.set;
         if set.articles.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Sought::default());
         }
         let wanted = set.wanted(question);
         self.scores.clear();
@@ -170,22 +179,31 @@ impl Reader {
                 score.1 |= 1 << bit;
             }
         }
-        let mut best: Vec<(f32, usize)> =
-            self.found.iter().filter_map(|idx| self.score(*idx, question)).collect();
         // One word in common is chance, unless the post says little else.
         let asked = question.terms.len();
-        best.retain(|(_, idx)| {
-            self.scores.get(*idx).is_some_and(|score| score.1.count_ones() >= 2 || asked <= 2)
-        });
+        let by_words =
+            |idx: usize| self.scores.get(idx).is_some_and(|score| score.1.count_ones() >= 2 || asked <= 2);
+        let weighed = self.found.iter().filter_map(|idx| self.score(*idx, question));
+        let (mut best, chance): (Vec<_>, Vec<_>) = weighed.partition(|(_, idx)| by_words(*idx));
         // Equal ones in the order of the import, so that a replay gives the same.
-        best.sort_unstable_by(|one, other| other.0.total_cmp(&one.0).then(one.1.cmp(&other.1)));
+        let order =
+            |one: &(f32, usize), other: &(f32, usize)| other.0.total_cmp(&one.0).then(one.1.cmp(&other.1));
+        best.sort_unstable_by(order);
         let least = best.first().map_or(0.0, |best| best.0 * BEHIND_THE_BEST);
-        best.retain(|(score, _)| *score >= question.score_min && *score >= least);
-        best.truncate(articles::ARTICLES_MAX);
+        let fit =
+            best.iter().take_while(|(score, _)| *score >= question.score_min && *score >= least).count();
+        let next = (wants_next && fit < articles::ARTICLES_MAX).then(|| {
+            let unfit =
+                |score: f32| if score < question.score_min { Unfit::Weak } else { Unfit::Behind(least) };
+            let chance = chance.into_iter().min_by(order).map(|one| (one, Unfit::OneWord));
+            let behind = best.get(fit).map(|one| (*one, unfit(one.0)));
+            behind.into_iter().chain(chance).min_by(|(one, _), (other, _)| order(one, other))
+        });
+        best.truncate(fit.min(articles::ARTICLES_MAX));
         let side = generation & 1;
         let mut article =
             transaction.prepare_cached("SELECT title, url FROM article WHERE side = ?1 AND id = ?2")?;
-        let found = best.into_iter().map(|(score, idx)| {
+        let mut matched = |(score, idx): (f32, usize)| -> rusqlite::Result<Match> {
             let article = article.query_row([side, idx as i64 + 1], |row| {
                 Ok(proto::Article { title: row.get(0)?, url: row.get(1)?, score })
             })?;
@@ -194,8 +212,15 @@ impl Reader {
             let words =
                 words.filter_map(|(_, wanted)| question.terms.get(wanted.idx)).map(|term| term.words.clone());
             Ok(Match { article, words: words.collect() })
-        });
-        found.collect()
+        };
+        Ok(Sought {
+            articles: set.articles.len(),
+            found: best.into_iter().map(&mut matched).collect::<rusqlite::Result<_>>()?,
+            next: match next.flatten() {
+                Some((one, unfit)) => Some((matched(one)?, unfit)),
+                None => None,
+            },
+        })
     }
 
     fn score(&self, idx: usize, question: &Question) -> Option<(f32, usize)> {
@@ -208,18 +233,18 @@ impl Reader {
 }
 
 impl Articles for Reader {
-    fn find(&mut self, question: &Question) -> Vec<Match> {
-        match self.try_find(question) {
-            Ok(found) => {
+    fn seek(&mut self, question: &Question, wants_next: bool) -> Sought {
+        match self.try_seek(question, wants_next) {
+            Ok(sought) => {
                 self.has_failed = false;
-                found
+                sought
             }
             Err(error) => {
                 // A ticket without articles is worth more than none; a disk that fails ends the daemon elsewhere.
                 if !std::mem::replace(&mut self.has_failed, true) {
                     warn!(%error, "articles cannot be read: tickets go without them");
                 }
-                Vec::new()
+                Sought::default()
             }
         }
     }

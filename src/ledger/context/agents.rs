@@ -14,6 +14,11 @@ const REPORTED_WORDS_MAX: usize = 32;
 /// Longest of them, in bytes.
 const REPORTED_WORD_BYTES_MAX: usize = 64;
 
+/// A number that is another one after each change of the table.
+pub(super) fn generation(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached("SELECT generation FROM agent_change")?.query_row([], |row| row.get(0))
+}
+
 /// All agents, by name.
 pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<Agent>> {
     let columns = format!("SELECT {COLUMNS} FROM agent ORDER BY name");

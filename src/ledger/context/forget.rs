@@ -1,4 +1,4 @@
-//! Removes a customer, as people may ask of a company.
+//! Removes a customer, as people may ask of a company: from the context, and from the tickets that say who wrote.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,15 +6,19 @@ use std::time::Duration;
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use super::{account_name, import, size};
-use crate::ledger::{LedgerError, schema, wal};
-use crate::ticket::proto;
+use super::{account_name, import, listed, owner, size, touchpoints};
+use crate::ledger::{LedgerError, conversations, erasure, importing, records, schema, wal};
+use crate::ticket::{TicketId, proto};
 
 /// Longest wait for whoever reads an older state of the file; the daemon's commits wait meanwhile.
 const TRUNCATE_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Reports that one transaction removes.
 const REPORTS_AT_ONCE: usize = 256;
+/// Tickets that one transaction clears.
+const TICKETS_AT_ONCE: usize = 32;
+/// Records that one read looks through: a few MB.
+const RECORDS_AT_ONCE: i64 = 4096;
 /// After each of them, for the daemon to get in.
 const PAUSE: Duration = Duration::from_millis(4);
 
@@ -29,23 +33,29 @@ pub struct Forgotten {
     pub touchpoints: u64,
     /// Reports of helpdesks about their contacts, as received.
     pub reports: u64,
+    /// Tickets that said who they are, and keep only the post.
+    pub tickets: u64,
     /// Whether nothing of it is in the write-ahead log any more; else it leaves it within the daemon's next minutes.
     pub is_gone: bool,
 }
 
 /// Removes the customer of this key from the ledger, beside a running daemon or without one.
 ///
-/// Tickets that were made say what they said until retention prunes them, or their authors delete the posts.
+/// Their tickets keep the post, the points and who answered; what the company had told of the author goes, and the
+/// evidence of the points with it. All tickets are read for that, which takes seconds for millions and keeps nobody
+/// from writing. One that the daemon is about to commit meanwhile keeps it until this is called again.
 ///
 /// # Errors
 ///
-/// The ledger cannot be written, or is of another version.
+/// The ledger cannot be written, is of another version, or an import is under way.
 pub fn forget(path: &Path, key: &str) -> Result<Forgotten, LedgerError> {
     let (reader, found) = crate::ledger::open_to_read(path)?;
     drop(reader);
     if found < schema::VERSION {
         return Err(LedgerError::Older { path: path.to_owned(), found, known: schema::VERSION });
     }
+    // An import would bring back what is removed here.
+    let _lock = importing::lock(path)?;
     let (mut connection, _) = import::writable(path)?;
     remove(&mut connection, key).map_err(|error| LedgerError::Sqlite { path: path.to_owned(), error })
 }
@@ -76,7 +86,12 @@ fn remove(connection: &mut Connection, key: &str) -> rusqlite::Result<Forgotten>
     let theirs = reports(&transaction, key, &accounts, Some(last))?;
     forgotten.reports += remove_reports(&transaction, &theirs)?;
     if let Some(id) = id {
-        forgotten.accounts = transaction.execute("DELETE FROM account WHERE customer = ?1", [id])? as u64;
+        for (network, name) in &accounts {
+            forgotten.accounts += transaction.execute(
+                "DELETE FROM account WHERE network = ?1 AND name = ?2 AND customer = ?3",
+                params![network, name, id],
+            )? as u64;
+        }
         forgotten.customers = transaction.execute("DELETE FROM customer WHERE id = ?1", [id])? as u64;
     }
     let mut contacts = transaction.execute("DELETE FROM touchpoint WHERE customer = ?1", [key])?;
@@ -87,11 +102,13 @@ fn remove(connection: &mut Connection, key: &str) -> rusqlite::Result<Forgotten>
         )?;
     }
     forgotten.touchpoints = contacts as u64;
+    touchpoints::count(&transaction, -i64::try_from(contacts).unwrap_or_default())?;
     size::add(
         &transaction,
         -size::of_touchpoint(0).saturating_mul(i64::try_from(contacts).unwrap_or_default()),
     )?;
     transaction.commit()?;
+    forgotten.tickets = clear_tickets(connection, key, &accounts)?;
     forgotten.is_gone = wal::truncate_log(connection, TRUNCATE_WAIT_MAX)?;
     Ok(forgotten)
 }
@@ -101,11 +118,20 @@ type Account = (String, String);
 
 /// The customer of this key, if there is one, with their accounts.
 fn accounts_of(connection: &Connection, key: &str) -> rusqlite::Result<(Option<i64>, Vec<Account>)> {
-    let id: Option<i64> =
-        connection.query_row("SELECT id FROM customer WHERE key = ?1", [key], |row| row.get(0)).optional()?;
-    let mut statement = connection.prepare("SELECT network, name FROM account WHERE customer = ?1")?;
-    let accounts = statement.query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok((id, accounts.collect::<rusqlite::Result<_>>()?))
+    let found: Option<(i64, String)> = connection
+        .query_row("SELECT id, accounts FROM customer WHERE key = ?1", [key], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    let Some((id, column)) = found else { return Ok((None, Vec::new())) };
+    let mut accounts = Vec::new();
+    for (network, name) in listed(&column) {
+        // Those that have gone to somebody else are not this customer's.
+        if owner(connection, network, name)?.is_some_and(|(owner, _)| owner == id) {
+            accounts.push((network.name().to_owned(), name.to_owned()));
+        }
+    }
+    Ok((Some(id), accounts))
 }
 
 /// The reports about contacts of this customer, which are kept as they came: all, or those after that row. In the order of
@@ -137,6 +163,68 @@ fn reports(
     }
     theirs.sort_unstable();
     Ok(theirs)
+}
+
+/// Removes what tickets say of this customer, a few at a time; how many did.
+fn clear_tickets(connection: &mut Connection, key: &str, accounts: &[Account]) -> rusqlite::Result<u64> {
+    let mut cleared = 0;
+    let mut clear = |connection: &mut Connection, tickets: &[TicketId]| -> rusqlite::Result<()> {
+        for some in tickets.chunks(TICKETS_AT_ONCE) {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for ticket_id in some {
+                let mut is_cleared = false;
+                for (seq, body) in records::bodies_of(&transaction, *ticket_id)? {
+                    if let Some(body) = erasure::without_person(&body) {
+                        records::replace_body(&transaction, seq, &body)?;
+                        is_cleared = true;
+                    }
+                }
+                // The same evidence is kept for the ticket's next post.
+                conversations::forget_words(&transaction, *ticket_id)?;
+                cleared += u64::from(is_cleared);
+            }
+            transaction.commit()?;
+            std::thread::sleep(PAUSE);
+        }
+        Ok(())
+    };
+    // Those of an account that was linked later say what was known of the account, and no key.
+    let mut theirs = Vec::new();
+    {
+        let mut by_author =
+            connection.prepare("SELECT id FROM ticket WHERE network = ?1 AND author_id = ?2")?;
+        for account in accounts {
+            let ids = by_author.query_map([&account.0, &account.1], |row| records::ticket_id(row, 0))?;
+            theirs.extend(ids.collect::<rusqlite::Result<Vec<_>>>()?);
+        }
+    }
+    clear(connection, &theirs)?;
+    let key_bytes = memchr::memmem::Finder::new(key);
+    let mut after = 0;
+    loop {
+        let (mut theirs, mut is_end) = (Vec::new(), true);
+        {
+            let mut some = connection.prepare_cached(
+                "SELECT seq, kind, body, ticket_id FROM record WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+            )?;
+            let mut rows = some.query([after, RECORDS_AT_ONCE])?;
+            while let Some(row) = rows.next()? {
+                (after, is_end) = (row.get(0)?, false);
+                let body = row.get_ref(2)?.as_blob()?;
+                if row.get::<_, i64>(1)? != records::KIND_TICKET || key_bytes.find(body).is_none() {
+                    continue;
+                }
+                let person = proto::Ticket::decode(body).ok().and_then(|ticket| ticket.person);
+                if person.is_some_and(|person| person.customer == key) {
+                    theirs.push(records::ticket_id(row, 3)?);
+                }
+            }
+        }
+        if is_end {
+            return Ok(cleared);
+        }
+        clear(connection, &theirs)?;
+    }
 }
 
 fn remove_reports(connection: &Connection, rowids: &[i64]) -> rusqlite::Result<u64> {

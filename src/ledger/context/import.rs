@@ -11,27 +11,33 @@
 //!
 //! Rows come in chunks of [`CHUNK_ROWS`]. Each is sorted before it is written, customers by key and accounts by name:
 //! in the order of a file every row is a page of its own somewhere, and a million of them write a thousand times the
-//! data. Who was in the file is kept in a temporary table of SQLite's, which goes to the disk when it grows.
+//! data. Of each customer in the file 4 bytes are kept in memory.
+//!
+//! A ledger without customers is not asked for each row: a filter of a fixed size knows what this import has written.
+//! One import at a time, so that this stays true.
 //!
 //! An import that is broken off has taken over a part, in which customers may lack accounts; repeating it mends that.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::size;
 use crate::ledger::outbox::AGEING_POINTS_PER_HOUR;
-use crate::ledger::{Config, Ledger, LedgerError, Retention, schema, wal};
+use crate::ledger::{Config, Ledger, LedgerError, Retention, importing, schema, wal};
 
 mod agents;
 mod customers;
+mod known;
 mod touchpoints;
 
 pub use agents::AgentRow;
 pub use customers::CustomerRow;
+use known::{Filter, Seen};
 
 /// Rows that are sorted and written together; a customer with two accounts takes some 500 bytes.
 pub const CHUNK_ROWS: usize = 65_536;
@@ -78,6 +84,8 @@ pub struct Tally {
     pub unchanged: u64,
     /// Known, and not in the file that is the whole truth.
     pub removed: u64,
+    /// Contacts of a key or account that is no customer's, or not yet.
+    pub of_nobody: u64,
 }
 
 /// An import into one ledger.
@@ -90,6 +98,14 @@ pub struct Importer {
     /// Whether the file's rows are the whole truth, and what is not among them goes at the end.
     replace: bool,
     tally: Tally,
+    /// Whether the contacts that were there at the start have been noted.
+    knows_old_touchpoints: bool,
+    /// Customers that were in the file.
+    seen: Seen,
+    /// Keys and accounts that may be there; `None`: ask the file.
+    written: Option<Filter>,
+    /// Keeps other imports away.
+    _lock: File,
 }
 
 impl Importer {
@@ -97,7 +113,7 @@ impl Importer {
     ///
     /// # Errors
     ///
-    /// It cannot be written, is no ledger, or is of another version and in use.
+    /// It cannot be written, is no ledger, is of another version and in use, or another import is under way.
     pub fn open(path: &Path, replace: bool) -> Result<Importer, LedgerError> {
         let failed = |error| LedgerError::Sqlite { path: path.to_owned(), error };
         if !is_current(path).map_err(failed)? {
@@ -109,20 +125,32 @@ impl Importer {
                 retention: Retention::default(),
             })?);
         }
+        let lock = importing::lock(path)?;
         let (mut connection, log_pages) = writable(path)?;
         wal::wait_for_others(&mut connection, BUSY_WAIT_MAX).map_err(failed)?;
         connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(failed)?;
         connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
         connection
             .execute_batch(
-                "CREATE TEMP TABLE seen (id INTEGER PRIMARY KEY, line INTEGER NOT NULL);
-                 CREATE TEMP TABLE seen_agent (name TEXT PRIMARY KEY, line INTEGER NOT NULL) WITHOUT ROWID;
-                 CREATE TEMP TABLE seen_touchpoint (
+                "CREATE TEMP TABLE seen_agent (name TEXT PRIMARY KEY, line INTEGER NOT NULL) WITHOUT ROWID;
+                 CREATE TEMP TABLE old_touchpoint (
                      customer TEXT, network TEXT, account TEXT, at_us INTEGER, channel TEXT,
                      PRIMARY KEY (customer, network, account, at_us, channel)) WITHOUT ROWID;",
             )
             .map_err(failed)?;
-        Ok(Importer { connection, path: path.to_owned(), log_pages, replace, tally: Tally::default() })
+        let is_empty = "SELECT NOT EXISTS (SELECT 1 FROM customer) AND NOT EXISTS (SELECT 1 FROM account)";
+        let is_empty: bool = connection.query_row(is_empty, [], |row| row.get(0)).map_err(failed)?;
+        Ok(Importer {
+            connection,
+            path: path.to_owned(),
+            log_pages,
+            replace,
+            tally: Tally::default(),
+            knows_old_touchpoints: false,
+            seen: Seen::default(),
+            written: is_empty.then(Filter::new),
+            _lock: lock,
+        })
     }
 
     /// What was done so far.
@@ -154,36 +182,6 @@ impl Importer {
     fn failed(&self, error: rusqlite::Error) -> LedgerError {
         LedgerError::Sqlite { path: self.path.clone(), error }
     }
-
-    /// Removes the rows of `table` whose `key` is not in the temporary table `seen`, and what `also` removes with each.
-    fn remove_unseen<K: rusqlite::types::FromSql + rusqlite::types::ToSql>(
-        &mut self,
-        table: &str,
-        key: &str,
-        seen: &str,
-        also: impl Fn(&Connection, &K) -> rusqlite::Result<()>,
-    ) -> rusqlite::Result<()> {
-        const KEYS: usize = 10_000;
-        let list = format!(
-            "SELECT {key} FROM {table} WHERE {key} NOT IN (SELECT {key} FROM temp.{seen}) LIMIT {KEYS}"
-        );
-        let remove = format!("DELETE FROM {table} WHERE {key} = ?1");
-        loop {
-            let gone: Vec<K> = {
-                let mut statement = self.connection.prepare(&list)?;
-                statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?
-            };
-            if gone.is_empty() {
-                return Ok(());
-            }
-            self.tally.removed += gone.len() as u64;
-            let connection = &self.connection;
-            in_steps(connection, &self.log_pages, gone, |key| {
-                connection.prepare_cached(&remove)?.execute(params![key])?;
-                also(connection, &key)
-            })?;
-        }
-    }
 }
 
 /// Does something for each item, in as many steps as it takes. Whoever prepares statements does so once, before.
@@ -198,12 +196,14 @@ fn in_steps<T>(
         let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
         // The lock is ours from here on.
         let begun = Instant::now();
+        let before = size::Before::measure(&transaction, size::Part::People)?;
         for item in items.by_ref() {
             each(item)?;
             if begun.elapsed() >= STEP_MAX {
                 break;
             }
         }
+        before.account(&transaction)?;
         transaction.commit()?;
         if log_pages.load(Ordering::Relaxed) >= LOG_PAGES_MAX {
             wal::copy_log(connection)?;

@@ -3,6 +3,7 @@
 //! Memory is the page cache alone, [`CACHE_KIB`]: enough for the inner pages of the trees of five million customers.
 //! A leaf comes from the operating system's cache, or from the disk.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,13 +22,22 @@ use crate::parse::{Network, Post};
 /// Pages kept in memory at most.
 const CACHE_KIB: i64 = 8 * 1024;
 
+/// The company's own words that its customers have, in lower case.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TiersAndFlags {
+    /// Of all of them.
+    pub tiers: BTreeSet<String>,
+    /// Of all of them.
+    pub flags: BTreeSet<String>,
+}
+
 /// Reads customers, contacts and agents, beside the daemon's own writing or without it.
 #[derive(Debug)]
 pub struct Reader {
     connection: Connection,
     path: PathBuf,
-    /// The agents as last asked for.
-    told: Option<Vec<Agent>>,
+    /// The agents' generation and they themselves, as last asked for.
+    told: Option<(i64, Vec<Agent>)>,
 }
 
 impl Reader {
@@ -55,6 +65,35 @@ impl Reader {
     /// The file cannot be read.
     pub fn agents(&mut self) -> Result<Vec<Agent>, Unreadable> {
         agents::all(&self.connection).map_err(|error| self.unreadable(&error))
+    }
+
+    /// The tiers and flags of all customers; `None` where there are more than `customers_max`.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn tiers_and_flags(&mut self, customers_max: usize) -> Result<Option<TiersAndFlags>, Unreadable> {
+        self.read_words(customers_max).map_err(|error| self.unreadable(&error))
+    }
+
+    fn read_words(&self, customers_max: usize) -> rusqlite::Result<Option<TiersAndFlags>> {
+        let mut statement = self.connection.prepare("SELECT tier, flags FROM customer LIMIT ?1")?;
+        let mut rows =
+            statement.query([i64::try_from(customers_max).unwrap_or(i64::MAX).saturating_add(1)])?;
+        let mut found = TiersAndFlags::default();
+        let mut customers = 0;
+        while let Some(row) = rows.next()? {
+            customers += 1;
+            if customers > customers_max {
+                return Ok(None);
+            }
+            let tier = row.get_ref(0)?.as_str()?;
+            if !tier.is_empty() && !found.tiers.contains(tier) {
+                found.tiers.insert(tier.to_owned());
+            }
+            found.flags.extend(words(row.get_ref(1)?.as_str()?));
+        }
+        Ok(Some(found))
     }
 
     fn unreadable(&self, error: &rusqlite::Error) -> Unreadable {
@@ -95,12 +134,15 @@ impl People for Reader {
     }
 
     fn new_agents(&mut self) -> Result<Option<Vec<Agent>>, Unreadable> {
-        let agents = self.agents()?;
-        if self.told.as_ref() == Some(&agents) {
+        let generation = agents::generation(&self.connection).map_err(|error| self.unreadable(&error))?;
+        if self.told.as_ref().is_some_and(|(told, _)| *told == generation) {
             return Ok(None);
         }
-        self.told = Some(agents.clone());
-        Ok(Some(agents))
+        // Those of this generation or of a later one, which are then read once more.
+        let agents = self.agents()?;
+        let is_same = self.told.as_ref().is_some_and(|(_, told)| *told == agents);
+        self.told = Some((generation, agents.clone()));
+        Ok((!is_same).then_some(agents))
     }
 }
 
@@ -162,6 +204,11 @@ pub(super) fn stored(purchases: &[Purchase]) -> String {
     if purchases.is_empty() {
         return String::new();
     }
-    let stored = |one: &Purchase| serde_json::json!({ "at_us": one.at.as_microsecond(), "what": one.what, "amount": one.amount.map(|amount| amount.to_string()) });
-    serde_json::Value::Array(purchases.iter().map(stored).collect()).to_string()
+    let stored = |one: &Purchase| Stored {
+        at_us: one.at.as_microsecond(),
+        what: one.what.as_str().to_owned().into(),
+        amount: one.amount.map(|amount| amount.to_string().into()),
+    };
+    // Numbers and texts: nothing in it could fail.
+    serde_json::to_string(&purchases.iter().map(stored).collect::<Vec<_>>()).unwrap_or_default()
 }

@@ -143,6 +143,10 @@ impl Store {
     }
 
     fn customers(&self, rows: &[(&str, &str)]) {
+        self.under_way(rows).finish().unwrap();
+    }
+
+    fn under_way(&self, rows: &[(&str, &str)]) -> Importer {
         let row = |(key, account): &(&str, &str)| CustomerRow {
             key: (*key).to_owned(),
             name: Some("Ana".to_owned()),
@@ -152,7 +156,7 @@ impl Store {
         let rows: Vec<_> = rows.iter().map(|given| Numbered { line: 1, row: row(given) }).collect();
         let mut importer = Importer::open(&self.path(), false).unwrap();
         importer.customers(&rows, &mut |rejected| panic!("{rejected:?}")).unwrap();
-        importer.finish().unwrap();
+        importer
     }
 
     fn open(&self) -> Connection {
@@ -219,18 +223,70 @@ fn a_customer_who_is_forgotten_leaves_nothing_in_the_file() {
         let sql = "INSERT INTO feedback (at_us, kind, body) VALUES (1, 'touchpoint', ?1)";
         connection.execute(sql, [body]).unwrap();
     }
+    // A ticket and its update that say who wrote, and another customer's.
+    let evidence = |name: &str| proto::Factor {
+        name: name.to_owned(),
+        points: 9,
+        evidence: "bought a samovar".to_owned(),
+    };
+    let ticket = |customer: &str, name: &str| proto::Ticket {
+        person: Some(proto::Person {
+            customer: customer.to_owned(),
+            name: name.to_owned(),
+            contacts: vec![proto::person::Contact {
+                note: format!("{name} was angry"),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }),
+        post: Some(proto::Post { text: "my kettle leaks".to_owned(), ..Default::default() }),
+        factors: if customer == "C2" { Vec::new() } else { vec![evidence("purchase")] },
+        ..Default::default()
+    };
+    let followed = proto::update::FollowedUp { factors: vec![evidence("value")], ..Default::default() };
+    let update =
+        proto::Update { change: Some(proto::update::Change::FollowedUp(followed)), ..Default::default() };
+    for (id, kind, body) in [
+        (1, 0, ticket("C-secret", "Isolde").encode_to_vec()),
+        (1, 1, update.encode_to_vec()),
+        (2, 0, ticket("C2", "Tristan").encode_to_vec()),
+    ] {
+        connection
+            .execute(
+                "INSERT INTO record (ticket_id, kind, body) VALUES (?1, ?2, ?3)",
+                (vec![id; 16], kind, body),
+            )
+            .unwrap();
+    }
+    let factors = proto::update::FollowedUp { factors: vec![evidence("tier")], ..Default::default() };
+    let sql = "INSERT INTO conversation (ticket_id, factors) VALUES (?1, ?2)";
+    connection.execute(sql, (vec![1; 16], factors.encode_to_vec())).unwrap();
     let forgotten = forget::forget(&store.path(), "C-secret").unwrap();
-    let expected = forget::Forgotten { customers: 1, accounts: 2, touchpoints: 1, reports: 2, is_gone: true };
+    let expected = forget::Forgotten {
+        customers: 1,
+        accounts: 2,
+        touchpoints: 1,
+        reports: 2,
+        tickets: 1,
+        is_gone: true,
+    };
     assert_eq!(forgotten, expected);
     assert_eq!(forget::forget(&store.path(), "C-secret").unwrap().customers, 0);
     assert_eq!(
         (store.find("7", "secretive", 2).0, store.find("8", "x", 2).0),
         (String::new(), "C2".to_owned())
     );
+    let body: Vec<u8> =
+        connection.query_row("SELECT body FROM record WHERE seq = 1", [], |row| row.get(0)).unwrap();
+    let left = proto::Ticket::decode(&*body).unwrap();
+    assert_eq!((left.factors[0].points, left.post.unwrap().text.as_str()), (9, "my kettle leaks"));
+    let body: Vec<u8> =
+        connection.query_row("SELECT body FROM record WHERE seq = 3", [], |row| row.get(0)).unwrap();
+    assert_eq!(body, ticket("C2", "Tristan").encode_to_vec(), "another customer's");
     drop(connection);
     for file in std::fs::read_dir(store.folder.path()).unwrap() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
-        for secret in ["C-secret", "secretive"] {
+        for secret in ["C-secret", "secretive", "Isolde", "samovar"] {
             assert!(
                 !bytes.windows(secret.len()).any(|window| window == secret.as_bytes()),
                 "{secret} is still there"
@@ -253,6 +309,24 @@ fn an_import_counts_what_the_context_takes() {
 }
 
 #[test]
+fn an_import_that_is_broken_off_has_counted_what_it_has_written() {
+    let store = Store::new();
+    let keys: Vec<_> = (0..5000).map(|n| format!("C{n}")).collect();
+    let rows: Vec<_> = keys.iter().map(|key| (key.as_str(), key.as_str())).collect();
+    let mut import = store.under_way(&rows);
+    let contact = |n: i64| Contact {
+        customer: format!("C{n}"),
+        account: None,
+        touchpoint: Touchpoint { at: at(n), channel: "phone".to_owned(), note: "waits".repeat(20) },
+    };
+    let contacts: Vec<_> = (0..5000).map(|n| Numbered { line: 1, row: contact(n) }).collect();
+    import.touchpoints(&contacts).unwrap();
+    drop(import);
+    let (bytes, counted) = (size::bytes(&store.open()).unwrap(), size::count(&store.open()).unwrap());
+    assert!(bytes > 5000 * 100 && (bytes - counted).abs() < counted / 10, "{bytes}, and {counted}");
+}
+
+#[test]
 fn a_ledger_that_cannot_be_read_says_so() {
     let store = Store::new();
     store.customers(&[("C1", "7")]);
@@ -265,4 +339,122 @@ fn a_ledger_that_cannot_be_read_says_so() {
         error.contains("customers cannot be read") && error.contains("no such table: account"),
         "{error}"
     );
+}
+
+#[test]
+fn a_second_import_is_told_who_is_at_work() {
+    let store = Store::new();
+    let under_way = store.under_way(&[("C1", "7")]);
+    let error = Importer::open(&store.path(), false).unwrap_err().to_string();
+    assert!(
+        error.contains(&format!("another import (process {}) is under way", std::process::id())),
+        "{error}"
+    );
+    drop(under_way);
+    Importer::open(&store.path(), false).unwrap();
+}
+
+#[test]
+fn a_replacing_import_of_contacts_removes_only_what_was_there_at_its_start() {
+    let store = Store::new();
+    store.customers(&[("C1", "7")]);
+    let connection = store.open();
+    for at_us in [1, 2] {
+        take_touchpoint(&connection, &report("C1", "", "", at_us), at(0)).unwrap();
+    }
+    let contact =
+        Contact::read(proto::Touchpoint::decode(&*report("C1", "", "", 2)).unwrap(), at(0)).unwrap();
+    let mut importer = Importer::open(&store.path(), true).unwrap();
+    importer.touchpoints(&[Numbered { line: 1, row: contact }]).unwrap();
+    take_touchpoint(&connection, &report("C1", "", "", 3), at(0)).unwrap();
+    importer.remove_other_touchpoints().unwrap();
+    let tally = importer.finish().unwrap();
+    assert_eq!((tally.removed, tally.unchanged), (1, 1));
+    let times: Vec<i64> = store.find("7", "", 9).1.iter().map(|one| one.at.as_microsecond()).collect();
+    assert_eq!(times, [3, 2]);
+}
+
+#[test]
+fn an_account_goes_from_one_customer_to_another_and_back() {
+    let store = Store::new();
+    let rejected = |replace, rows: &[(&str, &str)]| -> usize {
+        let row = |(key, account): &(&str, &str)| CustomerRow {
+            key: (*key).to_owned(),
+            accounts: vec![(Network::X, account.split_whitespace().map(str::to_owned).collect())],
+            ..CustomerRow::default()
+        };
+        let rows: Vec<_> = rows.iter().map(|given| Numbered { line: 1, row: row(given) }).collect();
+        let mut importer = Importer::open(&store.path(), replace).unwrap();
+        let mut rejected = 0;
+        rows.chunks(1).for_each(|chunk| importer.customers(chunk, &mut |_| rejected += 1).unwrap());
+        importer.finish().unwrap();
+        rejected
+    };
+    assert_eq!(rejected(false, &[("C1", "ana ben"), ("C2", "cleo"), ("C3", "ana")]), 1, "it is C1's");
+    assert_eq!(rejected(false, &[("C2", "cleo ana")]), 1, "still");
+    assert_eq!(rejected(true, &[("C2", "cleo ana"), ("C1", "ben")]), 0, "C1 gives it up further down");
+    assert_eq!(store.find("ana", "", 0).0, "C2");
+    assert_eq!(rejected(true, &[("C1", "ben ana")]), 0);
+    assert_eq!(
+        rejected(false, &[("C2", "cleo")]),
+        0,
+        "which C2's list still names, and it is not taken from C1"
+    );
+    assert_eq!((store.find("ana", "", 0).0, store.find("ben", "", 0).0), ("C1".to_owned(), "C1".to_owned()));
+    assert_eq!(forget::forget(&store.path(), "C1").unwrap().accounts, 2);
+    assert_eq!(store.find("ana", "", 0).0, "");
+    assert_eq!(store.find("cleo", "", 0).0, "C2");
+}
+
+#[test]
+fn of_one_customer_the_newest_contacts_are_kept() {
+    let connection = memory();
+    let contacts = CONTACTS_OF_ONE_MAX as i64;
+    for n in 0..contacts + 10 {
+        // Not in their order.
+        let at_us = 1 + n * 11 % (contacts + 10);
+        take_touchpoint(&connection, &report("C1", "", "", at_us), at(0)).unwrap();
+        take_touchpoint(&connection, &report("", "x", "ana", at_us), at(0)).unwrap();
+    }
+    take_touchpoint(&connection, &report("C2", "", "", 1), at(0)).unwrap();
+    assert_eq!(count(&connection, "touchpoint"), 2 * contacts + 1);
+    let oldest = "SELECT min(at_us) FROM touchpoint WHERE customer = 'C1'";
+    assert_eq!(connection.query_row(oldest, [], |row| row.get::<_, i64>(0)).unwrap(), 11);
+    let counted = "SELECT contacts FROM touchpoint_count";
+    let counted = || connection.query_row(counted, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(counted(), 2 * contacts + 1);
+    // Those of the account are the same as those of the customer whose it turns out to be.
+    touchpoints::adopt(&connection, Network::X, "ana", "C1").unwrap();
+    assert_eq!((count(&connection, "touchpoint"), counted()), (contacts + 1, contacts + 1));
+}
+
+#[test]
+fn contacts_beyond_the_limit_go_the_oldest_first_and_a_few_at_a_time() {
+    let connection = memory();
+    for n in 1..=10 {
+        take_touchpoint(&connection, &report(&format!("C{n}"), "", "", n), at(0)).unwrap();
+    }
+    let before = size::bytes(&connection).unwrap();
+    assert_eq!(touchpoints::forget_beyond(&connection, 5, 3).unwrap(), 3);
+    assert_eq!(touchpoints::forget_beyond(&connection, 5, 3).unwrap(), 2);
+    assert_eq!(touchpoints::forget_beyond(&connection, 5, 3).unwrap(), 0);
+    let oldest: i64 =
+        connection.query_row("SELECT min(at_us) FROM touchpoint", [], |row| row.get(0)).unwrap();
+    assert_eq!((count(&connection, "touchpoint"), oldest), (5, 6));
+    assert!(size::bytes(&connection).unwrap() < before * 6 / 10);
+}
+
+#[test]
+fn agents_are_told_again_only_when_one_has_changed() {
+    let store = Store::new();
+    store.customers(&[("C1", "7")]);
+    let connection = store.open();
+    let mut reader = Reader::open(&store.path()).unwrap();
+    let mut told = || reader.new_agents().unwrap().map(|agents| agents.len());
+    assert_eq!((told(), told()), (Some(0), None), "none, which is said once");
+    let state = proto::AgentState { agent: "Ana".to_owned(), open_tickets: 3, ..Default::default() };
+    take_agent_state(&connection, &state.encode_to_vec()).unwrap();
+    assert_eq!((told(), told()), (Some(1), None));
+    connection.execute("DELETE FROM agent", []).unwrap();
+    assert_eq!((told(), told()), (Some(0), None));
 }

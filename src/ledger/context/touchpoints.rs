@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{ACCOUNT_BYTES_MAX, NAME_BYTES_MAX, NOTE_CHARS_MAX, account_name, owner, size};
+use super::{
+    ACCOUNT_BYTES_MAX, CONTACTS_MAX, CONTACTS_OF_ONE_MAX, NAME_BYTES_MAX, NOTE_CHARS_MAX, account_name,
+    owner, size,
+};
 use crate::desk::person::Touchpoint;
 use crate::parse::Network;
 use crate::ticket::proto;
@@ -102,6 +105,16 @@ pub(super) fn stored_under(
     }
 }
 
+/// Whether there is a customer whose the contact is.
+pub(super) fn is_of_customer(connection: &Connection, contact: &Contact) -> rusqlite::Result<bool> {
+    match &contact.account {
+        Some((network, name)) if contact.customer.is_empty() => {
+            Ok(owner(connection, *network, name)?.is_some())
+        }
+        _ => connection.prepare_cached("SELECT 1 FROM customer WHERE key = ?1")?.exists([&contact.customer]),
+    }
+}
+
 /// Keeps a contact, once.
 pub(in crate::ledger) fn keep(connection: &Connection, contact: &Contact) -> rusqlite::Result<Kept> {
     let Touchpoint { at, channel, note } = &contact.touchpoint;
@@ -133,9 +146,59 @@ pub(in crate::ledger) fn keep(connection: &Connection, contact: &Contact) -> rus
         }
         None => {
             size::add(connection, size::of_touchpoint(texts + note.len()))?;
+            count(connection, 1)?;
+            keep_newest(connection, (who.0, who.1, who.2))?;
             Ok(Kept::New)
         }
     }
+}
+
+/// Counts contacts that came, or went.
+pub(super) fn count(connection: &Connection, contacts: i64) -> rusqlite::Result<()> {
+    if contacts != 0 {
+        connection
+            .prepare_cached("UPDATE touchpoint_count SET contacts = max(0, contacts + ?1)")?
+            .execute([contacts])?;
+    }
+    Ok(())
+}
+
+/// Forgets what one customer or account has beyond [`CONTACTS_OF_ONE_MAX`].
+fn keep_newest(
+    connection: &Connection,
+    (customer, network, account): (&str, &str, &str),
+) -> rusqlite::Result<()> {
+    let newest = CONTACTS_OF_ONE_MAX.cast_signed();
+    let beyond: Option<i64> = connection
+        .prepare_cached(
+            "SELECT at_us FROM touchpoint WHERE customer = ?1 AND network = ?2 AND account = ?3
+             ORDER BY at_us DESC, channel DESC LIMIT 1 OFFSET ?4",
+        )?
+        .query_row(params![customer, network, account, newest], |row| row.get(0))
+        .optional()?;
+    if beyond.is_none() {
+        return Ok(());
+    }
+    let mut statement = connection.prepare_cached(
+        "DELETE FROM touchpoint WHERE customer = ?1 AND network = ?2 AND account = ?3 AND (at_us, channel) IN (
+             SELECT at_us, channel FROM touchpoint WHERE customer = ?1 AND network = ?2 AND account = ?3
+             ORDER BY at_us DESC, channel DESC LIMIT -1 OFFSET ?4)
+         RETURNING 2 * octet_length(customer || network || account || channel) + octet_length(note)",
+    )?;
+    removed(connection, statement.query(params![customer, network, account, newest])?).map(|_| ())
+}
+
+/// Takes what a statement has removed off the account; how many.
+fn removed(connection: &Connection, mut rows: rusqlite::Rows<'_>) -> rusqlite::Result<usize> {
+    let (mut removed, mut bytes) = (0, 0);
+    while let Some(row) = rows.next()? {
+        removed += 1;
+        bytes += size::of_touchpoint(row.get::<_, i64>(0)?.try_into().unwrap_or_default());
+    }
+    drop(rows);
+    size::add(connection, -bytes)?;
+    count(connection, -i64::try_from(removed).unwrap_or_default())?;
+    Ok(removed)
 }
 
 /// Whose contacts are asked for.
@@ -183,13 +246,21 @@ pub(super) fn adopt(
     name: &str,
     key: &str,
 ) -> rusqlite::Result<()> {
-    connection
+    // One of the same time and channel is the same, and is counted once.
+    let same = connection
         .prepare_cached(
-            "UPDATE OR REPLACE touchpoint SET customer = ?3, network = '', account = ''
+            "DELETE FROM touchpoint WHERE customer = ?3 AND network = '' AND account = '' AND (at_us, channel) IN (
+                 SELECT at_us, channel FROM touchpoint WHERE customer = '' AND network = ?1 AND account = ?2)",
+        )?
+        .execute(params![network.name(), name, key])?;
+    count(connection, -i64::try_from(same).unwrap_or_default())?;
+    let adopted = connection
+        .prepare_cached(
+            "UPDATE touchpoint SET customer = ?3, network = '', account = ''
              WHERE customer = '' AND network = ?1 AND account = ?2",
         )?
         .execute(params![network.name(), name, key])?;
-    Ok(())
+    if adopted > 0 { keep_newest(connection, (key, "", "")) } else { Ok(()) }
 }
 
 /// Forgets contacts from before then, the oldest first; how many.
@@ -206,13 +277,21 @@ pub(in crate::ledger) fn forget_before(
              WHERE at_us < ?1 ORDER BY at_us LIMIT ?2)
          RETURNING 2 * octet_length(customer || network || account || channel) + octet_length(note)",
     )?;
-    let (mut forgotten, mut bytes) = (0, 0);
-    let mut rows = statement.query(params![at_us, rows_max])?;
-    while let Some(row) = rows.next()? {
-        forgotten += 1;
-        bytes += size::of_touchpoint(row.get::<_, i64>(0)?.try_into().unwrap_or_default());
-    }
-    drop(rows);
-    size::add(connection, -bytes)?;
-    Ok(forgotten)
+    removed(connection, statement.query(params![at_us, rows_max])?)
+}
+
+/// Forgets contacts beyond [`CONTACTS_MAX`], the oldest first; how many.
+pub(in crate::ledger) fn forget_beyond_max(
+    connection: &Connection,
+    rows_max: usize,
+) -> rusqlite::Result<usize> {
+    forget_beyond(connection, CONTACTS_MAX, rows_max)
+}
+
+pub(super) fn forget_beyond(connection: &Connection, max: i64, rows_max: usize) -> rusqlite::Result<usize> {
+    let contacts: i64 = connection
+        .prepare_cached("SELECT contacts FROM touchpoint_count")?
+        .query_row([], |row| row.get(0))?;
+    let excess = usize::try_from(contacts - max).unwrap_or_default();
+    if excess == 0 { Ok(0) } else { forget_before(connection, i64::MAX, excess.min(rows_max)) }
 }

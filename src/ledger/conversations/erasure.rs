@@ -8,7 +8,7 @@ use super::{BYSTANDER, FOLLOW_UP, Further, followed, forget_words, further, upda
 use crate::ledger::erasure::{self, Erasure};
 use crate::ledger::rescoring::publish;
 use crate::ledger::writer::Changes;
-use crate::ledger::{Body, deadlines, records};
+use crate::ledger::{Body, assigned, deadlines, records};
 use crate::parse::Network;
 use crate::ticket::{TicketId, proto};
 
@@ -78,6 +78,7 @@ pub(in crate::ledger) fn erase_post(
     {
         // Nothing is left that another post could join, or that waits for an answer.
         deadlines::forget(connection, ticket_id, changes)?;
+        assigned::end(connection, ticket_id, changes)?;
         connection
             .prepare_cached("UPDATE ticket SET erased_at_us = ?2 WHERE id = ?1")?
             .execute(params![ticket_id.as_bytes(), at.as_microsecond()])?;

@@ -4,14 +4,13 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{ANSWER, network};
+use crate::desk::conversation::THANKS_COUNT_FOR_US;
 use crate::ledger::{NewFollowUp, records};
 use crate::parse::Network;
 use crate::ticket::TicketId;
 
 /// People that are kept as helpers, the most recent.
 pub const HELPERS_MAX: usize = 10_000;
-/// How long a thank-you counts.
-pub const THANKS_COUNT_FOR_US: i64 = 90 * 24 * 3_600_000_000;
 
 /// Calls `visit` with each thank-you: network, who was thanked, in whose ticket, when in µs since 1970; oldest first.
 pub(in crate::ledger) fn thanks(

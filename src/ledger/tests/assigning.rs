@@ -1,8 +1,9 @@
 //! Who has which ticket, and what the desk hears of it.
 
 use super::*;
-use crate::desk::told::{self, Heard, Told};
+use crate::desk::told::{self, Heard, Holder, Load, Status, Told};
 use crate::ledger::assigned::{Assigned, Assignee};
+use crate::ticket::proto::ticket_status::State;
 
 #[test]
 fn the_desk_is_told_what_is_durable_and_speaks_of_a_ticket_that_there_is() {
@@ -26,21 +27,72 @@ fn the_desk_is_told_what_is_durable_and_speaks_of_a_ticket_that_there_is() {
     report(Feedback::AgentState(agent.encode_to_vec()));
     let mut heard = Vec::new();
     hearing.hear(|told| heard.push(told));
-    let expected = [Told::Status(id("a"), status(id("a"))), Told::Agent(agent)].map(Heard::Told);
+    let solved = Status { state: State::Solved, agent: "lena".into(), first_answer_at_us: 0 };
+    let load = Load { agent: "lena".into(), open_tickets: 3, capacity: 0 };
+    let expected = [Told::Status(id("a"), solved), Told::Agent(load)].map(Heard::Told);
     assert_eq!(heard, expected);
     running.stop();
+}
+
+/// A ticket that the desk gave to lena.
+fn of_lena(name: &str) -> Entry {
+    let Entry::Ticket(mut ticket) = provisional(name, 500) else { panic!() };
+    ticket.assignee = Some(Assignee { team: "billing".to_owned(), agent: "lena".to_owned() });
+    Entry::Ticket(ticket)
+}
+
+#[test]
+fn the_desk_is_told_where_it_counted_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    let (teller, mut hearing) = told::channel(16);
+    let running = Running::start_telling(folder.path(), config(folder.path()).retention, Some(teller));
+    let id = |name: &str| TicketId::of_post(Network::Bluesky, name);
+    let joins = |name: &str, otherwise: Entry| {
+        let Entry::Ticket(otherwise) = otherwise else { panic!() };
+        Entry::FollowUp(Box::new(NewFollowUp {
+            post_id: id(name),
+            ticket_id: id("gone"),
+            network: Network::Bluesky,
+            author_id: "did:plc:author".to_owned(),
+            text_hash: 7,
+            at: Timestamp::UNIX_EPOCH,
+            post: proto::Post::default(),
+            verdict: proto::Verdict::default(),
+            factors: Vec::new(),
+            raises: true,
+            thanks: None,
+            terms: terms(),
+            otherwise: Otherwise::Ticket(otherwise),
+        }))
+    };
+    let erase = |name: &str| Entry::Erase { ticket_id: id(name), at: Timestamp::UNIX_EPOCH };
+    // What the desk decided and the ledger took as it was is no news.
+    running.settle(settlement(1, 0, vec![of_lena("a"), of_lena("b"), ticket("c", 1), of_lena("d")]));
+    running.settle(settlement(2, 0, vec![of_lena("a"), ticket("a", 1), ticket("c", 1), erase("c")]));
+    running.settle(settlement(3, 0, vec![joins("e", of_lena("e")), joins("f", ticket("f", 1)), erase("b")]));
+    // By now nobody's.
+    running.settle(settlement(4, 0, vec![of_lena("b"), joins("b", of_lena("b")), erase("b")]));
+    let unsupported = proto::update::Rescored { unsupported: true, ..Default::default() };
+    let rescoring = |name: &str, change| {
+        let (ticket_id, at, terms) = (id(name), Timestamp::UNIX_EPOCH, terms());
+        Rescoring { ticket_id, at, change: Some(Box::new(change)), terms }
+    };
+    let rescorings = vec![rescoring("a", Default::default()), rescoring("d", unsupported)];
+    running.handle.rescore(rescorings).blocking_recv().unwrap().unwrap();
+    running.stop();
+    let lena = || Some(Holder { team: "billing".into(), agent: "lena".into(), is_ours: true });
+    let expected = [("a", lena()), ("e", lena()), ("b", None), ("b", None), ("d", None)];
+    let mut heard = Vec::new();
+    hearing.hear(|told| heard.push(told));
+    let expected = expected.map(|(name, holder)| Heard::Told(Told::Stands(id(name), holder)));
+    assert_eq!(heard, expected);
 }
 
 #[test]
 fn who_has_which_ticket_is_known_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let running = Running::start(folder.path());
-    let assigned = |name: &str| {
-        let Entry::Ticket(mut ticket) = ticket(name, 500) else { panic!() };
-        ticket.assignee = Some(Assignee { team: "billing".to_owned(), agent: "lena".to_owned() });
-        Entry::Ticket(ticket)
-    };
-    running.settle(settlement(1, 1, vec![assigned("a"), assigned("b"), ticket("c", 1), assigned("d")]));
+    running.settle(settlement(1, 1, vec![of_lena("a"), of_lena("b"), ticket("c", 1), of_lena("d")]));
     let id = |name: &str| TicketId::of_post(Network::Bluesky, name);
     let report = |name: &str, state: i32, agent: &str| {
         let ticket_id = id(name).as_bytes().to_vec();
@@ -74,10 +126,20 @@ fn who_has_which_ticket_is_known_after_a_restart() {
         let by = if one.by_helpdesk { " (helpdesk)" } else { "" };
         format!("{} {team} {agent}{by} {}", name.unwrap(), one.is_open)
     };
-    let expected = ["a billing lena false", "b billing kim (helpdesk) true", "d frontline max true"];
+    let held = ["a", "b", "d"].map(id);
     let mut all = Vec::new();
-    running.handle.assigned(|one| all.push(line(one))).unwrap();
-    assert_eq!(all, expected);
+    running.handle.assigned(&[held.as_slice(), &[gone]].concat(), |one| all.push(line(one))).unwrap();
+    let open = ["b billing kim (helpdesk) true", "d frontline max true"];
+    assert_eq!(all, [&["a billing lena false"], &open[..]].concat());
+    all.clear();
+    running.handle.assigned(&[id("b")], |one| all.push(line(one))).unwrap();
+    assert_eq!(all, open, "of those that are closed only what the desk holds");
+    // A report that says nothing of it closes and opens nothing.
+    report("a", 0, "");
+    report("b", 0, "");
+    all.clear();
+    running.handle.assigned(&[], |one| all.push(line(one))).unwrap();
+    assert_eq!(all, open);
     // Opened again.
     report("a", 2, "");
     report("b", 5, "");
@@ -86,4 +148,16 @@ fn who_has_which_ticket_is_known_after_a_restart() {
     let ledger = Ledger::open(config(folder.path())).unwrap();
     ledger.open_assigned(|one| open.push(line(one))).unwrap();
     assert_eq!(open, ["a billing lena true", "d frontline max true"]);
+    let (connection, _) = open_to_read(&config(folder.path()).path).unwrap();
+    let newest = |tickets_max| {
+        let mut newest = Vec::new();
+        assigned::visit_open(&connection, tickets_max, |one| newest.push(line(one))).unwrap();
+        newest
+    };
+    assert_eq!(newest(1), ["d frontline max true"]);
+    assert_eq!(newest(2), open);
+    let plan: String = connection
+        .query_row(&format!("EXPLAIN QUERY PLAN {}", assigned::NEWEST), [1], |row| row.get("detail"))
+        .unwrap();
+    assert!(plan.contains("assigned_open"), "{plan}");
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Request, Writer};
 use crate::ledger::outbox::{self, Outbox};
-use crate::ledger::{SubscriptionRequest, deliveries};
+use crate::ledger::{SubscriptionRequest, deliveries, wal};
 
 impl Writer {
     /// Answers what is now durable, and opens subscriptions; returns whether there was one.
@@ -80,8 +80,7 @@ impl Writer {
     }
 
     pub(crate) fn raise_floors(&mut self) -> rusqlite::Result<()> {
-        let transaction =
-            self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let transaction = wal::begin(&self.connection)?;
         for name in deliveries::subscriptions(&transaction)? {
             deliveries::raise_floor(&transaction, &name)?;
         }

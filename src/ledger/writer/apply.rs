@@ -22,7 +22,7 @@ pub(in crate::ledger) struct Changes {
     pub(in crate::ledger) provisional: i64,
     /// What becomes of the clocks of answers.
     pub(in crate::ledger) clocks: Clocks,
-    /// What helpdesks report.
+    /// What the desk must know.
     pub(in crate::ledger) told: Vec<Told>,
 }
 

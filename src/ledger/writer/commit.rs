@@ -9,9 +9,9 @@ use prost::Message;
 
 use super::apply::{Changes, apply};
 use super::{FLOOR_EVERY_ACKS, Request, Writer};
-use crate::desk::told::Told;
+use crate::desk::told::{Load, Status, Told};
 use crate::ledger::{
-    Feedback, Settlement, accounting, assigned, deadlines, deliveries, feedback, gaps, rescoring, store,
+    Feedback, Settlement, accounting, assigned, deadlines, deliveries, feedback, gaps, rescoring, store, wal,
 };
 use crate::source::Durable;
 use crate::telemetry::{Bucket, Buckets};
@@ -26,8 +26,7 @@ impl Writer {
     ) -> rusqlite::Result<bool> {
         let now = Timestamp::now();
         let ageing = self.config.ageing_points_per_hour;
-        let transaction =
-            self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let transaction = wal::begin(&self.connection)?;
         let mut changes = Changes::default();
         let mut ends = Vec::with_capacity(settlements.len());
         let mut filled = Vec::with_capacity(settlements.len());
@@ -129,9 +128,11 @@ impl Writer {
 fn told(feedback: &Feedback) -> Option<Told> {
     match feedback {
         Feedback::TicketStatus(id, body) | Feedback::TicketStatusWithin { ticket_id: id, body, .. } => {
-            proto::TicketStatus::decode(&**body).ok().map(|status| Told::Status(*id, status))
+            proto::TicketStatus::decode(&**body).ok().map(|status| Told::Status(*id, Status::of(status)))
         }
-        Feedback::AgentState(body) => proto::AgentState::decode(&**body).ok().map(Told::Agent),
+        Feedback::AgentState(body) => {
+            proto::AgentState::decode(&**body).ok().map(|state| Told::Agent(Load::of(state)))
+        }
         // Looked up in the ledger when its person writes.
         Feedback::Touchpoint(_) | Feedback::Contacts(_) => None,
     }

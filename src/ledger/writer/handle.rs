@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{Answer, Request};
+use crate::desk::route::OPEN_TICKETS_MAX;
 use crate::ledger::{
     Accounting, Body, Feedback, Figures, LedgerError, Records, Rescoring, Seq, SubscriptionRequest, Vitals,
     assigned, conversations, open_to_read, reason, records, rescoring,
@@ -100,15 +101,20 @@ impl Handle {
         self.ask(|answer| Request::Assign(assignments, answer))
     }
 
-    /// Visits every ticket that a route gave to a team, open or not, in the order in which they were made. On a
-    /// connection of its own, so that nobody who delivers tickets waits for it.
+    /// Visits the open tickets that a route gave to a team, the newest that the desk keeps in mind, oldest first; and of
+    /// `held` those that are closed. On a connection of its own, so that nobody who delivers tickets waits for it.
     ///
     /// # Errors
     ///
     /// The file cannot be read.
-    pub fn assigned(&self, visit: impl FnMut(&assigned::Assigned)) -> Result<(), LedgerError> {
+    pub fn assigned(
+        &self,
+        held: &[TicketId],
+        mut visit: impl FnMut(&assigned::Assigned),
+    ) -> Result<(), LedgerError> {
         let (connection, _) = open_to_read(&self.path)?;
-        assigned::visit(&connection, false, visit)
+        assigned::visit_closed(&connection, held, &mut visit)
+            .and_then(|()| assigned::visit_open(&connection, OPEN_TICKETS_MAX, visit))
             .map_err(|error| LedgerError::Sqlite { path: self.path.clone(), error })
     }
 

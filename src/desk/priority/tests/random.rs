@@ -91,8 +91,7 @@ fn factors() -> impl Strategy<Value = Factors> {
                 caps.set(group, cap);
             }
         }
-        let combination =
-            |(number, (when, points))| Combination { name: format!("rule {number}"), when, points };
+        let combination = |(number, (when, points))| Combination::new(format!("rule {number}"), when, points);
         Factors {
             sentiment: heads.0,
             intent: heads.1,

@@ -103,7 +103,21 @@ impl Importer {
     ///
     /// The file cannot be written.
     pub fn remove_other_agents(&mut self) -> Result<(), LedgerError> {
-        let removed = self.remove_unseen("agent", "name", "seen_agent", |_, _: &String| Ok(()));
-        removed.map_err(|error| self.failed(error))
+        self.remove_unseen_agents().map_err(|error| self.failed(error))
+    }
+
+    fn remove_unseen_agents(&mut self) -> rusqlite::Result<()> {
+        let connection = &self.connection;
+        let mut list = connection
+            .prepare("SELECT name FROM agent WHERE name NOT IN (SELECT name FROM temp.seen_agent)")?;
+        let gone: Vec<String> = list.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        let mut remove = connection.prepare("DELETE FROM agent WHERE name = ?1")?;
+        let mut removed = 0;
+        in_steps(connection, &self.log_pages, gone, |name| {
+            removed += remove.execute([name])? as u64;
+            Ok(())
+        })?;
+        self.tally.removed += removed;
+        Ok(())
     }
 }

@@ -3,10 +3,10 @@
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Importer, Numbered, Rejected, in_steps};
+use super::{Filter, Importer, Numbered, Rejected, Seen, in_steps};
 use crate::desk::person::{Customer, Purchase};
 use crate::ledger::LedgerError;
-use crate::ledger::context::{joined, owner, reader, touchpoints};
+use crate::ledger::context::{joined, list, listed, owner, reader, touchpoints};
 use crate::parse::Network;
 
 /// What a file says of a customer. `None`: nothing, so that it stays as it is.
@@ -33,8 +33,7 @@ pub struct CustomerRow {
 
 impl CustomerRow {
     /// The customer as they are after this row.
-    fn over(&self, known: Option<Customer>) -> Customer {
-        let mut customer = known.unwrap_or_else(|| Customer { key: self.key.clone(), ..Customer::default() });
+    fn over(&self, mut customer: Customer) -> Customer {
         fn take<T: Clone>(into: &mut T, given: &Option<T>) {
             if let Some(given) = given {
                 into.clone_from(given);
@@ -61,27 +60,35 @@ struct Plan<'r> {
     /// Once it is known.
     id: Option<i64>,
     is_new: bool,
-    /// How the customer is to be from now on, if otherwise than before.
+    /// The known customer as they are to be from now on, if otherwise than before.
     write: Option<Customer>,
-    /// Accounts that are theirs from now on.
-    add: Vec<(Network, &'r str)>,
+    /// The known customer's accounts as the column has them, and maybe some that are no longer theirs.
+    accounts: String,
+    /// Whether accounts are to be linked.
+    adds: bool,
     /// Accounts that are no longer theirs.
     release: Vec<(Network, String)>,
+    /// Rejected after all.
+    is_refused: bool,
 }
 
-/// What [`INSERT`] and [`UPDATE`] bind: the first value, then the customer's.
-macro_rules! columns {
-    ($customer:expr, $first:expr) => {
-        params![
-            $first,
-            $customer.name,
-            $customer.tier,
-            $customer.value,
-            $customer.language,
-            joined(&$customer.flags),
-            reader::stored(&$customer.purchases),
-        ]
-    };
+/// An account to be linked: network, name, and the plan whose customer's it is.
+type Link<'r> = (Network, &'r str, usize);
+
+impl Plan<'_> {
+    fn is_same(&self) -> bool {
+        self.write.is_none() && !self.adds && self.release.is_empty()
+    }
+
+    /// The column of accounts from now on.
+    fn list(&self) -> String {
+        let is_released = |network: Network, name: &str| {
+            self.release.iter().any(|(other, released)| *other == network && released == name)
+        };
+        let kept = listed(&self.accounts).filter(|(network, name)| !is_released(*network, name));
+        let is_listed = |claim: &(Network, &str)| listed(&self.accounts).any(|known| known == *claim);
+        list(kept.chain(self.row.claims().filter(|claim| !is_listed(claim))))
+    }
 }
 
 impl Importer {
@@ -104,11 +111,41 @@ impl Importer {
     ///
     /// The file cannot be written.
     pub fn remove_other_customers(&mut self) -> Result<(), LedgerError> {
-        let removed = self.remove_unseen("customer", "id", "seen", |connection, id: &i64| {
-            connection.prepare_cached("DELETE FROM account WHERE customer = ?1")?.execute([id])?;
-            Ok(())
-        });
-        removed.map_err(|error| self.failed(error))
+        self.remove_unseen_customers().map_err(|error| self.failed(error))
+    }
+
+    fn remove_unseen_customers(&mut self) -> rusqlite::Result<()> {
+        const ROWS: i64 = 10_000;
+        let connection = &self.connection;
+        let mut some =
+            connection.prepare("SELECT id, accounts FROM customer WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+        let mut remove = connection.prepare("DELETE FROM customer WHERE id = ?1")?;
+        let mut release = connection.prepare(RELEASE)?;
+        let mut after = i64::MIN;
+        loop {
+            let mut gone: Vec<(i64, String)> = Vec::new();
+            let mut rows = some.query([after, ROWS])?;
+            let mut is_end = true;
+            while let Some(row) = rows.next()? {
+                is_end = false;
+                after = row.get(0)?;
+                if self.seen.line(after).is_none() {
+                    gone.push((after, row.get(1)?));
+                }
+            }
+            drop(rows);
+            if is_end {
+                return Ok(());
+            }
+            self.tally.removed += gone.len() as u64;
+            in_steps(connection, &self.log_pages, gone, |(id, accounts)| {
+                remove.execute([id])?;
+                for (network, name) in listed(&accounts) {
+                    release.execute(params![network.name(), name, id])?;
+                }
+                Ok(())
+            })?;
+        }
     }
 
     fn take(
@@ -121,41 +158,69 @@ impl Importer {
         let mut plans = Vec::with_capacity(rows.len());
         // One read for all: it is begun and ended once, and keeps nobody from writing.
         let reading = self.connection.unchecked_transaction()?;
-        let mut find =
-            reading.prepare(&format!("SELECT c.id, {} FROM customer c WHERE c.key = ?1", reader::COLUMNS))?;
+        let columns = reader::COLUMNS;
+        let mut find = reading
+            .prepare(&format!("SELECT c.id, c.accounts, {columns} FROM customer c WHERE c.key = ?1"))?;
         for Numbered { line, row } in rows {
-            match plan(&reading, &mut find, *line, row)? {
-                Ok(plan) => plans.push(plan),
-                Err(reason) => reject(Rejected { line: *line, reason }),
+            let may_be_known = self.written.as_mut().is_none_or(|written| written.add(("key", &row.key)));
+            let known = if may_be_known { find_known(&mut find, row)? } else { None };
+            if let Some(first) = known.as_ref().and_then(|known| self.seen.line(known.id)) {
+                reject(Rejected { line: *line, reason: duplicate(&row.key, first) });
+                continue;
             }
+            plans.push(plan(*line, row, known));
         }
         drop(find);
-        refuse_claimed(&reading, self.replace, &mut plans, reject)?;
+        let links = claim(&reading, self.replace, &self.seen, &mut self.written, &mut plans)?;
         reading.finish()?;
-        self.write(&mut plans)
+        for (index, reason) in links.refused {
+            if let Some(plan) = plans.get_mut(index) {
+                plan.is_refused = true;
+                reject(Rejected { line: plan.line, reason });
+            }
+        }
+        self.write(&mut plans, links.links)
     }
 
-    fn write(&mut self, plans: &mut [Plan<'_>]) -> rusqlite::Result<()> {
-        let (connection, log_pages) = (&self.connection, &self.log_pages);
-        let mut tally = self.tally;
+    fn write(&mut self, plans: &mut [Plan<'_>], links: Vec<Link<'_>>) -> rusqlite::Result<()> {
+        let Importer { connection, log_pages, tally, seen, .. } = self;
+        let connection = &*connection;
         {
             let mut insert = connection.prepare(INSERT)?;
             let mut update = connection.prepare(UPDATE)?;
-            let mut see = connection.prepare("INSERT OR IGNORE INTO temp.seen (id, line) VALUES (?1, ?2)")?;
-            in_steps(connection, log_pages, plans.iter_mut(), |plan| {
-                let is_same = plan.write.is_none() && plan.add.is_empty() && plan.release.is_empty();
-                let id = match (plan.id, &plan.write) {
-                    (None, None) => return Ok(()),
-                    (None, Some(customer)) => insert.insert(columns!(customer, customer.key))?,
-                    (Some(id), Some(customer)) => {
-                        update.execute(columns!(customer, id))?;
+            let mut relist = connection.prepare("UPDATE customer SET accounts = ?2 WHERE id = ?1")?;
+            let planned = plans.iter_mut().filter(|plan| !plan.is_refused);
+            in_steps(connection, log_pages, planned, |plan| {
+                let id = match plan.id {
+                    None => {
+                        let id = insert.insert(params![
+                            plan.row.key,
+                            plan.row.name.as_deref().unwrap_or_default(),
+                            plan.row.tier.as_deref().unwrap_or_default(),
+                            plan.row.value.flatten(),
+                            plan.row.language.as_deref().unwrap_or_default(),
+                            joined(plan.row.flags.as_deref().unwrap_or_default()),
+                            reader::stored(plan.row.purchases.as_deref().unwrap_or_default()),
+                            plan.list(),
+                        ])?;
+                        plan.id = Some(id);
                         id
                     }
-                    (Some(id), None) => id,
+                    Some(id) => {
+                        if let Some(Customer { name, tier, value, language, flags, purchases, .. }) =
+                            &plan.write
+                        {
+                            let (flags, purchases) = (joined(flags), reader::stored(purchases));
+                            update.execute(params![id, name, tier, value, language, flags, purchases])?;
+                        }
+                        if plan.adds || !plan.release.is_empty() {
+                            relist.execute(params![id, plan.list()])?;
+                        }
+                        id
+                    }
                 };
-                plan.id = Some(id);
-                see.execute(params![id, plan.line.cast_signed()])?;
-                match (plan.is_new, is_same) {
+                seen.note(id, plan.line);
+                match (plan.is_new, plan.is_same()) {
                     (true, _) => tally.new += 1,
                     (false, true) => tally.unchanged += 1,
                     (false, false) => tally.changed += 1,
@@ -163,93 +228,109 @@ impl Importer {
                 Ok(())
             })?;
         }
-        let releases: Vec<_> = plans
+        let plans = &*plans;
+        let releases = plans
             .iter()
-            .flat_map(|plan| plan.release.iter().map(|(network, name)| (*network, name.as_str(), plan.id)))
-            .collect();
-        let mut release =
-            connection.prepare("DELETE FROM account WHERE network = ?1 AND name = ?2 AND customer = ?3")?;
+            .filter(|plan| !plan.is_refused)
+            .flat_map(|plan| plan.release.iter().map(|(network, name)| (*network, name.as_str(), plan.id)));
+        let mut release = connection.prepare(RELEASE)?;
         in_steps(connection, log_pages, releases, |(network, name, id)| {
             release.execute(params![network.name(), name, id]).map(|_| ())
         })?;
-        let mut links: Vec<_> = plans
-            .iter()
-            .flat_map(|plan| plan.add.iter().map(|(network, name)| (*network, *name, plan.id, &plan.row.key)))
-            .collect();
-        links.sort_unstable_by_key(|(network, name, ..)| (network.name(), *name));
         let mut link = connection.prepare(
             "INSERT INTO account (network, name, customer) VALUES (?1, ?2, ?3)
              ON CONFLICT DO UPDATE SET customer = excluded.customer",
         )?;
         // Asked once for a chunk: a contact that comes meanwhile is found by its account.
         let has_contacts = touchpoints::any_of_accounts(connection)?;
+        let links = links.into_iter().filter_map(|(network, name, index)| {
+            let plan = plans.get(index).filter(|plan| !plan.is_refused)?;
+            Some((network, name, plan.id?, &plan.row.key))
+        });
         in_steps(connection, log_pages, links, |(network, name, id, key)| {
             link.execute(params![network.name(), name, id])?;
             if has_contacts {
                 touchpoints::adopt(connection, network, name, key)?;
             }
             Ok(())
-        })?;
-        self.tally = tally;
-        Ok(())
+        })
     }
 }
 
-const INSERT: &str = "INSERT INTO customer (key, name, tier, value, language, flags, purchases)
-                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+const INSERT: &str = "INSERT INTO customer (key, name, tier, value, language, flags, purchases, accounts)
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 const UPDATE: &str =
     "UPDATE customer SET name = ?2, tier = ?3, value = ?4, language = ?5, flags = ?6, purchases = ?7
                       WHERE id = ?1";
+const RELEASE: &str = "DELETE FROM account WHERE network = ?1 AND name = ?2 AND customer = ?3";
 
-/// Refuses rows that claim an account of somebody who keeps it.
-fn refuse_claimed(
+/// Which accounts are to be linked, and who is not to be taken over.
+struct Claimed<'r> {
+    /// In the order of the table.
+    links: Vec<Link<'r>>,
+    /// Plans whose rows claim an account of somebody who keeps it, and why they are rejected.
+    refused: FxHashMap<usize, String>,
+}
+
+/// Finds out whose the accounts of all rows are: what a customer's own column says may have gone to somebody else.
+fn claim<'r>(
     connection: &Connection,
     replace: bool,
-    plans: &mut Vec<Plan<'_>>,
-    reject: &mut dyn FnMut(Rejected),
-) -> rusqlite::Result<()> {
-    let released: FxHashSet<(Network, &str)> = plans
-        .iter()
-        .flat_map(|plan| plan.release.iter().map(|(network, name)| (*network, name.as_str())))
-        .collect();
-    let mut claims: Vec<_> = plans
-        .iter()
-        .enumerate()
-        .flat_map(|(index, plan)| plan.add.iter().map(move |(network, name)| (*network, *name, index)))
-        .filter(|(network, name, _)| !released.contains(&(*network, *name)))
-        .collect();
-    // In the order of the table.
-    claims.sort_unstable_by_key(|(network, name, _)| (network.name(), *name));
-    let mut held = connection.prepare("SELECT 1 FROM account WHERE network = ?1 AND name = ?2")?;
-    let mut refused: FxHashMap<usize, String> = FxHashMap::default();
-    for (network, name, index) in claims {
-        // Nearly all are nobody's.
-        if !held.exists(params![network.name(), name])? {
-            continue;
-        }
-        let Some((id, key)) = owner(connection, network, name)? else { continue };
-        let line = seen(connection, id)?;
-        let whose = match line {
-            _ if plans[index].id == Some(id) => continue,
-            Some(line) => format!("by line {line}"),
-            // Its customer may be further down in the file, and then without it; or it goes at the end.
-            None if replace => continue,
-            None => "since an earlier import".to_owned(),
-        };
-        let mine = &plans[index].row.key;
-        refused.entry(index).or_insert_with(|| {
-            format!("customer {mine:?} claims {network} {name:?}, which is customer {key:?}'s {whose}")
-        });
+    seen: &Seen,
+    written: &mut Option<Filter>,
+    plans: &mut [Plan<'r>],
+) -> rusqlite::Result<Claimed<'r>> {
+    let mut links: Vec<Link<'r>> = Vec::with_capacity(plans.len());
+    for (index, plan) in plans.iter().enumerate() {
+        links.extend(plan.row.claims().map(|(network, name)| (network, name, index)));
     }
-    let mut index = 0;
-    plans.retain(|plan| {
-        let reason = refused.remove(&index);
-        index += 1;
-        let is_kept = reason.is_none();
-        reason.into_iter().for_each(|reason| reject(Rejected { line: plan.line, reason }));
-        is_kept
-    });
-    Ok(())
+    links.sort_unstable_by_key(|(network, name, _)| (network.name(), *name));
+    let mut refused = FxHashMap::default();
+    let mut held = connection.prepare("SELECT customer FROM account WHERE network = ?1 AND name = ?2")?;
+    let mut keep = Vec::with_capacity(links.len());
+    {
+        let released: FxHashSet<(Network, &str, Option<i64>)> = plans
+            .iter()
+            .flat_map(|plan| plan.release.iter().map(|(network, name)| (*network, name.as_str(), plan.id)))
+            .collect();
+        for (network, name, index) in &links {
+            let may_be_held = written.as_mut().is_none_or(|written| written.add((*network, name)));
+            let Some(plan) = plans.get(*index) else { continue };
+            let holder: Option<i64> = if may_be_held {
+                held.query_row(params![network.name(), name], |row| row.get(0)).optional()?
+            } else {
+                None
+            };
+            if holder.is_some() && holder == plan.id {
+                keep.push(false);
+                continue;
+            }
+            keep.push(true);
+            // Nearly all are nobody's; one whose customer is gone is, too.
+            if holder.is_none() || released.contains(&(*network, name, holder)) {
+                continue;
+            }
+            let Some((id, key)) = owner(connection, *network, name)? else { continue };
+            let whose = match seen.line(id) {
+                Some(line) => format!("by line {line}"),
+                // Its customer may be further down in the file, and then without it; or it goes at the end.
+                None if replace => continue,
+                None => "since an earlier import".to_owned(),
+            };
+            let mine = &plan.row.key;
+            refused.entry(*index).or_insert_with(|| {
+                format!("customer {mine:?} claims {network} {name:?}, which is customer {key:?}'s {whose}")
+            });
+        }
+    }
+    let mut keep = keep.into_iter();
+    links.retain(|_| keep.next().unwrap_or_default());
+    for (_, _, index) in &links {
+        if let Some(plan) = plans.get_mut(*index) {
+            plan.adds = true;
+        }
+    }
+    Ok(Claimed { links, refused })
 }
 
 /// The rows without those whose key or account an earlier row of the chunk has.
@@ -287,59 +368,43 @@ fn duplicate(key: &str, first: u64) -> String {
     format!("customer {key:?} is in line {first} already")
 }
 
-/// The line of this import in which the customer was.
-fn seen(connection: &Connection, id: i64) -> rusqlite::Result<Option<u64>> {
-    connection
-        .prepare_cached("SELECT line FROM temp.seen WHERE id = ?1")?
-        .query_row([id], |row| row.get::<_, i64>(0))
-        .optional()
-        .map(|line| line.map(i64::cast_unsigned))
+/// A customer in the ledger.
+struct Known {
+    id: i64,
+    accounts: String,
+    customer: Customer,
 }
 
-/// What is to be done about a row; the inner error is why it is rejected.
-fn plan<'r>(
-    connection: &Connection,
-    find: &mut Statement<'_>,
-    line: u64,
-    row: &'r CustomerRow,
-) -> rusqlite::Result<Result<Plan<'r>, String>> {
-    let known = find
-        .query_row([&row.key], |found| Ok((found.get::<_, i64>(0)?, reader::read(found, 1)?)))
-        .optional()?;
-    let Some((id, known)) = known else {
-        let add = row.claims().collect();
-        let write = Some(row.over(None));
-        return Ok(Ok(Plan { line, row, id: None, is_new: true, write, add, release: Vec::new() }));
+fn find_known(find: &mut Statement<'_>, row: &CustomerRow) -> rusqlite::Result<Option<Known>> {
+    let known = |found: &rusqlite::Row<'_>| {
+        Ok(Known { id: found.get(0)?, accounts: found.get(1)?, customer: reader::read(found, 2)? })
     };
-    if let Some(first) = seen(connection, id)? {
-        return Ok(Err(duplicate(&row.key, first)));
-    }
-    let merged = row.over(Some(known.clone()));
-    let (mut add, mut release) = (Vec::new(), Vec::new());
-    if !row.accounts.is_empty() {
-        let theirs = accounts(connection, id)?;
-        add.extend(
-            row.claims().filter(|(network, name)| {
-                !theirs.iter().any(|(other, held)| other == network && held == name)
-            }),
-        );
-        release.extend(theirs.into_iter().filter(|(network, held)| {
-            row.accounts.iter().any(|(other, names)| other == network && !names.contains(held))
-        }));
-    }
-    let write = (merged != known).then_some(merged);
-    Ok(Ok(Plan { line, row, id: Some(id), is_new: false, write, add, release }))
+    find.query_row([&row.key], known).optional()
 }
 
-fn accounts(connection: &Connection, id: i64) -> rusqlite::Result<Vec<(Network, String)>> {
-    let mut accounts = Vec::new();
-    let mut statement = connection
-        .prepare_cached("SELECT network, name FROM account WHERE customer = ?1 ORDER BY network, name")?;
-    let mut rows = statement.query([id])?;
-    while let Some(row) = rows.next()? {
-        if let Some(network) = Network::from_name(row.get_ref(0)?.as_str()?) {
-            accounts.push((network, row.get(1)?));
-        }
-    }
-    Ok(accounts)
+/// What is to be done about a row.
+fn plan(line: u64, row: &CustomerRow, known: Option<Known>) -> Plan<'_> {
+    let Some(Known { id, accounts, customer }) = known else {
+        return Plan {
+            line,
+            row,
+            id: None,
+            is_new: true,
+            write: None,
+            accounts: String::new(),
+            adds: false,
+            release: Vec::new(),
+            is_refused: false,
+        };
+    };
+    let is_gone = |network: Network, held: &str| {
+        row.accounts.iter().any(|(other, names)| *other == network && !names.iter().any(|name| name == held))
+    };
+    let release = listed(&accounts)
+        .filter(|(network, held)| is_gone(*network, held))
+        .map(|(network, held)| (network, held.to_owned()))
+        .collect();
+    let merged = row.over(customer.clone());
+    let write = (merged != customer).then_some(merged);
+    Plan { line, row, id: Some(id), is_new: false, write, accounts, adds: false, release, is_refused: false }
 }
