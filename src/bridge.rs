@@ -12,9 +12,11 @@ pub mod helpdesk;
 pub mod http;
 pub mod pace;
 pub mod preset;
+pub mod reconcile;
 pub mod rehearsal;
 pub mod run;
 pub mod text;
+pub mod webhook;
 
 use std::path::PathBuf;
 use std::sync::Arc;

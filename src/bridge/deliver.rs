@@ -94,6 +94,8 @@ pub struct Counts {
     pub erased: u64,
     /// Changes done.
     pub changed: u64,
+    /// Times that the daemon was told what has become of a ticket, and took it.
+    pub reported: u64,
     /// Why the helpdesk takes nothing at present, or what it said last of a ticket that it did not take.
     pub last_error: Option<String>,
     /// Whether it takes nothing at present.
@@ -140,6 +142,15 @@ pub struct Shared {
     pub pace: Arc<Pace>,
 }
 
+/// How the connection to the daemon stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Whether there is one.
+    pub is_up: bool,
+    /// How many have been lost. What was sent over such a one may not have been taken.
+    pub lost: u64,
+}
+
 /// Takes deliveries to a helpdesk.
 pub struct Bridge<T> {
     name: String,
@@ -149,6 +160,7 @@ pub struct Bridge<T> {
     texts: Texts,
     clock: Arc<dyn Fn() -> i64 + Send + Sync>,
     health: Mutex<Health>,
+    link: watch::Sender<Link>,
 }
 
 /// How the helpdesk has been lately.
@@ -196,7 +208,16 @@ impl<T: Target> Bridge<T> {
             is_told: false,
         };
         let name = name.to_owned();
-        Bridge { name, target, shared, policy, texts, clock, health: Mutex::new(health) }
+        Bridge {
+            name,
+            target,
+            shared,
+            policy,
+            texts,
+            clock,
+            health: Mutex::new(health),
+            link: watch::Sender::default(),
+        }
     }
 
     /// What it shares with others.
@@ -207,6 +228,11 @@ impl<T: Target> Bridge<T> {
     /// The helpdesk.
     pub fn target(&self) -> &T {
         &self.target
+    }
+
+    /// How the connection to the daemon stands.
+    pub fn link(&self) -> watch::Receiver<Link> {
+        self.link.subscribe()
     }
 
     /// Takes deliveries until `stop`, through restarts of the daemon; sends it `reports` on the same connection.
@@ -234,7 +260,13 @@ impl<T: Target> Bridge<T> {
                 Ok(mut client) => {
                     info!(bridge = %self.name, pending = client.welcome().pending, "connected to the daemon");
                     is_told = false;
-                    let taken = self.take(&mut client, &mut reports, &mut unsent, &mut stop).await?;
+                    self.link.send_modify(|link| link.is_up = true);
+                    let taken = self.take(&mut client, &mut reports, &mut unsent, &mut stop).await;
+                    self.link.send_modify(|link| {
+                        link.is_up = false;
+                        link.lost += 1;
+                    });
+                    let taken = taken?;
                     match taken {
                         Ok(heard) => {
                             if heard {

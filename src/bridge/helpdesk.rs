@@ -17,6 +17,9 @@ use super::pace::Pace;
 use super::preset::{Escape, Fields, Preset, RenderError, Step};
 use crate::ticket::proto::ticket_status::State;
 
+/// What a ticket's state is called where the helpdesk says that it knows no such ticket.
+pub const GONE: &str = "gone";
+
 /// What templates see, by name.
 pub type Values = Map<String, serde_json::Value>;
 
@@ -233,7 +236,7 @@ impl Helpdesk {
         match self.step("read.call", &read.call, &mut values).await {
             Err(error) if error.is_absence() => Ok(Some(Standing {
                 state: Some(State::Deleted),
-                state_there: "gone".to_owned(),
+                state_there: GONE.to_owned(),
                 agent: String::new(),
                 first_answer_at_us: None,
                 satisfaction: None,
@@ -512,7 +515,7 @@ fn captured(steps: &[Step], values: &Values) -> Values {
 }
 
 /// Numbers and texts are ids; nothing else is, and no empty text.
-fn id_of(value: &Value) -> Option<String> {
+pub(super) fn id_of(value: &Value) -> Option<String> {
     let id = match value.as_str() {
         Some(text) => text.to_owned(),
         None if value.is_number() => value.to_string(),
@@ -535,6 +538,6 @@ fn moment(value: &Value) -> Option<i64> {
 }
 
 /// What a template or expression sees of these values.
-fn seen_by(values: &impl serde::Serialize) -> Value {
+pub(super) fn seen_by(values: &impl serde::Serialize) -> Value {
     Value::from(minijinja::value::Serde(values))
 }

@@ -66,6 +66,10 @@ pub struct Standing {
     pub calls_per_minute: u32,
     /// How long the helpdesk asks us to wait; `None`: it does not.
     pub paused_for: Option<Duration>,
+    /// Calls in the last minute.
+    pub calls_last_minute: u32,
+    /// From one call to the next, at least.
+    pub every: Duration,
 }
 
 /// When the next call may be made.
@@ -239,11 +243,15 @@ impl Turns {
 
     fn standing(&self, now: Instant) -> Standing {
         let paused_until = self.paused_until.filter(|until| *until > now);
+        let minute = self.quota.minute;
+        let recent = self.recent.iter().filter(|at| now.duration_since(**at) < minute).count();
         Standing {
             calls: self.calls,
             limited: self.limited,
             calls_per_minute: self.calls_per_minute,
             paused_for: paused_until.map(|until| until.duration_since(now)),
+            calls_last_minute: u32::try_from(recent).unwrap_or(u32::MAX),
+            every: self.every(),
         }
     }
 }

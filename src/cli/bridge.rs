@@ -12,7 +12,7 @@ use super::{ConfigFile, Failure, asked_to_end};
 use crate::bridge::config::{Config as BridgeConfig, Place};
 use crate::bridge::preset::BUILT_IN;
 use crate::config::Config;
-use crate::pipeline::bridges::{Bridges, Connect};
+use crate::pipeline::bridges::{Bridges, Connect, unhinted};
 use crate::telemetry::log;
 use crate::wire::Client;
 
@@ -114,7 +114,7 @@ fn apart(arguments: &RunArguments) -> Result<(), Failure> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("async runtime")?;
     runtime.block_on(async {
-        let running = Bridges::start(bridges, &connect);
+        let running = Bridges::start(bridges.into_iter().map(unhinted), &connect);
         tell(&[NotifyState::Ready, NotifyState::Status("running")]);
         asked_to_end().await;
         info!("told to end: calls under way are waited for");

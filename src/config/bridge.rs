@@ -127,6 +127,13 @@ fn bridge(
             "webhook_secret_file: this kind of helpdesk sends no webhooks; what becomes of tickets is asked",
         );
     }
+    if place == Place::Apart && webhook_secret.is_some() {
+        warnings.push(
+            "webhook_secret_file of a bridge with run = \"apart\": webhooks come to the daemon's console; apart from it the \
+             helpdesk is asked"
+                .to_owned(),
+        );
+    }
     let four_byte = section
         .choice("four_byte_characters", &[("keep", FourByte::Keep), ("replace", FourByte::Replace)])
         .unwrap_or_default();

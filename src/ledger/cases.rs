@@ -49,11 +49,11 @@ const VERSION_1: &str = "
         gone             INTEGER NOT NULL DEFAULT 0,   -- 1: the helpdesk has it no more
         open             INTEGER NOT NULL DEFAULT 1,   -- 0: ended there, as far as is known
         reported         BLOB,                 -- the last TicketStatus that the daemon was told, encoded
-        read_at_us       INTEGER NOT NULL DEFAULT 0,
+        again_at_us      INTEGER DEFAULT 0,    -- when to look at it again; NULL: unasked no more
         touched_at_us    INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX entry_case ON entry (case_id) WHERE case_id IS NOT NULL;
-    CREATE INDEX entry_read ON entry (read_at_us) WHERE open = 1 AND case_id IS NOT NULL;
+    CREATE INDEX entry_again ON entry (again_at_us) WHERE open = 1 AND case_id IS NOT NULL;
     CREATE INDEX entry_touched ON entry (touched_at_us);
 
     -- Notes that hold a post's text, so that it can be taken out again.
@@ -120,6 +120,8 @@ pub struct Entry {
     pub notes: Vec<Note>,
     /// The last `TicketStatus` that the daemon was told, encoded; empty: none.
     pub reported: Vec<u8>,
+    /// When to look at it again, microseconds since 1970; `None`: not unless something is heard of it.
+    pub again_at_us: Option<i64>,
 }
 
 /// A note in the helpdesk that holds a post's text.
@@ -187,8 +189,8 @@ pub enum Change {
     },
     /// It was looked at.
     Read {
-        /// Whether anything may still become of it there.
-        is_open: bool,
+        /// When to look again, microseconds since 1970; `None`: not unless something is heard of it.
+        again_at_us: Option<i64>,
     },
     /// The daemon was told this `TicketStatus`, encoded.
     Reported(Vec<u8>),
@@ -257,7 +259,7 @@ impl Cases {
         self.read(|connection| {
             let sql =
                 "SELECT brand, level, attempted_at_us, unclear, case_id, captured, complete, how, done_seq,
-                              refused_seq, refusals, erased_at_us IS NOT NULL, gone, reported
+                              refused_seq, refusals, erased_at_us IS NOT NULL, gone, reported, again_at_us
                        FROM entry WHERE ticket_id = ?1";
             let entry = connection
                 .prepare_cached(sql)?
@@ -288,6 +290,7 @@ impl Cases {
                         is_erased: row.get(11)?,
                         notes: Vec::new(),
                         reported: row.get::<_, Option<Vec<u8>>>(13)?.unwrap_or_default(),
+                        again_at_us: row.get(14)?,
                     })
                 })
                 .optional()?;
@@ -303,31 +306,33 @@ impl Cases {
         })
     }
 
-    /// Which ticket this is in the helpdesk.
+    /// Which tickets this is in the helpdesk: several where one was merged into another. At most 100.
     ///
     /// # Errors
     ///
     /// The file cannot be read.
-    pub fn of_case(&self, case_id: &str) -> Result<Option<TicketId>, LedgerError> {
+    pub fn of_case(&self, case_id: &str) -> Result<Vec<TicketId>, LedgerError> {
         self.read(|connection| {
-            let sql = "SELECT ticket_id FROM entry WHERE case_id = ?1 ORDER BY touched_at_us DESC LIMIT 1";
-            connection.prepare_cached(sql)?.query_row([case_id], ticket_id_of).optional()
+            let sql = "SELECT ticket_id FROM entry WHERE case_id = ?1 ORDER BY touched_at_us DESC LIMIT 100";
+            let mut statement = connection.prepare_cached(sql)?;
+            let ids = statement.query_map([case_id], ticket_id_of)?;
+            ids.collect()
         })
     }
 
-    /// Open tickets that were not looked at since, the longest ago first, at most so many.
+    /// Tickets that are to be looked at by now, the longest due first, at most so many.
     ///
     /// # Errors
     ///
     /// The file cannot be read.
-    pub fn unread(&self, since_us: i64, tickets_max: usize) -> Result<Vec<TicketId>, LedgerError> {
+    pub fn due(&self, now_us: i64, tickets_max: usize) -> Result<Vec<TicketId>, LedgerError> {
         self.read(|connection| {
             let sql = "SELECT ticket_id FROM entry
-                       WHERE open = 1 AND case_id IS NOT NULL AND gone = 0 AND read_at_us < ?1
-                       ORDER BY read_at_us LIMIT ?2";
+                       WHERE open = 1 AND case_id IS NOT NULL AND gone = 0 AND again_at_us <= ?1
+                       ORDER BY again_at_us LIMIT ?2";
             let mut statement = connection.prepare_cached(sql)?;
             let limit = i64::try_from(tickets_max).unwrap_or(i64::MAX);
-            let ids = statement.query_map([since_us, limit], ticket_id_of)?;
+            let ids = statement.query_map([now_us, limit], ticket_id_of)?;
             ids.collect()
         })
     }
@@ -500,9 +505,9 @@ fn apply(
             let sql = "UPDATE entry SET case_id = ?2 WHERE ticket_id = ?1";
             transaction.prepare_cached(sql)?.execute(params![id, case_id]).map(drop)
         }
-        Change::Read { is_open } => {
-            let sql = "UPDATE entry SET read_at_us = ?2, open = ?3 WHERE ticket_id = ?1";
-            transaction.prepare_cached(sql)?.execute(params![id, now_us, is_open]).map(drop)
+        Change::Read { again_at_us } => {
+            let sql = "UPDATE entry SET again_at_us = ?2, open = ?2 IS NOT NULL WHERE ticket_id = ?1";
+            transaction.prepare_cached(sql)?.execute(params![id, again_at_us]).map(drop)
         }
         Change::Reported(status) => {
             let sql = "UPDATE entry SET reported = ?2 WHERE ticket_id = ?1";

@@ -124,6 +124,7 @@ impl Pipeline {
             verdicts: Arc::default(),
             backlog: batches.0.backlog(),
             gates: listener.gates(),
+            bridges: hub.bridges(),
         });
         drop(_inside);
         Ok(Pipeline {

@@ -11,7 +11,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info};
 
-use super::bridges::Bridges;
+use super::bridges::{Bridges, hinted};
 use super::hear::hear;
 use super::lane::{Forward, Lane, LaneOutput};
 use super::model::{self, Decided, Model};
@@ -117,8 +117,9 @@ impl Pipeline {
 
         let _inside = runtime.enter();
         let beats = spawn.task(&runtime, "async", beat(pulses.edges.clone()));
+        let (bridges, inboxes) = hinted(self.bridges);
         let bridges =
-            Bridges::within(self.bridges, self.hub.clone(), runtime.handle().clone(), edges_stopped.clone());
+            Bridges::within(bridges, self.hub.clone(), runtime.handle().clone(), edges_stopped.clone());
         let serve = self.listener.serve(self.hub, edges_stopped.clone());
         let wire =
             spawn.task(&runtime, "wire", async move { serve.await.map_err(|error| error.to_string()) });
@@ -126,7 +127,7 @@ impl Pipeline {
             let (view, judged) = (self.view.clone(), self.view.clone());
             let console =
                 console.judged_by(Arc::new(move || judged.stuck().first().map(ToString::to_string)));
-            let console = console.keeping(Arc::new(self.ledger.clone()));
+            let console = console.keeping(Arc::new(self.ledger.clone())).hinted(inboxes);
             let serve = console.serve(Arc::new(move || view.status()), self.access, edges_stopped);
             spawn.task(&runtime, "console", async move {
                 serve.await;

@@ -1,6 +1,7 @@
 //! Helpdesks: each built-in preset against what its helpdesk really says, or a fake says of it.
 
 mod real;
+mod statuses;
 mod vendors;
 
 use std::sync::Arc;

@@ -44,7 +44,7 @@ fn what_was_applied_is_there_when_it_is_opened_again() {
     assert_eq!((second.refused, second.notes.len()), ((11, 2), 1));
     assert_eq!(second.place, Some(place("17", Origin::Made)));
     assert_eq!(cases.get(id("3")).unwrap(), None);
-    assert_eq!(cases.of_case("17").unwrap(), Some(id("2")));
+    assert_eq!(cases.of_case("17").unwrap(), [id("2")]);
     assert_eq!(cases.cursor().unwrap().as_deref(), Some("2026-11-02"));
 }
 
@@ -66,15 +66,16 @@ fn notes_are_forgotten_by_the_post_whose_text_they_held() {
 }
 
 #[test]
-fn those_not_read_for_longest_come_first_and_what_has_ended_does_not_come() {
+fn those_that_are_due_for_longest_come_first_and_what_has_ended_does_not_come() {
     let folder = tempfile::tempdir().unwrap();
     let mut cases = open(&folder.path().join("c"));
-    for (post, read_at) in [("1", 30), ("2", 10), ("3", 20), ("4", 40)] {
-        cases.apply(id(post), &[placed(post), Change::Read { is_open: post != "3" }], read_at).unwrap();
+    for (post, again_at) in [("1", 30), ("2", 10), ("3", 20), ("4", 41)] {
+        let again_at_us = (post != "3").then_some(again_at);
+        cases.apply(id(post), &[placed(post), Change::Read { again_at_us }], again_at).unwrap();
     }
     cases.apply(id("5"), &[Change::Attempted { brand: String::new(), level: 1 }], 1).unwrap();
-    assert_eq!(cases.unread(40, 9).unwrap(), [id("2"), id("1")]);
-    assert_eq!(cases.unread(99, 1).unwrap(), [id("2")]);
+    assert_eq!(cases.due(40, 9).unwrap(), [id("2"), id("1")]);
+    assert_eq!(cases.due(99, 1).unwrap(), [id("2")]);
     assert_eq!(cases.prune(25, 9).unwrap(), 1);
     assert_eq!(cases.get(id("3")).unwrap(), None);
     assert!(cases.get(id("2")).unwrap().is_some(), "it is open");
