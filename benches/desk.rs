@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use prost::Message;
 use vigie::desk::articles::NoArticles;
 use vigie::desk::person::{self, Customer, Touchpoint};
-use vigie::desk::{Config, Desk, Facts, Person, Strangers};
+use vigie::desk::{Config, Desk, Facts, Person, Strangers, conversation};
 use vigie::ledger::{Entry, Settlement};
 use vigie::parse::Format;
 use vigie::pipeline::model::Decided;
@@ -38,7 +38,9 @@ fn decided(format: Format, frames: &[String]) -> Vec<Decided> {
 }
 
 fn settled(desk: &mut Desk, decided: Vec<Decided>) -> Vec<Settlement> {
-    let config = Config::default();
+    // Each post is a ticket: its authors write often.
+    let conversation = conversation::Config { join_hours: 0, others: false, ..Default::default() };
+    let config = Config { conversation, ..Config::default() };
     let settle = |decided| {
         settle(desk, &config, &mut Strangers, &mut NoArticles, Clock::Arrival, decided, |_| ())
             .expect("strangers need no file")

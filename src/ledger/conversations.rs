@@ -300,7 +300,7 @@ pub struct ThreadPost {
     pub network: Network,
     /// By whom.
     pub author_id: String,
-    /// [`of_post`](crate::prefilter::watched::of_post).
+    /// [`of_post`].
     pub watch: u64,
     /// When.
     pub at: Timestamp,

@@ -68,7 +68,7 @@ impl Handle {
             .collect())
     }
 
-    /// As [`Ledger::conversations`], as of the last commit. May block briefly.
+    /// As [`Ledger::conversations`](crate::ledger::Ledger::conversations), as of the last commit. May block briefly.
     ///
     /// # Errors
     ///

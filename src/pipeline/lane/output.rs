@@ -14,7 +14,7 @@ use crate::telemetry::{Bucket, Buckets};
 pub struct LaneOutput {
     /// The source's name in config.
     pub source: Arc<str>,
-    /// First of the source's batches in this output; the counting of [`FrameBatch::sequence`].
+    /// First of the source's batches in this output; the counting of [`FrameBatch::sequence`](crate::source::FrameBatch::sequence).
     pub first_sequence: u64,
     /// One past the last of them.
     pub end_sequence: u64,
@@ -24,7 +24,7 @@ pub struct LaneOutput {
     pub buckets: Buckets,
     /// Holes noticed before the batch.
     pub gaps: Vec<Gap>,
-    /// As in [`FrameBatch::recovered`].
+    /// As in [`FrameBatch::recovered`](crate::source::FrameBatch::recovered).
     pub recovered: Vec<(i64, i64)>,
     /// What later stages decide about, in the order of the frames.
     pub items: Vec<Item>,
