@@ -451,7 +451,7 @@ async fn a_webhook_brings_what_an_agent_did_into_status_and_report() {
             "vigie_bridge_tickets_total{bridge=\"open\",subscription=\"bridge-open\",outcome=\"made\"} 1\n";
         assert!(page.contains(made), "{page}");
         let report =
-            run(vigie().args(["report", "--json", "--since", "5000w", "-c"]).arg(&state.config), b"").stdout;
+            run(vigie().args(["report", "--json", "--since", "520w", "-c"]).arg(&state.config), b"").stdout;
         let report: serde_json::Value = serde_json::from_str(&report).unwrap();
         assert_eq!(report["groups"][0]["answered"], 1, "{report}");
     });
