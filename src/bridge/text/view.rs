@@ -86,10 +86,10 @@ impl View<'_> {
         let level = super::level_name;
         match update.change.as_ref() {
             Some(Change::Erased(erased)) => {
-                set(json!({ "kind": "erased", "reason": self.line(&erased.reason) }))
+                set(json!({ "kind": "erased", "reason": self.line(&erased.reason) }));
             }
             Some(Change::PostErased(erased)) => {
-                set(json!({ "kind": "post_erased", "reason": self.line(&erased.reason) }))
+                set(json!({ "kind": "post_erased", "reason": self.line(&erased.reason) }));
             }
             Some(Change::Edited(edited)) => {
                 let post = proto::Post { text: edited.text.clone(), ..none };
