@@ -38,17 +38,22 @@ fn is_ticket(decision: &Decision) -> bool {
     matches!(decision, Decision::Ticket(_))
 }
 
+/// Everything goes to one team.
+fn to_support() -> Config {
+    let routes = Routes { default_team: Some("support".to_owned()), ..Routes::default() };
+    Config { routes, ..Config::default() }
+}
+
+fn of_support(name: &str, capacity: u32) -> agent::Agent {
+    let (name, team) = (name.to_owned(), "support".to_owned());
+    agent::Agent { name, team, capacity, ..agent::Agent::default() }
+}
+
 #[test]
 fn a_ticket_says_whose_it_is_and_that_changes_when_they_leave() {
     let mut desk = Desk::default();
-    let routes = Routes { default_team: Some("support".to_owned()), ..Routes::default() };
-    let config = Config { routes, ..Config::default() };
-    let agent = |name: &str| agent::Agent {
-        name: name.to_owned(),
-        team: "support".to_owned(),
-        capacity: 1000,
-        ..agent::Agent::default()
-    };
+    let config = to_support();
+    let agent = |name: &str| of_support(name, 1000);
     desk.set_agents(&[agent("lena")]);
     let count = ORPHANS_MAX + 1;
     for n in 0..count {
@@ -72,14 +77,8 @@ fn a_ticket_says_whose_it_is_and_that_changes_when_they_leave() {
 #[test]
 fn who_answers_on_the_network_is_met_again_and_has_the_ticket_still() {
     let mut desk = Desk::default();
-    let routes = Routes { default_team: Some("support".to_owned()), ..Routes::default() };
-    let config = Config { routes, ..Config::default() };
-    let agent = |name: &str| agent::Agent {
-        name: name.to_owned(),
-        team: "support".to_owned(),
-        capacity: 10,
-        ..agent::Agent::default()
-    };
+    let config = to_support();
+    let agent = |name: &str| of_support(name, 10);
     desk.set_agents(&[agent("kim"), agent("lena")]);
     let by = |id: &str, author: &str, brand: &str, reply_to: Option<&str>| {
         let mut candidate = candidate(id, "panne");
