@@ -8,6 +8,7 @@
 
 pub mod config;
 pub mod deliver;
+pub mod forget;
 pub mod helpdesk;
 pub mod http;
 pub mod pace;
@@ -133,7 +134,7 @@ pub fn open(config: &Config, preset: Preset) -> Result<Bridge<Helpdesk>, LedgerE
         can_find: find.is_some(),
         find_lag: find.map_or(Duration::ZERO, |find| Duration::from_millis(find.lag_max_ms)),
         can_erase_notes: !preset.calls.erase_note.is_empty(),
-        cases_made_at_us: cases.made_at_us(),
+        cases_know_since_us: cases.knows_since_us(),
         started_at_us: now_us,
     };
     let pace = Arc::new(Pace::of(config.quota.clone()));

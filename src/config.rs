@@ -228,7 +228,13 @@ fn read(root: &Section<'_, '_>) -> Option<Config> {
     access::check_certificates(&root.section("http"), console.listen, &roster);
     let access = Arc::new(Access::new(roster));
     wire.access = access.clone();
-    let around = bridge::Surroundings { brands: &prefilter.brands, zone, ledger: &ledger.path, wire: &wire };
+    let around = bridge::Surroundings {
+        brands: &prefilter.brands,
+        zone,
+        ledger: &ledger.path,
+        retention: ledger.retention,
+        wire: &wire,
+    };
     let bridges = bridge::bridges(root, &around, &mut warnings);
     let engine = engine(&root.section("engine"));
     let log_level = log(&root.section("log"));

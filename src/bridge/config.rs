@@ -102,6 +102,8 @@ pub struct Config {
     pub texts: Texts,
     /// Where the case store is.
     pub state_dir: PathBuf,
+    /// How long a ticket is known there once it is over; `None`: for ever.
+    pub kept: Option<Duration>,
     /// Where the daemon is, for a bridge apart.
     pub socket: Address,
     /// What the daemon knows it by.

@@ -29,7 +29,7 @@ use self::job::{End, Job, Outcome, Step};
 use super::helpdesk::Values;
 use super::http::CallError;
 use super::pace::Pace;
-use super::text::{About, Texts};
+use super::text::{About, Language, Texts};
 use crate::ledger::LedgerError;
 use crate::ledger::cases::{Cases, Change as Fact, Origin};
 use crate::source::backoff::Backoff;
@@ -62,8 +62,8 @@ pub struct Policy {
     pub find_lag: Duration,
     /// Whether the text of one note can be taken out.
     pub can_erase_notes: bool,
-    /// When the case store was made; microseconds since 1970.
-    pub cases_made_at_us: i64,
+    /// Since when the case store knows of every ticket; microseconds since 1970.
+    pub cases_know_since_us: i64,
     /// When we began; likewise.
     pub started_at_us: i64,
 }
@@ -432,7 +432,14 @@ impl<T: Target> Bridge<T> {
                 None
             }
         };
-        let job = Job::new(seq, record, known, self.policy);
+        let language = match &record {
+            delivery::Record::Ticket(ticket) => self.texts.language(ticket).tag(),
+            delivery::Record::Update(_) => "",
+        };
+        // It may have forgotten something since we began.
+        let cases_know_since_us = self.shared.cases.lock().knows_since_us();
+        let policy = Policy { cases_know_since_us, ..self.policy };
+        let job = Job::new(seq, record, language, known, policy);
         if let Some(error) = failed {
             return Err(error);
         }
@@ -545,7 +552,8 @@ impl<T: Target> Bridge<T> {
         let mut values = match &job.record {
             delivery::Record::Ticket(ticket) => self.texts.ticket(ticket),
             delivery::Record::Update(update) => {
-                let about = About { reference, brand: job.brand(), language: None, level: None };
+                let language = Language::of(job.language());
+                let about = About { reference, brand: job.brand(), language, level: None };
                 let reason = match &update.change {
                     Some(Change::Erased(erased)) => &erased.reason,
                     _ => "",

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use minijinja::Environment;
 use serde::Deserialize;
 
+pub(in crate::bridge) use render::base64;
 pub use render::{Escape, RenderError};
 
 use crate::ticket::proto::ticket_status::State;
@@ -227,6 +228,8 @@ pub struct Fields {
     pub first_answer_at: Option<String>,
     /// 1 to 5.
     pub satisfaction: Option<String>,
+    /// 0 to 10: how likely the customer is to recommend the company.
+    pub recommendation: Option<String>,
     /// The ticket that it was merged into.
     pub merged_into: Option<String>,
 }

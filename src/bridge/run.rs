@@ -10,6 +10,7 @@ use tracing::info;
 use super::config::Config;
 use super::config::Place;
 use super::deliver::{BridgeError, Link, Shared};
+use super::forget::forget;
 use super::reconcile::Reconciler;
 use crate::ticket::proto::{BridgeState, client_message::Kind};
 use crate::wire::{Client, ClientError};
@@ -67,9 +68,18 @@ pub async fn run(
         looked
     };
     let tell = tell(&config.name, &calls.title, &shared, &reports, bridge.link(), ended.clone());
-    let (delivered, looked, (), ()) = tokio::join!(deliver, look, tell, heed);
+    let forget = async {
+        let clock = || Timestamp::now().as_microsecond();
+        let is_told_of_ends = calls.read.is_some();
+        let kept = config.kept;
+        let forgot = forget(&config.name, &shared.cases, kept, is_told_of_ends, clock, ended.clone()).await;
+        end.send_replace(true);
+        forgot
+    };
+    let (delivered, looked, forgot, (), ()) = tokio::join!(deliver, look, forget, tell, heed);
     delivered?;
-    Ok(looked?)
+    looked?;
+    Ok(forgot?)
 }
 
 async fn over(mut ended: watch::Receiver<bool>) {

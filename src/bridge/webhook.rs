@@ -4,13 +4,20 @@
 //! that somebody sends again does no harm but a call, and its age is not looked at. What is signed, and how, the preset
 //! says; where it says nothing the secret is the address's last part.
 
+mod signature;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod trial;
+
 use minijinja::Value;
-use ring::hmac;
 use serde_json::json;
 use tokio::sync::mpsc;
 
+pub(crate) use self::signature::from_base64;
+pub use self::signature::{Signed, sign};
+
+use self::signature::check;
 use super::helpdesk::{id_of, seen_by};
-use super::preset::{Digest, Encoding, Preset, Webhook};
+use super::preset::Preset;
 
 /// Longest id of a ticket, in bytes.
 const ID_BYTES_MAX: usize = 200;
@@ -101,71 +108,10 @@ impl Inbox {
     }
 }
 
-/// Whether who sent this knows the secret. How long it takes tells nothing of how much was right.
-fn check(webhook: &Webhook, secret: &[u8], hint: &Hint<'_>) -> Result<(), Refusal> {
-    let Some(header) = &webhook.signature_header else {
-        // Digests are compared: they are of one length, whatever was given.
-        let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-        let expected = hmac::sign(&key, secret);
-        let is_right = hmac::verify(&key, hint.secret.as_bytes(), expected.as_ref()).is_ok();
-        return if is_right { Ok(()) } else { Err(Refusal::Secret) };
-    };
-    let algorithm = match webhook.digest {
-        Digest::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
-        Digest::Sha256 => hmac::HMAC_SHA256,
-    };
-    let given = hint.header(header).and_then(|given| given.trim().strip_prefix(&webhook.signature_prefix));
-    let signature = given.and_then(|given| match webhook.encoding {
-        Encoding::Hex => from_hex(given),
-        Encoding::Base64 => from_base64(given),
-    });
-    let timestamp = match &webhook.timestamp_header {
-        Some(name) => hint.header(name).ok_or(Refusal::Signature)?,
-        None => "",
-    };
-    let signed = [timestamp.as_bytes(), hint.body].concat();
-    let key = hmac::Key::new(algorithm, secret);
-    let signature = signature.ok_or(Refusal::Signature)?;
-    hmac::verify(&key, &signed, &signature).map_err(|_| Refusal::Signature)
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes();
-    if !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    digits.chunks(2).map(byte).collect()
-}
-
-/// With or without its padding (RFC 4648 section 4).
-pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
-    let value = |byte: u8| {
-        Some(u32::from(match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        }))
-    };
-    let mut bytes = Vec::with_capacity(text.len());
-    for group in text.trim_end_matches('=').as_bytes().chunks(4) {
-        let mut bits = 0;
-        for place in 0..4 {
-            bits = bits << 6 | group.get(place).map_or(Some(0), |byte| value(*byte))?;
-        }
-        let [_, whole @ ..] = bits.to_be_bytes();
-        bytes.extend(whole.iter().take(group.len().checked_sub(1).filter(|bytes| *bytes > 0)?));
-    }
-    Some(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bridge::preset::BUILT_IN;
+    use crate::bridge::preset::{BUILT_IN, Webhook};
 
     /// With the digests of RFC 2202 and RFC 4231: case 2, key "Jefe".
     const WHAT: &[u8] = b"what do ya want for nothing?";
@@ -212,6 +158,24 @@ mod tests {
         checked(&stamped, &[("x-time", "what do ya!"), ("x-sig", base64)], b"want for nothing?", false);
         checked(&stamped, &[("x-sig", base64)], WHAT, false);
         checked(&stamped, &[("x-time", "what do ya "), ("x-sig", "W9?")], b"want for nothing?", false);
+    }
+
+    #[test]
+    fn what_is_signed_here_is_taken_and_nothing_else_is() {
+        for (kind, text) in BUILT_IN {
+            let Some(webhook) = Preset::parse(text).unwrap().calls.webhook else { continue };
+            let (inbox, _ids) = inbox(kind, "Jefe");
+            let take = |signed: &Signed, body: &[u8]| {
+                let headers: Vec<(&str, &str)> =
+                    signed.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+                inbox.take(&Hint { secret: &signed.secret, headers: &headers, body })
+            };
+            let signed = sign(&webhook, "Jefe", "2026-11-27T05:00:00Z", b"{}");
+            assert!(matches!(take(&signed, b"{}"), Err(Refusal::Ticket(_))), "{kind}");
+            assert!(take(&sign(&webhook, "jefe", "1", b"{}"), b"{}").unwrap_err().is_guess(), "{kind}");
+            let is_signed = webhook.signature_header.is_some();
+            assert_eq!(take(&signed, b"{ }").unwrap_err().is_guess(), is_signed, "{kind}");
+        }
     }
 
     #[test]

@@ -14,10 +14,12 @@ use crate::bridge::config::{
     BRIDGES_MAX, CALL_MAX, Config, HEADROOM_PERCENT, Hidden, NAME_BYTES_MAX, POLL_INTERVAL, Place,
 };
 use crate::bridge::deliver::WhenUnknown;
+use crate::bridge::forget::LONGER;
 use crate::bridge::helpdesk::Values;
 use crate::bridge::preset::{BUILT_IN, Preset};
 use crate::bridge::rehearsal::rehearse;
 use crate::bridge::text::{self, FourByte, Language, Part, Shape, Texts};
+use crate::ledger;
 use crate::prefilter;
 use crate::wire::{self, Address};
 
@@ -33,8 +35,9 @@ pub(super) struct Surroundings<'c> {
     pub(super) brands: &'c [prefilter::Brand],
     /// Whose wall clock agents go by.
     pub(super) zone: TimeZone,
-    /// The ledger's file: case stores are beside it.
+    /// The ledger's file: case stores are beside it, and keep what it keeps.
     pub(super) ledger: &'c Path,
+    pub(super) retention: ledger::Retention,
     pub(super) wire: &'c wire::connection::Config,
 }
 
@@ -184,6 +187,7 @@ fn bridge(
         webhook_secret: webhook_secret.unwrap_or_default(),
         texts,
         state_dir,
+        kept: around.retention.age_max.map(|age| age + LONGER),
         socket,
         socket_token: socket_token.unwrap_or_default(),
     })

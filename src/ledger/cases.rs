@@ -15,7 +15,14 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::{LedgerError, Lock, lock, schema, wal};
+
+mod apply;
+mod entry;
+
+pub use entry::{Change, Entry, Note, Origin, Place};
+
 use crate::ticket::TicketId;
+use apply::apply;
 
 /// The schema that this vigie writes.
 const VERSION: i64 = 1;
@@ -28,13 +35,15 @@ const VERSION_1: &str = "
     CREATE TABLE opened (
         id        INTEGER PRIMARY KEY CHECK (id = 1),
         times     INTEGER NOT NULL,
-        first_us  INTEGER NOT NULL             -- when the file was made
+        first_us  INTEGER NOT NULL,            -- when the file was made
+        forgotten_us INTEGER NOT NULL DEFAULT 0   -- of tickets older than that something may have been forgotten
     ) STRICT;
 
     CREATE TABLE entry (
         ticket_id        BLOB PRIMARY KEY,     -- 16 bytes
         brand            TEXT NOT NULL,
         level            INTEGER NOT NULL,     -- as the helpdesk was told last
+        language         TEXT NOT NULL DEFAULT '',     -- of the texts that agents read: fr, en; empty: not known
         attempted_at_us  INTEGER,              -- a ticket may have been made since; NULL: none can have been
         unclear          INTEGER NOT NULL DEFAULT 0,   -- 1: an attempt has ended so
         case_id          TEXT,                 -- the helpdesk's id; NULL: not known to be made
@@ -71,131 +80,6 @@ const VERSION_1: &str = "
     ) STRICT;
 ";
 
-/// How a ticket came to be known in the helpdesk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// We have made it, and were told so.
-    Made,
-    /// We were not told, and have found it.
-    Found,
-    /// The helpdesk cannot be asked what it has: there may be another.
-    Unknown,
-}
-
-/// A ticket in the helpdesk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The helpdesk's id.
-    pub id: String,
-    /// What its creation gave beside, JSON.
-    pub captured: String,
-    /// How we know it.
-    pub origin: Origin,
-    /// Whether all steps of its creation are done.
-    pub is_complete: bool,
-    /// Whether the helpdesk has it no more.
-    pub is_gone: bool,
-}
-
-/// All that is known of one ticket.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Entry {
-    /// As named in the config.
-    pub brand: String,
-    /// As the helpdesk was told last; a `Level`.
-    pub level: i32,
-    /// When one was begun to be made whose end is not known; microseconds since 1970.
-    pub attempted_at_us: Option<i64>,
-    /// Whether an attempt has ever ended so that it may have been made.
-    pub is_unclear: bool,
-    /// Where it is.
-    pub place: Option<Place>,
-    /// The last record that is in the helpdesk; 0: none.
-    pub done_seq: u64,
-    /// The record that the helpdesk will not take, and how often it has said so.
-    pub refused: (u64, u32),
-    /// Whether the author has taken it back.
-    pub is_erased: bool,
-    /// Notes that hold a post's text, the oldest first.
-    pub notes: Vec<Note>,
-    /// The last `TicketStatus` that the daemon was told, encoded; empty: none.
-    pub reported: Vec<u8>,
-    /// When to look at it again, microseconds since 1970; `None`: not unless something is heard of it.
-    pub again_at_us: Option<i64>,
-}
-
-/// A note in the helpdesk that holds a post's text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
-    /// The record that it tells of.
-    pub seq: u64,
-    /// Whose text; empty: that of the ticket's own post.
-    pub post_id: String,
-    /// What its call gave, JSON.
-    pub captured: String,
-}
-
-/// What has happened to a ticket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// The helpdesk will be asked to make it.
-    Attempted {
-        /// As named in the config.
-        brand: String,
-        /// A `Level`.
-        level: i32,
-    },
-    /// Nobody knows whether it has made it.
-    Unclear,
-    /// It has not, for certain.
-    Withdrawn,
-    /// It is there.
-    Placed {
-        /// As named in the config.
-        brand: String,
-        /// A `Level`.
-        level: i32,
-        /// Where.
-        place: Place,
-        /// Tickets with the same reference beside it.
-        others: usize,
-    },
-    /// All steps of its creation are done.
-    Completed,
-    /// A record is in the helpdesk.
-    Done {
-        /// Which.
-        seq: u64,
-        /// The level that it holds now.
-        level: i32,
-    },
-    /// A note was added that holds a post's text.
-    Noted(Note),
-    /// The notes that held a post's text hold it no more; `None`: of no post.
-    NotesErased(Option<String>),
-    /// The helpdesk will not take this record.
-    Refused {
-        /// Which.
-        seq: u64,
-    },
-    /// The author has taken it back, and the helpdesk was told.
-    Erased,
-    /// The helpdesk has it no more.
-    Gone,
-    /// It was merged into another one there.
-    Moved {
-        /// That one's id.
-        id: String,
-    },
-    /// It was looked at.
-    Read {
-        /// When to look again, microseconds since 1970; `None`: not unless something is heard of it.
-        again_at_us: Option<i64>,
-    },
-    /// The daemon was told this `TicketStatus`, encoded.
-    Reported(Vec<u8>),
-}
-
 /// A bridge's open file.
 #[derive(Debug)]
 pub struct Cases {
@@ -204,7 +88,8 @@ pub struct Cases {
     log_pages: Arc<AtomicI32>,
     /// A commit has failed.
     is_broken: bool,
-    made_at_us: i64,
+    /// From when on it knows of every ticket.
+    knows_since_us: i64,
     _lock: Lock,
 }
 
@@ -240,14 +125,22 @@ impl Cases {
             connection.execute_batch(&made).map_err(failed)?;
         }
         let sql = "INSERT INTO opened (id, times, first_us) VALUES (1, 1, ?1)
-                   ON CONFLICT (id) DO UPDATE SET times = times + 1 RETURNING first_us";
-        let made_at_us = connection.query_row(sql, [now_us], |row| row.get(0)).map_err(failed)?;
-        Ok(Cases { path: path.to_owned(), connection, log_pages, is_broken: false, made_at_us, _lock: lock })
+                   ON CONFLICT (id) DO UPDATE SET times = times + 1 RETURNING max(first_us, forgotten_us)";
+        let knows_since_us = connection.query_row(sql, [now_us], |row| row.get(0)).map_err(failed)?;
+        Ok(Cases {
+            path: path.to_owned(),
+            connection,
+            log_pages,
+            is_broken: false,
+            knows_since_us,
+            _lock: lock,
+        })
     }
 
-    /// When the file was made: of tickets older than that an earlier file may have known something.
-    pub fn made_at_us(&self) -> i64 {
-        self.made_at_us
+    /// Since when the file knows of every ticket: of older ones an earlier file may have known something, or this one,
+    /// and have forgotten it.
+    pub fn knows_since_us(&self) -> i64 {
+        self.knows_since_us
     }
 
     /// What is known of a ticket.
@@ -259,7 +152,7 @@ impl Cases {
         self.read(|connection| {
             let sql =
                 "SELECT brand, level, attempted_at_us, unclear, case_id, captured, complete, how, done_seq,
-                              refused_seq, refusals, erased_at_us IS NOT NULL, gone, reported, again_at_us
+                              refused_seq, refusals, erased_at_us IS NOT NULL, gone, reported, again_at_us, language
                        FROM entry WHERE ticket_id = ?1";
             let entry = connection
                 .prepare_cached(sql)?
@@ -282,6 +175,7 @@ impl Cases {
                     Ok(Entry {
                         brand: row.get(0)?,
                         level: row.get(1)?,
+                        language: row.get(15)?,
                         attempted_at_us: row.get(2)?,
                         is_unclear: row.get(3)?,
                         place,
@@ -374,21 +268,43 @@ impl Cases {
         })
     }
 
-    /// Forgets tickets that have ended and of which nothing was heard since; gives how many, at most `tickets_max`.
+    /// Forgets tickets of which nothing was heard since `before_us` and nothing is expected: those that have ended, or
+    /// were never made for certain, and where the helpdesk never says what becomes of tickets all that were made. Gives
+    /// how many, at most `tickets_max`.
     ///
     /// # Errors
     ///
     /// As [`Cases::apply`].
-    pub fn prune(&mut self, before_us: i64, tickets_max: usize) -> Result<usize, LedgerError> {
+    pub fn prune(
+        &mut self,
+        before_us: i64,
+        is_told_of_ends: bool,
+        tickets_max: usize,
+    ) -> Result<usize, LedgerError> {
         let limit = i64::try_from(tickets_max).unwrap_or(i64::MAX);
-        self.write(|transaction| {
-            let ended = "SELECT ticket_id FROM entry WHERE touched_at_us < ?1
-                         AND (open = 0 OR gone = 1 OR erased_at_us IS NOT NULL) LIMIT ?2";
-            let sql = format!("DELETE FROM note WHERE ticket_id IN ({ended})");
-            transaction.execute(&sql, [before_us, limit])?;
+        let count = self.write(|transaction| {
+            // An attempt whose end is not known is kept for ever: it is what keeps a ticket from being doubled.
+            let over = "SELECT ticket_id FROM entry WHERE touched_at_us < ?1 AND (
+                            (case_id IS NOT NULL AND (open = 0 OR gone = 1 OR NOT ?2))
+                            OR (case_id IS NULL AND attempted_at_us IS NULL)
+                        ) ORDER BY touched_at_us, ticket_id LIMIT ?3";
+            let values = params![before_us, is_told_of_ends, limit];
             transaction
-                .execute(&format!("DELETE FROM entry WHERE ticket_id IN ({ended})"), [before_us, limit])
-        })
+                .prepare_cached(&format!("DELETE FROM note WHERE ticket_id IN ({over})"))?
+                .execute(values)?;
+            let count = transaction
+                .prepare_cached(&format!("DELETE FROM entry WHERE ticket_id IN ({over})"))?
+                .execute(values)?;
+            if count > 0 {
+                let sql = "UPDATE opened SET forgotten_us = max(forgotten_us, ?1)";
+                transaction.execute(sql, [before_us])?;
+            }
+            Ok(count)
+        })?;
+        if count > 0 {
+            self.knows_since_us = self.knows_since_us.max(before_us);
+        }
+        Ok(count)
     }
 
     fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, LedgerError> {
@@ -423,102 +339,6 @@ impl Cases {
     fn failed(&self, error: rusqlite::Error) -> LedgerError {
         LedgerError::Sqlite { path: self.path.clone(), error }
     }
-}
-
-fn apply(
-    transaction: &Transaction<'_>,
-    ticket_id: TicketId,
-    change: &Change,
-    now_us: i64,
-) -> rusqlite::Result<()> {
-    let id = ticket_id.as_bytes();
-    let set = |set: &str| {
-        let sql = format!("UPDATE entry SET {set} WHERE ticket_id = ?1");
-        transaction.prepare_cached(&sql)?.execute([id]).map(drop)
-    };
-    match change {
-        Change::Attempted { brand, level } => {
-            let sql = "INSERT INTO entry (ticket_id, brand, level, attempted_at_us, touched_at_us)
-                       VALUES (?1, ?2, ?3, ?4, ?4)
-                       ON CONFLICT (ticket_id) DO UPDATE SET brand = excluded.brand, level = excluded.level,
-                           attempted_at_us = excluded.attempted_at_us";
-            transaction.prepare_cached(sql)?.execute(params![id, brand, level, now_us]).map(drop)
-        }
-        Change::Unclear => {
-            let sql = "UPDATE entry SET attempted_at_us = ?2, unclear = 1 WHERE ticket_id = ?1";
-            transaction.prepare_cached(sql)?.execute(params![id, now_us]).map(drop)
-        }
-        Change::Withdrawn => set("attempted_at_us = NULL"),
-        Change::Placed { brand, level, place, others } => {
-            let sql = "INSERT INTO entry (ticket_id, brand, level, case_id, captured, complete, how, others, gone,
-                                          touched_at_us)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-                       ON CONFLICT (ticket_id) DO UPDATE SET level = excluded.level, case_id = excluded.case_id,
-                           captured = excluded.captured, complete = excluded.complete, how = excluded.how,
-                           others = excluded.others, gone = excluded.gone, attempted_at_us = NULL";
-            let how = match place.origin {
-                Origin::Made => 0,
-                Origin::Found => 1,
-                Origin::Unknown => 2,
-            };
-            let others = i64::try_from(*others).unwrap_or(i64::MAX);
-            let values = params![
-                id,
-                brand,
-                level,
-                place.id,
-                place.captured,
-                place.is_complete,
-                how,
-                others,
-                place.is_gone,
-                now_us
-            ];
-            transaction.prepare_cached(sql)?.execute(values).map(drop)
-        }
-        Change::Completed => set("complete = 1"),
-        Change::Done { seq, level } => {
-            let sql = "UPDATE entry SET done_seq = max(done_seq, ?2), level = ?3 WHERE ticket_id = ?1";
-            transaction.prepare_cached(sql)?.execute(params![id, stored(*seq), level]).map(drop)
-        }
-        Change::Noted(note) => {
-            let sql =
-                "INSERT OR REPLACE INTO note (ticket_id, seq, post_id, captured) VALUES (?1, ?2, ?3, ?4)";
-            let values = params![id, stored(note.seq), note.post_id, note.captured];
-            transaction.prepare_cached(sql)?.execute(values).map(drop)
-        }
-        Change::NotesErased(post_id) => {
-            let sql = "DELETE FROM note WHERE ticket_id = ?1 AND post_id = coalesce(?2, post_id)";
-            transaction.prepare_cached(sql)?.execute(params![id, post_id]).map(drop)
-        }
-        Change::Refused { seq } => {
-            let sql = "UPDATE entry SET refusals = iif(refused_seq = ?2, refusals + 1, 1), refused_seq = ?2
-                       WHERE ticket_id = ?1";
-            transaction.prepare_cached(sql)?.execute(params![id, stored(*seq)]).map(drop)
-        }
-        Change::Erased => {
-            let sql = "UPDATE entry SET erased_at_us = ?2 WHERE ticket_id = ?1";
-            transaction.prepare_cached(sql)?.execute(params![id, now_us]).map(drop)
-        }
-        Change::Gone => set("gone = 1, open = 0"),
-        Change::Moved { id: case_id } => {
-            let sql = "UPDATE entry SET case_id = ?2 WHERE ticket_id = ?1";
-            transaction.prepare_cached(sql)?.execute(params![id, case_id]).map(drop)
-        }
-        Change::Read { again_at_us } => {
-            let sql = "UPDATE entry SET again_at_us = ?2, open = ?2 IS NOT NULL WHERE ticket_id = ?1";
-            transaction.prepare_cached(sql)?.execute(params![id, again_at_us]).map(drop)
-        }
-        Change::Reported(status) => {
-            let sql = "UPDATE entry SET reported = ?2 WHERE ticket_id = ?1";
-            transaction.prepare_cached(sql)?.execute(params![id, status]).map(drop)
-        }
-    }
-}
-
-/// As SQLite keeps it: the daemon counts seqs from 1, in SQLite itself.
-fn stored(seq: u64) -> i64 {
-    i64::try_from(seq).unwrap_or(i64::MAX)
 }
 
 fn ticket_id_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<TicketId> {

@@ -43,7 +43,7 @@ impl Default for Options {
 }
 
 /// Calls that a helpdesk takes in any span of a minute. One more is answered with 429 and `Retry-After`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Quota {
     /// So many.
     pub calls: u32,
@@ -51,14 +51,26 @@ pub struct Quota {
     pub minute: Duration,
     /// The header of each answer that says how many calls are left.
     pub remaining_header: Option<&'static str>,
-    /// The header of each answer that says in how many seconds there are more.
+    /// The header of each answer that says when there are more.
     pub reset_header: Option<&'static str>,
+    /// How that header says it, of how long it is until then.
+    pub reset_as: fn(Duration) -> String,
+    /// The first minute does not end before a call was refused, however long that takes: so that one is, on a slow
+    /// machine too.
+    pub first_refusal_is_sure: bool,
 }
 
 impl Quota {
     /// So many calls a minute of this length, and no headers but `Retry-After`.
     pub fn new(calls: u32, minute: Duration) -> Quota {
-        Quota { calls, minute, remaining_header: None, reset_header: None }
+        Quota {
+            calls,
+            minute,
+            remaining_header: None,
+            reset_header: None,
+            reset_as: |wait| wait.as_secs_f64().to_string(),
+            first_refusal_is_sure: false,
+        }
     }
 }
 
@@ -387,14 +399,17 @@ impl<V> State<V> {
     fn over_quota(&mut self) -> Option<Reply> {
         let quota = self.quota.as_ref()?;
         let now = Instant::now();
-        while self.taken.front().is_some_and(|at| now.duration_since(*at) >= quota.minute) {
+        let stands_still = quota.first_refusal_is_sure && self.log.refused == 0;
+        while !stands_still && self.taken.front().is_some_and(|at| now.duration_since(*at) >= quota.minute) {
             self.taken.pop_front();
         }
         if self.taken.len() < quota.calls as usize {
             self.taken.push_back(now);
             return None;
         }
-        let wait = self.taken.front().map_or(quota.minute, |at| (*at + quota.minute).duration_since(now));
+        let age = self.taken.front().map_or(Duration::ZERO, |at| now.duration_since(*at));
+        // A minute that was held open is over by now, or will be.
+        let wait = quota.minute.saturating_sub(age);
         let reply = Reply::json(429, &serde_json::json!({ "error": "rate limit exceeded" }));
         Some(reply.with_header("retry-after", wait.as_secs_f64().to_string()))
     }
@@ -408,7 +423,7 @@ impl<V> State<V> {
         if let Some(name) = quota.reset_header {
             let since = self.taken.front().map_or(Duration::ZERO, Instant::elapsed);
             let reset = quota.minute.saturating_sub(since);
-            reply = reply.with_header(name, reset.as_secs_f64().to_string());
+            reply = reply.with_header(name, (quota.reset_as)(reset));
         }
         reply
     }

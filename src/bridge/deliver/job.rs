@@ -93,6 +93,8 @@ pub struct Job {
     pub ticket_id: TicketId,
     /// The record itself.
     pub record: delivery::Record,
+    /// In which the record's ticket is put into words; empty: the record is none.
+    language: String,
     /// What is known of the ticket.
     entry: Entry,
     /// Whether the case store has known nothing of it.
@@ -138,10 +140,12 @@ enum Act {
 }
 
 impl Job {
-    /// A delivery of this record, of whose ticket this is known; `None` if it holds none that we understand.
+    /// A delivery of this record, of whose ticket this is known; `None` if it holds none that we understand. `language`
+    /// is that in which a ticket is put into words, and empty of an update.
     pub fn new(
         seq: u64,
         record: delivery::Record,
+        language: &str,
         known: impl FnOnce(TicketId) -> Option<Entry>,
         policy: Policy,
     ) -> Option<Job> {
@@ -159,6 +163,7 @@ impl Job {
             seq,
             ticket_id,
             record,
+            language: language.to_owned(),
             entry,
             is_new,
             stage: Stage::Begin,
@@ -188,6 +193,11 @@ impl Job {
             delivery::Record::Ticket(ticket) => &ticket.brand,
             delivery::Record::Update(_) => &self.entry.brand,
         }
+    }
+
+    /// In which language the ticket was put into words, so that what follows is in the same; empty: not known.
+    pub fn language(&self) -> &str {
+        if self.language.is_empty() { &self.entry.language } else { &self.language }
     }
 
     /// What to do next. `failures` are the calls in a row, of whatever ticket, that have ended unclear.
@@ -253,7 +263,7 @@ impl Job {
             (delivery::Record::Ticket(ticket), None) => {
                 // Of a ticket that is older than our file an earlier file may have known more.
                 let may_be_there = self.entry.attempted_at_us.is_some()
-                    || (self.is_new && ticket.created_at_us < self.policy.cases_made_at_us);
+                    || (self.is_new && ticket.created_at_us < self.policy.cases_know_since_us);
                 match may_be_there {
                     true => self.go(Stage::Looking, Step::Find),
                     false => self.attempt(),
@@ -267,7 +277,11 @@ impl Job {
     }
 
     fn attempt(&mut self) -> Step {
-        let attempted = Fact::Attempted { brand: self.brand().to_owned(), level: self.level() };
+        let attempted = Fact::Attempted {
+            brand: self.brand().to_owned(),
+            level: self.level(),
+            language: self.language().to_owned(),
+        };
         self.go(Stage::Attempting, Step::Write(vec![attempted]))
     }
 
@@ -319,6 +333,7 @@ impl Job {
         let fact = Fact::Placed {
             brand: self.brand().to_owned(),
             level: self.level(),
+            language: self.language().to_owned(),
             place: place.clone(),
             others,
         };
@@ -351,6 +366,7 @@ impl Job {
                 let fact = Fact::Placed {
                     brand: self.brand().to_owned(),
                     level: self.level(),
+                    language: self.language().to_owned(),
                     place: place(case, true),
                     others: 0,
                 };

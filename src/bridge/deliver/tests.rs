@@ -233,7 +233,7 @@ impl Trial {
             can_find: !cannot_find,
             find_lag: Duration::from_micros(lag_us.unsigned_abs()),
             can_erase_notes: true,
-            cases_made_at_us: cases.made_at_us(),
+            cases_know_since_us: cases.knows_since_us(),
             started_at_us: now_us,
         };
         let shared = Shared {
@@ -324,6 +324,52 @@ fn a_ticket_is_made_once_and_a_delivery_that_comes_again_asks_for_no_call() {
     assert_eq!(trial.whole(2, &followed_up("a", "b", 1)), End::Ack);
     assert_eq!(trial.calls(), [""; 0]);
     assert_eq!(trial.world.0.lock().tickets[&1].level, "P1");
+}
+
+#[test]
+fn what_follows_a_ticket_is_in_its_language() {
+    let mut trial = Trial::new(World::default());
+    let in_french = |name: &str| {
+        let delivery::Record::Ticket(mut french) = ticket(name) else { panic!() };
+        french.post.as_mut().unwrap().language = "fr".to_owned();
+        delivery::Record::Ticket(french)
+    };
+    trial.whole(1, &in_french("a"));
+    trial.restart();
+    trial.whole(2, &change("a", Change::Answered(update::Answered::default())));
+    let note = |trial: &Trial| trial.world.0.lock().tickets[&1].notes.values().next_back().unwrap().clone();
+    assert!(note(&trial).contains("réponse") || note(&trial).contains("répondu"), "{}", note(&trial));
+    // Somebody else joins in, in English: the agent is the same.
+    let delivery::Record::Update(mut joined) = followed_up("a", "b", 2) else { panic!() };
+    if let Some(Change::FollowedUp(followed)) = &mut joined.change {
+        followed.post.as_mut().unwrap().language = "en".to_owned();
+    }
+    trial.whole(3, &delivery::Record::Update(joined));
+    assert!(note(&trial).contains("a réécrit"), "{}", note(&trial));
+    trial.whole(4, &change("a", erased()));
+    let body = trial.world.0.lock().tickets[&1].body.clone();
+    assert!(body.contains("retiré"), "{body}");
+    // One that was found after nobody knew.
+    trial.world.0.lock().script = [Some(Fault::Unclear(true))].into();
+    trial.whole(5, &in_french("c"));
+    trial.whole(6, &change("c", erased()));
+    assert!(trial.world.0.lock().tickets.values().all(|there| there.body.contains("retiré")));
+}
+
+#[test]
+fn what_was_forgotten_is_looked_for_before_it_is_made_again() {
+    let mut trial = Trial::new(World::default());
+    trial.whole(1, &ticket("a"));
+    {
+        let cases = &trial.bridge.as_ref().unwrap().shared.cases;
+        let ended = Fact::Read { again_at_us: None };
+        cases.lock().apply(id("a"), &[ended], BEGIN_US + 2).unwrap();
+        assert_eq!(cases.lock().prune(BEGIN_US + 3, true, 9).unwrap(), 1);
+    }
+    trial.calls();
+    assert_eq!(trial.whole(1, &ticket("a")), End::Ack);
+    assert_eq!(trial.calls(), ["find", "complete"]);
+    assert_eq!(trial.world.0.lock().tickets.len(), 1);
 }
 
 #[test]
@@ -559,7 +605,7 @@ fn check(trial: &Trial, all: &[VecDeque<(u64, delivery::Record)>], seed: u64) {
         let mut level = "P2".to_owned();
         for (_, record) in of_one {
             let delivery::Record::Update(update) = record else { continue };
-            let about = About { reference: &reference, brand: "", language: None, level: None };
+            let about = About { reference: &reference, brand: "", language: Some(Language::En), level: None };
             let note = text(&TEXTS.update(&about, update), "note");
             let is_told = match &update.change {
                 Some(Change::Rescored(rescored)) => rescored.unsupported,

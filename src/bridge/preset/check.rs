@@ -154,12 +154,13 @@ impl Preset {
     }
 
     fn check_fields(&self, key: &str, fields: &Fields) -> Result<(), PresetError> {
-        let Fields { state, agent, first_answer_at, satisfaction, merged_into } = fields;
+        let Fields { state, agent, first_answer_at, satisfaction, recommendation, merged_into } = fields;
         let expressions = [
             ("state", Some(state)),
             ("agent", agent.as_ref()),
             ("first_answer_at", first_answer_at.as_ref()),
             ("satisfaction", satisfaction.as_ref()),
+            ("recommendation", recommendation.as_ref()),
             ("merged_into", merged_into.as_ref()),
         ];
         self.check_expressions(key, &expressions)

@@ -10,6 +10,9 @@ pub const ONCE_MORE_US: i64 = 24 * 60 * 60 * 1_000_000;
 /// Longest name or reference that the ticket socket takes, in bytes.
 const NAME_BYTES_MAX: usize = 200;
 
+/// Most that the ticket socket takes.
+const RECOMMENDATION_MAX: u32 = 10;
+
 /// What the daemon is to be told of a ticket of which this is known. `before`: what it was told last.
 ///
 /// What the helpdesk says no more of stays as it was said: a ticket that is deleted was answered all the same. A state
@@ -29,7 +32,10 @@ pub fn status(
     };
     let agent = if is_gone && standing.agent.is_empty() { &known.agent } else { &standing.agent };
     TicketStatus {
-        recommendation: None,
+        recommendation: standing
+            .recommendation
+            .filter(|given| *given <= RECOMMENDATION_MAX)
+            .or(known.recommendation),
         ticket_id: ticket_id.as_bytes().to_vec(),
         state: state as i32,
         agent: cut(agent),
@@ -87,6 +93,7 @@ mod tests {
             agent: agent.to_owned(),
             first_answer_at_us: None,
             satisfaction: None,
+            recommendation: None,
             merged_into: None,
         }
     }
@@ -100,9 +107,11 @@ mod tests {
         let rated = Standing {
             first_answer_at_us: Some(5),
             satisfaction: Some(4),
+            recommendation: Some(0),
             ..standing(Some(State::Solved), "Ada")
         };
         let before = told(&rated, None);
+        assert_eq!(before.recommendation, Some(0), "the worst answer is one");
         assert_eq!((before.first_answer_at_us, before.satisfaction, before.agent.as_str()), (5, 4, "Ada"));
         assert_eq!((before.state(), before.helpdesk_ref.as_str()), (State::Solved, "17"));
         let deleted = told(&standing(Some(State::Deleted), ""), Some(&before));
@@ -121,9 +130,13 @@ mod tests {
 
     #[test]
     fn nothing_is_told_that_the_socket_would_refuse() {
-        let long = Standing { satisfaction: Some(77), ..standing(Some(State::Open), &"é".repeat(150)) };
+        let long = Standing {
+            satisfaction: Some(77),
+            recommendation: Some(11),
+            ..standing(Some(State::Open), &"é".repeat(150))
+        };
         let told = told(&long, None);
-        assert_eq!((told.agent.len(), told.satisfaction), (200, 0));
+        assert_eq!((told.agent.len(), told.satisfaction, told.recommendation), (200, 0, None));
         let odd = cut(&format!("x{}", "é".repeat(150)));
         assert_eq!(odd.len(), 199, "no letter is cut in two");
     }

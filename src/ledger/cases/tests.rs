@@ -16,14 +16,20 @@ fn place(id: &str, origin: Origin) -> Place {
 }
 
 fn placed(id: &str) -> Change {
-    Change::Placed { brand: "Lumio".to_owned(), level: 1, place: place(id, Origin::Made), others: 0 }
+    Change::Placed {
+        brand: "Lumio".to_owned(),
+        level: 1,
+        language: "fr".to_owned(),
+        place: place(id, Origin::Made),
+        others: 0,
+    }
 }
 
 #[test]
 fn what_was_applied_is_there_when_it_is_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bridge-rt.sqlite");
-    let attempted = Change::Attempted { brand: "Lumio".to_owned(), level: 2 };
+    let attempted = Change::Attempted { brand: "Lumio".to_owned(), level: 2, language: "en".to_owned() };
     {
         let mut cases = open(&path);
         cases.apply(id("1"), std::slice::from_ref(&attempted), 10).unwrap();
@@ -33,14 +39,15 @@ fn what_was_applied_is_there_when_it_is_opened_again() {
         cases.apply(id("2"), &[Change::Done { seq: 9, level: 3 }, Change::Refused { seq: 11 }], 13).unwrap();
         cases.apply(id("2"), &[Change::Refused { seq: 11 }], 14).unwrap();
         cases.set_cursor("2026-11-02").unwrap();
-        assert_eq!(cases.made_at_us(), 7);
+        assert_eq!(cases.knows_since_us(), 7);
     }
     let cases = Cases::open(&path, 99).unwrap();
-    assert_eq!(cases.made_at_us(), 7, "the file is older than this start");
+    assert_eq!(cases.knows_since_us(), 7, "the file is older than this start");
     let first = cases.get(id("1")).unwrap().unwrap();
     assert_eq!((first.attempted_at_us, first.is_unclear, first.place), (Some(11), true, None));
     let second = cases.get(id("2")).unwrap().unwrap();
     assert_eq!((second.attempted_at_us, second.done_seq, second.level), (None, 9, 3));
+    assert_eq!((first.language.as_str(), second.language.as_str()), ("en", "fr"));
     assert_eq!((second.refused, second.notes.len()), ((11, 2), 1));
     assert_eq!(second.place, Some(place("17", Origin::Made)));
     assert_eq!(cases.get(id("3")).unwrap(), None);
@@ -73,12 +80,44 @@ fn those_that_are_due_for_longest_come_first_and_what_has_ended_does_not_come() 
         let again_at_us = (post != "3").then_some(again_at);
         cases.apply(id(post), &[placed(post), Change::Read { again_at_us }], again_at).unwrap();
     }
-    cases.apply(id("5"), &[Change::Attempted { brand: String::new(), level: 1 }], 1).unwrap();
+    cases
+        .apply(id("5"), &[Change::Attempted { brand: String::new(), level: 1, language: "en".to_owned() }], 1)
+        .unwrap();
     assert_eq!(cases.due(40, 9).unwrap(), [id("2"), id("1")]);
     assert_eq!(cases.due(99, 1).unwrap(), [id("2")]);
-    assert_eq!(cases.prune(25, 9).unwrap(), 1);
-    assert_eq!(cases.get(id("3")).unwrap(), None);
-    assert!(cases.get(id("2")).unwrap().is_some(), "it is open");
+}
+
+#[test]
+fn what_is_over_is_forgotten_oldest_first_and_nothing_else_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c");
+    let mut cases = open(&path);
+    let attempted = || Change::Attempted { brand: String::new(), level: 1, language: "en".to_owned() };
+    let ended = || Change::Read { again_at_us: None };
+    let note = Change::Noted(Note { seq: 1, post_id: String::new(), captured: "{}".to_owned() });
+    cases.apply(id("ended"), &[placed("1"), note, ended()], 20).unwrap();
+    cases.apply(id("ended later"), &[placed("2"), ended()], 21).unwrap();
+    cases.apply(id("ended last"), &[placed("3"), ended()], 40).unwrap();
+    cases.apply(id("gone"), &[placed("4"), Change::Gone], 22).unwrap();
+    cases.apply(id("open"), &[placed("5"), Change::Erased], 10).unwrap();
+    cases.apply(id("perhaps"), &[attempted(), Change::Unclear], 10).unwrap();
+    cases.apply(id("under way"), &[attempted()], 10).unwrap();
+    cases.apply(id("refused"), &[attempted(), Change::Withdrawn, Change::Refused { seq: 1 }], 23).unwrap();
+    assert_eq!((cases.prune(20, true, 9).unwrap(), cases.knows_since_us()), (0, 7));
+    assert_eq!(cases.prune(30, true, 2).unwrap(), 2);
+    let is_known = |cases: &Cases, post: &str| cases.get(id(post)).unwrap().is_some();
+    assert!(!is_known(&cases, "ended") && !is_known(&cases, "ended later") && is_known(&cases, "gone"));
+    assert_eq!((cases.prune(30, true, 9).unwrap(), cases.prune(30, true, 9).unwrap()), (2, 0));
+    for kept in ["ended last", "open", "perhaps", "under way"] {
+        assert!(is_known(&cases, kept), "{kept}");
+    }
+    let notes: i64 = cases.connection.query_row("SELECT count(*) FROM note", [], |row| row.get(0)).unwrap();
+    assert_eq!((notes, cases.knows_since_us()), (0, 30));
+    // Who never hears of an end forgets what is old.
+    assert_eq!(cases.prune(30, false, 9).unwrap(), 1);
+    assert!(!is_known(&cases, "open") && is_known(&cases, "perhaps"));
+    drop(cases);
+    assert_eq!(open(&path).knows_since_us(), 30);
 }
 
 #[test]

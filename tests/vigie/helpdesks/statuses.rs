@@ -60,7 +60,13 @@ impl<V: Vendor> Desk<V> {
             is_complete: true,
             is_gone: false,
         };
-        let placed = Change::Placed { brand: "Lumio".to_owned(), level: 1, place, others: 0 };
+        let placed = Change::Placed {
+            brand: "Lumio".to_owned(),
+            level: 1,
+            language: "fr".to_owned(),
+            place,
+            others: 0,
+        };
         self.shared.cases.lock().apply(ticket_id, &[placed], 1).unwrap();
         (ticket_id, case.id)
     }
