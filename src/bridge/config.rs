@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::RootCertStore;
+use tokio_rustls::TlsConnector;
 
 use super::deliver::WhenUnknown;
 use super::helpdesk::{Helpdesk, Values};
@@ -14,7 +15,7 @@ use super::pace::{Pace, Quota};
 use super::preset::Preset;
 use super::text::Texts;
 use crate::ticket::proto::Filter;
-use crate::wire::{Address, Introduction, Wanted};
+use crate::wire::{Address, Client, ClientError, Introduction, Wanted};
 
 /// Most bridges: each is a thread, a subscription and a file of its own.
 pub const BRIDGES_MAX: usize = 16;
@@ -98,6 +99,8 @@ pub struct Config {
     pub roots: Option<Arc<RootCertStore>>,
     /// What the helpdesk signs its hints with.
     pub webhook_secret: Hidden,
+    /// The console's address as the helpdesk reaches it.
+    pub webhook_url: Option<String>,
     /// What agents read.
     pub texts: Texts,
     /// Where the case store is.
@@ -108,6 +111,8 @@ pub struct Config {
     pub socket: Address,
     /// What the daemon knows it by.
     pub socket_token: Hidden,
+    /// How to speak TLS with it, if it does.
+    pub socket_tls: Option<TlsConnector>,
 }
 
 impl fmt::Debug for Config {
@@ -186,6 +191,19 @@ impl Config {
             filter: Some(self.filter()),
             start_next: !self.from_oldest,
             window: self.preset().calls.calls_at_once,
+        }
+    }
+
+    /// Connects to the ticket socket, over TLS where that is said.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::connect`] and [`Client::connect_tls`].
+    pub async fn connect(&self) -> Result<Client, ClientError> {
+        let introduction = self.introduction();
+        match (&self.socket, &self.socket_tls) {
+            (Address::Tcp(host), Some(connector)) => Client::connect_tls(host, connector, introduction).await,
+            (address, _) => Client::connect(address, introduction).await,
         }
     }
 }

@@ -368,6 +368,23 @@ mod tests {
         assert_eq!(turns.take(now), Some(now + Duration::from_secs(20)));
     }
 
+    #[test]
+    fn resets_are_read_as_they_are_written() {
+        let seconds = |at: &str, written| until(at, written).map(|wait| wait.as_secs());
+        assert_eq!(seconds("61.5", ResetIs::Seconds), Some(61));
+        assert_eq!(seconds("-1", ResetIs::Seconds), Some(0));
+        let now = jiff::Timestamp::now();
+        let later = now + Duration::from_secs(500);
+        let near = |wait: Option<u64>| wait.is_some_and(|wait| (380..=500).contains(&wait));
+        assert!(near(seconds(&later.as_second().to_string(), ResetIs::Epoch)));
+        assert!(near(seconds(&later.to_string(), ResetIs::Time)));
+        // Atlassian leaves the seconds out.
+        assert!(near(seconds(&later.strftime("%Y-%m-%dT%H:%MZ").to_string(), ResetIs::Time)));
+        for (odd, written) in [("soon", ResetIs::Seconds), ("1e400", ResetIs::Epoch), ("1", ResetIs::Time)] {
+            assert_eq!(until(odd, written), None, "{odd}");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn no_more_calls_are_under_way_than_the_helpdesk_takes() {
         let pace = Pace::of(Quota { calls_per_minute: 60_000, calls_at_once: 2, ..Quota::default() });

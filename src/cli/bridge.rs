@@ -14,7 +14,6 @@ use crate::bridge::preset::BUILT_IN;
 use crate::config::Config;
 use crate::pipeline::bridges::{Bridges, Connect, unhinted};
 use crate::telemetry::log;
-use crate::wire::Client;
 
 mod test;
 
@@ -108,8 +107,8 @@ fn apart(arguments: &RunArguments) -> Result<(), Failure> {
     log::install(config.log_level);
     config.warnings.iter().for_each(|warning| warn!("{warning}"));
     let connect: Connect = Arc::new(|bridge: &BridgeConfig| {
-        let (socket, introduction) = (bridge.socket.clone(), bridge.introduction());
-        Box::pin(async move { Client::connect(&socket, introduction).await })
+        let bridge = bridge.clone();
+        Box::pin(async move { bridge.connect().await })
     });
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("async runtime")?;

@@ -1,34 +1,48 @@
 //! `[[bridge]]`: helpdesks that tickets go to.
 
+mod doors;
+mod secrets;
+mod texts;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::Uri;
 use jiff::tz::TimeZone;
 
-use super::access::{credential_path, is_name};
+use self::doors::{socket, socket_tls, url};
+use self::secrets::{hidden, secret_in};
+use self::texts::{texts, wordings};
+use super::access::is_name;
 use super::reader::{Placed, Section, nearest};
-use crate::access::{brands, secret, tls};
+use crate::access::{brands, tls};
 use crate::bridge::config::{
-    BRIDGES_MAX, CALL_MAX, Config, HEADROOM_PERCENT, Hidden, NAME_BYTES_MAX, POLL_INTERVAL, Place,
+    BRIDGES_MAX, CALL_MAX, Config, HEADROOM_PERCENT, NAME_BYTES_MAX, POLL_INTERVAL, Place,
 };
 use crate::bridge::deliver::WhenUnknown;
 use crate::bridge::forget::LONGER;
 use crate::bridge::helpdesk::Values;
 use crate::bridge::preset::{BUILT_IN, Preset};
 use crate::bridge::rehearsal::rehearse;
-use crate::bridge::text::{self, FourByte, Language, Part, Shape, Texts};
+use crate::bridge::text::{self, FourByte, Shape};
 use crate::ledger;
 use crate::prefilter;
-use crate::wire::{self, Address};
+use crate::wire;
 
 /// Of an operator's own preset: the kind that has no built-in one.
 const OWN: &str = "http";
 /// Longest preset or template, in bytes: ten times the longest built-in one.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
-/// Longest secret, in bytes: a JSON Web Token has some thousand.
-const SECRET_BYTES_MAX: usize = 8 * 1024;
+
+/// Keys of how a bridge apart reaches the daemon.
+const SOCKET: [&str; 6] = [
+    "socket",
+    "socket_token_file",
+    "socket_token_credential",
+    "socket_ca_file",
+    "socket_cert_file",
+    "socket_key_file",
+];
 
 /// What bridges are told of the rest of the file.
 pub(super) struct Surroundings<'c> {
@@ -84,7 +98,7 @@ fn bridge(
         section.mistake(format_args!("kind is missing: one of {}", names.join(", ")));
     }
     let preset = preset(section, kind);
-    let url = url(section, warnings);
+    let url = url(section, "url", warnings);
     let token = hidden(section, "token_file", "token_credential", warnings);
     if token.is_none() && !section.has("token_file") && !section.has("token_credential") {
         section.mistake(
@@ -130,6 +144,11 @@ fn bridge(
             "webhook_secret_file: this kind of helpdesk sends no webhooks; what becomes of tickets is asked",
         );
     }
+    let webhook_url =
+        section.has("webhook_url").then(|| doors::url(section, "webhook_url", warnings)).flatten();
+    if webhook_url.is_some() && webhook_secret.is_none() {
+        section.mistake("webhook_url needs webhook_secret_file: without it no webhook is taken");
+    }
     if place == Place::Apart && webhook_secret.is_some() {
         warnings.push(
             "webhook_secret_file of a bridge with run = \"apart\": webhooks come to the daemon's console; apart from it the \
@@ -143,9 +162,8 @@ fn bridge(
     let state_dir = section.path("state_dir").unwrap_or_else(|| beside(around.ledger));
     let socket = socket(section, around.wire);
     let socket_token = hidden(section, "socket_token_file", "socket_token_credential", warnings);
-    if place == Place::Daemon
-        && ["socket", "socket_token_file", "socket_token_credential"].iter().any(|key| section.has(key))
-    {
+    let socket_tls = socket_tls(section, &socket);
+    if place == Place::Daemon && SOCKET.iter().any(|key| section.has(key)) {
         section.mistake("socket is for run = \"apart\": within the daemon a bridge needs none");
     }
     let options = section.section("options");
@@ -185,11 +203,13 @@ fn bridge(
         call_max,
         roots,
         webhook_secret: webhook_secret.unwrap_or_default(),
+        webhook_url,
         texts,
         state_dir,
         kept: around.retention.age_max.map(|age| age + LONGER),
         socket,
         socket_token: socket_token.unwrap_or_default(),
+        socket_tls,
     })
 }
 
@@ -242,55 +262,6 @@ fn preset(section: &Section<'_, '_>, kind: Option<&str>) -> Option<(Arc<str>, Pr
             let text = built_in?;
             Some((text.into(), Preset::parse(text).expect("a test reads each built-in preset")))
         }
-    }
-}
-
-fn url(section: &Section<'_, '_>, warnings: &mut Vec<String>) -> Option<String> {
-    const EXAMPLE: &str = "as https://helpdesk.example.com or https://example.com/helpdesk";
-    let Some(url) = section.string("url") else {
-        if !section.has("url") {
-            section.mistake(format_args!("url is missing: the helpdesk's address, {EXAMPLE}"));
-        }
-        return None;
-    };
-    let parsed = url.value.parse::<Uri>().ok();
-    let scheme = parsed.as_ref().and_then(Uri::scheme_str).unwrap_or_default().to_owned();
-    let authority = parsed.as_ref().and_then(Uri::authority);
-    let host = authority.map(|authority| authority.host()).unwrap_or_default();
-    if !["http", "https"].contains(&scheme.as_str()) || host.is_empty() {
-        section.mistake_at(&url, format_args!("{:?}: must be an address, {EXAMPLE}", url.value));
-        return None;
-    }
-    if authority.is_some_and(|authority| authority.as_str().contains('@')) {
-        section.mistake_at(
-            &url,
-            "holds a name or password: give the token in token_file, the rest in [bridge.options]",
-        );
-        return None;
-    }
-    if parsed.as_ref().and_then(Uri::query).is_some() {
-        section.mistake_at(&url, format_args!("{:?}: must not hold a query", url.value));
-        return None;
-    }
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let is_here = bare == "localhost" || bare.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
-    if scheme == "http" && !is_here {
-        warnings.push(format!(
-            "{} = {}: the token and the posts cross the network readable by whoever is on the way: use https",
-            url.key, url.value
-        ));
-    }
-    Some(url.value)
-}
-
-fn socket(section: &Section<'_, '_>, wire: &wire::connection::Config) -> Address {
-    match section.file("socket") {
-        Some(given) => Address::parse(&given.value),
-        None => match (&wire.unix, wire.tcp) {
-            (None, Some(tcp)) => Address::Tcp(tcp.to_string()),
-            (Some(unix), _) => Address::Unix(unix.clone()),
-            (None, None) => Address::Unix(PathBuf::from("/run/vigie/vigie.sock")),
-        },
     }
 }
 
@@ -347,106 +318,6 @@ fn read_options(section: &Section<'_, '_>, preset: &Preset, warnings: &mut Vec<S
         }
     }
     is_right.then_some(options)
-}
-
-/// A template of an operator's, with the place at which it is named.
-struct Named {
-    part: Part,
-    brand: String,
-    key: Placed<String>,
-}
-
-struct Wordings {
-    brands: Vec<text::Brand>,
-    named: Vec<Named>,
-}
-
-/// `[bridge.text.BRAND]`, and of every brand its accounts.
-fn wordings(section: &Section<'_, '_>, known: &[prefilter::Brand]) -> Wordings {
-    let brand = |brand: &prefilter::Brand| text::Brand {
-        name: brand.name.clone(),
-        handles: brand.handles.clone(),
-        ..text::Brand::default()
-    };
-    let mut all: Vec<text::Brand> = known.iter().map(brand).collect();
-    let mut named = Vec::new();
-    for (name, own) in section.other_sections() {
-        let language = own.choice("language", &[("fr", Language::Fr), ("en", Language::En)]);
-        let files = [("subject_file", Part::Subject), ("body_file", Part::Body), ("note_file", Part::Note)];
-        let files: Vec<_> = files
-            .into_iter()
-            .filter_map(|(key, part)| own.text_file(key, FILE_BYTES_MAX).map(|(key, text)| (key, part, text)))
-            .collect();
-        own.refuse_unknown();
-        let Some(brand) = all.iter_mut().find(|brand| brands::is_same(&brand.name, &name)) else {
-            own.mistake(format_args!("there is no [[brand]] {name:?}"));
-            continue;
-        };
-        brand.language = language;
-        for (key, part, text) in files {
-            brand.templates.push((part, text));
-            named.push(Named { part, brand: brand.name.clone(), key });
-        }
-    }
-    Wordings { brands: all, named }
-}
-
-fn texts(section: &Section<'_, '_>, shape: Shape, wordings: Wordings) -> Option<Texts> {
-    let Wordings { brands, named } = wordings;
-    let noted = |mistakes: Vec<text::TextError>| {
-        for mistake in mistakes {
-            let owner = named.iter().find(|named| named.part == mistake.part && named.brand == mistake.brand);
-            match owner {
-                Some(named) => section.mistake_at(&named.key, format_args!("{}: {mistake}", named.key.value)),
-                None => section.mistake(&mistake),
-            }
-        }
-    };
-    Texts::new(shape, brands).map_err(noted).ok()
-}
-
-/// A secret from a file or from systemd; `None` where neither is given, or beside a mistake.
-fn hidden(
-    section: &Section<'_, '_>,
-    file: &'static str,
-    credential: &'static str,
-    warnings: &mut Vec<String>,
-) -> Option<Hidden> {
-    let (path, named) = (section.string(file), section.string(credential));
-    let secret = match (path, named) {
-        (None, None) => return None,
-        (Some(path), None) => secret_in(section, &path, Path::new(&path.value), warnings),
-        (None, Some(named)) => {
-            credential_path(section, &named).and_then(|path| secret_in(section, &named, &path, warnings))
-        }
-        (Some(_), Some(_)) => {
-            section.mistake(format_args!("{file} and {credential} both give it: leave one out"));
-            None
-        }
-    };
-    secret.map(Hidden::new)
-}
-
-/// What helpdesks give out is theirs to make: it may be short. It goes into a header, so that it is one line.
-fn secret_in(
-    section: &Section<'_, '_>,
-    given: &Placed<String>,
-    path: &Path,
-    warnings: &mut Vec<String>,
-) -> Option<String> {
-    let read = secret::read(path).map_err(|error| error.to_string());
-    let secret = read.and_then(|read| {
-        warnings.extend(read.warning);
-        let text = String::from_utf8(read.bytes).map_err(|_| "is not UTF-8".to_owned())?;
-        let text = text.trim();
-        match text.len() {
-            0 => Err("is empty".to_owned()),
-            bytes if bytes > SECRET_BYTES_MAX => Err(format!("has more than {SECRET_BYTES_MAX} bytes")),
-            _ if text.chars().any(char::is_control) => Err("has more than one line".to_owned()),
-            _ => Ok(text.to_owned()),
-        }
-    });
-    secret.map_err(|reason| section.mistake_at(given, format_args!("{}: {reason}", path.display()))).ok()
 }
 
 fn beside(ledger: &Path) -> PathBuf {

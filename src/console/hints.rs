@@ -18,6 +18,10 @@ use crate::bridge::webhook::{Hint, Inbox};
 /// From the head to the end of the body.
 const BODY_MAX: Duration = Duration::from_secs(10);
 
+/// What is said of a wrong secret and of a bridge that is not there.
+const UNKNOWN: &str = "no bridge of this name takes webhooks here, or the signature, or the secret at the end of the address, \
+    is not that of its webhook_secret_file\n";
+
 /// Answers a request. Of a bridge that is not there it says no more than of a wrong secret: names are not told.
 pub(super) async fn post(inboxes: Arc<[Inbox]>, request: Request) -> Response {
     let (head, body) = request.into_parts();
@@ -33,9 +37,7 @@ pub(super) async fn post(inboxes: Arc<[Inbox]>, request: Request) -> Response {
     let mut parts = head.uri.path().split('/').skip(3);
     let (name, secret) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let Some(inbox) = inboxes.iter().find(|inbox| inbox.name() == name) else {
-        let text =
-            "no bridge of this name takes webhooks here, or the request is not signed as it should be\n";
-        return (StatusCode::UNAUTHORIZED, text).into_response();
+        return (StatusCode::UNAUTHORIZED, UNKNOWN).into_response();
     };
     let named = head.headers.iter();
     let headers: Vec<(&str, &str)> =
@@ -43,9 +45,7 @@ pub(super) async fn post(inboxes: Arc<[Inbox]>, request: Request) -> Response {
     match inbox.take(&Hint { secret, headers: &headers, body: &body }) {
         // Whether it waits or was one too many: the ticket will be read.
         Ok(_) => StatusCode::ACCEPTED.into_response(),
-        Err(refusal) => {
-            let status = if refusal.is_guess() { StatusCode::UNAUTHORIZED } else { StatusCode::BAD_REQUEST };
-            (status, format!("{refusal}\n")).into_response()
-        }
+        Err(refusal) if refusal.is_guess() => (StatusCode::UNAUTHORIZED, UNKNOWN).into_response(),
+        Err(refusal) => (StatusCode::BAD_REQUEST, format!("{refusal}\n")).into_response(),
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use firehose::helpdesk::{Fake, Fault, Faults, Options, Plain, serve};
 use serde_json::Value;
 
+use crate::access::certificates;
 use crate::daemon::{PATIENCE, State, run, vigie};
 
 const BRANDS: &str = r#"
@@ -36,6 +37,21 @@ fn state(url: &str, more: &str) -> State {
     );
     state.configure(&source, BRANDS);
     state
+}
+
+/// Something that answers the same to whoever asks, as long as the test lasts.
+fn always(answer: &'static str) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut asked = [0; 4096];
+            let _ = std::io::Read::read(&mut stream, &mut asked);
+            let _ = std::io::Write::write_all(&mut stream, answer.as_bytes());
+        }
+    });
+    url
 }
 
 async fn helpdesk() -> Fake<Plain> {
@@ -113,6 +129,114 @@ async fn apart_a_bridge_is_a_process_of_its_own() {
     assert!(std::process::Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
     assert!(bridge.wait().unwrap().success());
     assert!(daemon.terminate().0.success());
+}
+
+/// The daemon's socket on the network: the bridge comes in by its certificate.
+#[tokio::test(flavor = "multi_thread")]
+async fn apart_a_bridge_comes_in_over_tls() {
+    let fake = helpdesk().await;
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let socket = format!("run = \"apart\"\nsocket = \"localhost:{port}\"");
+    let state = state(&fake.url(), &format!("{socket}\nTLS"));
+    certificates(state.path());
+    let path = state.path().display();
+    let text = std::fs::read_to_string(&state.config).unwrap();
+    let text = text.replace("[wire]\n", &format!("[wire]\ntcp = \"0.0.0.0:{port}\"\n"))
+        + &format!("[tls]\ncert_file = \"{path}/server.pem\"\nkey_file = \"{path}/server.key\"\n")
+        + &format!("client_ca_file = \"{path}/ca.pem\"\n")
+        + "[[token]]\nname = \"bridge\"\ncertificate = \"bridge.example\"\n";
+    let ours = format!("socket_cert_file = \"{path}/client.pem\"\nsocket_key_file = \"{path}/client.key\"");
+    let tls = format!("socket_ca_file = \"{path}/ca.pem\"\n{ours}");
+    std::fs::write(&state.config, text.replace("TLS", &tls)).unwrap();
+    // The same without a certificate of its own, and without TLS.
+    let (nameless, plain) = (state.path().join("nameless.toml"), state.path().join("plain.conf"));
+    std::fs::write(&nameless, text.replace("TLS", &format!("socket_ca_file = \"{path}/ca.pem\""))).unwrap();
+    std::fs::write(&plain, text.replace("TLS", "")).unwrap();
+    let daemon = state.start();
+    let start = |config: &std::path::Path| {
+        let mut bridge = vigie();
+        bridge.args(["bridge", "run", "-c"]).arg(config);
+        state.start_as(&mut bridge)
+    };
+    for config in [&nameless, &plain] {
+        let bridge = start(config);
+        bridge.wait_for("bridge failed");
+        drop(bridge);
+    }
+    assert_eq!(fake.counts().0, 0, "a stranger gets no ticket");
+    let bridge = start(&state.config);
+    assert_eq!(tickets(&fake, 2).await.len(), 2);
+    assert!(bridge.terminate().0.success() && daemon.terminate().0.success());
+}
+
+/// Webhooks of one bridge that signs and one that does not, as the helpdesk and as others would send them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_says_whether_webhooks_arrive_and_their_secret_is_right() {
+    let fake = helpdesk().await;
+    let secrets = "webhook_secret_file = \"SECRET\"\nWEBHOOK";
+    let state = state(&fake.url(), secrets);
+    let text = std::fs::read_to_string(&state.config).unwrap();
+    for secret in ["right", "wrong"] {
+        std::fs::write(state.path().join(secret), format!("a {secret} secret")).unwrap();
+    }
+    let config = |secret: &str, webhook_url: &str, console: &str| {
+        let secret = state.path().join(secret).display().to_string();
+        let url =
+            if webhook_url.is_empty() { String::new() } else { format!("webhook_url = \"{webhook_url}\"") };
+        let text = text.replace("SECRET", &secret).replace("WEBHOOK", &url).replace("127.0.0.1:0", console);
+        let path = state.path().join("test.toml");
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let signed =
+        "\n[webhook]\nid = \"event.ticket\"\nsignature_header = \"X-Sig\"\ntimestamp_header = \"X-Time\"\n";
+    for (webhook, how) in
+        [("\n[webhook]\nid = \"event.ticket\"\n", "with the secret at its end"), (signed, "signed in X-Sig")]
+    {
+        std::fs::write(state.path().join("plain.toml"), format!("{}{webhook}", Plain::PRESET)).unwrap();
+        std::fs::copy(config("right", "", "127.0.0.1:0"), &state.config).unwrap();
+        let test = |config: &std::path::Path, expected: Option<&str>| {
+            let output = run(vigie().args(["bridge", "test", "-c"]).arg(config), b"");
+            let is_right = output.status.success();
+            let said = output.stdout;
+            match expected {
+                None => assert!(is_right, "{said}{}", output.stderr),
+                Some(expected) => assert!(!is_right && said.contains(expected), "{said}{}", output.stderr),
+            }
+            assert!(
+                said.contains("test ticket: removed"),
+                "what else there is is tried all the same: {said}"
+            );
+            said
+        };
+        // Nobody runs yet: as the guide says it.
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let said = test(&config("right", "", &nobody), None);
+        assert!(said.contains("note   webhooks: not tried, as no vigie runs here"), "{said}");
+        test(&config("right", &format!("http://{nobody}"), &nobody), Some("wrong  webhook address: "));
+
+        let daemon = state.start();
+        let console = daemon.console();
+        let said = test(&config("right", "", &console), None);
+        let right =
+            format!("ok     webhooks: http://{console}/v1/bridge/desk answers and knows the secret, {how}");
+        assert!(said.contains(&right) && said.contains("only known with webhook_url"), "{said}");
+        let said = test(&config("right", &format!("http://{console}"), &nobody), None);
+        assert!(said.contains(&right) && !said.contains("only known with webhook_url"), "{said}");
+        test(
+            &config("wrong", "", &console),
+            Some("does not take it\n         the daemon that runs has another secret"),
+        );
+        // Something else answers there, and one that takes everything.
+        test(
+            &config("right", &fake.url(), &console),
+            Some("what answers there is no vigie that takes webhooks"),
+        );
+        let yes = always("HTTP/1.1 400 Bad Request\r\nContent-Length: 15\r\n\r\nnames no ticket");
+        test(&config("right", &yes, &console), Some("takes another one, too"));
+        assert!(daemon.terminate().0.success());
+        std::fs::remove_file(state.path().join("ledger.sqlite")).unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -158,7 +158,9 @@ impl<V: Vendor> Fake<V> {
 
     /// From now on takes so many calls.
     pub fn set_quota(&self, quota: Option<Quota>) {
-        self.shared.lock().quota = quota;
+        let mut state = self.shared.lock();
+        state.quota = quota;
+        state.taken.clear();
     }
 
     /// Takes it down: nobody listens any more, and its connections break. Its tickets stay.

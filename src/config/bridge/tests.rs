@@ -99,6 +99,22 @@ fn every_mistake_is_named_with_its_key() {
     check(&with("webhook_secret_file = \"DIR/token\""), &["sends no webhooks"]);
     check(&with("ca_file = \"DIR/token\""), &["bridge[1].ca_file: "]);
     check(&with("socket = \"/x\""), &["socket is for run = \"apart\""]);
+    check(&with("webhook_url = \"https://vigie.example.com\""), &["webhook_url needs webhook_secret_file"]);
+    let apart = |lines: &str| with(&format!("run = \"apart\"\n{lines}"));
+    let tcp = "socket = \"vigie.example.com:6010\"\n";
+    check(&apart("socket_ca_file = \"DIR/token\""), &["is a socket file; TLS is for TCP"]);
+    check(
+        &apart(&format!("{tcp}socket_ca_file = \"DIR/token\"")),
+        &["bridge[1].socket_ca_file: DIR/token: holds no certificate"],
+    );
+    check(
+        &apart(&format!("{tcp}socket_cert_file = \"DIR/token\"")),
+        &["socket_cert_file and socket_key_file belong together"],
+    );
+    check(
+        &apart(&format!("{tcp}socket_cert_file = \"DIR/token\"\nsocket_key_file = \"DIR/token\"")),
+        &["socket_cert_file needs socket_ca_file"],
+    );
     check(&with("pace = 3"), &["bridge[1].pace = 3: unknown key"]);
     check(
         &with("[bridge.options]\nqueu = \"x\""),
