@@ -36,13 +36,15 @@ pub(super) async fn post(inboxes: Arc<[Inbox]>, request: Request) -> Response {
     };
     let mut parts = head.uri.path().split('/').skip(3);
     let (name, secret) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    // A secret may hold what an address cannot.
+    let secret = percent_encoding::percent_decode_str(secret).decode_utf8_lossy();
     let Some(inbox) = inboxes.iter().find(|inbox| inbox.name() == name) else {
         return (StatusCode::UNAUTHORIZED, UNKNOWN).into_response();
     };
     let named = head.headers.iter();
     let headers: Vec<(&str, &str)> =
         named.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
-    match inbox.take(&Hint { secret, headers: &headers, body: &body }) {
+    match inbox.take(&Hint { secret: &secret, headers: &headers, body: &body }) {
         // Whether it waits or was one too many: the ticket will be read.
         Ok(_) => StatusCode::ACCEPTED.into_response(),
         Err(refusal) if refusal.is_guess() => (StatusCode::UNAUTHORIZED, UNKNOWN).into_response(),

@@ -1,5 +1,7 @@
 //! Tickets in a helpdesk: within the daemon, apart from it, and tried beforehand.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 use std::time::Duration;
 
 use firehose::helpdesk::{Fake, Fault, Faults, Options, Plain, serve};
@@ -153,20 +155,26 @@ async fn apart_a_bridge_comes_in_over_tls() {
     std::fs::write(&nameless, text.replace("TLS", &format!("socket_ca_file = \"{path}/ca.pem\""))).unwrap();
     std::fs::write(&plain, text.replace("TLS", "")).unwrap();
     let daemon = state.start();
-    let start = |config: &std::path::Path| {
+    // Until it says this.
+    let start = |config: &std::path::Path, expected: &str| {
         let mut bridge = vigie();
-        bridge.args(["bridge", "run", "-c"]).arg(config);
-        state.start_as(&mut bridge)
+        let mut bridge =
+            bridge.args(["bridge", "run", "-c"]).arg(config).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(bridge.stderr.take().unwrap()).lines();
+        assert!(lines.map_while(Result::ok).any(|line| line.contains(expected)), "{expected}");
+        bridge
     };
     for config in [&nameless, &plain] {
-        let bridge = start(config);
-        bridge.wait_for("bridge failed");
-        drop(bridge);
+        let mut bridge = start(config, "bridge failed");
+        bridge.kill().unwrap();
+        bridge.wait().unwrap();
     }
     assert_eq!(fake.counts().0, 0, "a stranger gets no ticket");
-    let bridge = start(&state.config);
+    let mut bridge = start(&state.config, "connected to the daemon");
     assert_eq!(tickets(&fake, 2).await.len(), 2);
-    assert!(bridge.terminate().0.success() && daemon.terminate().0.success());
+    bridge.kill().unwrap();
+    bridge.wait().unwrap();
+    assert!(daemon.terminate().0.success());
 }
 
 /// Webhooks of one bridge that signs and one that does not, as the helpdesk and as others would send them.
