@@ -351,8 +351,11 @@ pub enum LedgerError {
     /// Another daemon uses this file.
     #[error("ledger {}: another vigie is using it", .0.display())]
     InUse(PathBuf),
+    /// Asked to be read, and no vigie has made it yet.
+    #[error("ledger {}: no such file: has `vigie run` been started with this config?", .0.display())]
+    Absent(PathBuf),
     /// The folder or file cannot be written.
-    #[error("ledger {}: {source}", path.display())]
+    #[error("ledger {}: {source}{}", path.display(), folder_hint(source))]
     Io {
         /// The ledger's file.
         path: PathBuf,
@@ -402,6 +405,11 @@ pub enum LedgerError {
         /// The schema that we read.
         known: i64,
     },
+}
+
+/// A file that is made where it is absent is only not found if its folder is.
+fn folder_hint(source: &io::Error) -> &'static str {
+    if source.kind() == io::ErrorKind::NotFound { "; is its folder there?" } else { "" }
 }
 
 /// SQLite's reason, once, with what an operator should look at.
@@ -589,7 +597,10 @@ impl Ledger {
 fn open_to_read(path: &Path) -> Result<(Connection, i64), LedgerError> {
     let failed = |source| LedgerError::Sqlite { path: path.to_owned(), error: source };
     // SQLite does not say why it cannot open a file.
-    drop(File::open(path).map_err(|source| LedgerError::Io { path: path.to_owned(), source })?);
+    drop(File::open(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => LedgerError::Absent(path.to_owned()),
+        _ => LedgerError::Io { path: path.to_owned(), source },
+    })?);
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
     let found = schema::version(&connection).map_err(failed)?;
     if found == 0 || !schema::is_ours(&connection).map_err(failed)? {

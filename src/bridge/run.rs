@@ -120,7 +120,9 @@ async fn tell(
 fn state(name: &str, kind: &str, shared: &Shared, now_us: i64) -> BridgeState {
     let counts = shared.counts.lock().clone();
     let pace = shared.pace.standing();
-    let mut last_error = counts.last_error.unwrap_or_default();
+    // It is a helpdesk's, and shown to people.
+    let mut last_error: String =
+        counts.last_error.unwrap_or_default().chars().filter(|c| !c.is_control()).collect();
     last_error.truncate(last_error.floor_char_boundary(ERROR_BYTES_MAX));
     // To the second: else it would be news each time.
     let paused_until_us = pace.paused_for.map_or(0, |wait| {

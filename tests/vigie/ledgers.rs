@@ -179,7 +179,7 @@ fn a_backup_of_an_older_ledger_is_made_and_one_of_a_damaged_is_not() {
     let copy = state.path().join("copy.sqlite");
     let missing = backup(&state, &copy);
     assert_eq!(missing.status.code(), Some(1));
-    assert!(missing.stderr.contains("ledger.sqlite: No such file"), "{}", missing.stderr);
+    assert!(missing.stderr.contains("ledger.sqlite: no such file: has `vigie run`"), "{}", missing.stderr);
     place(&state, 1);
     let older = state.path().join("older.sqlite");
     let output = backup(&state, &older);

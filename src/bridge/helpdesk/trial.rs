@@ -94,5 +94,6 @@ fn told(standing: &Standing) {
             "{status:?}"
         );
         assert!(status.first_answer_at_us >= 0, "{status:?}");
+        assert!(!status.agent.chars().any(char::is_control), "{status:?}");
     }
 }

@@ -75,8 +75,11 @@ fn has_ended(status: &TicketStatus) -> bool {
     matches!(status.state(), State::Solved | State::Closed | State::Deleted)
 }
 
+/// As the socket takes it: one line without control characters, and no longer than that.
 fn cut(text: &str) -> String {
-    text[..text.floor_char_boundary(NAME_BYTES_MAX)].to_owned()
+    let mut text: String = text.chars().filter(|c| !c.is_control()).collect();
+    text.truncate(text.floor_char_boundary(NAME_BYTES_MAX));
+    text
 }
 
 #[cfg(test)]
@@ -139,6 +142,7 @@ mod tests {
         assert_eq!((told.agent.len(), told.satisfaction, told.recommendation), (200, 0, None));
         let odd = cut(&format!("x{}", "é".repeat(150)));
         assert_eq!(odd.len(), 199, "no letter is cut in two");
+        assert_eq!(cut("Ada\nAgent\u{1b}[2J\u{9b}"), "AdaAgent[2J");
     }
 
     #[test]
