@@ -137,12 +137,18 @@ struct Done {
 
 /// Runs a bridge on a thread of its own until nothing waits any more.
 async fn run(backlog: &Backlog, config: Config) -> Done {
+    run_as(backlog, config, Plain::PRESET).await
+}
+
+/// The same by another preset.
+async fn run_as(backlog: &Backlog, config: Config, preset: &str) -> Done {
+    let preset = Preset::parse(preset).unwrap();
     let (hub, stop) = (backlog.hub.clone(), watch::Sender::new(false));
     let stopped = stop.subscribe();
     let thread = std::thread::Builder::new().spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let begun = cpu_of_thread();
-        let bridge = bridge::open(&config, preset()).unwrap();
+        let bridge = bridge::open(&config, preset).unwrap();
         let (_reports, reported) = mpsc::channel(1);
         let serving =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -224,6 +230,53 @@ async fn whatever_ends_unclear_no_ticket_is_doubled_or_lost() {
     assert_eq!((references.len(), log.made.len()), (wanted, wanted));
     assert_eq!((done.counts.doubled, done.counts.unknown), (0, 0));
     assert_eq!(done.counts.made + done.counts.adopted, wanted as u64);
+}
+
+/// Every way to end unclear but silence, which takes its time, for a fifth of the creations: who is
+/// refused often comes later and later.
+fn unclear() -> Options {
+    let kinds = Faults::ambiguous().into_iter().filter(|kind| !matches!(kind, Fault::Silent { .. }));
+    Options { faults: Faults::seeded(11, 0.2, "POST", kinds.collect()), ..Options::default() }
+}
+
+/// A search that knows a ticket only a while later: who waits for it doubles nothing, and nothing stays unknown.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_search_is_late_nothing_is_doubled_and_nothing_stays_unknown() {
+    let backlog = Backlog::new(tickets_wanted(60));
+    let fake = serve(unclear()).await;
+    fake.with(|plain| plain.lag = Duration::from_millis(200));
+    let preset = Plain::PRESET.replace("id = \"item.id\"\n", "id = \"item.id\"\nlag_max_ms = 300\n");
+    assert_ne!(preset, Plain::PRESET);
+    let folder = tempfile::tempdir().unwrap();
+    let done = run_as(&backlog, config(folder.path(), &fake), &preset).await;
+    let (log, counts) = (fake.log(), done.counts);
+    println!("{} tickets, {} unclear ends, search late: {counts:?}", log.made.len(), log.broken());
+    assert!(log.broken() > backlog.count / 10 && counts.adopted > 0, "the faults fire");
+    assert_eq!((log.made.len(), log.doubled().len()), (backlog.count, 0));
+    assert_eq!((counts.doubled, counts.unknown), (0, 0));
+}
+
+/// No search at all: each ticket of which nobody can know is counted, and no other is doubled.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_there_is_no_search_whatever_may_be_doubled_is_counted() {
+    let backlog = Backlog::new(tickets_wanted(200));
+    let fake = serve(unclear()).await;
+    let (before, find) = Plain::PRESET.split_once("[find]").unwrap();
+    let (_, after) = find.split_once("[[create]]").unwrap();
+    let preset = format!("{before}[[create]]{after}");
+    let folder = tempfile::tempdir().unwrap();
+    let done = run_as(&backlog, config(folder.path(), &fake), &preset).await;
+    let (log, counts) = (fake.log(), done.counts);
+    let references: BTreeSet<&str> = log.made.iter().map(|made| made.reference.as_str()).collect();
+    let doubled = log.doubled().len();
+    println!(
+        "{} tickets, {} unclear ends, no search: {doubled} doubled, {counts:?}",
+        references.len(),
+        log.broken()
+    );
+    assert!(log.broken() > backlog.count / 10 && doubled > 0, "the faults fire");
+    assert_eq!(references.len(), backlog.count, "none is lost");
+    assert!(doubled as u64 <= counts.unknown, "{doubled} doubled, {counts:?}");
 }
 
 /// The figure: 10,000 tickets against 100 calls a minute, with the quota as the operator says it. The minute is half a
