@@ -4,6 +4,7 @@
 //! very same lines as `run`.
 
 pub mod agent;
+pub mod anew;
 pub mod articles;
 pub mod calendar;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub mod week;
 pub mod when;
 
 pub use agent::Agent;
+pub use anew::{Anew, Changed, Whose};
 pub use config::{BrandPriority, Config, Explained};
 pub use conversation::Conversations;
 pub use decide::{Decision, Desk, Joined, ORPHANS_MAX, Opinion};

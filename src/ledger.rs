@@ -33,6 +33,7 @@ pub mod articles;
 pub mod backup;
 pub mod assigned;
 pub mod cases;
+mod changed;
 pub mod context;
 pub mod conversations;
 mod deadlines;
@@ -62,7 +63,7 @@ pub use deadlines::Standing;
 pub use figures::Figures;
 pub use retention::{Retention, Size};
 pub use vitals::Vitals;
-pub use writer::{Handle, Scratch, Writer};
+pub use writer::{Handle, Outcome, Scratch, Writer};
 
 /// A record's place in the ledger; counts from 1 and never repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -129,9 +129,15 @@ pub fn update_to_json(update: &proto::Update) -> serde_json::Value {
         Some(Change::Overdue(overdue)) => serde_json::json!({ "overdue": {
             "state": overdue.state().as_str_name(), "due_at": rfc3339(overdue.due_at_us),
         } }),
-        Some(Change::Assigned(assigned)) => serde_json::json!({ "assigned":
-            assigned.assignment.as_ref().map(assignment_to_json),
-        }),
+        Some(Change::Assigned(assigned)) => {
+            let mut said =
+                assigned.assignment.as_ref().map_or_else(|| serde_json::json!({}), assignment_to_json);
+            if assigned.due_at_us != 0 {
+                said["due_at"] = rfc3339(assigned.due_at_us).into();
+                said["at_risk_at"] = rfc3339(assigned.at_risk_at_us).into();
+            }
+            serde_json::json!({ "assigned": said })
+        }
         Some(Change::PostErased(erased)) => serde_json::json!({ "post_erased": {
             "post_id": erased.post_id, "reason": erased.reason,
         } }),

@@ -174,8 +174,16 @@ pub(super) fn update(out: &mut impl Write, update: &proto::Update, clock: &Clock
             }
         }
         Some(Change::Assigned(assigned)) => {
-            let assignment = assigned.assignment.clone().unwrap_or_default();
-            writeln!(out, "{QUIET}    –    ticket {id}… is now for {}{QUIET:#}", whom(&assignment))
+            let told_at = Timestamp::from_microsecond(update.at_us).unwrap_or_default();
+            write!(out, "{QUIET}    –    ticket {id}…")?;
+            if let Some(assignment) = &assigned.assignment {
+                write!(out, " is now for {}", whom(assignment))?;
+            }
+            if assigned.due_at_us != 0 {
+                let mark = if assigned.assignment.is_some() { ";" } else { ": by now" };
+                write!(out, "{mark} {}", due(assigned.due_at_us, told_at, clock))?;
+            }
+            writeln!(out, "{QUIET:#}")
         }
         Some(Change::PostErased(erased)) => {
             let (post, reason) = (printable(&erased.post_id), printable(&erased.reason));

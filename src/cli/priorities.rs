@@ -340,7 +340,7 @@ mod tests {
         });
         let verdict = ticket.verdict.clone().unwrap();
         let later = vec![Reading { post, verdict, at_us: 0, factors: score.factors }];
-        Kept { ticket, is_again: false, later }
+        Kept { ticket, is_again: false, later, verdict: Default::default() }
     }
 
     fn simulated(desk: &desk::Config, kept: &Kept) -> Simulation {

@@ -9,8 +9,9 @@ use clap::Args;
 
 use super::{ConfigFile, Failure, print};
 use crate::classify::Classifier;
-use crate::desk::Desk;
-use crate::ledger::Scratch;
+use crate::desk::anew::CHANGED_MAX;
+use crate::desk::{self, Desk};
+use crate::ledger::{Outcome, Scratch};
 use crate::parse::Format;
 use crate::pipeline::lane::{Item, Lane, LaneOutput};
 use crate::pipeline::model::Model;
@@ -101,10 +102,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 );
                 written.context("stdout")?;
                 let settlement = settlement.map_err(anyhow::Error::from)?;
-                let (buckets, joined) = ledger.settle(&settlement).map_err(anyhow::Error::from)?;
-                for update in joined {
-                    writeln!(output, "{}", ticket::update_to_json(&update)).context("stdout")?;
-                }
+                let (buckets, outcome) = ledger.settle(&settlement).map_err(anyhow::Error::from)?;
+                take_note(&mut desk, &outcome, &mut output)?;
+                decide_anew(&mut desk, &config.desk, &mut ledger, &mut output)?;
                 total.add(&buckets);
             }
         }
@@ -118,6 +118,35 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         ));
     }
     print::accounting(&mut anstream::stderr().lock(), &total).context("stderr")?;
+    Ok(())
+}
+
+/// Decides again about the tickets that have changed, as the daemon does once they are durable; each at the moment of its
+/// change.
+fn decide_anew(
+    desk: &mut Desk,
+    config: &desk::Config,
+    ledger: &mut Scratch,
+    output: &mut impl Write,
+) -> Result<(), Failure> {
+    loop {
+        let changed = ledger.changed(CHANGED_MAX).map_err(anyhow::Error::from)?;
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let decided: Vec<_> =
+            changed.iter().map(|changed| desk.decide_anew(config, changed, changed.at)).collect();
+        let outcome = ledger.assign(&decided).map_err(anyhow::Error::from)?;
+        take_note(desk, &outcome, output)?;
+    }
+}
+
+/// Writes what has become of tickets, and lets the desk know what it must.
+fn take_note(desk: &mut Desk, outcome: &Outcome, output: &mut impl Write) -> Result<(), Failure> {
+    for update in &outcome.updates {
+        writeln!(output, "{}", ticket::update_to_json(update)).context("stdout")?;
+    }
+    outcome.told.iter().for_each(|told| desk.hear(told));
     Ok(())
 }
 

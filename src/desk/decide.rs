@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::conversation::{self, FURTHER_MAX, Part, Place, Remembered, RememberedPost};
 use super::draft::{assigned, message_of, message_of_verdict};
 use super::known::{Known, Same, text_hash};
-use super::{Agent, Config, Conversations, People, Router, Terms, Unreadable, told};
+use super::{Agent, Anew, Config, Conversations, People, Router, Terms, Unreadable, told};
 use crate::classify::Verdict;
 use crate::parse::Post;
 use crate::prefilter::Candidate;
@@ -74,6 +74,8 @@ pub struct Desk {
     pub(super) router: Router,
     /// Open tickets whose agent is no longer there.
     orphans: VecDeque<TicketId>,
+    /// Whether the ledger may have changed tickets that are to be decided about anew.
+    pub(super) changed: bool,
 }
 
 /// Tickets that are assigned anew at once: some 10 ms of work, and a commit of the ledger that nobody notices.
@@ -88,6 +90,7 @@ impl Desk {
     /// Takes note of what helpdesks report.
     pub fn hear(&mut self, told: &told::Told) {
         self.router.hear(told);
+        self.changed |= *told == told::Told::Changed;
         if let told::Told::Status(ticket_id, status) = told
             && let Some(is_closed) = conversation::is_closed(status.state)
         {
@@ -153,10 +156,14 @@ impl Desk {
     }
 
     /// Who takes over from agents who are no longer there: the next few of their tickets, empty once all are done.
-    pub fn assign_anew(&mut self, config: &Config, now: Timestamp) -> Vec<(TicketId, proto::Assignment)> {
+    pub fn assign_anew(&mut self, config: &Config, now: Timestamp) -> Vec<Anew> {
         let few = self.orphans.drain(..self.orphans.len().min(ORPHANS_MAX));
         let router = &mut self.router;
-        few.filter_map(|id| Some((id, router.assign_anew(&config.routes, id, now)?))).collect()
+        few.filter_map(|ticket_id| {
+            let assignment = Some(router.assign_anew(&config.routes, ticket_id, now)?);
+            Some(Anew { ticket_id, at: now, change: None, assignment, due: None })
+        })
+        .collect()
     }
 
     /// Whether this text is a change of the ticket of this id, which then is remembered.

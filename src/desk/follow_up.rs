@@ -59,6 +59,11 @@ pub fn followed_up(
     (score, level)
 }
 
+/// Whether what one post said has taken the place of what was said before, to judge by a ticket's factors before and after.
+pub fn is_said_anew(before: &[proto::Factor], after: &[proto::Factor]) -> bool {
+    !of(before, Group::Verdict).eq(of(after, Group::Verdict))
+}
+
 fn of(factors: &[proto::Factor], group: Group) -> impl Iterator<Item = &proto::Factor> {
     factors.iter().filter(move |factor| recorded_group(&factor.name) == Some(group))
 }

@@ -15,6 +15,7 @@ use super::told::{Holder, Status, Told};
 use super::when::Facts;
 use crate::ticket::{TicketId, proto};
 
+mod anew;
 mod choice;
 mod memory;
 mod rules;
@@ -338,6 +339,7 @@ impl Router {
                 }
             }
             Told::Stands(ticket, holder) => self.stands(*ticket, holder.as_ref()),
+            Told::Changed => {}
         }
     }
 

@@ -27,6 +27,8 @@ pub enum Told {
     /// Whose a ticket is, where the ledger knows better than the desk, which counted it when it decided; `None`: nobody
     /// works on it.
     Stands(TicketId, Option<Holder>),
+    /// Tickets have come to be about something else, or to matter more or less: which ones the ledger keeps in its file.
+    Changed,
 }
 
 /// What the desk needs of a `TicketStatus`.
@@ -89,6 +91,8 @@ pub enum Heard {
     Agents(Vec<Agent>),
     /// Some tickets' agents are no longer there: a few may be assigned anew. Said once a turn while there are any.
     Orphans,
+    /// Some tickets have changed: a few may be [decided about anew](super::Desk::decide_anew). Said likewise.
+    Changed,
 }
 
 /// The ledger's end.

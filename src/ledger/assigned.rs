@@ -6,9 +6,10 @@ use prost::Message;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::writer::Changes;
-use super::{records, store};
+use super::{changed, deadlines, records, store};
 use crate::desk::conversation::is_closed;
 use crate::desk::told::{Holder, Told};
+use crate::desk::{Anew, Whose};
 use crate::ticket::{TicketId, proto};
 
 pub(super) const TABLES: &str = "
@@ -77,26 +78,84 @@ pub(super) fn report(connection: &Connection, id: TicketId, body: &[u8]) -> rusq
     Ok(())
 }
 
-/// Records that the ticket is somebody else's now. Of a ticket that is erased or gone nobody is told.
+/// Records what the desk has decided anew of a ticket: whose it is, and when its answer is due.
+///
+/// What helpdesks have said of it since counts for more. The desk, which has counted it for somebody by then, is told.
 pub(super) fn assign(
     connection: &Connection,
-    id: TicketId,
-    assignment: &proto::Assignment,
-    at_us: i64,
+    anew: &Anew,
     ageing_points_per_hour: u32,
     changes: &mut Changes,
 ) -> rusqlite::Result<()> {
-    let assigned = proto::update::Assigned { assignment: Some(assignment.clone()) };
+    let id = anew.ticket_id;
+    if let Some(change) = anew.change {
+        changed::decided(connection, id, change)?;
+    }
+    let whose = whose(connection, id)?;
+    if anew.assignment.is_some() && whose != Whose::Ours {
+        changes.told.push(Told::Stands(id, holder(connection, id)?));
+    }
+    let assignment = anew.assignment.as_ref().filter(|_| whose == Whose::Ours);
+    let due = anew.due.as_ref().filter(|_| whose != Whose::Nobodys);
+    let dated = match due {
+        Some(due) => deadlines::date_anew(connection, id, due, anew.at, ageing_points_per_hour, changes)?,
+        None => None,
+    };
+    if assignment.is_none() && dated.is_none() {
+        return Ok(());
+    }
+    let (due_at_us, at_risk_at_us) = dated.unwrap_or_default();
+    let assigned = proto::update::Assigned { assignment: assignment.cloned(), due_at_us, at_risk_at_us };
     let update = proto::Update {
         ticket_id: id.as_bytes().to_vec(),
-        at_us,
+        at_us: anew.at.as_microsecond(),
         change: Some(proto::update::Change::Assigned(assigned)),
     };
     changes.heads.extend(store::add_update(connection, id, &update, ageing_points_per_hour)?);
+    let Some(assignment) = assignment else { return Ok(()) };
     connection
-        .prepare_cached("UPDATE assigned SET team = ?2, agent = ?3, by_helpdesk = 0 WHERE ticket_id = ?1")?
+        .prepare_cached(
+            "INSERT INTO assigned (ticket_id, seq, team, agent, is_open)
+             SELECT id, seq, ?2, ?3, 1 FROM ticket WHERE id = ?1
+             ON CONFLICT (ticket_id) DO UPDATE SET team = excluded.team, agent = excluded.agent",
+        )?
         .execute(params![id.as_bytes(), assignment.team, assignment.agent])?;
     Ok(())
+}
+
+/// Who may say whose this ticket is.
+pub(super) fn whose(connection: &Connection, id: TicketId) -> rusqlite::Result<Whose> {
+    let row = connection
+        .prepare_cached(
+            "SELECT t.erased_at_us IS NOT NULL OR c.closed_at_us IS NOT NULL OR a.is_open IS 0, a.by_helpdesk
+             FROM ticket t LEFT JOIN assigned a ON a.ticket_id = t.id
+                           LEFT JOIN conversation c ON c.ticket_id = t.id WHERE t.id = ?1",
+        )?
+        .query_row([id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    Ok(match row {
+        None | Some((true, _)) => Whose::Nobodys,
+        Some((false, Some(true))) => Whose::Theirs,
+        Some((false, Some(false))) => Whose::Ours,
+        // No route has spoken of it, so that nothing was noted of an agent whom a helpdesk named.
+        Some((false, None)) if has_agent(connection, id)? => Whose::Theirs,
+        Some((false, None)) => Whose::Ours,
+    })
+}
+
+/// Whether a helpdesk has ever named an agent for this ticket.
+fn has_agent(connection: &Connection, id: TicketId) -> rusqlite::Result<bool> {
+    let mut statement = connection
+        .prepare_cached("SELECT body FROM feedback WHERE ticket_id = ?1 AND kind = 'ticket_status'")?;
+    let mut rows = statement.query([id.as_bytes()])?;
+    while let Some(row) = rows.next()? {
+        // The wire has decoded these bytes before.
+        let status = proto::TicketStatus::decode(row.get_ref(0)?.as_blob()?).unwrap_or_default();
+        if !status.agent.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 pub(super) fn forget(connection: &Connection, id: TicketId) -> rusqlite::Result<()> {

@@ -10,7 +10,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::rescoring::{Reading, publish};
 use super::writer::Changes;
-use super::{Body, NewFollowUp, Otherwise, Seq, assigned, deadlines, erasure as texts, records, store};
+use super::{
+    Body, NewFollowUp, Otherwise, Seq, assigned, changed, deadlines, erasure as texts, records, store,
+};
 use crate::desk::conversation::is_closed;
 use crate::desk::follow_up::{Terms, followed_up};
 use crate::desk::told::Told;
@@ -243,6 +245,9 @@ pub(super) fn follow_up(
     let reading = Reading { priority: score.priority, intent: None };
     let seq = publish(connection, new.ticket_id, &update, Some(reading), ageing_points_per_hour, changes)?;
     add_post(connection, new, FOLLOW_UP, seq)?;
+    if new.raises {
+        changed::mark(connection, new.ticket_id, seq, changes)?;
+    }
     if let Some(post_id) = new.thanks {
         helpers::thank(connection, new, post_id)?;
     }

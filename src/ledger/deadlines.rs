@@ -1,6 +1,6 @@
 //! When answers are due: which tickets still wait for one, and who must be told that it is late.
 //!
-//! A ticket is open, then at risk, then breached; each of the last two is told once, as a record like any other, in
+//! A ticket is open, then at risk, then breached; each of the last two is told once for each time that the answer is due at, as a record like any other, in
 //! the transaction that makes it so: a crash or a restart never tells it again. Whatever passed while vigie was down is
 //! told at the next start, a breach alone where its risk passed, too. The clock stands still once somebody has
 //! answered, or the helpdesk calls the ticket pending, solved, closed or deleted; it goes on if the helpdesk opens a
@@ -17,7 +17,8 @@ use prost::Message;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::writer::Changes;
-use super::{Feedback, records, store};
+use super::{Feedback, records, rescoring, store};
+use crate::desk::anew::DueAnew;
 use crate::ticket::{TicketId, proto};
 use proto::ticket_status::State;
 use proto::update::overdue::State as Overdue;
@@ -298,6 +299,43 @@ pub(super) fn reported(
         State::Open => go_on(connection, ticket_id, &clock, changes),
         _ => Ok(()),
     }
+}
+
+/// The ticket has come to matter more or less, and its answer is due at another time; gives that, and from when on it is at
+/// risk (0: nobody is told), in µs since 1970. `None`: nothing changes, or it is answered already.
+///
+/// What was told of the time before is told again of the new one, once that comes: not what has passed of both.
+pub(super) fn date_anew(
+    connection: &Connection,
+    ticket_id: TicketId,
+    due: &DueAnew,
+    now: Timestamp,
+    ageing_points_per_hour: u32,
+    changes: &mut Changes,
+) -> rusqlite::Result<Option<(i64, i64)>> {
+    let (due_at_us, at_risk_at_us) = (due.due_at.as_microsecond(), due.at_risk_at.as_microsecond());
+    let Some(clock) = clock(connection, ticket_id)?.filter(|clock| !clock.is_answered) else {
+        return Ok(None);
+    };
+    let before = records::heads_of(connection, ticket_id, ageing_points_per_hour)?.into_iter().next();
+    let Some(before) = before.filter(|before| before.due_at_us != due_at_us) else { return Ok(None) };
+    let now_us = now.as_microsecond();
+    let (overdue, next_at_us) = match clock.overdue {
+        None => (None, None),
+        Some(BREACHED) if due_at_us <= now_us => (Some(BREACHED), None),
+        Some(AT_RISK | BREACHED) if at_risk_at_us <= now_us => (Some(AT_RISK), Some(due_at_us)),
+        Some(_) => (Some(OPEN), Some(at_risk_at_us)),
+    };
+    connection
+        .prepare_cached("UPDATE ticket SET due_at_us = ?2, overdue = ?3, next_at_us = ?4 WHERE id = ?1")?
+        .execute(params![ticket_id.as_bytes(), due_at_us, overdue, next_at_us])?;
+    if !clock.is_stopped {
+        changes.clocks.moves.add(clock.overdue, -1);
+        changes.clocks.moves.add(overdue, 1);
+        changes.clocks.next_at_us = earlier(changes.clocks.next_at_us, next_at_us);
+    }
+    rescoring::place_anew(connection, ticket_id, &before, ageing_points_per_hour, changes)?;
+    Ok(Some((due_at_us, if overdue.is_some() { at_risk_at_us } else { 0 })))
 }
 
 /// The ticket's author has written again: whatever the helpdesk waited for is there.

@@ -144,14 +144,30 @@ pub struct Taken {
     pub attempt: u32,
 }
 
-/// A ticket that has come to matter more or less.
+/// Where a record is in the order: by its rank, then by when its answer is due. Its seq decides among equals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// As [`RecordHead::rank`].
+    pub rank: i64,
+    /// As [`RecordHead::due_at_us`].
+    pub due_at_us: i64,
+}
+
+impl Place {
+    /// Of this record.
+    pub fn of(head: &RecordHead) -> Place {
+        Place { rank: head.rank, due_at_us: head.due_at_us }
+    }
+}
+
+/// A ticket that has come to matter more or less, or whose answer is due at another time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reranked {
-    /// Its own head and those of its updates so far, oldest first, with the new rank and traits; each with the
+    /// Its own head and those of its updates so far, oldest first, with the new place and traits; each with the
     /// subscriptions that have acknowledged it.
     pub records: Vec<(Arc<RecordHead>, Vec<String>)>,
-    /// The rank that they had before.
-    pub rank_before: i64,
+    /// Where they were before.
+    pub place_before: Place,
     /// [`Traits::rescored`] as it was before.
     pub rescored_before: Option<(u16, Box<str>)>,
 }
@@ -282,8 +298,8 @@ impl Outbox {
         }
     }
 
-    /// Ranks tickets and their updates anew that have come to matter more or less, wherever they still wait, and lets
-    /// in those that pass a filter only now.
+    /// Places tickets and their updates anew that have come to matter more or less, or are due at another time, wherever
+    /// they still wait, and lets in those that pass a filter only now.
     pub fn rerank(&mut self, tickets: &[Reranked]) {
         for (name, queue) in &mut self.queues {
             for reranked in tickets {

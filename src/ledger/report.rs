@@ -111,8 +111,12 @@ fn follow(connection: &Connection, id: &[u8], outcome: &mut Outcome) -> rusqlite
         match update.change {
             Some(Change::Answered(_)) => answered(update.at_us),
             Some(Change::Assigned(assigned)) => {
-                let assignment = assigned.assignment.unwrap_or_default();
-                (outcome.team, outcome.agent) = (assignment.team, assignment.agent);
+                if let Some(assignment) = assigned.assignment {
+                    (outcome.team, outcome.agent) = (assignment.team, assignment.agent);
+                }
+                if assigned.due_at_us != 0 {
+                    outcome.ticket.due_at_us = assigned.due_at_us;
+                }
             }
             _ => {}
         }

@@ -6,11 +6,11 @@ use prost::Message;
 use rusqlite::{Connection, params};
 
 use super::deliveries::{has_acknowledged, subscriptions};
-use super::outbox::Reranked;
+use super::outbox::{Place, Reranked};
 use super::records::{bodies_of, heads_of, ticket_id};
 use super::store::add_update;
 use super::writer::Changes;
-use super::{Body, Rescoring, Seq, assigned, conversations, deadlines};
+use super::{Body, RecordHead, Rescoring, Seq, assigned, changed, conversations, deadlines};
 use crate::ticket::{TicketId, proto};
 
 /// How many tickets only the small model has read.
@@ -70,7 +70,8 @@ pub(super) fn rescore(
     changes.provisional -= i64::from(awaited > 0);
     let Some(change) = change.as_ref().filter(|_| awaited > 0) else { return Ok(()) };
     let joined = conversations::reread(connection, *ticket_id, change, terms)?;
-    if change.unsupported {
+    let unsupported = change.unsupported;
+    if unsupported {
         deadlines::forget(connection, *ticket_id, changes)?;
         assigned::end(connection, *ticket_id, changes)?;
     }
@@ -84,8 +85,13 @@ pub(super) fn rescore(
         at_us: at.as_microsecond(),
         change: Some(proto::update::Change::Rescored(change)),
     };
-    publish(connection, *ticket_id, &update, Some(reading), ageing_points_per_hour, changes)?;
-    Ok(())
+    let seq = publish(connection, *ticket_id, &update, Some(reading), ageing_points_per_hour, changes)?;
+    // Of what is no customer message nobody is to be found any more.
+    if unsupported {
+        changed::forget(connection, *ticket_id)
+    } else {
+        changed::mark(connection, *ticket_id, seq, changes)
+    }
 }
 
 /// Another priority, and another intent where that is new.
@@ -111,18 +117,32 @@ pub(super) fn publish(
         changes.heads.extend(head);
         return Ok(seq);
     };
-    connection
+    let read = connection
         .prepare_cached(
             "UPDATE ticket SET rescored = ?2, rescored_intent = coalesce(?3, rescored_intent, intent)
              WHERE id = ?1 AND erased_at_us IS NULL",
         )?
         .execute(params![ticket_id.as_bytes(), reading.priority, reading.intent])?;
-    let records = heads_of(connection, ticket_id, ageing_points_per_hour)?;
-    let Some(update) = add_update(connection, ticket_id, update, ageing_points_per_hour)? else {
+    if read == 0 {
         return Ok(None);
-    };
+    }
+    place_anew(connection, ticket_id, &before, ageing_points_per_hour, changes)?;
+    let update = add_update(connection, ticket_id, update, ageing_points_per_hour)?;
+    let seq = update.as_ref().map(|update| update.seq);
+    changes.heads.extend(update);
+    Ok(seq)
+}
+
+/// Gives all records of a ticket the place that its row says by now; `before` is its own as it was.
+pub(super) fn place_anew(
+    connection: &Connection,
+    ticket_id: TicketId,
+    before: &RecordHead,
+    ageing_points_per_hour: u32,
+    changes: &mut Changes,
+) -> rusqlite::Result<()> {
     let mut reranked = Vec::new();
-    for head in records {
+    for head in heads_of(connection, ticket_id, ageing_points_per_hour)? {
         // What comes with this very commit is published by what it is now.
         if let Some(fresh) = changes.heads.iter_mut().find(|fresh| fresh.seq == head.seq) {
             *fresh = head;
@@ -138,12 +158,10 @@ pub(super) fn publish(
     }
     changes.reranked.push(Reranked {
         records: reranked,
-        rank_before: before.rank,
-        rescored_before: before.traits.rescored,
+        place_before: Place::of(before),
+        rescored_before: before.traits.rescored.clone(),
     });
-    let seq = update.seq;
-    changes.heads.push(update);
-    Ok(Some(seq))
+    Ok(())
 }
 
 fn most_probable_intent(change: &proto::update::Rescored) -> Option<&str> {

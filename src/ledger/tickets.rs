@@ -18,12 +18,14 @@ const PAGE_TICKETS: usize = 500;
 /// A ticket as its updates have left it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kept {
-    /// With the newest priority, level and factors; post and verdict are those of its own post.
+    /// With the newest priority, level, factors, assignment and due time; post and verdict are those of its own post.
     pub ticket: proto::Ticket,
     /// Whether its author had a ticket before that nothing joined any more.
     pub is_again: bool,
     /// What was read after its own post, in that order.
     pub later: Vec<Reading>,
+    /// The verdict that its priority stands by: of its own post, or of a worse one that has joined it.
+    pub verdict: proto::Verdict,
 }
 
 /// Calls `visit` with each ticket made at `since` or later, newest first, at most `tickets_max` of them. Writes nothing.
@@ -92,10 +94,15 @@ fn page(
 }
 
 /// The ticket with what its updates have changed.
-fn updated(connection: &Connection, id: TicketId, ticket: proto::Ticket) -> rusqlite::Result<Kept> {
+pub(super) fn updated(
+    connection: &Connection,
+    id: TicketId,
+    ticket: proto::Ticket,
+) -> rusqlite::Result<Kept> {
     // A ticket's own record names the factor for an earlier ticket alone.
     let is_again = ticket.factors.iter().any(|factor| factor.name == follow_up::FACTOR);
-    let mut kept = Kept { ticket, is_again, later: Vec::new() };
+    let verdict = ticket.verdict.clone().unwrap_or_default();
+    let mut kept = Kept { ticket, is_again, later: Vec::new(), verdict };
     let mut statement = connection
         .prepare_cached("SELECT body FROM record WHERE ticket_id = ?1 AND kind = 1 ORDER BY seq")?;
     let bodies = statement.query_map([id.as_bytes()], |row| row.get::<_, Vec<u8>>(0))?;
@@ -120,11 +127,25 @@ impl Kept {
                 let post = followed.post.unwrap_or_default();
                 (Some(post), followed.verdict.unwrap_or_default(), followed.factors)
             }
+            Some(Change::Assigned(assigned)) => {
+                if let Some(assignment) = assigned.assignment {
+                    ticket.route.clone_from(&assignment.team);
+                    ticket.assignment = Some(assignment);
+                }
+                if assigned.due_at_us != 0 {
+                    (ticket.due_at_us, ticket.at_risk_at_us) = (assigned.due_at_us, assigned.at_risk_at_us);
+                }
+                return;
+            }
             // An edit changes no points; an erasure has taken the text out of the record already.
             _ => return,
         };
+        let is_own = post.is_none() && self.later.is_empty();
+        if is_own || follow_up::is_said_anew(&ticket.factors, &factors) {
+            self.verdict.clone_from(&verdict);
+        }
         ticket.factors.clone_from(&factors);
-        if post.is_none() && self.later.is_empty() {
+        if is_own {
             ticket.verdict = Some(verdict);
         } else {
             self.later.push(Reading { post, verdict, at_us: update.at_us, factors });
@@ -142,7 +163,8 @@ mod tests {
         let factor = |points| proto::Factor { name: "urgency".into(), points, evidence: String::new() };
         let update = |change| proto::Update { ticket_id: Vec::new(), at_us: 9, change: Some(change) };
         let ticket = proto::Ticket { priority: 1, ..Default::default() };
-        let mut kept = Kept { ticket, is_again: false, later: Vec::new() };
+        let mut kept =
+            Kept { ticket, is_again: false, later: Vec::new(), verdict: proto::Verdict::default() };
         let verdict = |model: &str| proto::Verdict { model: model.into(), ..Default::default() };
         let rescored = |model: &str, points| Rescored {
             priority: 2,
@@ -165,6 +187,19 @@ mod tests {
         kept.apply(update(Change::FollowedUp(followed)));
         kept.apply(update(Change::Rescored(rescored("fuller", 5))));
         assert_eq!((kept.ticket.priority, kept.ticket.level), (2, 3));
+        assert_eq!(kept.verdict, verdict("fuller"), "what has counted since");
+        let assigned = |team: &str, due_at_us| proto::update::Assigned {
+            assignment: (!team.is_empty())
+                .then(|| proto::Assignment { team: team.into(), ..Default::default() }),
+            due_at_us,
+            at_risk_at_us: due_at_us / 2,
+        };
+        kept.apply(update(Change::Assigned(assigned("critical", 60))));
+        kept.apply(update(Change::Assigned(assigned("", 40))));
+        kept.apply(update(Change::Assigned(assigned("lawyers", 0))));
+        let Kept { ticket, .. } = &kept;
+        assert_eq!((ticket.due_at_us, ticket.at_risk_at_us, ticket.route.as_str()), (40, 20, "lawyers"));
+        assert_eq!(ticket.assignment.as_ref().unwrap().team, "lawyers");
         assert_eq!((kept.ticket.factors, kept.ticket.verdict), (vec![factor(5)], Some(verdict("full"))));
         assert_eq!((kept.ticket.post, kept.ticket.created_at_us), (None, 0), "the first post's");
         let reading = |post, model: &str, points| Reading {

@@ -19,10 +19,10 @@ use super::{
     Accounting, Config, Feedback, Figures, Ledger, LedgerError, Lock, Rescoring, Seq, Settlement,
     SubscriptionRequest, Vitals, accounting, prune, rescoring, wal,
 };
+use crate::desk::Anew;
 use crate::desk::told::Teller;
 use crate::source::Durable;
 use crate::telemetry::Bucket;
-use crate::ticket::{TicketId, proto};
 
 mod answer;
 mod apply;
@@ -32,7 +32,7 @@ mod scratch;
 
 pub(super) use apply::Changes;
 pub use handle::Handle;
-pub use scratch::Scratch;
+pub use scratch::{Outcome, Scratch};
 
 /// Settlements and requests taken into one commit at most, and the last of them; see [`Request::weight`].
 ///
@@ -95,7 +95,7 @@ enum Request {
     },
     Feedback(Feedback, Answer),
     Rescore(Vec<Rescoring>, Answer),
-    Assign(Vec<(TicketId, proto::Assignment)>, Answer),
+    Assign(Vec<Anew>, Answer),
     /// The file could not be read: the ledger ends as after a failed commit.
     Broken(rusqlite::Error),
     /// Everything handed over before is committed, then the thread ends.

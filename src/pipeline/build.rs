@@ -69,6 +69,8 @@ impl Pipeline {
             desk.conversations.remember_thanks(network, author_id, ticket_id, at_us);
         })?;
         ledger.open_assigned(|assigned| restore(&mut desk, assigned))?;
+        // What the run before did not come to.
+        desk.look_for_changed(true);
         let sources: Vec<_> = config
             .sources
             .into_iter()

@@ -6,9 +6,10 @@ use tokio::sync::oneshot;
 use tracing::{error, warn};
 
 use super::reload::Rules;
-use crate::desk::Desk;
+use crate::desk::anew::CHANGED_MAX;
 use crate::desk::conversation::{CONVERSATIONS_MAX, Remembered};
 use crate::desk::told::Heard;
+use crate::desk::{Anew, Desk};
 use crate::ledger::Handle;
 use crate::ledger::assigned::Assigned;
 
@@ -18,29 +19,67 @@ pub(super) fn restore(desk: &mut Desk, assigned: &Assigned) {
     desk.restore_assignment(*ticket_id, &assignee.team, &assignee.agent, !by_helpdesk, *is_open);
 }
 
-/// What helpdesks report, on the desk's thread. `underway` is what the ledger has not yet recorded of tickets that
-/// were assigned anew.
+/// What was decided anew and the ledger has not yet recorded: one batch of each kind at a time, and nobody waits for it, so
+/// that neither a team that leaves nor a storm of further posts fills a queue.
+#[derive(Debug, Default)]
+pub(super) struct Underway {
+    orphans: Batch,
+    changed: Batch,
+}
+
+#[derive(Debug, Default)]
+struct Batch(Option<oneshot::Receiver<Result<(), String>>>);
+
+impl Batch {
+    fn is_underway(&mut self) -> bool {
+        let answer = self.0.as_mut().map(oneshot::Receiver::try_recv);
+        matches!(answer, Some(Err(oneshot::error::TryRecvError::Empty)))
+    }
+
+    fn send(&mut self, ledger: &Handle, decided: Vec<Anew>) {
+        self.0 = (!decided.is_empty()).then(|| ledger.assign(decided));
+    }
+}
+
+/// What helpdesks report, and what else there is to do between decisions, on the desk's thread.
 pub(super) fn hear(
     desk: &mut Desk,
     heard: Heard,
     rules: &ArcSwap<Rules>,
     ledger: &Handle,
-    underway: &mut Option<oneshot::Receiver<Result<(), String>>>,
+    underway: &mut Underway,
 ) {
     match heard {
         Heard::Told(told) => desk.hear(&told),
         Heard::Agents(agents) => desk.set_agents(&agents),
         Heard::Orphans => {
-            // One batch at a time is with the ledger, and nobody waits for it: a team that leaves fills no queue.
-            let is_underway = underway
-                .as_mut()
-                .is_some_and(|answer| matches!(answer.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
-            if !is_underway {
+            if !underway.orphans.is_underway() {
                 let anew = desk.assign_anew(&rules.load().desk, Timestamp::now());
-                *underway = (!anew.is_empty()).then(|| ledger.assign(anew));
+                underway.orphans.send(ledger, anew);
+            }
+        }
+        Heard::Changed => {
+            // Read only once the outcome of the last ones is recorded: the ledger would name them again.
+            if underway.changed.is_underway() {
+                return;
+            }
+            match ledger.changed(CHANGED_MAX) {
+                Ok(changed) => {
+                    // After fewer than there may be, the next one is told.
+                    desk.look_for_changed(changed.len() == CHANGED_MAX);
+                    let (rules, now) = (rules.load(), Timestamp::now());
+                    let decide = |changed| desk.decide_anew(&rules.desk, changed, now);
+                    underway.changed.send(ledger, changed.iter().map(decide).collect());
+                }
+                Err(error) => {
+                    // They stay marked in the file: until the next one changes, or the next start.
+                    desk.look_for_changed(false);
+                    error!(%error, "the desk does not know which tickets have changed: they stay whose they are");
+                }
             }
         }
         Heard::Missed => {
+            desk.look_for_changed(true);
             warn!(
                 "helpdesks reported faster than the desk could hear: it reads from the ledger what became of tickets"
             );

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, info};
 
 use super::bridges::{Bridges, hinted};
-use super::hear::hear;
+use super::hear::{Underway, hear};
 use super::lane::{Forward, Lane, LaneOutput};
 use super::model::{self, Decided, Model};
 use super::overload::Overload;
@@ -70,7 +70,7 @@ impl Pipeline {
         let mut people = self.people;
         let (hearing, hear_rules, hear_ledger) = (self.hearing, rules.clone(), self.ledger.clone());
         let desk_thread = spawn.thread("vigie-desk", move || {
-            let mut underway = None;
+            let mut underway = Underway::default();
             let hear = |desk: &mut Desk, heard| hear(desk, heard, &hear_rules, &hear_ledger, &mut underway);
             let pulse = &pulses.desk;
             let run = settle::run(

@@ -240,8 +240,8 @@ const ARTICLES_WAITING_MAX: usize = 8;
 /// Between two looks at who can answer: `vigie import agents` takes effect within it.
 const AGENTS_EVERY: Duration = Duration::from_secs(1);
 
-/// Between two batches of tickets that are assigned anew, where nothing else wakes the desk.
-const ORPHANS_EVERY: Duration = Duration::from_millis(20);
+/// Between two batches of tickets that are decided about anew, where nothing else wakes the desk.
+const ANEW_EVERY: Duration = Duration::from_millis(20);
 
 /// Runs until the model thread or the ledger has ended. `hear` is given what helpdesks report, before the decisions
 /// that come after it.
@@ -269,7 +269,8 @@ pub fn run(
             let mut woken = Select::new();
             woken.recv(decided);
             woken.recv(hearing.queue());
-            let wait = if desk.has_orphans() { ORPHANS_EVERY } else { AGENTS_EVERY };
+            let has_more = desk.has_orphans() || desk.has_changed();
+            let wait = if has_more { ANEW_EVERY } else { AGENTS_EVERY };
             // Where nothing comes, there are still the agents to look at.
             let _ = woken.ready_timeout(wait);
         }
@@ -283,6 +284,9 @@ pub fn run(
         }
         if desk.has_orphans() {
             hear(&mut desk, Heard::Orphans);
+        }
+        if desk.has_changed() {
+            hear(&mut desk, Heard::Changed);
         }
         let taken = match decided.try_recv() {
             Ok(taken) => taken,
@@ -459,6 +463,42 @@ mod tests {
     }
 
     #[test]
+    fn the_desk_comes_back_to_changed_tickets_while_there_are_any_and_nothing_else_comes() {
+        let config = crate::config::Config::parse(
+            "[[source]]\nkind = \"ndjson\"\npath = \"-\"\n[[brand]]\nname = \"Lumio\"\nnames = [\"lumio\"]\n",
+        )
+        .unwrap();
+        let rules = ArcSwap::from_pointee(Rules::build(&config.prefilter, &config.desk).unwrap());
+        let (to_desk, decisions) = crossbeam::channel::bounded(4);
+        let (ledger, _settlements) = crossbeam::channel::bounded(4);
+        let (teller, hearing) = crate::desk::told::channel(1);
+        let (heard, told) = crossbeam::channel::unbounded();
+        let thread = std::thread::Builder::new().spawn(move || {
+            let mut left = 3;
+            let hear = |desk: &mut Desk, told: Heard| match told {
+                Heard::Told(told) => desk.hear(&told),
+                Heard::Changed => {
+                    left -= 1;
+                    desk.look_for_changed(left > 0);
+                    heard.send(left).unwrap();
+                }
+                _ => {}
+            };
+            let (mut people, mut articles, pulse) = (Strangers, NoArticles, Pulse::default());
+            let desk = Desk::default();
+            run(desk, &mut people, &mut articles, &rules, &decisions, hearing, hear, &ledger, &pulse)
+                .unwrap();
+        });
+        let thread = thread.unwrap();
+        teller.tell(crate::desk::told::Told::Changed);
+        let batches: Vec<_> = (0..3).map_while(|_| told.recv_timeout(Duration::from_secs(60)).ok()).collect();
+        assert_eq!(batches, [2, 1, 0]);
+        drop((to_desk, teller));
+        thread.join().unwrap();
+        assert!(told.try_recv().is_err(), "not once none is left");
+    }
+
+    #[test]
     fn a_settlement_ends_where_the_last_of_its_batches_does() {
         let decided = decided("a", 3, 5);
         let settlement = settle(
@@ -520,10 +560,10 @@ mod tests {
         let settlement =
             settle(&mut desk, &config, &mut Strangers, &mut NoArticles, Clock::Posts, decided, |_| ())
                 .unwrap();
-        let (buckets, joined) = Scratch::new().unwrap().settle(&settlement).unwrap();
+        let (buckets, outcome) = Scratch::new().unwrap().settle(&settlement).unwrap();
         let counts = [Bucket::Ticketed, Bucket::Merged, Bucket::Own, Bucket::Duplicate, Bucket::Unmatched];
         assert_eq!((counts.map(|bucket| buckets[bucket]), buckets.received()), ([1, 3, 1, 1, 2], 8));
-        assert_eq!(joined.len(), 3);
+        assert_eq!(outcome.updates.len(), 3);
     }
 
     #[test]

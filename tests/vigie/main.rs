@@ -30,6 +30,7 @@ mod overload;
 mod priorities;
 mod recovery;
 mod report;
+mod rerouted;
 mod service;
 mod shutdown;
 mod storage;

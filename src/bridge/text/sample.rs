@@ -151,7 +151,10 @@ pub fn updates() -> Vec<proto::Update> {
         }),
         Change::Overdue(overdue(update::overdue::State::AtRisk)),
         Change::Overdue(overdue(update::overdue::State::Breached)),
-        Change::Assigned(update::Assigned { assignment: ticket.assignment.clone() }),
+        Change::Assigned(update::Assigned {
+            assignment: ticket.assignment.clone(),
+            ..update::Assigned::default()
+        }),
         Change::PostErased(update::PostErased { post_id, reason: "post_deleted".into() }),
     ];
     let update =

@@ -30,7 +30,7 @@ use jiff::tz::TimeZone;
 
 use super::memory;
 use super::person_key;
-use super::rules::{AgentChoice, Routes, Target};
+use super::rules::{AgentChoice, Routes, Target, is_same};
 use crate::classify::{INTENTS, best};
 use crate::desk::agent::Agent;
 use crate::desk::when::Facts;
@@ -148,6 +148,14 @@ impl Want {
     /// As it is kept while the ticket is open: whoever takes over is found by the rest.
     pub(super) fn without_words(&self) -> Want {
         Want { about: Vec::new(), ..self.clone() }
+    }
+
+    /// Whether whoever suits the one suits the other: a new reason for the best-rated is none to move a ticket.
+    pub(super) fn is_as(&self, other: &Want) -> bool {
+        is_same(&self.team, &other.team)
+            && self.skills == other.skills
+            && self.choice == other.choice
+            && self.worth_it.is_some() == other.worth_it.is_some()
     }
 
     /// The same of another team.
@@ -354,22 +362,35 @@ pub(super) fn choose(
 
 /// By everything but language and points.
 fn standing(member: &Member, want: &Want, zone: &TimeZone, now: Timestamp) -> Standing {
+    match hindrance(member, want, zone, now) {
+        Some(Standing::Away) => Standing::Away,
+        _ if member.open >= member.agent.capacity => Standing::Full,
+        hindrance => hindrance.unwrap_or(Standing::Eligible(Points::default())),
+    }
+}
+
+/// Why an agent may not have a ticket, however much room they have.
+fn hindrance(member: &Member, want: &Want, zone: &TimeZone, now: Timestamp) -> Option<Standing> {
     let agent = &member.agent;
     let is_at_work = || {
         let zone = member.zone.as_ref().unwrap_or(zone);
         agent.shifts.as_ref().is_none_or(|shifts| shifts.contains(zone.to_datetime(now)))
     };
     if agent.away {
-        Standing::Away
-    } else if member.open >= agent.capacity {
-        Standing::Full
+        Some(Standing::Away)
     } else if !want.skills().iter().all(|skill| member.has(skill)) {
-        Standing::LacksSkill
+        Some(Standing::LacksSkill)
     } else if !is_at_work() {
-        Standing::OffShift
+        Some(Standing::OffShift)
     } else {
-        Standing::Eligible(Points::default())
+        None
     }
+}
+
+/// Whether an agent may keep a ticket of their team that has come to want this. They have made room for it, and whatever
+/// language it is in, they have read it.
+pub(super) fn may_keep(member: &Member, team: &str, want: &Want, zone: &TimeZone, now: Timestamp) -> bool {
+    is_same(&member.team, team) && hindrance(member, want, zone, now).is_none()
 }
 
 fn may_speak(member: &Member, want: &Want) -> bool {

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{ClientId, Filter, RecordHead, Reranked, Seq, Taken, Traits};
+use super::{ClientId, Filter, Place, RecordHead, Reranked, Seq, Taken, Traits};
 
 /// Tables smaller than this keep their memory when they run empty: below 64 KiB it is not worth returning.
 const CAPACITY_KEPT: usize = 2048;
@@ -19,8 +19,8 @@ const CAPACITY_KEPT: usize = 2048;
 /// A record is in `ready`, `behind`, `deferred` or `in_flight`. Of each ticket at most one record is
 /// outside `behind`: `led` has that ticket's key and the record's seq.
 ///
-/// A record in `ready` whose rank has changed is there more than once, since a heap cannot be searched: the entry with
-/// the rank that `reranked` names counts, the others are dropped when they come up.
+/// A record in `ready` whose place has changed is there more than once, since a heap cannot be searched: the entry with
+/// the place that `reranked` names counts, the others are dropped when they come up.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     filter: Filter,
@@ -32,7 +32,7 @@ pub(super) struct Queue {
     /// Records whose ticket has an older unacknowledged one. Few: updates come long after their tickets.
     behind: BTreeMap<(TicketKey, Seq), Arc<RecordHead>>,
     led: FxHashMap<TicketKey, Seq>,
-    /// Records that have entries of older ranks in `ready`.
+    /// Records that have entries of older places in `ready`.
     reranked: FxHashMap<Seq, Counts>,
     /// How many such entries there are.
     stale: usize,
@@ -53,14 +53,14 @@ struct InFlight {
     head: Arc<RecordHead>,
 }
 
-/// Of a record with several entries in `ready`, which one counts. No two of them have the same rank.
+/// Of a record with several entries in `ready`, which one counts. No two of them have the same place.
 #[derive(Debug)]
 struct Counts {
-    rank: i64,
-    /// The entry's own may be older: an entry of an older rank can come to count again.
+    place: Place,
+    /// The entry's own may be older: an entry of an older place can come to count again.
     head: Arc<RecordHead>,
-    /// The ranks of the others.
-    stale: Vec<i64>,
+    /// The places of the others.
+    stale: Vec<Place>,
 }
 
 /// The first 8 bytes of a ticket's id, which is a cryptographic hash. Two tickets that share them, one
@@ -166,23 +166,24 @@ impl Queue {
             self.make_ready(head);
         }
         let (seq, head) = loop {
-            let Ready { rank, seq, head, .. } = self.ready.pop()?;
-            let Entry::Occupied(mut place) = self.reranked.entry(seq) else { break (seq, head) };
-            let counts = place.get_mut();
-            if counts.rank == rank {
+            let Ready { rank, due_at_us, seq, head } = self.ready.pop()?;
+            let place = Place { rank, due_at_us };
+            let Entry::Occupied(mut entry) = self.reranked.entry(seq) else { break (seq, head) };
+            let counts = entry.get_mut();
+            if counts.place == place {
                 let head = counts.head.clone();
                 if counts.stale.is_empty() {
-                    place.remove();
+                    entry.remove();
                 }
                 break (seq, head);
             }
             self.stale -= 1;
-            counts.stale.retain(|stale| *stale != rank);
+            counts.stale.retain(|stale| *stale != place);
             // Of one that waits here no more nothing is left to be told apart.
             if counts.stale.is_empty()
                 && (self.in_flight.contains_key(&seq) || self.led.get(&key_of(&head)) != Some(&seq))
             {
-                place.remove();
+                entry.remove();
             }
         };
         self.trim();
@@ -193,7 +194,7 @@ impl Queue {
 
     /// Gives the records of a ticket another place in the order, as far as they still wait for one.
     pub(super) fn rerank(&mut self, name: &String, reranked: &Reranked) {
-        let Reranked { records, rank_before, rescored_before } = reranked;
+        let Reranked { records, place_before, rescored_before } = reranked;
         for (head, has_it) in records {
             let passes_by = |rescored: &Option<(u16, Box<str>)>| {
                 let traits = Traits { rescored: rescored.clone(), ..head.traits.clone() };
@@ -216,21 +217,21 @@ impl Queue {
             {
                 *deferred = head.clone();
             } else {
-                self.rerank_ready(head, *rank_before);
+                self.rerank_ready(head, *place_before);
             }
         }
     }
 
-    /// The record is in `ready`; by `rank_before`, unless that is said there.
-    fn rerank_ready(&mut self, head: &Arc<RecordHead>, rank_before: i64) {
+    /// The record is in `ready`; at `place_before`, unless that is said there.
+    fn rerank_ready(&mut self, head: &Arc<RecordHead>, place_before: Place) {
         let counts = self.reranked.entry(head.seq);
         let counts =
-            counts.or_insert_with(|| Counts { rank: rank_before, head: head.clone(), stale: Vec::new() });
-        if counts.rank == head.rank {
+            counts.or_insert_with(|| Counts { place: place_before, head: head.clone(), stale: Vec::new() });
+        if counts.place == Place::of(head) {
             counts.head = head.clone();
             return;
         }
-        counts.stale.push(counts.rank);
+        counts.stale.push(counts.place);
         self.stale += 1;
         self.has_news = true;
         self.make_ready(head.clone());
@@ -339,10 +340,11 @@ impl Queue {
     /// Puts a record where it can be taken from, where no entry of its counts.
     fn make_ready(&mut self, head: Arc<RecordHead>) {
         if let Some(counts) = self.reranked.get_mut(&head.seq) {
-            (counts.rank, counts.head) = (head.rank, head.clone());
-            // An entry of this rank is there already, and counts from now on.
-            if let Some(place) = counts.stale.iter().position(|stale| *stale == head.rank) {
-                counts.stale.swap_remove(place);
+            let place = Place::of(&head);
+            (counts.place, counts.head) = (place, head.clone());
+            // An entry of this place is there already, and counts from now on.
+            if let Some(at) = counts.stale.iter().position(|stale| *stale == place) {
+                counts.stale.swap_remove(at);
                 self.stale -= 1;
                 return;
             }
@@ -369,7 +371,7 @@ impl Queue {
         let mut leaderless = FxHashSet::default();
         self.ready.retain(|ready| {
             let kept = !seqs.contains(&ready.seq);
-            // An entry of an older rank may stand for a record that is gone already.
+            // An entry of an older place may stand for a record that is gone already.
             if !kept && self.led.get(&key_of(&ready.head)) == Some(&ready.seq) {
                 leaderless.insert(key_of(&ready.head));
             }

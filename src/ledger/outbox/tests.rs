@@ -290,7 +290,7 @@ enum Step {
     Nack { name: usize, client: u64, nth: usize, delay_s: Option<u64> },
     Release { name: usize, client: u64 },
     Pass { seconds: u64 },
-    Rerank { ticket: u64, rank: i64 },
+    Rerank { ticket: u64, rank: i64, due_at_us: i64 },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -305,7 +305,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(name, client, nth, delay_s)| Step::Nack { name, client, nth, delay_s }),
         1 => (name, client).prop_map(|(name, client)| Step::Release { name, client }),
         1 => (0..15_u64).prop_map(|seconds| Step::Pass { seconds }),
-        2 => (0..8_u64, 0..3_i64).prop_map(|(ticket, rank)| Step::Rerank { ticket, rank }),
+        2 => (0..8_u64, 0..3_i64, 0..3_i64)
+            .prop_map(|(ticket, rank, due_at_us)| Step::Rerank { ticket, rank, due_at_us }),
     ];
     prop::collection::vec(step, 1..120)
 }
@@ -388,15 +389,15 @@ proptest! {
                     held.into_iter().for_each(|seq| twin.put_back(seq, Place::Pending));
                 }
                 Step::Pass { seconds } => now += Duration::from_secs(seconds),
-                Step::Rerank { ticket, rank } => {
+                Step::Rerank { ticket, rank, due_at_us } => {
                     let id = TicketId::of_post(Network::X, &ticket.to_string());
                     let first = recorded.iter_mut().find(|head| head.ticket_id == id);
                     let Some(first) = first.filter(|head| reranked.insert(head.seq)) else { continue };
-                    let rank_before = first.rank;
-                    *first = Arc::new(RecordHead { rank, ..(**first).clone() });
+                    let place_before = super::Place::of(first);
+                    *first = Arc::new(RecordHead { rank, due_at_us, ..(**first).clone() });
                     outbox.rerank(&[Reranked {
                         records: vec![(first.clone(), Vec::new())],
-                        rank_before,
+                        place_before,
                         rescored_before: None,
                     }]);
                     for twin in twins.values_mut() {

@@ -24,6 +24,8 @@ pub(in crate::ledger) struct Changes {
     pub(in crate::ledger) clocks: Clocks,
     /// What the desk must know.
     pub(in crate::ledger) told: Vec<Told>,
+    /// Whether tickets are marked for the desk to decide about again.
+    pub(in crate::ledger) changed: bool,
 }
 
 /// Applies the settlement's entries and says where all of its frames ended.

@@ -62,9 +62,8 @@ impl Writer {
                     }
                 }
                 Request::Assign(assignments, _) => {
-                    let at_us = now.as_microsecond();
-                    for (id, assignment) in assignments {
-                        assigned::assign(&transaction, *id, assignment, at_us, ageing, &mut changes)?;
+                    for anew in assignments {
+                        assigned::assign(&transaction, anew, ageing, &mut changes)?;
                     }
                 }
                 Request::Subscribe(..) | Request::Broken(_) | Request::Stop => {}
@@ -75,13 +74,16 @@ impl Writer {
         // Counted in SQL and not beside it: a duplicate or an erasure is decided there.
         transaction.commit()?;
 
-        let Changes { heads, reranked, provisional, clocks, told } = changes;
+        let Changes { heads, reranked, provisional, clocks, told, changed } = changes;
         self.alarm = alarm;
         if !clocks.moves.is_empty() {
             self.figures.lock().standing.apply(&clocks.moves);
         }
         if let Some(teller) = &self.teller {
             told.into_iter().for_each(|told| teller.tell(told));
+            if changed {
+                teller.tell(Told::Changed);
+            }
         }
         let before = self.provisional.load(Ordering::Relaxed);
         self.provisional.store(before.saturating_add_signed(provisional), Ordering::Relaxed);

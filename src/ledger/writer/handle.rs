@@ -12,9 +12,10 @@ use tokio::sync::oneshot;
 
 use super::{Answer, Request};
 use crate::desk::route::OPEN_TICKETS_MAX;
+use crate::desk::{Anew, Changed};
 use crate::ledger::{
     Accounting, Body, Feedback, Figures, LedgerError, Records, Rescoring, Seq, SubscriptionRequest, Vitals,
-    assigned, conversations, open_to_read, reason, records, rescoring,
+    assigned, changed, conversations, open_to_read, reason, records, rescoring,
 };
 use crate::ticket::{TicketId, proto};
 
@@ -93,12 +94,20 @@ impl Handle {
         self.ask(|answer| Request::Rescore(rescorings, answer))
     }
 
-    /// Records that these tickets are somebody else's now, and tells the helpdesks. As [`rescore`](Handle::rescore).
-    pub fn assign(
-        &self,
-        assignments: Vec<(TicketId, proto::Assignment)>,
-    ) -> oneshot::Receiver<Result<(), String>> {
-        self.ask(|answer| Request::Assign(assignments, answer))
+    /// Records what was decided anew of these tickets, and tells the helpdesks. As [`rescore`](Handle::rescore).
+    pub fn assign(&self, decided: Vec<Anew>) -> oneshot::Receiver<Result<(), String>> {
+        self.ask(|answer| Request::Assign(decided, answer))
+    }
+
+    /// The tickets that have changed since the desk decided about them, those that have waited longest, at most
+    /// `tickets_max`. May block briefly.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn changed(&self, tickets_max: usize) -> Result<Vec<Changed>, LedgerError> {
+        changed::read(&self.reader.lock(), tickets_max)
+            .map_err(|error| LedgerError::Sqlite { path: self.path.clone(), error })
     }
 
     /// Visits the open tickets that a route gave to a team, the newest that the desk keeps in mind, oldest first; and of

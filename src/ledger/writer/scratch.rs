@@ -4,7 +4,9 @@ use prost::Message;
 use rusqlite::Connection;
 
 use super::apply::{Changes, apply};
-use crate::ledger::{Body, Settlement, records, schema};
+use crate::desk::told::Told;
+use crate::desk::{Anew, Changed};
+use crate::ledger::{Body, Settlement, assigned, changed, records, schema};
 use crate::telemetry::Buckets;
 use crate::ticket::proto;
 
@@ -26,24 +28,64 @@ impl Scratch {
         Ok(Scratch { connection })
     }
 
-    /// Applies the settlement; says where its frames ended, and which posts have joined a ticket by them.
+    /// Applies the settlement; says where its frames ended, which posts have joined a ticket by them, and what the desk
+    /// must know.
     ///
     /// # Errors
     ///
     /// There is no memory for it.
-    pub fn settle(&mut self, settlement: &Settlement) -> rusqlite::Result<(Buckets, Vec<proto::Update>)> {
+    pub fn settle(&mut self, settlement: &Settlement) -> rusqlite::Result<(Buckets, Outcome)> {
         let transaction = self.connection.transaction()?;
         let mut changes = Changes::default();
         let buckets = apply(&transaction, settlement, 0, &mut changes)?;
         transaction.commit()?;
+        Ok((buckets, self.outcome(changes)?))
+    }
+
+    /// As [`Handle::changed`](super::Handle::changed).
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for it.
+    pub fn changed(&self, tickets_max: usize) -> rusqlite::Result<Vec<Changed>> {
+        changed::read(&self.connection, tickets_max)
+    }
+
+    /// Records what was decided anew of tickets.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for it.
+    pub fn assign(&mut self, decided: &[Anew]) -> rusqlite::Result<Outcome> {
+        let transaction = self.connection.transaction()?;
+        let mut changes = Changes::default();
+        for anew in decided {
+            assigned::assign(&transaction, anew, 0, &mut changes)?;
+        }
+        transaction.commit()?;
+        self.outcome(changes)
+    }
+
+    fn outcome(&self, changes: Changes) -> rusqlite::Result<Outcome> {
         let updates = changes.heads.iter().filter(|head| head.seq != head.ticket_seq).map(|head| head.seq);
         let bodies = records::read(&self.connection, &updates.collect::<Vec<_>>())?;
-        let joined = bodies.into_iter().filter_map(|(_, body)| match body {
+        let updates = bodies.into_iter().filter_map(|(_, body)| match body {
             Body::Update(bytes) => proto::Update::decode(bytes.as_slice()).ok(),
             Body::Ticket(_) => None,
         });
-        let is_joined =
-            |update: &proto::Update| matches!(update.change, Some(proto::update::Change::FollowedUp(_)));
-        Ok((buckets, joined.filter(is_joined).collect()))
+        let is_told = |update: &proto::Update| {
+            use proto::update::Change;
+            matches!(update.change, Some(Change::FollowedUp(_) | Change::Assigned(_)))
+        };
+        Ok(Outcome { updates: updates.filter(is_told).collect(), told: changes.told })
     }
+}
+
+/// What has come of something beside its buckets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// What has joined tickets, and what was decided anew of them.
+    pub updates: Vec<proto::Update>,
+    /// What the desk must know.
+    pub told: Vec<Told>,
 }

@@ -1,0 +1,125 @@
+//! A ticket that has changed after it was made: whose it is and when its answer is due, decided again.
+//!
+//! By the same rules as of a new one, of what it is now: the priority that it has come to, the verdict that this stands
+//! by, the sensitive topics of all its posts. Who its author is stays as it was known with the first post, and so does
+//! the moment from which an answer is waited for.
+
+use jiff::Timestamp;
+
+use super::when::Facts;
+use super::{Config, Desk, Recorded, sensitive};
+use crate::ticket::{TicketId, proto};
+
+/// Tickets that are decided about anew at once, as [`ORPHANS_MAX`](super::ORPHANS_MAX): each is read with all that has
+/// happened to it.
+pub const CHANGED_MAX: usize = 64;
+
+/// A ticket that has changed since it was last decided whose it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Changed {
+    /// Which.
+    pub ticket_id: TicketId,
+    /// As its updates have left it.
+    pub ticket: proto::Ticket,
+    /// The verdict that its priority stands by: that of its own post, or of the worse one that has joined it.
+    pub verdict: proto::Verdict,
+    /// The texts that have joined it, those that are erased left out.
+    pub further: Vec<String>,
+    /// When it changed last.
+    pub at: Timestamp,
+    /// The ledger's number of that change: what an outcome is of, and what is still to do if there is another one.
+    pub change: u64,
+    /// Who may say whose it is.
+    pub whose: Whose,
+    /// Whether somebody has answered it: nobody waits any more.
+    pub is_answered: bool,
+}
+
+/// Who may say whose a ticket is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// We.
+    Ours,
+    /// The helpdesk: it has named an agent.
+    Theirs,
+    /// Nobody: it is closed, erased, or no customer message.
+    Nobodys,
+}
+
+/// What is decided anew of a ticket.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Anew {
+    /// Which.
+    pub ticket_id: TicketId,
+    /// When that was decided.
+    pub at: Timestamp,
+    /// As [`Changed::change`]; `None`: for another reason than a change of the ticket.
+    pub change: Option<u64>,
+    /// Whose it is from now on; `None`: that stays.
+    pub assignment: Option<proto::Assignment>,
+    /// When its answer is due from now on; `None`: that stays.
+    pub due: Option<DueAnew>,
+}
+
+/// When an answer is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DueAnew {
+    /// From then on it may come too late.
+    pub at_risk_at: Timestamp,
+    /// When it is late.
+    pub due_at: Timestamp,
+}
+
+impl Desk {
+    /// Whether the ledger may have tickets that have changed.
+    pub fn has_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// Whether to look for them: at the start, and after reports were missed; not once none is left.
+    pub fn look_for_changed(&mut self, changed: bool) {
+        self.changed = changed;
+    }
+
+    /// Decides again whose a ticket is that has changed, and when its answer is due.
+    pub fn decide_anew(&mut self, config: &Config, changed: &Changed, now: Timestamp) -> Anew {
+        let Changed { ticket_id, ticket, change, whose, .. } = changed;
+        let mut anew =
+            Anew { ticket_id: *ticket_id, at: now, change: Some(*change), assignment: None, due: None };
+        if *whose == Whose::Nobodys {
+            return anew;
+        }
+        let recorded = Recorded::of_changed(changed, &config.sensitive);
+        let priority = u16::try_from(ticket.priority).unwrap_or(super::priority::PRIORITY_MAX);
+        // From the first post on.
+        let waiting = Facts { priority, ..recorded.facts() };
+        if !changed.is_answered {
+            let due = config.expectations.of(&waiting);
+            let due = DueAnew { at_risk_at: due.at_risk_at, due_at: due.due_at };
+            anew.due = Some(due).filter(|due| due.due_at.as_microsecond() != ticket.due_at_us);
+        }
+        if *whose == Whose::Ours {
+            let facts = Facts { now, ..waiting };
+            let has_it = ticket.assignment.as_ref();
+            anew.assignment = self.router.reroute(&config.routes, &facts, *ticket_id, has_it);
+        }
+        anew
+    }
+}
+
+impl Recorded {
+    /// What a changed ticket is now.
+    fn of_changed(changed: &Changed, topics: &sensitive::Topics) -> Recorded {
+        let ticket = proto::Ticket { verdict: Some(changed.verdict.clone()), ..changed.ticket.clone() };
+        let mut recorded = Recorded::of(&ticket);
+        for text in &changed.further {
+            let (further, _) = topics.read(text);
+            let is_new = |topic: &String| !changed.ticket.sensitive.contains(topic);
+            recorded.sensitive.extend(further.into_iter().filter(is_new));
+        }
+        recorded
+    }
+}
+
+#[cfg(test)]
+mod tests;
