@@ -45,7 +45,7 @@ fn state(url: &str, more: &str) -> State {
 fn always(answer: &'static str) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
+    let serving = std::thread::Builder::new().spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let mut asked = [0; 4096];
@@ -53,6 +53,7 @@ fn always(answer: &'static str) -> String {
             let _ = std::io::Write::write_all(&mut stream, answer.as_bytes());
         }
     });
+    serving.unwrap();
     url
 }
 

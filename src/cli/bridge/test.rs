@@ -19,16 +19,17 @@ use crate::bridge::preset::Escape;
 use crate::bridge::text::sample;
 use crate::cli::{Failure, asked_to_end};
 use crate::config::Config;
+use crate::telemetry::log::remark;
 use crate::ticket::proto;
 
 pub(super) fn run(config: &Config, bridges: &[BridgeConfig], leave_ticket: bool) -> Result<(), Failure> {
-    config.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    config.warnings.iter().for_each(|warning| remark(&format!("warning: {warning}")));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("async runtime")?;
     let mut wrong = Vec::new();
     for bridge in bridges {
         let test = Test::new(config, bridge, leave_ticket);
-        println!("bridge {}: {} at {}", bridge.name, test.helpdesk.preset().calls.title, bridge.url);
+        say(&format!("bridge {}: {} at {}", bridge.name, test.helpdesk.preset().calls.title, bridge.url));
         let is_right = runtime.block_on(async {
             let told = tokio::select! {
                 told = test.steps() => told,
@@ -40,7 +41,7 @@ pub(super) fn run(config: &Config, bridges: &[BridgeConfig], leave_ticket: bool)
             is_right && is_clean
         });
         if is_right {
-            println!("bridge {}: right", bridge.name);
+            say(&format!("bridge {}: right", bridge.name));
         } else {
             wrong.push(bridge.name.clone());
         }
@@ -67,20 +68,25 @@ impl Wrong {
     }
 
     fn tell(&self) {
-        println!("  wrong  {}: {}", self.step, self.what);
+        say(&format!("  wrong  {}: {}", self.step, self.what));
         if !self.advice.is_empty() {
-            println!("         {}", self.advice);
+            say(&format!("         {}", self.advice));
         }
     }
 }
 
+/// A line for whoever waits; if nobody reads any more, the test ticket is to be removed all the same.
+fn say(line: &str) {
+    drop(writeln!(std::io::stdout(), "{line}"));
+}
+
 fn ok(step: &str, what: &str) {
     let colon = if what.is_empty() { "" } else { ": " };
-    println!("  ok     {step}{colon}{what}");
+    say(&format!("  ok     {step}{colon}{what}"));
 }
 
 fn note(step: &str, what: &str) {
-    println!("  note   {step}: {what}");
+    say(&format!("  note   {step}: {what}"));
 }
 
 struct Test<'b> {
