@@ -120,6 +120,9 @@ fn without_text_of(bytes: &[u8], name: &str, reason: Erasure) -> Option<Vec<u8>>
             }
         }
         Some(proto::update::Change::Rescored(rescored)) => erasure::without_words(&mut rescored.factors),
+        Some(proto::update::Change::Assigned(assigned)) => {
+            assigned.assignment.iter_mut().for_each(erasure::without_reasons);
+        }
         _ => return None,
     }
     Some(update.encode_to_vec())
