@@ -79,6 +79,8 @@ pub struct Counts {
     pub erased: u64,
     /// Changes done.
     pub changed: u64,
+    /// Tickets that were seen solved, closed or deleted there; one that is opened again in between counts each time.
+    pub ended: u64,
     /// Times that the daemon was told what has become of a ticket, and took it.
     pub reported: u64,
     /// Why the helpdesk takes nothing at present, or what it said last of a ticket that it did not take.

@@ -307,6 +307,9 @@ impl<'b> Reconciler<'b> {
             if standing.state_there == GONE {
                 facts.push(Fact::Gone);
             }
+            if status::has_ended(&status) && !before.is_some_and(status::has_ended) {
+                self.shared.counts.lock().ended += 1;
+            }
             facts.push(Fact::Reported(status.encode_to_vec()));
             plan.report(ticket_id, status, facts, listing);
         }

@@ -139,6 +139,7 @@ fn state(name: &str, kind: &str, shared: &Shared, now_us: i64) -> BridgeState {
         refused: counts.refused,
         changed: counts.changed,
         erased: counts.erased,
+        ended: counts.ended,
         reported: counts.reported,
         calls_per_minute: pace.calls_per_minute,
         calls_last_minute: pace.calls_last_minute,

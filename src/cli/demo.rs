@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Failure, print};
+use crate::bridge::config::{Config as BridgeConfig, Place};
 use crate::config::Config;
 use crate::ledger::Accounting;
 use crate::pipeline::{Control, Pipeline, PipelineError, View};
@@ -34,6 +35,9 @@ pub(super) struct Arguments {
     /// calm, outage (one town loses its internet after 5 s), quiet or burst
     #[arg(long, default_value = "calm")]
     scenario: Scenario,
+    /// A config whose [[bridge]] get the tickets, too, of all brands; nothing else in it is used
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 const BOLD: Style = Style::new().bold();
@@ -47,6 +51,8 @@ const SHARE: f64 = 0.004;
 const CONFUSING: f64 = 0.002;
 /// At most so long the demo waits for what is under way at its end.
 const SETTLE_MAX: Duration = Duration::from_secs(5);
+/// Between two looks at what has become of tickets in a helpdesk: somebody sits before it and waits.
+const POLL_INTERVAL: Duration = Duration::from_secs(10);
 /// Tickets shown in the summary.
 const WORST: usize = 5;
 
@@ -69,10 +75,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         },
         async { drop(firehose_stopped.await) },
     ))?;
-    let config = config(&serving.url(), state.path())?;
+    let mut config = config(&serving.url(), state.path())?;
+    if let Some(path) = &arguments.config {
+        config.bridges = bridges(path, state.path())?;
+    }
+    let bridges: Vec<(String, String)> =
+        config.bridges.iter().map(|bridge| (bridge.name.clone(), bridge.url.clone())).collect();
     let pipeline = Pipeline::build(config)?;
     let view = pipeline.view();
-    greet(arguments, &serving, &pipeline, &view).context("stdout")?;
+    greet(arguments, &serving, &pipeline, &view, &bridges).context("stdout")?;
     let (orders, control) = mpsc::channel(1);
     // The daemon has a runtime of its own, as it has in real life.
     let daemon = std::thread::Builder::new()
@@ -131,7 +142,31 @@ fn config(url: &str, state: &Path) -> Result<Config, Failure> {
     Config::parse(&text).map_err(|mistakes| Failure::Fault(anyhow!("the demo's own config: {mistakes:?}")))
 }
 
-fn greet(arguments: &Arguments, serving: &Serving, pipeline: &Pipeline, view: &View) -> std::io::Result<()> {
+/// The bridges of an operator's config, for the demo's tickets.
+fn bridges(path: &Path, state: &Path) -> Result<Vec<BridgeConfig>, Failure> {
+    let bridges = Config::load(path)?.bridges;
+    if bridges.is_empty() {
+        return Err(Failure::Mistake(anyhow!("{} has no [[bridge]]", path.display())));
+    }
+    let of_the_demo = |bridge: BridgeConfig| BridgeConfig {
+        place: Place::Daemon,
+        brands: Vec::new(),
+        from_oldest: true,
+        poll_interval: bridge.poll_interval.min(POLL_INTERVAL),
+        // What it makes is the demo's, and nothing that the daemon is to look after.
+        state_dir: state.to_owned(),
+        ..bridge
+    };
+    Ok(bridges.into_iter().map(of_the_demo).collect())
+}
+
+fn greet(
+    arguments: &Arguments,
+    serving: &Serving,
+    pipeline: &Pipeline,
+    view: &View,
+    bridges: &[(String, String)],
+) -> std::io::Result<()> {
     let mut out = anstream::stdout().lock();
     let status = view.status();
     writeln!(out, "{BOLD}vigie demo{BOLD:#}")?;
@@ -139,6 +174,12 @@ fn greet(arguments: &Arguments, serving: &Serving, pipeline: &Pipeline, view: &V
     writeln!(out, "  model     {} on {}", status.model, status.runtime)?;
     if let Some(address) = pipeline.console_address() {
         writeln!(out, "  console   http://{address}/   {QUIET}open it while this runs{QUIET:#}")?;
+        if !bridges.is_empty() {
+            writeln!(out, "  status    vigie status --http {address}")?;
+        }
+    }
+    for (name, url) in bridges {
+        writeln!(out, "  bridge    {name}: {url}   {QUIET}its tickets stay there{QUIET:#}")?;
     }
     match arguments.duration {
         0 => writeln!(out, "  ends      with Ctrl-C")?,

@@ -465,6 +465,7 @@ fn bridges(out: &mut impl Write, bridges: &[BridgeStatus], now_us: i64) -> io::R
             (bridge.adopted, "found again", false),
             (bridge.changed, "changed", true),
             (bridge.erased, "erased", false),
+            (bridge.ended, "closed there", true),
             (bridge.reported, "reported back", true),
             (bridge.refused, "refused", false),
             (bridge.doubled, "doubled", false),

@@ -177,7 +177,7 @@ fn bridges(page: &mut telemetry::Exposition, bridges: &[BridgeStatus]) {
     page.family(
         "vigie_bridge_tickets_total",
         "counter",
-        "Tickets since the bridge began, by what it did of them in the helpdesk.",
+        "Tickets since the bridge began, by what has become of them in the helpdesk.",
     );
     for bridge in bridges {
         let outcomes = [
@@ -188,6 +188,7 @@ fn bridges(page: &mut telemetry::Exposition, bridges: &[BridgeStatus]) {
             ("refused", bridge.refused),
             ("changed", bridge.changed),
             ("erased", bridge.erased),
+            ("ended", bridge.ended),
         ];
         for (outcome, tickets) in outcomes {
             let labels = [

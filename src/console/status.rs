@@ -203,6 +203,9 @@ pub struct BridgeStatus {
     pub changed: u64,
     /// Tickets whose text was taken out.
     pub erased: u64,
+    /// Tickets seen solved, closed or deleted there; again if opened again in between.
+    #[serde(default)]
+    pub ended: u64,
     /// News of tickets that it has told.
     pub reported: u64,
     /// Calls a minute that it makes at most.
@@ -236,6 +239,7 @@ impl BridgeStatus {
             refused: state.refused,
             changed: state.changed,
             erased: state.erased,
+            ended: state.ended,
             reported: state.reported,
             calls_per_minute: state.calls_per_minute,
             calls_last_minute: state.calls_last_minute,

@@ -305,3 +305,28 @@ fn a_test_says_what_to_do_about_a_wrong_address_and_refuses_a_wrong_name() {
     let output = run(vigie().args(["bridge", "preset", "rt"]), b"");
     assert!(output.status.success() && output.stdout.contains("title = \"Request Tracker\""));
 }
+
+/// The bridge would wait for the brand of its config, begin with what comes, and have its case store there.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_takes_its_tickets_to_a_helpdesk_of_ones_own() {
+    let fake = helpdesk().await;
+    let state = state(&fake.url(), "run = \"apart\"\nbrands = [\"Lumio\"]");
+    let mut demo = vigie();
+    demo.args(["demo", "--rate", "500", "--duration", "0", "-c"]).arg(&state.config);
+    let mut demo = demo.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let output = BufReader::new(demo.stdout.take().unwrap());
+    let greeting: String = output.lines().take(8).map(|line| line.unwrap() + "\n").collect();
+    let made = tickets(&fake, 2).await;
+    let pid = demo.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
+    assert!(demo.wait().unwrap().success());
+    assert!(greeting.contains(&format!("bridge    desk: {}", fake.url())), "{greeting}");
+    assert!(greeting.contains("status    vigie status --http 127.0.0.1:"), "{greeting}");
+    assert!(made.iter().all(|ticket| ticket["body"].as_str().unwrap().contains("vigie-ref: ")), "{made:?}");
+    assert!(!state.path().join("bridge-desk.sqlite").exists(), "the demo has a case store of its own");
+
+    state.configure("[[source]]\nkind = \"jetstream\"\nurl = \"ws://127.0.0.1:1/\"\n", BRANDS);
+    let output = run(vigie().args(["demo", "-c"]).arg(&state.config), b"");
+    assert_eq!(output.status.code(), Some(64));
+    assert!(output.stderr.contains("has no [[bridge]]"), "{}", output.stderr);
+}

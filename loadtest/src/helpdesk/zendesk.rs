@@ -167,7 +167,7 @@ impl Vendor for Zendesk {
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         match (request.method.as_str(), segments.as_slice()) {
             ("GET", ["api", "v2", "users", "me"]) => {
-                Reply::json(200, &json!({ "user": { "id": ME, "role": "agent", "name": "Vigie" } }))
+                Reply::json(200, &json!({ "user": { "id": ME, "role": "admin", "name": "Vigie" } }))
             }
             ("GET", ["api", "v2", "tickets"]) => {
                 let mut found = self.store.seen(Duration::ZERO, now);

@@ -71,7 +71,7 @@ pub fn again_at_us(
 }
 
 /// Whether nothing is expected of it any more.
-fn has_ended(status: &TicketStatus) -> bool {
+pub fn has_ended(status: &TicketStatus) -> bool {
     matches!(status.state(), State::Solved | State::Closed | State::Deleted)
 }
 

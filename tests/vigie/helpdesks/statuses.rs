@@ -193,11 +193,9 @@ async fn agents_answer_close_open_again_and_delete() {
         assert_eq!(desk.calls(), before, "what is gone is asked for no more");
     })
     .await;
-    assert_eq!(
-        desk.shared.counts.lock().reported,
-        3,
-        "of news that came faster than they are taken the last one"
-    );
+    let counts = desk.shared.counts.lock().clone();
+    assert_eq!(counts.reported, 3, "of news that came faster than they are taken the last one");
+    assert_eq!(counts.ended, 2, "closed, and deleted after it was opened again");
     assert!(desk.shared.cases.lock().get(ticket_id).unwrap().unwrap().place.unwrap().is_gone);
 }
 
