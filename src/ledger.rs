@@ -319,11 +319,13 @@ pub struct NewFollowUp {
     pub thanks: Option<TicketId>,
     /// By what the priority is reckoned.
     pub terms: Terms,
-    /// What becomes of it if the ticket is gone: pruned, or erased.
+    /// How old another ticket of its author's may be that it joins if this one is closed, or gone, µs.
+    pub join_us: i64,
+    /// What becomes of it if the ticket is closed, pruned or erased, and there is no such other.
     pub otherwise: Otherwise,
 }
 
-/// What becomes of a post whose ticket is gone.
+/// What becomes of a post whose ticket is closed, or gone.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Otherwise {
     /// It makes one of its own.

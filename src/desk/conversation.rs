@@ -1,8 +1,8 @@
 //! Who is in conversation with us: which ticket a further post joins, and who helps others.
 //!
 //! A post joins the open ticket of its thread if it is by somebody who has part in it, or, where the operator allows
-//! it, names our handle; else its author's newest open ticket of the brand, if that has heard of them within
-//! [`Config::join_hours`]. Everything here can be made anew from the ledger, so that a restart decides as if there
+//! it, names our handle; else its author's newest open ticket of the brand that has heard of them within
+//! [`Config::join_hours`], if one of their last [`NEWEST_MAX`] of it has. Everything here can be made anew from the ledger, so that a restart decides as if there
 //! had been none. The order of the posts decides, and their own times: no clock.
 //!
 //! # Memory
@@ -10,8 +10,8 @@
 //! At most [`CONVERSATIONS_MAX`] tickets and [`FURTHER_MAX`] further posts, the newest: about 180 bytes each with
 //! their places in the tables, 90 MB at worst.
 
-use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -32,6 +32,8 @@ pub const CONVERSATIONS_MAX: usize = 200_000;
 pub const FURTHER_MAX: usize = 300_000;
 /// People beside a ticket's author who may have part in its conversation.
 const PARTICIPANTS_MAX: usize = 16;
+/// Tickets of one brand among which a person's newest open one is looked for.
+const NEWEST_MAX: usize = 4;
 /// People whose thanks are counted.
 const THANKED_MAX: usize = 10_000;
 
@@ -46,6 +48,13 @@ pub struct Config {
     pub thanked_min: u32,
 }
 
+impl Config {
+    /// [`Config::join_hours`] in µs.
+    pub fn join_us(&self) -> i64 {
+        i64::from(self.join_hours) * 3_600_000_000
+    }
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config { join_hours: 72, others: true, thanked_min: 3 }
@@ -53,7 +62,7 @@ impl Default for Config {
 }
 
 /// An author: by a cryptographic hash, as tickets are, so that nobody can make himself another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Person(TicketId);
 
 impl Person {
@@ -73,10 +82,23 @@ struct Conversation {
     joined: u32,
     /// Whether its own post is gone.
     lost_its_own: bool,
+    /// As the helpdesk says: it may be opened again.
     is_closed: bool,
+    /// Nothing of it is left.
+    is_over: bool,
 }
 
 impl Conversation {
+    fn is_open(&self) -> bool {
+        !self.is_closed && !self.is_over
+    }
+
+    fn lose(&mut self, joined: u32, its_own: bool) {
+        self.lost_its_own |= its_own;
+        self.joined = self.joined.saturating_sub(joined);
+        self.is_over |= self.lost_its_own && self.joined == 0;
+    }
+
     fn has_part(&self, person: Person) -> bool {
         self.author == person || self.others.contains(&person)
     }
@@ -117,6 +139,9 @@ pub enum Place {
     /// It answers in this ticket's conversation, whose author is another and in which its own has no part: a helper, or
     /// somebody who does not speak to us.
     Bystander(TicketId),
+    /// It answers in the thread of this ticket, in which its author has part, without naming the brand; but that one is
+    /// closed.
+    Again(TicketId),
     /// It belongs to none that is open.
     Alone {
         /// The author's last ticket of the brand, which is closed or too old to be joined.
@@ -141,8 +166,10 @@ pub struct Remembered {
     pub watch: Option<u64>,
     /// Whether its own post is gone.
     pub has_lost_its_own: bool,
-    /// Whether nothing joins it any more: closed in the helpdesk, or erased.
+    /// Whether it is closed in the helpdesk, so that nothing joins it until it is opened again.
     pub is_closed: bool,
+    /// Whether it is erased, so that nothing ever joins it.
+    pub is_erased: bool,
 }
 
 /// A further post as the desk remembers it.
@@ -173,13 +200,16 @@ pub struct RememberedPost {
 pub struct Conversations {
     tickets: FxHashMap<TicketId, Conversation>,
     ages: VecDeque<TicketId>,
-    /// Each person's newest ticket of each brand.
+    /// Each person's newest tickets of each brand, oldest first.
     newest: FxHashMap<Person, Vec<(Arc<str>, TicketId)>>,
     further: FxHashMap<TicketId, Further>,
     further_ages: VecDeque<TicketId>,
     /// In whose tickets somebody was thanked, and when; oldest first.
     thanked: FxHashMap<Person, Vec<(TicketId, i64)>>,
-    thanked_ages: VecDeque<Person>,
+    /// By when each was thanked last.
+    thanked_ages: BTreeSet<(i64, Person)>,
+    /// Whether posts are left out of `further` that the ledger may hold.
+    pub(super) has_forgotten: bool,
     watched: Option<Arc<Watched>>,
 }
 
@@ -198,7 +228,13 @@ impl Conversations {
         brand: &Arc<str>,
         at_us: i64,
     ) {
-        let author = Person::of(network, author_id);
+        self.begin_by(ticket_id, Person::of(network, author_id), brand, at_us);
+        if let Some(watched) = &self.watched {
+            watched.keep_author(network, author_id);
+        }
+    }
+
+    fn begin_by(&mut self, ticket_id: TicketId, author: Person, brand: &Arc<str>, at_us: i64) {
         let conversation = Conversation {
             author,
             brand: brand.clone(),
@@ -207,15 +243,18 @@ impl Conversations {
             joined: 0,
             lost_its_own: false,
             is_closed: false,
+            is_over: false,
         };
         if self.tickets.insert(ticket_id, conversation).is_none() {
             self.ages.push_back(ticket_id);
         }
         let newest = self.newest.entry(author).or_default();
-        newest.retain(|(of, _)| of != brand);
+        newest.retain(|(_, known)| *known != ticket_id);
         newest.push((brand.clone(), ticket_id));
-        if let Some(watched) = &self.watched {
-            watched.keep_author(network, author_id);
+        if newest.iter().filter(|(of, _)| of == brand).count() > NEWEST_MAX
+            && let Some(oldest) = newest.iter().position(|(of, _)| of == brand)
+        {
+            newest.remove(oldest);
         }
         while self.ages.len() > CONVERSATIONS_MAX
             && let Some(oldest) = self.ages.pop_front()
@@ -244,7 +283,10 @@ impl Conversations {
         part: Part,
         at_us: i64,
     ) {
-        let Some(conversation) = self.tickets.get_mut(&ticket_id) else { return };
+        let Some(conversation) = self.tickets.get_mut(&ticket_id) else {
+            self.has_forgotten = true;
+            return;
+        };
         let author = Person::of(network, author_id);
         let before = self.further.insert(post_id, Further { ticket_id, author, part });
         if before.is_none() {
@@ -264,7 +306,29 @@ impl Conversations {
         while self.further_ages.len() > FURTHER_MAX
             && let Some(oldest) = self.further_ages.pop_front()
         {
-            self.further.remove(&oldest);
+            self.has_forgotten |= self.further.remove(&oldest).is_some();
+        }
+    }
+
+    /// The ledger knows better where a post belongs: to this ticket, its own if they are the same. The one that it was
+    /// taken to join is closed, or gone.
+    pub fn belongs(&mut self, post_id: TicketId, ticket_id: TicketId, brand: &Arc<str>, at_us: i64) {
+        let Some(further) = self.further.get_mut(&post_id) else { return };
+        let Further { ticket_id: taken_for, author, .. } = *further;
+        further.ticket_id = ticket_id;
+        if taken_for == ticket_id {
+            return;
+        }
+        if let Some(gone) = self.tickets.get_mut(&taken_for) {
+            gone.is_closed = true;
+            gone.lose(1, false);
+        }
+        if post_id == ticket_id {
+            self.further.remove(&post_id);
+            self.begin_by(ticket_id, author, brand, at_us);
+        } else if let Some(conversation) = self.tickets.get_mut(&ticket_id) {
+            conversation.joined += 1;
+            conversation.last_us = conversation.last_us.max(at_us);
         }
     }
 
@@ -275,9 +339,7 @@ impl Conversations {
         let joined = further.filter(|further| further.part == Part::Joined);
         let ticket_id = joined.map_or(post_id, |joined| joined.ticket_id);
         if let Some(conversation) = self.tickets.get_mut(&ticket_id) {
-            conversation.lost_its_own |= joined.is_none();
-            conversation.joined = conversation.joined.saturating_sub(u32::from(joined.is_some()));
-            conversation.is_closed |= conversation.lost_its_own && conversation.joined == 0;
+            conversation.lose(u32::from(joined.is_some()), joined.is_none());
         }
         further.is_some()
     }
@@ -296,13 +358,44 @@ impl Conversations {
         }
     }
 
-    /// The author of a conversation is gone: nothing joins their tickets any more.
+    /// Takes over whether a ticket is open; false if it is to begin, for it is not known and there is room.
+    pub(super) fn recall(&mut self, known: &Remembered) -> bool {
+        self.set_closed(known.ticket_id, known.is_closed);
+        self.set_erased(known.ticket_id, known.is_erased);
+        self.tickets.contains_key(&known.ticket_id) || self.tickets.len() >= CONVERSATIONS_MAX
+    }
+
+    /// Nothing is left of this ticket, or it is as the ledger has it.
+    pub fn set_erased(&mut self, ticket_id: TicketId, is_erased: bool) {
+        if let Some(conversation) = self.tickets.get_mut(&ticket_id) {
+            conversation.is_over |= is_erased;
+        }
+    }
+
+    /// An author is gone, and all their posts: of their tickets only those go on that others have joined.
     pub fn end_of(&mut self, network: Network, author_id: &str) {
         let author = Person::of(network, author_id);
-        for (_, ticket_id) in self.newest.remove(&author).unwrap_or_default() {
-            self.set_closed(ticket_id, true);
+        if let Some(thanks) = self.thanked.remove(&author) {
+            self.thanked_ages.remove(&(last_of(&thanks), author));
         }
-        self.thanked.remove(&author);
+        // Almost everybody who deletes an account has never written to us: no walk for them.
+        if self.newest.remove(&author).is_none() {
+            return;
+        }
+        let mut lost: FxHashMap<TicketId, u32> = FxHashMap::default();
+        self.further.retain(|_, further| {
+            let is_theirs = further.author == author;
+            if is_theirs && further.part == Part::Joined {
+                *lost.entry(further.ticket_id).or_default() += 1;
+            }
+            !is_theirs
+        });
+        for (ticket_id, conversation) in &mut self.tickets {
+            let joined = lost.get(ticket_id).copied().unwrap_or(0);
+            if conversation.author == author || joined > 0 {
+                conversation.lose(joined, conversation.author == author);
+            }
+        }
     }
 
     /// The brand that this ticket is about, if it is remembered.
@@ -336,36 +429,47 @@ impl Conversations {
     ) -> Place {
         let person = Person::of(post.network, &post.author.id);
         let at_us = at.as_microsecond();
+        let (mut of, mut again) = (brand, None);
         if let Some((ticket_id, parent)) = self.thread_of(post)
             && let Some(conversation) = self.tickets.get(&ticket_id)
-            && !conversation.is_closed
             && (brand.is_empty() || *brand == conversation.brand)
         {
-            if conversation.has_part(person) {
+            if !conversation.is_open() {
+                // Who answers there speaks of its brand, whether or not they name it.
+                again = Some(ticket_id).filter(|_| brand.is_empty() && conversation.has_part(person));
+                of = &conversation.brand;
+            } else if conversation.has_part(person) {
                 let thanks = self.thanked_by(conversation, person, parent).filter(|_| is_thanks);
                 return Place::Joins { ticket_id, thanks, has_part: true };
-            }
-            let is_helper = self.is_helper(config, person, at_us);
-            if config.others && addressed && !is_helper {
-                return Place::Joins { ticket_id, thanks: None, has_part: false };
-            }
-            // A question of their own that names the brand is one all the same.
-            if is_helper || brand.is_empty() {
-                return Place::Bystander(ticket_id);
+            } else {
+                let is_helper = self.is_helper(config, person, at_us);
+                if config.others && addressed && !is_helper {
+                    return Place::Joins { ticket_id, thanks: None, has_part: false };
+                }
+                // A question of their own that names the brand is one all the same.
+                if is_helper || brand.is_empty() {
+                    return Place::Bystander(ticket_id);
+                }
             }
         }
-        let newest = self.newest.get(&person).and_then(|newest| newest.iter().find(|(of, _)| of == brand));
-        let Some((ticket_id, conversation)) = newest.and_then(|(_, id)| Some((*id, self.tickets.get(id)?)))
-        else {
+        if brand.is_empty() && again.is_none() {
             return Place::Alone { earlier: None };
+        }
+        let join_us = config.join_us();
+        let joinable = |ticket_id: &TicketId| {
+            let Some(conversation) = self.tickets.get(ticket_id) else { return false };
+            // A post may be older than what is remembered of its ticket: clocks differ, and after a restart that is when
+            // the ticket was decided about.
+            let is_near = join_us > 0 && at_us.saturating_sub(conversation.last_us) < join_us;
+            conversation.is_open() && is_near
         };
-        let join_us = i64::from(config.join_hours) * 3_600_000_000;
-        // A post may be older than what is remembered of its ticket: clocks differ, and after a restart that is when the
-        // ticket was decided about.
-        let is_near = join_us > 0 && at_us.saturating_sub(conversation.last_us) < join_us;
-        match !conversation.is_closed && is_near {
-            true => Place::Joins { ticket_id, thanks: None, has_part: false },
-            false => Place::Alone { earlier: Some(ticket_id) },
+        let newest = self.newest.get(&person).map_or(&[][..], Vec::as_slice);
+        let mut newest = newest.iter().rev().filter(|(brand, _)| brand == of).map(|(_, id)| *id);
+        let earlier = newest.clone().next();
+        match (newest.find(joinable), again) {
+            (Some(ticket_id), _) => Place::Joins { ticket_id, thanks: None, has_part: again.is_some() },
+            (None, Some(ticket_id)) => Place::Again(ticket_id),
+            (None, None) => Place::Alone { earlier },
         }
     }
 
@@ -389,9 +493,7 @@ impl Conversations {
 
     fn thanked_at(&mut self, author: Person, ticket_id: TicketId, at_us: i64) {
         let thanks = self.thanked.entry(author).or_default();
-        if thanks.is_empty() {
-            self.thanked_ages.push_back(author);
-        }
+        self.thanked_ages.remove(&(last_of(thanks), author));
         thanks.retain(|(_, then_us)| at_us.saturating_sub(*then_us) < THANKS_COUNT_FOR_US);
         if !thanks.iter().any(|(known, _)| *known == ticket_id) {
             thanks.push((ticket_id, at_us));
@@ -400,8 +502,10 @@ impl Conversations {
         if thanks.len() > THANKED_MIN_MAX as usize {
             thanks.remove(0);
         }
+        self.thanked_ages.insert((last_of(thanks), author));
+        // Who was thanked longest ago goes first, as in the ledger.
         while self.thanked_ages.len() > THANKED_MAX
-            && let Some(oldest) = self.thanked_ages.pop_front()
+            && let Some((_, oldest)) = self.thanked_ages.pop_first()
         {
             self.thanked.remove(&oldest);
         }
@@ -415,6 +519,11 @@ impl Conversations {
                 .get(&person)
                 .is_some_and(|thanks| thanks.iter().filter(counts).count() >= config.thanked_min as usize)
     }
+}
+
+/// When somebody was thanked last.
+fn last_of(thanks: &[(TicketId, i64)]) -> i64 {
+    thanks.iter().map(|(_, at_us)| *at_us).max().unwrap_or(i64::MIN)
 }
 
 /// Whether a ticket in this state is joined by nothing any more; `None` where the helpdesk does not say.

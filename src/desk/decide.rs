@@ -51,7 +51,9 @@ pub struct Joined {
     pub thanks: Option<TicketId>,
     /// By what the ticket's priority is reckoned anew.
     pub terms: Terms,
-    /// The ticket that it makes if the other is gone; `None` where no rule matches it.
+    /// How old another ticket of its author's may be that it joins if this one is closed by then, or gone, µs.
+    pub join_us: i64,
+    /// The ticket that it makes if there is none; `None`: it is no customer message by itself.
     pub otherwise: Option<Box<proto::Ticket>>,
 }
 
@@ -91,10 +93,17 @@ impl Desk {
     pub fn hear(&mut self, told: &told::Told) {
         self.router.hear(told);
         self.changed |= *told == told::Told::Changed;
-        if let told::Told::Status(ticket_id, status) = told
-            && let Some(is_closed) = conversation::is_closed(status.state)
-        {
-            self.conversations.set_closed(*ticket_id, is_closed);
+        match told {
+            told::Told::Status(ticket_id, status) => {
+                if let Some(is_closed) = conversation::is_closed(status.state) {
+                    self.conversations.set_closed(*ticket_id, is_closed);
+                }
+            }
+            told::Told::Closed(ticket_id) => self.conversations.set_closed(*ticket_id, true),
+            told::Told::Belongs { post_id, ticket_id, brand, at_us } => {
+                self.conversations.belongs(*post_id, *ticket_id, brand, *at_us);
+            }
+            told::Told::Agent(_) | told::Told::Stands(..) | told::Told::Changed => {}
         }
     }
 
@@ -106,7 +115,15 @@ impl Desk {
             self.conversations.post_deleted(*ticket_id);
         }
         self.conversations.set_closed(*ticket_id, known.is_closed);
+        self.conversations.set_erased(*ticket_id, known.is_erased);
         known.watch.iter().for_each(|watch| self.conversations.watch(*watch));
+    }
+
+    /// As the ledger has it, after reports were missed: whether it is closed, or began without our knowing.
+    pub fn recall_conversation(&mut self, known: &Remembered) {
+        if !self.conversations.recall(known) {
+            self.remember_conversation(known);
+        }
     }
 
     /// Remembers a post that belongs to a ticket beside its own; oldest first.
@@ -222,19 +239,26 @@ impl Desk {
                 self.note(id, ticket_id, post, Part::Bystander, at);
                 return Ok(Decision::Bystander(ticket_id));
             }
+            // Of what is over, thanks open nothing anew.
+            Place::Again(_) if is_refused || is_thanks => return Ok(Decision::Unmatched),
             Place::Alone { .. } if candidate.is_of_thread() => return Ok(Decision::Unmatched),
             Place::Alone { .. } if is_refused => return Ok(Decision::Unsupported),
-            Place::Alone { earlier } => {
+            Place::Again(_) | Place::Alone { .. } => {
+                let (earlier, of_brand) = match place {
+                    Place::Again(earlier) => (Some(earlier), self.about(earlier, candidate)),
+                    Place::Alone { earlier } => (earlier, candidate.clone()),
+                    Place::Joins { .. } | Place::Bystander(_) => (None, candidate.clone()),
+                };
                 self.known.insert(id, hash);
                 let (network, at_us) = (post.network, at.as_microsecond());
-                self.conversations.begin(id, network, &post.author.id, brand, at_us);
+                self.conversations.begin(id, network, &post.author.id, &of_brand.brand, at_us);
                 self.conversations.watch(of_post(network, &post.id));
                 let person = people.author_of(post, config.contacts_window, now)?;
                 let ticket = match earlier {
-                    Some(earlier) => config.ticket_again(candidate, verdict, &person, model, now, earlier),
-                    None => config.ticket(candidate, verdict, &person, model, now),
+                    Some(earlier) => config.ticket_again(&of_brand, verdict, &person, model, now, earlier),
+                    None => config.ticket(&of_brand, verdict, &person, model, now),
                 };
-                let facts = config.facts_of(&ticket, candidate, verdict, &person, now);
+                let facts = config.facts_of(&ticket, &of_brand, verdict, &person, now);
                 let assignment = self.router.route(&config.routes, &facts, id);
                 return Ok(Decision::Ticket(Box::new(assigned(ticket, assignment))));
             }
@@ -245,13 +269,12 @@ impl Desk {
             self.conversations.thank(post_id, at.as_microsecond());
         }
         let person = people.author_of(post, config.contacts_window, now)?;
-        // A reply that names no brand speaks of its ticket's.
-        let brand = self.conversations.brand_of(ticket_id).unwrap_or_else(|| brand.clone());
-        let of_brand = Candidate { brand: brand.clone(), ..candidate.clone() };
+        let of_brand = self.about(ticket_id, candidate);
         let (score, _) = config.score_follow_up(&of_brand, verdict, &person, 1, now);
-        let otherwise = (!candidate.is_of_thread()).then(|| {
-            let ticket = config.ticket(candidate, verdict, &person, model, now);
-            let facts = config.facts_of(&ticket, candidate, verdict, &person, now);
+        let is_one = !is_refused && !(candidate.is_of_thread() && is_thanks);
+        let otherwise = is_one.then(|| {
+            let ticket = config.ticket_again(&of_brand, verdict, &person, model, now, ticket_id);
+            let facts = config.facts_of(&ticket, &of_brand, verdict, &person, now);
             // Nobody is given it yet: the ticket that it joins keeps its agent.
             let weighing = self.router.weigh(&config.routes, &facts);
             Box::new(assigned(ticket, weighing.map(|weighing| weighing.assignment)))
@@ -263,9 +286,16 @@ impl Desk {
             factors: score.factors,
             raises: !is_thanks,
             thanks,
-            terms: config.terms(&brand),
+            terms: config.terms(&of_brand.brand),
+            join_us: config.conversation.join_us(),
             otherwise,
         })))
+    }
+
+    /// A reply that names no brand speaks of its ticket's.
+    fn about(&self, ticket_id: TicketId, candidate: &Candidate) -> Candidate {
+        let brand = self.conversations.brand_of(ticket_id).unwrap_or_else(|| candidate.brand.clone());
+        Candidate { brand, ..candidate.clone() }
     }
 
     fn note(&mut self, post_id: TicketId, ticket_id: TicketId, post: &Post<'_>, part: Part, at: Timestamp) {
@@ -277,7 +307,7 @@ impl Desk {
     pub fn answers(&mut self, post: &Post<'_>, now: Timestamp) -> Option<TicketId> {
         let (ticket_id, _) = self.conversations.thread_of(post)?;
         let post_id = TicketId::of_post(post.network, &post.id);
-        let at = post.seen_at.unwrap_or(now);
+        let at = answered_at(post, now);
         self.note(post_id, ticket_id, post, Part::Answer, at);
         self.router.answered(ticket_id, at);
         Some(ticket_id)
@@ -291,7 +321,7 @@ impl Desk {
                 self.note(TicketId::of_post(post.network, &post.id), ticket_id, post, Part::Bystander, at);
                 Some(ticket_id)
             }
-            Place::Joins { .. } | Place::Alone { .. } => None,
+            Place::Joins { .. } | Place::Again(_) | Place::Alone { .. } => None,
         }
     }
 
@@ -302,6 +332,12 @@ impl Desk {
 
     /// Whether a ticket of this id may exist: `false` is certain.
     pub fn may_know(&self, id: TicketId) -> bool {
-        self.known.texts.contains_key(&id) || !self.known.complete
+        self.known.texts.contains_key(&id) || !self.known.complete || self.conversations.has_forgotten
     }
+}
+
+/// When this answer was given, as far as its network says, whose clock may be ahead of ours: after an outage it comes
+/// long after that.
+pub fn answered_at(post: &Post<'_>, now: Timestamp) -> Timestamp {
+    post.seen_at.map_or(now, |seen| seen.min(now))
 }

@@ -117,6 +117,7 @@ pub fn settle(
             }
             Item::Answer(post) => {
                 let now = clock.now(&post, output.received_at);
+                let at = desk::answered_at(&post, now);
                 match desk.answers(&post, now) {
                     Some(ticket_id) => entries.push(Entry::Answer {
                         answered: proto::update::Answered {
@@ -124,7 +125,7 @@ pub fn settle(
                             url: post.url().unwrap_or_default(),
                             account: post.author.handle.as_deref().unwrap_or(&post.author.id).to_owned(),
                         },
-                        post: thread_post(&post, ticket_id, now),
+                        post: thread_post(&post, ticket_id, at),
                     }),
                     None => buckets[Bucket::Own] += 1,
                 }
@@ -179,7 +180,8 @@ fn follow_up(candidate: &Candidate, joined: desk::Joined, provisional: bool, at:
     let post = &candidate.post;
     let otherwise = match joined.otherwise {
         Some(ticket) => Otherwise::Ticket(Box::new(new_ticket(candidate, &ticket, provisional, at))),
-        None => Otherwise::Bucket(Bucket::Unmatched),
+        None if candidate.is_of_thread() => Otherwise::Bucket(Bucket::Unmatched),
+        None => Otherwise::Bucket(Bucket::Unsupported),
     };
     NewFollowUp {
         post_id: TicketId::of_post(post.network, &post.id),
@@ -194,6 +196,7 @@ fn follow_up(candidate: &Candidate, joined: desk::Joined, provisional: bool, at:
         raises: joined.raises,
         thanks: joined.thanks,
         terms: joined.terms,
+        join_us: joined.join_us,
         otherwise,
     }
 }
@@ -205,6 +208,11 @@ fn new_ticket(
     created_at: Timestamp,
 ) -> NewTicket {
     let post = &candidate.post;
+    // A reply in a thread names none.
+    let brand = match candidate.is_of_thread() {
+        true => ticket.brand.as_str().into(),
+        false => candidate.brand.clone(),
+    };
     let intents = ticket.verdict.as_ref().map(|verdict| &verdict.intent);
     let probability = |label: &str| intents.and_then(|intents| intents.get(label)).copied().unwrap_or(0.0);
     let intent = INTENTS.get(best(&INTENTS.map(probability))).copied().unwrap_or_default();
@@ -212,7 +220,7 @@ fn new_ticket(
         id: TicketId::of_post(post.network, &post.id),
         author_id: post.author.id.to_string(),
         traits: Traits {
-            brand: candidate.brand.clone(),
+            brand,
             network: post.network,
             language: post.language.as_deref().unwrap_or_default().into(),
             intent: intent.into(),

@@ -47,6 +47,7 @@ fn new(post: &str, to: &str, author: &str, urgency: i32) -> NewFollowUp {
         raises: true,
         thanks: None,
         terms: terms(),
+        join_us: 3_600_000_000,
         otherwise: Otherwise::Ticket(otherwise),
     }
 }

@@ -63,6 +63,7 @@ fn the_desk_is_told_where_it_counted_otherwise() {
             raises: true,
             thanks: None,
             terms: terms(),
+            join_us: 3_600_000_000,
             otherwise: Otherwise::Ticket(otherwise),
         }))
     };

@@ -97,6 +97,7 @@ pub(super) fn entry(event: &Event) -> Entry {
                 raises: true,
                 thanks: None,
                 terms: crate::desk::Config::default().terms(""),
+                join_us: 3_600_000_000,
                 otherwise: Otherwise::Bucket(Bucket::Unmatched),
             }))
         }
