@@ -28,13 +28,17 @@ mod memory;
 mod tests;
 pub mod timeline;
 
-pub(super) use erasure::{erase_post, has_lost_its_own, is_of_one, posts_of};
+pub(super) use erasure::{erase_post, erase_posts_of, has_lost_its_own, is_of_one};
 pub use helpers::{HELPERS_MAX, Helper};
 pub(super) use helpers::{forget_helper, forget_helpers_before, helpers, thanks};
 pub(super) use memory::{remembered, remembered_posts};
 
 /// Posts of bystanders that are kept for each ticket: whoever reads a thread of thousands is not kept.
 const BYSTANDERS_MAX: i64 = 100;
+
+/// Posts that have joined a ticket of which helpdesks are told one by one. Whatever comes after them is told only if it
+/// makes the ticket matter more: nobody reads that many, and each costs whoever places the ticket's records anew.
+pub(super) const FOLLOW_UPS_MAX: i64 = 200;
 
 const FOLLOW_UP: i64 = 0;
 const ANSWER: i64 = 1;
@@ -47,7 +51,7 @@ pub(super) const TABLES: &str = "
         id            BLOB PRIMARY KEY,    -- 16 bytes, as a ticket's: of network and post id
         ticket_id     BLOB NOT NULL,
         kind          INTEGER NOT NULL,    -- 0 joined, 1 our answer, 2 a bystander's
-        seq           INTEGER,             -- the update that tells of it
+        seq           INTEGER,             -- the update that tells of it; NULL: none does
         network       TEXT NOT NULL,
         author_id     TEXT NOT NULL,
         text_hash     INTEGER NOT NULL,    -- of the text as last seen, as desk::text_hash
@@ -64,7 +68,7 @@ pub(super) const TABLES: &str = "
         ticket_id        BLOB PRIMARY KEY,
         further          INTEGER NOT NULL DEFAULT 0,   -- posts that joined and count
         factors          BLOB,             -- an encoded vigie.v1.Update.FollowedUp, its factors alone; NULL: the ticket's own
-        closed_at_us     INTEGER,          -- solved, closed or deleted in the helpdesk
+        closed_at_us     INTEGER,          -- solved, closed or deleted in the helpdesk, or no customer message
         erased_at_us     INTEGER           -- the ticket's own post, while others are still there
     ) STRICT, WITHOUT ROWID;
 
@@ -195,7 +199,8 @@ pub(super) fn forget_words(connection: &Connection, ticket_id: TicketId) -> rusq
     Ok(())
 }
 
-/// A post joins its ticket, or does what is said otherwise if that is gone.
+/// A post joins its ticket. If that is closed by now, or gone, it joins its author's next one, or does what is said
+/// otherwise; and the desk is told.
 pub(super) fn follow_up(
     connection: &Connection,
     new: &NewFollowUp,
@@ -205,26 +210,76 @@ pub(super) fn follow_up(
     if is_known(connection, new.post_id)? {
         return Ok(Bucket::Duplicate);
     }
-    let is_open = connection
-        .prepare_cached("SELECT 1 FROM ticket WHERE id = ?1 AND erased_at_us IS NULL")?
-        .exists([new.ticket_id.as_bytes()])?;
-    if !is_open {
-        return match &new.otherwise {
-            Otherwise::Ticket(ticket) => {
-                let bucket = store::record_ticket(connection, ticket, ageing_points_per_hour, changes)?;
-                // The desk took it for one that joins, and counted it for nobody.
-                if bucket == Bucket::Ticketed && ticket.assignee.is_some() {
-                    changes.told.push(Told::Stands(ticket.id, assigned::holder(connection, ticket.id)?));
-                }
-                Ok(bucket)
-            }
-            Otherwise::Bucket(bucket) => Ok(*bucket),
-        };
+    if is_open(connection, new.ticket_id)? {
+        return join(connection, new, ageing_points_per_hour, changes);
     }
+    let ticket = match &new.otherwise {
+        Otherwise::Ticket(ticket) => ticket,
+        Otherwise::Bucket(bucket) => return Ok(*bucket),
+    };
+    let brand = ticket.traits.brand.clone();
+    let at_us = new.at.as_microsecond();
+    let (ticket_id, bucket) = match open_ticket_of(connection, new, &brand)? {
+        // A post before this one, which the desk had taken for the same ticket, may have made it in this very commit.
+        Some(ticket_id) => {
+            let new = NewFollowUp { ticket_id, ..new.clone() };
+            (ticket_id, join(connection, &new, ageing_points_per_hour, changes)?)
+        }
+        None => {
+            let bucket = store::record_ticket(connection, ticket, ageing_points_per_hour, changes)?;
+            // The desk took it for one that joins, and counted it for nobody.
+            if bucket == Bucket::Ticketed && ticket.assignee.is_some() {
+                changes.told.push(Told::Stands(ticket.id, assigned::holder(connection, ticket.id)?));
+            }
+            (ticket.id, bucket)
+        }
+    };
+    changes.told.push(Told::Belongs { post_id: new.post_id, ticket_id, brand, at_us });
+    Ok(bucket)
+}
+
+/// Whether further posts join the ticket.
+fn is_open(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT 1 FROM ticket WHERE id = ?1 AND erased_at_us IS NULL AND NOT EXISTS
+               (SELECT 1 FROM conversation WHERE ticket_id = ?1 AND closed_at_us IS NOT NULL)",
+        )?
+        .exists([ticket_id.as_bytes()])
+}
+
+/// The newest open ticket of the post's author that the desk would have it join.
+fn open_ticket_of(
+    connection: &Connection,
+    new: &NewFollowUp,
+    brand: &str,
+) -> rusqlite::Result<Option<TicketId>> {
+    let since_us = new.at.as_microsecond().saturating_sub(new.join_us);
+    connection
+        .prepare_cached(
+            "SELECT t.id FROM ticket t LEFT JOIN conversation c ON c.ticket_id = t.id
+             WHERE t.network = ?1 AND t.author_id = ?2 AND t.brand = ?3 AND t.created_at_us > ?4
+               AND t.erased_at_us IS NULL AND c.closed_at_us IS NULL
+             ORDER BY t.seq DESC LIMIT 1",
+        )?
+        .query_row(params![new.network.name(), new.author_id, brand, since_us], |row| {
+            records::ticket_id(row, 0)
+        })
+        .optional()
+}
+
+fn join(
+    connection: &Connection,
+    new: &NewFollowUp,
+    ageing_points_per_hour: u32,
+    changes: &mut Changes,
+) -> rusqlite::Result<Bucket> {
     let mut standing = standing(connection, new.ticket_id)?;
-    standing.further += u32::from(new.raises);
+    let is_crowded = joined_of(connection, new.ticket_id)? >= FOLLOW_UPS_MAX;
+    standing.further += u32::from(new.raises && !is_crowded);
     let said: &[proto::Factor] = if new.raises { &new.factors } else { &[] };
     let (score, level) = followed_up(&standing.factors, said, standing.further, &new.terms);
+    let is_told = !is_crowded || score.factors != standing.factors;
     standing.factors.clone_from(&score.factors);
     set_standing(connection, new.ticket_id, &standing)?;
     if new.raises {
@@ -239,7 +294,10 @@ pub(super) fn follow_up(
     };
     let update = update(new.ticket_id, new.at, proto::update::Change::FollowedUp(followed));
     let reading = Reading { priority: score.priority, intent: None };
-    let seq = publish(connection, new.ticket_id, &update, Some(reading), ageing_points_per_hour, changes)?;
+    let seq = match is_told {
+        true => publish(connection, new.ticket_id, &update, Some(reading), ageing_points_per_hour, changes)?,
+        false => None,
+    };
     add_post(connection, new, FOLLOW_UP, seq)?;
     if new.raises {
         changed::mark(connection, new.ticket_id, seq, changes)?;
@@ -248,6 +306,15 @@ pub(super) fn follow_up(
         helpers::thank(connection, new, post_id)?;
     }
     Ok(Bucket::Merged)
+}
+
+/// How many posts have joined the ticket, as far as [`FOLLOW_UPS_MAX`].
+fn joined_of(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM post WHERE ticket_id = ?1 AND kind = ?2 LIMIT ?3)",
+        )?
+        .query_row(params![ticket_id.as_bytes(), FOLLOW_UP, FOLLOW_UPS_MAX], |row| row.get(0))
 }
 
 /// Whether a ticket was made of this post, ever, or it belongs to one.
@@ -393,7 +460,26 @@ pub(super) fn reread(
     standing.factors.clone_from(&score.factors);
     set_standing(connection, ticket_id, &standing)?;
     let (priority, level) = (score.priority.into(), level.into());
-    Ok(Some(proto::update::Rescored { priority, level, factors: score.factors, ..change.clone() }))
+    // Whatever its first post is, people wait there.
+    let unsupported = false;
+    Ok(Some(proto::update::Rescored { priority, level, factors: score.factors, unsupported, ..change.clone() }))
+}
+
+/// Nothing joins a ticket any more that is no customer message.
+pub(super) fn close(
+    connection: &Connection,
+    ticket_id: TicketId,
+    at: Timestamp,
+    changes: &mut Changes,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO conversation (ticket_id, closed_at_us) VALUES (?1, ?2)
+             ON CONFLICT (ticket_id) DO UPDATE SET closed_at_us = excluded.closed_at_us",
+        )?
+        .execute(params![ticket_id.as_bytes(), at.as_microsecond()])?;
+    changes.told.push(Told::Closed(ticket_id));
+    Ok(())
 }
 
 /// The helpdesk says what has become of a ticket that there is.

@@ -69,6 +69,20 @@ pub(super) fn heads_of(
         .collect()
 }
 
+/// The head of a ticket's own record.
+pub(super) fn own_head(
+    connection: &Connection,
+    ticket_id: TicketId,
+    ageing_points_per_hour: u32,
+) -> rusqlite::Result<Option<RecordHead>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {HEAD} FROM ticket t JOIN record r ON r.seq = t.seq WHERE t.id = ?1"
+        ))?
+        .query_row([ticket_id.as_bytes()], |row| head(row, ageing_points_per_hour))
+        .optional()
+}
+
 /// A record with what filters look at; [`head`] reads its rows.
 pub(super) const HEAD: &str = "r.seq, r.ticket_id, t.seq, t.created_at_us, t.due_at_us,
             t.brand, t.network, t.language, t.intent, t.priority, t.rescored, t.rescored_intent";
