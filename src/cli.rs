@@ -101,6 +101,35 @@ impl ConfigFile {
     }
 }
 
+/// Which ledger a command reads or writes, while a daemon has it or not.
+#[derive(Debug, Args)]
+struct LedgerFile {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// The ledger's file, in the place of the config's
+    #[arg(long, value_name = "PATH")]
+    ledger: Option<PathBuf>,
+}
+
+impl LedgerFile {
+    /// The ledger's file alone: no config is needed where it is named.
+    fn path(&self) -> Result<PathBuf, Failure> {
+        match &self.ledger {
+            Some(path) => Ok(path.clone()),
+            None => Ok(self.file.load()?.ledger.path),
+        }
+    }
+
+    /// The config, with this ledger in it.
+    fn load(&self) -> Result<Config, Failure> {
+        let mut config = self.file.load()?;
+        if let Some(path) = &self.ledger {
+            config.ledger.path.clone_from(path);
+        }
+        Ok(config)
+    }
+}
+
 /// Whether a command that decides as the daemon would knows what the company has told it.
 #[derive(Debug, Args)]
 struct Acquaintances {
@@ -242,4 +271,50 @@ fn format(name: &str) -> Result<Format, String> {
         let names: Vec<_> = Format::ALL.iter().map(|format| format.name()).collect();
         format!("must be one of {}", names.join(", "))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_ledger_is_said_alike_everywhere() {
+        for command in [
+            "import customers f.csv",
+            "import agents f.csv",
+            "import touchpoints f.csv",
+            "import articles f.csv",
+            "forget C1",
+            "ticket 0123ab",
+            "helpers",
+            "priorities simulate",
+            "report",
+        ] {
+            for ledger in ["", "--ledger l.sqlite", "-c v.toml --ledger l.sqlite"] {
+                let words = ["vigie", command, ledger].join(" ");
+                let parsed = Cli::try_parse_from(words.split_whitespace());
+                assert!(parsed.is_ok(), "{words}: {parsed:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_named_ledger_takes_the_place_of_the_configs() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("vigie.toml");
+        let text = "[[source]]\nkind = \"ndjson\"\npath = \"-\"\n[[brand]]\nname = \"L\"\nnames = [\"lumio\"]\n\
+            [ledger]\npath = \"/var/of-config\"\n";
+        std::fs::write(&config, text).unwrap();
+        let file = |name: &str, ledger: Option<&str>| LedgerFile {
+            file: ConfigFile { config: folder.path().join(name) },
+            ledger: ledger.map(PathBuf::from),
+        };
+        let of_config = file("vigie.toml", None);
+        assert_eq!(of_config.path().unwrap(), Path::new("/var/of-config"));
+        assert_eq!(of_config.load().unwrap().ledger.path, Path::new("/var/of-config"));
+        let named = file("vigie.toml", Some("/var/named"));
+        assert_eq!(named.load().unwrap().ledger.path, Path::new("/var/named"));
+        assert_eq!(file("none", Some("/var/named")).path().unwrap(), Path::new("/var/named"));
+        assert!(file("none", None).path().is_err() && file("none", Some("/var/named")).load().is_err());
+    }
 }

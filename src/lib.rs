@@ -8,6 +8,9 @@
 //! delivers it until the helpdesk acknowledges; [`console`] shows operators what happens.
 //! [`access`] says who may come in; [`telemetry`] and [`ticket`] are used by all of them; [`pipeline`], [`config`] and [`cli`] sit on top.
 
+// They end the process where nobody reads any more: `telemetry::log` and `writeln!` do not.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod source;
 pub mod parse;
 pub mod prefilter;

@@ -1,6 +1,9 @@
 //! `vigie check`: every mistake at once.
 
 use std::collections::BTreeSet;
+use std::io::Write;
+
+use anyhow::Context;
 
 use super::{ConfigFile, Failure};
 use crate::classify::Classifier;
@@ -8,6 +11,7 @@ use crate::config::{Config, SourceConfig};
 use crate::desk::when::{Field, When};
 use crate::desk::{Agent, Factors};
 use crate::ledger::context::{Reader, TiersAndFlags};
+use crate::telemetry::log::remark;
 
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     let config = file.load()?;
@@ -15,17 +19,17 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     let mut classifier = Classifier::open(&config.classify)?;
     let one_verdict = classifier.classify(&["@lumio does it work?"], &mut Vec::new());
     one_verdict.map_err(|error| Failure::Mistake(error.into()))?;
-    for warning in &config.warnings {
-        eprintln!("warning: {warning}");
+    for warning in config.warnings.iter().chain(&Known::read(&config).warnings(&config)) {
+        remark(&format!("warning: {warning}"));
     }
-    Known::read(&config).warnings(&config).iter().for_each(|warning| eprintln!("warning: {warning}"));
     for brand in unrecognised(&config) {
-        eprintln!(
+        remark(&format!(
             "note: brand {brand:?}: Bluesky's stream names authors by DID only: add yours to handles (\"did:plc:…\"), \
              or your own posts there become tickets"
-        );
+        ));
     }
-    println!(
+    let said = writeln!(
+        std::io::stdout(),
         "{}: fine: {} source{}, {} brand{}, model {} on {}",
         file.config.display(),
         config.sources.len(),
@@ -35,7 +39,7 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
         classifier.model(),
         classifier.runtime(),
     );
-    Ok(())
+    Ok(said.context("stdout")?)
 }
 
 /// Customers that are read: with more of them a check would take longer than somebody who waits.

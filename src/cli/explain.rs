@@ -6,6 +6,7 @@ use anstyle::Style;
 use anyhow::{Context, anyhow};
 use clap::Args;
 use jiff::Timestamp;
+use serde::de::IgnoredAny;
 
 mod route;
 
@@ -25,7 +26,7 @@ pub(super) struct Arguments {
     config: ConfigFile,
     #[command(flatten)]
     acquaintances: super::Acquaintances,
-    /// What stdin holds: jetstream, mastodon, x-v2, x-v1 or plain; a text that is no JSON is taken as it is
+    /// What stdin holds: jetstream, mastodon, x-v2, x-v1 or plain; a text that is no JSON object is taken as it is
     #[arg(long, value_name = "FORMAT", default_value = "plain", value_parser = super::format)]
     format: Format,
     /// Print one JSON object: what becomes of the post, every factor, and the ticket
@@ -50,7 +51,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err(Failure::Mistake(anyhow!("stdin is empty: one post is expected there")));
     }
     let mut frame = match arguments.format {
-        Format::Plain if !trimmed.starts_with(b"{") => {
+        Format::Plain if !is_json(trimmed) => {
             serde_json::json!({ "text": String::from_utf8_lossy(trimmed) }).to_string().into_bytes()
         }
         _ => trimmed.to_vec(),
@@ -60,14 +61,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Failure::Mistake(anyhow!("stdin: no post of the format {}: {malformed}", arguments.format.name()))
     })?;
     let Frame::Post(post) = parsed.frame else {
-        if arguments.json {
-            println!("{}", outcome("control"));
-            return Ok(());
-        }
-        println!(
+        let said = if arguments.json {
+            outcome("control").to_string()
+        } else {
             "control: this frame is no post: a deletion removes its post's text, anything else is counted"
-        );
-        return Ok(());
+                .to_owned()
+        };
+        return Ok(writeln!(std::io::stdout(), "{said}").context("stdout")?);
     };
     let prefilter =
         Prefilter::build(&config.prefilter).map_err(|mistakes| Failure::Mistake(anyhow!("{mistakes:?}")))?;
@@ -79,6 +79,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Ok(writeln!(out, "{said}").context("stdout")?);
     }
     explain(&mut out, &config, &prefilter, people.as_mut(), &mut *knowledge_base, &post)
+}
+
+/// Whether this is meant as an object of JSON: it is one, or begins as one does. `{sigh} my box is down` is a text.
+fn is_json(input: &[u8]) -> bool {
+    let Some(inside) = input.strip_prefix(b"{") else { return false };
+    inside.trim_ascii_start().starts_with(b"\"") || serde_json::from_slice::<IgnoredAny>(input).is_ok()
 }
 
 fn outcome(outcome: &str) -> serde_json::Value {

@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, anyhow};
 use clap::Args;
 
-use super::Failure;
-use super::import::Place;
+use super::{Failure, LedgerFile};
 use crate::ledger::context::forget::{Forgotten, forget};
 
 #[derive(Debug, Args)]
@@ -17,14 +16,14 @@ use crate::ledger::context::forget::{Forgotten, forget};
 )]
 pub(super) struct Arguments {
     #[command(flatten)]
-    place: Place,
+    ledger: LedgerFile,
     /// The company's own key of the customer
     #[arg(value_name = "CUSTOMER_KEY")]
     key: String,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let path: PathBuf = arguments.place.ledger()?;
+    let path: PathBuf = arguments.ledger.path()?;
     let key = arguments.key.trim();
     let forgotten = forget(&path, key).map_err(anyhow::Error::new)?;
     let Forgotten { customers, accounts, touchpoints, reports, tickets, is_gone } = forgotten;

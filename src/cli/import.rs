@@ -1,7 +1,9 @@
 //! `vigie import`: what the company knows of its customers, their contacts and its agents, from a file.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{BufWriter, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -9,13 +11,14 @@ use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Failure, print::grouped};
-use crate::config::Config;
+use super::{Failure, LedgerFile, print::grouped};
+use crate::desk::calendar;
 use crate::ledger::LedgerError;
 use crate::ledger::context::Contact;
 use crate::ledger::context::import::{CHUNK_BYTES, CHUNK_ROWS, CustomerRow, Importer, Numbered, Rejected};
 
 mod articles;
+mod csv;
 mod fields;
 mod lines;
 mod table;
@@ -115,7 +118,7 @@ that is not known is kept, and is theirs whom a later file names. The summary co
 #[derive(Debug, Args)]
 struct FileArguments {
     #[command(flatten)]
-    place: Place,
+    ledger: LedgerFile,
     /// The file, CSV or NDJSON; - is stdin
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -132,32 +135,11 @@ struct FileArguments {
     #[arg(long)]
     ignore_unknown: bool,
     /// Where times without an offset are meant, such as Europe/Paris
-    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = zone)]
+    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = calendar::zone)]
     time_zone: TimeZone,
     /// Write every rejected row's line and reason into this file
     #[arg(long, value_name = "FILE")]
     rejected: Option<PathBuf>,
-}
-
-/// Which ledger.
-#[derive(Debug, Args)]
-pub(super) struct Place {
-    /// The config file, which says where the ledger is
-    #[arg(short, long, value_name = "FILE", default_value = "/etc/vigie/vigie.toml")]
-    config: PathBuf,
-    /// The ledger itself, instead of a config
-    #[arg(long, value_name = "PATH", conflicts_with = "config")]
-    ledger: Option<PathBuf>,
-}
-
-impl Place {
-    /// The ledger's file.
-    pub(super) fn ledger(&self) -> Result<PathBuf, Failure> {
-        match &self.ledger {
-            Some(path) => Ok(path.clone()),
-            None => Ok(Config::load(&self.config)?.ledger.path),
-        }
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -172,10 +154,6 @@ enum Encoding {
     Utf8,
     /// As Windows writes it (windows-1252)
     Latin1,
-}
-
-fn zone(name: &str) -> Result<TimeZone, String> {
-    TimeZone::get(name).map_err(|_| "must be a time zone as Europe/Paris or America/Montreal".to_owned())
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -259,10 +237,11 @@ fn import<T: Send>(
         ignore_unknown: arguments.ignore_unknown,
     };
     let mut table = Table::open(&arguments.file, columns, options).map_err(Failure::Mistake)?;
-    let mut report = Report::open(arguments)?;
     let now = Timestamp::now();
-    let path = arguments.place.ledger()?;
+    let path = arguments.ledger.path()?;
+    refuse_overwriting(arguments, &path)?;
     let mut importer = Importer::open(&path, arguments.replace).map_err(anyhow::Error::new)?;
+    let mut report = Report::open(arguments)?;
     // One chunk is read and checked while the one before it is written; a third is never there.
     std::thread::scope(|scope| -> Result<(), Failure> {
         let (sender, chunks) = crossbeam::channel::bounded(0);
@@ -306,6 +285,29 @@ fn import<T: Send>(
     )
     .context("stdout")?;
     report.end(arguments)
+}
+
+/// Refuses to write rejected rows over the file that they come from, or over the ledger.
+fn refuse_overwriting(arguments: &FileArguments, ledger: &Path) -> Result<(), Failure> {
+    let Some(rejected) = &arguments.rejected else { return Ok(()) };
+    // What is not there yet is nobody's.
+    let Ok(there) = rejected.metadata() else { return Ok(()) };
+    let input = match arguments.file.to_str() {
+        Some("-") => {
+            std::io::stdin().as_fd().try_clone_to_owned().and_then(|stdin| File::from(stdin).metadata())
+        }
+        _ => arguments.file.metadata(),
+    };
+    let is_there = |other: std::io::Result<Metadata>| {
+        other.is_ok_and(|other| (other.dev(), other.ino()) == (there.dev(), there.ino()))
+    };
+    let what = match (there.is_file(), is_there(input), is_there(ledger.metadata())) {
+        (true, true, _) => "the file that is imported",
+        (true, _, true) => "the ledger",
+        _ => return Ok(()),
+    };
+    let rejected = rejected.display();
+    Err(Failure::Mistake(anyhow!("--rejected {rejected}: it is {what}, and would be overwritten")))
 }
 
 /// A clause of the summary, where there is something to say.

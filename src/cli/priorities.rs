@@ -1,7 +1,7 @@
 //! `vigie priorities simulate`: what other priorities would have made of the tickets that the ledger holds.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anstyle::Style;
 use anyhow::Context;
@@ -10,10 +10,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::print::Clock;
-use super::{ConfigFile, Failure, print};
+use super::{Failure, LedgerFile, print};
 use crate::config::Config;
 use crate::desk::{self, Recorded};
 use crate::ledger::tickets::{self, Kept};
+use crate::telemetry::log::remark;
 use crate::ticket::proto::{Factor, Level};
 
 #[derive(Debug, Args)]
@@ -31,10 +32,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct Simulate {
     #[command(flatten)]
-    config: ConfigFile,
-    /// The ledger to read, beside a daemon or without one; default: the one that the config names
-    #[arg(long, value_name = "PATH")]
-    ledger: Option<PathBuf>,
+    ledger: LedgerFile,
     /// How far back: 90m, 12h, 7d or 4w
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = super::since::span)]
     since: SignedDuration,
@@ -55,15 +53,15 @@ const LEVELS: [Level; 4] = [Level::P1, Level::P2, Level::P3, Level::P4];
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Command::Simulate(arguments) = &arguments.command;
-    let config = arguments.config.load()?;
+    let config = arguments.ledger.load()?;
     for warning in &config.warnings {
-        eprintln!("warning: {warning}");
+        remark(&format!("warning: {warning}"));
     }
     simulate(arguments, &config, Timestamp::now())
 }
 
 fn simulate(arguments: &Simulate, config: &Config, now: Timestamp) -> Result<(), Failure> {
-    let ledger = arguments.ledger.as_deref().unwrap_or(&config.ledger.path);
+    let ledger = &config.ledger.path;
     let since = now.saturating_sub(arguments.since).unwrap_or(Timestamp::UNIX_EPOCH);
     let mut simulation = Simulation { shown_max: arguments.show, ..Simulation::default() };
     let visited = tickets::visit(ledger, since, arguments.limit, |kept| simulation.add(&config.desk, &kept));

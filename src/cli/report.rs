@@ -6,7 +6,7 @@ use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{ConfigFile, Failure};
+use super::{Failure, LedgerFile};
 use crate::ledger::conversations::timeline::list_helpers;
 use crate::ledger::report::outcomes;
 
@@ -27,7 +27,7 @@ use sums::Sums;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    file: ConfigFile,
+    ledger: LedgerFile,
     /// Tickets made since then: 90m, 12h, 7d or 4w
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = super::since::span)]
     since: SignedDuration,
@@ -80,7 +80,7 @@ impl By {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let config = arguments.file.load()?;
+    let config = arguments.ledger.load()?;
     let now = Timestamp::now();
     let since = now.saturating_sub(arguments.since).unwrap_or(Timestamp::UNIX_EPOCH);
     let zone = config.desk.expectations.zone.clone();

@@ -1,5 +1,6 @@
 //! `vigie status`: asks the running daemon's console twice, a second apart, so that rates can be shown.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -51,8 +52,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     if arguments.json {
         let status = runtime.block_on(look())?;
-        println!("{}", serde_json::to_string_pretty(&status).context("status")?);
-        return Ok(());
+        let shown = serde_json::to_string_pretty(&status).context("status")?;
+        return Ok(writeln!(std::io::stdout(), "{shown}").context("stdout")?);
     }
     let (before, after) = runtime.block_on(async {
         let before = look().await?;

@@ -11,6 +11,7 @@ use tokio_rustls::TlsConnector;
 use super::{Failure, print};
 use crate::access::tls;
 use crate::parse::Network;
+use crate::telemetry::log::remark;
 use crate::ticket::proto::delivery::Record;
 use crate::ticket::proto::goodbye::Code;
 use crate::ticket::{self, proto};
@@ -146,7 +147,7 @@ async fn follow(
         let ended = match to.connect(introduction.clone()).await {
             Ok(mut client) => {
                 if was_connected && introduction.subscription == Wanted::Unnamed {
-                    eprintln!("vigie tail: connected again; {SKIPPED}");
+                    remark(&format!("vigie tail: connected again; {SKIPPED}"));
                 }
                 (was_connected, told) = (true, false);
                 introduction.start_next |= introduction.subscription == Wanted::Unnamed;
@@ -165,7 +166,7 @@ async fn follow(
             return Err(Failure::Fault(ended.into()));
         }
         if !told {
-            eprintln!("vigie tail: {ended}; trying again");
+            remark(&format!("vigie tail: {ended}; trying again"));
             told = true;
         }
         tokio::time::sleep(RETRY).await;

@@ -9,7 +9,7 @@ use jiff::{Timestamp, ToSpan};
 use serde_json::json;
 
 use super::print::Clock;
-use super::{ConfigFile, Failure, print};
+use super::{Failure, LedgerFile, print};
 use crate::ledger::conversations::timeline::{self, Event, Found, PREFIX_MIN, Timeline, What};
 use crate::ticket::{self, TicketId, proto};
 
@@ -37,30 +37,15 @@ pub(super) struct HelperArguments {
     json: bool,
 }
 
-/// Which ledger is read, while a daemon writes it or not.
-#[derive(Debug, Args)]
-struct LedgerFile {
-    #[command(flatten)]
-    file: ConfigFile,
-    /// The ledger's file, in the place of the config's
-    #[arg(long, value_name = "FILE")]
-    ledger: Option<PathBuf>,
-}
-
-impl LedgerFile {
-    /// Which one it is, and by whose clock its times are shown: the desk's, or the reader's where no config names it.
-    fn open(&self) -> Result<(PathBuf, Clock), Failure> {
-        match &self.ledger {
-            Some(path) => {
-                let config = self.file.load().ok();
-                Ok((path.clone(), config.as_ref().map_or_else(Clock::of_reader, Clock::of_desk)))
-            }
-            None => {
-                let config = self.file.load()?;
-                let clock = Clock::of_desk(&config);
-                Ok((config.ledger.path, clock))
-            }
+/// The ledger's file, and by whose clock its times are shown: the desk's, or the reader's where no config can be read.
+fn place(ledger: &LedgerFile) -> Result<(PathBuf, Clock), Failure> {
+    match (ledger.load(), &ledger.ledger) {
+        (Ok(config), _) => {
+            let clock = Clock::of_desk(&config);
+            Ok((config.ledger.path, clock))
         }
+        (Err(_), Some(path)) => Ok((path.clone(), Clock::of_reader())),
+        (Err(failure), None) => Err(failure),
     }
 }
 
@@ -70,7 +55,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let text = anyhow!("{:?} is no ticket's id: {PREFIX_MIN} to 32 hexadecimal digits", arguments.id);
         return Err(Failure::Mistake(text));
     }
-    let (path, clock) = arguments.ledger.open()?;
+    let (path, clock) = place(&arguments.ledger)?;
     match timeline::find(&path, &id).map_err(anyhow::Error::new)? {
         Found::Ticket(found) if arguments.json => {
             writeln!(std::io::stdout(), "{}", to_json(&found)).context("stdout")?;
@@ -152,10 +137,10 @@ fn to_json(Timeline { ticket, events }: &Timeline) -> serde_json::Value {
 }
 
 pub(super) fn helpers(arguments: &HelperArguments) -> Result<(), Failure> {
-    let (path, clock) = arguments.ledger.open()?;
+    let (path, clock) = place(&arguments.ledger)?;
     let thanked_min = match arguments.thanked_min {
         Some(least) => least,
-        None => arguments.ledger.file.load()?.desk.conversation.thanked_min.max(1).into(),
+        None => arguments.ledger.load()?.desk.conversation.thanked_min.max(1).into(),
     };
     let now = Timestamp::now();
     let since = now.checked_sub((90 * 24).hours()).unwrap_or_default();

@@ -74,9 +74,8 @@ fn articles(section: &Section<'_, '_>, default: desk::articles::Config) -> desk:
 /// same anywhere.
 pub(super) fn time_zone(section: &Section<'_, '_>, default: TimeZone) -> TimeZone {
     let Some(name) = section.string("time_zone") else { return default };
-    TimeZone::get(&name.value).unwrap_or_else(|_| {
-        let text = format_args!("{:?}: must be a time zone as Europe/Paris or America/Montreal", name.value);
-        section.mistake_at(&name, text);
+    desk::calendar::zone(&name.value).unwrap_or_else(|must| {
+        section.mistake_at(&name, format_args!("{:?}: {must}", name.value));
         default
     })
 }

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 pub struct Keys(BTreeMap<String, u64>);
 
 /// Sections whose keys a reload takes, and what in them it cannot take.
-const RELOADED: [&str; 16] = [
+const RELOADED: [&str; 18] = [
     "brand",
     "triggers",
     "priority",
@@ -19,6 +19,8 @@ const RELOADED: [&str; 16] = [
     "expectation",
     "calendar",
     "desk",
+    "conversation",
+    "helpers",
     "articles",
     "route",
     "routing",
@@ -117,6 +119,7 @@ mod tests {
         check("points_per_hour = 5", "points_per_hour = 6", &["priority.waiting.points_per_hour"]);
         check("[\"a\", \"b\"]", "[\"a\"]", &[]);
         check("\"info\"", "\"debug\"", &[]);
+        check("[log]", "[conversation]\njoin_hours = 3\n[helpers]\nthanked_min = 2\n[log]", &[]);
         check("[log]", "[priority.intent]\nhelp = 3\n[log]", &[]);
         check("[engine]", "# moved\n\n[[source]]\nkind = \"x\"\n[engine]", &["source[2].kind"]);
     }

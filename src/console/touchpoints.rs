@@ -58,8 +58,8 @@ impl Given {
                 .map_err(|_| format!("at = {at:?}: must be a time as 2026-11-02T10:00:00Z"))?,
         };
         let Given { customer, network, account, channel, note, .. } = self;
-        let at_us = at.as_microsecond();
-        Contact::read(proto::Touchpoint { customer, network, account, channel, at_us, note }, now)
+        // Not as its number: 1970-01-01T00:00:00Z would be no time at all.
+        Contact::made_at(at, proto::Touchpoint { customer, network, account, channel, at_us: 0, note })
     }
 }
 
@@ -163,6 +163,12 @@ mod tests {
     }
 
     #[test]
+    fn the_first_moment_of_all_is_a_time_like_any_other() {
+        let body = br#"{"customer":"C1","channel":"phone","at":"1970-01-01T00:00:00Z"}"#;
+        assert_eq!(read(body, false, now()).unwrap()[0].touchpoint.at, Timestamp::UNIX_EPOCH);
+    }
+
+    #[test]
     fn each_mistake_is_named_with_its_place_and_nothing_is_taken() {
         let check = |body: &str, is_lines, place: u64, reason: &str| {
             let told = read(body.as_bytes(), is_lines, now()).unwrap_err();
@@ -181,6 +187,9 @@ mod tests {
         check(r#"{"customer":"C1","channel":"phone","at":"yesterday"}"#, false, 1, "must be a time");
         check(r#"{"network":"myspace","account":"a","channel":"phone"}"#, false, 1, "must be bluesky");
         check(r#"{"network":"x","channel":"phone"}"#, false, 1, "belong together");
+        check(r#"{"network":"mastodon","account":"ana","channel":"phone"}"#, false, 1, "must be user@server");
+        check(r#"{"customer":"C1","channel":"by phone"}"#, false, 1, "must be one word");
+        check(r#"{"customer":"C1","channel":"phone","at":"0026-11-02T10:00:00Z"}"#, false, 1, "the year 26");
         let long = format!(r#"{{"customer":"{}","channel":"phone"}}"#, "c".repeat(201));
         check(&long, false, 1, "customer has 201 bytes");
         let many = format!("[{}]", vec![right; CONTACTS_MAX + 1].join(","));

@@ -120,3 +120,6 @@ impl Recorded {
         recorded
     }
 }
+
+#[cfg(test)]
+mod tests;

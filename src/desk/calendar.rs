@@ -21,6 +21,15 @@ pub const HORIZON: Duration = Duration::from_secs(731 * 24 * 3600);
 /// Closings in one calendar at most: the holidays of a century.
 pub const CLOSINGS_MAX: usize = 2_000;
 
+/// The time zone of this name.
+///
+/// # Errors
+///
+/// There is none: what it must be, in words.
+pub fn zone(name: &str) -> Result<TimeZone, &'static str> {
+    TimeZone::get(name).map_err(|_| "must be a time zone as Europe/Paris or America/Montreal")
+}
+
 /// When there is working time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Calendar {

@@ -92,3 +92,6 @@ pub(super) fn read(connection: &Connection, tickets_max: usize) -> rusqlite::Res
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,12 +9,14 @@
 //! of the same person, time and channel is the same contact, however often it is reported.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use prost::Message;
 use rusqlite::Connection;
 
 use crate::parse::Network;
 use crate::ticket::proto;
 
+mod account;
 pub(super) mod agents;
 pub mod forget;
 pub mod import;
@@ -22,6 +24,7 @@ mod reader;
 pub(super) mod size;
 pub(super) mod touchpoints;
 
+pub use account::{account, account_name};
 pub use reader::{Reader, TiersAndFlags};
 pub use touchpoints::{Contact, cut_note};
 
@@ -105,6 +108,10 @@ pub(super) const TABLES: &str = "
 pub const NAME_BYTES_MAX: usize = 200;
 /// Longest account's id or handle, in bytes: a Mastodon id is an address.
 pub const ACCOUNT_BYTES_MAX: usize = 512;
+/// Longest word, in bytes: a tier, a flag, a skill, a channel.
+pub const WORD_BYTES_MAX: usize = 64;
+/// Longest note as it is reported, in bytes: a long letter. Fewer characters are kept.
+pub const NOTE_BYTES_MAX: usize = 16 * 1024;
 /// Accounts of one customer.
 pub const ACCOUNTS_MAX: usize = 32;
 /// Flags of one customer; skills or languages of one agent.
@@ -115,10 +122,29 @@ pub const NOTE_CHARS_MAX: usize = 1000;
 pub const CONTACTS_OF_ONE_MAX: usize = 200;
 /// Contacts that are kept at all, the newest: some 2 GB with notes of 200 characters.
 pub const CONTACTS_MAX: i64 = 5_000_000;
+/// Longest text that is shown in a reason.
+const SHOWN_CHARS_MAX: usize = 60;
 /// Open tickets that an agent of whom nobody has said more can have.
 pub const CAPACITY_DEFAULT: u32 = 10;
 
-/// Takes over what a client of the ticket socket reports; what names nobody is nobody's.
+/// A time, unless it is of a year that was read from something else.
+///
+/// # Errors
+///
+/// Which year.
+pub fn likely(at: Timestamp) -> Result<Timestamp, String> {
+    let year = at.to_zoned(TimeZone::UTC).year();
+    if (1970..=2200).contains(&year) { Ok(at) } else { Err(format!("the year {year}")) }
+}
+
+/// A text as one would write it, cut to a readable length.
+pub fn quoted(text: &str) -> String {
+    let cut: String = text.chars().take(SHOWN_CHARS_MAX).collect();
+    if cut.len() < text.len() { format!("{cut:?}…") } else { format!("{cut:?}") }
+}
+
+/// Takes over what a client of the ticket socket reports. It was checked when it came; what an earlier version let in
+/// and this one would not is nobody's.
 pub(super) fn take_touchpoint(connection: &Connection, body: &[u8], now: Timestamp) -> rusqlite::Result<()> {
     let message = proto::Touchpoint::decode(body).ok();
     match message.and_then(|message| Contact::read(message, now).ok()) {
@@ -138,12 +164,6 @@ pub(super) fn take_agent_state(connection: &Connection, body: &[u8]) -> rusqlite
 /// Keeps contacts, each once.
 pub(super) fn take_contacts(connection: &Connection, contacts: &[Contact]) -> rusqlite::Result<()> {
     contacts.iter().try_for_each(|contact| touchpoints::keep(connection, contact).map(|_| ()))
-}
-
-/// An id or handle as it is kept and looked up: without the leading `@`, in lower case.
-pub fn account_name(given: &str) -> String {
-    let given = given.trim();
-    given.strip_prefix('@').unwrap_or(given).to_lowercase()
 }
 
 /// The names under which an author's account may be linked: the id, and the handle.

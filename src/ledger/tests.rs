@@ -48,7 +48,7 @@ impl Running {
         Running::start_telling(folder, retention, None)
     }
 
-    fn start_telling(folder: &Path, retention: Retention, teller: Option<Teller>) -> Running {
+    pub(super) fn start_telling(folder: &Path, retention: Retention, teller: Option<Teller>) -> Running {
         let (settlements, receiver) = bounded(8);
         let outbox = Arc::new(Mutex::new(Outbox::new()));
         let ledger = Ledger::open(Config { retention, ..config(folder) }).unwrap();

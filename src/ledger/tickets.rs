@@ -187,6 +187,19 @@ mod tests {
         kept.apply(update(Change::FollowedUp(followed)));
         kept.apply(update(Change::Rescored(rescored("fuller", 5))));
         assert_eq!((kept.ticket.priority, kept.ticket.level), (2, 3));
+        assert_eq!(kept.verdict, verdict("fuller"), "what has counted since");
+        let assigned = |team: &str, due_at_us| proto::update::Assigned {
+            assignment: (!team.is_empty())
+                .then(|| proto::Assignment { team: team.into(), ..Default::default() }),
+            due_at_us,
+            at_risk_at_us: due_at_us / 2,
+        };
+        kept.apply(update(Change::Assigned(assigned("critical", 60))));
+        kept.apply(update(Change::Assigned(assigned("", 40))));
+        kept.apply(update(Change::Assigned(assigned("lawyers", 0))));
+        let Kept { ticket, .. } = &kept;
+        assert_eq!((ticket.due_at_us, ticket.at_risk_at_us, ticket.route.as_str()), (40, 20, "lawyers"));
+        assert_eq!(ticket.assignment.as_ref().unwrap().team, "lawyers");
         assert_eq!((kept.ticket.factors, kept.ticket.verdict), (vec![factor(5)], Some(verdict("full"))));
         assert_eq!((kept.ticket.post, kept.ticket.created_at_us), (None, 0), "the first post's");
         let reading = |post, model: &str, points| Reading {

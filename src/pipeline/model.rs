@@ -192,7 +192,7 @@ impl Stage {
         loop {
             self.pulse.rest();
             let Some(first) = self.next(&mut model)? else { return Ok(()) };
-            let pace = match self.overload.pace(self.waiting.candidates()) {
+            let pace = match self.overload.pace(self.waiting.candidates(), Instant::now()) {
                 Pace::Quick if model.has_quick() => Pace::Quick,
                 _ => Pace::Full,
             };
@@ -215,7 +215,7 @@ impl Stage {
     /// The next output; while none is there and the load allows, tickets are scored again.
     fn next(&mut self, model: &mut Model) -> Result<Option<LaneOutput>, ModelError> {
         loop {
-            let is_calm = self.overload.is_calm();
+            let is_calm = self.overload.is_calm(Instant::now());
             let wait = self.rescorer.as_ref().and_then(|rescorer| rescorer.wait(is_calm));
             if let (Some(Duration::ZERO), Some(rescorer)) = (wait, &mut self.rescorer) {
                 match self.lanes.try_recv() {

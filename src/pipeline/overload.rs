@@ -55,17 +55,18 @@ impl Overload {
     }
 
     /// Which model should take what waits, when `waiting` candidates do.
-    pub fn pace(&mut self, waiting: usize) -> Pace {
+    pub fn pace(&mut self, waiting: usize, now: Instant) -> Pace {
         if waiting >= self.waiting_max || self.lanes_are_behind() {
-            self.seen_at = Some(Instant::now());
+            self.seen_at = Some(now);
             return Pace::Quick;
         }
         Pace::Full
     }
 
     /// Whether there is time for what can wait.
-    pub fn is_calm(&self) -> bool {
-        self.seen_at.is_none_or(|seen_at| seen_at.elapsed() >= CALM_AFTER) && !self.lanes_are_behind()
+    pub fn is_calm(&self, now: Instant) -> bool {
+        self.seen_at.is_none_or(|seen_at| now.duration_since(seen_at) >= CALM_AFTER)
+            && !self.lanes_are_behind()
     }
 
     fn lanes_are_behind(&self) -> bool {
@@ -92,11 +93,14 @@ mod tests {
     #[test]
     fn the_small_model_answers_from_an_eighth_of_the_queue_on() {
         let mut overload = Overload::new(size(80));
-        assert_eq!(overload.pace(9), Pace::Full);
-        assert!(overload.is_calm());
-        assert_eq!(overload.pace(10), Pace::Quick);
-        assert_eq!(overload.pace(9), Pace::Full);
-        assert!(!overload.is_calm(), "a moment after an overload it may come again");
+        let now = Instant::now();
+        assert_eq!(overload.pace(9, now), Pace::Full);
+        assert!(overload.is_calm(now));
+        assert_eq!(overload.pace(10, now), Pace::Quick);
+        assert_eq!(overload.pace(9, now), Pace::Full);
+        assert!(!overload.is_calm(now), "a moment after an overload it may come again");
+        assert!(!overload.is_calm(now + CALM_AFTER / 2));
+        assert!(overload.is_calm(now + CALM_AFTER));
     }
 
     #[tokio::test]
@@ -107,11 +111,12 @@ mod tests {
         for patient in [false, true, true, true] {
             sender.send(batch(patient)).await.unwrap();
         }
-        assert_eq!(overload.pace(1), Pace::Full, "a patient source can wait");
+        let now = Instant::now();
+        assert_eq!(overload.pace(1, now), Pace::Full, "a patient source can wait");
         sender.send(batch(false)).await.unwrap();
-        assert!(!overload.is_calm());
-        assert_eq!(overload.pace(1), Pace::Quick);
+        assert!(!overload.is_calm(now));
+        assert_eq!(overload.pace(1, now), Pace::Quick);
         drop(lanes.try_iter().collect::<Vec<_>>());
-        assert_eq!(overload.pace(1), Pace::Full);
+        assert_eq!(overload.pace(1, now), Pace::Full);
     }
 }

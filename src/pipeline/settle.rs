@@ -471,6 +471,42 @@ mod tests {
     }
 
     #[test]
+    fn the_desk_comes_back_to_changed_tickets_while_there_are_any_and_nothing_else_comes() {
+        let config = crate::config::Config::parse(
+            "[[source]]\nkind = \"ndjson\"\npath = \"-\"\n[[brand]]\nname = \"Lumio\"\nnames = [\"lumio\"]\n",
+        )
+        .unwrap();
+        let rules = ArcSwap::from_pointee(Rules::build(&config.prefilter, &config.desk).unwrap());
+        let (to_desk, decisions) = crossbeam::channel::bounded(4);
+        let (ledger, _settlements) = crossbeam::channel::bounded(4);
+        let (teller, hearing) = crate::desk::told::channel(1);
+        let (heard, told) = crossbeam::channel::unbounded();
+        let thread = std::thread::Builder::new().spawn(move || {
+            let mut left = 3;
+            let hear = |desk: &mut Desk, told: Heard| match told {
+                Heard::Told(told) => desk.hear(&told),
+                Heard::Changed => {
+                    left -= 1;
+                    desk.look_for_changed(left > 0);
+                    heard.send(left).unwrap();
+                }
+                _ => {}
+            };
+            let (mut people, mut articles, pulse) = (Strangers, NoArticles, Pulse::default());
+            let desk = Desk::default();
+            run(desk, &mut people, &mut articles, &rules, &decisions, hearing, hear, &ledger, &pulse)
+                .unwrap();
+        });
+        let thread = thread.unwrap();
+        teller.tell(crate::desk::told::Told::Changed);
+        let batches: Vec<_> = (0..3).map_while(|_| told.recv_timeout(Duration::from_secs(60)).ok()).collect();
+        assert_eq!(batches, [2, 1, 0]);
+        drop((to_desk, teller));
+        thread.join().unwrap();
+        assert!(told.try_recv().is_err(), "not once none is left");
+    }
+
+    #[test]
     fn a_settlement_ends_where_the_last_of_its_batches_does() {
         let decided = decided("a", 3, 5);
         let settlement = settle(

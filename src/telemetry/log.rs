@@ -5,7 +5,7 @@
 //! lines. The level can be changed while the daemon runs.
 
 use std::fmt;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
@@ -59,11 +59,18 @@ pub fn seconds(of: Duration) -> String {
 
 /// Says on stderr why the program ends, outside the logs: it may end before there are any, or without them.
 pub fn complain(text: &str) {
-    if is_journal() {
-        eprint!("{}", prefixed(Level::ERROR, text));
-    } else {
-        eprintln!("{text}");
-    }
+    say(Level::ERROR, text);
+}
+
+/// Says on stderr what is worth knowing and ends nothing, where there are no logs.
+pub fn remark(text: &str) {
+    say(Level::WARN, text);
+}
+
+fn say(level: Level, text: &str) {
+    let lines = if is_journal() { prefixed(level, text) } else { format!("{text}\n") };
+    // Whoever has closed stderr wants to read none of it, and the work goes on.
+    drop(std::io::stderr().write_all(lines.as_bytes()));
 }
 
 /// Whether stderr is connected to journald: systemd names the device and inode of the stream that it made

@@ -1,18 +1,17 @@
 //! What a client reports back, checked as far as the protocol goes.
 
+use jiff::Timestamp;
 use prost::Message;
 
 use super::hello::bounded;
 use crate::access::Grant;
 use crate::ledger::Feedback;
+use crate::ledger::context::{ACCOUNT_BYTES_MAX, Contact, NOTE_BYTES_MAX};
 use crate::ticket::TicketId;
 use crate::ticket::proto::{AgentState, TicketStatus, Touchpoint};
 
 /// Longest name, key or reference, in bytes. Longer than any helpdesk's own limit for them.
 const NAME_BYTES_MAX: usize = 200;
-
-/// Longest note of a touchpoint, in bytes: a long letter.
-const NOTE_BYTES_MAX: usize = 16 * 1024;
 
 /// Most skills or languages of one agent.
 const SKILLS_MAX: usize = 100;
@@ -26,8 +25,8 @@ const RECOMMENDATION_MAX: u32 = 10;
 pub(super) fn ticket_status(status: &TicketStatus, grant: &Grant) -> Result<Feedback, String> {
     let id = TicketId::from_bytes(&status.ticket_id)
         .ok_or_else(|| format!("ticket_status.ticket_id has {} bytes: must be 16", status.ticket_id.len()))?;
-    bounded("ticket_status.agent", &status.agent, NAME_BYTES_MAX)?;
-    bounded("ticket_status.helpdesk_ref", &status.helpdesk_ref, NAME_BYTES_MAX)?;
+    named("ticket_status.agent", &status.agent)?;
+    named("ticket_status.helpdesk_ref", &status.helpdesk_ref)?;
     if status.satisfaction > SATISFACTION_MAX {
         let given = status.satisfaction;
         return Err(format!("ticket_status.satisfaction = {given}: must be 0 to {SATISFACTION_MAX}"));
@@ -42,26 +41,39 @@ pub(super) fn ticket_status(status: &TicketStatus, grant: &Grant) -> Result<Feed
     })
 }
 
+/// Checks a touchpoint as one in a file is: the ledger will find it a contact of somebody.
 pub(super) fn touchpoint(touchpoint: &Touchpoint) -> Result<Feedback, String> {
     bounded("touchpoint.customer", &touchpoint.customer, NAME_BYTES_MAX)?;
     bounded("touchpoint.network", &touchpoint.network, NAME_BYTES_MAX)?;
-    bounded("touchpoint.account", &touchpoint.account, NAME_BYTES_MAX)?;
+    bounded("touchpoint.account", &touchpoint.account, ACCOUNT_BYTES_MAX)?;
     bounded("touchpoint.channel", &touchpoint.channel, NAME_BYTES_MAX)?;
     bounded("touchpoint.note", &touchpoint.note, NOTE_BYTES_MAX)?;
+    // Any moment does for one that says none: the ledger takes its own.
+    Contact::read(touchpoint.clone(), Timestamp::UNIX_EPOCH)
+        .map_err(|reason| format!("touchpoint: {reason}"))?;
     Ok(Feedback::Touchpoint(touchpoint.encode_to_vec()))
 }
 
 pub(super) fn agent_state(state: &AgentState) -> Result<Feedback, String> {
-    bounded("agent_state.agent", &state.agent, NAME_BYTES_MAX)?;
+    named("agent_state.agent", &state.agent)?;
     for (field, values) in
         [("agent_state.skills", &state.skills), ("agent_state.languages", &state.languages)]
     {
         if values.len() > SKILLS_MAX {
             return Err(format!("{field} has {} values: must be at most {SKILLS_MAX}", values.len()));
         }
-        values.iter().try_for_each(|value| bounded(field, value, NAME_BYTES_MAX))?;
+        values.iter().try_for_each(|value| named(field, value))?;
     }
     Ok(Feedback::AgentState(state.encode_to_vec()))
+}
+
+/// What is shown again to people and compared with lists: a line of text at most, as an import takes it.
+fn named(field: &str, name: &str) -> Result<(), String> {
+    bounded(field, name, NAME_BYTES_MAX)?;
+    match name.chars().find(|c| c.is_control()) {
+        Some(c) => Err(format!("{field} has the control character U+{:04X}", u32::from(c))),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -84,14 +96,54 @@ mod tests {
         check(ticket_status(&recommendation(11)), "recommendation = 11: must be 0 to 10");
         assert!([0, 10].iter().all(|given| ticket_status(&recommendation(*given)).is_ok()));
         check(ticket_status(&TicketStatus { agent: "a".repeat(201), ..status.clone() }), "agent has 201");
-        check(ticket_status(&TicketStatus { helpdesk_ref: "r".repeat(201), ..status }), "helpdesk_ref");
-        check(touchpoint(&Touchpoint { note: "n".repeat(16_385), ..Default::default() }), "note has 16385");
-        check(touchpoint(&Touchpoint { customer: "c".repeat(201), ..Default::default() }), "customer");
+        check(
+            ticket_status(&TicketStatus { helpdesk_ref: "r".repeat(201), ..status.clone() }),
+            "helpdesk_ref",
+        );
+        let coloured = || "Ana\u{1b}[2J".to_owned();
+        check(
+            ticket_status(&TicketStatus { agent: coloured(), ..status }),
+            "agent has the control character U+001B",
+        );
+        check(agent_state(&AgentState { agent: coloured(), ..Default::default() }), "U+001B");
+        check(
+            agent_state(&AgentState { skills: vec![coloured()], ..Default::default() }),
+            "skills has the control",
+        );
+        let right = Touchpoint { customer: "c1".into(), channel: "phone".into(), ..Default::default() };
+        check(touchpoint(&Touchpoint { note: "n".repeat(16_385), ..right.clone() }), "note has 16385");
+        check(touchpoint(&Touchpoint { customer: "c".repeat(201), ..right }), "customer has 201 bytes");
         check(agent_state(&AgentState { skills: vec!["s".into(); 101], ..Default::default() }), "101 values");
         check(
             agent_state(&AgentState { languages: vec!["l".repeat(201)], ..Default::default() }),
             "languages",
         );
+    }
+
+    #[test]
+    fn a_touchpoint_that_could_never_count_is_refused_with_the_reason() {
+        let right = Touchpoint { customer: "c1".into(), channel: "phone".into(), ..Default::default() };
+        let Ok(Feedback::Touchpoint(bytes)) = touchpoint(&right) else { panic!() };
+        assert_eq!(Touchpoint::decode(bytes.as_slice()).unwrap(), right);
+        let of = |network: &str, account: &str| Touchpoint {
+            network: network.into(),
+            account: account.into(),
+            channel: "phone".into(),
+            ..Default::default()
+        };
+        assert!(touchpoint(&of("Bluesky", "@ana.example")).is_ok());
+        assert!(touchpoint(&of("mastodon", &format!("https://m.example/{}", "a".repeat(400)))).is_ok());
+        check(touchpoint(&of("", "")), "touchpoint: names nobody");
+        check(touchpoint(&of("x", "")), "belong together");
+        check(touchpoint(&of("myspace", "ana")), "must be bluesky, mastodon, x, facebook or plain");
+        check(touchpoint(&of("mastodon", "ana")), "must be user@server");
+        check(touchpoint(&of("plain", &"a".repeat(513))), "account has 513 bytes");
+        check(touchpoint(&Touchpoint { channel: String::new(), ..right.clone() }), "channel is missing");
+        check(touchpoint(&Touchpoint { channel: "by phone".into(), ..right.clone() }), "must be one word");
+        check(touchpoint(&Touchpoint { channel: "p".repeat(65), ..right.clone() }), "channel has 65 bytes");
+        check(touchpoint(&Touchpoint { customer: "c\n1".into(), ..right.clone() }), "control character");
+        check(touchpoint(&Touchpoint { at_us: -1_000_000, ..right.clone() }), "the year 1969");
+        check(touchpoint(&Touchpoint { at_us: i64::MAX, ..right }), "no time that a calendar has");
     }
 
     #[test]

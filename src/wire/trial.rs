@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use jiff::Timestamp;
 use prost::Message;
 
 use super::delivery::Envelope;
@@ -10,6 +11,7 @@ use super::session::Terms;
 use super::visitor::Visitor;
 use super::{feedback, hello};
 use crate::access::Grant;
+use crate::ledger::context::Contact;
 use crate::ledger::outbox::Taken;
 use crate::ledger::{Body, Feedback, Seq, SubscriptionRequest};
 use crate::ticket::{self, proto};
@@ -107,7 +109,8 @@ pub(crate) fn messages(data: &[u8]) {
             let Ok(touchpoint) = proto::Touchpoint::decode(data) else { return };
             let Ok(accepted) = feedback::touchpoint(&touchpoint) else { return };
             let Feedback::Touchpoint(bytes) = accepted else { panic!("{accepted:?}") };
-            assert!(bytes.len() <= 16 * 1024 + 4 * 200 + 40, "{}", bytes.len());
+            assert!(bytes.len() <= 16 * 1024 + 512 + 3 * 200 + 40, "{}", bytes.len());
+            assert!(Contact::read(touchpoint.clone(), Timestamp::UNIX_EPOCH).is_ok(), "the ledger drops it");
             assert_eq!(proto::Touchpoint::decode(bytes.as_slice()), Ok(touchpoint));
         }
         3 => {

@@ -402,6 +402,9 @@ fn explain_shows_terms_rules_classes_points_and_the_ticket() {
             .contains("does not count: inside an excluded phrase")
     );
 
+    let said = explain("{sigh} Lumiobox en panne depuis 3 jours @lumio");
+    assert!(said.contains("{sigh} Lumiobox en panne"), "{said}");
+
     let output = run(vigie().args(["explain", "-c"]).arg(&state.config), b"{\"text\": ");
     assert_eq!(output.status.code(), Some(64));
     assert!(output.stderr.contains("not valid JSON"), "{}", output.stderr);

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use vigie::ticket::proto::{TicketStatus, client_message::Kind, delivery::Record};
 use vigie::wire::{Address, Client, Introduction};
@@ -98,9 +98,10 @@ fn tail(state: &State, records: usize) -> [Vec<Value>; 2] {
     })
 }
 
-fn minutes_after(ticket: &Value, due_at: &Value) -> i64 {
+/// How long after its first post, to the microsecond.
+fn due_after(ticket: &Value, due_at: &Value) -> SignedDuration {
     let at = |at: &Value| at.as_str().unwrap().parse::<Timestamp>().unwrap();
-    at(due_at).duration_since(at(&ticket["created_at"])).as_mins()
+    at(due_at).duration_since(at(&ticket["created_at"]))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,10 +119,11 @@ async fn a_ticket_that_has_become_urgent_goes_to_the_team_for_that_unless_a_help
     let [ana, bob] = tail(&state, 6);
     for records in [&ana, &bob] {
         let [ticket, joined, anew] = &records[..] else { panic!("{records:?}") };
-        assert_eq!(minutes_after(ticket, &ticket["due_at"]), 120);
+        assert_eq!(due_after(ticket, &ticket["due_at"]), SignedDuration::from_mins(120));
         assert_eq!(joined["update"]["change"]["followed_up"]["level"], "P1", "{joined}");
         let said = &anew["update"]["change"]["assigned"];
-        assert_eq!(minutes_after(ticket, &said["due_at"]), 30, "from the first post on: {anew}");
+        let half_an_hour = SignedDuration::from_mins(30);
+        assert_eq!(due_after(ticket, &said["due_at"]), half_an_hour, "from the first post on: {anew}");
     }
     let said = &ana[2]["update"]["change"]["assigned"];
     assert_eq!((&said["team"], &said["agent"]), (&"critical".into(), &"Max".into()), "{said}");

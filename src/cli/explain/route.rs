@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::{BOLD, QUIET};
+use crate::cli::print::printable;
 use crate::desk::route::{Standing, Weighed, Weighing};
 
 /// Agents of one team that are shown; the rest is counted.
@@ -22,12 +23,12 @@ pub(super) fn route(out: &mut impl Write, weighing: Option<&Weighing>) -> io::Re
         writeln!(out, "  {QUIET}{whose}{QUIET:#}")?;
     }
     for reason in &weighing.assignment.reasons {
-        writeln!(out, "  {reason}")?;
+        writeln!(out, "  {}", printable(reason))?;
     }
     let assignment = &weighing.assignment;
     let names = [&assignment.team, &assignment.agent, &assignment.supplier];
     let names: Vec<_> = names.into_iter().filter(|name| !name.is_empty()).map(String::as_str).collect();
-    writeln!(out, "  {BOLD}→ {}{BOLD:#}\n", names.join(", "))
+    writeln!(out, "  {BOLD}→ {}{BOLD:#}\n", printable(&names.join(", ")))
 }
 
 fn team(out: &mut impl Write, weighed: &Weighed) -> io::Result<()> {
@@ -37,11 +38,19 @@ fn team(out: &mut impl Write, weighed: &Weighed) -> io::Result<()> {
     writeln!(
         out,
         "  {QUIET}{:<24}{:>6}{:>6}{:>6}{:>6}{:>7}{:>7}  {:>7}{:>8}{QUIET:#}",
-        weighed.team, "skill", "lang", "load", "speed", "rating", "points", "open", "passed"
+        printable(&weighed.team),
+        "skill",
+        "lang",
+        "load",
+        "speed",
+        "rating",
+        "points",
+        "open",
+        "passed"
     )?;
     let tenths = |points: u32| format!("{:.1}", f64::from(points) / 10.0);
     for candidate in weighed.candidates.iter().take(AGENTS_SHOWN) {
-        write!(out, "  {:<24}", candidate.name)?;
+        write!(out, "  {:<24}", printable(&candidate.name))?;
         match &candidate.standing {
             Standing::Eligible(points) => {
                 let parts = [points.skill, points.language, points.load, points.answer].map(tenths);

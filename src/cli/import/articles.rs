@@ -12,7 +12,7 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 
 use crate::cli::print::{grouped, printable};
-use crate::cli::{ConfigFile, Failure};
+use crate::cli::{Failure, LedgerFile};
 use crate::config::Config;
 use crate::ledger::articles::{ARTICLES_MAX, Article, Import, TEXT_BYTES_MAX};
 use crate::ledger::{self, Retention};
@@ -41,17 +41,14 @@ pub(in crate::cli) struct Arguments {
     #[arg(value_name = "PATH")]
     path: PathBuf,
     #[command(flatten)]
-    file: ConfigFile,
-    /// The ledger, instead of the config's
-    #[arg(long, value_name = "FILE", conflicts_with = "config")]
-    ledger: Option<PathBuf>,
+    ledger: LedgerFile,
 }
 
 pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let (ledger, brands) = match &arguments.ledger {
+    let (ledger, brands) = match &arguments.ledger.ledger {
         Some(path) => (config_of(path), None),
         None => {
-            let Config { ledger, prefilter, .. } = arguments.file.load()?;
+            let Config { ledger, prefilter, .. } = arguments.ledger.load()?;
             (ledger, Some(prefilter.brands.into_iter().map(|brand| brand.name).collect()))
         }
     };

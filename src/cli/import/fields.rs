@@ -5,13 +5,15 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
 use super::table::{Cells, Columns};
-use crate::desk::person::{PURCHASES_MAX, Purchase, Touchpoint};
+use crate::desk::calendar;
+use crate::desk::person::{PURCHASES_MAX, Purchase};
 use crate::desk::week::{NoWeek, Week};
 use crate::ledger::context::import::{AgentRow, CustomerRow};
 use crate::ledger::context::{
-    ACCOUNT_BYTES_MAX, ACCOUNTS_MAX, Contact, NAME_BYTES_MAX, WORDS_MAX, account_name, cut_note,
+    ACCOUNTS_MAX, Contact, NAME_BYTES_MAX, WORD_BYTES_MAX, WORDS_MAX, account, likely, quoted,
 };
 use crate::parse::Network;
+use crate::ticket::proto;
 
 pub(super) static CUSTOMERS: Columns = Columns {
     what: "customers",
@@ -56,13 +58,6 @@ pub(super) static TOUCHPOINTS: Columns = Columns {
     needed: &[&["customer", "account"], &["at"], &["channel"]],
 };
 
-/// Longest word: a tier, a flag, a skill.
-const WORD_BYTES_MAX: usize = 64;
-/// Longest note, as on the ticket socket; fewer characters are kept.
-const NOTE_BYTES_MAX: usize = 16 * 1024;
-/// Longest field that is shown in a reason.
-const SHOWN_CHARS_MAX: usize = 60;
-
 /// A row's fields.
 pub(super) struct Fields<'r> {
     columns: &'static Columns,
@@ -97,7 +92,7 @@ impl<'r> Fields<'r> {
             return Err(format!("{name} has {} bytes: must be at most {bytes_max}", text.len()));
         }
         if text.chars().any(char::is_control) {
-            return Err(format!("{name} = {}: holds a line end or another control character", shown(text)));
+            return Err(format!("{name} = {}: holds a line end or another control character", quoted(text)));
         }
         Ok(Some(text.to_owned()))
     }
@@ -107,7 +102,7 @@ impl<'r> Fields<'r> {
         let word = self.text(name, WORD_BYTES_MAX)?.map(|word| word.to_lowercase());
         if word.as_deref().is_some_and(|word| word.contains(char::is_whitespace)) {
             let word = word.unwrap_or_default();
-            return Err(format!("{name} = {}: must be one word, without spaces", shown(&word)));
+            return Err(format!("{name} = {}: must be one word, without spaces", quoted(&word)));
         }
         Ok(word)
     }
@@ -124,7 +119,7 @@ impl<'r> Fields<'r> {
                 ));
             }
             if word.chars().any(char::is_control) {
-                return Err(format!("{name} = {}: holds a control character", shown(text)));
+                return Err(format!("{name} = {}: holds a control character", quoted(text)));
             }
             let word = word.to_lowercase();
             if !words.contains(&word) {
@@ -146,7 +141,7 @@ impl<'r> Fields<'r> {
             if !(2..=3).contains(&primary.len()) || !primary.bytes().all(|byte| byte.is_ascii_lowercase()) {
                 return Err(format!(
                     "{name} = {}: must be a language's code, such as fr or en-GB",
-                    shown(&word)
+                    quoted(&word)
                 ));
             }
             if !languages.contains(&primary) {
@@ -171,7 +166,7 @@ impl<'r> Fields<'r> {
             None | Some("") => Ok(None),
             Some(text) => match text.parse::<u32>() {
                 Ok(count) if count <= most => Ok(Some(count)),
-                _ => Err(format!("{name} = {}: must be a whole number from 0 to {most}", shown(text))),
+                _ => Err(format!("{name} = {}: must be a whole number from 0 to {most}", quoted(text))),
             },
         }
     }
@@ -195,36 +190,6 @@ fn separate(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '|')).filter(|item| !item.is_empty())
 }
 
-/// An account as it is kept, if it can be one of this network.
-fn account(network: Network, given: &str) -> Field<String> {
-    let account = account_name(given);
-    if account.is_empty() || account.len() > ACCOUNT_BYTES_MAX {
-        return Err(format!(
-            "{network} has an account of {} bytes: must be 1 to {ACCOUNT_BYTES_MAX}",
-            account.len()
-        ));
-    }
-    let is_word = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    let (fits, must) = match network {
-        Network::Bluesky => (
-            account.starts_with("did:") || (account.contains('.') && !account.contains('/')),
-            "a DID or a handle, such as ana.bsky.social",
-        ),
-        Network::Mastodon => (
-            account.contains("://")
-                || account.split_once('@').is_some_and(|(user, at)| !user.is_empty() && at.contains('.')),
-            "user@server, or the account's id, an address",
-        ),
-        Network::X => (is_word(&account), "a number, or a screen name of letters, digits and _"),
-        Network::Facebook | Network::Plain => (true, ""),
-    };
-    if fits && !account.chars().any(char::is_control) {
-        Ok(account)
-    } else {
-        Err(format!("{network} = {}: must be {must}", shown(given)))
-    }
-}
-
 /// `1234.5`, and as spreadsheets of other countries write it: `1234,50`, `1 234,50`. What `1,234` means nobody can tell.
 fn number(name: &str, text: &str, least: f64, most: f64) -> Field<f64> {
     let plain: String = text.chars().filter(|c| !matches!(c, ' ' | '\u{a0}' | '\u{202f}')).collect();
@@ -237,12 +202,12 @@ fn number(name: &str, text: &str, least: f64, most: f64) -> Field<f64> {
     match plain.parse::<f64>() {
         Ok(number) if number.is_finite() && (least..=most).contains(&number) => Ok(number),
         Ok(number) if number.is_finite() && most < f64::MAX => {
-            Err(format!("{name} = {}: must be {least} to {most}", shown(text)))
+            Err(format!("{name} = {}: must be {least} to {most}", quoted(text)))
         }
         Ok(number) if number.is_finite() => {
-            Err(format!("{name} = {}: must be at least {least}", shown(text)))
+            Err(format!("{name} = {}: must be at least {least}", quoted(text)))
         }
-        _ => Err(format!("{name} = {}: must be a number, such as 1234.5 or 1234,50", shown(text))),
+        _ => Err(format!("{name} = {}: must be a number, such as 1234.5 or 1234,50", quoted(text))),
     }
 }
 
@@ -251,7 +216,7 @@ fn time(name: &str, text: &str, zone: &TimeZone) -> Field<Timestamp> {
     let must = || {
         format!(
             "{name} = {}: must be a time, such as 2026-11-02, 2026-11-02T10:00 or 2026-11-02T10:00:00Z",
-            shown(text)
+            quoted(text)
         )
     };
     // A bare `20261102` is ISO 8601, too, and more likely a number.
@@ -263,14 +228,7 @@ fn time(name: &str, text: &str, zone: &TimeZone) -> Field<Timestamp> {
             text.parse::<DateTime>().ok().or_else(|| Some(text.parse::<Date>().ok()?.at(0, 0, 0, 0)))?;
         zone.to_timestamp(civil).ok()
     });
-    let at = at.ok_or_else(must)?;
-    // A year that was read from something else.
-    let year = at.to_zoned(TimeZone::UTC).year();
-    if (1970..=2200).contains(&year) {
-        Ok(at)
-    } else {
-        Err(format!("{name} = {}: the year {year}", shown(text)))
-    }
+    likely(at.ok_or_else(must)?).map_err(|why| format!("{name} = {}: {why}", quoted(text)))
 }
 
 fn purchases(text: &str, zone: &TimeZone) -> Field<Vec<Purchase>> {
@@ -296,19 +254,13 @@ fn purchases(text: &str, zone: &TimeZone) -> Field<Vec<Purchase>> {
             ));
         }
         if what.chars().any(char::is_control) {
-            return Err(format!("purchases = {}: holds a control character", shown(what)));
+            return Err(format!("purchases = {}: holds a control character", quoted(what)));
         }
         purchases.push(Purchase { at, what: what.to_owned(), amount });
     }
     purchases.sort_by_key(|purchase| std::cmp::Reverse(purchase.at));
     purchases.truncate(PURCHASES_MAX);
     Ok(purchases)
-}
-
-/// A field as one would write it, cut to a readable length.
-fn shown(text: &str) -> String {
-    let cut: String = text.chars().take(SHOWN_CHARS_MAX).collect();
-    if cut.len() < text.len() { format!("{cut:?}…") } else { format!("{cut:?}") }
 }
 
 pub(super) fn customer(fields: &Fields<'_>) -> Field<CustomerRow> {
@@ -347,19 +299,16 @@ pub(super) fn agent(fields: &Fields<'_>) -> Field<AgentRow> {
     let zone = match fields.given("zone") {
         None => None,
         Some("") => Some(None),
-        Some(text) if TimeZone::get(text).is_ok() => Some(Some(text.to_owned())),
         Some(text) => {
-            return Err(format!(
-                "zone = {}: must be a time zone as Europe/Paris or America/Montreal",
-                shown(text)
-            ));
+            calendar::zone(text).map_err(|must| format!("zone = {}: {must}", quoted(text)))?;
+            Some(Some(text.to_owned()))
         }
     };
     let away = match fields.given("away").map(str::to_lowercase).as_deref() {
         None => None,
         Some("" | "no" | "non" | "false" | "0") => Some(false),
         Some("yes" | "oui" | "true" | "1") => Some(true),
-        Some(text) => return Err(format!("away = {}: must be yes or no", shown(text))),
+        Some(text) => return Err(format!("away = {}: must be yes or no", quoted(text))),
     };
     Ok(AgentRow {
         name: fields.needed("name")?,
@@ -377,32 +326,17 @@ pub(super) fn agent(fields: &Fields<'_>) -> Field<AgentRow> {
 }
 
 pub(super) fn touchpoint(fields: &Fields<'_>) -> Field<Contact> {
-    let customer = fields.text("customer", NAME_BYTES_MAX)?.unwrap_or_default();
-    let given = fields.given("account").unwrap_or_default();
-    let network = fields.given("network").unwrap_or_default().to_lowercase();
-    let account = match (network.as_str(), given) {
-        ("", "") => None,
-        ("", _) | (_, "") => return Err("network and account belong together".to_owned()),
-        (name, given) => {
-            let network = Network::from_name(name).ok_or_else(|| {
-                format!("network = {}: must be bluesky, mastodon, x, facebook or plain", shown(name))
-            })?;
-            Some((network, account(network, given)?))
-        }
-    };
-    if customer.is_empty() && account.is_none() {
-        return Err("names nobody: give customer, or network and account".to_owned());
-    }
+    let given = |name: &str| fields.given(name).unwrap_or_default().to_owned();
     let at = time("at", &fields.needed("at")?, fields.zone)?;
-    let channel = fields.word("channel")?.unwrap_or_default();
-    if channel.is_empty() {
-        return Err("channel is empty".to_owned());
-    }
-    let note = fields.given("note").unwrap_or_default();
-    if note.len() > NOTE_BYTES_MAX {
-        return Err(format!("note has {} bytes: must be at most {NOTE_BYTES_MAX}", note.len()));
-    }
-    Ok(Contact { customer, account, touchpoint: Touchpoint { at, channel, note: cut_note(note.to_owned()) } })
+    let message = proto::Touchpoint {
+        customer: given("customer"),
+        network: given("network"),
+        account: given("account"),
+        channel: given("channel"),
+        at_us: 0,
+        note: given("note"),
+    };
+    Contact::made_at(at, message)
 }
 
 #[cfg(test)]

@@ -6,15 +6,12 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 
-use super::lines::{Lines, RECORD_BYTES_MAX, Taken};
+use super::csv::{Header, Splitter, miscounted, untaken};
+use super::lines::{Lines, Taken};
 use super::{Encoding, FileFormat};
 
 /// Read ahead.
 const BUFFER_BYTES: usize = 256 * 1024;
-/// Columns of a file at most, known or not.
-const COLUMNS_MAX: usize = 1024;
-/// What a CSV file's fields may be separated by.
-const SEPARATORS: [(u8, &str); 4] = [(b',', "commas"), (b';', "semicolons"), (b'\t', "tabs"), (b'|', "bars")];
 const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The columns that a kind of file may have.
@@ -114,11 +111,9 @@ enum Kind {
 struct Csv {
     separator: u8,
     separated_by: &'static str,
-    parser: csv_core::Reader,
+    splitter: Splitter,
     /// Where each field of a row goes; `None`: nowhere.
     places: Vec<Option<usize>>,
-    fields: Vec<u8>,
-    ends: Vec<usize>,
 }
 
 impl Table {
@@ -212,14 +207,11 @@ impl Table {
             cells.line = line;
             match taken {
                 Taken::End => return Ok(None),
-                Taken::TooLong => {
-                    return Ok(Some(Err(format!("the row has more than {RECORD_BYTES_MAX} bytes"))));
-                }
-                Taken::Unclosed => {
-                    return Ok(Some(Err("a quote that is opened in this line is never closed".to_owned())));
-                }
                 Taken::Whole if self.record.trim_ascii().is_empty() => {}
                 Taken::Whole => break,
+                Taken::TooLong | Taken::Unclosed => {
+                    return Ok(untaken(taken, self.lines.bytes_max()).map(Err));
+                }
             }
         }
         cells.clear(self.columns.names.len());
@@ -236,42 +228,17 @@ fn first_bytes(inner: &mut BufReader<impl Read>) -> anyhow::Result<&[u8]> {
     inner.fill_buf().context("cannot be read")
 }
 
-/// Reads the header and finds out what separates fields.
+/// Reads the header.
 fn header(
     lines: &mut Lines<Box<dyn BufRead + Send>>,
     columns: &'static Columns,
     options: Options,
 ) -> anyhow::Result<Csv> {
-    let mut record = Vec::new();
-    loop {
-        let (_, taken) = lines.line(&mut record).context("cannot be read")?;
-        match taken {
-            Taken::End => return Err(anyhow!("the file is empty")),
-            Taken::TooLong => {
-                return Err(anyhow!("line 1 has more than {RECORD_BYTES_MAX} bytes: no header"));
-            }
-            _ if record.trim_ascii().is_empty() => {}
-            _ => break,
-        }
-    }
-    let text = decoded(&record, options.encoding).map_err(|why| anyhow!("header: {why}"))?;
-    // The separator that makes the most known names.
-    let split = |separator: u8| -> Vec<String> {
-        let name = |name: &str| name.trim().trim_matches('"').trim().to_lowercase();
-        text.trim_end().split(char::from(separator)).map(name).collect()
-    };
-    let known = |separator: u8| split(separator).iter().filter(|name| columns.find(name).is_some()).count();
-    let (separator, separated_by) = SEPARATORS
-        .into_iter()
-        .rev()
-        .max_by_key(|(separator, _)| known(*separator))
-        .unwrap_or((b',', "commas"));
-    let names = split(separator);
-    if names.len() > COLUMNS_MAX {
-        return Err(anyhow!("the header has {} columns: must be at most {COLUMNS_MAX}", names.len()));
-    }
+    let decode = |bytes: &[u8]| decoded(bytes, options.encoding);
+    let is_known = |name: &str| columns.find(name).is_some();
+    let Header { separator, separated_by, names } = Header::read(lines, decode, is_known)?;
     let all = columns.names.join(", ");
-    if known(separator) == 0 {
+    if !names.iter().any(|name| is_known(name)) {
         return Err(anyhow!(
             "the first line names no column of {}: {}; they are {all}",
             columns.what,
@@ -285,7 +252,8 @@ fn header(
         if place.is_some() && places.contains(&place) {
             return Err(anyhow!("the column {name} is there twice"));
         }
-        if place.is_none() && !options.ignore_unknown {
+        // A column without a name is a spreadsheet's: a separator at the end, or the numbers of its rows.
+        if place.is_none() && !name.is_empty() && !options.ignore_unknown {
             unknown.push(columns.unknown(name));
         }
         places.push(place);
@@ -306,46 +274,19 @@ fn header(
             ));
         }
     }
-    let parser = csv_core::ReaderBuilder::new().delimiter(separator).build();
-    Ok(Csv { separator, separated_by, parser, places, fields: Vec::new(), ends: Vec::new() })
+    Ok(Csv { separator, separated_by, splitter: Splitter::new(separator), places })
 }
 
 impl Csv {
     /// Splits a record into its fields.
     fn row(&mut self, record: &[u8], encoding: Encoding, cells: &mut Cells) -> Result<(), String> {
-        // Fields never take more than the record they are in; one more field than there should be is enough to know.
-        self.fields.resize(record.len(), 0);
-        self.ends.resize(self.places.len() + 1, 0);
-        self.parser.reset();
-        let (mut taken, mut written, mut fields) = (0, 0, 0);
-        let mut is_over = false;
-        loop {
-            let input = record.get(taken..).unwrap_or_default();
-            let output = self.fields.get_mut(written..).unwrap_or_default();
-            let ends = self.ends.get_mut(fields..).unwrap_or_default();
-            let (result, bytes, wrote, found) = self.parser.read_record(input, output, ends);
-            (taken, written, fields) = (taken + bytes, written + wrote, fields + found);
-            match result {
-                csv_core::ReadRecordResult::InputEmpty => {}
-                csv_core::ReadRecordResult::Record | csv_core::ReadRecordResult::End => break,
-                csv_core::ReadRecordResult::OutputFull | csv_core::ReadRecordResult::OutputEndsFull => {
-                    is_over = true;
-                    break;
-                }
-            }
+        // One more field than there should be is enough to know.
+        let expected = self.places.len();
+        let found = self.splitter.split(record, expected + 1);
+        if found != Some(expected) {
+            return Err(miscounted(found, expected));
         }
-        if is_over || fields != self.places.len() {
-            let expected = self.places.len();
-            // The buffer has places for one more than the header.
-            let found = if is_over { format!("more than {}", expected + 1) } else { fields.to_string() };
-            return Err(format!(
-                "has {found} fields, and the header {expected}: a field that holds a separator needs quotes"
-            ));
-        }
-        let mut begin = 0;
-        for (end, place) in self.ends.iter().zip(&self.places) {
-            let field = self.fields.get(begin..*end).unwrap_or_default();
-            begin = *end;
+        for (field, place) in self.splitter.fields().zip(&self.places) {
             let Some(text) = place.and_then(|place| cells.text(place)) else { continue };
             match std::str::from_utf8(field) {
                 Ok(field) => text.push_str(field),

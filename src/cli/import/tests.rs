@@ -48,6 +48,22 @@ impl Desk {
         (said, std::fs::read_to_string(&rejected).unwrap())
     }
 
+    /// Imports articles from a CSV file; gives what was said in the end, and how many are in the knowledge base.
+    fn import_articles(&self, text: &str) -> (String, i64) {
+        let (file, ledger) = (self.folder.path().join("articles.csv"), self.ledger());
+        std::fs::write(&file, text).unwrap();
+        let arguments = ["vigie", "import", "articles"].into_iter().map(std::ffi::OsStr::new);
+        let paths = [file.as_os_str(), "--ledger".as_ref(), ledger.as_os_str()];
+        let said = match Cli::try_parse_from(arguments.chain(paths)).unwrap().run() {
+            Ok(()) => String::new(),
+            Err(Failure::Mistake(error)) => format!("64 {error:#}"),
+            Err(Failure::Fault(error) | Failure::Ended(_, error)) => format!("1 {error:#}"),
+        };
+        let ledger = rusqlite::Connection::open(&ledger).unwrap();
+        let articles = ledger.query_row("SELECT count(*) FROM article", [], |row| row.get(0)).unwrap();
+        (said, articles)
+    }
+
     fn takes(&self, kind: &str, name: &str, text: &str, more: &[&str]) {
         assert_eq!(self.import(kind, name, text, more), (String::new(), String::new()));
     }
@@ -152,6 +168,118 @@ fn what_is_no_table_is_refused_with_a_reason_and_changes_nothing() {
 }
 
 #[test]
+fn a_header_is_read_as_the_csv_that_it_is() {
+    let check = |text: &str, more: &[&str], customers: i64| {
+        let desk = Desk::new();
+        desk.takes("customers", "a.csv", text, more);
+        let ledger = rusqlite::Connection::open(desk.ledger()).unwrap();
+        let count = |sql| ledger.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(
+            count("SELECT count(*) FROM customer WHERE key LIKE 'C_' AND name = 'Ana'"),
+            customers,
+            "{text:?}"
+        );
+    };
+    let ignore = ["--ignore-unknown"];
+    // A spreadsheet's column without a name, which trailing separators make.
+    check("key\tname\t\nC1\tAna\t\nC2\tAna\t\n", &[], 2);
+    check(",key,name,,\n1,C1,Ana,,\n", &[], 1);
+    // Separators and line ends within names.
+    check("\"key\",\"Name\",\"Revenue, EUR\"\nC1,Ana,5\n", &ignore, 1);
+    check("\"Revenue; EUR\nof 2026\";key;name\r\n5;C1;Ana\r\n", &ignore, 1);
+    check("\n \n\"Note, \"\"old\"\"\n(2025)\"|key|name\nx|C1|Ana\ny|C2|Ana\n", &ignore, 2);
+    // Names that are known say what separates, and not how many fields there would be.
+    check("key,name,\"a;b;c;d\"\nC1,Ana,x\n", &ignore, 1);
+    check("key,name,a;b;c;d\nC1,Ana,x\n", &ignore, 1);
+
+    let refused = |text: &[u8], reason: &str| {
+        let (said, _) = Desk::new().import("customers", "a.csv", text, &ignore);
+        assert!(said.starts_with("64 ") && said.contains(reason), "{reason:?} is not in {said:?}");
+    };
+    refused(b"key,\"name\nC1,Ana\n", "line 1: a quote that is opened in the header is never closed");
+    refused(format!("key{}\n", ",c".repeat(1024)).as_bytes(), "more than 1024 columns");
+    refused(
+        format!("\nkey{}\n", ",c".repeat(300_000)).as_bytes(),
+        "line 2 has more than 262144 bytes: no header",
+    );
+}
+
+#[test]
+fn lines_keep_their_numbers_behind_a_quote_that_is_never_closed() {
+    let desk = Desk::new();
+    let text = format!("key,name\n\"C0,x\nC1,Ana\nC2,{}\nC3,Ana\nC4\n", "x".repeat(300_000));
+    let (said, rejected) = desk.import("customers", "a.csv", text, &[]);
+    assert!(said.starts_with("1 3 of 5 rows"), "{said}");
+    let lines: Vec<_> =
+        rejected.lines().filter_map(|line| line.split_once('\t')).map(|(line, _)| line).collect();
+    assert_eq!(lines, ["2", "4", "6"], "{rejected}");
+}
+
+#[test]
+fn rejected_rows_are_never_written_over_what_is_read() {
+    let desk = Desk::new();
+    desk.takes("customers", "a.csv", "key\nC1\n", &[]);
+    let (file, link) = (desk.folder.path().join("b.csv"), desk.folder.path().join("link"));
+    std::fs::write(&file, "key,value\nC2,many\n").unwrap();
+    std::fs::hard_link(&file, &link).unwrap();
+    let ledger = desk.ledger();
+    for (rejected, reason) in [
+        (&file, "it is the file that is imported"),
+        (&link, "it is the file that is imported"),
+        (&ledger, "it is the ledger"),
+    ] {
+        let before = std::fs::read(rejected).unwrap();
+        let arguments = ["vigie", "import", "customers", "--rejected"].map(std::ffi::OsStr::new).into_iter();
+        let paths = [rejected.as_os_str(), file.as_os_str(), "--ledger".as_ref(), ledger.as_os_str()];
+        let said = Cli::try_parse_from(arguments.chain(paths)).unwrap().run();
+        let Err(Failure::Mistake(error)) = said else { panic!("{said:?}") };
+        assert!(format!("{error:#}").contains(reason), "{error:#}");
+        assert!(before == std::fs::read(rejected).unwrap(), "{reason}: it has changed");
+    }
+    // Nothing is made where nothing is read.
+    let made = desk.folder.path().join("made");
+    let (made_name, none) = (made.to_str().unwrap(), desk.folder.path().join("none"));
+    let arguments = [
+        "vigie",
+        "import",
+        "customers",
+        "--rejected",
+        made_name,
+        file.to_str().unwrap(),
+        "-c",
+        none.to_str().unwrap(),
+    ];
+    assert!(matches!(Cli::try_parse_from(arguments).unwrap().run(), Err(Failure::Mistake(_))));
+    assert!(!made.exists());
+}
+
+#[test]
+fn a_quote_that_is_never_closed_costs_one_article_and_not_the_knowledge_base() {
+    let desk = Desk::new();
+    let rows = |quote: &str| -> String {
+        let row = |n: u32| {
+            let quote = if n == 2 { quote } else { "" };
+            format!("https://e.org/{n},Titre {n},{quote}texte numero {n}\n")
+        };
+        "url,title,text\n".to_owned() + &(1..200).map(row).collect::<String>()
+    };
+    assert_eq!(desk.import_articles(&rows("")), (String::new(), 199));
+    let (said, articles) = desk.import_articles(&rows("\""));
+    assert_eq!((said.as_str(), articles), ("1 1 of 199 articles were rejected", 198));
+    // The header is read as that of customers is; columns that nobody knows are passed over.
+    for text in [
+        "\"Titel; alt\nund neu\";Title;BODY;Language\nx;A;texte;fr\n",
+        "title\ttext\t\nA\ttexte\t\n",
+        "url,title,tags;a;b;c,text\n,A,x,\"texte\non two lines\"\n",
+    ] {
+        assert_eq!(desk.import_articles(text), (String::new(), 1), "{text:?}");
+    }
+    // One field too many is a text with a comma in it, without quotes: half of it would be lost.
+    let (said, _) = desk.import_articles("title,text\nA,texte, et la suite\nB,b\n");
+    assert_eq!(said, "1 1 of 2 articles were rejected");
+}
+
+#[test]
 fn a_wrong_row_is_rejected_with_its_line_and_the_others_are_taken() {
     let check = |kind: &str, header: &str, row: &[u8], reason: &str| {
         let desk = Desk::new();
@@ -228,7 +356,9 @@ fn a_wrong_row_is_rejected_with_its_line_and_the_others_are_taken() {
     touchpoints(",mastodon,ana,2026-11-01,phone,", "must be user@server");
     touchpoints("C1,,,,phone,", "at is empty");
     touchpoints("C1,,,yesterday,phone,", "at = \"yesterday\": must be a time");
-    touchpoints("C1,,,2026-11-01,,", "channel is empty");
+    touchpoints("C1,,,2026-11-01,,", "channel is missing: phone");
+    touchpoints("C1,,,2026-11-01,by phone,", "channel = \"by phone\": must be one word");
+    touchpoints("C1,,,0026-11-01,phone,", "the year 26");
     touchpoints(&format!("C1,,,2026-11-01,phone,{}", "n".repeat(16_385)), "note has 16385 bytes");
 }
 

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    ACCOUNT_BYTES_MAX, CONTACTS_MAX, CONTACTS_OF_ONE_MAX, NAME_BYTES_MAX, NOTE_CHARS_MAX, account_name,
-    owner, size,
+    CONTACTS_MAX, CONTACTS_OF_ONE_MAX, NAME_BYTES_MAX, NOTE_BYTES_MAX, NOTE_CHARS_MAX, WORD_BYTES_MAX,
+    account, likely, owner, quoted, size,
 };
 use crate::desk::person::Touchpoint;
 use crate::parse::Network;
@@ -27,47 +27,66 @@ impl Contact {
     ///
     /// # Errors
     ///
-    /// It names nobody, or no channel, or a network or time that there is not.
+    /// As [`Contact::made_at`], or there is no such time.
     pub fn read(message: proto::Touchpoint, now: Timestamp) -> Result<Contact, String> {
-        let proto::Touchpoint { customer, network, account, channel, at_us, note } = message;
-        for (name, text, bytes_max) in [
-            ("customer", &customer, NAME_BYTES_MAX),
-            ("account", &account, ACCOUNT_BYTES_MAX),
-            ("channel", &channel, NAME_BYTES_MAX),
-        ] {
-            if text.len() > bytes_max {
-                return Err(format!("{name} has {} bytes: must be at most {bytes_max}", text.len()));
+        let at = match message.at_us {
+            0 => now,
+            at_us => Timestamp::from_microsecond(at_us)
+                .map_err(|_| format!("at_us = {at_us}: no time that a calendar has"))?,
+        };
+        Contact::made_at(at, message)
+    }
+
+    /// The contact in a message, made at a time that it need not hold. Whoever reports one, by file, HTTP or the ticket
+    /// socket, is held to what is asked for here.
+    ///
+    /// # Errors
+    ///
+    /// It names nobody, or no channel, or a network, account or year that there is not, or something is too long.
+    pub fn made_at(at: Timestamp, message: proto::Touchpoint) -> Result<Contact, String> {
+        let proto::Touchpoint { customer, network, account: given, channel, at_us: _, note } = message;
+        let network = network.trim().to_lowercase();
+        let account = match (network.as_str(), given.trim()) {
+            ("", "") => None,
+            ("", _) | (_, "") => return Err("network and account belong together".to_owned()),
+            (name, given) => {
+                let network = Network::from_name(name).ok_or_else(|| {
+                    format!("network = {}: must be bluesky, mastodon, x, facebook or plain", quoted(name))
+                })?;
+                Some((network, account(network, given)?))
             }
-        }
-        let network_named = match network.as_str() {
-            "" => None,
-            name => Some(Network::from_name(name).ok_or_else(|| {
-                format!("network = {name:?}: must be bluesky, mastodon, x, facebook or plain")
-            })?),
         };
-        let account = account_name(&account);
-        let account = match (network_named, account.is_empty()) {
-            (Some(network), false) => Some((network, account)),
-            (None, true) => None,
-            _ => return Err("network and account belong together".to_owned()),
-        };
-        let customer = customer.trim().to_owned();
+        let customer = line("customer", &customer, NAME_BYTES_MAX)?.to_owned();
         if customer.is_empty() && account.is_none() {
             return Err("names nobody: give customer, or network and account".to_owned());
         }
-        let channel = channel.trim().to_lowercase();
+        let at = likely(at).map_err(|why| format!("at = {at}: {why}"))?;
+        let channel = line("channel", &channel, WORD_BYTES_MAX)?.to_lowercase();
         if channel.is_empty() {
             return Err(
                 "channel is missing: phone, mail, chat, shop, visit, or a word of your own".to_owned()
             );
         }
-        let at = match at_us {
-            0 => now,
-            at_us => Timestamp::from_microsecond(at_us)
-                .map_err(|_| format!("at_us = {at_us}: no time that a calendar has"))?,
-        };
+        if channel.contains(char::is_whitespace) {
+            return Err(format!("channel = {}: must be one word, without spaces", quoted(&channel)));
+        }
+        if note.len() > NOTE_BYTES_MAX {
+            return Err(format!("note has {} bytes: must be at most {NOTE_BYTES_MAX}", note.len()));
+        }
         Ok(Contact { customer, account, touchpoint: Touchpoint { at, channel, note: cut_note(note) } })
     }
+}
+
+/// A short text of one line, without the spaces around it.
+fn line<'t>(name: &str, text: &'t str, bytes_max: usize) -> Result<&'t str, String> {
+    let text = text.trim();
+    if text.len() > bytes_max {
+        return Err(format!("{name} has {} bytes: must be at most {bytes_max}", text.len()));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(format!("{name} = {}: holds a line end or another control character", quoted(text)));
+    }
+    Ok(text)
 }
 
 /// The first [`NOTE_CHARS_MAX`] characters.

@@ -100,6 +100,16 @@ impl Ledger {
         self.commit(now_us, |_, _| ())
     }
 
+    /// It is due then from now on; says whether that is told.
+    fn date_anew(&mut self, now_us: i64, of: &str, at_risk_at_us: i64, due_at_us: i64) -> Option<(i64, i64)> {
+        let mut dated = None;
+        let due = DueAnew { at_risk_at: at(at_risk_at_us), due_at: at(due_at_us) };
+        self.commit(now_us, |connection, changes| {
+            dated = date_anew(connection, id(of), &due, at(now_us), 0, changes).unwrap();
+        });
+        dated
+    }
+
     fn answered_at_us(&self, of: &str) -> Option<i64> {
         let sql = "SELECT answered_at_us FROM ticket WHERE id = ?1";
         self.connection.query_row(sql, [id(of).as_bytes()], |row| row.get(0)).unwrap()
@@ -205,6 +215,51 @@ fn a_ticket_that_is_opened_again_without_an_answer_is_waited_for_again() {
 }
 
 #[test]
+fn an_answer_that_is_due_at_another_time_is_late_by_that_one() {
+    let mut ledger = Ledger::new();
+    ledger.add(0, &watched("a", 75, 100));
+    assert_eq!(ledger.date_anew(10, "a", 75, 100), None, "due when it was");
+    // Sooner, and at risk already; the alarm wakes for the next.
+    assert_eq!(ledger.date_anew(20, "a", 15, 30), Some((30, 15)));
+    assert_eq!((ledger.standing, ledger.alarm.rings(at(29))), (standing(0, 1, 0), false));
+    assert_eq!(ledger.date_anew(25, "a", 16, 32), Some((32, 16)));
+    assert_eq!((ledger.pass(31), ledger.pass(32), ledger.standing), (0, 1, standing(0, 0, 1)));
+    // What is late stays late, and what has time again is told again.
+    assert_eq!(ledger.date_anew(40, "a", 17, 33), Some((33, 17)));
+    assert_eq!((ledger.pass(40), ledger.standing), (0, standing(0, 0, 1)));
+    assert_eq!(ledger.date_anew(50, "a", 45, 60), Some((60, 45)));
+    assert_eq!((ledger.pass(50), ledger.standing), (0, standing(0, 1, 0)), "once at risk, not twice");
+    assert_eq!(ledger.date_anew(55, "a", 70, 90), Some((90, 70)));
+    assert_eq!(ledger.standing, standing(1, 0, 0));
+    assert_eq!((ledger.pass(70), ledger.pass(90)), (1, 1));
+    let a = |state| (id("a"), state);
+    let states = [Overdue::AtRisk, Overdue::Breached, Overdue::AtRisk, Overdue::Breached].map(a);
+    assert_eq!(told(&ledger.connection), states);
+    // What has passed all of it at once is late, in the same commit.
+    ledger.add(100, &watched("b", 175, 200));
+    assert_eq!(ledger.date_anew(150, "b", 110, 120), Some((120, 110)));
+    assert_eq!(told(&ledger.connection)[4..], [(id("b"), Overdue::Breached)]);
+}
+
+#[test]
+fn nobody_is_given_another_time_who_has_an_answer_and_a_clock_that_stands_goes_on_by_the_new_one() {
+    let mut ledger = Ledger::new();
+    ledger.add(0, &watched("answered", 75, 100));
+    ledger.report(10, &status("answered", State::Open, 5));
+    assert_eq!(ledger.date_anew(20, "answered", 15, 30), None);
+    ledger.add(0, &watched("pending", 75, 100));
+    ledger.report(10, &status("pending", State::Pending, 0));
+    assert_eq!(ledger.date_anew(20, "pending", 15, 30), Some((30, 15)));
+    assert_eq!((ledger.pass(40), ledger.standing), (0, standing(0, 0, 0)));
+    ledger.report(50, &status("pending", State::Open, 0));
+    assert_eq!(told(&ledger.connection), [(id("pending"), Overdue::Breached)]);
+    // Nobody watches it, and nobody does from then on.
+    ledger.add(60, &NewTicket { at_risk_at_us: None, ..watched("c", 0, 100) });
+    assert_eq!(ledger.date_anew(60, "c", 70, 80), Some((80, 0)));
+    assert_eq!((ledger.pass(90), ledger.date_anew(60, "nobody's", 70, 80)), (0, None));
+}
+
+#[test]
 fn nobody_waits_for_an_answer_to_what_was_erased_or_was_no_message() {
     let mut ledger = Ledger::new();
     for name in ["erased", "unsupported", "rescored"] {
@@ -271,6 +326,7 @@ enum Step {
     Add(u8),
     Report(u8, i32, bool),
     Erase(u8),
+    DateAnew(u8, i64),
     Pass,
 }
 
@@ -286,6 +342,7 @@ proptest! {
                     (0..6_u8).prop_map(Step::Add),
                     (0..6_u8, 0..6_i32, any::<bool>()).prop_map(|(of, state, answered)| Step::Report(of, state, answered)),
                     (0..6_u8).prop_map(Step::Erase),
+                    (0..6_u8, 1..120_i64).prop_map(|(of, in_us)| Step::DateAnew(of, in_us)),
                     Just(Step::Pass),
                 ],
                 0..40_i64,
@@ -296,6 +353,7 @@ proptest! {
         let mut ledger = Ledger::new();
         let mut now_us = 1;
         let mut known = std::collections::BTreeSet::new();
+        let mut dated = Vec::new();
         for (step, by) in steps {
             now_us += by;
             match step {
@@ -312,11 +370,22 @@ proptest! {
                         erasure::erase(connection, id(&name), Erasure::PostDeleted, at(now_us), 0, changes).unwrap();
                     });
                 }
+                Step::DateAnew(of, in_us) => {
+                    // By the new time nothing has passed yet: all of it may be told.
+                    let (name, due_at_us) = (of.to_string(), now_us + in_us);
+                    let before = told(&ledger.connection).len();
+                    if ledger.date_anew(now_us, &name, now_us + 1, due_at_us).is_some() {
+                        dated.push((before, id(&name)));
+                    }
+                }
                 Step::Add(_) | Step::Pass => _ = ledger.pass(now_us),
             }
         }
         let mut last = BTreeMap::new();
-        for (ticket, state) in told(&ledger.connection) {
+        for (place, (ticket, state)) in told(&ledger.connection).into_iter().enumerate() {
+            for (_, anew) in dated.iter().filter(|(from, _)| *from == place) {
+                last.remove(anew.as_bytes().as_slice());
+            }
             let before = last.insert(ticket.as_bytes().to_vec(), state as i32);
             prop_assert!(before.is_none_or(|before| before < state as i32), "{ticket:?}: {state:?}");
         }

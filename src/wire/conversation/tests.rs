@@ -565,7 +565,11 @@ async fn a_ledger_that_cannot_read_is_a_fault_and_loses_nothing() {
 async fn a_flood_of_feedback_is_stored_whole() {
     let daemon = Daemon::new();
     let mut client = daemon.connect("desk", 1).await;
-    let touchpoint = crate::ticket::proto::Touchpoint { customer: "c1".into(), ..Default::default() };
+    let touchpoint = crate::ticket::proto::Touchpoint {
+        customer: "c1".into(),
+        channel: "phone".into(),
+        ..Default::default()
+    };
     for _ in 0..FEEDBACKS_MAX * 5 {
         client.report(client_message::Kind::Touchpoint(touchpoint.clone())).await.unwrap();
     }

@@ -349,6 +349,16 @@ fn feedback_is_stored_and_broken_feedback_ends_the_session() {
 }
 
 #[test]
+fn a_touchpoint_that_could_never_count_ends_the_connection() {
+    let reason = "touchpoint: names nobody";
+    assert_goodbye(
+        &Script::open(1).say(Client::Touchpoint(Touchpoint::default())),
+        Code::FrameInvalid,
+        reason,
+    );
+}
+
+#[test]
 fn who_is_limited_to_brands_reports_nothing_that_counts_for_all() {
     use crate::access::Grant;
     use crate::access::brands::Brands;

@@ -5,65 +5,68 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use csv::{ByteRecord, ReaderBuilder};
 
-use super::{Intake, decoded};
+use super::{Intake, SOURCE_BYTES_MAX, decoded};
 use crate::cli::Failure;
+use crate::cli::import::csv::{Header, Splitter, miscounted, untaken};
+use crate::cli::import::lines::{Lines, Taken};
 use crate::ledger::articles::Article;
 
-/// Largest file: a quote that is never closed makes one record of all that follows, and that is held in memory.
-const FILE_BYTES_MAX: u64 = 256 << 20;
+/// Longest article, in lines: a quote that is never closed is looked for so far.
+const LINES_MAX: usize = 10_000;
+const TITLE: [&str; 1] = ["title"];
+const TEXT: [&str; 2] = ["text", "body"];
+const URL: [&str; 1] = ["url"];
+const LANGUAGE: [&str; 2] = ["lang", "language"];
+const BRAND: [&str; 1] = ["brand"];
 
 pub(super) fn read(path: &Path, intake: &mut Intake) -> Result<(), Failure> {
     let shown = path.display();
-    let file = File::open(path).with_context(|| shown.to_string())?;
-    if file.metadata().with_context(|| shown.to_string())?.len() > FILE_BYTES_MAX {
-        return Err(Failure::Mistake(anyhow!(
-            "{shown}: larger than {FILE_BYTES_MAX} bytes: export it as .ndjson"
-        )));
-    }
-    let mut file = BufReader::new(file);
-    let begin = file.fill_buf().with_context(|| shown.to_string())?;
-    let first = begin.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let delimiter = delimiter(first);
-    let has_mark = begin.starts_with(b"\xEF\xBB\xBF");
+    let mut file = BufReader::new(File::open(path).with_context(|| shown.to_string())?);
+    let has_mark = file.fill_buf().with_context(|| shown.to_string())?.starts_with(b"\xEF\xBB\xBF");
     file.consume(if has_mark { 3 } else { 0 });
-    let mut reader = ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(file);
-    let header =
-        reader.byte_headers().map_err(|error| Failure::Mistake(anyhow!("{shown}: {error}")))?.clone();
-    let column = |names: &[&str]| {
-        header.iter().position(|name| {
-            names.iter().any(|known| name.trim_ascii().eq_ignore_ascii_case(known.as_bytes()))
-        })
+    let bytes_max = usize::try_from(SOURCE_BYTES_MAX).unwrap_or(usize::MAX);
+    let mut lines = Lines::within(file, bytes_max, LINES_MAX);
+    // A name that is none of ours may be in any encoding.
+    let decode = |name: &[u8]| Ok(String::from_utf8_lossy(name).into_owned());
+    let known: [&[&str]; 5] = [&TITLE, &TEXT, &URL, &LANGUAGE, &BRAND];
+    let is_known = |name: &str| known.iter().any(|names| names.contains(&name));
+    let header = Header::read(&mut lines, decode, is_known)
+        .map_err(|error| Failure::Mistake(error.context(shown.to_string())))?;
+    let column = |names: &[&str]| header.names.iter().position(|name| names.contains(&name.as_str()));
+    let (Some(title), Some(text)) = (column(&TITLE), column(&TEXT)) else {
+        let found = header.names.join(", ");
+        return Err(Failure::Mistake(anyhow!(
+            "{shown}: the first line must name title and text, with , or ; or | or a tab between; it names {found:?}"
+        )));
     };
-    let (title, text) = match (column(&["title"]), column(&["text", "body"])) {
-        (Some(title), Some(text)) => (title, text),
-        _ => {
-            let found: Vec<_> = header.iter().map(String::from_utf8_lossy).collect();
-            let found = found.join(", ");
-            return Err(Failure::Mistake(anyhow!(
-                "{shown}: the first line must name title and text, with , or ; or a tab between; it names {found:?}"
-            )));
-        }
-    };
-    let (url, language, brand) = (column(&["url"]), column(&["lang", "language"]), column(&["brand"]));
-    let mut record = ByteRecord::new();
+    let columns = [Some(title), column(&URL), column(&LANGUAGE), column(&BRAND), Some(text)];
+    let expected = header.names.len();
+    let (mut record, mut splitter) = (Vec::new(), Splitter::new(header.separator));
     loop {
-        let more = reader.read_byte_record(&mut record);
-        let line = record.position().map_or(0, csv::Position::line);
+        // What was read until the disk failed is not the set.
+        let (line, taken) = lines.record(&mut record, header.separator).with_context(|| shown.to_string())?;
         let place = format!("{shown}:{line}");
-        match more {
-            Ok(true) => {}
-            Ok(false) => return Ok(()),
-            // The disk, since no text is wrong for a flexible reader: what was read so far is not the set.
-            Err(error) => return Err(Failure::Fault(anyhow!("{place}: {error}"))),
+        if taken == Taken::End {
+            return Ok(());
         }
-        let field = |idx: Option<usize>| {
-            let bytes = idx.and_then(|idx| record.get(idx)).unwrap_or_default();
+        if let Some(reason) = untaken(taken, bytes_max) {
+            intake.reject(&place, &reason)?;
+            continue;
+        }
+        if record.trim_ascii().is_empty() {
+            continue;
+        }
+        let found = splitter.split(&record, expected + 1);
+        if found != Some(expected) {
+            intake.reject(&place, &miscounted(found, expected))?;
+            continue;
+        }
+        let field = |column: Option<usize>| {
+            let bytes = column.and_then(|column| splitter.fields().nth(column)).unwrap_or_default();
             decoded(bytes.to_vec())
         };
-        let fields = [Some(title), url, language, brand, Some(text)].map(field);
-        match fields {
+        match columns.map(field) {
             [Ok(title), Ok(url), Ok(language), Ok(brand), Ok(text)] => {
                 let headings = String::new();
                 intake.take(&place, Article { title, url, language, brand, headings, text })?;
@@ -73,24 +76,5 @@ pub(super) fn read(path: &Path, intake: &mut Intake) -> Result<(), Failure> {
                 intake.reject(&place, &reason)?;
             }
         }
-    }
-}
-
-/// What stands between the names of the first line: a comma, unless there are more of another.
-fn delimiter(first: &[u8]) -> u8 {
-    let count = |delimiter: u8| first.iter().filter(|byte| **byte == delimiter).count();
-    b",;\t".iter().copied().rev().max_by_key(|delimiter| count(*delimiter)).unwrap_or(b',')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_header_says_what_stands_between_fields() {
-        assert_eq!(delimiter(b"title,url,text"), b',');
-        assert_eq!(delimiter(b"title;url;text"), b';');
-        assert_eq!(delimiter(b"title\turl\ttext"), b'\t');
-        assert_eq!(delimiter(b"title"), b',');
     }
 }

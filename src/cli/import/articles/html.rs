@@ -3,9 +3,8 @@
 
 use crate::ledger::articles::Article;
 
-/// Elements whose content nobody reads, or that stands on every page.
-const SKIPPED: [&str; 9] =
-    ["script", "style", "nav", "header", "footer", "noscript", "template", "svg", "form"];
+/// Elements whose content nobody reads, or that stands on every page; and `header`, unless it is an article's own.
+const SKIPPED: [&str; 8] = ["script", "style", "nav", "footer", "noscript", "template", "svg", "form"];
 
 pub(super) fn article(page: &str) -> Article {
     let mut article = Article::default();
@@ -14,6 +13,8 @@ pub(super) fn article(page: &str) -> Article {
     let mut rest = page;
     // The element whose text comes now: the document's title, a heading, or the body.
     let mut inside = Inside::Text;
+    // Elements `article` and `main` that are open.
+    let mut articles = 0_usize;
     while let Some(start) = rest.find('<') {
         let (before, tag) = rest.split_at(start);
         push(before, inside, &mut title, &mut first_heading, &mut article);
@@ -30,10 +31,14 @@ pub(super) fn article(page: &str) -> Article {
             rest = tag.get(1..).unwrap_or_default();
             continue;
         }
-        let Some(end) = tag.find('>').map(|end| end + 1) else { break };
+        let Some(end) = tag.find('>').map(|end| end + 1) else {
+            rest = "";
+            break;
+        };
         let name = tag.get(1..end).unwrap_or_default();
         let is_end = name.starts_with('/');
         let attributes = name.trim_start_matches('/');
+        let is_whole = attributes.ends_with("/>");
         let name = attributes
             .split(|c: char| !c.is_ascii_alphanumeric())
             .next()
@@ -48,7 +53,10 @@ pub(super) fn article(page: &str) -> Article {
             "h2" | "h3" | "h4" if !is_end => inside = Inside::Heading,
             "h1" | "h2" | "h3" | "h4" => inside = Inside::Text,
             "html" if !is_end && article.language.is_empty() => article.language = lang(attributes),
-            skipped if !is_end && SKIPPED.contains(&skipped) && !attributes.ends_with("/>") => {
+            "article" | "main" if is_end => articles = articles.saturating_sub(1),
+            "article" | "main" => articles += usize::from(!is_whole),
+            "header" if articles > 0 => {}
+            skipped if !is_end && !is_whole && (skipped == "header" || SKIPPED.contains(&skipped)) => {
                 rest = after(rest, skipped);
             }
             _ => {}
@@ -119,6 +127,23 @@ mod tests {
         let words: Vec<_> = read.text.split_whitespace().collect();
         assert_eq!(words.join(" "), "Deuxmots. Fin 1 < 2 Texte");
         assert_eq!(article("<title>Seul</title>").title.trim(), "Seul");
+    }
+
+    #[test]
+    fn the_header_of_an_article_is_no_frame_of_the_site() {
+        let read = article(
+            "<body><header><h1>Lumio</h1></header><Main><article><HEADER><h1>Panne</h1><p>En bref</p></HEADER>\
+             <p>Texte</p></article></Main><header>Menu</header><article/><p>Fin</p>",
+        );
+        assert_eq!(read.title.trim(), "Panne");
+        let words: Vec<_> = read.text.split_whitespace().collect();
+        assert_eq!(words.join(" "), "En bref Texte Fin");
+    }
+
+    #[test]
+    fn what_comes_before_a_tag_without_end_is_read_once() {
+        let read = article("<h1>Box</h1><p>Texte <a href=\"/x");
+        assert_eq!(read.text.split_whitespace().collect::<Vec<_>>(), ["Texte"]);
     }
 
     #[test]

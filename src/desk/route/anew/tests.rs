@@ -105,7 +105,16 @@ fn of_one_team_the_agent_stays_unless_they_may_not_have_it_any_more() {
     let mut world = World::new("anything", &[agent("lena", "support"), bills("max")]);
     assert_eq!(world.becomes(&about("bill")), moved("support/max", &[0, 1]));
     let mut world = World::new("anything", &[agent("lena", "support"), agent("max", "support")]);
+    world.routes.teams[0].fallback = None;
     assert_eq!(world.becomes(&about("bill")), stays(&[1, 0]));
+    // Or who takes over.
+    let mut world = World::new("anything", &[agent("lena", "support"), bills("max"), bills("noa")]);
+    world.router.set_agents(&[
+        agent("lena", "support"),
+        agent("max", "support"),
+        Agent { team: "night".to_owned(), ..bills("noa") },
+    ]);
+    assert_eq!(world.becomes(&about("bill")), moved("night/noa", &[0, 0, 1]));
 
     // Nobody is moved for a post that changes nothing of what is wanted, whoever has gone home; for a worse one they are.
     let home = Agent { shifts: Some("sat-sun 08:00-18:00".parse().unwrap()), ..agent("lena", "support") };
@@ -113,7 +122,7 @@ fn of_one_team_the_agent_stays_unless_they_may_not_have_it_any_more() {
     world.router.set_agents(&[home, agent("max", "support")]);
     assert_eq!(world.becomes(&about("anything")), stays(&[1, 0]));
     let worse = Case { priority: 900, ..about("anything") };
-    assert_eq!(world.becomes(&worse), moved("support/max", &[0, 1]));
+    assert_eq!(world.becomes(&worse), moved("Support/max", &[0, 1]));
 }
 
 #[test]
@@ -159,4 +168,72 @@ fn a_ticket_that_is_forgotten_or_was_nobodys_is_found_somebody() {
     assert_eq!(world.has_it.as_ref().unwrap().agent, "noa");
     let worse = Case { priority: 900, ..about("anything") };
     assert_eq!(world.becomes(&worse), stays(&[0, 1]));
+}
+
+/// Whatever comes, changes and ends in whatever order: each agent counts the tickets that they have, and nobody is given
+/// one beyond their capacity.
+#[test]
+fn agents_count_what_they_have_however_often_tickets_change() {
+    let mut seed = 20_261_127_u64;
+    let mut below = |count: u64| {
+        // Xorshift, Marsaglia 2003.
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed % count
+    };
+    let names = ["ana", "ben", "kim", "lena", "max", "noa", "zoe"];
+    let teams = ["support", "critical", "night", "support", "support", "critical", "night"];
+    let mut agents: Vec<_> =
+        names.iter().zip(teams).map(|(name, team)| Agent { capacity: 3, ..agent(name, team) }).collect();
+    agents[3].skills = vec!["bills".to_owned()];
+    let mut router = Router::default();
+    router.set_agents(&agents);
+    let routes = routes();
+    let mut open: Vec<(u64, Option<proto::Assignment>)> = Vec::new();
+    let (mut moved, mut stayed) = (0, 0);
+    for n in 0..20_000 {
+        let topic = ["fire", "cable", "parcel", "bill", "anything", "nothing"][below(6) as usize];
+        let priority = [100, 900][below(2) as usize];
+        let case = Case { priority, ..about(topic) };
+        let before: Vec<_> = router.agents().map(|(agent, open)| (agent.name.clone(), open)).collect();
+        let given = match below(4) {
+            0 if !open.is_empty() => {
+                let (ended, _) = open.swap_remove(below(open.len() as u64) as usize);
+                router.released(id(ended));
+                None
+            }
+            1 | 2 if !open.is_empty() => {
+                let place = below(open.len() as u64) as usize;
+                let (n, has_it) = &mut open[place];
+                let anew = router.reroute(&routes, &case.facts(), id(*n), has_it.as_ref());
+                let is_other = anew.as_ref().is_some_and(|anew| {
+                    has_it.as_ref().is_none_or(|had| {
+                        (&had.team, &had.agent, &had.supplier) != (&anew.team, &anew.agent, &anew.supplier)
+                    })
+                });
+                assert_eq!(anew.is_some(), is_other, "nothing is told where nothing changes");
+                *(if anew.is_some() { &mut moved } else { &mut stayed }) += 1;
+                let given = anew.as_ref().map(|anew| anew.agent.clone());
+                *has_it = anew.or(has_it.take());
+                given
+            }
+            _ => {
+                let assignment = router.route(&routes, &case.facts(), id(n));
+                let given = assignment.as_ref().map(|assignment| assignment.agent.clone());
+                open.push((n, assignment));
+                given
+            }
+        };
+        if let Some((_, had)) = before.iter().find(|(name, _)| Some(name) == given.as_ref()) {
+            assert!(*had < 3, "ticket {n}: {given:?} is full");
+        }
+        for (agent, counted) in router.agents() {
+            let has = |(_, has_it): &&(u64, Option<proto::Assignment>)| {
+                has_it.as_ref().is_some_and(|has_it| has_it.agent == agent.name)
+            };
+            assert_eq!(counted as usize, open.iter().filter(has).count(), "ticket {n}: {}", agent.name);
+        }
+    }
+    assert!(moved > 500 && stayed > 500, "both happen: {moved} moved, {stayed} stayed");
 }

@@ -82,7 +82,8 @@ async fn a_right_that_is_missing_is_named() {
     let nameless = Introduction { subscription: Wanted::Nothing, ..with_token("of a reporter") };
     let mut reporter = daemon.introduce(nameless).await.unwrap();
     assert_eq!((reporter.welcome().window, reporter.welcome().pending), (0, 0));
-    reporter.report(client_message::Kind::Touchpoint(Touchpoint::default())).await.unwrap();
+    let touchpoint = Touchpoint { customer: "c1".into(), channel: "phone".into(), ..Touchpoint::default() };
+    reporter.report(client_message::Kind::Touchpoint(touchpoint)).await.unwrap();
     reporter.ack(&[1]).await.unwrap();
     idle(&mut reporter).await;
     assert_eq!(daemon.memory.shelf.lock().feedback.len(), 1);
