@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use vigie::classify::{Language, Verdict};
 use vigie::desk::person::Touchpoint;
 use vigie::desk::{Config, Decision, Desk, Opinion, People};
-use vigie::ledger::context::import::{CHUNK_ROWS, CustomerRow, Importer, Numbered};
+use vigie::ledger::context::import::{CHUNK_ROWS, CustomerChunk, CustomerRow, Importer, Numbered};
 use vigie::ledger::context::{Contact, Reader};
 use vigie::parse::{Author, Network, Post};
 use vigie::prefilter::Candidate;
@@ -78,7 +78,7 @@ fn make(path: &Path, customers: u64) {
     for first in (0..customers).step_by(CHUNK_ROWS) {
         let chunk: Vec<_> = (first..customers.min(first + CHUNK_ROWS as u64)).map(customer).collect();
         // A few keys are made twice.
-        importer.customers(&chunk, &mut |_| ()).expect("the ledger takes them");
+        importer.customers(CustomerChunk::new(chunk), &mut |_| ()).expect("the ledger takes them");
     }
     let tenth: Vec<_> = (0..customers).step_by(10).collect();
     for some in tenth.chunks(CHUNK_ROWS / CONTACTS as usize) {

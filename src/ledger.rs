@@ -14,7 +14,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI32;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
@@ -22,7 +22,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::access::brands::Brands;
 use crate::desk::conversation::{Remembered, RememberedPost};
 use crate::desk::follow_up::Terms;
-use crate::desk::route::OPEN_TICKETS_MAX;
+use crate::desk::route::{OPEN_TICKETS_MAX, PEOPLE_MAX};
 use crate::parse::Network;
 use crate::source::{Gap, Stored};
 use crate::telemetry::{Bucket, Buckets};
@@ -459,6 +459,8 @@ pub struct Ledger {
     /// Pages in the write-ahead log, as of the last commit.
     log_pages: Arc<AtomicI32>,
     pub(super) reader: Connection,
+    /// For how long no vigie was there before this one.
+    pub(super) away: Duration,
     /// Held for as long as the ledger is open; the operating system frees it with the process.
     pub(super) lock: Lock,
 }
@@ -472,6 +474,7 @@ impl Ledger {
     /// another running vigie or to a newer one, or is no ledger.
     pub fn open(config: Config) -> Result<Ledger, LedgerError> {
         let lock = lock(&config.path)?;
+        let away = deadlines::away(&config.path, SystemTime::now());
         let failed = |source| LedgerError::Sqlite { path: config.path.clone(), error: source };
         // Posts are no secret, but their authors may delete them: nobody else need keep a copy.
         let io_failed = |source| LedgerError::Io { path: config.path.clone(), source };
@@ -497,7 +500,7 @@ impl Ledger {
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )
         .map_err(failed)?;
-        Ok(Ledger { config, connection, log_pages, reader, lock })
+        Ok(Ledger { config, connection, log_pages, reader, away, lock })
     }
 
     /// Lets commits return before they are on the disk: they outlive this process, but no power cut.
@@ -553,6 +556,25 @@ impl Ledger {
         assigned::visit_open(&self.connection, OPEN_TICKETS_MAX, visit).map_err(|source| self.failed(source))
     }
 
+    /// Visits how many tickets each agent has got rid of since they said how many they have.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn relieved(&self, visit: impl FnMut(&str, u32)) -> Result<(), LedgerError> {
+        assigned::visit_relieved(&self.connection, visit).map_err(|source| self.failed(source))
+    }
+
+    /// Visits who was answered by whom and when, µs since 1970: the newest that the desk keeps in mind. People are named by
+    /// the hash that [`Needs`](crate::desk::route::Needs) has.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn answered(&self, visit: impl FnMut(u64, &str, i64)) -> Result<(), LedgerError> {
+        assigned::visit_answered(&self.connection, PEOPLE_MAX, visit).map_err(|source| self.failed(source))
+    }
+
     /// Calls `visit` with the newest tickets, oldest first, at most `tickets_max`, for the desk to remember who is in
     /// conversation with us.
     ///
@@ -604,6 +626,7 @@ fn open_to_read(path: &Path) -> Result<(Connection, i64), LedgerError> {
         _ => LedgerError::Io { path: path.to_owned(), source },
     })?);
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+    schema::plan_once(&connection).map_err(failed)?;
     let found = schema::version(&connection).map_err(failed)?;
     if found == 0 || !schema::is_ours(&connection).map_err(failed)? {
         return Err(LedgerError::Foreign(path.to_owned()));

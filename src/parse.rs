@@ -5,7 +5,7 @@
 
 mod html;
 mod jetstream;
-mod language;
+pub(crate) mod language;
 mod mastodon;
 pub mod plain;
 mod post;

@@ -63,7 +63,7 @@ impl TicketId {
 
 impl fmt::Display for TicketId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex(&self.0))
     }
 }
 
@@ -213,7 +213,8 @@ fn factor_to_json(factor: &proto::Factor) -> serde_json::Value {
     serde_json::json!({ "name": factor.name, "points": factor.points, "evidence": factor.evidence })
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// An id, or the beginning of one, as people read it.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-/// Whether two names are those of one brand: case is ignored, and this is the only place that says how.
+/// Whether two names are those of one brand, or team: case is ignored, and this is the only place that says how.
 pub fn is_same(one: &str, other: &str) -> bool {
     fn lowercase(text: &str) -> impl Iterator<Item = char> {
         text.chars().flat_map(char::to_lowercase)

@@ -98,43 +98,50 @@ impl Known {
             };
             warn_of(place, ("customer", "it never counts"), words, known, &mut warnings);
         };
+        let all = &config.desk.factors;
         for (place, factors) in factors_of(config) {
-            ask(&format!("{place}.tier"), Field::Tier, &mut factors.tier.points.keys());
-            ask(&format!("{place}.flag"), Field::Flag, &mut factors.flag.points.keys());
+            // A brand has the words of all brands beside its own.
+            let is_inherited = !std::ptr::eq(factors, all);
+            for (field, words, of_all) in [
+                (Field::Tier, &factors.tier.points, &all.tier.points),
+                (Field::Flag, &factors.flag.points, &all.flag.points),
+            ] {
+                let own =
+                    words.iter().filter(|(word, points)| !is_inherited || of_all.get(*word) != Some(points));
+                ask(&format!("{place}.{}", field.name()), field, &mut own.map(|(word, _)| word));
+            }
         }
         for (place, when) in conditions_of(config) {
             for (field, words) in &when.words {
-                let key = if *field == Field::Tier { "tier" } else { "flag" };
-                ask(&format!("{place}.when.{key}"), *field, &mut words.iter());
+                ask(&format!("{place}.when.{}", field.name()), *field, &mut words.iter());
             }
         }
-        // A brand has the factors of all brands where it has none of its own.
-        let mut told = BTreeSet::new();
-        warnings.retain(|warning| told.insert(warning.clone()));
         warnings
     }
 }
 
-/// The points of all brands, and of those that have their own.
-fn factors_of(config: &Config) -> Vec<(String, &Factors)> {
-    let all = &config.desk.factors;
-    let own = config.desk.brands.values().map(|brand| &brand.factors);
-    // Named as in the file where they are the same.
-    let own = own.filter(|own| own.tier != all.tier || own.flag != all.flag);
-    [all].into_iter().chain(own).map(|factors| ("priority".to_owned(), factors)).collect()
+/// The points of all brands, and of those that have their own, and how a warning names them.
+fn factors_of(config: &Config) -> impl Iterator<Item = (String, &Factors)> {
+    let all = ("priority".to_owned(), &config.desk.factors);
+    let brands = config.desk.brands.iter();
+    let of_brands = brands.map(|(name, brand)| (format!("priority.brand {name:?}"), &brand.factors));
+    [all].into_iter().chain(of_brands)
 }
 
 /// Every condition of the file, and where it stands.
 fn conditions_of(config: &Config) -> Vec<(String, &When)> {
     let desk = &config.desk;
-    let factors = [&desk.factors].into_iter().chain(desk.brands.values().map(|brand| &brand.factors));
-    let combinations = factors.flat_map(|factors| &factors.combinations);
-    let combinations = combinations.map(|one| (format!("combination {:?}", one.name), one.when()));
+    let of_all = &desk.factors.combinations;
+    let combinations = of_all.iter().map(|one| (format!("combination {:?}", one.name), one.when()));
+    let of_brands = desk.brands.iter().flat_map(|(name, brand)| {
+        let own = brand.factors.combinations.iter().filter(|one| !of_all.contains(one));
+        own.map(move |one| (format!("priority.brand {name:?}: combination {:?}", one.name), one.when()))
+    });
     let routes = desk.routes.rules.iter().enumerate();
     let routes = routes.map(|(route, rule)| (format!("route[{}]", route + 1), &rule.when));
     let expectations = desk.expectations.rules.iter().enumerate();
     let expectations = expectations.map(|(rule, (when, _))| (format!("expectation[{}]", rule + 1), when));
-    combinations.chain(routes).chain(expectations).collect()
+    combinations.chain(of_brands).chain(routes).chain(expectations).collect()
 }
 
 /// Warns of words that nobody has.
@@ -166,4 +173,49 @@ fn unrecognised(config: &Config) -> impl Iterator<Item = &str> {
             && !brand.handles.iter().any(|handle| handle.starts_with("did:"))
     });
     brands.map(|brand| brand.name.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_nobody_has_is_named_where_it_stands() {
+        let text = r#"
+[[source]]
+kind = "ndjson"
+path = "-"
+[[brand]]
+name = "Lumio"
+[[brand]]
+name = "Nox"
+[priority]
+tier = { gold = 5, glod = 6 }
+[[priority.combination]]
+name = "all"
+when = { flag = "prss" }
+points = 5
+[[priority.brand]]
+name = "Lumio"
+flag = { vipp = 9, press = 8 }
+[[priority.brand.combination]]
+name = "own"
+when = { tier = "silvr" }
+points = 5
+"#;
+        let config = Config::parse(text).unwrap();
+        let set = |word: &str| BTreeSet::from([word.to_owned()]);
+        let words = Some(TiersAndFlags { tiers: set("gold"), flags: set("press") });
+        let told = Known { agents: Vec::new(), words }.warnings(&config);
+        let told: Vec<_> = told.iter().map(|told| told.split_once(": no customer").unwrap().0).collect();
+        assert_eq!(
+            told,
+            [
+                "priority.tier: \"glod\"",
+                "priority.brand \"Lumio\".flag: \"vipp\"",
+                "combination \"all\".when.flag: \"prss\"",
+                "priority.brand \"Lumio\": combination \"own\".when.tier: \"silvr\"",
+            ]
+        );
+    }
 }

@@ -15,7 +15,9 @@ use super::{Failure, LedgerFile, print::grouped};
 use crate::desk::calendar;
 use crate::ledger::LedgerError;
 use crate::ledger::context::Contact;
-use crate::ledger::context::import::{CHUNK_BYTES, CHUNK_ROWS, CustomerRow, Importer, Numbered, Rejected};
+use crate::ledger::context::import::{
+    CHUNK_BYTES, CHUNK_ROWS, CustomerChunk, CustomerRow, Importer, Numbered, Rejected,
+};
 
 mod articles;
 mod csv;
@@ -163,6 +165,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             &fields::CUSTOMERS,
             fields::customer,
             |row: &CustomerRow, now| row.purchases.iter().flatten().any(|purchase| purchase.at > now),
+            CustomerChunk::new,
             |importer, chunk, report| importer.customers(chunk, &mut |rejected| report.reject(&rejected)),
             Importer::remove_other_customers,
         ),
@@ -171,7 +174,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             &fields::AGENTS,
             fields::agent,
             |_, _| false,
-            |importer, chunk, report| importer.agents(chunk, &mut |rejected| report.reject(&rejected)),
+            std::convert::identity,
+            |importer, chunk, report| importer.agents(&chunk, &mut |rejected| report.reject(&rejected)),
             Importer::remove_other_agents,
         ),
         What::Touchpoints(file) => import(
@@ -179,7 +183,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             &fields::TOUCHPOINTS,
             fields::touchpoint,
             |contact: &Contact, now| contact.touchpoint.at > now,
-            |importer, chunk, _| importer.touchpoints(chunk),
+            std::convert::identity,
+            |importer, chunk, _| importer.touchpoints(&chunk),
             Importer::remove_other_touchpoints,
         ),
         What::Articles(arguments) => articles::run(arguments),
@@ -223,12 +228,23 @@ fn read_all<T>(
     }
 }
 
-fn import<T: Send>(
+/// Rows as they are handed over to be written.
+struct Ready<C> {
+    chunk: C,
+    rows: usize,
+    /// Those with a time that has not come yet.
+    ahead: usize,
+    /// Those that were wrong in themselves, in the file's order.
+    rejected: Vec<Rejected>,
+}
+
+fn import<T: Send, C: Send>(
     arguments: &FileArguments,
     columns: &'static table::Columns,
     read: impl Fn(&Fields<'_>) -> Result<T, String> + Send,
-    is_ahead: impl Fn(&T, Timestamp) -> bool,
-    mut take: impl FnMut(&mut Importer, &[Numbered<T>], &mut Report) -> Result<(), LedgerError>,
+    is_ahead: impl Fn(&T, Timestamp) -> bool + Send,
+    prepare: impl Fn(Vec<Numbered<T>>) -> C + Send,
+    mut take: impl FnMut(&mut Importer, C, &mut Report) -> Result<(), LedgerError>,
     remove_others: impl Fn(&mut Importer) -> Result<(), LedgerError>,
 ) -> Result<(), Failure> {
     let options = Options {
@@ -242,17 +258,22 @@ fn import<T: Send>(
     refuse_overwriting(arguments, &path)?;
     let mut importer = Importer::open(&path, arguments.replace).map_err(anyhow::Error::new)?;
     let mut report = Report::open(arguments)?;
-    // One chunk is read and checked while the one before it is written; a third is never there.
+    // One chunk is read, checked and put in order while the one before it is written; a third is never there.
     std::thread::scope(|scope| -> Result<(), Failure> {
         let (sender, chunks) = crossbeam::channel::bounded(0);
         let (table, zone) = (&mut table, &arguments.time_zone);
-        let reading =
-            scope.spawn(move || read_all(table, columns, zone, read, |chunk| sender.send(chunk).is_ok()));
-        let taken = chunks.iter().try_for_each(|Chunk { rows, rejected }| {
-            report.read += (rows.len() + rejected.len()) as u64;
-            report.ahead += rows.iter().filter(|numbered| is_ahead(&numbered.row, now)).count() as u64;
+        let reading = scope.spawn(move || {
+            read_all(table, columns, zone, read, |Chunk { rows, rejected }| {
+                let ahead = rows.iter().filter(|numbered| is_ahead(&numbered.row, now)).count();
+                let ready = Ready { rows: rows.len(), ahead, rejected, chunk: prepare(rows) };
+                sender.send(ready).is_ok()
+            })
+        });
+        let taken = chunks.iter().try_for_each(|Ready { chunk, rows, ahead, rejected }| {
+            report.read += (rows + rejected.len()) as u64;
+            report.ahead += ahead as u64;
             rejected.iter().for_each(|rejected| report.reject(rejected));
-            if rows.is_empty() { Ok(()) } else { take(&mut importer, &rows, &mut report) }
+            if rows == 0 { Ok(()) } else { take(&mut importer, chunk, &mut report) }
         });
         // Whoever reads ends when nobody takes any more.
         drop(chunks);

@@ -10,9 +10,9 @@ use jiff::Timestamp;
 
 use crate::console::{AnswersStatus, SourceStatus, Status};
 use crate::telemetry::{Bucket, Buckets};
-use crate::ticket::proto;
 use crate::ticket::proto::delivery::Record;
 use crate::ticket::proto::update::Change;
+use crate::ticket::{hex, proto};
 
 mod clock;
 mod person;
@@ -115,7 +115,7 @@ pub(super) fn ticket(
 ///
 /// `out` cannot be written.
 pub(super) fn update(out: &mut impl Write, update: &proto::Update, clock: &Clock) -> io::Result<()> {
-    let id: String = update.ticket_id.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let id = hex(update.ticket_id.get(..4).unwrap_or(&update.ticket_id));
     match &update.change {
         Some(Change::Erased(erased)) => {
             writeln!(out, "{QUIET}    –    ticket {id}… erased: {}{QUIET:#}", printable(&erased.reason))

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::desk::{self, Recorded};
 use crate::ledger::tickets::{self, Kept};
 use crate::telemetry::log::remark;
+use crate::ticket::hex;
 use crate::ticket::proto::{Factor, Level};
 
 #[derive(Debug, Args)]
@@ -147,7 +148,7 @@ impl Simulation {
         }
         let post = ticket.post.clone().unwrap_or_default();
         self.changes.push(Change {
-            id: ticket.id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            id: hex(&ticket.id),
             brand: ticket.brand.clone(),
             network: post.network,
             url: post.url,

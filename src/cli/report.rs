@@ -120,12 +120,13 @@ fn asked(arguments: &Arguments) -> Vec<By> {
     asked
 }
 
+/// In two units, so that what is cut is less than a percentile is off by itself.
 fn duration(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min", seconds / 60),
+        60..3600 => format!("{} min {:02}", seconds / 60, seconds % 60),
         3600..172_800 => format!("{} h {:02}", seconds / 3600, seconds % 3600 / 60),
-        _ => format!("{} d", seconds / 86_400),
+        _ => format!("{} d {:02} h", seconds / 86_400, seconds % 86_400 / 3600),
     }
 }
 
@@ -136,4 +137,21 @@ fn percent(share: f64) -> String {
 fn signed(score: f64) -> String {
     // Never `-0`.
     format!("{:+.0}", score.round() + 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_shown_in_two_units() {
+        let check = |seconds: u64, shown: &str| assert_eq!(duration(seconds), shown);
+        check(59, "59 s");
+        check(60, "1 min 00");
+        check(119, "1 min 59");
+        check(3599, "59 min 59");
+        check(3600, "1 h 00");
+        check(71 * 3600, "2 d 23 h");
+        check(30 * 86_400 + 7200, "30 d 02 h");
+    }
 }

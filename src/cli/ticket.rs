@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::print::Clock;
 use super::{Failure, LedgerFile, print};
+use crate::desk;
 use crate::ledger::conversations::timeline::{self, Event, Found, PREFIX_MIN, Timeline, What};
 use crate::ticket::{self, TicketId, proto};
 
@@ -30,7 +31,7 @@ pub(super) struct HelperArguments {
     #[command(flatten)]
     ledger: LedgerFile,
     /// How often they must have been thanked; as `[helpers] thanked_min` unless given
-    #[arg(long, value_name = "TIMES")]
+    #[arg(long, value_name = "TIMES", value_parser = clap::value_parser!(u64).range(1..))]
     thanked_min: Option<u64>,
     /// One JSON object a line
     #[arg(long)]
@@ -138,15 +139,30 @@ fn to_json(Timeline { ticket, events }: &Timeline) -> serde_json::Value {
 
 pub(super) fn helpers(arguments: &HelperArguments) -> Result<(), Failure> {
     let (path, clock) = place(&arguments.ledger)?;
-    let thanked_min = match arguments.thanked_min {
-        Some(least) => least,
-        None => arguments.ledger.load()?.desk.conversation.thanked_min.max(1).into(),
+    let thanked_min = match (arguments.thanked_min, arguments.ledger.file.load()) {
+        (Some(least), _) => least,
+        (None, Ok(config)) => config.desk.conversation.thanked_min.into(),
+        // A ledger by itself: as where the config says nothing.
+        (None, Err(_)) if arguments.ledger.ledger.is_some() => {
+            desk::conversation::Config::default().thanked_min.into()
+        }
+        (None, Err(failure)) => return Err(failure),
     };
     let now = Timestamp::now();
     let since = now.checked_sub((90 * 24).hours()).unwrap_or_default();
-    let helpers = timeline::list_helpers(&path, thanked_min, since).map_err(anyhow::Error::new)?;
+    let helpers = match thanked_min {
+        // Nobody counts as one.
+        0 => Vec::new(),
+        least => timeline::list_helpers(&path, least, since).map_err(anyhow::Error::new)?,
+    };
     let mut out = std::io::stdout().lock();
     let mut print = || {
+        if thanked_min == 0 && !arguments.json {
+            return writeln!(
+                out,
+                "[helpers] thanked_min = 0: nobody counts as a helper; ask with --thanked-min"
+            );
+        }
         if helpers.is_empty() && !arguments.json {
             return writeln!(out, "nobody was thanked {thanked_min} times within 90 days for helping others");
         }

@@ -21,7 +21,8 @@ pub(super) fn desk(
     let zone = time_zone(&section, TimeZone::UTC);
     let (topics, points, teams_named) = sensitive::topics(&root.section("sensitive"), warnings);
     let names: Vec<_> = topics.names().collect();
-    let known = Known { brands, sensitive: &names, zone: &zone };
+    let contacts_days = u32::try_from(section.integer("contacts_days", 1..=3650, 30)).unwrap_or(30);
+    let known = Known { brands, sensitive: &names, zone: &zone, contacts_days };
     let section_of_priority = root.section("priority");
     let priorities = priority::priorities(&section_of_priority, &points, &known, warnings);
     let waiting = section_of_priority.section("waiting");
@@ -49,9 +50,7 @@ pub(super) fn desk(
         unsupported_min: section.share("unsupported_min", default.unsupported_min),
         unsupported_addressed_min: section
             .share("unsupported_addressed_min", default.unsupported_addressed_min),
-        contacts_window: Duration::from_secs(
-            24 * 3600 * section.integer("contacts_days", 1..=3650, 30).unsigned_abs(),
-        ),
+        contacts_window: Duration::from_secs(24 * 3600 * u64::from(contacts_days)),
         articles: articles(&root.section("articles"), default.articles),
         conversation: super::conversation::conversation(root),
     };

@@ -49,7 +49,7 @@ pub(super) fn expectations(
     let mut rules = Vec::with_capacity(count);
     for (index, section) in sections.iter().enumerate() {
         let condition = section.section("when");
-        let when = when(&condition, known);
+        let when = when(&condition, known, warnings);
         if when.asks_nothing() && index + 1 < count {
             section.mistake(
                 "when is missing: what must hold, as when = { tier = \"gold\" }; the last one alone may be without",

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::reader::{Placed, Section, nearest};
 use super::when::{Known, when};
+use crate::access::brands::is_same;
 use crate::classify;
 use crate::desk::priority::{
     Caps, Combination, Contacts, Curve, Group, PRIORITY_MAX, Purchase, Repeated, Shape, Words, is_reserved,
@@ -39,6 +40,8 @@ pub(super) fn priorities(
         let builtin = default.sensitive.points.get(*topic).copied();
         topics.get(*topic).copied().or(builtin).unwrap_or(OWN_TOPIC_POINTS)
     };
+    let known_hours = known.contacts_days.saturating_mul(24);
+    default.contacts.window_hours = default.contacts.window_hours.min(known_hours);
     let of_topics = known.sensitive.iter().map(|topic| ((*topic).to_owned(), points(topic))).collect();
     default.sensitive.points = of_topics;
     let reading = Reading { section, known };
@@ -65,7 +68,7 @@ pub(super) fn priorities(
             section.mistake("name is missing: the brand whose priorities differ");
             continue;
         };
-        let Some(of_file) = known.brands.iter().find(|brand| is_same(brand, &name.value)) else {
+        let Some(of_file) = known.brands.iter().find(|brand| is_same(brand.trim(), name.value.trim())) else {
             section
                 .mistake_at(&name, format_args!("{:?}: must be of {}", name.value, known.brands.join(", ")));
             continue;
@@ -73,7 +76,7 @@ pub(super) fn priorities(
         if brand.factors == factors && brand.levels == levels {
             warnings.push(format!("{} ({of_file}): changes nothing", section.path_in_file()));
         }
-        own.warn_of_other_brands(&brand.factors, of_file, warnings);
+        own.warn_of_other_brands((&factors, &brand.factors), of_file, warnings);
         if brands.insert((*of_file).to_owned(), brand).is_some() {
             section.mistake_at(&name, format_args!("{of_file:?} has its priorities already"));
         }
@@ -114,9 +117,14 @@ impl Reading<'_, '_, '_> {
             flag: limited_words(&section.section("flag"), &base.flag, warnings),
             value: curve(&section.section("value"), &base.value, &[]),
             purchase: purchase(&section.section("purchase"), &base.purchase),
-            contacts: contacts(&section.section("contacts"), &base.contacts, warnings),
+            contacts: contacts(
+                &section.section("contacts"),
+                &base.contacts,
+                self.known.contacts_days,
+                warnings,
+            ),
             sensitive: self.sensitive(&base.sensitive, warnings),
-            combinations: self.combinations(&base.combinations),
+            combinations: self.combinations(&base.combinations, warnings),
             caps: caps(&section.section("caps"), base.caps),
         }
     }
@@ -186,13 +194,13 @@ impl Reading<'_, '_, '_> {
     }
 
     /// `[[…combination]]`: points for what counts only together. One of the same name takes the place of the base's.
-    fn combinations(&self, base: &[Combination]) -> Vec<Combination> {
+    fn combinations(&self, base: &[Combination], warnings: &mut Vec<String>) -> Vec<Combination> {
         let mut combinations = base.to_vec();
         let mut names: Vec<String> = Vec::new();
         for section in self.section.sections("combination") {
             let name = section.string("name").map(|name| name.value.trim().to_owned()).unwrap_or_default();
             let condition = section.section("when");
-            let when = when(&condition, self.known);
+            let when = when(&condition, self.known, warnings);
             let points = section.points("points", 0);
             if name.is_empty() {
                 section.mistake("name is missing: what tickets call these points");
@@ -231,13 +239,17 @@ impl Reading<'_, '_, '_> {
         combinations
     }
 
-    /// A brand's combination that asks for another brand never counts.
-    fn warn_of_other_brands(&self, factors: &Factors, brand: &str, warnings: &mut Vec<String>) {
-        for combination in &factors.combinations {
+    /// A brand's own combination that asks for another brand never counts; one of all brands does, elsewhere.
+    fn warn_of_other_brands(
+        &self,
+        (base, factors): (&Factors, &Factors),
+        brand: &str,
+        warnings: &mut Vec<String>,
+    ) {
+        let inherited = &base.combinations;
+        for combination in factors.combinations.iter().filter(|one| !inherited.contains(one)) {
             let mut asked = combination.when().words.iter().filter(|(field, _)| *field == Field::Brand);
-            if asked.any(|(_, words)| !words.iter().any(|word| is_same(word, brand)))
-                && self.section.has("combination")
-            {
+            if asked.any(|(_, words)| !words.iter().any(|word| is_same(word, brand.trim()))) {
                 warnings.push(format!(
                     "{}: the combination {:?} asks for another brand than {brand}, so that it never counts there",
                     self.section.path_in_file(),
@@ -246,10 +258,6 @@ impl Reading<'_, '_, '_> {
             }
         }
     }
-}
-
-fn is_same(one: &str, other: &str) -> bool {
-    one.trim().to_lowercase() == other.trim().to_lowercase()
 }
 
 /// The most that something gives or takes.
@@ -365,7 +373,8 @@ fn purchase(section: &Section<'_, '_>, base: &Purchase) -> Purchase {
     purchase
 }
 
-fn contacts(section: &Section<'_, '_>, base: &Contacts, warnings: &mut Vec<String>) -> Contacts {
+/// `days`: contacts are known for so long; a window that is longer would be cut to that without a word.
+fn contacts(section: &Section<'_, '_>, base: &Contacts, days: u32, warnings: &mut Vec<String>) -> Contacts {
     let hours = |key, least, base: u32| {
         u32::try_from(section.integer(key, least..=24 * 366, base.into())).unwrap_or(base)
     };
@@ -380,6 +389,16 @@ fn contacts(section: &Section<'_, '_>, base: &Contacts, warnings: &mut Vec<Strin
         count: curve(&section.section("count"), &base.count, &[]),
         cap: cap(section, base.cap),
     };
+    if contacts.window_hours > days.saturating_mul(24) {
+        section.mistake_in(
+            "window_hours",
+            format_args!(
+                "window_hours = {}: [desk] contacts_days = {days} looks no further back: at most {} hours, or more days",
+                contacts.window_hours,
+                days.saturating_mul(24)
+            ),
+        );
+    }
     section.refuse_unknown();
     contacts
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::reader::{Placed, Section, nearest};
 use super::when::{Known, when};
+use crate::access::brands::is_same;
 use crate::desk::priority::PRIORITY_MAX;
 use crate::desk::route::{AgentChoice, BestRated, Routes, Rule, Team};
 use crate::desk::when::shadowed;
@@ -94,7 +95,7 @@ fn rules(root: &Section<'_, '_>, known: &Known<'_>, teams: &[Team], warnings: &m
         return rules;
     }
     for section in &sections {
-        let when = when(&section.section("when"), known);
+        let when = when(&section.section("when"), known, warnings);
         let named = section.string("team");
         let team = named.as_ref().and_then(|name| team_of(section, name, teams));
         let supplier = section.string("supplier").map(|name| name.value.trim().to_owned());
@@ -130,7 +131,7 @@ fn rules(root: &Section<'_, '_>, known: &Known<'_>, teams: &[Team], warnings: &m
         let name = |index: usize| {
             let rule: &Rule = &rules[index];
             let to = rule.supplier.as_deref().unwrap_or(&rule.team);
-            format!("route[{}] ({} → {to})", index + 1, crate::desk::route::in_words(&rule.when))
+            format!("route[{}] ({} → {to})", index + 1, rule.when)
         };
         warnings.push(format!("{} never gets a turn: {} takes all of it before", name(later), name(earlier)));
     }
@@ -154,10 +155,6 @@ fn did_you_mean(name: &str, teams: &[Team]) -> String {
         None if names.is_empty() => ": there is none at all, add [[team]] with name".to_owned(),
         None => format!(": there are {}", names.join(", ")),
     }
-}
-
-fn is_same(one: &str, other: &str) -> bool {
-    one.to_lowercase() == other.to_lowercase()
 }
 
 #[cfg(test)]

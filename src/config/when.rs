@@ -3,10 +3,11 @@
 use jiff::tz::TimeZone;
 
 use super::reader::{Section, nearest};
+use crate::access::brands::is_same;
 use crate::classify::{INTENTS, SENTIMENTS, URGENCIES};
 use crate::desk::priority::PRIORITY_MAX;
 use crate::desk::when::{Field, Quantity, Question, When};
-use crate::parse::Network;
+use crate::parse::{Network, language};
 
 /// What conditions may name.
 pub(super) struct Known<'k> {
@@ -16,37 +17,46 @@ pub(super) struct Known<'k> {
     pub(super) sensitive: &'k [&'k str],
     /// By which wall clock `hours` are meant.
     pub(super) zone: &'k TimeZone,
+    /// Earlier contacts are looked at for so long.
+    pub(super) contacts_days: u32,
 }
 
 /// Reads the condition of this table; every mistake is noted with its place.
-pub(super) fn when(section: &Section<'_, '_>, known: &Known<'_>) -> When {
+pub(super) fn when(section: &Section<'_, '_>, known: &Known<'_>, warnings: &mut Vec<String>) -> When {
     let networks = Network::ALL.map(Network::name);
-    let lists: [(Field, &'static str, Option<&[&str]>); 11] = [
-        (Field::Brand, "brand", Some(known.brands)),
-        (Field::Network, "network", Some(&networks)),
-        (Field::Language, "language", None),
-        (Field::Sentiment, "sentiment", Some(&SENTIMENTS)),
-        (Field::Intent, "intent", Some(&INTENTS)),
-        (Field::Urgency, "urgency", Some(&URGENCIES)),
-        (Field::Tier, "tier", None),
-        (Field::Flag, "flag", None),
-        (Field::Topic, "topic", None),
-        (Field::Channel, "channel", None),
-        (Field::Sensitive, "sensitive", Some(known.sensitive)),
+    let lists: [(Field, Option<&[&str]>); 11] = [
+        (Field::Brand, Some(known.brands)),
+        (Field::Network, Some(&networks)),
+        (Field::Language, None),
+        (Field::Sentiment, Some(&SENTIMENTS)),
+        (Field::Intent, Some(&INTENTS)),
+        (Field::Urgency, Some(&URGENCIES)),
+        (Field::Tier, None),
+        (Field::Flag, None),
+        (Field::Topic, None),
+        (Field::Channel, None),
+        (Field::Sensitive, Some(known.sensitive)),
     ];
     let mut words = Vec::new();
-    for (field, key, accepted) in lists {
+    for (field, accepted) in lists {
         let mut given = Vec::new();
-        for word in section.string_or_strings(key) {
+        for word in section.string_or_strings(field.name()) {
             match accepted {
-                _ if word.value.trim().is_empty() => section.mistake_at(&word, "must not be empty"),
-                Some(accepted) if !accepted.iter().any(|known| is_same(known, &word.value)) => {
+                _ if bare(field, &word.value).is_empty() => section.mistake_at(&word, "must not be empty"),
+                _ if field == Field::Language => match code(&word.value) {
+                    Some(code) => given.push(code),
+                    None => section.mistake_at(
+                        &word,
+                        format_args!("{:?}: must be a language's code, as fr, en or pt", word.value),
+                    ),
+                },
+                Some(accepted) if !accepted.iter().any(|known| is_same(known, word.value.trim())) => {
                     let near = nearest(&word.value.trim().to_lowercase(), accepted);
                     let near = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
                     let text = format_args!("{:?}: must be of {}{near}", word.value, accepted.join(", "));
                     section.mistake_at(&word, text);
                 }
-                _ => given.push(word.value.trim().to_lowercase()),
+                _ => given.push(bare(field, &word.value).to_lowercase()),
             }
         }
         given.sort_unstable();
@@ -83,7 +93,7 @@ pub(super) fn when(section: &Section<'_, '_>, known: &Known<'_>) -> When {
         let answer = section.flag(key, true);
         section.has(key).then_some((question, answer))
     });
-    let answers = answers.collect();
+    let answers: Vec<_> = answers.collect();
     let hours = section.string("hours").and_then(|text| match text.value.parse() {
         Ok(week) => Some((week, known.zone.clone())),
         Err(no_week) => {
@@ -92,11 +102,36 @@ pub(super) fn when(section: &Section<'_, '_>, known: &Known<'_>) -> When {
         }
     });
     section.refuse_unknown();
+    if answers.contains(&(Question::Customer, false)) {
+        let of_customers = words.iter().filter(|(field, _)| matches!(field, Field::Tier | Field::Flag));
+        let of_customers = of_customers.map(|(field, _)| field.name());
+        let value = ranges.iter().filter(|(quantity, _)| *quantity == Quantity::Value);
+        if let Some(key) = of_customers.chain(value.map(|(quantity, _)| quantity.name())).next() {
+            let path = section.path_in_file();
+            warnings.push(format!(
+                "{path}: customer = false beside {key}, which customers alone have: it never holds"
+            ));
+        }
+    }
     When { words, ranges, answers, hours }
 }
 
-fn is_same(one: &str, other: &str) -> bool {
-    one.to_lowercase() == other.trim().to_lowercase()
+/// A word as it is compared: a topic without what makes it a hashtag or a handle.
+fn bare(field: Field, word: &str) -> &str {
+    match field {
+        Field::Topic => word.trim().trim_start_matches(['#', '@']).trim_start(),
+        _ => word.trim(),
+    }
+}
+
+/// The primary subtag, as posts and verdicts have it: `fr` of `fr-FR`. `None` for what is no code of two or three letters;
+/// `und` is what verdicts say of a language that nobody knows.
+fn code(tag: &str) -> Option<String> {
+    let tag = tag.trim();
+    if tag.eq_ignore_ascii_case("und") {
+        return Some("und".to_owned());
+    }
+    language::primary(tag).filter(|code| code.len() <= 3).map(Into::into)
 }
 
 #[cfg(test)]
@@ -130,6 +165,35 @@ mod tests {
     }
 
     #[test]
+    fn a_language_is_its_primary_subtag_and_a_topic_has_no_mark() {
+        let read =
+            when("{ language = [\"fr-FR\", \"PT_br\", \"und\", \"iw\"], topic = [\"#Panne\", \"@lumio\"] }");
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            read.words,
+            [
+                (Field::Language, words(&["fr", "he", "pt", "und"])),
+                (Field::Topic, words(&["lumio", "panne"]))
+            ]
+        );
+    }
+
+    #[test]
+    fn what_only_customers_have_is_never_found_where_nobody_is_one() {
+        let warnings = |when: &str| config(when).unwrap().warnings;
+        for (key, asked) in
+            [("tier", "tier = \"gold\""), ("flag", "flag = \"press\""), ("value", "value_min = 5")]
+        {
+            let expected = format!(
+                "priority.combination[1].when: customer = false beside {key}, which customers alone have: it never holds"
+            );
+            assert_eq!(warnings(&format!("{{ customer = false, {asked} }}")), [expected]);
+            assert_eq!(warnings(&format!("{{ customer = true, {asked} }}")), [""; 0]);
+        }
+        assert_eq!(warnings("{ customer = false, channel = \"phone\" }"), [""; 0]);
+    }
+
+    #[test]
     fn ranges_are_open_where_nothing_is_said_and_answers_count_only_if_given() {
         let read = when("{ followers_min = 10, value_max = 5, customer = false }");
         assert_eq!(read.ranges, [(Quantity::Followers, 10..=i64::MAX), (Quantity::Value, 0..=5)]);
@@ -159,6 +223,12 @@ mod tests {
             ("{ tier = [1] }", "when.tier = 1: each item of the list must be a text in quotes"),
             ("{ tier = 1 }", "when.tier = 1: must be a text in quotes, or a list of such"),
             ("{ tier = \" \" }", "when.tier: must not be empty"),
+            ("{ topic = \"#\" }", "when.topic: must not be empty"),
+            (
+                "{ language = \"french\" }",
+                "when.language: \"french\": must be a language's code, as fr, en or pt",
+            ),
+            ("{ language = \"f\" }", "when.language: \"f\": must be a language's code"),
             ("{ followers_min = 5, followers_max = 4 }", "followers_min = 5 is above followers_max = 4"),
             ("{ hours = \"mon 9\" }", "when.hours: \"mon 9\": must be days and hours"),
             ("{ priority_min = 5 }", "points cannot depend on the priority"),

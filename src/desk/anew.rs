@@ -6,6 +6,7 @@
 
 use jiff::Timestamp;
 
+use super::route::Needs;
 use super::when::Facts;
 use super::{Config, Desk, Recorded, sensitive};
 use crate::ticket::{TicketId, proto};
@@ -57,6 +58,8 @@ pub struct Anew {
     pub change: Option<u64>,
     /// Whose it is from now on; `None`: that stays.
     pub assignment: Option<proto::Assignment>,
+    /// What it needs from now on of whoever answers it; `None`: that stays.
+    pub needs: Option<Needs>,
     /// When its answer is due from now on; `None`: that stays.
     pub due: Option<DueAnew>,
 }
@@ -84,8 +87,8 @@ impl Desk {
     /// Decides again whose a ticket is that has changed, and when its answer is due.
     pub fn decide_anew(&mut self, config: &Config, changed: &Changed, now: Timestamp) -> Anew {
         let Changed { ticket_id, ticket, change, whose, .. } = changed;
-        let mut anew =
-            Anew { ticket_id: *ticket_id, at: now, change: Some(*change), assignment: None, due: None };
+        let (ticket_id, change) = (*ticket_id, Some(*change));
+        let mut anew = Anew { ticket_id, at: now, change, assignment: None, needs: None, due: None };
         if *whose == Whose::Nobodys {
             return anew;
         }
@@ -101,7 +104,8 @@ impl Desk {
         if *whose == Whose::Ours {
             let facts = Facts { now, ..waiting };
             let has_it = ticket.assignment.as_ref();
-            anew.assignment = self.router.reroute(&config.routes, &facts, *ticket_id, has_it);
+            anew.assignment = self.router.reroute(&config.routes, &facts, ticket_id, has_it);
+            anew.needs = anew.assignment.as_ref().and_then(|_| self.router.needs_of(ticket_id));
         }
         anew
     }

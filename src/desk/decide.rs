@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::conversation::{self, FURTHER_MAX, Part, Place, Remembered, RememberedPost};
 use super::draft::{assigned, message_of, message_of_verdict};
 use super::known::{Known, Same, text_hash};
+use super::route::Needs;
 use super::{Agent, Anew, Config, Conversations, People, Router, Terms, Unreadable, told};
 use crate::classify::Verdict;
 use crate::parse::Post;
@@ -167,6 +168,26 @@ impl Desk {
         self.router.restore(id, team, agent, is_ours, is_open);
     }
 
+    /// What the ledger knows that an open ticket needs, as [`Router::learn`].
+    pub fn restore_needs(&mut self, id: TicketId, needs: &Needs) {
+        self.router.learn(id, needs);
+    }
+
+    /// What an open ticket needs of whoever answers it; `None`: no route has spoken of it.
+    pub fn needs_of(&self, id: TicketId) -> Option<Needs> {
+        self.router.needs_of(id)
+    }
+
+    /// Remembers how many tickets an agent has got rid of since they said how many they have; before agents are known.
+    pub fn restore_relieved(&mut self, agent: &str, tickets: u32) {
+        self.router.relieved(agent, tickets);
+    }
+
+    /// Remembers who answered somebody in an earlier run.
+    pub fn remember_answer(&mut self, person: u64, agent: &str, at: Timestamp) {
+        self.router.remember_answer(person, agent, at);
+    }
+
     /// The tickets that are somebody's, as far as is known here: for [`restore_assignment`](Desk::restore_assignment).
     pub fn held(&self) -> Vec<TicketId> {
         self.router.held()
@@ -178,7 +199,7 @@ impl Desk {
         let router = &mut self.router;
         few.filter_map(|ticket_id| {
             let assignment = Some(router.assign_anew(&config.routes, ticket_id, now)?);
-            Some(Anew { ticket_id, at: now, change: None, assignment, due: None })
+            Some(Anew { ticket_id, at: now, change: None, assignment, needs: None, due: None })
         })
         .collect()
     }

@@ -18,6 +18,7 @@ use crate::ticket::{TicketId, proto};
 mod anew;
 mod choice;
 mod memory;
+mod needs;
 mod rules;
 mod words;
 
@@ -28,8 +29,8 @@ mod tests;
 
 pub use choice::{Because, Candidate, Points, Standing, Weighed, passed_over_max};
 pub use memory::{OPEN_TICKETS_MAX, PEOPLE_MAX};
+pub use needs::Needs;
 pub use rules::{AgentChoice, BestRated, Routes, Rule, Team};
-pub use words::in_words;
 
 use choice::{Member, Want};
 use memory::{Open, OpenTickets, Seen};
@@ -63,6 +64,8 @@ pub struct Router {
     seen: Seen,
     /// Tickets given to agents since the start.
     given: u64,
+    /// Tickets of an earlier run that agents got rid of since they said how many they have; taken with the first agents.
+    relieved: FxHashMap<Box<str>, u32>,
 }
 
 impl Router {
@@ -76,12 +79,14 @@ impl Router {
         let mut before: FxHashMap<Arc<str>, Member> =
             self.members.drain(..).map(|member| (member.name.clone(), member)).collect();
         let had_none = before.is_empty();
+        let relieved = std::mem::take(&mut self.relieved);
         let mut agents: Vec<_> = agents.iter().filter(|agent| !agent.name.is_empty()).collect();
         agents.sort_by(|one, other| one.name.cmp(&other.name));
         agents.dedup_by(|one, other| one.name == other.name);
         for agent in agents {
             let mut member = Member::new(agent);
-            member.open = member.open.max(self.open.count(&member.name));
+            let relieved = relieved.get(&*member.name).copied().unwrap_or_default();
+            member.open = member.open.saturating_sub(relieved).max(self.open.count(&member.name));
             if let Some(known) = before.remove(&member.name) {
                 if known.agent.open_tickets == agent.open_tickets {
                     member.open = known.open;
@@ -310,6 +315,16 @@ impl Router {
         }
     }
 
+    /// So many tickets has the agent got rid of in an earlier run, since they said how many they have.
+    pub fn relieved(&mut self, agent: &str, tickets: u32) {
+        self.relieved.insert(agent.into(), tickets);
+    }
+
+    /// Who answered this person in an earlier run, and when.
+    pub fn remember_answer(&mut self, person: u64, agent: &str, at: Timestamp) {
+        self.seen.answered(person, agent, at);
+    }
+
     /// Takes note of what a helpdesk reports.
     pub fn hear(&mut self, told: &Told) {
         match told {
@@ -345,7 +360,8 @@ impl Router {
 
     /// Takes over what the ledger knows of an assigned ticket: at the start, and after reports were missed.
     ///
-    /// Each agent's count is then what is open here, where that is more than they reported.
+    /// Each agent's count is then what is open here, where that is more than they reported less what they
+    /// [got rid of](Router::relieved) since.
     /// `is_ours` unless a helpdesk named the agent.
     pub fn restore(&mut self, ticket: TicketId, team: &str, agent: &str, is_ours: bool, is_open: bool) {
         if !is_open {

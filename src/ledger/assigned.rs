@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::writer::Changes;
 use super::{changed, deadlines, records, store};
 use crate::desk::conversation::is_closed;
+use crate::desk::route::{AgentChoice, Needs};
 use crate::desk::told::{Holder, Told};
 use crate::desk::{Anew, Whose};
 use crate::ticket::{TicketId, proto};
@@ -20,18 +21,38 @@ pub(super) const TABLES: &str = "
         team       TEXT NOT NULL,
         agent      TEXT NOT NULL,          -- as last reported, or as the desk decided; empty: only the team's
         by_helpdesk INTEGER NOT NULL DEFAULT 0, -- 1 if a helpdesk named an agent other than the desk's
-        is_open    INTEGER NOT NULL        -- 0 once solved, closed or deleted
+        is_open    INTEGER NOT NULL,       -- 0 once solved, closed or deleted
+        -- What whoever takes over must have; of whom it is.
+        route_team TEXT NOT NULL,          -- its route's, of which `team` may be a fallback
+        person     INTEGER NOT NULL,       -- a hash; 0: not known, or not to be known any more
+        skills     TEXT NOT NULL,          -- one a line
+        languages  TEXT NOT NULL,          -- by blanks
+        choice     TEXT NOT NULL,          -- of the agent, as in config
+        worth_it   INTEGER NOT NULL,       -- 1 if the best-rated should have it
+        -- Who answered it last, and when: the person's next ticket goes to the same one.
+        answered_by    TEXT,
+        answered_at_us INTEGER
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX assigned_open ON assigned (seq) WHERE is_open = 1;
+    CREATE INDEX assigned_answered ON assigned (answered_at_us, person, answered_by) WHERE answered_at_us IS NOT NULL;
+
+    -- Tickets that an agent has got rid of since they said how many they have: those still count in what they said.
+    CREATE TABLE relieved (
+        agent    TEXT PRIMARY KEY,
+        tickets  INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TRIGGER relieved_gone AFTER DELETE ON agent BEGIN DELETE FROM relieved WHERE agent = old.name; END;
 ";
 
 /// Whose a new ticket is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Assignee {
     /// As in config.
     pub team: String,
     /// Empty: only the team's.
     pub agent: String,
+    /// What whoever takes over from them must have.
+    pub needs: Needs,
 }
 
 /// A ticket that a route gave to a team.
@@ -55,9 +76,40 @@ pub(super) fn add(
 ) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO assigned (ticket_id, seq, team, agent, is_open) VALUES (?1, ?2, ?3, ?4, 1)",
+            "INSERT INTO assigned (ticket_id, seq, team, agent, is_open, route_team, person, skills, languages, choice,
+                                   worth_it)
+             VALUES (?1, ?2, ?3, ?4, 1, '', 0, '', '', '', 0)",
         )?
         .execute(params![id.as_bytes(), seq, assignee.team, assignee.agent])?;
+    set_needs(connection, id, &assignee.needs)
+}
+
+fn set_needs(connection: &Connection, id: TicketId, needs: &Needs) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE assigned SET route_team = ?2, person = ?3, skills = ?4, languages = ?5, choice = ?6, worth_it = ?7
+             WHERE ticket_id = ?1",
+        )?
+        .execute(params![
+            id.as_bytes(),
+            needs.team,
+            needs.person.cast_signed(),
+            needs.skills.join("\n"),
+            needs.languages.join(" "),
+            needs.choice.name(),
+            needs.is_worth_it,
+        ])?;
+    Ok(())
+}
+
+/// Nothing says any more whose this ticket is: its text is erased, or its author wants to be forgotten.
+pub(super) fn forget_person(connection: &Connection, id: TicketId) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE assigned SET person = 0, languages = '', answered_by = NULL, answered_at_us = NULL
+             WHERE ticket_id = ?1",
+        )?
+        .execute([id.as_bytes()])?;
     Ok(())
 }
 
@@ -67,6 +119,7 @@ pub(super) fn report(connection: &Connection, id: TicketId, body: &[u8]) -> rusq
     let Ok(status) = proto::TicketStatus::decode(body) else { return Ok(()) };
     // A report without a state says nothing of it.
     let is_open = is_closed(status.state()).map(|is_closed| !is_closed);
+    relieve(connection, id, is_open == Some(false), &status.agent)?;
     connection
         .prepare_cached(
             "UPDATE assigned SET is_open = coalesce(?2, is_open), agent = CASE ?3 WHEN '' THEN agent ELSE ?3 END,
@@ -75,6 +128,58 @@ pub(super) fn report(connection: &Connection, id: TicketId, body: &[u8]) -> rusq
              WHERE ticket_id = ?1",
         )?
         .execute(params![id.as_bytes(), is_open, status.agent])?;
+    if status.first_answer_at_us > 0 && !status.agent.is_empty() {
+        answered(connection, id, Some(&status.agent), status.first_answer_at_us)?;
+    }
+    Ok(())
+}
+
+/// Whoever has this open ticket has room for another, if it is closed or becomes somebody else's.
+fn relieve(connection: &Connection, id: TicketId, is_closed: bool, agent: &str) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO relieved (agent, tickets)
+             SELECT a.agent, 1 FROM assigned a JOIN agent g ON g.name = a.agent
+             WHERE a.ticket_id = ?1 AND a.is_open = 1 AND (?2 OR (?3 <> '' AND a.agent <> ?3))
+             ON CONFLICT (agent) DO UPDATE SET tickets = tickets + 1",
+        )?
+        .execute(params![id.as_bytes(), is_closed, agent])?;
+    Ok(())
+}
+
+/// The agent has said anew how many tickets they have.
+pub(super) fn counted(connection: &Connection, agent: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM relieved WHERE agent = ?1")?.execute([agent])?;
+    Ok(())
+}
+
+/// How many tickets each agent has got rid of since they said how many they have.
+pub(super) fn visit_relieved(
+    connection: &Connection,
+    mut visit: impl FnMut(&str, u32),
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare("SELECT agent, tickets FROM relieved")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        visit(row.get_ref(0)?.as_str()?, row.get(1)?);
+    }
+    Ok(())
+}
+
+/// This agent has answered the ticket; `None`: whoever has it.
+pub(super) fn answered(
+    connection: &Connection,
+    id: TicketId,
+    agent: Option<&str>,
+    at_us: i64,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE assigned SET answered_by = coalesce(?2, agent), answered_at_us = ?3
+             WHERE ticket_id = ?1 AND coalesce(?2, agent) <> '' AND ?3 >= coalesce(answered_at_us, 0)
+               AND (?2 IS NOT NULL OR is_open = 1)",
+        )?
+        .execute(params![id.as_bytes(), agent, at_us])?;
     Ok(())
 }
 
@@ -113,13 +218,18 @@ pub(super) fn assign(
     };
     changes.heads.extend(store::add_update(connection, id, &update, ageing_points_per_hour)?);
     let Some(assignment) = assignment else { return Ok(()) };
+    relieve(connection, id, false, &assignment.agent)?;
     connection
         .prepare_cached(
-            "INSERT INTO assigned (ticket_id, seq, team, agent, is_open)
-             SELECT id, seq, ?2, ?3, 1 FROM ticket WHERE id = ?1
+            "INSERT INTO assigned (ticket_id, seq, team, agent, is_open, route_team, person, skills, languages, choice,
+                                   worth_it)
+             SELECT id, seq, ?2, ?3, 1, ?2, 0, '', '', '', 0 FROM ticket WHERE id = ?1
              ON CONFLICT (ticket_id) DO UPDATE SET team = excluded.team, agent = excluded.agent",
         )?
         .execute(params![id.as_bytes(), assignment.team, assignment.agent])?;
+    if let Some(needs) = &anew.needs {
+        set_needs(connection, id, needs)?;
+    }
     Ok(())
 }
 
@@ -158,16 +268,43 @@ fn has_agent(connection: &Connection, id: TicketId) -> rusqlite::Result<bool> {
     Ok(false)
 }
 
-pub(super) fn forget(connection: &Connection, id: TicketId) -> rusqlite::Result<()> {
-    connection.prepare_cached("DELETE FROM assigned WHERE ticket_id = ?1")?.execute([id.as_bytes()])?;
-    Ok(())
+/// Goes with its ticket; whether somebody still worked on that.
+pub(super) fn forget(connection: &Connection, id: TicketId) -> rusqlite::Result<bool> {
+    relieve(connection, id, true, "")?;
+    let was_open = connection
+        .prepare_cached("DELETE FROM assigned WHERE ticket_id = ?1 RETURNING is_open")?
+        .query_row([id.as_bytes()], |row| row.get(0))
+        .optional()?;
+    Ok(was_open.unwrap_or_default())
 }
 
 /// By `assigned_open`, however many are closed.
 pub(super) const NEWEST: &str = "
-    SELECT ticket_id, team, agent, by_helpdesk, is_open FROM assigned WHERE is_open = 1 ORDER BY seq DESC LIMIT ?1";
+    SELECT ticket_id, team, agent, by_helpdesk, is_open, route_team, person, skills, languages, choice, worth_it
+    FROM assigned WHERE is_open = 1 ORDER BY seq DESC LIMIT ?1";
 const ONE: &str = "
-    SELECT ticket_id, team, agent, by_helpdesk, is_open FROM assigned WHERE ticket_id = ?1 AND is_open = ?2";
+    SELECT ticket_id, team, agent, by_helpdesk, is_open, route_team, person, skills, languages, choice, worth_it
+    FROM assigned WHERE ticket_id = ?1 AND is_open = ?2";
+/// By `assigned_answered`, which holds all that is read.
+pub(super) const ANSWERED: &str = "
+    SELECT person, answered_by, answered_at_us FROM assigned
+    WHERE answered_at_us IS NOT NULL AND person <> 0 ORDER BY answered_at_us DESC LIMIT ?1";
+
+/// Who was answered by whom, and when in µs since 1970: the newest, as many as the desk keeps in mind. Of a ticket that is
+/// pruned nobody knows it any more.
+pub(super) fn visit_answered(
+    connection: &Connection,
+    people_max: usize,
+    mut visit: impl FnMut(u64, &str, i64),
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(ANSWERED)?;
+    let mut rows = statement.query([i64::try_from(people_max).unwrap_or(i64::MAX)])?;
+    while let Some(row) = rows.next()? {
+        let person: i64 = row.get(0)?;
+        visit(person.cast_unsigned(), row.get_ref(1)?.as_str()?, row.get(2)?);
+    }
+    Ok(())
+}
 
 /// The newest open ones, as many as the desk keeps in mind, the oldest of them first.
 pub(super) fn visit_open(
@@ -182,16 +319,20 @@ pub(super) fn visit_open(
     Ok(())
 }
 
-/// Those of `held` that are closed; what the table does not know is not visited.
+/// Those of `held` that nobody works on any more: closed, or pruned. One that the ledger does not have yet is neither.
 pub(super) fn visit_closed(
     connection: &Connection,
     held: &[TicketId],
     mut visit: impl FnMut(&Assigned),
 ) -> rusqlite::Result<()> {
     let mut statement = connection.prepare(ONE)?;
+    let mut pruned = connection.prepare("SELECT 1 FROM pruned WHERE id = ?1")?;
     for id in held {
         if let Some(closed) = statement.query_row(params![id.as_bytes(), false], read).optional()? {
             visit(&closed);
+        } else if pruned.exists([id.as_bytes()])? {
+            let assignee = Assignee::default();
+            visit(&Assigned { ticket_id: *id, assignee, by_helpdesk: false, is_open: false });
         }
     }
     Ok(())
@@ -200,7 +341,7 @@ pub(super) fn visit_closed(
 /// Whose this ticket is, for the desk; `None`: nobody works on it.
 pub(super) fn holder(connection: &Connection, id: TicketId) -> rusqlite::Result<Option<Holder>> {
     let holder = |row: &Row<'_>| {
-        let Assigned { assignee: Assignee { team, agent }, by_helpdesk, .. } = read(row)?;
+        let Assigned { assignee: Assignee { team, agent, .. }, by_helpdesk, .. } = read(row)?;
         Ok(Holder { team: team.into(), agent: agent.into(), is_ours: !by_helpdesk })
     };
     connection.prepare_cached(ONE)?.query_row(params![id.as_bytes(), true], holder).optional()
@@ -208,19 +349,28 @@ pub(super) fn holder(connection: &Connection, id: TicketId) -> rusqlite::Result<
 
 /// Nobody works on this ticket any more: its text is erased, or it is no customer message after all.
 pub(super) fn end(connection: &Connection, id: TicketId, changes: &mut Changes) -> rusqlite::Result<()> {
+    relieve(connection, id, true, "")?;
     let ended = connection
         .prepare_cached("UPDATE assigned SET is_open = 0 WHERE ticket_id = ?1 AND is_open = 1")?
         .execute([id.as_bytes()])?;
     if ended > 0 {
         changes.told.push(Told::Stands(id, None));
     }
-    Ok(())
+    forget_person(connection, id)
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Assigned> {
+    let needs = Needs {
+        team: row.get(5)?,
+        person: row.get::<_, i64>(6)?.cast_unsigned(),
+        skills: row.get_ref(7)?.as_str()?.lines().map(str::to_owned).collect(),
+        languages: row.get_ref(8)?.as_str()?.split_whitespace().map(str::to_owned).collect(),
+        choice: AgentChoice::from_name(row.get_ref(9)?.as_str()?).unwrap_or_default(),
+        is_worth_it: row.get(10)?,
+    };
     Ok(Assigned {
         ticket_id: records::ticket_id(row, 0)?,
-        assignee: Assignee { team: row.get(1)?, agent: row.get(2)? },
+        assignee: Assignee { team: row.get(1)?, agent: row.get(2)?, needs },
         by_helpdesk: row.get(3)?,
         is_open: row.get(4)?,
     })

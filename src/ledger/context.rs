@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 use prost::Message;
 use rusqlite::Connection;
 
+use crate::desk::person::{TOUCHPOINTS_MAX, Touchpoint};
 use crate::parse::Network;
 use crate::ticket::proto;
 
@@ -174,6 +175,35 @@ fn names_of(id: &str, handle: Option<&str>) -> impl Iterator<Item = String> {
     let id = account_name(id);
     let handle = handle.map(account_name).filter(|handle| *handle != id);
     std::iter::once(id).chain(handle).filter(|name| !name.is_empty() && name.len() <= ACCOUNT_BYTES_MAX)
+}
+
+/// How somebody was in touch in this time, newest first, as far as a ticket tells of it: the customer of that key, where
+/// there is one, and whoever has the author's account.
+pub(super) fn touchpoints_of(
+    connection: &Connection,
+    customer: &str,
+    network: Network,
+    author: &proto::Author,
+    span: (i64, i64),
+) -> rusqlite::Result<Vec<Touchpoint>> {
+    let mut keys: Vec<String> = Some(customer.to_owned()).filter(|key| !key.is_empty()).into_iter().collect();
+    let mut found = Vec::new();
+    for name in names_of(&author.id, Some(author.handle.as_str())) {
+        // Linked since, maybe.
+        keys.extend(owner(connection, network, &name)?.map(|(_, key)| key));
+        let whose = touchpoints::Whose::Account(network, &name);
+        touchpoints::find(connection, whose, span, TOUCHPOINTS_MAX, &mut found)?;
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    for key in &keys {
+        let whose = touchpoints::Whose::Customer(key);
+        touchpoints::find(connection, whose, span, TOUCHPOINTS_MAX, &mut found)?;
+    }
+    found.sort_by(|one, other| (other.at, &other.channel).cmp(&(one.at, &one.channel)));
+    found.dedup_by(|one, other| (one.at, &one.channel) == (other.at, &other.channel));
+    found.truncate(TOUCHPOINTS_MAX);
+    Ok(found)
 }
 
 /// The customer to whom this account is linked: id and key.

@@ -2,22 +2,24 @@
 //!
 //! A ticket is open, then at risk, then breached; each of the last two is told once for each time that the answer is due at, as a record like any other, in
 //! the transaction that makes it so: a crash or a restart never tells it again. Whatever passed while vigie was down is
-//! told at the next start, a breach alone where its risk passed, too. The clock stands still once somebody has
+//! told after the next start, a breach alone where its risk passed, too. The clock stands still once somebody has
 //! answered, or the helpdesk calls the ticket pending, solved, closed or deleted; of a ticket that nobody has answered it
 //! goes on if the helpdesk opens it again, or a further post joins it. A ticket whose text was erased, or that turned
 //! out to be no customer message, has no clock any more.
 //!
-//! Nobody is told anything while the ledger has no report on any ticket: where no helpdesk says what is answered,
-//! every ticket would be late. The states are counted all the same.
+//! Nobody is told anything of a brand while the ledger has had no report on any of its tickets: where no helpdesk says
+//! what is answered, every ticket would be late. The states are counted all the same. Nor is anybody told after an outage
+//! before the sources can have caught up.
 
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::writer::Changes;
-use super::{Feedback, records, store};
+use super::{Feedback, assigned, records, store};
 use crate::desk::anew::DueAnew;
 use crate::ticket::{TicketId, proto};
 use proto::ticket_status::State;
@@ -31,6 +33,12 @@ pub(super) const TABLES: &str = "
     ALTER TABLE ticket ADD COLUMN answered_at_us INTEGER;  -- first, as reported
     ALTER TABLE ticket ADD COLUMN stopped_at_us INTEGER;   -- since when its clock stands still; NULL: it runs
     CREATE INDEX ticket_clock ON ticket (overdue, next_at_us) WHERE overdue IS NOT NULL AND stopped_at_us IS NULL;
+
+    -- Brands of whose tickets a helpdesk has ever said what became.
+    CREATE TABLE reporting (
+        brand  TEXT PRIMARY KEY
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO reporting SELECT DISTINCT t.brand FROM feedback f JOIN ticket t ON t.id = f.ticket_id;
 ";
 
 /// Told in one transaction at most, so that who waits for its commit does not wait for a morning's backlog.
@@ -38,6 +46,27 @@ pub(super) const TOLD_MAX: usize = 64;
 
 /// Longest wait without a look at the clock, which somebody may have set.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// For how long nobody is told after a start: such a part of the time in which no vigie was there. What our accounts have
+/// answered meanwhile comes with what the sources catch up on, many times as fast as it was said.
+const CATCHING_UP_PART: u32 = 10;
+/// And no longer than that, whatever the sources do.
+pub(super) const CATCHING_UP_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// For how long nobody has written the ledger: no vigie was there, or it had nothing to do. Nothing if there is no file yet,
+/// or the clock was set back.
+pub(super) fn away(path: &Path, now: SystemTime) -> Duration {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let written =
+        [path, Path::new(&log)].into_iter().filter_map(|file| file.metadata().ok()?.modified().ok()).max();
+    written.and_then(|written| now.duration_since(written).ok()).unwrap_or_default()
+}
+
+/// For how long nobody is told after a start, no vigie having been there for so long.
+pub(super) fn catching_up(away: Duration) -> Duration {
+    (away / CATCHING_UP_PART).min(CATCHING_UP_MAX)
+}
 
 /// Tickets whose clock runs, by how late their answer is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -139,21 +168,36 @@ fn earlier(one: Option<i64>, other: Option<i64>) -> Option<i64> {
 pub(super) struct Alarm {
     /// The nearest moment at which there may be, µs since 1970. Its ticket may have been answered since.
     next_at_us: Option<i64>,
+    /// Until then nobody is told, whatever is due: the sources are catching up. µs since 1970.
+    quiet_until_us: i64,
 }
 
 impl Alarm {
-    pub(super) fn read(connection: &Connection) -> rusqlite::Result<Alarm> {
-        Ok(Alarm { next_at_us: nearest(connection)? })
+    /// Of a ledger that is opened `now`, for the first time after so long.
+    pub(super) fn read(connection: &Connection, now: Timestamp, away: Duration) -> rusqlite::Result<Alarm> {
+        let quiet_us = i64::try_from(catching_up(away).as_micros()).unwrap_or_default();
+        let quiet_until_us = now.as_microsecond().saturating_add(quiet_us);
+        Ok(Alarm { next_at_us: nearest(connection)?, quiet_until_us })
+    }
+
+    /// How long it is still quiet; a clock that was set back makes that no longer than it may be.
+    fn quiet_us(&self, now: Timestamp) -> i64 {
+        let left_us = self.quiet_until_us.saturating_sub(now.as_microsecond());
+        if u128::from(left_us.max(0).cast_unsigned()) > CATCHING_UP_MAX.as_micros() {
+            0
+        } else {
+            left_us.max(0)
+        }
     }
 
     /// Whether there may be something to tell.
     pub(super) fn rings(&self, now: Timestamp) -> bool {
-        self.next_at_us.is_some_and(|at_us| at_us <= now.as_microsecond())
+        self.next_at_us.is_some_and(|at_us| at_us <= now.as_microsecond()) && self.quiet_us(now) == 0
     }
 
     /// When to look again, `now` being `at`; `None`: when a clock has been started.
     pub(super) fn due(&self, now: Timestamp, at: Instant) -> Option<Instant> {
-        let left_us = self.next_at_us?.saturating_sub(now.as_microsecond());
+        let left_us = self.next_at_us?.saturating_sub(now.as_microsecond()).max(self.quiet_us(now));
         let left = Duration::from_micros(u64::try_from(left_us).unwrap_or(0));
         Some(at + left.min(LOOK_EVERY))
     }
@@ -166,12 +210,12 @@ impl Alarm {
         ageing_points_per_hour: u32,
         changes: &mut Changes,
     ) -> rusqlite::Result<Alarm> {
-        let alarm = Alarm { next_at_us: earlier(self.next_at_us, changes.clocks.next_at_us) };
+        let alarm = Alarm { next_at_us: earlier(self.next_at_us, changes.clocks.next_at_us), ..*self };
         if !alarm.rings(now) {
             return Ok(alarm);
         }
         tell(connection, now, ageing_points_per_hour, changes)?;
-        Alarm::read(connection)
+        Ok(Alarm { next_at_us: nearest(connection)?, ..*self })
     }
 }
 
@@ -195,17 +239,16 @@ fn tell(
     changes: &mut Changes,
 ) -> rusqlite::Result<()> {
     let now_us = now.as_microsecond();
-    let due: Vec<(TicketId, i64, i64)> = connection
+    let due: Vec<(TicketId, i64, i64, bool)> = connection
         .prepare_cached(
-            "SELECT id, due_at_us, overdue FROM ticket INDEXED BY ticket_clock
+            "SELECT id, due_at_us, overdue, brand IN (SELECT brand FROM reporting) FROM ticket INDEXED BY ticket_clock
              WHERE overdue IN (0, 1) AND stopped_at_us IS NULL AND next_at_us <= ?1 LIMIT ?2",
         )?
         .query_map(params![now_us, TOLD_MAX as i64], |row| {
-            Ok((records::ticket_id(row, 0)?, row.get(1)?, row.get(2)?))
+            Ok((records::ticket_id(row, 0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })?
         .collect::<rusqlite::Result<_>>()?;
-    let somebody_reports = somebody_reports(connection)?;
-    for (ticket_id, due_at_us, before) in due {
+    for (ticket_id, due_at_us, before, somebody_reports) in due {
         let (after, state, next_at_us) = match due_at_us <= now_us {
             true => (BREACHED, Overdue::Breached, None),
             false => (AT_RISK, Overdue::AtRisk, Some(due_at_us)),
@@ -232,15 +275,6 @@ fn tell(
         changes.clocks.moves.add(Some(after), 1);
     }
     Ok(())
-}
-
-/// Whether the ledger has a helpdesk's report on a ticket.
-fn somebody_reports(connection: &Connection) -> rusqlite::Result<bool> {
-    connection
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM feedback INDEXED BY feedback_ticket WHERE ticket_id IS NOT NULL)",
-        )?
-        .query_row([], |row| row.get(0))
 }
 
 /// What is stored of a ticket's clock.
@@ -288,6 +322,9 @@ pub(super) fn reported(
     if brands.is_some_and(|brands| !brands.has(&clock.brand)) {
         return Ok(());
     }
+    connection
+        .prepare_cached("INSERT OR IGNORE INTO reporting (brand) VALUES (?1)")?
+        .execute([&clock.brand])?;
     let now_us = now.as_microsecond();
     // A helpdesk's clock may be ahead of ours.
     let answered_at_us = Some(status.first_answer_at_us.min(now_us)).filter(|at_us| *at_us > 0);
@@ -372,6 +409,7 @@ pub(super) fn answered(
     at: Timestamp,
     changes: &mut Changes,
 ) -> rusqlite::Result<()> {
+    assigned::answered(connection, ticket_id, None, at.as_microsecond())?;
     let Some(clock) = clock(connection, ticket_id)? else { return Ok(()) };
     stop(connection, ticket_id, &clock, at.as_microsecond(), Some(at.as_microsecond()), changes)
 }

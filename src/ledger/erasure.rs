@@ -8,6 +8,7 @@ use super::records::{bodies_of, replace_body};
 use super::store::add_update;
 use super::writer::Changes;
 use super::{Body, assigned, conversations, deadlines};
+use crate::desk::priority::{Group, recorded_group};
 use crate::ticket::{TicketId, proto};
 
 /// Why a text is erased.
@@ -88,6 +89,7 @@ pub(super) fn without_text_in_ticket(bytes: &[u8], reason: Erasure) -> Vec<u8> {
     ticket.person = None;
     // Which articles fit a text says what was in it.
     ticket.articles.clear();
+    ticket.assignment.iter_mut().for_each(without_reasons);
     ticket.encode_to_vec()
 }
 
@@ -102,8 +104,11 @@ pub(super) fn clear_post(post: &mut proto::Post, reason: Erasure) {
     }
 }
 
-/// Factors whose evidence repeats what is known of the author.
-const KNOWING: [&str; 5] = ["tier", "flag", "value", "purchase", "contacts"];
+/// Whether a factor's evidence repeats what is known of the author. The conditions of a combination do, whatever its name.
+fn is_knowing(factor: &proto::Factor) -> bool {
+    matches!(recorded_group(&factor.name), Some(Group::Customer | Group::Combinations))
+}
+
 /// The one whose evidence repeats the text.
 const REPEATING: &str = "sensitive";
 
@@ -115,7 +120,15 @@ pub(super) fn without_words(factors: &mut [proto::Factor]) {
 }
 
 fn without_knowledge(factors: &mut [proto::Factor]) {
-    factors.iter_mut().filter(|factor| KNOWING.contains(&factor.name.as_str())).for_each(erase_evidence);
+    factors.iter_mut().filter(|factor| is_knowing(factor)).for_each(erase_evidence);
+}
+
+/// Why somebody answers may repeat what is known of the author, as a rule or a value does, and topics of the text: the
+/// team and the agent stay.
+pub(super) fn without_reasons(assignment: &mut proto::Assignment) {
+    if !assignment.reasons.is_empty() {
+        assignment.reasons = vec!["erased".to_owned()];
+    }
 }
 
 fn erase_evidence(factor: &mut proto::Factor) {
@@ -130,6 +143,7 @@ pub(super) fn without_person(body: &Body) -> Option<Vec<u8>> {
             let mut ticket = proto::Ticket::decode(bytes.as_slice()).ok()?;
             ticket.person = None;
             without_knowledge(&mut ticket.factors);
+            ticket.assignment.iter_mut().for_each(without_reasons);
             (bytes, ticket.encode_to_vec())
         }
         Body::Update(bytes) => {
@@ -137,6 +151,9 @@ pub(super) fn without_person(body: &Body) -> Option<Vec<u8>> {
             match &mut update.change {
                 Some(proto::update::Change::Rescored(rescored)) => without_knowledge(&mut rescored.factors),
                 Some(proto::update::Change::FollowedUp(followed)) => without_knowledge(&mut followed.factors),
+                Some(proto::update::Change::Assigned(assigned)) => {
+                    assigned.assignment.iter_mut().for_each(without_reasons);
+                }
                 _ => return None,
             }
             (bytes, update.encode_to_vec())
@@ -154,6 +171,9 @@ fn without_text_in_update(bytes: &[u8], reason: Erasure) -> Vec<u8> {
             followed.post.iter_mut().for_each(|post| clear_post(post, reason));
             without_words(&mut followed.factors);
         }
+        Some(proto::update::Change::Assigned(assigned)) => {
+            assigned.assignment.iter_mut().for_each(without_reasons);
+        }
         _ => {}
     }
     update.encode_to_vec()
@@ -163,8 +183,16 @@ fn without_text_in_update(bytes: &[u8], reason: Erasure) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    const SECRETS: [&str; 6] =
-        ["my kettle", "Ana Durand", "C-1042", "kettle 3000", "asked for a refund", "descale"];
+    const SECRETS: [&str; 8] = [
+        "flag vulnerable",
+        "customer value 9000",
+        "my kettle",
+        "Ana Durand",
+        "C-1042",
+        "kettle 3000",
+        "asked for a refund",
+        "descale",
+    ];
 
     fn is_in(bytes: &[u8]) -> Vec<&'static str> {
         let holds = |word: &str| bytes.windows(word.len()).any(|window| window == word.as_bytes());
@@ -195,7 +223,15 @@ mod tests {
                 }],
                 ..Default::default()
             }),
-            factors: vec![factor("purchase", "bought kettle 3000 2 h ago"), factor("age", "1 min")],
+            factors: vec![
+                factor("purchase", "bought kettle 3000 2 h ago"),
+                factor("our vulnerable ones", "tier gold, flag vulnerable"),
+                factor("age", "1 min"),
+            ],
+            assignment: Some(proto::Assignment {
+                reasons: vec!["lena: best rated (customer value 9000)".into()],
+                ..Default::default()
+            }),
             articles: vec![proto::Article { title: "How to descale".into(), ..Default::default() }],
             ..Default::default()
         };
@@ -203,9 +239,42 @@ mod tests {
         let of_post = without_text_in_ticket(&ticket.encode_to_vec(), Erasure::PostDeleted);
         assert_eq!(is_in(&of_post), ["Ana Durand"], "who posted may still be answered");
         let kept = proto::Ticket::decode(&*of_post).unwrap();
-        assert_eq!(kept.factors, [factor("purchase", "erased"), factor("age", "1 min")]);
+        assert_eq!(
+            kept.factors,
+            [factor("purchase", "erased"), factor("our vulnerable ones", "erased"), factor("age", "1 min")]
+        );
+        let forgotten = without_person(&Body::Ticket(ticket.encode_to_vec())).unwrap();
+        assert_eq!(is_in(&forgotten), ["my kettle", "Ana Durand", "descale"], "the post stays");
         let of_account = without_text_in_ticket(&ticket.encode_to_vec(), Erasure::AccountDeleted);
         assert_eq!(is_in(&of_account), <[&str; 0]>::default());
+    }
+
+    /// A rule says which tier, flag or value it is for; the best-rated answer whom the company values.
+    #[test]
+    fn the_reasons_of_an_assignment_go_with_what_they_repeat() {
+        let reasons =
+            vec!["route 1: tier gold".to_owned(), "lena: best rated (customer value 9000)".to_owned()];
+        let assignment = |reasons| {
+            let (team, agent) = ("billing".to_owned(), "lena".to_owned());
+            Some(proto::Assignment { team, agent, reasons, ..Default::default() })
+        };
+        let ticket = proto::Ticket { assignment: assignment(reasons.clone()), ..Default::default() };
+        let assigned = proto::update::Assigned { assignment: assignment(reasons), ..Default::default() };
+        let change = Some(proto::update::Change::Assigned(assigned));
+        let update = proto::Update { change, ..Default::default() };
+        let expected = assignment(vec!["erased".to_owned()]);
+        let of_ticket = |bytes: Vec<u8>| proto::Ticket::decode(&*bytes).unwrap().assignment;
+        let of_update = |bytes: Vec<u8>| match proto::Update::decode(&*bytes).unwrap().change {
+            Some(proto::update::Change::Assigned(assigned)) => assigned.assignment,
+            other => panic!("{other:?}"),
+        };
+        let (ticket, update) = (ticket.encode_to_vec(), update.encode_to_vec());
+        assert_eq!(of_ticket(without_text_in_ticket(&ticket, Erasure::PostDeleted)), expected);
+        assert_eq!(of_update(without_text_in_update(&update, Erasure::PostDeleted)), expected);
+        let forgotten = without_person(&Body::Ticket(ticket)).unwrap();
+        assert_eq!(without_person(&Body::Ticket(forgotten.clone())), None, "nothing is left of them");
+        assert_eq!(of_ticket(forgotten), expected);
+        assert_eq!(of_update(without_person(&Body::Update(update)).unwrap()), expected);
     }
 
     #[test]

@@ -115,13 +115,22 @@ pub(super) fn records(connection: &Connection, candidate: &Candidate) -> rusqlit
         .collect()
 }
 
-/// Removes the ticket and all that belongs to it, but for its id; gives what its clock was at, if that was running.
+/// What went with a ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gone {
+    /// What its clock was at, if that was running.
+    pub(super) overdue: Option<i64>,
+    /// Whether it was assigned, and open.
+    pub(super) was_held: bool,
+}
+
+/// Removes the ticket and all that belongs to it, but for its id.
 pub(super) fn prune(
     connection: &Connection,
     candidate: &Candidate,
     records: &[i64],
     holders: &[Holder],
-) -> rusqlite::Result<Option<i64>> {
+) -> rusqlite::Result<Gone> {
     let id = candidate.id.as_bytes();
     connection.prepare_cached("INSERT INTO pruned (id) VALUES (?1)")?.execute([id])?;
     let overdue = connection
@@ -130,7 +139,7 @@ pub(super) fn prune(
         )?
         .query_row([id], |row| row.get(0))?;
     connection.prepare_cached("DELETE FROM feedback WHERE ticket_id = ?1")?.execute([id])?;
-    assigned::forget(connection, candidate.id)?;
+    let was_held = assigned::forget(connection, candidate.id)?;
     conversations::prune(connection, candidate.id)?;
     let mut record = connection.prepare_cached("DELETE FROM record WHERE seq = ?1")?;
     let mut acknowledgement =
@@ -142,7 +151,7 @@ pub(super) fn prune(
             acknowledgement.execute(params![holder.name, seq])?;
         }
     }
-    Ok(overdue)
+    Ok(Gone { overdue, was_held })
 }
 
 /// How many tickets there are: read along the smallest index, which the size limit bounds.

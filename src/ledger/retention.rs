@@ -35,9 +35,10 @@ use super::context;
 use super::conversations;
 use super::deadlines::Moves;
 use super::outbox::Filter;
-use super::prune::{self, Candidate, Holder};
+use super::prune::{self, Candidate, Gone, Holder};
 use super::wal;
 use crate::desk::conversation::THANKS_COUNT_FOR_US;
+use crate::ticket::TicketId;
 
 /// Tickets pruned in one step at most: a few milliseconds of work and one commit.
 const TICKETS_MAX: u64 = 64;
@@ -151,6 +152,8 @@ pub(super) struct Pruner {
     warned: Option<Instant>,
     /// The clocks that have gone in this step.
     moves: Moves,
+    /// Assigned tickets that were pruned while somebody worked on them, and of which the desk is still to be told.
+    released: Vec<TicketId>,
 }
 
 impl Pruner {
@@ -172,7 +175,13 @@ impl Pruner {
             is_blocked: false,
             warned: None,
             moves: Moves::default(),
+            released: Vec::new(),
         }
+    }
+
+    /// Assigned tickets that have gone open since this was asked last: some hundreds at most after each step.
+    pub(super) fn take_released(&mut self) -> Vec<TicketId> {
+        std::mem::take(&mut self.released)
     }
 
     /// When the next step is due, if the thread has nothing else to do.
@@ -290,11 +299,11 @@ impl Pruner {
         }
         if let Some(oldest_us) = oldest_us {
             forgotten += prune::forget_feedback_before(&transaction, oldest_us, FEEDBACK_MAX)?;
-            forgotten += conversations::forget_helpers_before(
-                &transaction,
-                now.as_microsecond().saturating_sub(THANKS_COUNT_FOR_US),
-                FEEDBACK_MAX,
-            )?;
+        }
+        // However long tickets are kept.
+        if is_age_due {
+            let oldest_us = now.as_microsecond().saturating_sub(THANKS_COUNT_FOR_US);
+            forgotten += conversations::forget_helpers_before(&transaction, oldest_us, FEEDBACK_MAX)?;
         }
         if is_large {
             forgotten += prune::forget_feedback_beyond(&transaction, FEEDBACK_KEPT, FEEDBACK_MAX)?;
@@ -311,9 +320,10 @@ impl Pruner {
             (self.cursor, looked, old) = (candidate.seq, looked + 1, old + usize::from(is_old));
             if is_old || by_size {
                 match prune_one(&transaction, candidate, &holders)? {
-                    Outcome::Pruned { overdue } => {
+                    Outcome::Pruned(Gone { overdue, was_held }) => {
                         pruned += 1;
                         self.moves.forget(overdue);
+                        self.released.extend(was_held.then_some(candidate.id));
                     }
                     Outcome::Provisional => self.provisional += 1,
                     Outcome::Pending(name) => {
@@ -429,10 +439,7 @@ impl Pruner {
 
 /// What became of a ticket that should go.
 enum Outcome<'h> {
-    Pruned {
-        /// What its clock was at, if that was running.
-        overdue: Option<i64>,
-    },
+    Pruned(Gone),
     /// The full model is about to read it, and what it says belongs to the ticket.
     Provisional,
     /// This subscription has something of it pending.
@@ -454,8 +461,7 @@ fn prune_one<'h>(
             return Ok(Outcome::Pending(&holder.name));
         }
     }
-    let overdue = prune::prune(connection, candidate, &records, holders)?;
-    Ok(Outcome::Pruned { overdue })
+    Ok(Outcome::Pruned(prune::prune(connection, candidate, &records, holders)?))
 }
 
 /// Gives so many free pages back to the file system, in one commit.

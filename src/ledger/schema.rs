@@ -8,7 +8,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
 use tracing::warn;
 
-use super::{articles, assigned, changed, context, conversations, deadlines, wal};
+use super::{articles, assigned, changed, context, conversations, deadlines, report, wal};
 
 /// The schema that this vigie writes.
 pub(super) const VERSION: i64 = 4;
@@ -138,6 +138,7 @@ const STEPS: &[(i64, &str)] = &[
     (4, articles::TABLES),
     (4, conversations::TABLES),
     (4, changed::TABLES),
+    (4, report::INDEX),
 ];
 
 /// "vigi", which tells a ledger from another program's SQLite file.

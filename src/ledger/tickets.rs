@@ -11,7 +11,7 @@ use crate::desk::follow_up;
 use crate::desk::recorded::Reading;
 use crate::ticket::{TicketId, proto};
 
-/// Tickets read in one go. Between two of them the daemon may shorten its write-ahead log, which a reader that stays
+/// Tickets looked at in one go, whether they are new enough or not. Between two of them the daemon may shorten its write-ahead log, which a reader that stays
 /// would make grow.
 const PAGE_TICKETS: usize = 500;
 
@@ -43,11 +43,12 @@ pub fn visit(
     let failed = |source| LedgerError::Sqlite { path: path.to_owned(), error: source };
     let (mut before, mut left) = (i64::MAX, tickets_max);
     while left > 0 {
-        let page = page(&connection, before, since, left.min(PAGE_TICKETS)).map_err(failed)?;
-        let Some((last, _)) = page.last() else { break };
-        before = *last;
-        left = left.saturating_sub(page.len());
-        page.into_iter().filter_map(|(_, kept)| kept).for_each(&mut visit);
+        let (last, page) = page(&connection, before, since, PAGE_TICKETS).map_err(failed)?;
+        let Some(last) = last else { break };
+        before = last;
+        let wanted = page.len().min(left);
+        left -= wanted;
+        page.into_iter().take(wanted).for_each(&mut visit);
     }
     Ok(())
 }
@@ -65,32 +66,36 @@ pub fn newest(path: &Path) -> Result<Option<Timestamp>, LedgerError> {
     Ok(at_us.and_then(|at_us| Timestamp::from_microsecond(at_us).ok()))
 }
 
-/// Tickets with a seq below `before`, each `None` if it cannot be decoded.
+/// The next tickets with a seq below `before`, those of them that are new enough; and the seq of the last one that was
+/// looked at, `None` if there was none.
+///
+/// The limit is on what is looked at: beyond a short time there may be a million older tickets. What cannot be decoded is
+/// damaged, and left out.
 fn page(
     connection: &Connection,
     before: i64,
     since: Timestamp,
-    tickets_max: usize,
-) -> rusqlite::Result<Vec<(i64, Option<Kept>)>> {
-    let tickets_max = i64::try_from(tickets_max).unwrap_or(i64::MAX);
-    let mut statement = connection.prepare_cached(
-        "SELECT t.seq, t.id, r.body FROM ticket t JOIN record r ON r.seq = t.seq
-         WHERE t.seq < ?1 AND t.created_at_us >= ?2 ORDER BY t.seq DESC LIMIT ?3",
+    looked_max: usize,
+) -> rusqlite::Result<(Option<i64>, Vec<Kept>)> {
+    let looked_max = i64::try_from(looked_max).unwrap_or(i64::MAX);
+    let mut tickets = connection.prepare_cached(
+        "SELECT seq, id, created_at_us FROM ticket WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2",
     )?;
-    let rows = statement.query_map(params![before, since.as_microsecond(), tickets_max], |row| {
-        let body: Vec<u8> = row.get(2)?;
-        Ok((row.get(0)?, records::ticket_id(row, 1)?, body))
-    })?;
-    let mut page = Vec::new();
-    for row in rows {
-        let (seq, id, body) = row?;
-        let kept = match proto::Ticket::decode(body.as_slice()) {
-            Ok(ticket) => Some(updated(connection, id, ticket)?),
-            Err(_) => None,
-        };
-        page.push((seq, kept));
+    let mut bodies = connection.prepare_cached("SELECT body FROM record WHERE seq = ?1")?;
+    let mut rows = tickets.query(params![before, looked_max])?;
+    let (mut last, mut page) = (None, Vec::new());
+    while let Some(row) = rows.next()? {
+        let seq: i64 = row.get(0)?;
+        last = Some(seq);
+        if row.get::<_, i64>(2)? < since.as_microsecond() {
+            continue;
+        }
+        let mut body = bodies.query([seq])?;
+        let Some(body) = body.next()? else { continue };
+        let Ok(ticket) = proto::Ticket::decode(body.get_ref(0)?.as_blob()?) else { continue };
+        page.push(updated(connection, records::ticket_id(row, 1)?, ticket)?);
     }
-    Ok(page)
+    Ok((last, page))
 }
 
 /// The ticket with what its updates have changed.
@@ -156,6 +161,40 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::tests::{Running, config, settlement, ticket};
+    use crate::ledger::{Entry, NewTicket};
+
+    /// A daemon may cut its log between two pages, however few tickets are new enough.
+    #[test]
+    fn a_page_is_limited_by_what_is_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let running = Running::start(folder.path());
+        let made = |name: &str, at_us| {
+            let Entry::Ticket(ticket) = ticket(name, 1) else { panic!() };
+            let created_at = Timestamp::from_microsecond(at_us).unwrap();
+            Entry::Ticket(Box::new(NewTicket { created_at, ..*ticket }))
+        };
+        let tickets = [made("a", 90), made("b", 10), made("c", 10), made("d", 90), made("e", 10)];
+        running.settle(settlement(1, 0, tickets.to_vec()));
+        running.stop();
+        let path = config(folder.path()).path;
+        let (connection, _) = open_to_read(&path).unwrap();
+        let since = Timestamp::from_microsecond(50).unwrap();
+        let look = |before| {
+            let (last, page) = page(&connection, before, since, 2).unwrap();
+            (last, page.into_iter().map(|kept| kept.ticket.post.unwrap().id).collect::<Vec<_>>())
+        };
+        assert_eq!(look(i64::MAX), (Some(4), vec!["d".to_owned()]));
+        assert_eq!(look(4), (Some(2), vec![]));
+        assert_eq!(look(2), (Some(1), vec!["a".to_owned()]));
+        assert_eq!(look(1), (None, vec![]));
+        let visited = |tickets_max| {
+            let mut visited = Vec::new();
+            visit(&path, since, tickets_max, |kept| visited.push(kept.ticket.post.unwrap().id)).unwrap();
+            visited
+        };
+        assert_eq!((visited(1), visited(9)), (vec!["d".to_owned()], vec!["d".to_owned(), "a".to_owned()]));
+    }
 
     #[test]
     fn updates_leave_a_ticket_as_it_was_last_decided_about() {

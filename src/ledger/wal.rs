@@ -52,6 +52,23 @@ pub(super) fn truncate_log(connection: &mut Connection, wait_max: Duration) -> r
     Ok(!is_busy?)
 }
 
+/// Pages in the write-ahead log from which on it is too long: 64 MiB. Where somebody always reads, one page after
+/// another, a copy never meets a moment in which nobody reads what is older than it, and the log never begins anew.
+pub(super) const LONG_PAGES: i32 = 16_000;
+/// Pages by which it grows before a try that has failed is made again: 16 MiB.
+pub(super) const AGAIN_PAGES: i32 = 4_000;
+/// Longest wait for whoever reads an older state. A report reads for some 10 ms.
+const RESTART_WAIT_MAX: Duration = Duration::from_millis(50);
+
+/// Lets the write-ahead log begin anew although others read: waits a little for those who read an older state. Whether it
+/// does.
+pub(super) fn restart_log(connection: &mut Connection) -> rusqlite::Result<bool> {
+    wait_for_others(connection, RESTART_WAIT_MAX)?;
+    let is_busy = connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get::<_, bool>(0));
+    wait_for_others(connection, BUSY_WAIT_MAX)?;
+    Ok(!is_busy?)
+}
+
 /// Copies the write-ahead log into the file, as far as no reader is in the way.
 pub(super) fn copy_log(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
@@ -60,6 +77,41 @@ pub(super) fn copy_log(connection: &Connection) -> rusqlite::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_begins_anew_once_whoever_reads_an_older_state_has_read_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.sqlite");
+        let mut connection = Connection::open(&path).unwrap();
+        connection.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE a (b)").unwrap();
+        let reader = Connection::open(&path).unwrap();
+        let read = |from: &Connection| {
+            from.execute_batch("BEGIN").unwrap();
+            from.query_row("SELECT count(*) FROM a", [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        let write = |connection: &Connection| {
+            connection.execute("INSERT INTO a VALUES (zeroblob(100000))", []).unwrap();
+            std::fs::metadata(folder.path().join("ledger.sqlite-wal")).unwrap().len()
+        };
+        write(&connection);
+        read(&reader);
+        let long = write(&connection);
+        assert!(!restart_log(&mut connection).unwrap(), "an older state is read");
+        let longer = write(&connection);
+        assert!(longer > long, "it goes on: {long}, {longer}");
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                std::thread::sleep(Duration::from_millis(20));
+                reader.execute_batch("COMMIT").unwrap();
+            });
+            let mut tries = 0;
+            while !restart_log(&mut connection).unwrap() {
+                tries += 1;
+                assert!(tries < 1000);
+            }
+        });
+        assert_eq!(write(&connection), longer, "it has begun anew");
+    }
 
     #[test]
     fn a_transaction_of_the_daemon_waits_for_whoever_keeps_the_file() {

@@ -20,7 +20,7 @@ use super::{
     SubscriptionRequest, Vitals, accounting, prune, rescoring, wal,
 };
 use crate::desk::Anew;
-use crate::desk::told::Teller;
+use crate::desk::told::{Teller, Told};
 use crate::source::Durable;
 use crate::telemetry::Bucket;
 
@@ -72,6 +72,8 @@ pub struct Writer {
     acknowledgements: u64,
     /// Pages in the write-ahead log, as of the last commit.
     log_pages: Arc<AtomicI32>,
+    /// How many of them are too many.
+    log_pages_long: i32,
     /// When to try next to empty the write-ahead log, which may hold an erased text.
     truncate_due: Option<Instant>,
     provisional: Arc<AtomicU64>,
@@ -156,7 +158,8 @@ impl Ledger {
         // Stored by the writer after each commit that changes it, read by whoever would like to score again;
         // relaxed, since the tickets themselves are read from the file.
         let provisional = Arc::new(AtomicU64::new(provisional));
-        let alarm = Alarm::read(&self.connection).map_err(|source| self.failed(source))?;
+        let alarm = Alarm::read(&self.connection, Timestamp::now(), self.away)
+            .map_err(|source| self.failed(source))?;
         let figures = Figures {
             size: retention::size(&self.connection).map_err(|source| self.failed(source))?,
             live_bytes_max: self.config.retention.live_bytes_max,
@@ -184,6 +187,7 @@ impl Ledger {
             config: self.config,
             connection: self.connection,
             log_pages: self.log_pages,
+            log_pages_long: wal::LONG_PAGES,
             settlements,
             requests,
             outbox,
@@ -308,6 +312,10 @@ impl Writer {
         self.vitals.pulse.begin();
         let step = self.pruner.step(&mut self.connection, Timestamp::now())?;
         self.figures.lock().add_step(step);
+        let released = self.pruner.take_released();
+        if let Some(teller) = &self.teller {
+            released.into_iter().for_each(|id| teller.tell(Told::Stands(id, None)));
+        }
         self.keep_log_short()?;
         self.vitals.pulse.rest();
         Ok(())
@@ -318,7 +326,19 @@ impl Writer {
         if self.truncate_due.is_some_and(|due| due <= Instant::now()) {
             let is_empty = wal::truncate_log(&mut self.connection, Duration::ZERO)?;
             self.truncate_due = (!is_empty).then(|| Instant::now() + TRUNCATE_EVERY);
-        } else if self.log_pages.load(Ordering::Relaxed) >= LOG_PAGES_MAX {
+            return Ok(());
+        }
+        let pages = self.log_pages.load(Ordering::Relaxed);
+        if pages < wal::LONG_PAGES {
+            self.log_pages_long = wal::LONG_PAGES;
+        }
+        if pages >= self.log_pages_long {
+            if wal::restart_log(&mut self.connection)? {
+                self.log_pages.store(0, Ordering::Relaxed);
+            } else {
+                self.log_pages_long = pages.saturating_add(wal::AGAIN_PAGES);
+            }
+        } else if pages >= LOG_PAGES_MAX {
             wal::copy_log(&self.connection)?;
         }
         Ok(())

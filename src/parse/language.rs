@@ -7,7 +7,7 @@ use std::borrow::Cow;
 /// `None` for what names no language: the codes for undetermined, none, many and uncoded (ISO 639-2 `und`,
 /// `zxx`, `mul`, `mis`), the private range `qaa` to `qtz` in which X marks posts of only hashtags or media,
 /// X's `art`, and anything that is no subtag (RFC 5646: two to eight letters).
-pub(super) fn primary(tag: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn primary(tag: &str) -> Option<Cow<'_, str>> {
     let subtag = tag.split(['-', '_']).next()?;
     if !(2..=8).contains(&subtag.len()) || !subtag.bytes().all(|byte| byte.is_ascii_alphabetic()) {
         return None;

@@ -69,6 +69,10 @@ impl Pipeline {
             desk.conversations.remember_thanks(network, author_id, ticket_id, at_us);
         })?;
         ledger.open_assigned(|assigned| restore(&mut desk, assigned))?;
+        ledger.relieved(|agent, tickets| desk.restore_relieved(agent, tickets))?;
+        ledger.answered(|person, agent, at_us| {
+            desk.remember_answer(person, agent, Timestamp::from_microsecond(at_us).unwrap_or_default());
+        })?;
         // What the run before did not come to.
         desk.look_for_changed(true);
         let sources: Vec<_> = config

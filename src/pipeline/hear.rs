@@ -17,6 +17,7 @@ use crate::ledger::assigned::Assigned;
 pub(super) fn restore(desk: &mut Desk, assigned: &Assigned) {
     let Assigned { ticket_id, assignee, by_helpdesk, is_open } = assigned;
     desk.restore_assignment(*ticket_id, &assignee.team, &assignee.agent, !by_helpdesk, *is_open);
+    desk.restore_needs(*ticket_id, &assignee.needs);
 }
 
 /// What was decided anew and the ledger has not yet recorded: one batch of each kind at a time, and nobody waits for it, so

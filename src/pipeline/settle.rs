@@ -14,6 +14,7 @@ use super::model::Decided;
 use super::reload::Rules;
 use crate::classify::{INTENTS, best};
 use crate::desk::articles::{Articles, NoArticles, Question};
+use crate::desk::route::Needs;
 use crate::desk::told::{Heard, Hearing};
 use crate::desk::{self, Decision, Desk, Opinion, People, Unreadable};
 use crate::ledger::assigned::Assignee;
@@ -83,6 +84,7 @@ pub fn settle(
                             &ticket,
                             provisional,
                             now,
+                            desk.needs_of(TicketId::of_post(candidate.post.network, &candidate.post.id)),
                         ))));
                     }
                     Decision::Edited(ticket_id) => {
@@ -179,7 +181,7 @@ fn thread_post(post: &Post<'_>, ticket_id: TicketId, at: Timestamp) -> ThreadPos
 fn follow_up(candidate: &Candidate, joined: desk::Joined, provisional: bool, at: Timestamp) -> NewFollowUp {
     let post = &candidate.post;
     let otherwise = match joined.otherwise {
-        Some(ticket) => Otherwise::Ticket(Box::new(new_ticket(candidate, &ticket, provisional, at))),
+        Some(ticket) => Otherwise::Ticket(Box::new(new_ticket(candidate, &ticket, provisional, at, None))),
         None if candidate.is_of_thread() => Otherwise::Bucket(Bucket::Unmatched),
         None => Otherwise::Bucket(Bucket::Unsupported),
     };
@@ -206,7 +208,9 @@ fn new_ticket(
     ticket: &proto::Ticket,
     provisional: bool,
     created_at: Timestamp,
+    needs: Option<Needs>,
 ) -> NewTicket {
+    let needs = needs.unwrap_or_default();
     let post = &candidate.post;
     // A reply in a thread names none.
     let brand = match candidate.is_of_thread() {
@@ -233,10 +237,11 @@ fn new_ticket(
         text_hash: desk::text_hash(&post.text),
         watch: of_post(post.network, &post.id),
         provisional,
-        assignee: ticket
-            .assignment
-            .as_ref()
-            .map(|assignment| Assignee { team: assignment.team.clone(), agent: assignment.agent.clone() }),
+        assignee: ticket.assignment.as_ref().map(|assignment| Assignee {
+            team: assignment.team.clone(),
+            agent: assignment.agent.clone(),
+            needs,
+        }),
         body: ticket.encode_to_vec(),
     }
 }
@@ -430,13 +435,17 @@ mod tests {
         }
     }
 
-    #[test]
-    fn agents_are_looked_at_and_their_tickets_move_in_batches_while_nothing_comes() {
+    fn rules() -> ArcSwap<Rules> {
         let config = crate::config::Config::parse(
             "[[source]]\nkind = \"ndjson\"\npath = \"-\"\n[[brand]]\nname = \"Lumio\"\nnames = [\"lumio\"]\n",
         )
         .unwrap();
-        let rules = ArcSwap::from_pointee(Rules::build(&config.prefilter, &config.desk).unwrap());
+        ArcSwap::from_pointee(Rules::build(&config.prefilter, &config.desk).unwrap())
+    }
+
+    #[test]
+    fn agents_are_looked_at_and_their_tickets_move_in_batches_while_nothing_comes() {
+        let rules = rules();
         let (to_desk, decisions) = crossbeam::channel::bounded(4);
         let (ledger, _settlements) = crossbeam::channel::bounded(4);
         let (teller, hearing) = crate::desk::told::channel(1);
@@ -472,11 +481,7 @@ mod tests {
 
     #[test]
     fn the_desk_comes_back_to_changed_tickets_while_there_are_any_and_nothing_else_comes() {
-        let config = crate::config::Config::parse(
-            "[[source]]\nkind = \"ndjson\"\npath = \"-\"\n[[brand]]\nname = \"Lumio\"\nnames = [\"lumio\"]\n",
-        )
-        .unwrap();
-        let rules = ArcSwap::from_pointee(Rules::build(&config.prefilter, &config.desk).unwrap());
+        let rules = rules();
         let (to_desk, decisions) = crossbeam::channel::bounded(4);
         let (ledger, _settlements) = crossbeam::channel::bounded(4);
         let (teller, hearing) = crate::desk::told::channel(1);

@@ -1,5 +1,7 @@
 //! Who writes again is heard, once: from the files of posts to what people are shown.
 
+use std::io::Write;
+
 use crate::daemon::{BRAND, CONVERSATION, State, patiently, run, vigie};
 
 /// As `--format plain`: Ana asks, insists without naming anybody, is answered by us, and insists again; Bob helps her,
@@ -15,14 +17,18 @@ const POSTS: [(&str, &str, &str, &str); 8] = [
     ("2", "ana", "1", "toujours rien, c'est honteux"),
 ];
 
-fn write(state: &State) -> std::path::PathBuf {
+fn lines_of(posts: &[(&str, &str, &str, &str)]) -> String {
     let line = |(id, author, reply_to, text): &(&str, &str, &str, &str)| {
         let at = format!("2026-07-04T14:{:02}:00Z", 10 + id.parse::<u32>().unwrap());
-        serde_json::json!({ "id": id, "author": author, "reply_to": reply_to, "text": text, "created_at": at })
-            .to_string()
+        let post = serde_json::json!({ "id": id, "author": author, "reply_to": reply_to, "text": text, "created_at": at });
+        format!("{post}\n")
     };
+    posts.iter().map(line).collect()
+}
+
+fn write(state: &State) -> std::path::PathBuf {
     let path = state.path().join("posts.ndjson");
-    std::fs::write(&path, POSTS.iter().map(line).collect::<Vec<_>>().join("\n") + "\n").unwrap();
+    std::fs::write(&path, lines_of(&POSTS)).unwrap();
     let source = format!(
         "[[source]]\nkind = \"ndjson\"\nformat = \"plain\"\nname = \"file\"\npath = \"{}\"\n",
         path.display()
@@ -57,11 +63,18 @@ async fn a_conversation_is_one_ticket_for_replay_the_daemon_and_whoever_asks() {
     assert!(priority(joined[0]) >= first + 40 && priority(joined[1]) > priority(joined[0]), "{joined:?}");
     assert_eq!(priority(joined[2]), priority(joined[1]), "thanks raise nothing");
 
-    // A restart in between changes nothing: everything is known.
-    for _ in 0..2 {
+    // Who starts again knows which tickets and posts there are: one that comes again is a duplicate, and one that is new
+    // joins its ticket.
+    let more = [POSTS[1], ("8", "ana", "6", "finalement non, toujours en panne")];
+    for (further, joined, repeated) in [(&[][..], 3, 1), (&more[..], 4, 2)] {
+        let mut file = std::fs::OpenOptions::new().append(true).open(&posts).unwrap();
+        file.write_all(lines_of(further).as_bytes()).unwrap();
+        let expected =
+            [("ticketed", 2), ("merged", joined), ("own", 1), ("duplicate", repeated), ("unmatched", 1)];
+        let frames: i64 = expected.iter().map(|(_, frames)| frames).sum();
         let daemon = state.start();
         patiently("all frames", async {
-            while state.buckets().values().sum::<i64>() < POSTS.len() as i64 {
+            while state.buckets().values().sum::<i64>() < frames {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
         })
@@ -70,7 +83,6 @@ async fn a_conversation_is_one_ticket_for_replay_the_daemon_and_whoever_asks() {
         assert!(status.success(), "{log}");
         let buckets = state.buckets();
         let count = |bucket: &str| buckets.get(bucket).copied().unwrap_or(0);
-        let expected = [("ticketed", 2), ("merged", 3), ("own", 1), ("duplicate", 1), ("unmatched", 1)];
         assert_eq!(
             expected.map(|(bucket, _)| count(bucket)),
             expected.map(|(_, frames)| frames),
@@ -92,7 +104,7 @@ async fn a_conversation_is_one_ticket_for_replay_the_daemon_and_whoever_asks() {
         texts.into_iter().find_map(|text| text.as_str()).map(str::to_owned)
     };
     let timeline: Vec<_> = shown["timeline"].as_array().unwrap().iter().filter_map(told).collect();
-    assert_eq!(timeline, ["1", "2", "3", "4", "6"]);
+    assert_eq!(timeline, ["1", "2", "3", "4", "6", "8"]);
     let text = show(tickets[0], false);
     for part in ["why: ", "this ticket was made", "toujours rien", "answered by lumio", "merci beaucoup"] {
         assert!(text.contains(part), "{part}: {text}");
@@ -105,6 +117,22 @@ async fn a_conversation_is_one_ticket_for_replay_the_daemon_and_whoever_asks() {
         .args(["helpers", "--thanked-min", "1", "--json", "--ledger"])
         .arg(state.path().join("ledger.sqlite"));
     let helpers = run(&mut helpers, b"");
+    let of_ledger = |arguments: &[&str]| {
+        let mut command = vigie();
+        command.arg("helpers").args(arguments).arg("--ledger").arg(state.path().join("ledger.sqlite"));
+        let output = run(&mut command, b"");
+        assert!(output.status.success(), "{}", output.stderr);
+        output.stdout
+    };
+    let nowhere = state.path().join("none.toml");
+    let nowhere = nowhere.to_str().unwrap();
+    assert!(of_ledger(&["-c", nowhere]).contains("nobody was thanked 3 times"), "as without a config");
+    let config = std::fs::read_to_string(&state.config).unwrap();
+    std::fs::write(&state.config, config + "\n[helpers]\nthanked_min = 0\n").unwrap();
+    let config = state.config.to_str().unwrap();
+    assert!(of_ledger(&["-c", config]).contains("nobody counts as a helper"));
+    assert_eq!(of_ledger(&["-c", config, "--json"]), "");
+    assert_ne!(of_ledger(&["-c", config, "--json", "--thanked-min", "1"]), "");
     let helper: serde_json::Value = serde_json::from_str(&helpers.stdout).unwrap();
     assert_eq!((helper["account"].as_str(), helper["thanked"].as_u64()), (Some("bob"), Some(1)));
 }

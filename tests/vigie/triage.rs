@@ -1,6 +1,12 @@
-//! Who comes first: a customer who has tried everything, a big order that is lost, a complaint, a joke.
+//! Who comes first, and who answers: a customer who has tried everything, a big order that is lost, a complaint, a joke.
 
-use crate::daemon::{State, run, vigie};
+use std::time::Duration;
+
+use serde_json::Value;
+use vigie::ticket::proto::{AgentState, TicketStatus, client_message::Kind};
+use vigie::wire::{Address, Client, Introduction};
+
+use crate::daemon::{State, patiently, run, vigie};
 
 /// As their posts came in: nothing but what is known of them tells the company which one to answer first.
 const POSTS: &str = r#"
@@ -10,44 +16,152 @@ const POSTS: &str = r#"
 {"id":"4","author":"u-laptops","text":"Lumio, ma commande n'est jamais arrivée, où est mon colis ? j'ai besoin d'aide","created_at":"2026-11-26T09:03:00Z"}
 "#;
 
-const CUSTOMERS: &str = "key,name,tier,value,plain,purchases\n\
-    C-17,Ana Diallo,standard,240,u-called,2026-03-02 89 Lumiobox\n\
-    C-90,Imprimerie Roux,gold,18000,u-laptops,2026-11-19 11900 10 ordinateurs portables\n";
+const CUSTOMERS: &str = "key,name,tier,flags,value,plain,purchases\n\
+    C-17,Ana Diallo,standard,callback,240,u-called,2026-03-02 89 Lumiobox\n\
+    C-90,Imprimerie Roux,gold,,18000,u-laptops,2026-11-19 11900 10 ordinateurs portables\n";
 
 const TOUCHPOINTS: &str = "customer,channel,at,note\n\
     C-17,phone,2026-11-24T10:00:00Z,no tone\n\
     C-17,phone,2026-11-25T16:30:00Z,still no tone\n\
     C-17,mail,2026-11-26T06:00:00Z,asks for a technician\n";
 
-#[test]
-fn what_is_known_of_people_puts_their_posts_in_the_order_that_a_dispatcher_would() {
-    let state = State::new("");
-    let file = |name: &str, text: &str| {
-        let path = state.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    };
-    let posts = file("posts.ndjson", POSTS.trim_start());
-    let source = format!("[[source]]\nkind = \"ndjson\"\npath = \"{}\"\n", posts.display());
-    let tiers = "[priority]\ntier = { gold = 120, silver = 60 }\n";
-    state.configure(&source, &format!("{}\n{tiers}", crate::daemon::BRAND));
+/// Money goes to `vip`, whoever waits to be called to `seniors`, the rest to `support`.
+const DESK: &str = r#"
+    [priority]
+    tier = { gold = 120, silver = 60 }
+    [routing]
+    default_team = "support"
+    [[team]]
+    name = "vip"
+    [[team]]
+    name = "seniors"
+    [[team]]
+    name = "support"
+    [[route]]
+    when = { tier = "gold" }
+    team = "vip"
+    [[route]]
+    when = { flag = "callback" }
+    team = "seniors"
+"#;
 
-    for (what, text) in [("customers", CUSTOMERS), ("touchpoints", TOUCHPOINTS)] {
-        let path = file(&format!("{what}.csv"), text);
-        let imported = run(vigie().args(["import", what]).arg(path).arg("-c").arg(&state.config), b"");
-        assert!(imported.status.success(), "{}{}", imported.stdout, imported.stderr);
-    }
-    let daemon = state.start();
-    while state.frames() < 4 {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    let tail = run(vigie().args(["tail", "--json", "--count", "4", "--socket"]).arg(state.socket()), b"");
+const AGENTS: &str = "name,team,capacity,away\nVera,vip,5,no\nSam,seniors,5,no\nTia,seniors,5,no\nLena,support,5,no\n\
+    Max,support,5,no\nNoa,support,5,no\n";
+
+/// Vera has left, and Max is on holiday.
+const AGENTS_LATER: &str = "name,team,capacity,away\nVico,vip,5,no\nSam,seniors,5,no\nTia,seniors,5,no\nLena,support,5,no\n\
+    Max,support,5,yes\nNoa,support,5,no\n";
+
+const TWO_MORE: &str = r#"{"id":"5","author":"u-late","text":"Lumio en panne chez moi aussi, c'est pénible","created_at":"2026-11-26T09:05:00Z"}
+{"id":"6","author":"u-called","text":"Lumio encore en panne chez moi, c'est pénible","created_at":"2026-11-26T09:06:00Z"}
+"#;
+
+/// A stream that is never reached: the desk is there for as long as a source may send something.
+const STREAM: &str =
+    "\n[[source]]\nkind = \"jetstream\"\nname = \"stream\"\nurl = \"ws://127.0.0.1:9/subscribe\"\n";
+
+fn import(state: &State, arguments: &[&str], text: &str) {
+    let path = state.path().join("import.csv");
+    std::fs::write(&path, text).unwrap();
+    let imported = run(vigie().arg("import").args(arguments).arg(path).arg("-c").arg(&state.config), b"");
+    assert!(imported.status.success(), "{}{}", imported.stdout, imported.stderr);
+}
+
+/// So many records as `vigie tail` shows them.
+fn tail(state: &State, records: usize) -> Vec<Value> {
+    let count = records.to_string();
+    let tail = run(vigie().args(["tail", "--json", "--count", &count, "--socket"]).arg(state.socket()), b"");
     assert!(tail.status.success(), "{}", tail.stderr);
-    let tickets: Vec<serde_json::Value> =
-        tail.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let order: Vec<_> =
-        tickets.iter().map(|ticket| ticket["post"]["author"]["id"].as_str().unwrap()).collect();
-    assert_eq!(order, ["u-laptops", "u-called", "u-plain", "u-joke"], "{}", tail.stdout);
+    tail.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Who wrote, whose it is, and the first words of why.
+fn whose(ticket: &Value) -> [String; 4] {
+    let said = &ticket["assignment"];
+    let words = [&ticket["post"]["author"]["id"], &said["team"], &said["agent"], &said["reasons"][0]];
+    words.map(|word| word.as_str().unwrap_or_default().to_owned())
+}
+
+/// Waits until a query of the ledger gives so much.
+async fn until(state: &State, sql: &str, expected: i64) {
+    patiently(sql, async {
+        while state.ledger().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap() != expected {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_known_of_people_puts_their_posts_in_the_order_that_a_dispatcher_would_and_before_the_right_agent()
+ {
+    let state = State::new("");
+    let posts = state.path().join("posts.ndjson");
+    std::fs::write(&posts, POSTS.trim_start()).unwrap();
+    state.configure(&(state.posts_source() + STREAM), &format!("{}\n{DESK}", crate::daemon::BRAND));
+    import(&state, &["customers"], CUSTOMERS);
+    import(&state, &["touchpoints"], TOUCHPOINTS);
+    import(&state, &["agents"], AGENTS);
+
+    let daemon = state.start();
+    patiently("four posts", async {
+        while state.frames() < 4 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    let tickets = tail(&state, 4);
+    let default = "no route speaks of it: the default team";
+    let expected = [
+        ["u-laptops", "vip", "Vera", "route 1: tier gold"],
+        ["u-called", "seniors", "Sam", "route 2: flag callback"],
+        ["u-plain", "support", "Max", default],
+        ["u-joke", "support", "Lena", default],
+    ];
+    assert_eq!(tickets.iter().map(whose).collect::<Vec<_>>(), expected);
     assert_eq!(tickets[1]["person"]["customer"], "C-17");
-    drop(daemon);
+    let why = tickets[2]["assignment"]["reasons"][1].as_str().unwrap();
+    assert_eq!(why, "Max: suits best of 3 (0 of 5 open)");
+
+    // Somebody else takes over from who has left, and helpdesks are told.
+    import(&state, &["agents", "--replace"], AGENTS_LATER);
+    until(&state, "SELECT count(*) FROM record WHERE kind = 1", 1).await;
+    let records = tail(&state, 5);
+    let anew = &records.iter().find(|record| !record["update"].is_null()).unwrap()["update"];
+    assert_eq!(anew["ticket_id"], tickets[0]["id"]);
+    let said = &anew["change"]["assigned"];
+    assert_eq!([&said["team"], &said["agent"]], ["vip", "Vico"], "{said}");
+    assert_eq!(said["reasons"][0], "Vera is no longer there");
+
+    // Lena's own count of what she has to do is more than vigie knows of.
+    let introduction = Introduction { subscription: "desk".into(), ..Introduction::default() };
+    let socket = Address::Unix(state.socket());
+    let mut client = patiently("a welcome", Client::connect(&socket, introduction)).await.unwrap();
+    let busy = AgentState { agent: "Lena".into(), open_tickets: 5, ..AgentState::default() };
+    client.report(Kind::AgentState(busy)).await.unwrap();
+    until(&state, "SELECT count(*) FROM agent WHERE name = 'Lena' AND open_tickets = 5", 1).await;
+    // And Tia has answered whoever was Sam's.
+    let id = u128::from_str_radix(tickets[1]["id"].as_str().unwrap(), 16).unwrap();
+    let (ticket_id, agent) = (id.to_be_bytes().to_vec(), "Tia".to_owned());
+    let solved =
+        TicketStatus { ticket_id, state: 3, agent, first_answer_at_us: 1, ..TicketStatus::default() };
+    client.report(Kind::TicketStatus(solved)).await.unwrap();
+    until(&state, "SELECT count(*) FROM conversation WHERE closed_at_us IS NOT NULL", 1).await;
+    drop(client);
+    let (status, log) = daemon.terminate();
+    assert!(status.success(), "{log}");
+
+    // With Max on holiday one of the three is left, after a restart too.
+    std::fs::write(&posts, format!("{}{TWO_MORE}", POSTS.trim_start())).unwrap();
+    let daemon = state.start();
+    until(&state, "SELECT count(*) FROM ticket", 6).await;
+    let records = tail(&state, 7);
+    let ticket = records.iter().find(|record| record["post"]["id"] == "5").unwrap();
+    assert_eq!(whose(ticket), ["u-late", "support", "Noa", default]);
+    assert_eq!(ticket["assignment"]["reasons"][1], "Noa: suits best of 1 (0 of 5 open)");
+    let ticket = records.iter().find(|record| record["post"]["id"] == "6").unwrap();
+    assert_eq!(whose(ticket), ["u-called", "seniors", "Tia", "route 2: flag callback"]);
+    assert_eq!(ticket["assignment"]["reasons"][1], "Tia: answered this person before");
+    let (status, log) = daemon.terminate();
+    assert!(status.success(), "{log}");
 }

@@ -1,7 +1,7 @@
 //! What the points of each priority factor foretold.
 
 use super::rank::{Correlation, Pairs};
-use super::sums::Group;
+use super::sums::{Group, share};
 use crate::ledger::report::Outcome;
 
 /// Times to the first answer, as parts of the time there was, in [`STEPS`] classes for each doubling from 1/256 to 256
@@ -15,11 +15,11 @@ pub(super) const TIMES: usize = UNANSWERED + 1;
 /// Classes of ratings: 1 to 5.
 pub(super) const RATINGS: usize = 5;
 
-/// The class of a ticket's time to its first answer; `None`: not answered, and not due yet.
+/// The class of a ticket's time to its first answer; `None`: not answered, and not late.
 pub(super) fn time_class(outcome: &Outcome, now_us: i64) -> Option<usize> {
     let ticket = &outcome.ticket;
     let Some(at_us) = outcome.first_answer_at_us else {
-        return (now_us > ticket.due_at_us).then_some(UNANSWERED);
+        return (outcome.is_late(now_us) == Some(true)).then_some(UNANSWERED);
     };
     let part = |us: i64| us.saturating_sub(ticket.created_at_us).max(1_000_000) as f64;
     let doublings = (part(at_us) / part(ticket.due_at_us)).log2().clamp(-DOUBLINGS, DOUBLINGS);
@@ -81,10 +81,6 @@ impl Factor {
     }
 }
 
-fn share(part: u64, of: u64) -> Option<f64> {
-    (of > 0).then(|| part as f64 / of as f64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,7 +91,8 @@ mod tests {
         let class = |due_s: i64, answered_s: Option<i64>, now_s: i64| {
             let ticket = proto::Ticket { due_at_us: due_s * 1_000_000, ..proto::Ticket::default() };
             let first_answer_at_us = answered_s.map(|seconds| seconds * 1_000_000);
-            time_class(&Outcome { ticket, first_answer_at_us, ..Outcome::default() }, now_s * 1_000_000)
+            let outcome = Outcome { ticket, first_answer_at_us, is_awaited: true, ..Outcome::default() };
+            time_class(&outcome, now_s * 1_000_000)
         };
         assert_eq!(class(3600, None, 3600), None, "it may still be in time");
         assert_eq!(class(3600, None, 3601), Some(UNANSWERED));

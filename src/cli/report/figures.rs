@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::By;
 use super::factors::Factor;
-use super::periods::hour_name;
+use super::periods::{MOMENT, hour_name};
 use super::rank::Correlation;
 use super::sums::{Group, Sums};
 use crate::ledger::conversations::Helper;
@@ -17,7 +17,7 @@ const HELPERS_MAX: usize = 100;
 /// A report; serialised it is what `--json` prints.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
-    /// By the clock of `time_zone`, as `2026-11-27 09:00`.
+    /// By the clock of `time_zone`, as `2026-11-27 09:00 +01:00`.
     pub(super) since: String,
     pub(super) until: String,
     pub(super) time_zone: String,
@@ -87,20 +87,20 @@ impl Report {
         zone: &TimeZone,
         helpers: &[Helper],
     ) -> Report {
-        let show = |at: Timestamp| at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string();
+        let show = |at: Timestamp, format| at.to_zoned(zone.clone()).strftime(format).to_string();
         let helper = |helper: &Helper| HelperFigures {
             network: helper.network.name(),
             account: helper.author_id.clone(),
             thanked: helper.thanked,
-            last: show(helper.last),
+            last: show(helper.last, "%Y-%m-%d %H:%M"),
         };
         let mut factors: Vec<_> =
             sums.factors.iter().map(|(name, factor)| FactorFigures::new(name, factor, sums)).collect();
         // A stable sort: those that foretell nothing stay in the order of their names.
         factors.sort_by(|one, other| other.strength().total_cmp(&one.strength()));
         Report {
-            since: show(since),
-            until: show(until),
+            since: show(since, MOMENT),
+            until: show(until, MOMENT),
             time_zone: zone.iana_name().unwrap_or("UTC").to_owned(),
             period: sums.periods.unit(),
             groups: groups(sums, by),
@@ -153,8 +153,8 @@ impl Figures {
 
 impl FactorFigures {
     fn new(name: &str, factor: &Factor, sums: &Sums) -> FactorFigures {
-        let (late_with, late_without) = factor.late(&sums.all);
-        let (satisfaction_with, satisfaction_without) = factor.ratings(&sums.all);
+        let (late_with, late_without) = factor.late(&sums.supported);
+        let (satisfaction_with, satisfaction_without) = factor.ratings(&sums.supported);
         let (time, satisfaction) = (factor.time(&sums.times), factor.rating(&sums.ratings));
         let word = |found: Option<Correlation>, above: &'static str, below: &'static str| {
             found.filter(|found| found.is_telling()).map(|found| if found.rho > 0.0 { above } else { below })

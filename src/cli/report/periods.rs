@@ -8,6 +8,9 @@ use jiff::{SignedDuration, Timestamp, ToSpan, Unit, Zoned, ZonedRound};
 pub(super) const HOURS: usize = 7 * 24;
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
+/// A moment that cannot be taken for another one, whatever the clocks do.
+pub(super) const MOMENT: &str = "%Y-%m-%d %H:%M %:z";
+
 /// How long a stretch is. Chosen so that a report has at most some 160 of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Length {
@@ -64,14 +67,19 @@ impl Periods {
         self.starts_us.partition_point(|start| *start <= at_us).saturating_sub(1)
     }
 
-    /// What each is called, in their order: `2026-11-27 09:00`, `2026-11-27` (a week's is its Monday), `2026-11`.
+    /// What each is called, in their order: `2026-11-27 09:00`, `2026-11-27` (a week's is its Monday), `2026-11`. Hours
+    /// that the clock shows twice say their offset: `2026-10-25 02:00 +01:00`.
     pub(super) fn names(&self) -> impl Iterator<Item = String> {
         let format = match self.length {
             Length::Hour => "%Y-%m-%d %H:%M",
             Length::Day | Length::Week => "%Y-%m-%d",
             Length::Month => "%Y-%m",
         };
-        self.starts.iter().map(move |start| start.strftime(format).to_string())
+        self.starts.iter().map(move |start| {
+            let is_twice = self.zone.to_ambiguous_timestamp(start.datetime()).is_ambiguous();
+            let format = if self.length == Length::Hour && is_twice { MOMENT } else { format };
+            start.strftime(format).to_string()
+        })
     }
 
     /// The hour of the week, from Monday's first, by the clock on the wall.
@@ -168,6 +176,19 @@ mod tests {
         assert_eq!(place("2026-10-25T22:59:59Z"), 2);
         assert_eq!(place("2026-10-25T23:00:00Z"), 3);
         assert_eq!((place("1970-01-01T00:00:00Z"), place("2030-01-01T00:00:00Z")), (0, 4));
+    }
+
+    #[test]
+    fn the_hour_that_comes_twice_has_two_names() {
+        let paris = periods("2026-10-24T23:30:00Z", "2026-10-25T03:00:00Z", "Europe/Paris");
+        let expected = [
+            "2026-10-25 01:00",
+            "2026-10-25 02:00 +02:00",
+            "2026-10-25 02:00 +01:00",
+            "2026-10-25 03:00",
+            "2026-10-25 04:00",
+        ];
+        assert_eq!(paris.names().collect::<Vec<_>>(), expected);
     }
 
     #[test]

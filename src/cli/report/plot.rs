@@ -295,7 +295,7 @@ fn middle(index: usize, stretches: usize) -> f64 {
 /// `11-27` of a day, `27 09:00` of an hour, `2026-11` of a month.
 fn short(name: &str) -> &str {
     let skipped = match name.len() {
-        16 => 8,
+        16 | 23 => 8,
         10 => 5,
         _ => 0,
     };

@@ -9,9 +9,9 @@ use crate::ledger::report::Outcome;
 
 /// Groups of one kind that are told apart; the tickets of more share one.
 const GROUPS_MAX: usize = 1000;
-/// Factors that are told apart: a company has some dozens. Each may take 80 KiB.
+/// Factors that are told apart: a company has some dozens. Each may take 80 KiB. The points of more share one.
 const FACTORS_MAX: usize = 200;
-/// What the groups beyond the limit are called.
+/// What the groups and factors beyond the limits are called.
 const OTHERS: &str = "(others)";
 /// Answers of 0 to 10 from which on somebody promotes the company, and below which they detract from it.
 const PROMOTER_MIN: u32 = 9;
@@ -26,7 +26,7 @@ const BUCKETS: usize = 33 * STEPS as usize;
 pub(super) struct Group {
     pub(super) tickets: u64,
     pub(super) answered: u64,
-    /// Those whose expectation is decided: answered, or due and not answered.
+    /// Those whose expectation is decided: answered, or due while somebody waited.
     pub(super) decided: u64,
     pub(super) late: u64,
     pub(super) rated: u64,
@@ -99,7 +99,8 @@ impl Group {
     }
 }
 
-fn share(part: u64, of: u64) -> Option<f64> {
+/// `None` of nothing.
+pub(super) fn share(part: u64, of: u64) -> Option<f64> {
     (of > 0).then(|| part as f64 / of as f64)
 }
 
@@ -127,8 +128,10 @@ pub(super) struct Sums {
     pub(super) over_time: Vec<Group>,
     /// By the hour of the week.
     pub(super) hours: Vec<Group>,
+    /// Those that factors speak of: all but those that are no customer message after all.
+    pub(super) supported: Group,
     pub(super) factors: BTreeMap<String, Factor>,
-    /// Tickets in each class of times and of ratings.
+    /// Of those the tickets in each class of times and of ratings.
     pub(super) times: [u64; TIMES],
     pub(super) ratings: [u64; RATINGS],
     pub(super) periods: Periods,
@@ -143,6 +146,7 @@ impl Sums {
             by: of_tickets.map(|by| (*by, BTreeMap::new())).collect(),
             over_time: vec![Group::default(); periods.len()],
             hours: vec![Group::default(); HOURS],
+            supported: Group::default(),
             factors: BTreeMap::new(),
             times: [0; TIMES],
             ratings: [0; RATINGS],
@@ -152,11 +156,7 @@ impl Sums {
     }
 
     pub(super) fn add(&mut self, outcome: &Outcome) {
-        let due_at_us = outcome.ticket.due_at_us;
-        let late = match outcome.first_answer_at_us {
-            Some(at_us) => Some(at_us > due_at_us),
-            None => (self.now_us > due_at_us).then_some(true),
-        };
+        let late = outcome.is_late(self.now_us);
         self.all.add(outcome, late);
         let made_at_us = outcome.ticket.created_at_us;
         let period = self.over_time.get_mut(self.periods.place(made_at_us));
@@ -171,6 +171,10 @@ impl Sums {
             let value = if groups.len() >= GROUPS_MAX { OTHERS } else { value };
             groups.entry(value.to_owned()).or_default().add(outcome, late);
         }
+        if outcome.is_unsupported {
+            return;
+        }
+        self.supported.add(outcome, late);
         if let Some(count) = time_class(outcome, self.now_us).and_then(|class| self.times.get_mut(class)) {
             *count += 1;
         }
@@ -182,6 +186,7 @@ impl Sums {
 
     fn add_factors(&mut self, outcome: &Outcome, late: Option<bool>) {
         let factors = &outcome.ticket.factors;
+        let mut of_others: Option<i32> = None;
         for (place, factor) in factors.iter().enumerate() {
             let has_name = |other: &&crate::ticket::proto::Factor| other.name == factor.name;
             // A ticket counts once, whatever says a name twice.
@@ -195,7 +200,13 @@ impl Sums {
             } else if self.factors.len() < FACTORS_MAX {
                 let sums = self.factors.entry(factor.name.clone()).or_default();
                 sums.add(points, outcome, late, self.now_us);
+            } else {
+                of_others = Some(of_others.unwrap_or(0).saturating_add(points));
             }
+        }
+        if let Some(points) = of_others {
+            let sums = self.factors.entry(OTHERS.to_owned()).or_default();
+            sums.add(points, outcome, late, self.now_us);
         }
     }
 }
@@ -231,7 +242,7 @@ mod tests {
     fn outcome(answered_s: Option<i64>) -> Outcome {
         let ticket = proto::Ticket { due_at_us: 3_600_000_000, ..proto::Ticket::default() };
         let first_answer_at_us = answered_s.map(|seconds| seconds * 1_000_000);
-        Outcome { ticket, first_answer_at_us, ..Outcome::default() }
+        Outcome { ticket, first_answer_at_us, is_awaited: true, ..Outcome::default() }
     }
 
     fn sums(by: &[By], now_s: i64) -> Sums {
@@ -251,6 +262,49 @@ mod tests {
         check(10_000, Some(3601), Some(0.0));
         check(10_000, None, Some(0.0));
         check(3600, None, None);
+    }
+
+    #[test]
+    fn who_waits_no_more_is_not_late() {
+        let check = |outcome: Outcome, in_time: Option<f64>| {
+            let mut sums = sums(&[], 10_000);
+            sums.add(&outcome);
+            assert_eq!(sums.all.in_time(), in_time, "{outcome:?}");
+            assert_eq!(sums.times.iter().sum::<u64>(), u64::from(in_time.is_some()), "{outcome:?}");
+        };
+        let stopped = |at_s: i64| Outcome { stopped_at_us: Some(at_s * 1_000_000), ..outcome(None) };
+        check(stopped(3600), None);
+        check(stopped(3601), Some(0.0));
+        check(Outcome { is_awaited: false, ..outcome(None) }, None);
+        check(Outcome { is_awaited: false, ..outcome(Some(60)) }, Some(1.0));
+    }
+
+    #[test]
+    fn what_is_no_customer_message_says_nothing_of_factors() {
+        let mut sums = sums(&[], 10_000);
+        let factors = vec![proto::Factor { name: "reach".into(), points: 5, ..proto::Factor::default() }];
+        let mut one = outcome(Some(60));
+        one.ticket.factors = factors;
+        sums.add(&one);
+        sums.add(&Outcome { is_unsupported: true, ..one });
+        assert_eq!((sums.all.tickets, sums.factors["reach"].tickets), (2, 1));
+        assert_eq!(sums.factors["reach"].late(&sums.supported), (Some(0.0), None), "without it is nobody");
+    }
+
+    #[test]
+    fn factors_beyond_the_limit_share_one() {
+        let mut sums = sums(&[], 10_000);
+        let factor = |name: String| proto::Factor { name, points: 5, ..proto::Factor::default() };
+        let mut one = outcome(Some(60));
+        for name in 0..FACTORS_MAX {
+            one.ticket.factors = vec![factor(name.to_string())];
+            sums.add(&one);
+        }
+        one.ticket.factors = vec![factor("a".into()), factor("0".into()), factor("b".into())];
+        sums.add(&one);
+        sums.add(&one);
+        let tickets = |name: &str| sums.factors.get(name).map(|factor| factor.tickets);
+        assert_eq!((tickets("0"), tickets("a"), tickets(OTHERS)), (Some(3), None, Some(2)));
     }
 
     #[test]
@@ -300,7 +354,7 @@ mod tests {
         let (Some(time), Some(rating)) = told("reach") else { panic!("nothing said") };
         assert!(!time.is_telling() && !rating.is_telling(), "{time:?} {rating:?}");
         assert_eq!(told("always"), (None, None), "who has it always can foretell nothing");
-        let (with, without) = sums.factors["contacts"].late(&sums.all);
+        let (with, without) = sums.factors["contacts"].late(&sums.supported);
         assert!(with > without, "{with:?} {without:?}");
     }
 

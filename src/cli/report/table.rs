@@ -16,7 +16,7 @@ pub(super) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
             let title = if kind == "time" { report.period } else { kind };
             writeln!(
                 out,
-                "{}{title:<24}{:>10}{:>10}{:>9}{:>9}{:>9}{:>9}{:>8}{:>7}{:>6}{:>6}",
+                "{}{title:<24}{:>10}{:>10}{:>11}{:>11}{:>11}{:>9}{:>8}{:>7}{:>6}{:>6}",
                 if kind == "all" { "" } else { "\n" },
                 "tickets",
                 "answered",
@@ -52,7 +52,7 @@ fn row(out: &mut impl Write, group: &Figures) -> io::Result<()> {
     let time = |seconds: Option<u64>| or_dash(seconds.map(duration));
     writeln!(
         out,
-        "{:<24}{:>10}{:>10}{:>9}{:>9}{:>9}{:>9}{:>8}{:>7}{:>6}{:>6}",
+        "{:<24}{:>10}{:>10}{:>11}{:>11}{:>11}{:>9}{:>8}{:>7}{:>6}{:>6}",
         if group.value.is_empty() { "(none)".to_owned() } else { printable(&group.value) },
         grouped(group.tickets),
         grouped(group.answered),

@@ -124,6 +124,49 @@ points = 50
     assert_eq!((factors.tier.points["gold"], factors.combinations[0].points, levels.p1_min), (100, 5, 600));
 }
 
+/// Brands whose own combinations are right may inherit some that are of another one.
+#[test]
+fn a_combination_of_all_brands_may_ask_for_another_brand() {
+    let config = read(
+        r#"
+[[priority.combination]]
+name = "angry"
+when = { brand = "Lumio" }
+points = 5
+[[priority.brand]]
+name = "Nox"
+[[priority.brand.combination]]
+name = "gold"
+when = { tier = "gold", brand = "Nox" }
+points = 7
+"#,
+    );
+    assert_eq!(config.warnings, [""; 0]);
+    assert_eq!(config.desk.priorities("Nox").0.combinations.len(), 2);
+}
+
+#[test]
+fn no_window_is_longer_than_contacts_are_looked_at() {
+    check(
+        "[desk]\ncontacts_days = 1\n[priority]\ncontacts = { window_hours = 720 }\n\
+         [[priority.brand]]\nname = \"Nox\"\ncontacts = { window_hours = 25 }",
+        &[
+            "4: priority.contacts: window_hours = 720: [desk] contacts_days = 1 looks no further back: at most 24 hours, \
+             or more days",
+            "7: priority.brand[1].contacts: window_hours = 25: [desk] contacts_days = 1 looks no further back: at most \
+             24 hours, or more days",
+        ],
+    );
+    let hours = |text: &str| read(text).desk.factors.contacts.window_hours;
+    assert_eq!(
+        hours("[priority]\ncontacts = { window_hours = 720 }"),
+        720,
+        "30 days, unless the file says otherwise"
+    );
+    assert_eq!(hours("[desk]\ncontacts_days = 1"), 24, "nobody has asked for more");
+    assert_eq!(hours("[desk]\ncontacts_days = 9"), 72);
+}
+
 #[test]
 fn every_mistake_is_named_with_its_place_value_and_range() {
     check(

@@ -6,8 +6,8 @@
 
 use super::choice::{self, Want};
 use super::memory::Open;
-use super::rules::is_same;
 use super::{Router, Routes};
+use crate::access::brands::is_same;
 use crate::desk::when::Facts;
 use crate::ticket::{TicketId, proto};
 

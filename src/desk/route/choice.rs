@@ -30,7 +30,8 @@ use jiff::tz::TimeZone;
 
 use super::memory;
 use super::person_key;
-use super::rules::{AgentChoice, Routes, Target, is_same};
+use super::rules::{AgentChoice, Routes, Target};
+use crate::access::brands::is_same;
 use crate::classify::{INTENTS, best};
 use crate::desk::agent::Agent;
 use crate::desk::when::Facts;
@@ -74,7 +75,7 @@ impl Tongue {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Want {
     pub(super) team: Arc<str>,
-    skills: Option<Arc<[String]>>,
+    pub(super) skills: Option<Arc<[String]>>,
     pub(super) choice: AgentChoice,
     /// The customer's, and that of the text.
     pub(super) tongues: [Option<Tongue>; 2],
@@ -83,7 +84,7 @@ pub(super) struct Want {
     /// Hash of whom the ticket is from; 0 if that is not known.
     pub(super) person: u64,
     /// Hashes of the words that an agent's skill may be about: brand, intent, topics.
-    about: Vec<u64>,
+    pub(super) about: Vec<u64>,
 }
 
 /// Why a ticket is worth the best-rated agent's time.
@@ -93,6 +94,8 @@ pub(super) enum Worth {
     Priority(u16),
     Value(f64),
     Rule,
+    /// It was when it was made, in an earlier run.
+    Before,
 }
 
 impl Want {
@@ -132,7 +135,7 @@ impl Want {
         (target.why.clone(), want)
     }
 
-    /// All that is known of a ticket of an earlier run.
+    /// All that is known of a ticket that somebody else has routed.
     pub(super) fn only(team: &str) -> Want {
         Want {
             team: Arc::from(team),
@@ -163,7 +166,7 @@ impl Want {
         Want { team: Arc::from(team), ..self }
     }
 
-    fn skills(&self) -> &[String] {
+    pub(super) fn skills(&self) -> &[String] {
         self.skills.as_deref().unwrap_or_default()
     }
 }

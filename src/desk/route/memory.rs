@@ -74,6 +74,10 @@ impl OpenTickets {
         self.tickets.get(&id).map(|(_, open)| open)
     }
 
+    pub(super) fn get_mut(&mut self, id: TicketId) -> Option<&mut Open> {
+        self.tickets.get_mut(&id).map(|(_, open)| open)
+    }
+
     pub(super) fn remove(&mut self, id: TicketId) -> Option<Open> {
         let (_, open) = self.tickets.remove(&id)?;
         self.uncount(open.agent.as_deref());

@@ -62,6 +62,17 @@ impl Random {
     }
 }
 
+/// A ticket that is open.
+struct Ticket {
+    n: u64,
+    agent: Option<String>,
+    /// Its route's.
+    team: String,
+    skills: Vec<String>,
+    languages: Vec<String>,
+    person: String,
+}
+
 /// What is promised of an agent.
 struct Twin {
     agent: Agent,
@@ -83,6 +94,57 @@ impl Twin {
         let own = &self.agent.languages;
         languages.is_empty() || own.is_empty() || languages.iter().any(|language| own.contains(language))
     }
+}
+
+/// Who is to get a ticket, by what is promised alone: the team, and those of it who could.
+fn able(
+    twins: &HashMap<String, Twin>,
+    routes: &Routes,
+    ticket: &Ticket,
+    now: Timestamp,
+) -> (String, Vec<String>) {
+    let mut chain = vec![ticket.team.clone()];
+    while let Some(next) = routes.fallback(chain.last().unwrap()) {
+        chain.push(next.to_owned());
+    }
+    let able = |team: &str| {
+        let able = twins.values().filter(|twin| twin.is_able(team, &ticket.skills, now));
+        let mut able: Vec<_> = able.map(|twin| twin.agent.name.clone()).collect();
+        able.sort();
+        able
+    };
+    let is_known = |team: &str| twins.values().any(|twin| twin.agent.team == team);
+    let team = chain.iter().find(|team| !is_known(team) || !able(team).is_empty()).unwrap_or(&chain[0]);
+    (team.clone(), able(team))
+}
+
+/// The agent gets the ticket, and whoever else could have got it is passed over once more; how often at most in a row.
+#[track_caller]
+fn give(
+    twins: &mut HashMap<String, Twin>,
+    able: &[String],
+    ticket: &Ticket,
+    agent: &str,
+    known: Option<&str>,
+    most: u32,
+) -> u32 {
+    let mut eligible: Vec<_> = able.iter().filter(|name| twins[*name].may_speak(&ticket.languages)).collect();
+    if eligible.is_empty() {
+        eligible = able.iter().collect();
+    }
+    let is_eligible = eligible.iter().any(|name| *name == agent);
+    assert!(is_eligible || known == Some(agent), "ticket {}", ticket.n);
+    let mut longest = 0;
+    for name in eligible.into_iter().filter(|name| *name != agent) {
+        let twin = twins.get_mut(name).unwrap();
+        twin.passed += 1;
+        assert!(twin.passed <= most, "ticket {}: {name} starves, {most} at most", ticket.n);
+        longest = longest.max(twin.passed);
+    }
+    let twin = twins.get_mut(agent).unwrap();
+    assert!(twin.open < twin.agent.capacity, "ticket {}: over capacity", ticket.n);
+    (twin.open, twin.passed) = (twin.open + 1, 0);
+    longest
 }
 
 fn number(name: &str, default: u64) -> u64 {
@@ -128,7 +190,8 @@ fn nobody_starves_and_nobody_has_more_than_their_capacity() {
     let routes = rules();
     let mut router = Router::default();
     let mut twins: HashMap<String, Twin> = HashMap::new();
-    let mut open: Vec<(u64, Option<String>)> = Vec::new();
+    println!("seed {seed}");
+    let mut open: Vec<Ticket> = Vec::new();
     let mut agents_max: HashMap<String, u32> = HashMap::new();
     let (mut made, mut tickets, mut longest, mut unassigned) = (0_u64, 0_u64, 0, 0_u64);
     let mut because = [0_u64; 4];
@@ -148,7 +211,7 @@ fn nobody_starves_and_nobody_has_more_than_their_capacity() {
             if open.is_empty() {
                 break;
             }
-            let (n, agent) = open.swap_remove(random.below(open.len() as u64) as usize);
+            let Ticket { n, agent, .. } = open.swap_remove(random.below(open.len() as u64) as usize);
             router.released(id(n));
             if let Some(twin) = agent.and_then(|agent| twins.get_mut(&agent)) {
                 twin.open = twin.open.saturating_sub(1);
@@ -195,52 +258,27 @@ fn nobody_starves_and_nobody_has_more_than_their_capacity() {
 
         // Who could have got it, by what is promised alone.
         let target = routes.target(&case.facts()).unwrap();
-        let skills = target.skills.as_deref().unwrap_or_default();
-        let mut chain = vec![target.team.to_string()];
-        while let Some(next) = routes.fallback(chain.last().unwrap()) {
-            chain.push(next.to_owned());
-        }
-        let able = |team: &str| {
-            let mut able: Vec<_> =
-                twins.values().filter(|twin| twin.is_able(team, skills, case.now)).collect();
-            able.sort_by(|one, other| one.agent.name.cmp(&other.agent.name));
-            able.iter().map(|twin| twin.agent.name.clone()).collect::<Vec<_>>()
-        };
-        let is_known = |team: &str| twins.values().any(|twin| twin.agent.team == team);
-        let expected = chain.iter().find(|team| !is_known(team) || !able(team).is_empty());
-        let expected = expected.unwrap_or(&chain[0]);
-        assert_eq!(assignment.team, *expected, "seed {seed}, ticket {tickets}");
-        let able = able(expected);
+        let skills = target.skills.as_deref().unwrap_or_default().to_vec();
+        let team = target.team.to_string();
+        let mut ticket = Ticket { n: tickets, agent: None, team, skills, languages, person };
+        let (expected, able) = able(&twins, &routes, &ticket, case.now);
+        assert_eq!(assignment.team, expected, "ticket {tickets}");
         if assignment.agent.is_empty() {
-            assert!(able.is_empty(), "seed {seed}, ticket {tickets}: {able:?} had room");
+            assert!(able.is_empty(), "ticket {tickets}: {able:?} had room");
             unassigned += 1;
             // The team deals with it: agents alone are what this is about.
             router.released(id(tickets));
             continue;
         }
-        assert!(able.contains(&assignment.agent), "seed {seed}, ticket {tickets}: {}", assignment.agent);
-        let mut eligible: Vec<_> = able.iter().filter(|name| twins[*name].may_speak(&languages)).collect();
-        if eligible.is_empty() {
-            eligible = able.iter().collect();
-        }
-        let is_acquainted = known.as_ref() == Some(&assignment.agent);
-        assert!(eligible.contains(&&assignment.agent) || is_acquainted, "seed {seed}, ticket {tickets}");
-        for name in eligible {
-            let most = passed_over_max(agents_max[expected]);
-            let twin = twins.get_mut(name).unwrap();
-            twin.passed += 1;
-            if *name != assignment.agent {
-                assert!(twin.passed <= most, "seed {seed}, ticket {tickets}: {name} starves, {most} at most");
-                longest = longest.max(twin.passed);
-            }
-        }
-        let twin = twins.get_mut(&assignment.agent).unwrap();
-        assert!(twin.open < twin.agent.capacity, "seed {seed}, ticket {tickets}: over capacity");
-        (twin.open, twin.passed) = (twin.open + 1, 0);
+        assert!(able.contains(&assignment.agent), "ticket {tickets}: {}", assignment.agent);
+        let most = passed_over_max(agents_max[&expected]);
+        let passed = give(&mut twins, &able, &ticket, &assignment.agent, known.as_deref(), most);
+        longest = longest.max(passed);
         if random.chance(2) {
-            router.seen.answered(memory::hash(&person), &assignment.agent, case.now);
+            router.seen.answered(memory::hash(&ticket.person), &assignment.agent, case.now);
         }
-        open.push((tickets, Some(assignment.agent)));
+        ticket.agent = Some(assignment.agent);
+        open.push(ticket);
         made += 1;
     }
     println!(
@@ -257,7 +295,7 @@ fn change_agents(
     router: &mut Router,
     routes: &Routes,
     twins: &mut HashMap<String, Twin>,
-    open: &mut [(u64, Option<String>)],
+    open: &mut [Ticket],
     agents_max: &mut HashMap<String, u32>,
 ) {
     let name = format!("agent {}", random.below(40));
@@ -285,22 +323,24 @@ fn change_agents(
         *most = size.max(*most);
     }
     let left = router.set_agents(&agents);
-    let orphans: Vec<_> = open
-        .iter()
-        .filter(|(_, agent)| agent.as_ref().is_some_and(|agent| !twins.contains_key(agent)))
-        .collect();
-    assert_eq!(left.len(), orphans.len(), "all of them and no others");
+    let has_left = |ticket: &&Ticket| ticket.agent.as_ref().is_some_and(|agent| !twins.contains_key(agent));
+    assert_eq!(left.len(), open.iter().filter(has_left).count(), "all of them and no others");
     for ticket in left {
-        let anew = router.assign_anew(routes, ticket, Timestamp::UNIX_EPOCH).unwrap();
-        let (_, agent) = open.iter_mut().find(|(n, _)| id(*n) == ticket).unwrap();
-        *agent = (!anew.agent.is_empty()).then_some(anew.agent);
-        let Some(twin) = agent.as_ref().and_then(|agent| twins.get_mut(agent)) else { continue };
-        assert!(twin.open < twin.agent.capacity, "over capacity");
-        twin.open += 1;
-    }
-    // These tickets pass agents over as well: the twin takes the counts from there on.
-    for (name, twin) in twins.iter_mut() {
-        twin.passed = router.members[router.by_name[name.as_str()]].passed;
+        let held = open.iter_mut().find(|held| id(held.n) == ticket).unwrap();
+        held.agent = None;
+        let now = Timestamp::UNIX_EPOCH;
+        let known = router.seen.who_answered(memory::hash(&held.person)).map(str::to_owned);
+        let anew = router.assign_anew(routes, ticket, now).unwrap();
+        let (expected, able) = able(twins, routes, held, now);
+        assert_eq!(anew.team, expected, "ticket {}", held.n);
+        if anew.agent.is_empty() {
+            assert!(able.is_empty(), "ticket {}: {able:?} had room", held.n);
+            continue;
+        }
+        assert!(able.contains(&anew.agent), "ticket {}: {}", held.n, anew.agent);
+        let most = passed_over_max(agents_max[&expected]);
+        give(twins, &able, held, &anew.agent, known.as_deref(), most);
+        held.agent = Some(anew.agent);
     }
 }
 

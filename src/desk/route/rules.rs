@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::in_words;
+use crate::access::brands::is_same;
 use crate::desk::when::{Facts, When};
 
 /// The operator's rules and teams.
@@ -87,6 +87,20 @@ impl AgentChoice {
     /// With their names in the config.
     pub const ALL: [(&str, AgentChoice); 3] =
         [("any", AgentChoice::Any), ("best", AgentChoice::Best), ("none", AgentChoice::None)];
+
+    /// As in config.
+    pub fn name(self) -> &'static str {
+        match self {
+            AgentChoice::Any => "any",
+            AgentChoice::Best => "best",
+            AgentChoice::None => "none",
+        }
+    }
+
+    /// `None`: there is none of this name.
+    pub fn from_name(name: &str) -> Option<AgentChoice> {
+        AgentChoice::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, choice)| choice)
+    }
 }
 
 /// A team.
@@ -130,7 +144,7 @@ impl Routes {
                 supplier: rule.supplier.as_deref(),
                 skills: rule.skills.clone(),
                 agent: rule.agent,
-                why: format!("route {}: {}", index + 1, in_words(&rule.when)),
+                why: format!("route {}: {}", index + 1, rule.when),
             });
         }
         let team = self.default_team.as_deref()?;
@@ -174,8 +188,4 @@ impl Routes {
         let has_agents = |team: &str| agents.iter().any(|agent| is_same(&agent.team, team));
         self.teams.iter().map(|team| team.name.as_str()).filter(|team| !has_agents(team)).collect()
     }
-}
-
-pub(super) fn is_same(one: &str, other: &str) -> bool {
-    one.eq_ignore_ascii_case(other) || one.to_lowercase() == other.to_lowercase()
 }

@@ -423,3 +423,60 @@ fn the_oldest_open_tickets_and_acquaintances_make_room() {
     assert_eq!(router.seen.who_answered(memory::hash("0")), None);
     assert_eq!(router.seen.who_answered(memory::hash("1")), Some("a"));
 }
+
+/// What the ledger gives back of a ticket decides as what was read of its post.
+#[test]
+fn whoever_takes_over_after_a_restart_can_do_what_the_ticket_needs() {
+    let mut routes = routes();
+    let skills = Some(Arc::from(["invoices".to_owned()]));
+    routes.rules = vec![Rule { team: Arc::from("billing"), skills, ..Rule::default() }];
+    let able = |name: &str, language: &str| Agent {
+        skills: vec!["invoices".to_owned()],
+        languages: vec![language.to_owned()],
+        ..agent(name, "billing")
+    };
+    let german = of_language("de-AT");
+    let mut before = router(&[able("first", "de")]);
+    check(&mut before, &routes, &german, 1, "billing/first");
+    let needs = before.needs_of(id(1)).unwrap();
+    assert_eq!(before.needs_of(id(2)), None);
+
+    let others = [agent("a", "billing"), able("b", "fr"), able("c", "de")];
+    let mut after = Router::default();
+    after.restore(id(1), "billing", "first", true, true);
+    after.learn(id(1), &needs);
+    after.remember_answer(needs.person, "b", Timestamp::UNIX_EPOCH);
+    assert_eq!(after.set_agents(&others), [id(1)]);
+    assert_eq!(after.needs_of(id(1)), Some(needs.clone()));
+    let by = after.assign_anew(&routes, id(1), german.now).unwrap();
+    assert_eq!((by.agent.as_str(), by.reasons[1].as_str()), ("b", "b: answered this person before"));
+    let mut unknown = Router::default();
+    unknown.restore(id(1), "billing", "first", true, true);
+    unknown.learn(id(1), &Needs { person: 7, ..needs.clone() });
+    unknown.set_agents(&others);
+    let by = unknown.assign_anew(&routes, id(1), german.now).unwrap();
+    assert_eq!(by.agent, "c", "{:?}", by.reasons);
+    // What was read here counts for more.
+    before.learn(id(1), &Needs { person: 8, ..needs.clone() });
+    assert_eq!(before.needs_of(id(1)), Some(needs));
+}
+
+#[test]
+fn what_agents_got_rid_of_in_an_earlier_run_is_not_counted_once_more() {
+    let mut router = Router::default();
+    router.restore(id(1), "billing", "b", true, true);
+    router.relieved("a", 3);
+    router.relieved("b", 3);
+    let reported = |name| Agent { open_tickets: 5, ..agent(name, "billing") };
+    let mut agents = [reported("a"), Agent { open_tickets: 3, ..agent("b", "billing") }];
+    router.set_agents(&agents);
+    let open = |router: &Router| router.agents().map(|(_, open)| open).collect::<Vec<_>>();
+    assert_eq!(open(&router), [2, 1], "what is open here is open");
+    // Who is away and comes back has said nothing of tickets; who leaves and comes back begins with their own count.
+    agents[0].away = true;
+    router.set_agents(&agents);
+    assert_eq!(open(&router), [2, 1]);
+    router.set_agents(&agents[1..]);
+    router.set_agents(&agents);
+    assert_eq!(open(&router), [5, 1]);
+}

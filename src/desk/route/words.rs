@@ -3,35 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::choice::{self, Because, Member, Standing, Want, Weighed, Worth};
-use crate::desk::when::When;
-
-/// A condition as people would say it: `intent problem, tier gold or silver, value at least 1000`.
-pub fn in_words(when: &When) -> String {
-    let mut parts = Vec::new();
-    for (field, words) in &when.words {
-        parts.push(format!("{} {}", name(field), words.join(" or ")));
-    }
-    for (quantity, range) in &when.ranges {
-        let quantity = name(quantity);
-        parts.push(match (*range.start(), *range.end()) {
-            (least, i64::MAX) => format!("{quantity} at least {least}"),
-            (0, most) => format!("{quantity} at most {most}"),
-            (least, most) => format!("{quantity} {least} to {most}"),
-        });
-    }
-    for (question, answer) in &when.answers {
-        parts.push(format!("{}{}", if *answer { "" } else { "not " }, name(question)));
-    }
-    if let Some((week, _)) = &when.hours {
-        parts.push(format!("hours {week}"));
-    }
-    if parts.is_empty() { "everything".to_owned() } else { parts.join(", ") }
-}
-
-/// The key that the config has for it.
-fn name(variant: &impl std::fmt::Debug) -> String {
-    format!("{variant:?}").to_lowercase()
-}
 
 /// Why this agent.
 pub(super) fn reason(weighed: &Weighed, member: &Member, because: Because, want: &Want) -> String {
@@ -47,6 +18,7 @@ pub(super) fn reason(weighed: &Weighed, member: &Member, because: Because, want:
                 Some(Worth::Negative(probability)) => format!("negative {probability:.2}"),
                 Some(Worth::Priority(priority)) => format!("priority {priority}"),
                 Some(Worth::Value(value)) => format!("customer value {value}"),
+                Some(Worth::Before) => "as before".to_owned(),
                 Some(Worth::Rule) | None => "the route asks for it".to_owned(),
             };
             let rating = member.agent.satisfaction;

@@ -1,4 +1,4 @@
-//! A condition as people read it: `sentiment negative, tier gold or silver, from 1000 followers`.
+//! A condition as people read it: `sentiment negative, tier gold or silver, followers from 1000`.
 
 use std::fmt;
 
@@ -62,10 +62,10 @@ impl fmt::Display for When {
             };
             part(f, format_args!("{not}{said}"))?;
         }
-        if self.hours.is_some() {
-            part(f, format_args!("within its hours"))?;
+        if let Some((week, _)) = &self.hours {
+            part(f, format_args!("hours {week}"))?;
         }
-        Ok(())
+        if comma.is_empty() { f.write_str("everything") } else { Ok(()) }
     }
 }
 
@@ -82,11 +82,11 @@ mod tests {
             ],
             ranges: vec![(Quantity::Followers, 1_000..=i64::MAX), (Quantity::Value, 0..=9)],
             answers: vec![(Question::Customer, true), (Question::Verified, false)],
-            hours: Some((crate::desk::week::Week::always(), jiff::tz::TimeZone::UTC)),
+            hours: Some(("mon 08:00-18:00".parse().unwrap(), jiff::tz::TimeZone::UTC)),
         };
         let shown = "sentiment negative, tier gold or silver, followers from 1000, value 0 to 9, a known customer, \
-                     not verified, within its hours";
+                     not verified, hours mon 08:00-18:00";
         assert_eq!(when.to_string(), shown);
-        assert_eq!(When::default().to_string(), "");
+        assert_eq!(When::default().to_string(), "everything");
     }
 }

@@ -49,7 +49,7 @@ fn of_team(post: &str, urgency: u16, team: &str) -> NewTicket {
     };
     new.assignee = message.assignment.clone().map(|assignment| {
         let proto::Assignment { team, agent, .. } = assignment;
-        Assignee { team, agent }
+        Assignee { team, agent, ..Default::default() }
     });
     new.due_at_us = message.due_at_us;
     new.body = message.encode_to_vec();
@@ -71,6 +71,7 @@ fn joins(post: &str, to: &str, urgency: i32, raises: bool) -> Entry {
         raises,
         thanks: None,
         terms: terms(),
+        join_us: 3_600_000_000,
         otherwise: Otherwise::Bucket(Bucket::Unmatched),
     }))
 }
@@ -107,6 +108,7 @@ fn critical(changed: &Changed) -> Anew {
         at: at(200),
         change: Some(changed.change),
         assignment: Some(assignment),
+        needs: None,
         due: Some(DueAnew { at_risk_at: at(300), due_at: at(400) }),
     }
 }
@@ -195,7 +197,8 @@ fn a_ticket_that_no_route_spoke_of_is_somebodys_from_then_on() {
     ledger.assign(&[critical(&one(&ledger))]).unwrap();
     let mut open = Vec::new();
     assigned::visit_open(&ledger.connection, 10, |one| open.push(one.assignee.clone())).unwrap();
-    assert_eq!(open, [Assignee { team: "critical".to_owned(), agent: "max".to_owned() }]);
+    let [Assignee { team, agent, .. }] = &*open else { panic!("{open:?}") };
+    assert_eq!((team.as_str(), agent.as_str()), ("critical", "max"));
 }
 
 #[test]
@@ -254,7 +257,7 @@ fn a_nearer_time_puts_a_ticket_that_still_waits_before_its_equals() {
     running.settle(settlement(1, 0, vec![entry("a"), entry("b")]));
     let b = |due_at| {
         let due = Some(DueAnew { at_risk_at: due_at, due_at });
-        Anew { ticket_id: id("b"), at: at(200), change: None, assignment: None, due }
+        Anew { ticket_id: id("b"), at: at(200), change: None, assignment: None, needs: None, due }
     };
     running.handle.assign(vec![b(at(400))]).blocking_recv().unwrap().unwrap();
     let seqs = running.take("desk");

@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{CAPACITY_DEFAULT, joined, words};
 use crate::desk::Agent;
+use crate::ledger::assigned;
 use crate::ticket::proto;
 
 /// Agents beyond whom a helpdesk's reports make no new ones: all are read by the desk, and whoever may report can name
@@ -98,6 +99,7 @@ pub(in crate::ledger) fn report(connection: &Connection, state: &proto::AgentSta
         agent.capacity = state.capacity;
     }
     agent.open_tickets = state.open_tickets;
+    assigned::counted(connection, name)?;
     if known.as_ref() == Some(&agent) {
         return Ok(());
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use super::{account_name, import, listed, owner, size, touchpoints};
-use crate::ledger::{LedgerError, conversations, erasure, importing, records, schema, wal};
+use super::{account_name, import, listed, names_of, owner, size, touchpoints};
+use crate::ledger::{LedgerError, assigned, conversations, erasure, importing, records, schema, wal};
 use crate::ticket::{TicketId, proto};
 
 /// Longest wait for whoever reads an older state of the file; the daemon's commits wait meanwhile.
@@ -181,6 +181,7 @@ fn clear_tickets(connection: &mut Connection, key: &str, accounts: &[Account]) -
                 }
                 // The same evidence is kept for the ticket's next post.
                 conversations::forget_words(&transaction, *ticket_id)?;
+                assigned::forget_person(&transaction, *ticket_id)?;
                 cleared += u64::from(is_cleared);
             }
             transaction.commit()?;
@@ -188,17 +189,16 @@ fn clear_tickets(connection: &mut Connection, key: &str, accounts: &[Account]) -
         }
         Ok(())
     };
-    // Those of an account that was linked later say what was known of the account, and no key.
-    let mut theirs = Vec::new();
-    {
-        let mut by_author =
-            connection.prepare("SELECT id FROM ticket WHERE network = ?1 AND author_id = ?2")?;
-        for account in accounts {
-            let ids = by_author.query_map([&account.0, &account.1], |row| records::ticket_id(row, 0))?;
-            theirs.extend(ids.collect::<rusqlite::Result<Vec<_>>>()?);
-        }
-    }
-    clear(connection, &theirs)?;
+    // Those of an account that was linked later say what was known of the account, and no key. It may be linked by its
+    // handle, where the ticket's row has the network's id.
+    let is_of_account = |ticket: &proto::Ticket| {
+        let author = ticket.post.as_ref().and_then(|post| Some((&post.network, post.author.as_ref()?)));
+        author.is_some_and(|(network, author)| {
+            let is_theirs =
+                |name: String| accounts.iter().any(|(other, held)| other == network && *held == name);
+            names_of(&author.id, Some(author.handle.as_str())).any(is_theirs)
+        })
+    };
     let key_bytes = memchr::memmem::Finder::new(key);
     let mut after = 0;
     loop {
@@ -211,11 +211,15 @@ fn clear_tickets(connection: &mut Connection, key: &str, accounts: &[Account]) -
             while let Some(row) = rows.next()? {
                 (after, is_end) = (row.get(0)?, false);
                 let body = row.get_ref(2)?.as_blob()?;
-                if row.get::<_, i64>(1)? != records::KIND_TICKET || key_bytes.find(body).is_none() {
+                let may_be_theirs = !accounts.is_empty() || key_bytes.find(body).is_some();
+                if row.get::<_, i64>(1)? != records::KIND_TICKET || !may_be_theirs {
                     continue;
                 }
-                let person = proto::Ticket::decode(body).ok().and_then(|ticket| ticket.person);
-                if person.is_some_and(|person| person.customer == key) {
+                // We wrote these bytes; what does not decode says nothing.
+                let ticket = proto::Ticket::decode(body).unwrap_or_default();
+                if ticket.person.as_ref().is_some_and(|person| person.customer == key)
+                    || is_of_account(&ticket)
+                {
                     theirs.push(records::ticket_id(row, 3)?);
                 }
             }

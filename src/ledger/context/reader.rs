@@ -54,7 +54,6 @@ impl Reader {
         let failed = |error| LedgerError::Sqlite { path: path.to_owned(), error };
         connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(failed)?;
         connection.pragma_update(None, "mmap_size", 0).map_err(failed)?;
-        schema::plan_once(&connection).map_err(failed)?;
         Ok(Reader { connection, path: path.to_owned(), told: None })
     }
 

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::import::{CustomerRow, Importer, Numbered};
+use super::import::{CustomerChunk, CustomerRow, Importer, Numbered};
 use super::*;
 use crate::desk::People;
 use crate::desk::person::{TOUCHPOINTS_MAX, Touchpoint};
@@ -155,7 +155,7 @@ impl Store {
         };
         let rows: Vec<_> = rows.iter().map(|given| Numbered { line: 1, row: row(given) }).collect();
         let mut importer = Importer::open(&self.path(), false).unwrap();
-        importer.customers(&rows, &mut |rejected| panic!("{rejected:?}")).unwrap();
+        importer.customers(CustomerChunk::new(rows), &mut |rejected| panic!("{rejected:?}")).unwrap();
         importer
     }
 
@@ -243,6 +243,14 @@ fn a_customer_who_is_forgotten_leaves_nothing_in_the_file() {
         factors: if customer == "C2" { Vec::new() } else { vec![evidence("purchase")] },
         ..Default::default()
     };
+    // Of an account whose id nobody has linked, made before the handle was.
+    let author =
+        proto::Author { id: "4711".to_owned(), handle: "Secretive".to_owned(), ..Default::default() };
+    let of_handle = proto::Ticket {
+        post: Some(proto::Post { network: "x".to_owned(), author: Some(author), ..Default::default() }),
+        factors: vec![evidence("contacts")],
+        ..Default::default()
+    };
     let followed = proto::update::FollowedUp { factors: vec![evidence("value")], ..Default::default() };
     let update =
         proto::Update { change: Some(proto::update::Change::FollowedUp(followed)), ..Default::default() };
@@ -250,6 +258,7 @@ fn a_customer_who_is_forgotten_leaves_nothing_in_the_file() {
         (1, 0, ticket("C-secret", "Isolde").encode_to_vec()),
         (1, 1, update.encode_to_vec()),
         (2, 0, ticket("C2", "Tristan").encode_to_vec()),
+        (3, 0, of_handle.encode_to_vec()),
     ] {
         connection
             .execute(
@@ -267,7 +276,7 @@ fn a_customer_who_is_forgotten_leaves_nothing_in_the_file() {
         accounts: 2,
         touchpoints: 1,
         reports: 2,
-        tickets: 1,
+        tickets: 2,
         is_gone: true,
     };
     assert_eq!(forgotten, expected);
@@ -386,7 +395,9 @@ fn an_account_goes_from_one_customer_to_another_and_back() {
         let rows: Vec<_> = rows.iter().map(|given| Numbered { line: 1, row: row(given) }).collect();
         let mut importer = Importer::open(&store.path(), replace).unwrap();
         let mut rejected = 0;
-        rows.chunks(1).for_each(|chunk| importer.customers(chunk, &mut |_| rejected += 1).unwrap());
+        rows.chunks(1).for_each(|chunk| {
+            importer.customers(CustomerChunk::new(chunk.to_vec()), &mut |_| rejected += 1).unwrap();
+        });
         importer.finish().unwrap();
         rejected
     };
@@ -404,6 +415,51 @@ fn an_account_goes_from_one_customer_to_another_and_back() {
     assert_eq!(forget::forget(&store.path(), "C1").unwrap().accounts, 2);
     assert_eq!(store.find("ana", "", 0).0, "");
     assert_eq!(store.find("cleo", "", 0).0, "C2");
+}
+
+/// Otherwise the one customer would be rejected and have lost the account all the same.
+#[test]
+fn a_row_that_is_rejected_gives_no_account_away() {
+    let store = Store::new();
+    store.customers(&[("A", "one"), ("C", "two three"), ("D", "four")]);
+    let row = |(key, accounts): &(&str, &str)| CustomerRow {
+        key: (*key).to_owned(),
+        accounts: vec![(Network::X, accounts.split_whitespace().map(str::to_owned).collect())],
+        ..CustomerRow::default()
+    };
+    // B wants what A gives up for what is C's; E wants what B would give up, if it had it.
+    let rows = [("A", "two"), ("B", "one"), ("D", "one-more"), ("E", "four")];
+    let rows: Vec<_> = (1..).zip(&rows).map(|(line, given)| Numbered { line, row: row(given) }).collect();
+    let mut importer = Importer::open(&store.path(), false).unwrap();
+    let mut rejected = Vec::new();
+    importer.customers(CustomerChunk::new(rows), &mut |one| rejected.push((one.line, one.reason))).unwrap();
+    importer.finish().unwrap();
+    rejected.sort();
+    let reasons = [
+        (1, r#"customer "A" claims x "two", which is customer "C"'s since an earlier import"#.to_owned()),
+        (2, r#"customer "B" claims x "one", which is customer "A"'s: line 1 is rejected"#.to_owned()),
+    ];
+    assert_eq!(rejected, reasons);
+    let owner = |name: &str| store.find(name, "", 0).0;
+    assert_eq!(["one", "two", "three", "four", "one-more"].map(owner), ["A", "C", "C", "E", "D"]);
+}
+
+#[test]
+fn a_contact_that_is_reported_while_its_account_is_being_linked_is_the_customer_s() {
+    let store = Store::new();
+    store.customers(&[("C0", "zero")]);
+    // Somebody reports between two steps of the import: the first of them takes longer than it may.
+    let slow = "CREATE TRIGGER slow AFTER INSERT ON account WHEN new.name = 'ana' BEGIN
+          INSERT INTO touchpoint (customer, network, account, at_us, channel, note)
+          SELECT '', 'x', 'ben', 1, 'phone', '' WHERE length(hex(zeroblob(100000000))) > 0;
+        END";
+    store.open().execute_batch(slow).unwrap();
+    store.customers(&[("C1", "ana"), ("C2", "ben")]);
+    let (customer, contacts) = store.find("ben", "", 2);
+    assert_eq!((customer.as_str(), contacts.len()), ("C2", 1));
+    let under = "SELECT customer FROM touchpoint";
+    let under: String = store.open().query_row(under, [], |row| row.get(0)).unwrap();
+    assert_eq!(under, "C2", "and not the bare account's");
 }
 
 #[test]

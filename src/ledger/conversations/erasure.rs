@@ -182,6 +182,9 @@ fn without_text_of(bytes: &[u8], joined: Option<&[String]>, reason: Erasure) -> 
             }
         }
         Some(proto::update::Change::Rescored(rescored)) => erasure::without_words(&mut rescored.factors),
+        Some(proto::update::Change::Assigned(assigned)) => {
+            assigned.assignment.iter_mut().for_each(erasure::without_reasons);
+        }
         _ => return None,
     }
     Some(update.encode_to_vec())

@@ -7,7 +7,9 @@ use prost::Message;
 use rusqlite::{Connection, params};
 
 use super::{Helper, helpers};
-use crate::ledger::{Body, LedgerError, open_to_read, records, schema};
+use crate::desk::person::Touchpoint;
+use crate::ledger::{Body, LedgerError, context, open_to_read, records, schema};
+use crate::parse::Network;
 use crate::ticket::{TicketId, proto};
 
 /// Shortest part of an id that is looked up, in hexadecimal digits.
@@ -49,7 +51,7 @@ pub struct Event {
 /// What happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum What {
-    /// The person was in touch before, on another channel.
+    /// The person was in touch on another channel, before the ticket or after.
     Contact(proto::person::Contact),
     /// The post that made the ticket.
     Post,
@@ -167,11 +169,38 @@ fn timeline(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<Fo
         let status = proto::TicketStatus::decode(row.get_ref(1)?.as_blob()?).unwrap_or_default();
         events.push(Event { at_us: row.get(0)?, what: What::Status(status) });
     }
+    let later = contacts_after(connection, ticket_id, &ticket)?;
     let contacts = ticket.person.iter().flat_map(|person| person.contacts.iter().cloned());
     let contacts = contacts.map(|contact| Event { at_us: contact.at_us, what: What::Contact(contact) });
     let mut all: Vec<Event> = contacts.collect();
     all.push(Event { at_us: ticket.created_at_us, what: What::Post });
     all.extend(events);
+    all.extend(later.into_iter().map(|contact| Event { at_us: contact.at_us, what: What::Contact(contact) }));
     all.sort_by_key(|event| event.at_us);
     Ok(Found::Ticket(Box::new(Timeline { ticket, events: all })))
+}
+
+/// How the person was in touch since the ticket was made, the newest of it; of one whose text is erased nothing is told.
+fn contacts_after(
+    connection: &Connection,
+    ticket_id: TicketId,
+    ticket: &proto::Ticket,
+) -> rusqlite::Result<Vec<proto::person::Contact>> {
+    let is_there = connection
+        .prepare("SELECT 1 FROM ticket WHERE id = ?1 AND erased_at_us IS NULL")?
+        .exists([ticket_id.as_bytes()])?;
+    let post = ticket.post.clone().unwrap_or_default();
+    let author = post.author.unwrap_or_default();
+    let customer = ticket.person.as_ref().map_or("", |person| person.customer.as_str());
+    let (Some(network), true) = (Network::from_name(&post.network), is_there) else { return Ok(Vec::new()) };
+    let span = (ticket.created_at_us.saturating_add(1), i64::MAX);
+    let touchpoints = context::touchpoints_of(connection, customer, network, &author, span)?;
+    Ok(touchpoints
+        .into_iter()
+        .map(|Touchpoint { at, channel, note }| proto::person::Contact {
+            at_us: at.as_microsecond(),
+            channel,
+            note,
+        })
+        .collect())
 }

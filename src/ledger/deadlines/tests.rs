@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::super::tests::{Running, settlement, ticket};
-use super::super::{Body, Entry, NewTicket, Rescoring, Seq, schema};
+use super::super::{Body, Entry, NewTicket, Rescoring, Seq, Traits, schema};
 use super::*;
 use crate::access::brands::Brands;
 use crate::ledger::erasure::{self, Erasure};
@@ -60,8 +60,7 @@ impl Ledger {
     /// Of a daemon whose helpdesk has reported something before.
     fn new() -> Ledger {
         let ledger = Ledger::unreported();
-        let sql =
-            "INSERT INTO feedback (at_us, kind, ticket_id, body) VALUES (0, 'ticket_status', x'01', x'')";
+        let sql = "INSERT INTO reporting (brand) VALUES ('Lumio')";
         assert_eq!(ledger.connection.execute(sql, []).unwrap(), 1);
         ledger
     }
@@ -151,6 +150,64 @@ fn nobody_is_told_of_late_answers_before_a_helpdesk_has_reported_anything() {
     ledger.report(150, &status("b", State::Open, 0));
     assert_eq!((ledger.pass(200), ledger.standing), (1, standing(0, 0, 2)));
     assert_eq!(told(&ledger.connection), [(id("b"), Overdue::Breached)], "nothing is made up for");
+}
+
+/// Another brand's helpdesk says nothing of whether this one's tickets are answered.
+#[test]
+fn a_helpdesk_speaks_for_its_brand_alone() {
+    let mut ledger = Ledger::unreported();
+    let other = |name: &str, due_at_us| {
+        let ticket = watched(name, 75, due_at_us);
+        NewTicket { traits: Traits { brand: "another".into(), ..ticket.traits.clone() }, ..ticket }
+    };
+    ledger.add(0, &watched("a", 75, 100));
+    ledger.add(0, &other("b", 100));
+    ledger.add(0, &other("c", 200));
+    ledger.report(50, &status("a", State::Open, 0));
+    assert_eq!((ledger.pass(100), ledger.standing), (1, standing(0, 1, 2)));
+    assert_eq!(told(&ledger.connection), [(id("a"), Overdue::Breached)]);
+    ledger.report(150, &status("b", State::Open, 0));
+    assert_eq!(ledger.pass(200), 1);
+    assert_eq!(told(&ledger.connection)[1], (id("c"), Overdue::Breached));
+}
+
+#[test]
+fn after_an_outage_nobody_is_told_before_the_sources_can_have_caught_up() {
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    assert_eq!(catching_up(minutes(20)), minutes(2));
+    assert_eq!(catching_up(minutes(10_000)), CATCHING_UP_MAX);
+    let mut ledger = Ledger::new();
+    for name in ["a", "b"] {
+        ledger.add(0, &watched(name, 75, 100));
+    }
+    ledger.alarm = Alarm::read(&ledger.connection, at(1000), Duration::from_micros(500)).unwrap();
+    let begun = Instant::now();
+    assert_eq!(ledger.alarm.due(at(1000), begun), Some(begun + Duration::from_micros(50)));
+    assert_eq!(ledger.pass(1049), 0);
+    ledger.commit(1049, |connection, changes| answered(connection, id("a"), at(90), changes).unwrap());
+    assert_eq!(ledger.pass(1050), 1);
+    assert_eq!(told(&ledger.connection), [(id("b"), Overdue::Breached)]);
+    // A clock that is set back makes it no longer.
+    ledger.add(1100, &watched("c", 1175, 1200));
+    ledger.alarm = Alarm::read(&ledger.connection, at(5_000_000_000), minutes(1)).unwrap();
+    assert!(!ledger.alarm.rings(at(5_000_000_000)));
+    assert!(ledger.alarm.rings(at(1_000_000_000)));
+}
+
+#[test]
+fn how_long_no_vigie_was_there_says_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.sqlite");
+    let now = SystemTime::now();
+    let hour = Duration::from_secs(3600);
+    assert_eq!(away(&path, now), Duration::ZERO);
+    std::fs::File::create(&path).unwrap().set_modified(now - hour).unwrap();
+    assert_eq!(away(&path, now).as_secs(), 3600);
+    let log = std::fs::File::create(folder.path().join("ledger.sqlite-wal")).unwrap();
+    log.set_modified(now - hour / 2).unwrap();
+    assert_eq!(away(&path, now).as_secs(), 1800);
+    log.set_modified(now + hour).unwrap();
+    assert_eq!(away(&path, now), Duration::ZERO);
 }
 
 #[test]

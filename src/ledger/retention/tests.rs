@@ -7,7 +7,7 @@ use jiff::ToSpan;
 use rusqlite::Connection;
 
 use super::*;
-use crate::ledger::context::import::{CustomerRow, Importer, Numbered};
+use crate::ledger::context::import::{CustomerChunk, CustomerRow, Importer, Numbered};
 use crate::ledger::outbox::Filter;
 use crate::ledger::tests::{Running, config, provisional, settlement, ticket};
 use crate::ledger::{
@@ -256,7 +256,7 @@ fn without_any_subscription_age_prunes_and_size_does_not() {
     let running = Running::start(folder.path());
     let assigned = |post| {
         let Entry::Ticket(mut ticket) = large(post) else { panic!() };
-        ticket.assignee = Some(Assignee { team: "billing".to_owned(), agent: String::new() });
+        ticket.assignee = Some(Assignee { team: "billing".to_owned(), ..Default::default() });
         Entry::Ticket(ticket)
     };
     (0..20).for_each(|post| running.settle(settlement(1, 0, vec![assigned(post)])));
@@ -481,7 +481,7 @@ fn customers_do_not_make_room_for_themselves_at_the_cost_of_tickets() {
         })
         .collect();
     let mut importer = Importer::open(&config(folder.path()).path, false).unwrap();
-    importer.customers(&rows, &mut |rejected| panic!("{rejected:?}")).unwrap();
+    importer.customers(CustomerChunk::new(rows), &mut |rejected| panic!("{rejected:?}")).unwrap();
     importer.finish().unwrap();
     let after = size(&file(folder.path())).unwrap();
     assert!(after.context_bytes > 5000 * 100, "{after:?}");
@@ -511,6 +511,19 @@ fn contacts_go_by_their_own_age() {
     assert_eq!(count(folder.path(), "touchpoint"), 1001);
     prune(folder.path(), Retention { contacts_age_max: Some(DAY), age_max: None, live_bytes_max: None });
     assert_eq!((count(folder.path(), "touchpoint"), count(folder.path(), "ticket")), (1, 1));
+}
+
+/// What was said of people does not stay because tickets do.
+#[test]
+fn helpers_go_by_their_age_however_long_tickets_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path(), 1, 1);
+    let helped = "INSERT INTO helper (network, author_id, thanked, last_at_us) VALUES ('x', ?1, 1, ?2)";
+    for (name, at_us) in [("old", 1), ("new", Timestamp::now().as_microsecond())] {
+        file(folder.path()).execute(helped, (name, at_us)).unwrap();
+    }
+    prune(folder.path(), Retention { age_max: None, live_bytes_max: None, contacts_age_max: None });
+    assert_eq!((count(folder.path(), "helper"), count(folder.path(), "ticket")), (1, 1));
 }
 
 #[test]

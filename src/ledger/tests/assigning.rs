@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::desk::Anew;
+use crate::desk::route::{AgentChoice, Needs};
 use crate::desk::told::{self, Heard, Holder, Load, Status, Told};
 use crate::ledger::assigned::{Assigned, Assignee};
 use crate::ticket::proto::ticket_status::State;
@@ -38,7 +39,8 @@ fn the_desk_is_told_what_is_durable_and_speaks_of_a_ticket_that_there_is() {
 /// A ticket that the desk gave to lena.
 fn of_lena(name: &str) -> Entry {
     let Entry::Ticket(mut ticket) = provisional(name, 500) else { panic!() };
-    ticket.assignee = Some(Assignee { team: "billing".to_owned(), agent: "lena".to_owned() });
+    ticket.assignee =
+        Some(Assignee { team: "billing".to_owned(), agent: "lena".to_owned(), ..Default::default() });
     Entry::Ticket(ticket)
 }
 
@@ -109,18 +111,9 @@ fn who_has_which_ticket_is_known_after_a_restart() {
     report("b", 1, "kim");
     report("d", 1, "lena");
     report("c", 1, "kim");
-    let assignment =
-        proto::Assignment { team: "frontline".to_owned(), agent: "max".to_owned(), ..Default::default() };
     // One that is erased is nobody's work any more: its helpdesks are not told.
     let gone = TicketId::of_post(Network::Bluesky, "gone");
-    let anew = [id("d"), gone].map(|ticket_id| Anew {
-        ticket_id,
-        at: Timestamp::UNIX_EPOCH,
-        change: None,
-        assignment: Some(assignment.clone()),
-        due: None,
-    });
-    running.handle.assign(anew.to_vec()).blocking_recv().unwrap().unwrap();
+    let assignment = assign(&running, &[id("d"), gone], "frontline");
     let Body::Update(update) = running.handle.read(&[Seq::new(5).unwrap()]).unwrap().pop().unwrap().1 else {
         panic!()
     };
@@ -132,7 +125,7 @@ fn who_has_which_ticket_is_known_after_a_restart() {
     assert!(running.handle.read(&[Seq::new(6).unwrap()]).unwrap().is_empty());
 
     let line = |one: &Assigned| {
-        let Assignee { team, agent } = &one.assignee;
+        let Assignee { team, agent, .. } = &one.assignee;
         let name = ["a", "b", "c", "d"].into_iter().find(|name| id(name) == one.ticket_id);
         let by = if one.by_helpdesk { " (helpdesk)" } else { "" };
         format!("{} {team} {agent}{by} {}", name.unwrap(), one.is_open)
@@ -171,4 +164,212 @@ fn who_has_which_ticket_is_known_after_a_restart() {
         .query_row(&format!("EXPLAIN QUERY PLAN {}", assigned::NEWEST), [1], |row| row.get("detail"))
         .unwrap();
     assert!(plan.contains("assigned_open"), "{plan}");
+}
+
+/// Whoever had it has room for another: at once, and after reports that the desk has missed.
+#[test]
+fn a_ticket_that_is_pruned_is_nobodys_work_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let (teller, mut hearing) = told::channel(8);
+    let running = Running::start_telling(folder.path(), config(folder.path()).retention, Some(teller));
+    let id = |name: &str| TicketId::of_post(Network::Bluesky, name);
+    let solved = |name: &str| {
+        let Entry::Ticket(mut ticket) = ticket(name, 500) else { panic!() };
+        ticket.assignee =
+            Some(Assignee { team: "billing".to_owned(), agent: "lena".to_owned(), ..Assignee::default() });
+        Entry::Ticket(ticket)
+    };
+    running.settle(settlement(1, 0, vec![solved("a"), solved("b"), ticket("c", 1)]));
+    let ticket_id = id("b").as_bytes().to_vec();
+    let status = proto::TicketStatus { ticket_id, state: 3, ..Default::default() };
+    let feedback = Feedback::TicketStatus(id("b"), status.encode_to_vec());
+    running.handle.feedback(feedback).blocking_recv().unwrap().unwrap();
+    running.stop();
+    hearing.hear(|_| ());
+
+    let (teller, mut hearing) = told::channel(8);
+    let age_max = Some(Duration::from_secs(24 * 3600));
+    let retention = Retention { age_max, live_bytes_max: None, contacts_age_max: None };
+    let running = Running::start_telling(folder.path(), retention, Some(teller));
+    let mut heard = Vec::new();
+    // The first step is due at once, and one step takes them all.
+    for _ in 0..12_000 {
+        if !heard.is_empty() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+        hearing.hear(|told| heard.push(told));
+    }
+    let mut closed = Vec::new();
+    running
+        .handle
+        .assigned(&[id("a"), id("unborn")], |one| closed.push((one.ticket_id, one.is_open)))
+        .unwrap();
+    running.stop();
+    hearing.hear(|told| heard.push(told));
+    assert_eq!(heard, [Heard::Told(Told::Stands(id("a"), None))], "of b the desk had heard, c was nobody's");
+    assert_eq!(closed, [(id("a"), false)]);
+}
+
+/// A helpdesk may speak while the desk looks for whoever takes over.
+#[test]
+fn what_a_helpdesk_has_said_meanwhile_counts_for_more_than_an_agent_who_takes_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let (teller, mut hearing) = told::channel(16);
+    let running = Running::start_telling(folder.path(), config(folder.path()).retention, Some(teller));
+    running.settle(settlement(1, 1, vec![of_lena("a"), of_lena("b"), of_lena("c")]));
+    let id = |name: &str| TicketId::of_post(Network::Bluesky, name);
+    report(&running, "a", 2, "kim", 0);
+    report(&running, "b", 3, "", 0);
+    hearing.hear(|_| ());
+    assign(&running, &["a", "b", "c"].map(id), "billing");
+    let seqs: Vec<_> = (4..=6).filter_map(Seq::new).collect();
+    let told = running.handle.read(&seqs).unwrap();
+    let [(_, Body::Update(update))] = &*told else { panic!("{told:?}") };
+    assert_eq!(proto::Update::decode(&**update).unwrap().ticket_id, id("c").as_bytes());
+    let mut heard = Vec::new();
+    hearing.hear(|told| heard.push(told));
+    let kim = Holder { team: "billing".into(), agent: "kim".into(), is_ours: false };
+    let expected = [Told::Stands(id("a"), Some(kim)), Told::Stands(id("b"), None)];
+    assert_eq!(heard, expected.map(Heard::Told));
+    let mut agents = Vec::new();
+    running.handle.assigned(&[], |one| agents.push(one.assignee.agent.clone())).unwrap();
+    assert_eq!(agents, ["kim", "max"]);
+    running.stop();
+}
+
+/// Decides that these tickets are for max of this team, and waits until that is recorded.
+fn assign(running: &Running, tickets: &[TicketId], team: &str) -> proto::Assignment {
+    let assignment =
+        proto::Assignment { team: team.to_owned(), agent: "max".to_owned(), ..Default::default() };
+    let anew = |ticket_id: &TicketId| Anew {
+        ticket_id: *ticket_id,
+        at: Timestamp::UNIX_EPOCH,
+        change: None,
+        assignment: Some(assignment.clone()),
+        needs: None,
+        due: None,
+    };
+    running.handle.assign(tickets.iter().map(anew).collect()).blocking_recv().unwrap().unwrap();
+    assignment
+}
+
+fn report(running: &Running, name: &str, state: i32, agent: &str, first_answer_at_us: i64) {
+    let id = TicketId::of_post(Network::Bluesky, name);
+    let (ticket_id, agent) = (id.as_bytes().to_vec(), agent.to_owned());
+    let status = proto::TicketStatus { ticket_id, state, agent, first_answer_at_us, ..Default::default() };
+    let feedback = Feedback::TicketStatus(id, status.encode_to_vec());
+    running.handle.feedback(feedback).blocking_recv().unwrap().unwrap();
+}
+
+/// Nothing else says after a restart who suits a ticket whose agent has left, and who has answered its author before.
+#[test]
+fn what_a_ticket_needs_and_who_answered_are_known_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    let needs = Needs {
+        team: "invoices".to_owned(),
+        person: u64::MAX - 3,
+        skills: vec!["invoices".to_owned(), "two words".to_owned()],
+        languages: vec!["de".to_owned(), "fr".to_owned()],
+        choice: AgentChoice::Best,
+        is_worth_it: true,
+    };
+    let of = |name: &str, needs: &Needs| {
+        let Entry::Ticket(mut ticket) = of_lena(name) else { panic!() };
+        ticket.assignee.as_mut().unwrap().needs = needs.clone();
+        Entry::Ticket(ticket)
+    };
+    let person = |person| Needs { person, ..Needs::default() };
+    let id = |name: &str| TicketId::of_post(Network::Bluesky, name);
+    let tickets = [of("a", &needs), of("b", &person(2)), of("c", &person(3)), of("d", &person(4))];
+    running.settle(settlement(1, 1, tickets.to_vec()));
+    report(&running, "a", 2, "kim", 50);
+    report(&running, "a", 2, "lena", 40);
+    report(&running, "b", 3, "", 60);
+    report(&running, "d", 3, "max", 70);
+    let post = ThreadPost {
+        post_id: id("answer"),
+        ticket_id: id("c"),
+        network: Network::Bluesky,
+        author_id: "us".to_owned(),
+        watch: 0,
+        at: Timestamp::from_microsecond(80).unwrap(),
+    };
+    let answered = proto::update::Answered::default();
+    let erase = Entry::Erase { ticket_id: id("d"), at: Timestamp::UNIX_EPOCH };
+    running.settle(settlement(2, 0, vec![Entry::Answer { post, answered }, erase]));
+    running.stop();
+    let ledger = Ledger::open(config(folder.path())).unwrap();
+    let mut open = Vec::new();
+    ledger.open_assigned(|one| open.push(one.assignee.needs.clone())).unwrap();
+    assert_eq!(open, [needs.clone(), person(3)]);
+    let mut answers = Vec::new();
+    ledger.answered(|person, agent, at_us| answers.push((person, agent.to_owned(), at_us))).unwrap();
+    // Nobody is named who answered "b", and the author of "d" has taken back what they said.
+    assert_eq!(answers, [(3, "lena".to_owned(), 80), (needs.person, "kim".to_owned(), 50)]);
+}
+
+/// An agent's own count may be of the morning.
+#[test]
+fn tickets_that_an_agent_has_got_rid_of_since_their_own_count_are_known_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    let state = |agent: &str, open_tickets| {
+        let state = proto::AgentState { agent: agent.to_owned(), open_tickets, ..Default::default() };
+        running
+            .handle
+            .feedback(Feedback::AgentState(state.encode_to_vec()))
+            .blocking_recv()
+            .unwrap()
+            .unwrap();
+    };
+    state("lena", 9);
+    state("kim", 1);
+    running.settle(settlement(1, 1, ["a", "b", "c", "d", "e"].map(of_lena).to_vec()));
+    report(&running, "a", 3, "", 0);
+    report(&running, "a", 3, "", 0);
+    report(&running, "b", 2, "kim", 0);
+    report(&running, "c", 2, "lena", 0);
+    report(&running, "unknown", 3, "lena", 0);
+    let erase =
+        Entry::Erase { ticket_id: TicketId::of_post(Network::Bluesky, "d"), at: Timestamp::UNIX_EPOCH };
+    running.settle(settlement(2, 0, vec![erase]));
+    let relieved = |ledger: &Ledger| {
+        let mut relieved = Vec::new();
+        ledger.relieved(|agent, tickets| relieved.push((agent.to_owned(), tickets))).unwrap();
+        relieved
+    };
+    running.stop();
+    let ledger = Ledger::open(config(folder.path())).unwrap();
+    assert_eq!(relieved(&ledger), [("lena".to_owned(), 3)]);
+    drop(ledger);
+    let running = Running::start(folder.path());
+    let state = proto::AgentState { agent: "lena".to_owned(), open_tickets: 9, ..Default::default() };
+    running.handle.feedback(Feedback::AgentState(state.encode_to_vec())).blocking_recv().unwrap().unwrap();
+    running.stop();
+    assert_eq!(relieved(&Ledger::open(config(folder.path())).unwrap()), [], "the same count, said anew");
+}
+
+/// All tickets are looked at: nobody who reads bodies waits for that.
+#[test]
+fn what_the_desk_has_missed_is_read_beside_those_who_deliver() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    running.settle(settlement(1, 1, vec![of_lena("a")]));
+    running.handle.feedback(Feedback::AgentState(Vec::new())).blocking_recv().unwrap().unwrap();
+    let delivering = running.handle.reader.lock();
+    let (sender, read) = std::sync::mpsc::channel();
+    let handle = running.handle.clone();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut conversations = 0;
+            handle.conversations(10, |_| conversations += 1).unwrap();
+            sender.send(conversations).unwrap();
+        });
+        let read = read.recv_timeout(std::time::Duration::from_secs(30));
+        drop(delivering);
+        assert_eq!(read, Ok(1));
+    });
+    running.stop();
 }

@@ -24,7 +24,7 @@ use crate::ticket::{TicketId, proto};
 pub struct Handle {
     pub(super) path: PathBuf,
     pub(super) requests: Sender<Request>,
-    pub(super) reader: Arc<Mutex<Connection>>,
+    pub(in crate::ledger) reader: Arc<Mutex<Connection>>,
     pub(super) accounting: Arc<Mutex<Accounting>>,
     pub(super) provisional: Arc<AtomicU64>,
     pub(super) figures: Arc<Mutex<Figures>>,
@@ -69,7 +69,8 @@ impl Handle {
             .collect())
     }
 
-    /// As [`Ledger::conversations`](crate::ledger::Ledger::conversations), as of the last commit. May block briefly.
+    /// As [`Ledger::conversations`](crate::ledger::Ledger::conversations), as of the last commit. On a connection of its own,
+    /// since all tickets are looked at: nobody who delivers some waits for it.
     ///
     /// # Errors
     ///
@@ -79,7 +80,8 @@ impl Handle {
         tickets_max: usize,
         visit: impl FnMut(crate::desk::conversation::Remembered),
     ) -> Result<(), LedgerError> {
-        let read = conversations::remembered(&self.reader.lock(), tickets_max, visit);
+        let (connection, _) = open_to_read(&self.path)?;
+        let read = conversations::remembered(&connection, tickets_max, visit);
         read.map_err(|source| LedgerError::Sqlite { path: self.path.clone(), error: source })
     }
 
@@ -111,7 +113,7 @@ impl Handle {
     }
 
     /// Visits the open tickets that a route gave to a team, the newest that the desk keeps in mind, oldest first; and of
-    /// `held` those that are closed. On a connection of its own, so that nobody who delivers tickets waits for it.
+    /// `held` those that are closed or pruned. On a connection of its own, so that nobody who delivers tickets waits for it.
     ///
     /// # Errors
     ///

@@ -6,6 +6,7 @@ use super::{Importer, Numbered, Rejected, in_steps};
 use crate::desk::Agent;
 use crate::desk::week::Week;
 use crate::ledger::LedgerError;
+use crate::ledger::assigned;
 use crate::ledger::context::agents;
 
 /// What a file says of an agent. `None`: nothing, so that it stays as it is.
@@ -90,6 +91,9 @@ impl Importer {
             }
             if known.as_ref() != Some(&agent) {
                 agents::keep(connection, &agent)?;
+            }
+            if row.open_tickets.is_some() {
+                assigned::counted(connection, &row.name)?;
             }
             Ok(())
         });

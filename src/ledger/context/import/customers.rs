@@ -1,9 +1,14 @@
 //! Customers and their accounts, a chunk at a time.
+//!
+//! All that is to be done for a chunk and asks nothing of the ledger is done by [`CustomerChunk::new`], so that whoever
+//! reads the file can do it while the chunk before is written.
+
+use std::cmp::Ordering;
 
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Filter, Importer, Numbered, Rejected, Seen, in_steps};
+use super::{Filter, Importer, Numbered, Rejected, Seen, in_asking_steps, in_steps};
 use crate::desk::person::{Customer, Purchase};
 use crate::ledger::LedgerError;
 use crate::ledger::context::{joined, list, listed, owner, reader, touchpoints};
@@ -53,6 +58,47 @@ impl CustomerRow {
     }
 }
 
+/// Rows that are taken over together, each customer and account once, in the order in which they are written.
+#[derive(Debug)]
+pub struct CustomerChunk {
+    /// By key.
+    rows: Vec<Numbered<CustomerRow>>,
+    /// All accounts that they claim, in the order of the table.
+    claims: Vec<Claim>,
+    /// Rows whose key or account an earlier one has, in the order of the file.
+    rejected: Vec<Rejected>,
+}
+
+/// An account that a row claims.
+#[derive(Debug, Clone, Copy)]
+struct Claim {
+    /// In the chunk's rows.
+    row: usize,
+    /// Which of the row's.
+    place: usize,
+}
+
+impl CustomerChunk {
+    /// Of rows in the order of the file.
+    pub fn new(mut rows: Vec<Numbered<CustomerRow>>) -> CustomerChunk {
+        let mut rejected = Vec::new();
+        let mut keep = distinct(&rows, &mut |row| rejected.push(row)).into_iter();
+        rows.retain(|_| keep.next().unwrap_or_default());
+        rows.sort_unstable_by(|one, other| one.row.key.cmp(&other.row.key));
+        let mut claims: Vec<(Network, &str, Claim)> = Vec::with_capacity(2 * rows.len());
+        for (row, Numbered { row: customer, .. }) in rows.iter().enumerate() {
+            let claimed = customer.claims().enumerate();
+            claims.extend(claimed.map(|(place, (network, name))| (network, name, Claim { row, place })));
+        }
+        claims.sort_unstable_by(|(one, name, _), (other, another, _)| {
+            let networks = if one == other { Ordering::Equal } else { one.name().cmp(other.name()) };
+            networks.then_with(|| name.cmp(another))
+        });
+        let claims = claims.into_iter().map(|(_, _, claim)| claim).collect();
+        CustomerChunk { rows, claims, rejected }
+    }
+}
+
 /// A row that is to be written, or found unchanged.
 struct Plan<'r> {
     line: u64,
@@ -82,6 +128,9 @@ impl Plan<'_> {
 
     /// The column of accounts from now on.
     fn list(&self) -> String {
+        if self.accounts.is_empty() {
+            return list(self.row.claims());
+        }
         let is_released = |network: Network, name: &str| {
             self.release.iter().any(|(other, released)| *other == network && released == name)
         };
@@ -99,7 +148,7 @@ impl Importer {
     /// The file cannot be written or read: a part of the chunk may be taken over.
     pub fn customers(
         &mut self,
-        chunk: &[Numbered<CustomerRow>],
+        chunk: CustomerChunk,
         reject: &mut dyn FnMut(Rejected),
     ) -> Result<(), LedgerError> {
         self.take(chunk, reject).map_err(|error| self.failed(error))
@@ -150,28 +199,37 @@ impl Importer {
 
     fn take(
         &mut self,
-        chunk: &[Numbered<CustomerRow>],
+        CustomerChunk { rows, claims, rejected }: CustomerChunk,
         reject: &mut dyn FnMut(Rejected),
     ) -> rusqlite::Result<()> {
-        let mut rows = distinct(chunk, reject);
-        rows.sort_unstable_by(|one, other| one.row.key.cmp(&other.row.key));
+        rejected.into_iter().for_each(&mut *reject);
         let mut plans = Vec::with_capacity(rows.len());
+        // Where each row's plan is.
+        let mut places = Vec::with_capacity(rows.len());
         // One read for all: it is begun and ended once, and keeps nobody from writing.
         let reading = self.connection.unchecked_transaction()?;
         let columns = reader::COLUMNS;
         let mut find = reading
             .prepare(&format!("SELECT c.id, c.accounts, {columns} FROM customer c WHERE c.key = ?1"))?;
-        for Numbered { line, row } in rows {
+        for Numbered { line, row } in &rows {
             let may_be_known = self.written.as_mut().is_none_or(|written| written.add(("key", &row.key)));
             let known = if may_be_known { find_known(&mut find, row)? } else { None };
             if let Some(first) = known.as_ref().and_then(|known| self.seen.line(known.id)) {
                 reject(Rejected { line: *line, reason: duplicate(&row.key, first) });
+                places.push(None);
                 continue;
             }
+            places.push(Some(plans.len()));
             plans.push(plan(*line, row, known));
         }
         drop(find);
-        let links = claim(&reading, self.replace, &self.seen, &mut self.written, &mut plans)?;
+        let links = claims.into_iter().filter_map(|Claim { row, place }| {
+            let plan = places.get(row).copied().flatten()?;
+            let (network, name) = rows.get(row)?.row.claims().nth(place)?;
+            Some((network, name, plan))
+        });
+        let links =
+            claim(&reading, self.replace, &self.seen, &mut self.written, &mut plans, links.collect())?;
         reading.finish()?;
         for (index, reason) in links.refused {
             if let Some(plan) = plans.get_mut(index) {
@@ -241,13 +299,13 @@ impl Importer {
             "INSERT INTO account (network, name, customer) VALUES (?1, ?2, ?3)
              ON CONFLICT DO UPDATE SET customer = excluded.customer",
         )?;
-        // Asked once for a chunk: a contact that comes meanwhile is found by its account.
-        let has_contacts = touchpoints::any_of_accounts(connection)?;
         let links = links.into_iter().filter_map(|(network, name, index)| {
             let plan = plans.get(index).filter(|plan| !plan.is_refused)?;
             Some((network, name, plan.id?, &plan.row.key))
         });
-        in_steps(connection, log_pages, links, |(network, name, id, key)| {
+        // A contact that was reported between two steps lies under the bare account, where nobody would see it any more.
+        let ask = || touchpoints::any_of_accounts(connection);
+        in_asking_steps(connection, log_pages, links, ask, |has_contacts, (network, name, id, key)| {
             link.execute(params![network.name(), name, id])?;
             if has_contacts {
                 touchpoints::adopt(connection, network, name, key)?;
@@ -279,15 +337,13 @@ fn claim<'r>(
     seen: &Seen,
     written: &mut Option<Filter>,
     plans: &mut [Plan<'r>],
+    mut links: Vec<Link<'r>>,
 ) -> rusqlite::Result<Claimed<'r>> {
-    let mut links: Vec<Link<'r>> = Vec::with_capacity(plans.len());
-    for (index, plan) in plans.iter().enumerate() {
-        links.extend(plan.row.claims().map(|(network, name)| (network, name, index)));
-    }
-    links.sort_unstable_by_key(|(network, name, _)| (network.name(), *name));
     let mut refused = FxHashMap::default();
     let mut held = connection.prepare("SELECT customer FROM account WHERE network = ?1 AND name = ?2")?;
     let mut keep = Vec::with_capacity(links.len());
+    // Accounts that another row of the chunk gives away: whose, by whom.
+    let mut given = Vec::new();
     {
         let released: FxHashSet<(Network, &str, Option<i64>)> = plans
             .iter()
@@ -307,7 +363,9 @@ fn claim<'r>(
             }
             keep.push(true);
             // Nearly all are nobody's; one whose customer is gone is, too.
-            if holder.is_none() || released.contains(&(*network, name, holder)) {
+            let Some(holder) = holder else { continue };
+            if released.contains(&(*network, name, Some(holder))) {
+                given.push((*network, *name, *index, holder));
                 continue;
             }
             let Some((id, key)) = owner(connection, *network, name)? else { continue };
@@ -323,6 +381,28 @@ fn claim<'r>(
             });
         }
     }
+    // A row that is refused gives nothing away, so that another may have to be refused for it. Where all are replaced, its
+    // customer goes at the end.
+    loop {
+        let refused_ids: FxHashMap<i64, usize> = refused
+            .keys()
+            .filter_map(|index| plans.get(*index).and_then(|plan| plan.id).map(|id| (id, *index)))
+            .collect();
+        let (kept, still_given): (Vec<_>, Vec<_>) =
+            given.into_iter().partition(|(.., holder)| refused_ids.contains_key(holder));
+        given = still_given;
+        if replace || kept.is_empty() {
+            break;
+        }
+        for (network, name, index, holder) in kept {
+            let other = refused_ids.get(&holder).and_then(|index| plans.get(*index));
+            let (Some(plan), Some(other)) = (plans.get(index), other) else { continue };
+            let (mine, key, line) = (&plan.row.key, &other.row.key, other.line);
+            refused.entry(index).or_insert_with(|| {
+                format!("customer {mine:?} claims {network} {name:?}, which is customer {key:?}'s: line {line} is rejected")
+            });
+        }
+    }
     let mut keep = keep.into_iter();
     links.retain(|_| keep.next().unwrap_or_default());
     for (_, _, index) in &links {
@@ -333,19 +413,17 @@ fn claim<'r>(
     Ok(Claimed { links, refused })
 }
 
-/// The rows without those whose key or account an earlier row of the chunk has.
-fn distinct<'r>(
-    chunk: &'r [Numbered<CustomerRow>],
-    reject: &mut dyn FnMut(Rejected),
-) -> Vec<&'r Numbered<CustomerRow>> {
+/// Which rows have no key and no account that an earlier row of the chunk has.
+fn distinct(chunk: &[Numbered<CustomerRow>], reject: &mut dyn FnMut(Rejected)) -> Vec<bool> {
     let mut keys: FxHashMap<&str, u64> = FxHashMap::with_capacity_and_hasher(chunk.len(), Default::default());
     let mut claims: FxHashMap<(Network, &str), &Numbered<CustomerRow>> =
-        FxHashMap::with_capacity_and_hasher(chunk.len(), Default::default());
-    let mut rows = Vec::with_capacity(chunk.len());
+        FxHashMap::with_capacity_and_hasher(2 * chunk.len(), Default::default());
+    let mut is_distinct = Vec::with_capacity(chunk.len());
     for numbered in chunk {
         let Numbered { line, row } = numbered;
         if let Some(first) = keys.get(row.key.as_str()) {
             reject(Rejected { line: *line, reason: duplicate(&row.key, *first) });
+            is_distinct.push(false);
             continue;
         }
         let claimed = row.claims().find_map(|claim| Some((claim, claims.get(&claim)?)));
@@ -355,13 +433,14 @@ fn distinct<'r>(
                 row.key, first.row.key, first.line
             );
             reject(Rejected { line: *line, reason });
+            is_distinct.push(false);
             continue;
         }
         keys.insert(&row.key, *line);
         claims.extend(row.claims().map(|claim| (claim, numbered)));
-        rows.push(numbered);
+        is_distinct.push(true);
     }
-    rows
+    is_distinct
 }
 
 fn duplicate(key: &str, first: u64) -> String {
