@@ -27,9 +27,12 @@ pub enum Told {
     /// Whose a ticket is, where the ledger knows better than the desk, which counted it when it decided; `None`: nobody
     /// works on it.
     Stands(TicketId, Option<Holder>),
-    /// Nothing joins this ticket any more, though no helpdesk says so: it is no customer message.
+    /// Nothing joins this ticket any more, though no helpdesk says so: it is no customer message, or the desk has taken a
+    /// post for one that joins it that did not.
     Closed(TicketId),
-    /// The desk took a post for one that joins a ticket, and that one was closed by then, or gone: nothing joins it.
+    /// Nothing is left of this ticket, nor will be: erased.
+    Over(TicketId),
+    /// The desk took a post for one that joins a ticket, and that one was closed by then, full, or gone: nothing joins it.
     Belongs {
         /// Which post.
         post_id: TicketId,

@@ -120,6 +120,14 @@ pub(super) fn seq(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Se
     Seq::new(seq.cast_unsigned()).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, seq))
 }
 
+/// The same of a column that may be NULL.
+pub(super) fn some_ticket_id(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<TicketId>> {
+    match row.get_ref(column)? {
+        rusqlite::types::ValueRef::Null => Ok(None),
+        _ => ticket_id(row, column).map(Some),
+    }
+}
+
 pub(super) fn ticket_id(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<TicketId> {
     let bytes = row.get_ref(column)?.as_blob()?;
     TicketId::from_bytes(bytes).ok_or_else(|| {

@@ -79,13 +79,16 @@ pub fn settle(
                                 articles.find(&question).into_iter().map(|found| found.article).collect();
                         }
                         visit(&ticket);
-                        entries.push(Entry::Ticket(Box::new(new_ticket(
-                            &candidate,
-                            &ticket,
-                            provisional,
-                            now,
-                            desk.needs_of(TicketId::of_post(candidate.post.network, &candidate.post.id)),
-                        ))));
+                        let id = TicketId::of_post(candidate.post.network, &candidate.post.id);
+                        let new = new_ticket(&candidate, &ticket, provisional, now);
+                        entries.push(Entry::Ticket(Box::new(NewTicket {
+                            thread: Some(desk.conversations.first_of(id)).filter(|first| *first != id),
+                            assignee: new.assignee.map(|assignee| Assignee {
+                                needs: desk.needs_of(id).unwrap_or_default(),
+                                ..assignee
+                            }),
+                            ..new
+                        })));
                     }
                     Decision::Edited(ticket_id) => {
                         let text = candidate.post.text.to_string();
@@ -93,11 +96,14 @@ pub fn settle(
                         entries.push(Entry::Edit { ticket_id, text, at, otherwise: Bucket::Duplicate });
                     }
                     Decision::Joined(joined) => {
-                        let new = follow_up(&candidate, *joined, provisional, now);
+                        let first = desk.conversations.first_of(joined.ticket_id);
+                        let new = follow_up(&candidate, *joined, first, provisional, now);
                         entries.push(Entry::FollowUp(Box::new(new)));
                     }
                     Decision::Bystander(ticket_id) => {
                         let post = thread_post(&candidate.post, ticket_id, now);
+                        // Of what names the brand either the model or what its author is thanked for says that it
+                        // is no customer message.
                         let is_named = !candidate.is_of_thread();
                         let bucket = if is_named { Bucket::Unsupported } else { Bucket::Unmatched };
                         entries.push(Entry::Bystander { post, bucket });
@@ -151,7 +157,7 @@ pub fn settle(
                 }
             }
             Item::AccountDeleted { network, author_id } => {
-                desk.conversations.end_of(network, &author_id);
+                desk.conversations.forget_helper(network, &author_id);
                 entries.push(Entry::EraseAuthor { network, author_id, at: output.received_at });
             }
         }
@@ -178,10 +184,20 @@ fn thread_post(post: &Post<'_>, ticket_id: TicketId, at: Timestamp) -> ThreadPos
     }
 }
 
-fn follow_up(candidate: &Candidate, joined: desk::Joined, provisional: bool, at: Timestamp) -> NewFollowUp {
+/// `first` is the first ticket of the thread of that which the post joins.
+fn follow_up(
+    candidate: &Candidate,
+    joined: desk::Joined,
+    first: TicketId,
+    provisional: bool,
+    at: Timestamp,
+) -> NewFollowUp {
     let post = &candidate.post;
     let otherwise = match joined.otherwise {
-        Some(ticket) => Otherwise::Ticket(Box::new(new_ticket(candidate, &ticket, provisional, at, None))),
+        Some(ticket) => {
+            let ticket = new_ticket(candidate, &ticket, provisional, at);
+            Otherwise::Ticket(Box::new(NewTicket { thread: Some(first), ..ticket }))
+        }
         None if candidate.is_of_thread() => Otherwise::Bucket(Bucket::Unmatched),
         None => Otherwise::Bucket(Bucket::Unsupported),
     };
@@ -208,9 +224,7 @@ fn new_ticket(
     ticket: &proto::Ticket,
     provisional: bool,
     created_at: Timestamp,
-    needs: Option<Needs>,
 ) -> NewTicket {
-    let needs = needs.unwrap_or_default();
     let post = &candidate.post;
     // A reply in a thread names none.
     let brand = match candidate.is_of_thread() {
@@ -236,11 +250,12 @@ fn new_ticket(
         at_risk_at_us: Some(ticket.at_risk_at_us).filter(|at_us| *at_us != 0),
         text_hash: desk::text_hash(&post.text),
         watch: of_post(post.network, &post.id),
+        thread: None,
         provisional,
         assignee: ticket.assignment.as_ref().map(|assignment| Assignee {
             team: assignment.team.clone(),
             agent: assignment.agent.clone(),
-            needs,
+            needs: Needs::default(),
         }),
         body: ticket.encode_to_vec(),
     }

@@ -5,6 +5,7 @@ use prost::Message;
 use rusqlite::{Connection, params};
 
 use super::{BYSTANDER, FOLLOW_UP, Further, followed, forget_words, further, update};
+use crate::desk::told::Told;
 use crate::ledger::erasure::{self, Erasure};
 use crate::ledger::rescoring::publish;
 use crate::ledger::writer::Changes;
@@ -99,6 +100,7 @@ fn erase_joined(
         connection
             .prepare_cached("UPDATE ticket SET erased_at_us = ?2 WHERE id = ?1")?
             .execute(params![ticket_id.as_bytes(), at.as_microsecond()])?;
+        changes.told.push(Told::Over(ticket_id));
     }
     Ok(erased)
 }
