@@ -3,11 +3,14 @@
 use prost::Message;
 
 use super::*;
+use crate::desk::follow_up::Terms;
 use crate::desk::priority::Levels;
 use crate::ledger::outbox::Filter;
 use crate::ledger::tests::{Running, config, provisional, settlement, ticket};
-use crate::ledger::{Entry, Feedback, Records, Rescoring, Scratch, SubscriptionRequest, feedback, rescoring};
-use crate::telemetry::Buckets;
+use crate::ledger::{
+    Entry, Feedback, Otherwise, Records, Rescoring, Scratch, SubscriptionRequest, feedback, rescoring,
+};
+use crate::telemetry::{Bucket, Buckets};
 use crate::ticket::proto::update::Change;
 
 fn id(post: &str) -> TicketId {

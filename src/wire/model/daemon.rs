@@ -73,6 +73,7 @@ pub(super) fn entry(event: &Event) -> Entry {
                 at_risk_at_us: None,
                 text_hash: post.into(),
                 watch: post.into(),
+                thread: None,
                 provisional,
                 assignee: None,
                 body: message.encode_to_vec(),
