@@ -8,10 +8,12 @@ use crate::desk::priority::Levels;
 use crate::ledger::outbox::Filter;
 use crate::ledger::tests::{Running, config, provisional, settlement, ticket};
 use crate::ledger::{
-    Entry, Feedback, Otherwise, Records, Rescoring, Scratch, SubscriptionRequest, feedback, rescoring,
+    Entry, Feedback, NewTicket, Otherwise, Records, Rescoring, Scratch, SubscriptionRequest, feedback, rescoring,
 };
 use crate::telemetry::{Bucket, Buckets};
 use crate::ticket::proto::update::Change;
+
+mod elsewhere;
 
 fn id(post: &str) -> TicketId {
     TicketId::of_post(Network::Bluesky, post)
@@ -57,6 +59,11 @@ fn new(post: &str, to: &str, author: &str, urgency: i32) -> NewFollowUp {
 
 fn joins(post: &str, to: &str, author: &str, urgency: i32) -> Entry {
     Entry::FollowUp(Box::new(new(post, to, author, urgency)))
+}
+
+fn new_ticket(post: &str) -> NewTicket {
+    let Entry::Ticket(new) = ticket(post, 300) else { unreachable!() };
+    *new
 }
 
 fn erased(post: &str) -> Entry {
@@ -375,15 +382,22 @@ fn what_the_desk_remembers_is_what_the_ledger_holds() {
         let feedback = Feedback::TicketStatus(id("a"), body(state));
         feedback::add_feedback(&ledger.0.connection, &feedback, at(400)).unwrap();
     };
-    let closed = |ledger: &Ledger| -> Vec<bool> {
-        let mut closed = Vec::new();
-        remembered(&ledger.0.connection, 10, |ticket| closed.push(ticket.is_closed)).unwrap();
-        closed
+    let remembered = |ledger: &Ledger| {
+        let mut all = Vec::new();
+        remembered(&ledger.0.connection, 10, |ticket| {
+            all.push((ticket.is_closed, ticket.is_erased, ticket.thread));
+        })
+        .unwrap();
+        all
     };
-    assert_eq!(closed(&ledger), [false, true]);
-    for (state, expected) in [(3, true), (0, true), (1, false), (4, true), (2, false), (5, true)] {
+    let gone = (false, true, None);
+    let in_thread = NewTicket { thread: Some(id("a")), ..new_ticket("y") };
+    ledger.settle(vec![Entry::Ticket(Box::new(in_thread))]);
+    let last = (false, false, Some(id("a")));
+    assert_eq!(remembered(&ledger), [(false, false, None), gone, last]);
+    for (state, is_closed) in [(3, true), (0, true), (1, false), (4, true), (2, false), (5, true)] {
         report(&ledger, state);
-        assert_eq!(closed(&ledger), [expected, true], "{state}");
+        assert_eq!(remembered(&ledger), [(is_closed, false, None), gone, last], "{state}");
     }
     let mut posts = Vec::new();
     remembered_posts(&ledger.0.connection, 10, |post| {
