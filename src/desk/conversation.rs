@@ -109,6 +109,11 @@ impl Conversation {
         !self.is_closed && !self.is_over && self.joined < JOINED_MAX
     }
 
+    /// Whether a post of this brand, or of none, may be about the same.
+    fn is_about(&self, brand: &Arc<str>) -> bool {
+        brand.is_empty() || *brand == self.brand
+    }
+
     fn has_part(&self, person: Person) -> bool {
         self.author == person || self.others.contains(&person)
     }

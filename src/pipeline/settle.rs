@@ -595,6 +595,27 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_comes_late_counts_from_when_it_was_given() {
+        use crate::parse::{Author, Network};
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let mut desk = Desk::default();
+        let asked = TicketId::of_post(Network::X, "1");
+        desk.conversations.begin(asked, Network::X, "ana", &"Lumio".into(), None, 0);
+        let ours = Author { id: "lumio".into(), ..Author::default() };
+        let mut answer = Post::new(Network::X, "2".into(), ours, "bonjour".into());
+        answer.reply_to = Some("1".into());
+        answer.seen_at = Some(at(100));
+        let mut decided = decided("a", 0, 1);
+        decided.output.received_at = at(5000);
+        decided.output.items.push(Item::Answer(Box::new(answer)));
+        let (people, config) = (&mut Strangers, desk::Config::default());
+        let settled =
+            settle(&mut desk, &config, people, &mut NoArticles, Clock::Arrival, decided, |_| ()).unwrap();
+        let [Entry::Answer { post, .. }] = &*settled.entries else { panic!("{:?}", settled.entries) };
+        assert_eq!((post.ticket_id, post.at), (asked, at(100)));
+    }
+
+    #[test]
     fn batches_of_several_lanes_are_settled_in_their_sources_order() {
         let mut order = Order::default();
         let mut check = |source: &str, first: u64, end: u64, expected: &[u64]| {

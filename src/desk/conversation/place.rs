@@ -120,8 +120,7 @@ impl Conversations {
         let own = self.newest_of(person).map(|(_, id)| *id).filter(|id| self.first_of(*id) == first);
         let mut parts = [ticket_id].into_iter().chain(own).chain([first]).filter_map(|id| {
             let conversation = self.tickets.get(&id)?;
-            let is_about = brand.is_empty() || *brand == conversation.brand;
-            (is_about && conversation.has_part(person)).then_some((id, conversation))
+            (conversation.is_about(brand) && conversation.has_part(person)).then_some((id, conversation))
         });
         parts.clone().find(|(_, conversation)| conversation.takes_more()).or_else(|| parts.next())
     }
@@ -139,17 +138,17 @@ impl Conversations {
         at: Timestamp,
     ) -> Option<Place> {
         let here = self.tickets.get(&ticket_id)?;
-        let is_about = |conversation: &Conversation| brand.is_empty() || *brand == conversation.brand;
-        let is_helper = is_about(here) && self.is_helper(config, person, at.as_microsecond());
-        if config.others && addressed && !is_helper && is_about(here) {
-            // Once there is no room where it hangs, the newest of the thread.
-            let latest = || self.tickets.get(&here.thread)?.latest;
-            let is_full = !here.is_closed && !here.is_over;
-            let next = [Some(ticket_id), latest().filter(|_| is_full)].into_iter().flatten();
+        let is_helper = here.is_about(brand) && self.is_helper(config, person, at.as_microsecond());
+        let is_open = here.is_about(brand) && !here.is_closed && !here.is_over;
+        if config.others && addressed && !is_helper && is_open {
+            // Where it hangs, or once there is no room, in the newest of the thread.
+            let latest = self.tickets.get(&here.thread).and_then(|first| first.latest);
             let takes = |id: &TicketId| {
-                self.tickets.get(id).is_some_and(|conversation| conversation.takes_more() && is_about(conversation))
+                let conversation = self.tickets.get(id);
+                conversation
+                    .is_some_and(|conversation| conversation.takes_more() && conversation.is_about(brand))
             };
-            if let Some(ticket_id) = next.into_iter().find(takes) {
+            if let Some(ticket_id) = [Some(ticket_id), latest].into_iter().flatten().find(takes) {
                 return Some(Place::Joins { ticket_id, thanks: None, has_part: false });
             }
         }

@@ -228,7 +228,10 @@ fn whoever_was_thanked_last_is_kept() {
     assert_eq!((is_known(0), is_known(1), is_known(2)), (true, false, true));
     assert_eq!(conversations.thanked_ages.len(), THANKED_MAX);
     conversations.forget_helper(Network::X, "0");
-    assert_eq!((conversations.thanked.len(), conversations.thanked_ages.len()), (THANKED_MAX - 1, THANKED_MAX - 1));
+    assert_eq!(
+        (conversations.thanked.len(), conversations.thanked_ages.len()),
+        (THANKED_MAX - 1, THANKED_MAX - 1)
+    );
 }
 
 #[test]

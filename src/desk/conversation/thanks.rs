@@ -138,14 +138,14 @@ fn said(text: &str) -> Said {
     static WORDS: LazyLock<Phrases> =
         LazyLock::new(|| Phrases::compile(THANKS.iter().chain(AGAINST).chain(PARDONED).copied()));
     let found = WORDS.find(text);
-    let pardons: Vec<_> =
-        found.iter().filter(|found| found.phrase >= THANKS.len() + AGAINST.len()).collect();
+    let pardons: Vec<_> = found.iter().filter(|found| found.phrase >= THANKS.len() + AGAINST.len()).collect();
     let is_against = |place: usize| (THANKS.len()..THANKS.len() + AGAINST.len()).contains(&place);
     Said {
         thanks: found.iter().any(|found| found.phrase < THANKS.len()),
-        against: found.iter().filter(|found| is_against(found.phrase)).any(|word| {
-            !pardons.iter().any(|pardon| pardon.start <= word.start && word.end <= pardon.end)
-        }),
+        against: found
+            .iter()
+            .filter(|found| is_against(found.phrase))
+            .any(|word| !pardons.iter().any(|pardon| pardon.start <= word.start && word.end <= pardon.end)),
     }
 }
 

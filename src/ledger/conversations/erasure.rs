@@ -143,8 +143,7 @@ fn erase_texts(
     for name in joined.unwrap_or(&own) {
         let erased = proto::update::PostErased { post_id: name.clone(), reason: reason.name().to_owned() };
         let update = update(ticket_id, at, proto::update::Change::PostErased(erased));
-        is_told |=
-            publish(connection, ticket_id, &update, None, ageing_points_per_hour, changes)?.is_some();
+        is_told |= publish(connection, ticket_id, &update, None, ageing_points_per_hour, changes)?.is_some();
     }
     Ok(is_told)
 }

@@ -211,5 +211,11 @@ pub(in crate::ledger) fn reread(
     let (priority, level) = (score.priority.into(), level.into());
     // Whatever its first post is, people wait there.
     let unsupported = false;
-    Ok(Some(proto::update::Rescored { priority, level, factors: score.factors, unsupported, ..change.clone() }))
+    Ok(Some(proto::update::Rescored {
+        priority,
+        level,
+        factors: score.factors,
+        unsupported,
+        ..change.clone()
+    }))
 }

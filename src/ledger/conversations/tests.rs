@@ -8,7 +8,8 @@ use crate::desk::priority::Levels;
 use crate::ledger::outbox::Filter;
 use crate::ledger::tests::{Running, config, provisional, settlement, ticket};
 use crate::ledger::{
-    Entry, Feedback, NewTicket, Otherwise, Records, Rescoring, Scratch, SubscriptionRequest, feedback, rescoring,
+    Entry, Feedback, NewTicket, Otherwise, Records, Rescoring, Scratch, SubscriptionRequest, feedback,
+    rescoring,
 };
 use crate::telemetry::{Bucket, Buckets};
 use crate::ticket::proto::update::Change;

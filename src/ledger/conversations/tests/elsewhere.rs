@@ -142,7 +142,10 @@ fn a_second_reading_takes_no_ticket_from_those_who_have_joined_it() {
     let Some(Change::Rescored(rescored)) = ledger.changes("a").pop() else { panic!() };
     assert!(!rescored.unsupported, "people wait there");
     assert_eq!(changes.told, []);
-    assert_eq!((ledger.count("assigned WHERE is_open = 1"), ledger.count("ticket WHERE overdue = 0")), (1, 1));
+    assert_eq!(
+        (ledger.count("assigned WHERE is_open = 1"), ledger.count("ticket WHERE overdue = 0")),
+        (1, 1)
+    );
     assert_eq!(ledger.settle(vec![joins("c", "a", "bob", 1)])[Bucket::Merged], 1);
 }
 
@@ -154,7 +157,10 @@ fn a_ticket_that_turned_out_to_be_no_customer_message_is_joined_by_nothing() {
     let Some(Change::Rescored(rescored)) = ledger.changes("a").pop() else { panic!() };
     assert!(rescored.unsupported);
     assert_eq!(changes.told, [Told::Closed(id("a")), Told::Stands(id("a"), None)]);
-    assert_eq!((ledger.count("assigned WHERE is_open = 1"), ledger.count("ticket WHERE overdue = 0")), (0, 0));
+    assert_eq!(
+        (ledger.count("assigned WHERE is_open = 1"), ledger.count("ticket WHERE overdue = 0")),
+        (0, 0)
+    );
     // What its author really wants is a ticket, before the desk knows and after a restart.
     let (buckets, told) = ledger.told(vec![author_joins("b", "a")]);
     assert_eq!((buckets[Bucket::Ticketed], told), (1, vec![belongs("b", "b")]));
@@ -167,9 +173,13 @@ fn a_ticket_that_turned_out_to_be_no_customer_message_is_joined_by_nothing() {
 fn help_that_made_a_ticket_is_thanked_for() {
     let helps = NewTicket { author_id: "helen".to_owned(), ..new_ticket("help") };
     let mut ledger = Ledger::of(vec![ticket("a", 300), Entry::Ticket(Box::new(helps))]);
-    let thanks = NewFollowUp { raises: false, thanks: Some(id("help")), ..new("thanks", "a", "did:plc:author", 1) };
+    let thanks =
+        NewFollowUp { raises: false, thanks: Some(id("help")), ..new("thanks", "a", "did:plc:author", 1) };
     ledger.settle(vec![Entry::FollowUp(Box::new(thanks))]);
     let found = helpers(&ledger.0.connection, 1, at(0)).unwrap();
-    assert_eq!(found.iter().map(|helper| (&*helper.author_id, helper.thanked)).collect::<Vec<_>>(), [("helen", 1)]);
+    assert_eq!(
+        found.iter().map(|helper| (&*helper.author_id, helper.thanked)).collect::<Vec<_>>(),
+        [("helen", 1)]
+    );
     assert_eq!(ledger.count(&format!("thanked WHERE ticket_id = x'{}'", id("a"))), 1);
 }
