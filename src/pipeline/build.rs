@@ -130,6 +130,7 @@ impl Pipeline {
             verdicts: Arc::default(),
             backlog: batches.0.backlog(),
             gates: listener.gates(),
+            bridges: hub.bridges(),
         });
         drop(_inside);
         Ok(Pipeline {
@@ -152,6 +153,7 @@ impl Pipeline {
             hub,
             access: config.access,
             listener,
+            bridges: config.bridges,
             console,
             pulses: stage_pulses,
             view,
