@@ -102,8 +102,8 @@ pub fn settle(
                     }
                     Decision::Bystander(ticket_id) => {
                         let post = thread_post(&candidate.post, ticket_id, now);
-                        // Of what names the brand either the model or what its author is thanked for says that it
-                        // is no customer message.
+                        // That what names the brand is no customer message says the model, or what its author is
+                        // thanked for.
                         let is_named = !candidate.is_of_thread();
                         let bucket = if is_named { Bucket::Unsupported } else { Bucket::Unmatched };
                         entries.push(Entry::Bystander { post, bucket });

@@ -183,3 +183,42 @@ fn help_that_made_a_ticket_is_thanked_for() {
     );
     assert_eq!(ledger.count(&format!("thanked WHERE ticket_id = x'{}'", id("a"))), 1);
 }
+
+#[test]
+fn a_ticket_is_ranked_anew_once_for_all_posts_of_a_commit() {
+    let ledger = Ledger::of(vec![reasoned("a", 300), joins("x", "a", "ana", 1), reasoned("z", 100)]);
+    let mut changes = Changes::default();
+    for n in 0..20 {
+        let new = new(&n.to_string(), "a", "ana", 300 + n);
+        follow_up(&ledger.0.connection, &new, 0, &mut changes).unwrap();
+    }
+    assert_eq!((changes.heads.len(), changes.placed.len()), (20, 1));
+    let reranked = rescoring::reranked(&ledger.0.connection, 0, &mut changes).unwrap();
+    // Its own record, and that of the post before; the others are as new as their rank.
+    let [reranked] = &*reranked else { panic!("{reranked:?}") };
+    let ranks: Vec<_> = reranked.records.iter().map(|(head, _)| head.rank).collect();
+    assert_eq!(ranks.len(), 2);
+    assert!(changes.heads.iter().all(|head| head.rank == ranks[0]) && ranks[1] == ranks[0], "{ranks:?}");
+    assert_eq!(reranked.rescored_before.as_ref().map(|(priority, _)| *priority), Some(340), "of before them all");
+}
+
+#[test]
+fn all_that_an_author_has_put_into_a_ticket_goes_at_once() {
+    let posts = ["b", "c", "d"];
+    let mut entries = vec![ticket("a", 300), joins("x", "a", "ana", 1)];
+    entries.extend(posts.map(|post| joins(post, "a", "bob", 1)));
+    let mut ledger = Ledger::of(entries);
+    let gone = Entry::EraseAuthor { network: Network::Bluesky, author_id: "bob".to_owned(), at: at(200) };
+    assert_eq!(ledger.settle(vec![gone])[Bucket::Erased], 1);
+    let (mut texts, mut told) = (Vec::new(), Vec::new());
+    for change in ledger.changes("a") {
+        match change {
+            Change::FollowedUp(followed) => texts.push(followed.post.unwrap().text),
+            Change::PostErased(erased) => told.push(erased.post_id),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(texts, ["text of x", "", "", ""]);
+    assert_eq!(told, posts);
+    assert_eq!(ledger.settle(vec![joins("e", "a", "ana", 1)])[Bucket::Merged], 1, "others are there");
+}
