@@ -287,7 +287,7 @@ impl Desk {
         let person = people.author_of(post, config.contacts_window, now)?;
         let of_brand = self.about(ticket_id, candidate);
         let (score, _) = config.score_follow_up(&of_brand, verdict, &person, 1, now);
-        let is_one = !is_refused && !(candidate.is_of_thread() && is_thanks);
+        let is_one = !(is_refused || candidate.is_of_thread() && is_thanks);
         let otherwise = is_one.then(|| {
             let ticket = config.ticket_again(&of_brand, verdict, &person, model, now, ticket_id);
             let facts = config.facts_of(&ticket, &of_brand, verdict, &person, now);

@@ -199,7 +199,11 @@ fn a_ticket_is_ranked_anew_once_for_all_posts_of_a_commit() {
     let ranks: Vec<_> = reranked.records.iter().map(|(head, _)| head.rank).collect();
     assert_eq!(ranks.len(), 2);
     assert!(changes.heads.iter().all(|head| head.rank == ranks[0]) && ranks[1] == ranks[0], "{ranks:?}");
-    assert_eq!(reranked.rescored_before.as_ref().map(|(priority, _)| *priority), Some(340), "of before them all");
+    assert_eq!(
+        reranked.rescored_before.as_ref().map(|(priority, _)| *priority),
+        Some(340),
+        "of before them all"
+    );
 }
 
 #[test]
