@@ -205,24 +205,3 @@ fn a_ticket_is_ranked_anew_once_for_all_posts_of_a_commit() {
         "of before them all"
     );
 }
-
-#[test]
-fn all_that_an_author_has_put_into_a_ticket_goes_at_once() {
-    let posts = ["b", "c", "d"];
-    let mut entries = vec![ticket("a", 300), joins("x", "a", "ana", 1)];
-    entries.extend(posts.map(|post| joins(post, "a", "bob", 1)));
-    let mut ledger = Ledger::of(entries);
-    let gone = Entry::EraseAuthor { network: Network::Bluesky, author_id: "bob".to_owned(), at: at(200) };
-    assert_eq!(ledger.settle(vec![gone])[Bucket::Erased], 1);
-    let (mut texts, mut told) = (Vec::new(), Vec::new());
-    for change in ledger.changes("a") {
-        match change {
-            Change::FollowedUp(followed) => texts.push(followed.post.unwrap().text),
-            Change::PostErased(erased) => told.push(erased.post_id),
-            other => panic!("{other:?}"),
-        }
-    }
-    assert_eq!(texts, ["text of x", "", "", ""]);
-    assert_eq!(told, posts);
-    assert_eq!(ledger.settle(vec![joins("e", "a", "ana", 1)])[Bucket::Merged], 1, "others are there");
-}
