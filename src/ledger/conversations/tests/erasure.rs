@@ -130,3 +130,12 @@ fn all_that_an_author_has_put_into_a_ticket_goes_at_once() {
     assert_eq!(told, posts);
     assert_eq!(ledger.settle(vec![joins("e", "a", "ana", 1)])[Bucket::Merged], 1, "others are there");
 }
+
+#[test]
+fn a_ticket_that_has_lost_its_own_post_goes_on_while_one_of_those_that_joined_is_there() {
+    let mut ledger = Ledger::of(vec![ticket("a", 300), joins("b", "a", "ana", 1), joins("c", "a", "ana", 1)]);
+    ledger.settle(vec![erased("a"), erased("b")]);
+    assert_eq!(ledger.settle(vec![joins("d", "a", "ana", 1)])[Bucket::Merged], 1);
+    ledger.settle(vec![erased("c"), erased("d")]);
+    assert_eq!(ledger.settle(vec![joins("e", "a", "ana", 1)])[Bucket::Ticketed], 1);
+}
