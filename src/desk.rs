@@ -29,7 +29,7 @@ pub use agent::Agent;
 pub use anew::{Anew, Changed, Whose};
 pub use config::{BrandPriority, Config, Explained};
 pub use conversation::Conversations;
-pub use decide::{Decision, Desk, Joined, ORPHANS_MAX, Opinion};
+pub use decide::{Decision, Desk, Joined, ORPHANS_MAX, Opinion, answered_at};
 pub use expectation::{Due, Expectations};
 pub use follow_up::Terms;
 pub use known::{KNOWN_TICKETS_MAX, text_hash};

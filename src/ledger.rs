@@ -285,6 +285,8 @@ pub struct NewTicket {
     pub text_hash: u64,
     /// [`of_post`](crate::prefilter::watched::of_post): by which answers to it are found.
     pub watch: u64,
+    /// The first ticket of the thread in which its post stands, if that is another.
+    pub thread: Option<TicketId>,
     /// Whether only the small model has read it: to be scored again when there is time.
     pub provisional: bool,
     /// Whose it is; `None`: no route speaks of it.
@@ -320,11 +322,13 @@ pub struct NewFollowUp {
     pub thanks: Option<TicketId>,
     /// By what the priority is reckoned.
     pub terms: Terms,
-    /// What becomes of it if the ticket is gone: pruned, or erased.
+    /// How old another ticket of its author's may be that it joins if this one is closed, or gone, µs.
+    pub join_us: i64,
+    /// What becomes of it if the ticket is closed, full, pruned or erased, and there is no such other.
     pub otherwise: Otherwise,
 }
 
-/// What becomes of a post whose ticket is gone.
+/// What becomes of a post whose ticket is closed, or gone.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Otherwise {
     /// It makes one of its own.

@@ -321,7 +321,9 @@ fn meaning(bucket: Bucket) -> &'static str {
         Bucket::Own => "by one of the brand's own accounts",
         Bucket::Duplicate => "has its ticket already",
         Bucket::Unmatched => "no rule of any brand matches",
-        Bucket::Unsupported => "the model says that it is no customer message",
+        Bucket::Unsupported => {
+            "no customer message: the model says so, or it is a helper's advice to another"
+        }
         Bucket::Merged => "joined or changed a ticket that exists",
         Bucket::Ticketed => "made a ticket",
         Bucket::Shed => "given up under overload",

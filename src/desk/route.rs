@@ -354,7 +354,7 @@ impl Router {
                 }
             }
             Told::Stands(ticket, holder) => self.stands(*ticket, holder.as_ref()),
-            Told::Changed => {}
+            Told::Closed(_) | Told::Over(_) | Told::Belongs { .. } | Told::Changed => {}
         }
     }
 

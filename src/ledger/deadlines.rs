@@ -19,7 +19,7 @@ use prost::Message;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::writer::Changes;
-use super::{Feedback, assigned, records, rescoring, store};
+use super::{Feedback, assigned, records, store};
 use crate::desk::anew::DueAnew;
 use crate::ticket::{TicketId, proto};
 use proto::ticket_status::State;
@@ -371,7 +371,7 @@ pub(super) fn date_anew(
         changes.clocks.moves.add(overdue, 1);
         changes.clocks.next_at_us = earlier(changes.clocks.next_at_us, next_at_us);
     }
-    rescoring::place_anew(connection, ticket_id, &before, ageing_points_per_hour, changes)?;
+    changes.place_anew(ticket_id, &before);
     Ok(Some((due_at_us, if overdue.is_some() { at_risk_at_us } else { 0 })))
 }
 

@@ -9,6 +9,7 @@ use super::store::add_update;
 use super::writer::Changes;
 use super::{Body, assigned, conversations, deadlines};
 use crate::desk::priority::{Group, recorded_group};
+use crate::desk::told::Told;
 use crate::ticket::{TicketId, proto};
 
 /// Why a text is erased.
@@ -61,6 +62,7 @@ pub(super) fn erase(
         replace_body(connection, seq, &body)?;
     }
     conversations::forget_words(connection, ticket_id)?;
+    changes.told.push(Told::Over(ticket_id));
     Ok(true)
 }
 

@@ -122,6 +122,7 @@ pub(super) fn ticket(id: &str, priority: u16) -> Entry {
         at_risk_at_us: None,
         text_hash: 42,
         watch: 42,
+        thread: None,
         provisional: false,
         assignee: None,
         body: message.encode_to_vec(),

@@ -7,7 +7,7 @@ use tracing::{error, warn};
 
 use super::reload::Rules;
 use crate::desk::anew::CHANGED_MAX;
-use crate::desk::conversation::{CONVERSATIONS_MAX, Remembered};
+use crate::desk::conversation::CONVERSATIONS_MAX;
 use crate::desk::told::Heard;
 use crate::desk::{Anew, Desk};
 use crate::ledger::Handle;
@@ -84,9 +84,8 @@ pub(super) fn hear(
             warn!(
                 "helpdesks reported faster than the desk could hear: it reads from the ledger what became of tickets"
             );
-            let closed =
-                |ticket: Remembered| desk.conversations.set_closed(ticket.ticket_id, ticket.is_closed);
-            let conversations = ledger.conversations(CONVERSATIONS_MAX, closed);
+            let conversations =
+                ledger.conversations(CONVERSATIONS_MAX, |ticket| desk.recall_conversation(&ticket));
             let held = desk.held();
             if let Err(error) =
                 conversations.and_then(|()| ledger.assigned(&held, |assigned| restore(desk, assigned)))

@@ -79,13 +79,16 @@ pub fn settle(
                                 articles.find(&question).into_iter().map(|found| found.article).collect();
                         }
                         visit(&ticket);
-                        entries.push(Entry::Ticket(Box::new(new_ticket(
-                            &candidate,
-                            &ticket,
-                            provisional,
-                            now,
-                            desk.needs_of(TicketId::of_post(candidate.post.network, &candidate.post.id)),
-                        ))));
+                        let id = TicketId::of_post(candidate.post.network, &candidate.post.id);
+                        let new = new_ticket(&candidate, &ticket, provisional, now);
+                        entries.push(Entry::Ticket(Box::new(NewTicket {
+                            thread: Some(desk.conversations.first_of(id)).filter(|first| *first != id),
+                            assignee: new.assignee.map(|assignee| Assignee {
+                                needs: desk.needs_of(id).unwrap_or_default(),
+                                ..assignee
+                            }),
+                            ..new
+                        })));
                     }
                     Decision::Edited(ticket_id) => {
                         let text = candidate.post.text.to_string();
@@ -93,11 +96,14 @@ pub fn settle(
                         entries.push(Entry::Edit { ticket_id, text, at, otherwise: Bucket::Duplicate });
                     }
                     Decision::Joined(joined) => {
-                        let new = follow_up(&candidate, *joined, provisional, now);
+                        let first = desk.conversations.first_of(joined.ticket_id);
+                        let new = follow_up(&candidate, *joined, first, provisional, now);
                         entries.push(Entry::FollowUp(Box::new(new)));
                     }
                     Decision::Bystander(ticket_id) => {
                         let post = thread_post(&candidate.post, ticket_id, now);
+                        // That what names the brand is no customer message says the model, or what its author is
+                        // thanked for.
                         let is_named = !candidate.is_of_thread();
                         let bucket = if is_named { Bucket::Unsupported } else { Bucket::Unmatched };
                         entries.push(Entry::Bystander { post, bucket });
@@ -119,6 +125,7 @@ pub fn settle(
             }
             Item::Answer(post) => {
                 let now = clock.now(&post, output.received_at);
+                let at = desk::answered_at(&post, now);
                 match desk.answers(&post, now) {
                     Some(ticket_id) => entries.push(Entry::Answer {
                         answered: proto::update::Answered {
@@ -126,7 +133,7 @@ pub fn settle(
                             url: post.url().unwrap_or_default(),
                             account: post.author.handle.as_deref().unwrap_or(&post.author.id).to_owned(),
                         },
-                        post: thread_post(&post, ticket_id, now),
+                        post: thread_post(&post, ticket_id, at),
                     }),
                     None => buckets[Bucket::Own] += 1,
                 }
@@ -150,7 +157,7 @@ pub fn settle(
                 }
             }
             Item::AccountDeleted { network, author_id } => {
-                desk.conversations.end_of(network, &author_id);
+                desk.conversations.forget_helper(network, &author_id);
                 entries.push(Entry::EraseAuthor { network, author_id, at: output.received_at });
             }
         }
@@ -177,11 +184,22 @@ fn thread_post(post: &Post<'_>, ticket_id: TicketId, at: Timestamp) -> ThreadPos
     }
 }
 
-fn follow_up(candidate: &Candidate, joined: desk::Joined, provisional: bool, at: Timestamp) -> NewFollowUp {
+/// `first` is the first ticket of the thread of that which the post joins.
+fn follow_up(
+    candidate: &Candidate,
+    joined: desk::Joined,
+    first: TicketId,
+    provisional: bool,
+    at: Timestamp,
+) -> NewFollowUp {
     let post = &candidate.post;
     let otherwise = match joined.otherwise {
-        Some(ticket) => Otherwise::Ticket(Box::new(new_ticket(candidate, &ticket, provisional, at, None))),
-        None => Otherwise::Bucket(Bucket::Unmatched),
+        Some(ticket) => {
+            let ticket = new_ticket(candidate, &ticket, provisional, at);
+            Otherwise::Ticket(Box::new(NewTicket { thread: Some(first), ..ticket }))
+        }
+        None if candidate.is_of_thread() => Otherwise::Bucket(Bucket::Unmatched),
+        None => Otherwise::Bucket(Bucket::Unsupported),
     };
     NewFollowUp {
         post_id: TicketId::of_post(post.network, &post.id),
@@ -196,6 +214,7 @@ fn follow_up(candidate: &Candidate, joined: desk::Joined, provisional: bool, at:
         raises: joined.raises,
         thanks: joined.thanks,
         terms: joined.terms,
+        join_us: joined.join_us,
         otherwise,
     }
 }
@@ -205,10 +224,13 @@ fn new_ticket(
     ticket: &proto::Ticket,
     provisional: bool,
     created_at: Timestamp,
-    needs: Option<Needs>,
 ) -> NewTicket {
-    let needs = needs.unwrap_or_default();
     let post = &candidate.post;
+    // A reply in a thread names none.
+    let brand = match candidate.is_of_thread() {
+        true => ticket.brand.as_str().into(),
+        false => candidate.brand.clone(),
+    };
     let intents = ticket.verdict.as_ref().map(|verdict| &verdict.intent);
     let probability = |label: &str| intents.and_then(|intents| intents.get(label)).copied().unwrap_or(0.0);
     let intent = INTENTS.get(best(&INTENTS.map(probability))).copied().unwrap_or_default();
@@ -216,7 +238,7 @@ fn new_ticket(
         id: TicketId::of_post(post.network, &post.id),
         author_id: post.author.id.to_string(),
         traits: Traits {
-            brand: candidate.brand.clone(),
+            brand,
             network: post.network,
             language: post.language.as_deref().unwrap_or_default().into(),
             intent: intent.into(),
@@ -228,11 +250,12 @@ fn new_ticket(
         at_risk_at_us: Some(ticket.at_risk_at_us).filter(|at_us| *at_us != 0),
         text_hash: desk::text_hash(&post.text),
         watch: of_post(post.network, &post.id),
+        thread: None,
         provisional,
         assignee: ticket.assignment.as_ref().map(|assignment| Assignee {
             team: assignment.team.clone(),
             agent: assignment.agent.clone(),
-            needs,
+            needs: Needs::default(),
         }),
         body: ticket.encode_to_vec(),
     }
@@ -569,6 +592,27 @@ mod tests {
         let counts = [Bucket::Ticketed, Bucket::Merged, Bucket::Own, Bucket::Duplicate, Bucket::Unmatched];
         assert_eq!((counts.map(|bucket| buckets[bucket]), buckets.received()), ([1, 3, 1, 1, 2], 8));
         assert_eq!(outcome.updates.len(), 3);
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_counts_from_when_it_was_given() {
+        use crate::parse::{Author, Network};
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let mut desk = Desk::default();
+        let asked = TicketId::of_post(Network::X, "1");
+        desk.conversations.begin(asked, Network::X, "ana", &"Lumio".into(), None, 0);
+        let ours = Author { id: "lumio".into(), ..Author::default() };
+        let mut answer = Post::new(Network::X, "2".into(), ours, "bonjour".into());
+        answer.reply_to = Some("1".into());
+        answer.seen_at = Some(at(100));
+        let mut decided = decided("a", 0, 1);
+        decided.output.received_at = at(5000);
+        decided.output.items.push(Item::Answer(Box::new(answer)));
+        let (people, config) = (&mut Strangers, desk::Config::default());
+        let settled =
+            settle(&mut desk, &config, people, &mut NoArticles, Clock::Arrival, decided, |_| ()).unwrap();
+        let [Entry::Answer { post, .. }] = &*settled.entries else { panic!("{:?}", settled.entries) };
+        assert_eq!((post.ticket_id, post.at), (asked, at(100)));
     }
 
     #[test]

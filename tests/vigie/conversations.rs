@@ -26,9 +26,9 @@ fn lines_of(posts: &[(&str, &str, &str, &str)]) -> String {
     posts.iter().map(line).collect()
 }
 
-fn write(state: &State) -> std::path::PathBuf {
+fn write(state: &State, posts: &[(&str, &str, &str, &str)]) -> std::path::PathBuf {
     let path = state.path().join("posts.ndjson");
-    std::fs::write(&path, lines_of(&POSTS)).unwrap();
+    std::fs::write(&path, lines_of(posts)).unwrap();
     let source = format!(
         "[[source]]\nkind = \"ndjson\"\nformat = \"plain\"\nname = \"file\"\npath = \"{}\"\n",
         path.display()
@@ -39,10 +39,48 @@ fn write(state: &State) -> std::path::PathBuf {
     path
 }
 
+/// A daemon reads what there is and ends; where all frames of the ledger have ended then.
+async fn settled(state: &State, expected: &[(&str, i64)]) {
+    let frames: i64 = expected.iter().map(|(_, frames)| frames).sum();
+    let daemon = state.start();
+    patiently("all frames", async {
+        while state.buckets().values().sum::<i64>() < frames {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let (status, log) = daemon.terminate();
+    assert!(status.success(), "{log}");
+    let buckets = state.buckets();
+    let found: Vec<_> =
+        expected.iter().map(|(bucket, _)| (*bucket, buckets.get(*bucket).copied().unwrap_or(0))).collect();
+    assert_eq!(found, expected, "{buckets:?}");
+}
+
+/// As `vigie ticket` prints it.
+fn show(state: &State, id: &str, json: bool) -> String {
+    let mut command = vigie();
+    command.args(["ticket", id, "-c"]).arg(&state.config);
+    let output = run(if json { command.arg("--json") } else { &mut command }, b"");
+    assert!(output.status.success(), "{}", output.stderr);
+    output.stdout
+}
+
+/// The posts that a ticket's timeline tells of, in order.
+fn posts_of(state: &State, id: &str) -> Vec<String> {
+    let shown: serde_json::Value = serde_json::from_str(&show(state, id, true)).unwrap();
+    let told = |event: &serde_json::Value| -> Option<String> {
+        let change = &event["update"];
+        let texts = [&event["post"], &change["followed_up"]["post"]["id"], &change["answered"]["post_id"]];
+        texts.into_iter().find_map(|text| text.as_str()).map(str::to_owned)
+    };
+    shown["timeline"].as_array().unwrap().iter().filter_map(told).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conversation_is_one_ticket_for_replay_the_daemon_and_whoever_asks() {
     let state = State::new("");
-    let posts = write(&state);
+    let posts = write(&state, &POSTS);
     let replay = || {
         let mut command = vigie();
         command.args(["replay", "--format", "plain", "-c"]).arg(&state.config).arg(&posts);
@@ -71,41 +109,11 @@ async fn a_conversation_is_one_ticket_for_replay_the_daemon_and_whoever_asks() {
         file.write_all(lines_of(further).as_bytes()).unwrap();
         let expected =
             [("ticketed", 2), ("merged", joined), ("own", 1), ("duplicate", repeated), ("unmatched", 1)];
-        let frames: i64 = expected.iter().map(|(_, frames)| frames).sum();
-        let daemon = state.start();
-        patiently("all frames", async {
-            while state.buckets().values().sum::<i64>() < frames {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
-        })
-        .await;
-        let (status, log) = daemon.terminate();
-        assert!(status.success(), "{log}");
-        let buckets = state.buckets();
-        let count = |bucket: &str| buckets.get(bucket).copied().unwrap_or(0);
-        assert_eq!(
-            expected.map(|(bucket, _)| count(bucket)),
-            expected.map(|(_, frames)| frames),
-            "{buckets:?}"
-        );
+        settled(&state, &expected).await;
     }
 
-    let show = |id: &str, json: bool| {
-        let mut command = vigie();
-        command.args(["ticket", id, "-c"]).arg(&state.config);
-        let output = run(if json { command.arg("--json") } else { &mut command }, b"");
-        assert!(output.status.success(), "{}", output.stderr);
-        output.stdout
-    };
-    let shown: serde_json::Value = serde_json::from_str(&show(&tickets[0][..8], true)).unwrap();
-    let told = |event: &serde_json::Value| -> Option<String> {
-        let change = &event["update"];
-        let texts = [&event["post"], &change["followed_up"]["post"]["id"], &change["answered"]["post_id"]];
-        texts.into_iter().find_map(|text| text.as_str()).map(str::to_owned)
-    };
-    let timeline: Vec<_> = shown["timeline"].as_array().unwrap().iter().filter_map(told).collect();
-    assert_eq!(timeline, ["1", "2", "3", "4", "6", "8"]);
-    let text = show(tickets[0], false);
+    assert_eq!(posts_of(&state, &tickets[0][..8]), ["1", "2", "3", "4", "6", "8"]);
+    let text = show(&state, tickets[0], false);
     for part in ["why: ", "this ticket was made", "toujours rien", "answered by lumio", "merci beaucoup"] {
         assert!(text.contains(part), "{part}: {text}");
     }
@@ -135,4 +143,40 @@ async fn a_conversation_is_one_ticket_for_replay_the_daemon_and_whoever_asks() {
     assert_ne!(of_ledger(&["-c", config, "--json", "--thanked-min", "1"]), "");
     let helper: serde_json::Value = serde_json::from_str(&helpers.stdout).unwrap();
     assert_eq!((helper["account"].as_str(), helper["thanked"].as_u64()), (Some("bob"), Some(1)));
+}
+
+/// Ana asks; Bob, who has the same trouble, names the brand below her post and so has a ticket of his own; both go on below
+/// each other's posts, Cy advises one and Eve the other, and nobody names the brand any more.
+const CROSSED: [(&str, &str, &str, &str); 9] = [
+    ("1", "ana", "", "@lumio ma box est en panne depuis ce matin, rien ne marche, aidez-moi"),
+    ("2", "bob", "1", "chez moi aussi lumio est en panne, plus d'internet, redémarrer ne sert à rien"),
+    ("3", "ana", "2", "fait, toujours en panne"),
+    ("4", "bob", "3", "pareil, toujours rien chez moi"),
+    ("5", "cy", "2", "essaie de la débrancher dix minutes"),
+    // From here on read by another daemon.
+    ("6", "ana", "5", "débranchée, toujours rien"),
+    ("7", "ana", "2", "toujours en panne ce soir"),
+    ("8", "eve", "7", "et le câble ?"),
+    ("9", "bob", "8", "le câble est bon, toujours en panne"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_answers_whom_in_a_thread_each_goes_on_in_their_own_ticket() {
+    let state = State::new("");
+    let posts = write(&state, &CROSSED[..5]);
+    let expected = |merged, unmatched| [("ticketed", 2), ("merged", merged), ("unmatched", unmatched)];
+    settled(&state, &expected(2, 1)).await;
+    std::fs::write(&posts, lines_of(&CROSSED)).unwrap();
+    settled(&state, &expected(5, 2)).await;
+
+    let mut replay = vigie();
+    replay.args(["replay", "--format", "plain", "-c"]).arg(&state.config).arg(&posts);
+    let replayed = run(&mut replay, b"").stdout;
+    let of = |line: &str| {
+        serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].as_str().map(str::to_owned)
+    };
+    let tickets: Vec<String> = replayed.lines().filter_map(of).collect();
+    assert_eq!(tickets.len(), 2, "{replayed}");
+    assert_eq!(posts_of(&state, &tickets[0]), ["1", "3", "6", "7"]);
+    assert_eq!(posts_of(&state, &tickets[1]), ["2", "4", "9"]);
 }

@@ -108,7 +108,7 @@ fn explain_names_thresholds_and_what_is_not_known_and_shows_one_clock() {
 
 #[test]
 fn ledgers_of_every_schema_can_be_tried_and_stay_as_they_are() {
-    for version in [1, 2, 3] {
+    for version in [1, 2, 3, 4] {
         let state = state("");
         place(&state, version);
         let ledger = state.path().join("ledger.sqlite");

@@ -67,10 +67,12 @@ pub(in crate::ledger) fn thank(
     post_id: TicketId,
 ) -> rusqlite::Result<()> {
     let helper = connection
-        .prepare_cached("SELECT author_id FROM post WHERE id = ?1 AND ticket_id = ?2 AND kind <> ?3")?
-        .query_row(params![post_id.as_bytes(), new.ticket_id.as_bytes(), ANSWER], |row| {
-            row.get::<_, String>(0)
-        })
+        .prepare_cached(
+            // What names the brand may have become a ticket, and help all the same.
+            "SELECT author_id FROM post WHERE id = ?1 AND kind <> ?2
+             UNION ALL SELECT author_id FROM ticket WHERE id = ?1 AND erased_at_us IS NULL LIMIT 1",
+        )?
+        .query_row(params![post_id.as_bytes(), ANSWER], |row| row.get::<_, String>(0))
         .optional()?;
     let Some(helper) = helper.filter(|helper| *helper != new.author_id) else { return Ok(()) };
     let (network, at_us) = (new.network.name(), new.at.as_microsecond());
