@@ -103,6 +103,11 @@ async fn a_conversation_is_one_ticket_for_replay_the_daemon_and_whoever_asks() {
         let texts = [&event["post"], &change["followed_up"]["post"]["id"], &change["answered"]["post_id"]];
         texts.into_iter().find_map(|text| text.as_str()).map(str::to_owned)
     };
+    // Its head says how much it matters now, and its history how much it did.
+    let now = &shown["ticket"]["priority"];
+    assert!(now.as_u64().unwrap() >= priority(joined[1]), "{now}");
+    let made = shown["timeline"].as_array().unwrap().iter().find(|event| event["post"] == "1").unwrap();
+    assert_eq!(made["priority"], first, "{made}");
     let timeline: Vec<_> = shown["timeline"].as_array().unwrap().iter().filter_map(told).collect();
     assert_eq!(timeline, ["1", "2", "3", "4", "6", "8"]);
     let text = show(tickets[0], false);
