@@ -62,9 +62,13 @@ impl<'t> Reader<'t> {
     }
 
     pub(super) fn mistake(&self, place: usize, text: String) {
-        let before = self.text.get(..place).unwrap_or(self.text);
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        let line = self.line_of(place);
         self.mistakes.borrow_mut().push(Mistake { line, text });
+    }
+
+    fn line_of(&self, place: usize) -> usize {
+        let before = self.text.get(..place).unwrap_or(self.text);
+        before.bytes().filter(|byte| *byte == b'\n').count() + 1
     }
 
     pub(super) fn into_mistakes(self) -> Vec<Mistake> {
@@ -130,6 +134,27 @@ impl<'r, 't> Section<'r, 't> {
         let item = value.zip(item).and_then(|(list, item)| list.get_ref().as_array()?.get(item));
         let place = item.or(value).map_or(self.place, |value| value.span().start);
         self.reader.mistake(place, format!("{}: {text}", self.path));
+    }
+
+    /// A warning about a value read before: `line 7: priority.tier.gold = 1000: …`.
+    pub(super) fn warning_at<T>(&self, placed: &Placed<T>, text: impl fmt::Display) -> String {
+        format!("line {}: {}: {text}", self.reader.line_of(placed.place), placed.key)
+    }
+
+    /// The whole numbers in the table `key`, or the one that `key` is itself, with the place of each.
+    pub(super) fn numbers(&self, key: &str) -> Vec<Placed<i64>> {
+        let value = self.table.and_then(|table| table.iter().find(|(name, _)| name.get_ref() == key));
+        let Some((_, value)) = value else { return Vec::new() };
+        let placed = |key: String, value: &Spanned<DeValue<'_>>| {
+            Some(Placed { value: whole(value.get_ref())?, place: value.span().start, key })
+        };
+        match value.get_ref().as_table() {
+            None => placed(self.full_key(key), value).into_iter().collect(),
+            Some(table) => {
+                let key_of = |name: &str| format!("{}.{name}", self.full_key(key));
+                table.iter().filter_map(|(name, value)| placed(key_of(name.get_ref()), value)).collect()
+            }
+        }
     }
 
     /// Whether the file has this key, whatever its value.

@@ -12,7 +12,7 @@ const NAME_BYTES_MAX: usize = 40;
 pub(super) fn topics(
     section: &Section<'_, '_>,
     warnings: &mut Vec<String>,
-) -> (Topics, BTreeMap<String, i32>, Vec<Placed<String>>) {
+) -> (Topics, BTreeMap<String, Placed<i64>>, Vec<Placed<String>>) {
     let has_builtin = section.flag("builtin", true);
     let known = builtin();
     let mut topics: Vec<Topic> = if has_builtin { known.clone() } else { Vec::new() };
@@ -40,7 +40,10 @@ pub(super) fn topics(
             section.mistake(format_args!("words is missing: a topic of your own needs some{meant}"));
         }
         if section.has("points") {
-            points.insert(name.clone(), section.points("points", 0));
+            let given = section.points("points", 0);
+            // In the range, or the mistake is noted.
+            let placed = section.numbers("points").into_iter().next();
+            points.extend(placed.map(|placed| (name.clone(), Placed { value: given.into(), ..placed })));
         }
         if let Some(team) = section.string("team") {
             if team.value.trim().is_empty() {

@@ -131,6 +131,13 @@ impl Caps {
         self.0.get(group as usize).copied().flatten()
     }
 
+    /// With this group limited to `-cap..=cap`; not negative.
+    #[must_use]
+    pub fn with(mut self, group: Group, cap: i32) -> Caps {
+        self.set(group, cap);
+        self
+    }
+
     /// Limits this group to `-cap..=cap`; not negative.
     pub fn set(&mut self, group: Group, cap: i32) {
         if let Some(place) = self.0.get_mut(group as usize) {
@@ -147,7 +154,7 @@ impl Default for Factors {
             sentiment: [150, 0, -40],
             //       churn problem help feature question complaint praise other
             intent: [200, 200, 150, 40, 100, 140, 0, 0],
-            urgency: [0, 120, 300],
+            urgency: [0, 120, 270],
             addressed: 80,
             age: Curve::linear(25.0, 100),
             follow_ups: Repeated { points: 40, cap: 120 },
@@ -184,9 +191,11 @@ impl Default for Factors {
                 // A customer who has tried everything goes before a confident plain complaint.
                 cap: 250,
             },
-            sensitive: Words { points: crate::desk::sensitive::POINTS.iter().map(word).collect(), cap: 400 },
+            sensitive: Words { points: crate::desk::sensitive::POINTS.iter().map(word).collect(), cap: 900 },
             combinations: Vec::new(),
-            caps: Caps::default(),
+            // A good customer's joke is no emergency. An urgent problem, addressed to us, gives 700: the best customer's
+            // is not cut at 1000, where the order ends, and whoever is in danger goes before.
+            caps: Caps::default().with(Group::Customer, 300),
         }
     }
 }

@@ -45,7 +45,7 @@ fn what_explain_says_is_what_a_replay_makes_of_the_post() {
     assert_eq!(given, of_ticket);
     let factor = |name: &str| factors.iter().find(|factor| factor["name"] == name).unwrap();
     assert_eq!(factor("addressed")["points"], 111, "the brand's own");
-    assert_eq!(factor("sensitive")["points"], 283);
+    assert_eq!(factor("sensitive")["points"], 833);
     assert_eq!(factor("sensitive")["evidence"], "safety: a pris feu; heat: chauffe");
     assert_eq!(factor("tier")["points"], 0, "factors that gave nothing are shown, too");
     assert_eq!(factor("cap of verdict")["at_most"], serde_json::Value::Null);

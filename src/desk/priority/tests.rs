@@ -54,7 +54,7 @@ fn check(candidate: &Candidate, verdict: &Verdict, expected: &[(&str, i32)]) {
 #[test]
 fn each_factor_gives_its_points_and_none_is_left_out() {
     check(&candidate(|_| ()), &CALM, &[]);
-    check(&candidate(|_| ()), &GRAVE, &[("urgency", 300), ("intent", 200), ("sentiment", 150)]);
+    check(&candidate(|_| ()), &GRAVE, &[("urgency", 270), ("intent", 200), ("sentiment", 150)]);
     check(&candidate(|c| c.addressed = true), &CALM, &[("addressed", 80)]);
     check(&candidate(|c| c.post.author.followers = Some(0)), &CALM, &[]);
     check(&candidate(|c| c.post.author.followers = Some(1_000_000)), &CALM, &[("reach", 150)]);
@@ -180,11 +180,11 @@ fn sensitive_topics_give_points_and_name_their_words() {
         };
         lines(&config.factors, &facts)
     };
-    let one = [("sensitive".to_owned(), 250, "safety: caught fire, burned my".to_owned())];
+    let one = [("sensitive".to_owned(), 800, "safety: caught fire, burned my".to_owned())];
     assert_eq!(read("it caught fire and burned my hand"), one);
-    let two = [("sensitive".to_owned(), 350, "safety: caught fire; legal: lawyer".to_owned())];
+    let two = [("sensitive".to_owned(), 900, "safety: caught fire; legal: lawyer".to_owned())];
     assert_eq!(read("it caught fire, says my lawyer"), two);
-    assert_eq!(read("suicide, fire hazard, lawyer")[0].1, 400, "all topics together have a limit");
+    assert_eq!(read("suicide, fire hazard, lawyer")[0].1, 900, "all topics together have a limit");
 }
 
 #[test]
@@ -195,13 +195,13 @@ fn a_group_gives_no_more_than_its_cap_and_the_line_says_so() {
     let person = Person::default();
     let facts = Facts::new(&candidate, &GRAVE, &person, at(0));
     let given = lines(&factors, &facts);
-    let cap = ("cap of verdict".to_owned(), -150, "+650 of verdict: no more than +500 counts".to_owned());
+    let cap = ("cap of verdict".to_owned(), -120, "+620 of verdict: no more than +500 counts".to_owned());
     assert_eq!(given.last(), Some(&cap));
     assert_eq!(factors.score(&facts).priority, 500);
     factors.sentiment = [-1000; 3];
     factors.intent = [-1000; 8];
     let given = lines(&factors, &facts);
-    assert_eq!(given.last().map(|(_, points, _)| *points), Some(1_200), "neither does it take more");
+    assert_eq!(given.last().map(|(_, points, _)| *points), Some(1_230), "neither does it take more");
 }
 
 #[test]
