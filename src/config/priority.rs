@@ -79,8 +79,10 @@ pub(super) fn priorities(
             continue;
         };
         let Some(of_file) = known.brands.iter().find(|brand| is_same(brand.trim(), name.value.trim())) else {
-            section
-                .mistake_at(&name, format_args!("{:?}: must be of {}", name.value, known.brands.join(", ")));
+            if !known.has_nameless_brand() {
+                let text = format_args!("{:?}: must be of {}", name.value, known.brands.join(", "));
+                section.mistake_at(&name, text);
+            }
             continue;
         };
         if brand.factors == factors && brand.levels == levels {
@@ -250,7 +252,7 @@ impl Reading<'_, '_, '_> {
                     "the name {name:?} is a factor's: tickets could not tell them apart"
                 ));
             }
-            if !section.has("when") || when.asks_nothing() {
+            if !section.has("when") || condition.is_blank() {
                 section.mistake(
                     "when is missing: what must hold, as when = { sentiment = \"negative\", tier = \"gold\" }",
                 );
@@ -260,8 +262,10 @@ impl Reading<'_, '_, '_> {
                     "priority_min and priority_max: points cannot depend on the priority that they make",
                 );
             }
-            if points == 0 {
+            if !section.has("points") {
                 section.mistake("points is missing: -1000 to 1000, and not 0");
+            } else if section.numbers("points").iter().any(|points| points.value == 0) {
+                section.mistake_in("points", "points = 0: changes nothing");
             }
             section.refuse_unknown();
             names.push(name.clone());

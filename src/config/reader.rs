@@ -157,6 +157,30 @@ impl<'r, 't> Section<'r, 't> {
         }
     }
 
+    /// Whether this is a table of the file without a key: what is said of its keys would be said twice.
+    pub(super) fn is_blank(&self) -> bool {
+        self.table.is_some_and(|table| table.is_empty())
+    }
+
+    /// Mistakes that are noted by now.
+    pub(super) fn mistakes(&self) -> usize {
+        self.reader.mistakes.borrow().len()
+    }
+
+    /// A warning about the section as a whole, with its line.
+    pub(super) fn warning(&self, text: impl fmt::Display) -> String {
+        format!("line {}: {}: {text}", self.reader.line_of(self.place), self.path)
+    }
+
+    /// The keys of every table called `name` in this one, however deep.
+    pub(super) fn keys_of(&self, name: &str) -> Vec<Placed<()>> {
+        let mut keys = Vec::new();
+        if let Some(table) = self.table {
+            keys_of(name, table, &self.path, &mut keys);
+        }
+        keys
+    }
+
     /// Whether the file has this key, whatever its value.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.keys().any(|name| name.get_ref() == key))
@@ -481,6 +505,31 @@ impl<'r, 't> Section<'r, 't> {
     }
 }
 
+fn keys_of(name: &str, table: &DeTable<'_>, path: &str, keys: &mut Vec<Placed<()>>) {
+    for (key, value) in table {
+        let path = format!("{path}.{}", key.get_ref());
+        match value.get_ref() {
+            DeValue::Table(table) if key.get_ref() == name => {
+                let placed = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| Placed {
+                    value: (),
+                    place: value.span().start,
+                    key: format!("{path}.{}", key.get_ref()),
+                };
+                keys.extend(table.iter().map(placed));
+            }
+            DeValue::Table(table) => keys_of(name, table, &path, keys),
+            DeValue::Array(items) => {
+                for (at, item) in items.iter().enumerate() {
+                    if let DeValue::Table(table) = item.get_ref() {
+                        keys_of(name, table, &format!("{path}[{}]", at + 1), keys);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 /// What one factor, word or class may give.
 pub(super) const POINTS: RangeInclusive<i64> = -1000..=1000;
 
@@ -519,7 +568,7 @@ fn shown(value: &DeValue<'_>) -> String {
 }
 
 /// The known key that was probably meant.
-pub(super) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     known
         .iter()
         .map(|known| (strsim::damerau_levenshtein(name, known), *known))

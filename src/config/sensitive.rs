@@ -39,6 +39,16 @@ pub(super) fn topics(
             );
             section.mistake(format_args!("words is missing: a topic of your own needs some{meant}"));
         }
+        if has_builtin
+            && section.has("words")
+            && !is_known
+            && let Some(near) =
+                known.iter().map(|topic| topic.name.as_str()).find(|known| is_near(&name, known))
+        {
+            warnings.push(section.warning(format_args!(
+                "a topic of your own, beside the built-in {near} and without its words and points; did you mean {near}?"
+            )));
+        }
         if section.has("points") {
             let given = section.points("points", 0);
             // In the range, or the mistake is noted.
@@ -64,6 +74,10 @@ pub(super) fn topics(
     let mut topics = if is_default { Topics::default() } else { Topics::new(topics) };
     topics.teams = teams;
     (topics, points, named)
+}
+
+fn is_near(name: &str, known: &str) -> bool {
+    strsim::damerau_levenshtein(name, known) <= 2
 }
 
 /// The words of a list, each of which a text can hold.

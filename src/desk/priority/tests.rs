@@ -261,6 +261,7 @@ fn who_has_tried_everything_goes_before_a_joke_and_a_plain_complaint() {
     let buyer = customer(|customer| {
         customer.purchases = vec![person::Purchase {
             at: at(now.as_second() - 6 * 24 * 3600),
+            date: None,
             what: "ThinkPad ×10".into(),
             amount: Some(12_000.0),
         }];
