@@ -27,6 +27,7 @@ use crate::telemetry::pulse::Pulse;
 use crate::wire::{BindError, Hub, Listener};
 
 mod build;
+mod complaints;
 mod hear;
 pub mod inherited;
 pub mod lane;

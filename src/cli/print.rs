@@ -476,6 +476,11 @@ pub(super) fn grouped(number: u64) -> String {
     grouped
 }
 
+/// `1 row`, `1,234 rows`.
+pub(super) fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(number), if number == 1 { one } else { many })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info};
 
+use super::complaints::Complaints;
 use super::hear::{Underway, hear};
 use super::lane::{Forward, Lane, LaneOutput};
 use super::model::{self, Decided, Model};
@@ -238,6 +239,7 @@ fn run_lane(
     mut forward: Forward,
     pulse: &Pulse,
 ) {
+    let mut complaints = Complaints::default();
     loop {
         pulse.rest();
         let batch = match forward.wait(Instant::now()) {
@@ -258,7 +260,11 @@ fn run_lane(
             super::tests::stall_as_asked(batch.as_ref());
         }
         let sent = match batch {
-            Some(batch) => forward.send(lane.process(&rules.load().prefilter, batch), Instant::now()),
+            Some(batch) => {
+                let output = lane.process(&rules.load().prefilter, batch);
+                complaints.hear(&output, Instant::now());
+                forward.send(output, Instant::now())
+            }
             None => forward.pass_on(),
         };
         if sent.is_err() {

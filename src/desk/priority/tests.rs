@@ -79,6 +79,16 @@ fn a_head_counts_its_expected_points_and_shows_its_likeliest_class() {
     let score = score(&Factors::default(), &candidate(|_| ()), &verdict, at(0));
     let [factor] = &score.factors[..] else { panic!("{score:?}") };
     assert_eq!((factor.points, factor.evidence.as_str()), (65, "negative 0.50"));
+    // Points against a complaint never stand beside "positive", nor the other way round.
+    let of = |sentiment| {
+        let verdict = Verdict { sentiment, ..CALM };
+        let factors = self::score(&Factors::default(), &candidate(|_| ()), &verdict, at(0)).factors;
+        factors.first().map(|factor| (factor.points, factor.evidence.clone()))
+    };
+    assert_eq!(of([0.32, 0.32, 0.36]), Some((34, "negative 0.32; likeliest is positive 0.36".to_owned())));
+    assert_eq!(of([0.3, 0.7, 0.0]), Some((45, "negative 0.30; likeliest is neutral 0.70".to_owned())));
+    assert_eq!(of([0.0, 0.6, 0.4]), Some((-16, "positive 0.40; likeliest is neutral 0.60".to_owned())));
+    assert_eq!(of([0.0, 0.1, 0.9]), Some((-36, "positive 0.90".to_owned())));
 }
 
 #[test]
