@@ -30,7 +30,7 @@ pub mod timeline;
 
 pub(super) use erasure::{erase_post, has_lost_its_own, is_of_one, posts_of};
 pub use helpers::{HELPERS_MAX, Helper};
-pub(super) use helpers::{forget_helper, forget_helpers_before, helpers, thanks};
+pub(super) use helpers::{forget_helper, forget_helpers_before, forget_what_was_said, helpers, thanks};
 pub(super) use memory::{remembered, remembered_posts};
 
 /// Posts of bystanders that are kept for each ticket: whoever reads a thread of thousands is not kept.
