@@ -11,7 +11,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Failure, LedgerFile, print::grouped};
+use super::print::{counted as counted_rows, grouped};
+use super::{Failure, LedgerFile};
 use crate::desk::calendar;
 use crate::ledger::LedgerError;
 use crate::ledger::context::import::{
@@ -305,10 +306,10 @@ fn import<T: Send, C: Send>(
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "{}: {}: {} rows read: {} new, {} changed, {} unchanged, {} rejected{}{}{}",
+        "{}: {}: {} read: {} new, {} changed, {} unchanged, {} rejected{}{}{}",
         report.shown,
         table.described(),
-        grouped(report.read),
+        counted_rows(report.read, "row", "rows"),
         grouped(tally.new),
         grouped(tally.changed),
         grouped(tally.unchanged),
@@ -417,7 +418,11 @@ impl Report {
             return Ok(());
         }
         let unsaid = self.rejected.saturating_sub(PRINTED_MAX);
-        let mut text = format!("{} of {} rows were rejected", grouped(self.rejected), grouped(self.read));
+        let mut text = format!(
+            "{} of {} rejected",
+            grouped(self.rejected),
+            counted_rows(self.read, "row was", "rows were")
+        );
         if unsaid > 0 && arguments.rejected.is_none() {
             text.push_str(&format!(", {} more than are shown: --rejected FILE lists all", grouped(unsaid)));
         }

@@ -108,7 +108,7 @@ async fn a_ticket_says_who_the_poster_is_and_what_they_tried_before() {
     assert!(output.status.success(), "{}", output.stderr);
     assert_eq!(
         output.stdout.split_once(": ").unwrap().1,
-        "CSV separated by semicolons: 1 rows read: 1 new, 0 changed, 0 unchanged, 0 rejected\n"
+        "CSV separated by semicolons: 1 row read: 1 new, 0 changed, 0 unchanged, 0 rejected\n"
     );
     let contacts = "customer,at,channel,note\nC-ana,2026-11-20T09:00:00Z,phone,line down\n\
         C-ana,2026-11-20T11:00:00Z,mail,second time\nC-ana,2026-11-20T12:00:01Z,mail,after the post\n";

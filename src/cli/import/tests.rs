@@ -318,7 +318,7 @@ fn a_wrong_row_is_rejected_with_its_line_and_the_others_are_taken() {
         desk.takes(kind, "right.csv", right, &[]);
         let text = [header.as_bytes(), b"\n", row, b"\n"].concat();
         let (said, rejected) = desk.import(kind, "a.csv", &text, &[]);
-        assert!(said.starts_with("1 1 of 1 rows were rejected"), "{reason}: {said}");
+        assert!(said.starts_with("1 1 of 1 row was rejected"), "{reason}: {said}");
         assert!(
             rejected.starts_with("2\t") && rejected.contains(reason),
             "{reason:?} is not in {rejected:?}"
