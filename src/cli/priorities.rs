@@ -178,9 +178,10 @@ impl Simulation {
     }
 
     fn print(&self, out: &mut impl Write, since: Timestamp, clock: &Clock) -> std::io::Result<()> {
-        let (tickets, changed) = (print::grouped(self.tickets), print::grouped(self.changed()));
+        let (tickets, changed) =
+            (print::counted(self.tickets, "ticket", "tickets"), print::grouped(self.changed()));
         let since = clock.minute_and_name(since);
-        writeln!(out, "{BOLD}{tickets} tickets since {since}: {changed} would change level{BOLD:#}")?;
+        writeln!(out, "{BOLD}{tickets} since {since}: {changed} would change level{BOLD:#}")?;
         writeln!(
             out,
             "{QUIET}{} would change points; nothing is written{QUIET:#}\n",
@@ -206,11 +207,8 @@ impl Simulation {
             )?;
         }
         if self.erased > 0 {
-            let erased = print::grouped(self.erased);
-            writeln!(
-                out,
-                "\n{QUIET}{erased} are erased: they keep the sensitive topics that they had.{QUIET:#}"
-            )?;
+            let erased = print::counted(self.erased, "text is", "texts are");
+            writeln!(out, "\n{QUIET}{erased} erased: the sensitive topics that they had stay.{QUIET:#}")?;
         }
         if !self.changes.is_empty() {
             writeln!(out, "\n{BOLD}greatest changes{BOLD:#}")?;

@@ -98,6 +98,7 @@ fn message_of_person(person: &Person) -> Option<proto::Person> {
     let customer = person.customer.as_deref().cloned().unwrap_or_default();
     let purchase = |purchase: person::Purchase| proto::person::Purchase {
         at_us: purchase.at.as_microsecond(),
+        date: purchase.date.map(|date| date.to_string()).unwrap_or_default(),
         what: purchase.what,
         amount: purchase.amount.unwrap_or_default(),
     };

@@ -195,6 +195,7 @@ fn person_of(person: proto::Person) -> Person {
     });
     let purchases = person.purchases.into_iter().map(|purchase| Purchase {
         at: at(purchase.at_us),
+        date: purchase.date.parse().ok(),
         what: purchase.what,
         // Nothing is given points for costing nothing.
         amount: (purchase.amount != 0.0).then_some(purchase.amount),

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, info};
 
 use super::bridges::{Bridges, hinted};
+use super::complaints::Complaints;
 use super::hear::{Underway, hear};
 use super::lane::{Forward, Lane, LaneOutput};
 use super::model::{self, Decided, Model};
@@ -246,6 +247,7 @@ fn run_lane(
     mut forward: Forward,
     pulse: &Pulse,
 ) {
+    let mut complaints = Complaints::default();
     loop {
         pulse.rest();
         let batch = match forward.wait(Instant::now()) {
@@ -266,7 +268,11 @@ fn run_lane(
             super::tests::stall_as_asked(batch.as_ref());
         }
         let sent = match batch {
-            Some(batch) => forward.send(lane.process(&rules.load().prefilter, batch), Instant::now()),
+            Some(batch) => {
+                let output = lane.process(&rules.load().prefilter, batch);
+                complaints.hear(&output, Instant::now());
+                forward.send(output, Instant::now())
+            }
             None => forward.pass_on(),
         };
         if sent.is_err() {

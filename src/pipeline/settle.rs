@@ -378,6 +378,7 @@ mod tests {
             end_sequence,
             position: None,
             buckets: Buckets::default(),
+            malformed: Vec::new(),
             gaps: Vec::new(),
             recovered: Vec::new(),
             items: Vec::new(),

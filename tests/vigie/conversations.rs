@@ -113,6 +113,12 @@ async fn a_conversation_is_one_ticket_for_replay_the_daemon_and_whoever_asks() {
     }
 
     assert_eq!(posts_of(&state, &tickets[0][..8]), ["1", "2", "3", "4", "6", "8"]);
+    // Its head says how much it matters now, and its history how much it did.
+    let shown: serde_json::Value = serde_json::from_str(&show(&state, tickets[0], true)).unwrap();
+    let now = &shown["ticket"]["priority"];
+    assert!(now.as_u64().unwrap() >= priority(joined[1]), "{now}");
+    let made = shown["timeline"].as_array().unwrap().iter().find(|event| event["post"] == "1").unwrap();
+    assert_eq!(made["priority"], first, "{made}");
     let text = show(&state, tickets[0], false);
     for part in ["why: ", "this ticket was made", "toujours rien", "answered by lumio", "merci beaucoup"] {
         assert!(text.contains(part), "{part}: {text}");

@@ -120,6 +120,23 @@ pub(in crate::ledger) fn forget_helper(
     Ok(())
 }
 
+/// As [`forget_helper`], of the account of this name, in whatever case it was written; how many there were.
+pub(in crate::ledger) fn forget_what_was_said(
+    connection: &Connection,
+    network: Network,
+    name: &str,
+) -> rusqlite::Result<u64> {
+    let theirs = "SELECT author_id FROM helper WHERE network = ?1 AND lower(author_id) = ?2
+                  UNION SELECT author_id FROM thanked WHERE network = ?1 AND lower(author_id) = ?2";
+    let mut theirs = connection.prepare_cached(theirs)?;
+    let ids = theirs.query_map(params![network.name(), name], |row| row.get::<_, String>(0))?;
+    let ids = ids.collect::<rusqlite::Result<Vec<_>>>()?;
+    for id in ids.iter().map(String::as_str).chain([name]) {
+        forget_helper(connection, network, id)?;
+    }
+    Ok(ids.len() as u64)
+}
+
 /// Forgets thanks, and helpers, of before then, a few at a time; how many.
 pub(in crate::ledger) fn forget_helpers_before(
     connection: &Connection,

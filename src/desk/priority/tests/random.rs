@@ -143,7 +143,7 @@ fn ago() -> impl Strategy<Value = Timestamp> {
 
 fn person() -> impl Strategy<Value = Person> {
     let purchase = (ago(), "[a-z ]{0,70}", option::of(0.01..20_000.0_f64))
-        .prop_map(|(at, what, amount)| person::Purchase { at, what, amount });
+        .prop_map(|(at, what, amount)| person::Purchase { at, date: None, what, amount });
     let flags = prop::sample::subsequence(FLAGS.to_vec(), 0..=3);
     let customer = (prop::sample::select(&TIERS[..]), flags, option::of(0.0..1e6_f64), vec(purchase, 0..4));
     let customer = customer.prop_map(|(tier, flags, value, purchases)| {

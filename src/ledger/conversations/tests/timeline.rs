@@ -50,7 +50,7 @@ fn a_timeline_tells_of_contacts_before_the_ticket_and_after() {
         };
         let said = |what: &What| match what {
             What::Contact(contact) => contact.channel.clone(),
-            What::Post => "posted".to_owned(),
+            What::Post { .. } => "posted".to_owned(),
             other => format!("{other:?}").chars().take(6).collect(),
         };
         found.events.iter().map(|event| said(&event.what)).collect::<Vec<_>>()
@@ -77,7 +77,7 @@ fn a_timeline_tells_all_in_order_and_nothing_that_was_erased() {
     for name in [whole.as_str(), &whole[..6], &id("c").to_string()] {
         let Found::Ticket(found) = find(&path, name).unwrap() else { panic!("{name}") };
         let said = |what: &What| match what {
-            What::Post => "post".to_owned(),
+            What::Post { .. } => "post".to_owned(),
             What::Status(status) => status.agent.clone(),
             What::Update(update) => match update.change.as_ref().unwrap() {
                 Change::FollowedUp(followed) => followed.post.as_ref().unwrap().text.clone(),
