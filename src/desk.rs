@@ -22,6 +22,7 @@ pub mod recorded;
 pub mod route;
 pub mod sensitive;
 pub mod told;
+pub mod topic;
 pub mod week;
 pub mod when;
 
@@ -30,6 +31,7 @@ pub use anew::{Anew, Changed, Whose};
 pub use config::{BrandPriority, Config, Explained};
 pub use conversation::Conversations;
 pub use decide::{Decision, Desk, Joined, ORPHANS_MAX, Opinion};
+pub use draft::Draft;
 pub use expectation::{Due, Expectations};
 pub use follow_up::Terms;
 pub use known::{KNOWN_TICKETS_MAX, text_hash};

@@ -114,8 +114,9 @@ fn as_json(
     }
     let now = moment(&candidate);
     let person = people.author_of(post, config.desk.contacts_window, now).map_err(anyhow::Error::from)?;
-    let mut ticket = config.desk.ticket(&candidate, &verdict, &person, classifier.model(), now);
-    let facts = config.desk.facts_of(&ticket, &candidate, &verdict, &person, now);
+    let draft = config.desk.draft(&candidate, &verdict, &person, classifier.model(), now);
+    let facts = config.desk.facts_of(&draft, &candidate, &verdict, &person, now);
+    let mut ticket = draft.ticket.clone();
     let mut router = Router::default();
     router.set_agents(&people.new_agents().map_err(anyhow::Error::from)?.unwrap_or_default());
     ticket.assignment = router.weigh(&config.desk.routes, &facts).map(|weighing| weighing.assignment);
@@ -188,10 +189,11 @@ fn explain(
     let now = moment(&candidate);
     let person = people.author_of(&candidate.post, config.desk.contacts_window, now);
     let person = person.map_err(anyhow::Error::from)?;
-    let mut ticket = config.desk.ticket(&candidate, &verdict, &person, classifier.model(), now);
+    let draft = config.desk.draft(&candidate, &verdict, &person, classifier.model(), now);
     let explained = config.desk.explain_post(&candidate, &verdict, &person, now);
     points(out, &explained).context("stdout")?;
-    let facts = config.desk.facts_of(&ticket, &candidate, &verdict, &person, now);
+    let facts = config.desk.facts_of(&draft, &candidate, &verdict, &person, now);
+    let mut ticket = draft.ticket.clone();
     let mut router = Router::default();
     if let Some(agents) = people.new_agents().map_err(anyhow::Error::from)? {
         router.set_agents(&agents);

@@ -41,6 +41,8 @@ pub(super) fn desk(
         warnings,
     );
     let config = desk::Config {
+        // Of all conditions, once they are there.
+        topic_words: default.topic_words,
         routes,
         expectations,
         factors: priorities.factors,
@@ -55,7 +57,7 @@ pub(super) fn desk(
         conversation: super::conversation::conversation(root),
     };
     section.refuse_unknown();
-    (config, u32::try_from(ageing).unwrap_or(ledger::outbox::AGEING_POINTS_PER_HOUR))
+    (config.with_topic_words(), u32::try_from(ageing).unwrap_or(ledger::outbox::AGEING_POINTS_PER_HOUR))
 }
 
 /// The words that name brands come from their own sections.

@@ -253,7 +253,7 @@ impl Desk {
                 let person = people.author_of(post, config.contacts_window, now)?;
                 let ticket = match earlier {
                     Some(earlier) => config.ticket_again(candidate, verdict, &person, model, now, earlier),
-                    None => config.ticket(candidate, verdict, &person, model, now),
+                    None => config.draft(candidate, verdict, &person, model, now),
                 };
                 let facts = config.facts_of(&ticket, candidate, verdict, &person, now);
                 let assignment = self.router.route(&config.routes, &facts, id);
@@ -271,7 +271,7 @@ impl Desk {
         let of_brand = Candidate { brand: brand.clone(), ..candidate.clone() };
         let (score, _) = config.score_follow_up(&of_brand, verdict, &person, 1, now);
         let otherwise = (!candidate.is_of_thread()).then(|| {
-            let ticket = config.ticket(candidate, verdict, &person, model, now);
+            let ticket = config.draft(candidate, verdict, &person, model, now);
             let facts = config.facts_of(&ticket, candidate, verdict, &person, now);
             // Nobody is given it yet: the ticket that it joins keeps its agent.
             let weighing = self.router.weigh(&config.routes, &facts);
