@@ -138,49 +138,46 @@ impl Router {
         mut assignment: proto::Assignment,
         now: Timestamp,
     ) -> Weighing {
-        let mut teams = Vec::new();
+        let mut teams: Vec<Weighed> = Vec::new();
         if want.choice == AgentChoice::None {
             return Weighing { teams, assignment, want };
         }
         let before = self.seen.who_answered(want.person);
         let first = assignment.team.clone();
         let chain = std::iter::successors(Some(first.as_str()), |team| routes.fallback(team));
+        // The first team of which nobody is known: whose helpdesk decides, if no fallback's agent can.
+        let mut unknown = None;
         // The config refuses circles of fallbacks; a circle of hand-made ones ends here.
         for team in chain.take(routes.teams.len() + 1) {
             let places = self.teams.get(&team.to_lowercase()).map_or(&[][..], Vec::as_slice);
             let weighed = choice::choose(&self.members, places, team, &want, before, &routes.zone, now);
-            let is_first = team == first;
-            match (weighed.chosen, places.is_empty()) {
-                (Some((place, because)), _) => {
-                    let member = &self.members[place];
-                    if !is_first {
-                        assignment.reasons.push(format!("handed over to {team}"));
-                    }
-                    team.clone_into(&mut assignment.team);
-                    assignment.agent = member.name.to_string();
-                    assignment.reasons.push(words::reason(&weighed, member, because, &want));
-                    teams.push(weighed);
-                    return Weighing { teams, assignment, want };
+            if weighed.chosen.is_some() {
+                assignment.reasons.extend(teams.iter().map(words::nobody));
+                if team != first {
+                    assignment.reasons.push(format!("handed over to {team}"));
                 }
-                // A team of which nobody is known is one whose helpdesk decides.
-                (None, true) if is_first => {
-                    assignment.reasons.push(format!("no agent of {team} is known: the team decides"));
-                    teams.push(weighed);
-                    return Weighing { teams, assignment, want };
-                }
-                (None, true) => {
-                    assignment.reasons.push(format!("handed over to {team}, of which no agent is known"));
-                    team.clone_into(&mut assignment.team);
-                    teams.push(weighed);
-                    return Weighing { teams, assignment, want };
-                }
-                (None, false) => {
-                    assignment.reasons.push(words::nobody(&weighed));
-                    teams.push(weighed);
-                }
+                team.clone_into(&mut assignment.team);
+                let reasons = words::reasons(&weighed, &self.members, before, &want);
+                assignment.reasons.extend(reasons);
+                assignment.agent = weighed.chosen().map(|(name, _)| name.to_owned()).unwrap_or_default();
+                teams.push(weighed);
+                return Weighing { teams, assignment, want };
             }
+            if places.is_empty() && unknown.is_none() {
+                unknown = Some(team.to_owned());
+            }
+            teams.push(weighed);
         }
-        assignment.reasons.push(format!("{first} without an agent"));
+        let known = teams.iter().filter(|weighed| !weighed.candidates.is_empty());
+        assignment.reasons.extend(known.map(words::nobody));
+        assignment.reasons.push(match &unknown {
+            Some(team) if *team == first => format!("no agent of {team} is known: the team decides"),
+            Some(team) => format!("handed over to {team}, of which no agent is known"),
+            None => format!("{first} without an agent"),
+        });
+        if let Some(team) = unknown {
+            assignment.team = team;
+        }
         Weighing { teams, assignment, want }
     }
 

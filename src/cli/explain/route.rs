@@ -104,7 +104,7 @@ route
   tom                                                       away      1/4       0
   open: as imported or last reported; a running daemon counts what it has given since, too
   no route speaks of it: the default team
-  lena: suits best of 2 (knows lumio, 1 of 4 open, satisfaction 5.0)
+  lena: suits best of 2, by skill (knows lumio, 1 of 4 open, satisfaction 5.0)
   → support, lena
 
 ";
