@@ -124,11 +124,11 @@ struct Change {
 
 /// A factor that would give other points.
 #[derive(Debug)]
-struct Difference {
-    name: String,
-    before: i32,
-    after: i32,
-    evidence: String,
+pub(super) struct Difference {
+    pub(super) name: String,
+    pub(super) before: i32,
+    pub(super) after: i32,
+    pub(super) evidence: String,
 }
 
 impl Simulation {
@@ -296,7 +296,7 @@ fn place(level: Level) -> usize {
 }
 
 /// Factors of either that give other points in the other, the greatest difference first.
-fn differences(before: &[Factor], after: &[Factor]) -> Vec<Difference> {
+pub(super) fn differences(before: &[Factor], after: &[Factor]) -> Vec<Difference> {
     let of = |factors: &[Factor], name: &str| {
         factors.iter().filter(|factor| factor.name == name).map(|factor| factor.points).sum::<i32>()
     };

@@ -52,21 +52,6 @@ pub struct BrandPriority {
     pub levels: Levels,
 }
 
-/// A priority with all that speaks for and against it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Explained {
-    /// Every factor, also those that give nothing.
-    pub lines: Vec<priority::Line>,
-    /// Of all points, before it is cut.
-    pub sum: i64,
-    /// `0..=1000`.
-    pub priority: u16,
-    /// Where that lies.
-    pub level: proto::Level,
-    /// The thresholds that say so.
-    pub levels: Levels,
-}
-
 impl Default for Config {
     fn default() -> Config {
         Config {
@@ -117,32 +102,6 @@ impl Config {
             sensitive_words: &sensitive_words,
             said: &self.topic_words.read(&candidate.post.text),
             follow_ups,
-            ..Facts::new(candidate, verdict, person, now)
-        })
-    }
-
-    /// The same with every factor, for people who ask why.
-    pub fn explain(&self, facts: &Facts<'_>) -> Explained {
-        let (factors, levels) = self.priorities(&facts.candidate.brand);
-        let lines = factors.lines(facts, true);
-        let sum = priority::sum(&lines);
-        let priority = priority::cut(sum);
-        Explained { lines, sum, priority, level: levels.level(priority), levels: *levels }
-    }
-
-    /// As [`Config::explain`], of a new post as [`Config::ticket`] sees it.
-    pub fn explain_post(
-        &self,
-        candidate: &Candidate,
-        verdict: &Verdict,
-        person: &Person,
-        now: Timestamp,
-    ) -> Explained {
-        let (sensitive, sensitive_words) = self.sensitive.read(&candidate.post.text);
-        self.explain(&Facts {
-            sensitive: &sensitive,
-            sensitive_words: &sensitive_words,
-            said: &self.topic_words.read(&candidate.post.text),
             ..Facts::new(candidate, verdict, person, now)
         })
     }

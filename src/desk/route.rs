@@ -54,7 +54,7 @@ impl Weighing {
 }
 
 /// Knows the agents, what they have open, and who answered whom.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Router {
     members: Vec<Member>,
     by_name: FxHashMap<Arc<str>, usize>,

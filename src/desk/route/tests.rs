@@ -236,7 +236,10 @@ fn a_language_is_answered_by_who_speaks_it_while_somebody_can() {
     let mut router = router(&[speaking("en", &["en"], 9), speaking("fr", &["FR-ca", "de"], 2)]);
     let (routes, french) = (routes(), of_language("fr"));
     let reasons = check(&mut router, &routes, &french, 1, "billing/fr");
-    assert!(reasons[1].contains("nobody else can take it (speaks fr, 0 of 2 open"), "{reasons:?}");
+    assert!(
+        reasons[1].contains("fr: nobody else who speaks it can take it (speaks fr, 0 of 2 open"),
+        "{reasons:?}"
+    );
     check(&mut router, &routes, &french, 2, "billing/fr");
     check(&mut router, &routes, &french, 3, "billing/en");
     router.released(id(1));

@@ -29,6 +29,9 @@ pub(super) fn reasons(
         Because::Waited(times) => format!("{name}: was passed over {times} times in a row"),
         Because::AnsweredBefore => format!("{name}: answered this person before"),
         Because::BestRated => best_rated(member, &rivals, want),
+        Because::Points if rivals.len() == 1 && is_by_language(weighed) => {
+            format!("{name}: nobody else who speaks it can take it ({})", traits(member, want))
+        }
         Because::Points => format!("{name}: {}", suits(member, &rivals, want)),
     };
     let mut reasons = vec![why];
@@ -45,6 +48,11 @@ pub(super) fn reasons(
         }
     }
     reasons
+}
+
+/// Whether somebody could take it but for the language.
+fn is_by_language(weighed: &Weighed) -> bool {
+    weighed.candidates.iter().any(|candidate| candidate.standing == Standing::OtherLanguage)
 }
 
 /// The best-rated of those who are not much fuller than the others, and what decided where that is not the rating.

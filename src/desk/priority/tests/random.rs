@@ -219,7 +219,7 @@ proptest! {
         let now = at(NOW_S);
         let ticket = config.ticket(&candidate, &verdict, &person, "model 1", now);
         // `explain` reads the text and asks for every line, by the function that the ticket was scored by.
-        let explained = config.explain_post(&candidate, &verdict, &person, now);
+        let explained = config.explain_post(&candidate, &verdict, &person, 0, now);
         let shown: Vec<_> = explained.lines.iter().filter(|line| line.points != 0).collect();
         prop_assert_eq!(shown.len(), ticket.factors.len());
         for (line, factor) in shown.iter().zip(&ticket.factors) {
