@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::conversation::{self, FURTHER_MAX, Part, Place, Remembered, RememberedPost};
 use super::draft::{assigned, message_of, message_of_verdict};
 use super::known::{Known, Same, text_hash};
-use super::route::Needs;
+use super::route::{Needs, Weighing};
 use super::{Agent, Anew, Config, Conversations, People, Router, Terms, Unreadable, told};
 use crate::classify::Verdict;
 use crate::parse::Post;
@@ -54,6 +54,8 @@ pub struct Joined {
     pub terms: Terms,
     /// The ticket that it makes if the other is gone; `None` where no rule matches it.
     pub otherwise: Option<Box<proto::Ticket>>,
+    /// What that one needs of whoever answers it; `None`: no route speaks of it.
+    pub needs: Option<Needs>,
 }
 
 /// Whose verdict it is.
@@ -270,11 +272,13 @@ impl Desk {
         let brand = self.conversations.brand_of(ticket_id).unwrap_or_else(|| brand.clone());
         let of_brand = Candidate { brand: brand.clone(), ..candidate.clone() };
         let (score, _) = config.score_follow_up(&of_brand, verdict, &person, 1, now);
+        let mut needs = None;
         let otherwise = (!candidate.is_of_thread()).then(|| {
             let ticket = config.draft(candidate, verdict, &person, model, now);
             let facts = config.facts_of(&ticket, candidate, verdict, &person, now);
             // Nobody is given it yet: the ticket that it joins keeps its agent.
             let weighing = self.router.weigh(&config.routes, &facts);
+            needs = weighing.as_ref().map(Weighing::needs);
             Box::new(assigned(ticket, weighing.map(|weighing| weighing.assignment)))
         });
         Ok(Decision::Joined(Box::new(Joined {
@@ -286,6 +290,7 @@ impl Desk {
             thanks,
             terms: config.terms(&brand),
             otherwise,
+            needs,
         })))
     }
 

@@ -180,7 +180,10 @@ fn thread_post(post: &Post<'_>, ticket_id: TicketId, at: Timestamp) -> ThreadPos
 fn follow_up(candidate: &Candidate, joined: desk::Joined, provisional: bool, at: Timestamp) -> NewFollowUp {
     let post = &candidate.post;
     let otherwise = match joined.otherwise {
-        Some(ticket) => Otherwise::Ticket(Box::new(new_ticket(candidate, &ticket, provisional, at, None))),
+        Some(ticket) => {
+            let ticket = new_ticket(candidate, &ticket, provisional, at, joined.needs);
+            Otherwise::Ticket(Box::new(ticket))
+        }
         None => Otherwise::Bucket(Bucket::Unmatched),
     };
     NewFollowUp {
@@ -518,11 +521,9 @@ mod tests {
         assert_eq!(settlement.unwrap().end_sequence, 5);
     }
 
-    /// As a replay does it: lane, model's verdicts, desk.
-    #[test]
-    fn a_conversation_is_one_ticket_and_every_frame_ends_somewhere() {
+    /// As a replay does it: lane, model's verdicts, desk. Posts are id, author, parent and text.
+    fn settled(config: &desk::Config, posts: &[(&str, &str, &str, &str)]) -> Settlement {
         use crate::classify::{Language, Verdict};
-        use crate::ledger::Scratch;
         use crate::parse::Format;
         use crate::pipeline::lane::Lane;
         use crate::prefilter::{self, Prefilter};
@@ -536,16 +537,7 @@ mod tests {
             Prefilter::build(&prefilter::Config { brands: vec![brand], ..prefilter::Config::default() })
                 .unwrap();
         let mut batch = FrameBatch::empty(Arc::from("a"), Format::Plain, 0);
-        for (id, author, reply_to, text) in [
-            ("1", "ana", "", "@lumio panne"),
-            ("2", "ana", "", "@lumio toujours la panne"),
-            ("3", "ana", "1", "toujours rien"),
-            ("4", "bob", "1", "essaie de redémarrer"),
-            ("5", "lumio", "1", "bonjour, nous regardons"),
-            ("6", "ana", "5", "alors ?"),
-            ("3", "ana", "1", "toujours rien"),
-            ("7", "bob", "8", "rien à voir"),
-        ] {
+        for (id, author, reply_to, text) in posts {
             let frame = serde_json::json!({ "id": id, "author": author, "reply_to": reply_to, "text": text });
             batch.push(frame.to_string().as_bytes());
         }
@@ -561,14 +553,45 @@ mod tests {
         let decided = Decided { output, verdicts, model: Arc::from("model 1"), provisional: false };
         let mut desk = Desk::default();
         desk.conversations.watched_by(watched);
-        let config = desk::Config::default();
-        let settlement =
-            settle(&mut desk, &config, &mut Strangers, &mut NoArticles, Clock::Posts, decided, |_| ())
-                .unwrap();
+        settle(&mut desk, config, &mut Strangers, &mut NoArticles, Clock::Posts, decided, |_| ()).unwrap()
+    }
+
+    #[test]
+    fn a_conversation_is_one_ticket_and_every_frame_ends_somewhere() {
+        use crate::ledger::Scratch;
+        let posts = [
+            ("1", "ana", "", "@lumio panne"),
+            ("2", "ana", "", "@lumio toujours la panne"),
+            ("3", "ana", "1", "toujours rien"),
+            ("4", "bob", "1", "essaie de redémarrer"),
+            ("5", "lumio", "1", "bonjour, nous regardons"),
+            ("6", "ana", "5", "alors ?"),
+            ("3", "ana", "1", "toujours rien"),
+            ("7", "bob", "8", "rien à voir"),
+        ];
+        let settlement = settled(&desk::Config::default(), &posts);
         let (buckets, outcome) = Scratch::new().unwrap().settle(&settlement).unwrap();
         let counts = [Bucket::Ticketed, Bucket::Merged, Bucket::Own, Bucket::Duplicate, Bucket::Unmatched];
         assert_eq!((counts.map(|bucket| buckets[bucket]), buckets.received()), ([1, 3, 1, 1, 2], 8));
         assert_eq!(outcome.updates.len(), 3);
+    }
+
+    /// Its ticket may be gone by then, and whoever gets the new one may leave.
+    #[test]
+    fn what_a_post_needs_that_joins_is_known_if_it_makes_a_ticket_instead() {
+        let routes = desk::Routes { default_team: Some("support".to_owned()), ..desk::Routes::default() };
+        let config = desk::Config { routes, ..desk::Config::default() };
+        let settlement = settled(
+            &config,
+            &[("1", "ana", "", "@lumio panne"), ("2", "ana", "", "@lumio toujours la panne")],
+        );
+        let [Entry::Ticket(first), Entry::FollowUp(second)] = &settlement.entries[..] else {
+            panic!("{settlement:?}")
+        };
+        let Otherwise::Ticket(second) = &second.otherwise else { panic!("{second:?}") };
+        let needs = |ticket: &NewTicket| ticket.assignee.clone().unwrap().needs;
+        assert_eq!(needs(second), needs(first));
+        assert_ne!(needs(first).person, 0);
     }
 
     #[test]
