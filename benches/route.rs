@@ -71,7 +71,7 @@ fn route(criterion: &mut Criterion) {
     let words = Config { routes, ..Config::default() }.with_topic_words().topic_words;
     assert_eq!(words.read("mon product 7 est en panne").len(), 2);
     group.bench_function("topics of a text of 140 letters", |bencher| {
-        bencher.iter(|| black_box(words.read(TEXT)))
+        bencher.iter(|| black_box(words.read(TEXT)));
     });
     group.finish();
 }

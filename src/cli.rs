@@ -17,6 +17,7 @@ use crate::pipeline::PipelineError;
 use crate::telemetry::log::complain;
 
 mod backup;
+mod bridge;
 mod check;
 mod classify;
 mod demo;
@@ -85,6 +86,9 @@ enum Command {
     Ticket(ticket::Arguments),
     /// List who was thanked for answering others' questions
     Helpers(ticket::HelperArguments),
+    /// Put tickets into a helpdesk: try one, run apart from the daemon, print a preset
+    #[command(subcommand)]
+    Bridge(bridge::Command),
     /// Make a token for a client of the ticket socket, or for the console
     Token(token::Arguments),
 }
@@ -241,6 +245,7 @@ impl Cli {
             Command::Subscriptions(arguments) => subscriptions::run(&arguments),
             Command::Ticket(arguments) => ticket::run(&arguments),
             Command::Helpers(arguments) => ticket::helpers(&arguments),
+            Command::Bridge(command) => bridge::run(&command),
             Command::Token(arguments) => token::run(&arguments),
         }
     }

@@ -16,6 +16,7 @@ use crate::parse::Format;
 use crate::{classify, console, ledger, prefilter, source, wire};
 
 mod access;
+mod bridge;
 mod conversation;
 mod desk;
 mod expectation;
@@ -52,6 +53,8 @@ pub struct Config {
     pub wire: wire::connection::Config,
     /// The web page, metrics and health.
     pub console: console::Config,
+    /// Helpdesks that tickets go to.
+    pub bridges: Vec<crate::bridge::config::Config>,
     /// Threads and queues between the stages.
     pub engine: Engine,
     /// The least level that is logged: `error`, `warn`, `info`, `debug`, `trace`.
@@ -212,7 +215,7 @@ fn read(root: &Section<'_, '_>) -> Option<Config> {
     let classify = model(&root.section("model"));
     let names: Vec<_> = prefilter.brands.iter().map(|brand| brand.name.as_str()).collect();
     let mut warnings = Vec::new();
-    let (mut desk, ageing_points_per_hour) = desk::desk(root, &names, &mut warnings);
+    let (mut desk, ageing_points_per_hour, zone) = desk::desk(root, &names, &mut warnings);
     desk.articles.weightless = crate::desk::articles::weightless(&prefilter.brands);
     let ledger = ledger(&root.section("ledger"), ageing_points_per_hour);
     let wire_section = root.section("wire");
@@ -225,6 +228,14 @@ fn read(root: &Section<'_, '_>) -> Option<Config> {
     access::check_certificates(&root.section("http"), console.listen, &roster);
     let access = Arc::new(Access::new(roster));
     wire.access = access.clone();
+    let around = bridge::Surroundings {
+        brands: &prefilter.brands,
+        zone,
+        ledger: &ledger.path,
+        retention: ledger.retention,
+        wire: &wire,
+    };
+    let bridges = bridge::bridges(root, &around, &mut warnings);
     let engine = engine(&root.section("engine"));
     let log_level = log(&root.section("log"));
     root.refuse_unknown();
@@ -238,6 +249,7 @@ fn read(root: &Section<'_, '_>) -> Option<Config> {
         access,
         wire,
         console,
+        bridges,
         engine,
         log_level,
         warnings,

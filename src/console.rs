@@ -1,4 +1,5 @@
-//! HTTP for operators: the page, `/v1/status`, `/metrics`, `/healthz` and `/readyz`; and `POST /v1/touchpoints`.
+//! HTTP for operators: the page, `/v1/status`, `/metrics`, `/healthz` and `/readyz`; and `POST /v1/touchpoints` and
+//! `POST /v1/bridge/…`.
 //!
 //! Listens on loopback unless told otherwise; `door` says who may look. Shows counts and states, never the
 //! text of a post.
@@ -18,16 +19,20 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use crate::access::Access;
+use crate::bridge::webhook::Inbox;
 use crate::ledger::Records;
 
 mod door;
 mod exposition;
+mod hints;
 pub mod service;
 mod status;
 mod touchpoints;
 
 pub use exposition::exposition;
-pub use status::{AnswersStatus, LedgerStatus, SourceStatus, Status, SubscriptionStatus, named};
+pub use status::{
+    AnswersStatus, BridgeStatus, LedgerStatus, SourceStatus, Status, SubscriptionStatus, named,
+};
 
 /// Where the console listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +60,7 @@ pub struct Console {
     address: SocketAddr,
     judge: Judge,
     records: Option<Arc<dyn Records>>,
+    inboxes: Vec<Inbox>,
 }
 
 impl Console {
@@ -75,7 +81,7 @@ impl Console {
     pub fn over(listener: std::net::TcpListener) -> io::Result<Console> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        Ok(Console { listener, address, judge: Arc::new(|| None), records: None })
+        Ok(Console { listener, address, judge: Arc::new(|| None), records: None, inboxes: Vec::new() })
     }
 
     /// Lets `/healthz` answer what `judge` says; without one the daemon is alive as long as it answers.
@@ -86,6 +92,11 @@ impl Console {
     /// Takes what is reported here into these records; without them nothing can be reported.
     pub fn keeping(self, records: Arc<dyn Records>) -> Console {
         Console { records: Some(records), ..self }
+    }
+
+    /// Takes the helpdesks' hints into these.
+    pub fn hinted(self, inboxes: Vec<Inbox>) -> Console {
+        Console { inboxes, ..self }
     }
 
     /// Where it listens.
@@ -100,7 +111,7 @@ impl Console {
         access: Arc<Access>,
         stop: watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let Console { listener, address, judge, records } = self;
+        let Console { listener, address, judge, records, inboxes } = self;
         let guard = door::Guard::new(access, !address.ip().is_loopback());
         let router = Router::new()
             .route("/", get(|| async { Html(include_str!("console/page.html")) }))
@@ -116,6 +127,11 @@ impl Console {
                 post(move |request: Request| touchpoints::post(records.clone(), request)),
             ),
         };
+        let inboxes: Arc<[Inbox]> = inboxes.into();
+        let router = [door::HINTS, door::HINTS_SECRET].into_iter().fold(router, |router, path| {
+            let inboxes = inboxes.clone();
+            router.route(path, post(move |request: Request| hints::post(inboxes.clone(), request)))
+        });
         async move {
             match TcpListener::from_std(listener) {
                 Ok(listener) => door::serve(listener, router, guard, stop).await,

@@ -31,6 +31,7 @@ pub mod accounting;
 pub mod articles;
 pub mod backup;
 pub mod assigned;
+pub mod cases;
 mod changed;
 pub mod context;
 pub mod conversations;

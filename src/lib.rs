@@ -18,6 +18,7 @@ pub mod classify;
 pub mod desk;
 pub mod ledger;
 pub mod wire;
+pub mod bridge;
 pub mod console;
 
 pub mod access;

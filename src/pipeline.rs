@@ -26,6 +26,7 @@ use crate::source::{BatchSender, Durable, FrameBatch, Health, Stored};
 use crate::telemetry::pulse::Pulse;
 use crate::wire::{BindError, Hub, Listener};
 
+pub mod bridges;
 mod build;
 mod hear;
 pub mod inherited;
@@ -123,6 +124,7 @@ pub struct Pipeline {
     hub: Hub,
     access: Arc<Access>,
     listener: Listener,
+    bridges: Vec<crate::bridge::config::Config>,
     console: Option<Console>,
     pulses: StagePulses,
     view: Arc<View>,

@@ -6,13 +6,13 @@
 //! Compiled for tests and for fuzzing only: the daemon has none of it.
 
 use crate::parse::Format;
-use crate::{classify, config, console, ledger, parse, prefilter, source, wire};
+use crate::{bridge, classify, config, console, ledger, parse, prefilter, source, wire};
 
 /// Something to be tried with any bytes.
 pub type Trial = fn(&[u8]);
 
 /// All trials, by the names of their fuzz targets.
-pub const ALL: [(&str, Trial); 18] = [
+pub const ALL: [(&str, Trial); 20] = [
     ("frame", wire::trial::frame),
     ("session", wire::trial::session),
     ("messages", wire::trial::messages),
@@ -31,6 +31,8 @@ pub const ALL: [(&str, Trial); 18] = [
     ("articles", ledger::articles::trial::question),
     ("config", config::trial::file),
     ("status", console::trial::status),
+    ("helpdesk", bridge::helpdesk::trial::answers),
+    ("webhook", bridge::webhook::trial::webhook),
 ];
 
 /// Bytes of a trial, read as numbers; what lies beyond their end is 0 and empty.

@@ -9,6 +9,7 @@
 //! Which record goes next is decided in [`crate::ledger::outbox`]. Bodies are read from the ledger when
 //! they are sent and never kept here.
 
+pub mod bridges;
 pub mod client;
 pub mod connection;
 pub mod frame;

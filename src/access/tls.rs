@@ -141,7 +141,12 @@ fn client_verifier(ca: &Path) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
         .map_err(|error| at(ca, error))
 }
 
-fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
+/// The authorities in a PEM file.
+///
+/// # Errors
+///
+/// It cannot be read, or holds none.
+pub fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
         roots.add(certificate).map_err(|error| at(path, error))?;

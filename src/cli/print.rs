@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 
-use crate::console::{AnswersStatus, SourceStatus, Status};
+use crate::console::{AnswersStatus, BridgeStatus, SourceStatus, Status};
 use crate::telemetry::{Bucket, Buckets};
 use crate::ticket::proto::delivery::Record;
 use crate::ticket::proto::update::Change;
@@ -414,6 +414,7 @@ pub(super) fn status(before: &Status, after: &Status) -> io::Result<()> {
             subscription.deferred
         )?;
     }
+    bridges(&mut out, &after.bridges, after.at_us)?;
     let AnswersStatus { open, at_risk, breached } = after.ledger.answers;
     if after.ledger.answers != AnswersStatus::default() {
         let style = if breached > 0 { BAD } else { Style::new() };
@@ -438,6 +439,45 @@ fn cut(name: &str) -> String {
         Some((end, _)) => format!("{}…", &name[..end]),
         None => name,
     }
+}
+
+/// Prints how bridges stand, two lines each and one more for trouble; nothing where there are none.
+fn bridges(out: &mut impl Write, bridges: &[BridgeStatus], now_us: i64) -> io::Result<()> {
+    if bridges.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n{BOLD}bridges{BOLD:#} (since each began)")?;
+    for bridge in bridges {
+        let trouble = bridge.trouble(now_us);
+        let (style, state) = if trouble.is_empty() { (GOOD, "works") } else { (BAD, trouble.as_str()) };
+        writeln!(
+            out,
+            "  {:<16}{} · {} waiting · {} of {} calls in the last minute · {style}{}{style:#}",
+            printable(&bridge.name),
+            printable(&bridge.kind),
+            grouped(bridge.waiting as u64),
+            bridge.calls_last_minute,
+            bridge.calls_per_minute,
+            printable(state),
+        )?;
+        let counts = [
+            (bridge.made, "made", true),
+            (bridge.adopted, "found again", false),
+            (bridge.changed, "changed", true),
+            (bridge.erased, "erased", false),
+            (bridge.reported, "reported back", true),
+            (bridge.refused, "refused", false),
+            (bridge.doubled, "doubled", false),
+            (bridge.unknown, "unknown", false),
+        ];
+        let counts = counts.iter().filter(|(count, _, always)| *always || *count > 0);
+        let counts: Vec<_> = counts.map(|(count, what, _)| format!("{} {what}", grouped(*count))).collect();
+        writeln!(out, "  {:<16}{}", "", counts.join(" · "))?;
+        if !bridge.held && !bridge.last_error.is_empty() {
+            writeln!(out, "  {:<16}{QUIET}last error: {}{QUIET:#}", "", printable(&bridge.last_error))?;
+        }
+    }
+    Ok(())
 }
 
 /// What is missing of the stream, and what was missing once.

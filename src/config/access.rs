@@ -121,7 +121,7 @@ fn token(
     }
 }
 
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(allowed)
 }
@@ -172,6 +172,11 @@ fn from_systemd(
     credential: &Placed<String>,
     warnings: &mut Vec<String>,
 ) -> Option<String> {
+    secret_of(section, credential, &credential_path(section, credential)?, warnings)
+}
+
+/// Where systemd has put the credential of this name.
+pub(super) fn credential_path(section: &Section<'_, '_>, credential: &Placed<String>) -> Option<PathBuf> {
     let Some(folder) = std::env::var_os(CREDENTIALS).map(PathBuf::from) else {
         section.mistake_at(
             credential,
@@ -186,7 +191,7 @@ fn from_systemd(
         section.mistake_at(credential, format_args!("{:?}: must be a credential's name", credential.value));
         return None;
     }
-    secret_of(section, credential, &folder.join(&credential.value), warnings)
+    Some(folder.join(&credential.value))
 }
 
 fn secret_of(

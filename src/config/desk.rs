@@ -10,12 +10,13 @@ use super::when::Known;
 use super::{priority, sensitive};
 use crate::{desk, ledger};
 
-/// The desk's config, and the points that waiting earns in an hour, which the ledger's outbox gives.
+/// The desk's config, the points that waiting earns in an hour, which the ledger's outbox gives, and whose wall clock
+/// people here go by.
 pub(super) fn desk(
     root: &Section<'_, '_>,
     brands: &[&str],
     warnings: &mut Vec<String>,
-) -> (desk::Config, u32) {
+) -> (desk::Config, u32, TimeZone) {
     let default = desk::Config::default();
     let section = root.section("desk");
     let zone = time_zone(&section, TimeZone::UTC);
@@ -57,7 +58,8 @@ pub(super) fn desk(
         conversation: super::conversation::conversation(root),
     };
     section.refuse_unknown();
-    (config.with_topic_words(), u32::try_from(ageing).unwrap_or(ledger::outbox::AGEING_POINTS_PER_HOUR))
+    let ageing = u32::try_from(ageing).unwrap_or(ledger::outbox::AGEING_POINTS_PER_HOUR);
+    (config.with_topic_words(), ageing, zone)
 }
 
 /// The words that name brands come from their own sections.

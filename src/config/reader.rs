@@ -177,19 +177,7 @@ impl<'r, 't> Section<'r, 't> {
     pub(super) fn lines(&self, key: &'static str) -> Option<Lines> {
         let named = self.string(key)?;
         let path = self.reader.folder.join(&named.value);
-        // What a terminal or a pipe would give never ends.
-        let text = std::fs::metadata(&path).and_then(|metadata| match metadata.len() {
-            _ if !metadata.is_file() => Err(io::Error::other("is no file")),
-            LINES_BYTES_MAX.. => Err(io::Error::other(format!("has more than {LINES_BYTES_MAX} bytes"))),
-            _ => std::fs::read(&path),
-        });
-        let text = text.map_err(|error| error.to_string()).and_then(|bytes| {
-            String::from_utf8(bytes).map_err(|error| {
-                let before = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
-                let line = before.filter(|byte| **byte == b'\n').count() + 1;
-                format!("line {line} is not UTF-8")
-            })
-        });
+        let text = text_of(&path, LINES_BYTES_MAX);
         match text {
             Ok(text) => Some(Lines::new(path, text)),
             Err(error) => {
@@ -197,6 +185,40 @@ impl<'r, 't> Section<'r, 't> {
                 None
             }
         }
+    }
+
+    /// The text of a file, with the place at which it is named.
+    pub(super) fn text_file(&self, key: &'static str, bytes_max: u64) -> Option<(Placed<String>, String)> {
+        let named = self.string(key)?;
+        let path = self.reader.folder.join(&named.value);
+        match text_of(&path, bytes_max) {
+            Ok(text) => Some((named, text)),
+            Err(error) => {
+                self.mistake_at(&named, format_args!("{}: {error}", path.display()));
+                None
+            }
+        }
+    }
+
+    /// Every other key of the section, with its value, which must be a text, a number or a flag: for tables whose keys
+    /// somebody else invents.
+    pub(super) fn other_scalars(&self) -> Vec<Placed<serde_json::Value>> {
+        let others = self.others().into_iter();
+        others
+            .filter_map(|(key, value)| {
+                let scalar = match value.get_ref() {
+                    DeValue::String(text) => Some(text.to_string().into()),
+                    DeValue::Boolean(flag) => Some((*flag).into()),
+                    DeValue::Integer(_) => whole(value.get_ref()).map(serde_json::Value::from),
+                    DeValue::Float(_) => real(value.get_ref()).map(serde_json::Value::from),
+                    _ => None,
+                };
+                if scalar.is_none() {
+                    self.refuse(key, value, "must be a text in quotes, a number, or true or false");
+                }
+                Some(Placed { value: scalar?, place: value.span().start, key: key.to_owned() })
+            })
+            .collect()
     }
 
     pub(super) fn flag(&self, key: &'static str, default: bool) -> bool {
@@ -469,6 +491,23 @@ fn real(value: &DeValue<'_>) -> Option<f64> {
         DeValue::Float(number) => number.as_str().replace('_', "").parse().ok(),
         value => whole(value).map(|number| number as f64),
     }
+}
+
+/// What a file holds, in UTF-8.
+fn text_of(path: &Path, bytes_max: u64) -> Result<String, String> {
+    // What a terminal or a pipe would give never ends.
+    let bytes = std::fs::metadata(path).and_then(|metadata| match metadata.len() {
+        _ if !metadata.is_file() => Err(io::Error::other("is no file")),
+        bytes if bytes > bytes_max => Err(io::Error::other(format!("has more than {bytes_max} bytes"))),
+        _ => std::fs::read(path),
+    });
+    bytes.map_err(|error| error.to_string()).and_then(|bytes| {
+        String::from_utf8(bytes).map_err(|error| {
+            let before = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+            let line = before.filter(|byte| **byte == b'\n').count() + 1;
+            format!("line {line} is not UTF-8")
+        })
+    })
 }
 
 /// Longest file of names or rules: four million names as people write them.

@@ -6,6 +6,7 @@
 //! shows one: `Authorization: Bearer TOKEN`, or `Basic` with the token as password, which a browser asks for. Where
 //! there is TLS a client certificate does as well.
 //! Reports, which change what the daemon knows, are another door with the same rule: there the right `feedback` counts.
+//! Hints of helpdesks are a third: each is signed, or its address holds a secret, and no token is asked for.
 //! `/healthz` says only that the process lives, and says it to anyone.
 
 use std::io;
@@ -33,6 +34,7 @@ use tracing::{debug, info, warn};
 use crate::access::peers::{Gate, Limits, Peer, Place};
 use crate::access::tls::Tls;
 use crate::access::{Access, Door, Refused};
+use crate::bridge::webhook::from_base64;
 use crate::telemetry::log::seconds;
 
 /// Most connections at once. Beyond, the one that has been there longest goes for the new one.
@@ -49,6 +51,11 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 pub(super) const BODY_BYTES_MAX: u64 = 1024 * 1024;
 /// Where contacts are reported.
 pub(super) const TOUCHPOINTS: &str = "/v1/touchpoints";
+/// Where helpdesks send hints: with a signature, or with the secret in the address.
+pub(super) const HINTS: &str = "/v1/bridge/{name}";
+pub(super) const HINTS_SECRET: &str = "/v1/bridge/{name}/{secret}";
+/// What both begin with.
+const HINTS_PREFIX: &str = "/v1/bridge/";
 /// Latest answer to a wrong token.
 const PENALTY_MAX: Duration = Duration::from_secs(5);
 /// After `accept` failed for want of descriptors or memory.
@@ -250,6 +257,14 @@ async fn let_in(State(watch): State<Watch>, request: Request, next: Next) -> Res
         let text = format!("a body has at most {BODY_BYTES_MAX} bytes\n");
         return (StatusCode::PAYLOAD_TOO_LARGE, text).into_response();
     }
+    if request.uri().path().starts_with(HINTS_PREFIX) {
+        // The signature or secret lets in, and no page of a browser knows it. Who lacks it may be guessing.
+        let response = next.run(request).await;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            penalise(&watch).await;
+        }
+        return response;
+    }
     let guard = &watch.guard;
     let token = token(headers).unwrap_or_default();
     let door = if request.uri().path() == TOUCHPOINTS { Door::Reports } else { Door::Http };
@@ -270,13 +285,7 @@ async fn let_in(State(watch): State<Watch>, request: Request, next: Next) -> Res
 
 async fn refuse(refused: &Refused, watch: &Watch) -> Response {
     if refused.is_guess() {
-        let (now, place) = (Instant::now(), &watch.place);
-        let until = now + place.penalty(now.into_std());
-        *watch.held_until.lock() = Some(until);
-        if let Some((peer, guesses)) = place.peer().zip(place.to_log(now.into_std())) {
-            info!(?peer, guesses, "wrong token");
-        }
-        tokio::time::sleep_until(until).await;
+        penalise(watch).await;
     }
     let status = match refused {
         Refused::Missing | Refused::Wrong => StatusCode::UNAUTHORIZED,
@@ -284,6 +293,17 @@ async fn refuse(refused: &Refused, watch: &Watch) -> Response {
     };
     let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"vigie\", charset=\"UTF-8\", Bearer")];
     (status, challenge, format!("{refused}\n")).into_response()
+}
+
+/// Who guesses waits, each time longer.
+async fn penalise(watch: &Watch) {
+    let (now, place) = (Instant::now(), &watch.place);
+    let until = now + place.penalty(now.into_std());
+    *watch.held_until.lock() = Some(until);
+    if let Some((peer, guesses)) = place.peer().zip(place.to_log(now.into_std())) {
+        info!(?peer, guesses, "wrong token");
+    }
+    tokio::time::sleep_until(until).await;
 }
 
 fn body_bytes(headers: &HeaderMap) -> Option<u64> {
@@ -301,32 +321,8 @@ fn token(headers: &HeaderMap) -> Option<String> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let text = String::from_utf8(base64(rest)?).ok()?;
+    let text = String::from_utf8(from_base64(rest)?).ok()?;
     Some(text.split_once(':')?.1.to_owned())
-}
-
-/// Base64 with or without its padding (RFC 4648 section 4).
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let value = |byte: u8| {
-        Some(u32::from(match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        }))
-    };
-    let mut bytes = Vec::with_capacity(text.len());
-    for group in text.trim_end_matches('=').as_bytes().chunks(4) {
-        let mut bits = 0;
-        for place in 0..4 {
-            bits = bits << 6 | group.get(place).map_or(Some(0), |byte| value(*byte))?;
-        }
-        let [_, whole @ ..] = bits.to_be_bytes();
-        bytes.extend(whole.iter().take(group.len().checked_sub(1).filter(|bytes| *bytes > 0)?));
-    }
-    Some(bytes)
 }
 
 /// Whether the browser, or whoever it is, meant this machine. HTTP/1.0 without a `Host` comes from no browser.

@@ -1,6 +1,6 @@
 //! The status as Prometheus reads it.
 
-use super::{AnswersStatus, LedgerStatus, Status, SubscriptionStatus};
+use super::{AnswersStatus, BridgeStatus, LedgerStatus, Status, SubscriptionStatus};
 use crate::telemetry;
 
 /// The status in Prometheus' text format.
@@ -128,8 +128,76 @@ pub fn exposition(status: &Status) -> String {
     for SubscriptionStatus { name, acknowledged, .. } in &status.subscriptions {
         page.sample(&[("subscription", name)], *acknowledged as f64);
     }
+    bridges(&mut page, &status.bridges);
     status.service.expose(&mut page);
     page.into_text()
+}
+
+fn bridges(page: &mut telemetry::Exposition, bridges: &[BridgeStatus]) {
+    let mut each =
+        |name: &'static str, kind: &'static str, help: &'static str, value: &dyn Fn(&BridgeStatus) -> f64| {
+            page.family(name, kind, help);
+            for bridge in bridges {
+                let labels = [("bridge", bridge.name.as_str()), ("subscription", &bridge.subscription)];
+                page.sample(&labels, value(bridge));
+            }
+        };
+    let flag = |flag: bool| f64::from(u8::from(flag));
+    each("vigie_bridge_connected", "gauge", "1 while the bridge is connected.", &|bridge| {
+        flag(bridge.connected)
+    });
+    each("vigie_bridge_held", "gauge", "1 while the helpdesk takes nothing.", &|bridge| flag(bridge.held));
+    each("vigie_bridge_paused", "gauge", "1 while the helpdesk asks the bridge to wait.", &|bridge| {
+        flag(bridge.paused_until_us.is_some())
+    });
+    each(
+        "vigie_bridge_calls_per_minute",
+        "gauge",
+        "Calls that the bridge made in the last minute.",
+        &|bridge| f64::from(bridge.calls_last_minute),
+    );
+    each(
+        "vigie_bridge_calls_per_minute_limit",
+        "gauge",
+        "Calls a minute that the bridge makes at most.",
+        &|bridge| f64::from(bridge.calls_per_minute),
+    );
+    each(
+        "vigie_bridge_calls_limited_total",
+        "counter",
+        "Calls that the helpdesk refused as too many since the bridge began.",
+        &|bridge| bridge.calls_limited as f64,
+    );
+    each(
+        "vigie_bridge_reports_total",
+        "counter",
+        "News of tickets that the bridge has told since it began.",
+        &|bridge| bridge.reported as f64,
+    );
+    page.family(
+        "vigie_bridge_tickets_total",
+        "counter",
+        "Tickets since the bridge began, by what it did of them in the helpdesk.",
+    );
+    for bridge in bridges {
+        let outcomes = [
+            ("made", bridge.made),
+            ("adopted", bridge.adopted),
+            ("doubled", bridge.doubled),
+            ("unknown", bridge.unknown),
+            ("refused", bridge.refused),
+            ("changed", bridge.changed),
+            ("erased", bridge.erased),
+        ];
+        for (outcome, tickets) in outcomes {
+            let labels = [
+                ("bridge", bridge.name.as_str()),
+                ("subscription", &bridge.subscription),
+                ("outcome", outcome),
+            ];
+            page.sample(&labels, tickets as f64);
+        }
+    }
 }
 
 fn ledger(page: &mut telemetry::Exposition, ledger: &LedgerStatus) {

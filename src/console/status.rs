@@ -9,6 +9,7 @@ use super::service::ServiceStatus;
 use crate::ledger::{Figures, SourceAccount, Standing};
 use crate::source::{Health, HealthState};
 use crate::telemetry::Buckets;
+use crate::wire::bridges::Said;
 
 /// What an operator can see of a running daemon. Counters count since the ledger was made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,6 +60,9 @@ pub struct Status {
     pub tokens_refused: u64,
     /// Those that were opened since the daemon started.
     pub subscriptions: Vec<SubscriptionStatus>,
+    /// Bridges that have told how they stand, and are connected or were within the last hour.
+    #[serde(default)]
+    pub bridges: Vec<BridgeStatus>,
     /// The process and its threads.
     #[serde(default)]
     pub service: ServiceStatus,
@@ -170,6 +174,88 @@ pub struct SubscriptionStatus {
     /// Records acknowledged since the daemon started.
     #[serde(default)]
     pub acknowledged: u64,
+}
+
+/// One bridge to a helpdesk. Counts since it began.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BridgeStatus {
+    /// Its name.
+    pub name: String,
+    /// Which helpdesk.
+    pub kind: String,
+    /// Of its connection.
+    pub subscription: String,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// Records that wait for it.
+    pub waiting: usize,
+    /// Tickets that it made and was told of.
+    pub made: u64,
+    /// Tickets that it found there after a call of which nobody knew the end.
+    pub adopted: u64,
+    /// Tickets found beside them.
+    pub doubled: u64,
+    /// Tickets of which nobody can know whether there are none, one or two.
+    pub unknown: u64,
+    /// Times that the helpdesk did not take a record, which is tried again.
+    pub refused: u64,
+    /// Changes of tickets done there.
+    pub changed: u64,
+    /// Tickets whose text was taken out.
+    pub erased: u64,
+    /// News of tickets that it has told.
+    pub reported: u64,
+    /// Calls a minute that it makes at most.
+    pub calls_per_minute: u32,
+    /// Those that it made in the last one.
+    pub calls_last_minute: u32,
+    /// Calls that were refused as too many.
+    pub calls_limited: u64,
+    /// Until when the helpdesk asks to wait, µs since 1970; `None`: it does not.
+    pub paused_until_us: Option<i64>,
+    /// Whether the helpdesk takes nothing at present.
+    pub held: bool,
+    /// Why, or what it said last of a ticket that it did not take; empty if nothing.
+    pub last_error: String,
+}
+
+impl BridgeStatus {
+    /// What a bridge has said, with what waits for it.
+    pub fn new(said: Said, waiting: usize) -> BridgeStatus {
+        let Said { subscription, state, is_connected } = said;
+        BridgeStatus {
+            name: state.name,
+            kind: state.kind,
+            subscription,
+            connected: is_connected,
+            waiting,
+            made: state.made,
+            adopted: state.adopted,
+            doubled: state.doubled,
+            unknown: state.unknown,
+            refused: state.refused,
+            changed: state.changed,
+            erased: state.erased,
+            reported: state.reported,
+            calls_per_minute: state.calls_per_minute,
+            calls_last_minute: state.calls_last_minute,
+            calls_limited: state.calls_limited,
+            paused_until_us: Some(state.paused_until_us).filter(|until| *until != 0),
+            held: state.held,
+            last_error: state.last_error,
+        }
+    }
+
+    /// What an operator should know of it now, in words; empty if nothing.
+    pub fn trouble(&self, now_us: i64) -> String {
+        let paused_s = self.paused_until_us.map_or(0, |until| (until - now_us) / 1_000_000);
+        match (self.connected, self.held, paused_s > 0) {
+            (false, ..) => "not connected".to_owned(),
+            (_, true, _) => format!("the helpdesk takes nothing: {}", self.last_error),
+            (_, _, true) => format!("the helpdesk asks to wait, for {paused_s} s more"),
+            _ => String::new(),
+        }
+    }
 }
 
 impl SourceStatus {

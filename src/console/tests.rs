@@ -58,6 +58,7 @@ fn status() -> Status {
         },
         connections: 5,
         strangers: 2,
+        bridges: bridges(),
         connections_refused: 3,
         tokens_refused: 4,
         subscriptions: vec![SubscriptionStatus {
@@ -69,6 +70,34 @@ fn status() -> Status {
         }],
         service: ServiceStatus::default(),
     }
+}
+
+fn bridges() -> Vec<BridgeStatus> {
+    vec![BridgeStatus {
+        name: "desk".to_owned(),
+        subscription: "bridge-desk".to_owned(),
+        connected: true,
+        waiting: 7,
+        made: 31,
+        unknown: 1,
+        reported: 32,
+        calls_per_minute: 80,
+        calls_last_minute: 79,
+        calls_limited: 2,
+        paused_until_us: Some(5_000_000),
+        ..BridgeStatus::default()
+    }]
+}
+
+#[test]
+fn the_trouble_of_a_bridge_is_what_matters_most() {
+    let [bridge] = &bridges()[..] else { unreachable!("one") };
+    let check = |bridge: BridgeStatus, expected: &str| assert_eq!(bridge.trouble(2_000_000), expected);
+    check(bridge.clone(), "the helpdesk asks to wait, for 3 s more");
+    let held = BridgeStatus { held: true, last_error: "status 401".to_owned(), ..bridge.clone() };
+    check(held.clone(), "the helpdesk takes nothing: status 401");
+    check(BridgeStatus { connected: false, ..held }, "not connected");
+    check(BridgeStatus { paused_until_us: Some(1_000_000), ..bridge.clone() }, "");
 }
 
 #[test]
@@ -101,6 +130,12 @@ fn metrics_have_help_type_and_escaped_labels() {
         "vigie_tokens_refused_total 4\n",
         "vigie_subscription_records{subscription=\"helpdesk\",state=\"pending\"} 9\n",
         "vigie_subscription_acknowledged_total{subscription=\"helpdesk\"} 21\n",
+        "vigie_bridge_connected{bridge=\"desk\",subscription=\"bridge-desk\"} 1\n",
+        "vigie_bridge_paused{bridge=\"desk\",subscription=\"bridge-desk\"} 1\n",
+        "vigie_bridge_calls_per_minute{bridge=\"desk\",subscription=\"bridge-desk\"} 79\n",
+        "vigie_bridge_calls_per_minute_limit{bridge=\"desk\",subscription=\"bridge-desk\"} 80\n",
+        "vigie_bridge_tickets_total{bridge=\"desk\",subscription=\"bridge-desk\",outcome=\"unknown\"} 1\n",
+        "vigie_bridge_reports_total{bridge=\"desk\",subscription=\"bridge-desk\"} 32\n",
     ] {
         assert!(page.contains(expected), "{expected:?} is missing in\n{page}");
     }

@@ -117,6 +117,7 @@ impl Pipeline {
             verdicts: Arc::default(),
             backlog: batches.0.backlog(),
             gates: listener.gates(),
+            bridges: hub.bridges(),
         });
         drop(_inside);
         Ok(Pipeline {
@@ -139,6 +140,7 @@ impl Pipeline {
             hub,
             access: config.access,
             listener,
+            bridges: config.bridges,
             console,
             pulses: stage_pulses,
             view,

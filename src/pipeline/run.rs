@@ -11,6 +11,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info};
 
+use super::bridges::{Bridges, hinted};
 use super::hear::{Underway, hear};
 use super::lane::{Forward, Lane, LaneOutput};
 use super::model::{self, Decided, Model};
@@ -116,6 +117,9 @@ impl Pipeline {
 
         let _inside = runtime.enter();
         let beats = spawn.task(&runtime, "async", beat(pulses.edges.clone()));
+        let (bridges, inboxes) = hinted(self.bridges);
+        let bridges =
+            Bridges::within(bridges, self.hub.clone(), runtime.handle().clone(), edges_stopped.clone());
         let serve = self.listener.serve(self.hub, edges_stopped.clone());
         let wire =
             spawn.task(&runtime, "wire", async move { serve.await.map_err(|error| error.to_string()) });
@@ -123,7 +127,7 @@ impl Pipeline {
             let (view, judged) = (self.view.clone(), self.view.clone());
             let console =
                 console.judged_by(Arc::new(move || judged.stuck().first().map(ToString::to_string)));
-            let console = console.keeping(Arc::new(self.ledger.clone()));
+            let console = console.keeping(Arc::new(self.ledger.clone())).hinted(inboxes);
             let serve = console.serve(Arc::new(move || view.status()), self.access, edges_stopped);
             spawn.task(&runtime, "console", async move {
                 serve.await;
@@ -171,12 +175,16 @@ impl Pipeline {
         let ledger = self.ledger;
         let drained = runtime.block_on(async {
             tokio::time::timeout(drain_max, async {
-                for task in source_tasks {
-                    drop(task.await);
-                }
-                for thread in lane_threads.into_iter().chain([model_thread, desk_thread]) {
-                    join(thread).await;
-                }
+                let stages = async {
+                    for task in source_tasks {
+                        drop(task.await);
+                    }
+                    for thread in lane_threads.into_iter().chain([model_thread, desk_thread]) {
+                        join(thread).await;
+                    }
+                };
+                // A helpdesk that hangs must not keep the ledger from ending well.
+                tokio::join!(stages, bridges.end(drain_max / 2));
                 // Everything received is settled; clients are told to go, their last acknowledgements are
                 // committed, and the ledger ends.
                 stop_edges.send_replace(true);

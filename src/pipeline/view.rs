@@ -19,6 +19,7 @@ use crate::source::{Backlog, Health};
 use crate::telemetry::process::Process;
 use crate::telemetry::pulse::{Pulses, Stuck};
 use crate::wire::Gates;
+use crate::wire::bridges::Bridges;
 
 /// A thread that is at one piece of work for longer is stuck, unless the watchdog says otherwise. Legitimate pieces
 /// end within seconds: a model call, a commit with its fsync on a busy disk, the opening of a subscription with a
@@ -45,6 +46,7 @@ pub struct View {
     pub(super) verdicts: Arc<Verdicts>,
     pub(super) backlog: Backlog,
     pub(super) gates: Gates,
+    pub(super) bridges: Arc<Bridges>,
 }
 
 impl View {
@@ -100,6 +102,26 @@ impl View {
                 console::SourceStatus::new(name, kind, health, &account, *kind == "jetstream", now)
             })
             .collect();
+        let subscriptions: Vec<_> = self
+            .outbox
+            .lock()
+            .counts()
+            // One without a name goes with its connection: a series of its own for each would never end.
+            .filter(|counts| !outbox::is_unnamed(&counts.name))
+            .map(|counts| console::SubscriptionStatus {
+                name: counts.name,
+                pending: counts.pending,
+                in_flight: counts.in_flight,
+                deferred: counts.deferred,
+                acknowledged: counts.acknowledged,
+            })
+            .collect();
+        let bridges = self.bridges.all(Instant::now()).into_iter().map(|said| {
+            let counts = subscriptions.iter().find(|counts| counts.name == said.subscription);
+            let waiting = counts.map_or(0, |counts| counts.pending + counts.in_flight + counts.deferred);
+            console::BridgeStatus::new(said, waiting)
+        });
+        let bridges = bridges.collect();
         console::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             at_us: now.as_microsecond(),
@@ -119,20 +141,8 @@ impl View {
             strangers: clients.strangers,
             connections_refused: clients.crowded,
             tokens_refused: clients.wrong_tokens,
-            subscriptions: self
-                .outbox
-                .lock()
-                .counts()
-                // One without a name goes with its connection: a series of its own for each would never end.
-                .filter(|counts| !outbox::is_unnamed(&counts.name))
-                .map(|counts| console::SubscriptionStatus {
-                    name: counts.name,
-                    pending: counts.pending,
-                    in_flight: counts.in_flight,
-                    deferred: counts.deferred,
-                    acknowledged: counts.acknowledged,
-                })
-                .collect(),
+            subscriptions,
+            bridges,
             service: self.service(),
         }
     }

@@ -28,7 +28,7 @@ use super::hub::{Hub, Lease};
 use super::session::{Action, Session, Terms, farewell};
 use super::visitor::Visitor;
 use crate::access::brands::Brands;
-use crate::ledger::outbox::{Taken, unnamed};
+use crate::ledger::outbox::{ClientId, Taken, unnamed};
 use crate::ledger::{Body, Seq, SubscriptionRequest};
 use crate::telemetry::log::seconds;
 use crate::ticket::proto::{ClientMessage, Goodbye, ServerMessage, goodbye::Code, server_message::Kind};
@@ -87,6 +87,7 @@ where
         retry_at: None,
         subscribing: None,
         lease: None,
+        client: None,
         token: None,
         acknowledging: Vec::new(),
         acknowledged: None,
@@ -129,6 +130,8 @@ struct Conversation<S> {
     retry_at: Option<Instant>,
     subscribing: Option<(Lease, oneshot::Receiver<Answer>)>,
     lease: Option<Lease>,
+    /// Under which number it has said how a bridge stands.
+    client: Option<ClientId>,
     /// The name of the token of who was let in; empty where nobody is asked.
     token: Option<Arc<str>>,
     /// Acknowledgements to ask of the ledger together, once it has answered those before: a client's window bounds them.
@@ -318,6 +321,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
                 Action::Store(feedback) => {
                     self.stored.push(Box::pin(answered(self.hub.records.feedback(feedback))));
                 }
+                Action::Show(state) => {
+                    let (subscription, client) = match &self.lease {
+                        Some(lease) => (lease.subscription.as_str(), lease.client),
+                        None => ("", *self.client.get_or_insert_with(|| self.hub.next_client())),
+                    };
+                    self.client = Some(client);
+                    self.hub.bridges.say(subscription, client, *state, now.into_std());
+                }
                 // The session is closed now, which ends the loop.
                 Action::Close => {}
             }
@@ -506,6 +517,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
             self.settle(&seqs, answer, Instant::now());
         }
         drop(self.lease.take());
+        if let Some(client) = self.client {
+            self.hub.bridges.left(client, Instant::now().into_std());
+        }
         if !self.lost {
             let Line { stream, outgoing, .. } = &mut self.line;
             let written = async {

@@ -8,7 +8,7 @@ use crate::access::Grant;
 use crate::ledger::Feedback;
 use crate::ledger::context::{ACCOUNT_BYTES_MAX, Contact, NOTE_BYTES_MAX};
 use crate::ticket::TicketId;
-use crate::ticket::proto::{AgentState, TicketStatus, Touchpoint};
+use crate::ticket::proto::{AgentState, BridgeState, TicketStatus, Touchpoint};
 
 /// Longest name, key or reference, in bytes. Longer than any helpdesk's own limit for them.
 const NAME_BYTES_MAX: usize = 200;
@@ -18,6 +18,9 @@ const SKILLS_MAX: usize = 100;
 
 const SATISFACTION_MAX: u32 = 5;
 const RECOMMENDATION_MAX: u32 = 10;
+
+/// Longest error of a bridge, in bytes: a helpdesk's answer of some lines.
+const ERROR_BYTES_MAX: usize = 1_000;
 
 /// Checks a status. A state this version does not know is passed on: a newer client may know more.
 ///
@@ -65,6 +68,16 @@ pub(super) fn agent_state(state: &AgentState) -> Result<Feedback, String> {
         values.iter().try_for_each(|value| named(field, value))?;
     }
     Ok(Feedback::AgentState(state.encode_to_vec()))
+}
+
+/// Checks what a bridge says of itself; nothing of it is stored.
+pub(super) fn bridge_state(state: &BridgeState) -> Result<(), String> {
+    if state.name.is_empty() {
+        return Err("bridge_state.name is empty".to_owned());
+    }
+    named("bridge_state.name", &state.name)?;
+    named("bridge_state.kind", &state.kind)?;
+    bounded("bridge_state.last_error", &state.last_error, ERROR_BYTES_MAX)
 }
 
 /// What is shown again to people and compared with lists: a line of text at most, as an import takes it.
@@ -118,6 +131,14 @@ mod tests {
             agent_state(&AgentState { languages: vec!["l".repeat(201)], ..Default::default() }),
             "languages",
         );
+        let bridge = BridgeState { name: "desk".into(), ..Default::default() };
+        let refused = |state: BridgeState| bridge_state(&state).unwrap_err();
+        assert_eq!(bridge_state(&bridge), Ok(()));
+        assert_eq!(refused(BridgeState::default()), "bridge_state.name is empty");
+        assert!(refused(BridgeState { name: "n".repeat(201), ..bridge.clone() }).contains("name has 201"));
+        assert!(refused(BridgeState { kind: "k".repeat(201), ..bridge.clone() }).contains("kind has 201"));
+        let long = BridgeState { last_error: "e".repeat(1_001), ..bridge };
+        assert!(refused(long).contains("last_error has 1001 bytes: must be at most 1000"));
     }
 
     #[test]

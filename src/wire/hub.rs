@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use tokio::sync::watch;
 
+use super::bridges::Bridges;
 use crate::ledger::Records;
 use crate::ledger::outbox::{self, ClientId, Outbox};
 
@@ -54,6 +55,7 @@ pub struct Hub {
     pub(super) records: Arc<dyn Records>,
     pub(super) outbox: Arc<Mutex<Outbox>>,
     pub(super) bells: Bells,
+    pub(super) bridges: Arc<Bridges>,
     clients: Arc<AtomicU64>,
 }
 
@@ -65,12 +67,17 @@ impl Hub {
 
     /// The same, with bells that somebody else has, too.
     pub(super) fn with_bells(records: Arc<dyn Records>, outbox: Arc<Mutex<Outbox>>, bells: Bells) -> Hub {
-        Hub { records, outbox, bells, clients: Arc::new(AtomicU64::new(0)) }
+        Hub { records, outbox, bells, bridges: Arc::default(), clients: Arc::new(AtomicU64::new(0)) }
     }
 
     /// Tells the conversations that the ledger has put heads into the outbox.
     pub fn published(&self) {
         self.bells.ring_news(&self.outbox);
+    }
+
+    /// What bridges say of themselves.
+    pub fn bridges(&self) -> Arc<Bridges> {
+        self.bridges.clone()
     }
 
     pub(super) fn next_client(&self) -> ClientId {

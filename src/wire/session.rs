@@ -17,7 +17,7 @@ use crate::access::peers::Peer;
 use crate::access::{Pass, Right, Standing};
 use crate::ledger::{Feedback, Seq, SubscriptionRequest};
 use crate::ticket::proto::{
-    Acked, ClientMessage, Goodbye, Heartbeat, Nack, Welcome, client_message, goodbye::Code,
+    Acked, BridgeState, ClientMessage, Goodbye, Heartbeat, Nack, Welcome, client_message, goodbye::Code,
     server_message::Kind,
 };
 
@@ -87,6 +87,8 @@ pub(super) enum Action {
     },
     /// Hand to the ledger.
     Store(Feedback),
+    /// Show to the operator.
+    Show(Box<BridgeState>),
     /// Write what is left to send and close.
     Close,
 }
@@ -438,9 +440,16 @@ impl Session {
 
     fn report(&mut self, kind: Option<client_message::Kind>, pass: &Pass, actions: &mut Vec<Action>) {
         use client_message::Kind as Client;
-        if matches!(kind, Some(Client::TicketStatus(_) | Client::Touchpoint(_) | Client::AgentState(_)))
-            && !pass.grant.rights.has(Right::Feedback)
-        {
+        let is_feedback = matches!(
+            kind,
+            Some(
+                Client::TicketStatus(_)
+                    | Client::Touchpoint(_)
+                    | Client::AgentState(_)
+                    | Client::BridgeState(_)
+            )
+        );
+        if is_feedback && !pass.grant.rights.has(Right::Feedback) {
             return self.end(Code::TokenRefused, hello::lacks(&pass.grant, Right::Feedback), actions);
         }
         // They count for the tickets of all brands.
@@ -456,6 +465,10 @@ impl Session {
             Some(Client::TicketStatus(status)) => feedback::ticket_status(&status, &pass.grant),
             Some(Client::Touchpoint(touchpoint)) => feedback::touchpoint(&touchpoint),
             Some(Client::AgentState(state)) => feedback::agent_state(&state),
+            Some(Client::BridgeState(state)) => match feedback::bridge_state(&state) {
+                Ok(()) => return actions.push(Action::Show(Box::new(state))),
+                Err(reason) => Err(reason),
+            },
             // A heartbeat has done its work by being heard, and so has a kind that is new to us.
             _ => return,
         };

@@ -5,6 +5,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use prost::Message;
 
+use super::bridges::Bridges;
 use super::delivery::Envelope;
 use super::frame::{self, Decoded, FRAME_BYTES_MAX};
 use super::session::Terms;
@@ -12,7 +13,7 @@ use super::visitor::Visitor;
 use super::{feedback, hello};
 use crate::access::Grant;
 use crate::ledger::context::Contact;
-use crate::ledger::outbox::Taken;
+use crate::ledger::outbox::{ClientId, Taken};
 use crate::ledger::{Body, Feedback, Seq, SubscriptionRequest};
 use crate::ticket::{self, proto};
 use crate::trials::Bytes;
@@ -88,7 +89,7 @@ fn length_of(length: usize) -> usize {
 /// What is accepted keeps every limit, and passes on what it was; what we send is what a client reads.
 pub(crate) fn messages(data: &[u8]) {
     let mut bytes = Bytes::new(data);
-    let kind = bytes.byte() % 7;
+    let kind = bytes.byte() % 8;
     let data = bytes.rest();
     match kind {
         0 => {
@@ -122,6 +123,14 @@ pub(crate) fn messages(data: &[u8]) {
         }
         4 => a_record(Body::Ticket(data.to_vec())),
         5 => a_record(Body::Update(data.to_vec())),
+        7 => {
+            let Ok(state) = proto::BridgeState::decode(data) else { return };
+            if feedback::bridge_state(&state).is_ok() {
+                assert!((1..=200).contains(&state.name.len()) && state.kind.len() <= 200);
+                assert!(state.last_error.len() <= 1_000);
+                Bridges::default().say("desk", ClientId(1), state, Instant::now());
+            }
+        }
         _ => {
             // Bytes are compared: a probability that is no number is not equal to itself.
             let Ok(message) = proto::ServerMessage::decode(data) else { return };

@@ -267,7 +267,7 @@ fn a_new_token_is_written_once_and_for_its_group_alone() {
 }
 
 /// Certificates in a folder: an authority, and one for this machine.
-fn certificates(folder: &Path) {
+pub(crate) fn certificates(folder: &Path) {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();

@@ -60,6 +60,7 @@ fn every_block_of_the_example_config_is_right_once_its_comment_marks_are_gone() 
         "cert_file ",
         "key_file ",
         "client_ca_file ",
+        "ca_file ",
         "library ",
         "path = \"/etc",
     ];
@@ -67,6 +68,7 @@ fn every_block_of_the_example_config_is_right_once_its_comment_marks_are_gone() 
     std::fs::write(&token, "0123456789abcdef0123").unwrap();
     std::fs::write(folder.path().join("lumio-names.txt"), "lumio fibre\n").unwrap();
     std::fs::write(folder.path().join("lumio-rules.txt"), "lumiobox panne\n").unwrap();
+    std::fs::write(folder.path().join("lumio-body.txt"), "{{ post.quoted }}\n").unwrap();
     let mut blocks = 0;
     let mut text = String::new();
     for line in example().lines() {
@@ -76,7 +78,10 @@ fn every_block_of_the_example_config_is_right_once_its_comment_marks_are_gone() 
         if !elsewhere.iter().any(|key| line.starts_with(key)) {
             let token = token.display().to_string();
             text.push_str(
-                &line.replace("/etc/vigie/zammad.token", &token).replace("/etc/vigie/token", &token),
+                &line
+                    .replace("/etc/vigie/zammad.token", &token)
+                    .replace("/etc/vigie/desk.token", &token)
+                    .replace("/etc/vigie/token", &token),
             );
             text.push('\n');
         }
@@ -114,6 +119,8 @@ fn every_block_of_the_example_config_is_right_once_its_comment_marks_are_gone() 
         "[articles]",
         "vigie report",
         "time_zone",
+        "[[bridge]]",
+        "[bridge.text.",
     ] {
         assert!(example().contains(feature), "{feature} is not in the example");
     }

@@ -8,6 +8,8 @@ mod daemon;
 
 mod access;
 mod articles;
+mod bridge_commands;
+mod bridges;
 mod accounting;
 mod clients;
 mod commands;
@@ -18,6 +20,7 @@ mod delivery;
 mod end_to_end;
 mod ledgers;
 mod liars;
+mod helpdesks;
 mod hostile;
 mod load;
 mod lines;

@@ -217,7 +217,7 @@ impl Twin {
                     assert!(until.is_none_or(|until| until <= self.now + Duration::from_secs(24 * 60 * 60)));
                     assert!(reason.len() <= 500);
                 }
-                Action::Store(_) => assert_ne!(self.stage, Stage::Stranger),
+                Action::Store(_) | Action::Show(_) => assert_ne!(self.stage, Stage::Stranger),
                 Action::Close => self.stage = Stage::Closed,
             }
         }

@@ -108,7 +108,7 @@ impl World {
                         self.twin.confirmed.insert((name, seq));
                     }
                 }
-                Action::Send(_) | Action::Store(_) => {}
+                Action::Send(_) | Action::Store(_) | Action::Show(_) => {}
                 Action::LetIn { request, .. } => {
                     let request = request.expect("a subscription");
                     assert_eq!(request.name, name);

@@ -1,0 +1,180 @@
+//! Chatwoot: a contact before a conversation, attributes that must be defined, answers without a body.
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::store::{has_id, list, push, set, shown};
+use super::{Reply, Request, Store, Vendor};
+
+/// Its conversations, with their messages as `_messages`.
+#[derive(Debug)]
+pub struct Chatwoot {
+    /// What it keeps.
+    pub store: Store,
+    /// The access token of agent 7.
+    pub token: String,
+    /// Contacts.
+    pub contacts: Vec<Value>,
+    /// Keys of custom attributes of conversations.
+    pub attributes: Vec<String>,
+    /// Whether the agent may delete conversations.
+    pub is_admin: bool,
+    /// Messages that went to a person: those that are neither private nor incoming.
+    pub sent: u64,
+}
+
+/// The account.
+const ACCOUNT: &str = "1";
+/// Its inbox of the channel API.
+const INBOX: &str = "5";
+
+impl Default for Chatwoot {
+    fn default() -> Chatwoot {
+        Chatwoot {
+            store: Store::default(),
+            token: "secret".to_owned(),
+            contacts: Vec::new(),
+            attributes: vec!["vigie_ref".to_owned()],
+            is_admin: true,
+            sent: 0,
+        }
+    }
+}
+
+impl Chatwoot {
+    fn message(&mut self, asked: &Value) -> Value {
+        let is_private = asked["private"] == true;
+        if !is_private && asked["message_type"] != "incoming" {
+            self.sent += 1;
+        }
+        let id = self.store.number();
+        json!({ "id": id, "content": asked["content"], "private": is_private, "sender": { "id": 7, "type": "user" } })
+    }
+
+    fn contact(&mut self, asked: &Value) -> Reply {
+        if self.contacts.iter().any(|contact| contact["identifier"] == asked["identifier"]) {
+            let words = "Identifier has already been taken";
+            return Reply::json(422, &json!({ "message": words, "attributes": ["identifier"] }));
+        }
+        let mut contact = asked.clone();
+        contact["id"] = self.store.number().into();
+        self.contacts.push(contact.clone());
+        Reply::json(200, &json!({ "payload": { "contact": contact, "contact_inbox": { "source_id": "s" } } }))
+    }
+
+    fn conversation(&mut self, asked: &Value, now: Instant) -> Reply {
+        if asked["inbox_id"].to_string().trim_matches('"') != INBOX
+            || !self.contacts.iter().any(|contact| contact["id"] == asked["contact_id"])
+        {
+            return Reply::json(404, &json!({ "error": "Resource could not be found" }));
+        }
+        let message = self.message(&asked["message"]);
+        let conversation = json!({
+            "status": asked["status"], "custom_attributes": asked["custom_attributes"], "priority": null, "labels": [],
+            "meta": { "sender": { "id": asked["contact_id"] } }, "first_reply_created_at": 0, "_messages": [message],
+        });
+        let id = self.store.add(conversation, now);
+        let reference = asked["custom_attributes"]["vigie_ref"].as_str().unwrap_or_default();
+        Reply::json(200, &shown(&self.store.tickets[&id])).making(reference, id, &Value::Null)
+    }
+
+    fn filter(&self, asked: &Value, now: Instant) -> Reply {
+        let filter = &asked["payload"][0];
+        let key = filter["attribute_key"].as_str().unwrap_or_default();
+        if !self.attributes.iter().any(|attribute| attribute == key) {
+            return Reply::json(422, &json!({ "error": format!("Invalid attribute key - [{key}]") }));
+        }
+        let mut found = self.store.seen(std::time::Duration::ZERO, now);
+        found.retain(|conversation| conversation["custom_attributes"][key] == filter["values"][0]);
+        Reply::json(200, &json!({ "meta": { "all_count": found.len() }, "payload": found }))
+    }
+
+    fn conversation_call(&mut self, request: &Request, id: &str, rest: &[&str]) -> Reply {
+        let message = match (request.method.as_str(), rest) {
+            ("POST", ["messages"]) => Some(self.message(&request.body)),
+            _ => None,
+        };
+        let is_admin = self.is_admin;
+        let gone = || Reply::json(404, &json!({ "error": "Resource could not be found" }));
+        let Some(conversation) = self.store.ticket(id) else { return gone() };
+        match (request.method.as_str(), rest) {
+            ("GET", []) => Reply::json(200, &shown(conversation)),
+            ("DELETE", []) if !is_admin => {
+                Reply::json(401, &json!({ "error": "You are not authorized to do this action" }))
+            }
+            ("DELETE", []) => {
+                self.store.tickets.remove(&id.parse().unwrap_or_default());
+                Reply::empty(200)
+            }
+            ("POST", ["toggle_priority" | "labels"]) => {
+                set(conversation, &request.body);
+                Reply::empty(200)
+            }
+            ("POST", ["toggle_status"]) => {
+                set(conversation, &request.body);
+                Reply::json(200, &json!({ "payload": { "success": true } }))
+            }
+            ("GET", ["messages"]) => {
+                Reply::json(200, &json!({ "meta": {}, "payload": list(conversation, "_messages") }))
+            }
+            ("POST", ["messages"]) => {
+                let message = message.unwrap_or_default();
+                push(conversation, "_messages", message.clone());
+                Reply::json(200, &message)
+            }
+            ("DELETE", ["messages", message]) => {
+                let messages = conversation["_messages"].as_array_mut().into_iter().flatten();
+                for found in messages.filter(|found| has_id(found, message)) {
+                    found["content"] = json!("This message was deleted");
+                }
+                Reply::empty(200)
+            }
+            _ => gone(),
+        }
+    }
+}
+
+impl Vendor for Chatwoot {
+    fn handle(&mut self, request: &Request, now: Instant) -> Reply {
+        if request.header("api_access_token") != Some(&self.token) {
+            return Reply::json(401, &json!({ "error": "Invalid Access Token" }));
+        }
+        let segments = request.segments();
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let rest = match segments.as_slice() {
+            ["api", "v1", "profile"] => {
+                return Reply::json(200, &json!({ "id": 7, "accounts": [{ "id": 1, "role": "agent" }] }));
+            }
+            ["api", "v1", "accounts", ACCOUNT, rest @ ..] => rest,
+            _ => {
+                return Reply::json(
+                    401,
+                    &json!({ "error": "You are not authorized to access this account" }),
+                );
+            }
+        };
+        match (request.method.as_str(), rest) {
+            ("GET", ["inboxes", id]) => match *id {
+                INBOX => Reply::json(200, &json!({ "id": 5, "channel_type": "Channel::Api" })),
+                "6" => Reply::json(200, &json!({ "id": 6, "channel_type": "Channel::Email" })),
+                _ => Reply::json(404, &json!({ "error": "Resource could not be found" })),
+            },
+            ("GET", ["custom_attribute_definitions"]) => {
+                let definitions = self.attributes.iter().map(|key| json!({ "attribute_key": key }));
+                Reply::json(200, &definitions.collect())
+            }
+            ("GET", ["contacts", "search"]) => {
+                let asked = request.query("q").unwrap_or_default();
+                let is_found =
+                    |contact: &&Value| contact["identifier"].as_str().is_some_and(|it| it.contains(asked));
+                let found: Vec<&Value> = self.contacts.iter().filter(is_found).collect();
+                Reply::json(200, &json!({ "meta": { "count": found.len() }, "payload": found }))
+            }
+            ("POST", ["contacts"]) => self.contact(&request.body),
+            ("POST", ["conversations", "filter"]) => self.filter(&request.body, now),
+            ("POST", ["conversations"]) => self.conversation(&request.body, now),
+            (_, ["conversations", id, rest @ ..]) => self.conversation_call(request, id, rest),
+            _ => Reply::json(404, &json!({ "error": "Resource could not be found" })),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! GLPI: sessions, errors as lists, 207 where only a part was done, a page where a session has ended.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use super::store::{list, push, remove, set, shown};
+use super::{Reply, Request, Store, Vendor};
+
+/// Its tickets, with their followups as `_followups` and the agent as `_agent`.
+#[derive(Debug)]
+pub struct Glpi {
+    /// What it keeps.
+    pub store: Store,
+    /// The user token of user 6.
+    pub token: String,
+    /// The API client's token.
+    pub app_token: String,
+    /// Sessions that are open.
+    pub sessions: BTreeSet<String>,
+    /// Sessions that were opened.
+    pub logins: u64,
+    /// Whether a call without a session gets a page, as behind a single sign-on, and not an error.
+    pub pages: bool,
+    /// Whether the next update is refused inside a good answer.
+    pub refuses_update: bool,
+    /// Tickets with a requester, who is written to.
+    pub mailed: u64,
+}
+
+impl Default for Glpi {
+    fn default() -> Glpi {
+        Glpi {
+            store: Store::default(),
+            token: "secret".to_owned(),
+            app_token: "app".to_owned(),
+            sessions: BTreeSet::new(),
+            logins: 0,
+            pages: false,
+            refuses_update: false,
+            mailed: 0,
+        }
+    }
+}
+
+impl Glpi {
+    fn login(&mut self, request: &Request) -> Reply {
+        if request.header("app-token") != Some(&self.app_token) {
+            return Reply::json(
+                400,
+                &json!(["ERROR_WRONG_APP_TOKEN_PARAMETER", "parameter app_token seems wrong"]),
+            );
+        }
+        if request.header("authorization") != Some(&format!("user_token {}", self.token)) {
+            return Reply::json(
+                401,
+                &json!(["ERROR_GLPI_LOGIN_USER_TOKEN", "parameter user_token seems invalid"]),
+            );
+        }
+        self.logins += 1;
+        let session = format!("session-{}", self.logins);
+        self.sessions.insert(session.clone());
+        Reply::json(200, &json!({ "session_token": session }))
+    }
+
+    fn create(&mut self, input: &Value, now: Instant) -> Reply {
+        if input["entities_id"] != 0 {
+            return Reply::json(
+                400,
+                &json!(["ERROR_GLPI_ADD", "You don't have permission to perform this action."]),
+            );
+        }
+        self.mailed += u64::from(input["_users_id_requester"] != 0);
+        let content = input["content"].as_str().unwrap_or_default();
+        let reference = content.rsplit("vigie-ref: ").next().unwrap_or_default().to_owned();
+        let urgency = input["urgency"].clone();
+        let ticket = json!({
+            "name": input["name"], "content": content, "urgency": urgency, "impact": input["impact"], "status": 1,
+            "is_deleted": 0, "_followups": [], "_agent": null,
+        });
+        let id = self.store.add(ticket, now);
+        Reply::json(201, &json!({ "id": id, "message": "" })).making(&reference, id, &urgency)
+    }
+
+    fn search(&self, request: &Request, now: Instant) -> Reply {
+        let right =
+            [("criteria[0][field]", "21"), ("criteria[0][searchtype]", "contains"), ("forcedisplay[0]", "2")];
+        if right.iter().any(|(name, value)| request.query(name) != Some(value)) {
+            return Reply::json(400, &json!(["ERROR", "Bad criteria"]));
+        }
+        let asked = request.query("criteria[0][value]").unwrap_or_default();
+        let mut found = self.store.seen(Duration::ZERO, now);
+        found.retain(|ticket| ticket["content"].as_str().is_some_and(|content| content.contains(asked)));
+        let mut answer = json!({ "totalcount": found.len(), "count": found.len() });
+        // Where nothing is found there is no list either.
+        if !found.is_empty() {
+            answer["data"] =
+                found.iter().map(|ticket| json!({ "2": ticket["id"], "1": ticket["name"] })).collect();
+        }
+        Reply::json(200, &answer)
+    }
+
+    fn update(&mut self, id: &str, input: &Value) -> Reply {
+        let refuses = std::mem::take(&mut self.refuses_update);
+        let Some(ticket) = self.store.ticket(id) else { return gone() };
+        let mut done = Map::new();
+        done.insert(id.to_owned(), (!refuses).into());
+        done.insert("message".to_owned(), if refuses { "Item not found" } else { "" }.into());
+        if !refuses {
+            set(ticket, input);
+        }
+        Reply::json(if refuses { 207 } else { 200 }, &json!([done]))
+    }
+}
+
+fn gone() -> Reply {
+    Reply::json(404, &json!(["ERROR_ITEM_NOT_FOUND", "Item not found"]))
+}
+
+impl Vendor for Glpi {
+    fn handle(&mut self, request: &Request, now: Instant) -> Reply {
+        let segments = request.segments();
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let ["apirest.php", rest @ ..] = segments.as_slice() else {
+            return Reply::text(404, "text/html", "<html><body>GLPI</body></html>");
+        };
+        if let ["initSession"] = rest {
+            return self.login(request);
+        }
+        if !request.header("session-token").is_some_and(|session| self.sessions.contains(session)) {
+            return match self.pages {
+                true => Reply::text(200, "text/html", "<html><body>Sign in</body></html>"),
+                false => {
+                    Reply::json(401, &json!(["ERROR_SESSION_TOKEN_INVALID", "session_token seems invalid"]))
+                }
+            };
+        }
+        let input = &request.body["input"];
+        match (request.method.as_str(), rest) {
+            ("GET", ["getFullSession"]) => Reply::json(200, &json!({ "session": { "glpiID": 6 } })),
+            ("GET", ["getMyEntities"]) => {
+                Reply::json(200, &json!({ "myentities": [{ "id": 0, "name": "Root" }] }))
+            }
+            ("GET", ["search", "Ticket"]) => self.search(request, now),
+            ("POST", ["Ticket"]) => self.create(input, now),
+            ("PUT", ["Ticket", id]) => self.update(id, input),
+            ("GET", ["Ticket", id]) => match self.store.ticket(id) {
+                Some(ticket) => Reply::json(200, &shown(ticket)),
+                None => gone(),
+            },
+            ("DELETE", ["Ticket", id]) => {
+                let Some(ticket) = self.store.ticket(id) else { return gone() };
+                // Without a purge it is in the dustbin.
+                ticket["is_deleted"] = json!(1);
+                if request.query("force_purge") == Some("true") {
+                    self.store.tickets.remove(&id.parse().unwrap_or_default());
+                }
+                Reply::json(200, &json!([{ (*id): true, "message": "" }]))
+            }
+            ("GET", ["Ticket", id, "Ticket_User"]) => match self.store.ticket(id) {
+                Some(ticket) if ticket["_agent"].is_null() => Reply::json(200, &json!([])),
+                Some(ticket) => {
+                    let people = json!([{ "users_id": "nobody", "type": 1 }, { "users_id": ticket["_agent"], "type": 2 }]);
+                    Reply::json(200, &people)
+                }
+                None => gone(),
+            },
+            ("GET", ["Ticket", id, "ITILFollowup"]) => match self.store.ticket(id) {
+                Some(ticket) => Reply::json(200, &list(ticket, "_followups").into()),
+                None => gone(),
+            },
+            ("POST", ["ITILFollowup"]) => {
+                let number = self.store.number();
+                let Some(ticket) = self.store.ticket(&input["items_id"].to_string()) else { return gone() };
+                let mut followup = json!({ "id": number, "users_id": 6 });
+                set(&mut followup, input);
+                push(ticket, "_followups", followup);
+                Reply::json(201, &json!({ "id": number, "message": "" }))
+            }
+            ("DELETE", ["ITILFollowup", id]) => match remove(&mut self.store.tickets, "_followups", id) {
+                true => Reply::json(200, &json!([{ (*id): true, "message": "" }])),
+                false => gone(),
+            },
+            _ => Reply::json(400, &json!(["ERROR_RESOURCE_NOT_FOUND_NOR_COMMONDBTM", "resource not found"])),
+        }
+    }
+}

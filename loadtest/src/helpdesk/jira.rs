@@ -1,0 +1,184 @@
+//! Jira Service Management: keys, workflows, a search by an index, limits that nobody foresees.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::store::{basic, list, push, remove, set};
+use super::{Reply, Request, Store, Vendor};
+
+/// Its issues as `fields`, with comments as `_comments`.
+#[derive(Debug)]
+pub struct Jira {
+    /// What it keeps.
+    pub store: Store,
+    /// The token of `agent@vigie.test`.
+    pub token: String,
+    /// How late the search is.
+    pub lag: Duration,
+    /// Calls that are taken before the next one gets 429; `None`: all.
+    pub budget: Option<u32>,
+    /// Tickets raised on somebody's behalf, who is written to.
+    pub mailed: u64,
+}
+
+/// The account.
+const ME: &str = "557058:vigie";
+/// The field of the request type for our reference.
+const FIELD: &str = "customfield_10050";
+
+impl Default for Jira {
+    fn default() -> Jira {
+        Jira {
+            store: Store::default(),
+            token: "secret".to_owned(),
+            lag: Duration::ZERO,
+            budget: None,
+            mailed: 0,
+        }
+    }
+}
+
+impl Jira {
+    /// What an agent does: the status's name and its category.
+    pub fn transition(&mut self, key: &str, name: &str, category: &str) {
+        if let Some(issue) = self.issue(key) {
+            issue["fields"]["status"] = json!({ "name": name, "statusCategory": { "key": category } });
+        }
+    }
+
+    /// The issue of a key such as `SUP-7`.
+    pub fn issue(&mut self, key: &str) -> Option<&mut Value> {
+        self.store.ticket(key.strip_prefix("SUP-")?)
+    }
+
+    fn create(&mut self, request: &Request, now: Instant) -> Reply {
+        let asked = &request.body;
+        if asked["serviceDeskId"] != "3" || asked["requestTypeId"] != "25" {
+            let words = "The service desk or request type does not exist.";
+            return Reply::json(404, &json!({ "errorMessage": words }));
+        }
+        let values = &asked["requestFieldValues"];
+        let known = |name: &str| ["summary", "description", FIELD].contains(&name);
+        if let Some((name, _)) = values.as_object().into_iter().flatten().find(|(name, _)| !known(name)) {
+            let words =
+                format!("Field '{name}' cannot be set. It is not on the appropriate screen, or unknown.");
+            return Reply::json(400, &json!({ "errorMessage": words }));
+        }
+        self.mailed += u64::from(asked.get("raiseOnBehalfOf").is_some());
+        let status = json!({ "name": "Waiting for support", "statusCategory": { "key": "indeterminate" } });
+        let mut fields = values.clone();
+        set(&mut fields, &json!({ "status": status, "assignee": null, "priority": { "name": "Medium" } }));
+        let id = self.store.add(json!({ "fields": fields, "_comments": [], "_answered": null }), now);
+        let key = format!("SUP-{id}");
+        if let Some(issue) = self.store.tickets.get_mut(&id) {
+            issue["key"] = json!(key);
+        }
+        let reference = values[FIELD].as_str().unwrap_or_default();
+        Reply::json(201, &json!({ "issueId": id.to_string(), "issueKey": key })).making(
+            reference,
+            key,
+            &Value::Null,
+        )
+    }
+
+    fn search(&self, request: &Request, now: Instant) -> Reply {
+        let jql = request.query("jql").unwrap_or_default();
+        let asked = jql.strip_prefix("project = \"SUP\" AND cf[10050] ~ \"");
+        let Some(reference) = asked.and_then(|rest| rest.split('"').next()) else {
+            return Reply::json(400, &json!({ "errorMessages": ["Error in the JQL Query"] }));
+        };
+        let mut found = self.store.seen(self.lag, now);
+        found.retain(|issue| issue["fields"][FIELD] == reference);
+        Reply::json(200, &json!({ "issues": found, "isLast": true }))
+    }
+
+    fn issue_call(&mut self, request: &Request, key: &str, rest: &[&str]) -> Reply {
+        let number = self.store.number();
+        let gone = || {
+            Reply::json(
+                404,
+                &json!({ "errorMessages": ["Issue does not exist or you do not have permission"] }),
+            )
+        };
+        if let ("DELETE", ["comment", id]) = (request.method.as_str(), rest) {
+            return match remove(&mut self.store.tickets, "_comments", id) {
+                true => Reply::empty(204),
+                false => gone(),
+            };
+        }
+        let Some(issue) = self.issue(key) else { return gone() };
+        match (request.method.as_str(), rest) {
+            ("GET", []) => Reply::json(200, &json!({ "key": key, "fields": issue["fields"] })),
+            ("PUT", []) => {
+                set(&mut issue["fields"], &request.body["fields"]);
+                Reply::empty(204)
+            }
+            ("DELETE", []) => {
+                let id = issue["id"].as_u64().unwrap_or_default();
+                self.store.tickets.remove(&id);
+                Reply::empty(204)
+            }
+            ("GET", ["comment"]) => Reply::json(200, &json!({ "comments": list(issue, "_comments") })),
+            ("POST", ["comment"]) => {
+                let mut comment = json!({ "id": number, "author": { "accountId": ME } });
+                set(&mut comment, &request.body);
+                push(issue, "_comments", comment.clone());
+                Reply::json(201, &comment)
+            }
+            ("GET", ["sla"]) => {
+                let cycles = match issue["_answered"].as_str() {
+                    Some(at) => json!([{ "stopTime": { "iso8601": at }, "breached": false }]),
+                    None => json!([]),
+                };
+                let values = json!([
+                    { "name": "Time to resolution", "completedCycles": [] },
+                    { "name": "Time to first response", "completedCycles": cycles },
+                ]);
+                Reply::json(200, &json!({ "values": values }))
+            }
+            _ => gone(),
+        }
+    }
+}
+
+impl Vendor for Jira {
+    fn handle(&mut self, request: &Request, now: Instant) -> Reply {
+        if request.header("authorization") != Some(&basic("agent@vigie.test", &self.token)) {
+            return Reply::text(401, "text/plain", "Client must be authenticated to access this resource.");
+        }
+        match &mut self.budget {
+            Some(0) => {
+                self.budget = None;
+                let reply = Reply::json(429, &json!({ "errorMessages": ["Rate limit exceeded."] }));
+                return reply
+                    .with_header("retry-after", "7")
+                    .with_header("x-ratelimit-reset", "2100-01-01T00:00Z");
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        let segments = request.segments();
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        match (request.method.as_str(), segments.as_slice()) {
+            ("GET", ["rest", "api", "2", "myself"]) => Reply::json(200, &json!({ "accountId": ME })),
+            ("GET", ["rest", "servicedeskapi", "servicedesk", desk, "requesttype", kind, "field"]) => {
+                match (*desk, *kind) {
+                    ("3", "25") => {
+                        let fields = ["summary", "description", FIELD].map(|id| json!({ "fieldId": id }));
+                        Reply::json(200, &json!({ "requestTypeFields": fields }))
+                    }
+                    _ => Reply::json(404, &json!({ "errorMessage": "The request type does not exist." })),
+                }
+            }
+            ("POST", ["rest", "servicedeskapi", "request"]) => self.create(request, now),
+            ("GET", ["rest", "api", "2", "search", "jql"]) => self.search(request, now),
+            (_, ["rest", "api", "2", "issue", key, rest @ ..])
+            | (_, ["rest", "servicedeskapi", "request", key, rest @ ..]) => {
+                self.issue_call(request, key, rest)
+            }
+            _ => Reply::json(404, &json!({ "errorMessages": ["no such resource"] })),
+        }
+    }
+}

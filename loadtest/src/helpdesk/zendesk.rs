@@ -1,0 +1,201 @@
+//! Zendesk: idempotency keys, comments that are blackened, a cursor over what changed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::store::{basic, has_id, list, push, set, shown};
+use super::{Reply, Request, Store, Vendor};
+
+/// Its tickets, with their comments as `_comments`.
+#[derive(Debug)]
+pub struct Zendesk {
+    /// What it keeps.
+    pub store: Store,
+    /// The token that acts for `agent@vigie.test`.
+    pub token: String,
+    /// What was made by which idempotency key: the body and the ticket.
+    keys: BTreeMap<String, (Value, u64)>,
+    /// Tickets in the order in which they changed; the cursor counts them.
+    changes: Vec<u64>,
+    /// Tickets whose requester was written to: those that were made with a public comment.
+    pub mailed: u64,
+}
+
+/// The agent.
+const ME: u64 = 35_436;
+
+impl Default for Zendesk {
+    fn default() -> Zendesk {
+        Zendesk {
+            store: Store::default(),
+            token: "secret".to_owned(),
+            keys: BTreeMap::new(),
+            changes: Vec::new(),
+            mailed: 0,
+        }
+    }
+}
+
+impl Zendesk {
+    /// What an agent does.
+    pub fn change(&mut self, id: &str, fields: &Value) {
+        if let Some(ticket) = self.store.ticket(id) {
+            set(ticket, fields);
+            self.changes.extend(id.parse::<u64>().ok());
+        }
+    }
+
+    fn comment(&mut self, asked: &Value) -> Value {
+        let body = asked["body"].as_str().unwrap_or_default();
+        let html = body.replace('&', "&amp;").replace('<', "&lt;").replace('\n', "<br>");
+        let html = format!("<div class=\"zd-comment\" dir=\"auto\"><p dir=\"auto\">{html}</p></div>");
+        json!({ "id": self.store.number(), "author_id": ME, "public": asked["public"], "html_body": html })
+    }
+
+    fn create(&mut self, request: &Request, now: Instant) -> Reply {
+        let asked = &request.body["ticket"];
+        let key = request.header("idempotency-key");
+        match key.and_then(|key| self.keys.get(key)) {
+            Some((body, _)) if *body != request.body => {
+                let words = "the idempotency key was used with other parameters";
+                return Reply::json(
+                    400,
+                    &json!({ "error": "IdempotencyRequestError", "description": words }),
+                );
+            }
+            Some((_, id)) => {
+                let ticket = self.store.tickets.get(id).map(shown);
+                return Reply::json(201, &json!({ "ticket": ticket }))
+                    .with_header("x-idempotency-lookup", "hit");
+            }
+            None => {}
+        }
+        if !["urgent", "high", "normal", "low"].iter().any(|name| asked["priority"] == *name) {
+            return Reply::json(
+                422,
+                &json!({ "error": "RecordInvalid", "description": "Priority is invalid" }),
+            );
+        }
+        if asked["comment"]["public"] != false {
+            self.mailed += 1;
+        }
+        let comment = self.comment(&asked["comment"]);
+        let ticket = json!({
+            "subject": asked["subject"], "priority": asked["priority"], "external_id": asked["external_id"],
+            "tags": asked["tags"], "status": "new", "assignee_id": null, "created_at": "2026-11-27T00:00:00Z",
+            "satisfaction_rating": { "score": "unoffered" }, "group_id": asked["group_id"], "_comments": [comment],
+            "metric_set": { "reply_time_in_minutes": { "calendar": null, "business": null } },
+        });
+        let id = self.store.add(ticket, now);
+        self.changes.push(id);
+        if let Some(key) = key {
+            self.keys.insert(key.to_owned(), (request.body.clone(), id));
+        }
+        let reference = asked["external_id"].as_str().unwrap_or_default();
+        Reply::json(201, &json!({ "ticket": shown(&self.store.tickets[&id]) }))
+            .with_header("x-idempotency-lookup", "miss")
+            .making(reference, id, &asked["priority"])
+    }
+
+    fn update(&mut self, request: &Request, id: &str) -> Reply {
+        let mut asked = request.body["ticket"].clone();
+        let comment = asked.as_object_mut().and_then(|asked| asked.remove("comment"));
+        let comment = comment.map(|comment| self.comment(&comment));
+        let Some(ticket) = self.store.ticket(id) else { return gone() };
+        if ticket["status"] == "closed" {
+            let words = json!({ "status": [{ "description": "Status: closed prevents ticket update" }] });
+            return Reply::json(422, &json!({ "error": "RecordInvalid", "details": words }));
+        }
+        set(ticket, &asked);
+        let mut events = vec![json!({ "id": 1, "type": "Change", "field_name": "priority" })];
+        if let Some(comment) = comment {
+            events.push(json!({ "id": comment["id"], "type": "Comment" }));
+            push(ticket, "_comments", comment);
+        }
+        let answer = json!({ "ticket": shown(ticket), "audit": { "events": events } });
+        self.changes.extend(id.parse::<u64>().ok());
+        Reply::json(200, &answer)
+    }
+
+    fn redact(&mut self, request: &Request, id: &str) -> Reply {
+        let ticket = request.body["ticket_id"].as_str().unwrap_or_default();
+        let Some(ticket) = self.store.ticket(ticket) else { return gone() };
+        let mut comments = list(ticket, "_comments");
+        let Some(comment) = comments.iter_mut().find(|comment| has_id(comment, id)) else {
+            return gone();
+        };
+        let html = request.body["html_body"].as_str().unwrap_or_default();
+        let Some((before, rest)) = html.split_once("<redact>") else {
+            return Reply::json(400, &json!({ "error": "InvalidValue", "description": "nothing to redact" }));
+        };
+        let (text, after) = rest.split_once("</redact>").unwrap_or((rest, ""));
+        comment["html_body"] = json!(format!("{before}{}{after}", "\u{2587}".repeat(text.chars().count())));
+        ticket["_comments"] = comments.into();
+        Reply::json(200, &json!({ "comment": {} }))
+    }
+
+    fn changed(&self, request: &Request) -> Reply {
+        // Everything here has happened since any start that is asked for.
+        let from = request.query("cursor").and_then(|cursor| cursor.parse().ok());
+        let from = from.unwrap_or(0_usize).min(self.changes.len());
+        let to = self.changes.len().min(from + 2);
+        let mut ids = self.changes[from..to].to_vec();
+        ids.dedup();
+        let tickets: Vec<Value> = ids.iter().filter_map(|id| self.store.tickets.get(id)).map(shown).collect();
+        let is_end = to == self.changes.len();
+        Reply::json(
+            200,
+            &json!({ "tickets": tickets, "after_cursor": to.to_string(), "end_of_stream": is_end }),
+        )
+    }
+}
+
+fn gone() -> Reply {
+    Reply::json(404, &json!({ "error": "RecordNotFound", "description": "Not found" }))
+}
+
+impl Vendor for Zendesk {
+    fn handle(&mut self, request: &Request, now: Instant) -> Reply {
+        let right = basic("agent@vigie.test/token", &self.token);
+        if request.header("authorization") != Some(&right) {
+            return Reply::json(401, &json!({ "error": "Couldn't authenticate you" }));
+        }
+        let path = request.path.strip_suffix(".json").unwrap_or(&request.path);
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        match (request.method.as_str(), segments.as_slice()) {
+            ("GET", ["api", "v2", "users", "me"]) => {
+                Reply::json(200, &json!({ "user": { "id": ME, "role": "agent", "name": "Vigie" } }))
+            }
+            ("GET", ["api", "v2", "tickets"]) => {
+                let mut found = self.store.seen(Duration::ZERO, now);
+                found.retain(|ticket| ticket["external_id"].as_str() == request.query("external_id"));
+                Reply::json(200, &json!({ "tickets": found, "count": found.len() }))
+            }
+            ("POST", ["api", "v2", "tickets"]) => self.create(request, now),
+            ("GET", ["api", "v2", "tickets", id]) => match self.store.ticket(id) {
+                Some(ticket) => {
+                    let users = json!([{ "id": ME, "name": "Vigie" }, { "id": 8, "name": "Ada Agent" }]);
+                    Reply::json(200, &json!({ "ticket": shown(ticket), "users": users }))
+                }
+                None => gone(),
+            },
+            ("PUT", ["api", "v2", "tickets", id]) => self.update(request, id),
+            ("DELETE", ["api", "v2", "tickets", id]) => {
+                match self.store.tickets.remove(&id.parse().unwrap_or_default()) {
+                    Some(_) => Reply::empty(204),
+                    None => gone(),
+                }
+            }
+            ("GET", ["api", "v2", "tickets", id, "comments"]) => match self.store.ticket(id) {
+                Some(ticket) => Reply::json(200, &json!({ "comments": list(ticket, "_comments") })),
+                None => gone(),
+            },
+            ("PUT", ["api", "v2", "comment_redactions", id]) => self.redact(request, id),
+            ("GET", ["api", "v2", "incremental", "tickets", "cursor"]) => self.changed(request),
+            _ => gone(),
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! Deliveries against a helpdesk in memory that fails and a bridge that dies, at any moment.
+
+mod world;
+
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+
+use self::world::*;
+use super::*;
+use crate::bridge::text::{About, Language};
+use crate::ticket::proto::update::{self, Change};
+use crate::ticket::proto::{Update, delivery};
+
+#[test]
+fn a_ticket_is_made_once_and_a_delivery_that_comes_again_asks_for_no_call() {
+    let mut trial = Trial::new(World::default());
+    assert_eq!(trial.whole(1, &ticket("a")), End::Ack);
+    assert_eq!(trial.calls(), ["create", "complete"]);
+    trial.restart();
+    assert_eq!(trial.whole(1, &ticket("a")), End::Ack);
+    assert_eq!(trial.whole(2, &followed_up("a", "b", 1)), End::Ack);
+    assert_eq!(trial.calls(), ["reprioritise", "note"]);
+    assert_eq!(trial.whole(2, &followed_up("a", "b", 1)), End::Ack);
+    assert_eq!(trial.calls(), [""; 0]);
+    assert_eq!(trial.world.0.lock().tickets[&1].level, "P1");
+}
+
+#[test]
+fn what_follows_a_ticket_is_in_its_language() {
+    let mut trial = Trial::new(World::default());
+    let in_french = |name: &str| {
+        let delivery::Record::Ticket(mut french) = ticket(name) else { panic!() };
+        french.post.as_mut().unwrap().language = "fr".to_owned();
+        delivery::Record::Ticket(french)
+    };
+    trial.whole(1, &in_french("a"));
+    trial.restart();
+    trial.whole(2, &change("a", Change::Answered(update::Answered::default())));
+    let note = |trial: &Trial| trial.world.0.lock().tickets[&1].notes.values().next_back().unwrap().clone();
+    assert!(note(&trial).contains("réponse") || note(&trial).contains("répondu"), "{}", note(&trial));
+    // Somebody else joins in, in English: the agent is the same.
+    let delivery::Record::Update(mut joined) = followed_up("a", "b", 2) else { panic!() };
+    if let Some(Change::FollowedUp(followed)) = &mut joined.change {
+        followed.post.as_mut().unwrap().language = "en".to_owned();
+    }
+    trial.whole(3, &delivery::Record::Update(joined));
+    assert!(note(&trial).contains("a réécrit"), "{}", note(&trial));
+    trial.whole(4, &change("a", erased()));
+    let body = trial.world.0.lock().tickets[&1].body.clone();
+    assert!(body.contains("retiré"), "{body}");
+    // One that was found after nobody knew.
+    trial.world.0.lock().script = [Some(Fault::Unclear(true))].into();
+    trial.whole(5, &in_french("c"));
+    trial.whole(6, &change("c", erased()));
+    assert!(trial.world.0.lock().tickets.values().all(|there| there.body.contains("retiré")));
+}
+
+#[test]
+fn what_was_forgotten_is_looked_for_before_it_is_made_again() {
+    let mut trial = Trial::new(World::default());
+    trial.whole(1, &ticket("a"));
+    {
+        let cases = &trial.bridge.as_ref().unwrap().shared.cases;
+        let ended = Fact::Read { again_at_us: None };
+        cases.lock().apply(id("a"), &[ended], BEGIN_US + 2).unwrap();
+        assert_eq!(cases.lock().prune(BEGIN_US + 3, true, 9).unwrap(), 1);
+    }
+    trial.calls();
+    assert_eq!(trial.whole(1, &ticket("a")), End::Ack);
+    assert_eq!(trial.calls(), ["find", "complete"]);
+    assert_eq!(trial.world.0.lock().tickets.len(), 1);
+}
+
+#[test]
+fn after_an_unclear_end_it_looks_before_it_makes_another() {
+    let check = |fault: Fault, expected: &[&str], made: (u64, u64)| {
+        let mut trial = Trial::new(World { script: [Some(fault)].into(), ..World::default() });
+        assert_eq!(trial.whole(1, &ticket("a")), End::Ack);
+        assert_eq!(trial.calls(), expected);
+        let counts = trial.counts();
+        assert_eq!((counts.made, counts.adopted), made);
+        assert_eq!(trial.world.0.lock().tickets.len(), 1);
+    };
+    check(Fault::Unclear(true), &["create", "find", "complete"], (0, 1));
+    check(Fault::Unclear(false), &["create", "find", "create", "complete"], (1, 0));
+}
+
+#[test]
+fn a_search_that_lags_is_asked_again_when_it_must_know() {
+    let world = World { script: [Some(Fault::Unclear(true))].into(), lag_us: 5_000_000, ..World::default() };
+    let mut trial = Trial::new(world);
+    let End::Back(wait, _) = trial.whole(1, &ticket("a")) else { panic!() };
+    assert_eq!(wait, Duration::from_secs(5));
+    trial.world.0.lock().now_us += 5_000_000;
+    assert_eq!(trial.whole(1, &ticket("a")), End::Ack);
+    assert_eq!((trial.counts().adopted, trial.world.0.lock().tickets.len()), (1, 1));
+}
+
+#[test]
+fn of_two_the_oldest_stays_and_the_other_is_counted() {
+    let mut trial = Trial::new(World { script: [Some(Fault::Unclear(true))].into(), ..World::default() });
+    // Somebody else, such as an older case store, has made one before.
+    let there = There { reference: id("a").to_string(), ..There::default() };
+    trial.world.0.lock().tickets.insert(0, there);
+    assert_eq!(trial.whole(1, &ticket("a")), End::Ack);
+    assert_eq!((trial.counts().adopted, trial.counts().doubled), (1, 1));
+    let cases = trial.bridge.as_ref().unwrap().shared.cases.lock();
+    assert_eq!(cases.get(id("a")).unwrap().unwrap().place.unwrap().id, "0");
+}
+
+#[test]
+fn a_ticket_that_an_older_file_may_know_is_looked_for() {
+    let mut trial = Trial::new(World::default());
+    let there = There { reference: id("a").to_string(), ..There::default() };
+    trial.world.0.lock().tickets.insert(7, there);
+    let delivery::Record::Ticket(mut old) = ticket("a") else { panic!() };
+    old.created_at_us = BEGIN_US - 1;
+    assert_eq!(trial.whole(1, &delivery::Record::Ticket(old)), End::Ack);
+    assert_eq!(trial.calls(), ["find", "complete"]);
+    // A change of a ticket that only the helpdesk knows.
+    let there = There { reference: id("b").to_string(), ..There::default() };
+    trial.world.0.lock().tickets.insert(8, there);
+    assert_eq!(trial.whole(2, &followed_up("b", "c", 1)), End::Ack);
+    assert_eq!(trial.calls(), ["find", "reprioritise", "note"]);
+}
+
+#[test]
+fn what_is_refused_comes_later_each_time_and_holds_up_nobody() {
+    let refused = std::iter::repeat_n(Some(Fault::Refused(422)), 3);
+    let mut trial = Trial::new(World { script: refused.collect(), ..World::default() });
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        let End::Back(wait, _) = trial.whole(1, &ticket("a")) else { panic!() };
+        waits.push(wait.as_secs());
+        trial.restart();
+    }
+    assert_eq!(waits[0], 1);
+    // The first refusal had no entry to be counted in but that of the attempt.
+    assert!(waits.is_sorted() && waits[2] > waits[0], "{waits:?}");
+    assert_eq!(trial.whole(2, &ticket("b")), End::Ack);
+    assert_eq!(trial.whole(1, &ticket("a")), End::Ack);
+    assert_eq!(trial.world.0.lock().tickets.len(), 2);
+}
+
+#[test]
+fn a_helpdesk_that_takes_nothing_is_waited_for() {
+    for fault in [Fault::Refused(401), Fault::Refused(404), Fault::NotSent, Fault::Limited] {
+        let mut trial = Trial::new(World { script: [Some(fault)].into(), ..World::default() });
+        assert!(matches!(trial.whole(1, &ticket("a")), End::Hold(_)));
+        trial.calls();
+        assert_eq!(trial.whole(1, &ticket("a")), End::Ack);
+        assert_eq!(trial.calls(), ["create", "complete"], "it is known that nothing was done");
+    }
+    // Nobody answers: after a few of them it is not the tickets' fault.
+    let silent = std::iter::repeat_n(Some(Fault::Unclear(false)), 9);
+    let mut trial = Trial::new(World { script: silent.collect(), ..World::default() });
+    let ends: Vec<End> = (1..=3).map(|seq| trial.whole(seq, &ticket(&seq.to_string()))).collect();
+    assert!(matches!(&ends[..], [End::Back(..), End::Hold(_), End::Hold(_)]), "{ends:?}");
+}
+
+#[test]
+fn changes_that_are_refused_for_good_do_not_hold_up_an_erasure() {
+    let mut trial = Trial::new(World::default());
+    trial.whole(1, &ticket("a"));
+    trial.world.0.lock().script = std::iter::repeat_n(Some(Fault::Refused(422)), 6).collect();
+    let note = change("a", Change::Answered(update::Answered::default()));
+    let ends: Vec<bool> = (0..6).map(|_| trial.whole(2, &note) == End::Ack).collect();
+    assert_eq!(ends, [false, false, false, false, false, true]);
+    trial.world.0.lock().script = std::iter::repeat_n(Some(Fault::Refused(422)), 20).collect();
+    assert!(
+        (0..20).all(|_| trial.whole(3, &change("a", erased())) != End::Ack),
+        "erasures are tried for ever"
+    );
+    assert_eq!(trial.whole(3, &change("a", erased())), End::Ack);
+    assert_eq!(trial.counts().erased, 1);
+}
+
+#[test]
+fn an_erasure_takes_the_notes_that_quote_the_text() {
+    let mut trial = Trial::new(World::default());
+    trial.whole(1, &ticket("a"));
+    trial.whole(2, &followed_up("a", "b", 2));
+    trial.whole(3, &followed_up("a", "c", 2));
+    let gone = |post: &str| {
+        Change::PostErased(update::PostErased { post_id: post.to_owned(), reason: String::new() })
+    };
+    let secrets = |trial: &Trial| -> Vec<String> {
+        let world = trial.world.0.lock();
+        let there = &world.tickets[&1];
+        let texts = there.notes.values().chain([&there.body]);
+        texts
+            .flat_map(|text| {
+                text.split_whitespace().skip_while(|word| *word != "secret").nth(1).map(str::to_owned)
+            })
+            .collect()
+    };
+    assert_eq!(secrets(&trial), ["b", "c", "a"]);
+    trial.whole(4, &change("a", gone("b")));
+    assert_eq!(secrets(&trial), ["c", "a"]);
+    trial.whole(5, &change("a", gone("a")));
+    assert_eq!(secrets(&trial), ["c"], "the ticket's own post");
+    trial.whole(6, &change("a", erased()));
+    assert_eq!(secrets(&trial), [""; 0]);
+    // Nothing is said any more.
+    trial.calls();
+    assert_eq!(trial.whole(7, &followed_up("a", "d", 1)), End::Ack);
+    assert_eq!(trial.calls(), [""; 0]);
+}
+
+#[test]
+fn a_ticket_that_the_helpdesk_has_no_more_is_left() {
+    let mut trial = Trial::new(World::default());
+    trial.whole(1, &ticket("a"));
+    trial.world.0.lock().script = [Some(Fault::Refused(404))].into();
+    assert_eq!(trial.whole(2, &followed_up("a", "b", 2)), End::Ack);
+    trial.calls();
+    assert_eq!(trial.whole(3, &followed_up("a", "c", 2)), End::Ack);
+    assert_eq!(trial.calls(), [""; 0]);
+}
+
+/// The daemon's records of some tickets, in each ticket's order.
+fn records(random: &mut fastrand::Rng, tickets: usize) -> Vec<VecDeque<(u64, delivery::Record)>> {
+    let mut seq = 0;
+    let mut next = || {
+        seq += 1;
+        seq
+    };
+    (0..tickets)
+        .map(|n| {
+            let name = format!("t{n}");
+            let mut of_one = VecDeque::from([(next(), ticket(&name))]);
+            for m in 0..random.usize(0..4) {
+                let level = random.i32(1..=4);
+                let record = match random.u32(0..4) {
+                    0 => followed_up(&name, &format!("t{n}p{m}"), level),
+                    1 => change(
+                        &name,
+                        Change::Rescored(update::Rescored { level, ..update::Rescored::default() }),
+                    ),
+                    2 => change(
+                        &name,
+                        Change::Answered(update::Answered {
+                            url: format!("u{n}m{m}"),
+                            ..update::Answered::default()
+                        }),
+                    ),
+                    _ => followed_up(&name, &format!("t{n}p{m}"), 2),
+                };
+                of_one.push_back((next(), record));
+            }
+            if random.u32(0..4) == 0 {
+                of_one.push_back((next(), change(&name, erased())));
+            }
+            of_one
+        })
+        .collect()
+}
+
+/// Delivers everything in any order that the daemon may choose, with faults and deaths, then without.
+fn run(trial: &mut Trial, seed: u64) -> (Vec<VecDeque<(u64, delivery::Record)>>, u32) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let all = records(&mut random, 8);
+    let mut left = all.clone();
+    trial.world.0.lock().random = Some(random.fork());
+    let (mut turns, mut deaths) = (0, 0);
+    while left.iter().any(|of_one| !of_one.is_empty()) {
+        turns += 1;
+        if turns > 120 {
+            trial.world.0.lock().random = None;
+        }
+        assert!(turns < 5_000, "seed {seed}: it does not end");
+        trial.world.0.lock().now_us += random.i64(0..2_000_000);
+        let waiting: Vec<usize> = (0..left.len()).filter(|n| !left[*n].is_empty()).collect();
+        let at = waiting[random.usize(0..waiting.len())];
+        let (seq, record) = left[at][0].clone();
+        let moments = if turns <= 120 && random.u32(0..3) == 0 { random.usize(1..10) } else { 10_000 };
+        match trial.deliver(seq, &record, moments) {
+            // Now and then the acknowledgement is lost with the bridge.
+            Some(End::Ack) if turns <= 120 && random.u32(0..8) == 0 => {
+                trial.restart();
+                deaths += 1;
+            }
+            Some(End::Ack) => drop(left[at].pop_front()),
+            Some(_) => {}
+            None => deaths += 1,
+        }
+    }
+    (all, deaths)
+}
+
+/// What must be there in the end, whatever happened.
+fn check(trial: &Trial, all: &[VecDeque<(u64, delivery::Record)>], seed: u64) {
+    let world = trial.world.0.lock();
+    for (n, of_one) in all.iter().enumerate() {
+        let reference = id(&format!("t{n}")).to_string();
+        let there: Vec<&There> =
+            world.tickets.values().filter(|there| there.reference == reference).collect();
+        assert_eq!(there.len(), 1, "seed {seed}, ticket {n}: not once");
+        let there = there[0];
+        assert!(there.labelled, "seed {seed}, ticket {n}: not complete");
+        let is_erased = of_one.iter().any(|(_, record)| {
+            matches!(record, delivery::Record::Update(Update { change: Some(Change::Erased(_)), .. }))
+        });
+        let mut level = "P2".to_owned();
+        for (_, record) in of_one {
+            let delivery::Record::Update(update) = record else { continue };
+            let about = About { reference: &reference, brand: "", language: Some(Language::En), level: None };
+            let note = text(&TEXTS.update(&about, update), "note");
+            let is_told = match &update.change {
+                Some(Change::Rescored(rescored)) => rescored.unsupported,
+                Some(Change::Erased(_)) | None => false,
+                Some(_) => true,
+            };
+            if is_told && !is_erased {
+                assert!(
+                    there.notes.values().any(|there| *there == note),
+                    "seed {seed}, ticket {n}: {note:?} is lost"
+                );
+            }
+            match &update.change {
+                Some(Change::FollowedUp(followed)) => level = followed.level().as_str_name().to_owned(),
+                Some(Change::Rescored(rescored)) => level = rescored.level().as_str_name().to_owned(),
+                _ => {}
+            }
+        }
+        assert_eq!(there.level, level, "seed {seed}, ticket {n}");
+        if is_erased {
+            assert!(!there.body.contains("secret"), "seed {seed}, ticket {n}: {}", there.body);
+            let kept = there.notes.iter().filter(|(number, _)| !world.lost_notes.contains(number));
+            let secrets = kept.filter(|(_, note)| note.contains("secret")).count();
+            assert_eq!(secrets, 0, "seed {seed}, ticket {n}: notes still hold the text");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_fails_and_whenever_it_dies_each_ticket_is_there_once(seed: u64, lag_s in 0..6_i64) {
+        // Refusals for good let agents do without some change; they are tried apart.
+        let mut trial = Trial::new(World { lag_us: lag_s * 1_000_000, ..World::default() });
+        let (all, deaths) = run(&mut trial, seed);
+        check(&trial, &all, seed);
+        prop_assert!(deaths > 0);
+    }
+
+    #[test]
+    fn without_a_search_the_policy_holds_and_the_rest_is_counted(seed: u64, leave: bool) {
+        let mut trial = Trial::new(World { cannot_find: true, ..World::default() });
+        trial.when_unknown = if leave { WhenUnknown::Leave } else { WhenUnknown::Again };
+        trial.restart();
+        let (all, _) = run(&mut trial, seed);
+        let unknown = trial.counts.unknown + trial.counts().unknown;
+        let world = trial.world.0.lock();
+        let mut missing = 0;
+        for n in 0..all.len() {
+            let reference = id(&format!("t{n}")).to_string();
+            let times = world.tickets.values().filter(|there| there.reference == reference).count();
+            prop_assert!(!(leave && times > 1), "ticket {} is there {} times", n, times);
+            prop_assert!(leave || times >= 1, "ticket {} is lost", n);
+            missing += u64::from(times == 0);
+        }
+        prop_assert!(missing <= unknown, "{missing} missing, {unknown} counted");
+    }
+}

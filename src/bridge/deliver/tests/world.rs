@@ -1,0 +1,319 @@
+//! A helpdesk in memory that fails, and a bridge that can be killed at any moment.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::pin::pin;
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::super::job::End;
+use super::super::{Bridge, Counts, Policy, Shared, Target, WhenUnknown};
+use crate::bridge::helpdesk::{Case, Values};
+use crate::bridge::http::CallError;
+use crate::bridge::pace::Pace;
+use crate::bridge::text::{FourByte, Shape, Texts};
+use crate::ledger::cases::Cases;
+use crate::parse::Network;
+use crate::ticket::TicketId;
+use crate::ticket::proto::update::{self, Change};
+use crate::ticket::proto::{Delivery, Post, Ticket, Update, delivery};
+
+/// Compiled once: each life of a bridge has them.
+pub(super) static TEXTS: LazyLock<Texts> = LazyLock::new(|| {
+    let levels = ["P1", "P2", "P3", "P4"].map(Into::into);
+    let zone = jiff::tz::TimeZone::UTC;
+    let shape = Shape { text_chars_max: 30_000, four_byte: FourByte::Keep, levels, zone };
+    Texts::new(shape, Vec::new()).unwrap()
+});
+
+/// How a call goes wrong.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Fault {
+    NotSent,
+    /// Nobody knows; it was done, or not.
+    Unclear(bool),
+    Limited,
+    Refused(u16),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct There {
+    pub(super) reference: String,
+    pub(super) level: String,
+    pub(super) body: String,
+    /// By number; an erased one is empty.
+    pub(super) notes: BTreeMap<u64, String>,
+    pub(super) made_at_us: i64,
+    pub(super) labelled: bool,
+}
+
+/// A helpdesk.
+#[derive(Debug, Default)]
+pub(super) struct World {
+    pub(super) tickets: BTreeMap<u64, There>,
+    pub(super) last: u64,
+    pub(super) calls: Vec<&'static str>,
+    /// The next calls' faults; after them by chance.
+    pub(super) script: VecDeque<Option<Fault>>,
+    pub(super) random: Option<fastrand::Rng>,
+    pub(super) cannot_find: bool,
+    pub(super) lag_us: i64,
+    pub(super) now_us: i64,
+    /// Notes of which nobody was told that they are there.
+    pub(super) lost_notes: BTreeSet<u64>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fake(pub(super) Arc<Mutex<World>>);
+
+/// A moment at which the bridge may die.
+pub(super) async fn moment() {
+    let mut is_over = false;
+    std::future::poll_fn(
+        |_| if std::mem::replace(&mut is_over, true) { Poll::Ready(()) } else { Poll::Pending },
+    )
+    .await;
+}
+
+impl Fake {
+    async fn call<R>(&self, name: &'static str, work: impl FnOnce(&mut World) -> R) -> Result<R, CallError> {
+        moment().await;
+        let fault = {
+            let mut world = self.0.lock();
+            world.calls.push(name);
+            match (world.script.pop_front(), &mut world.random) {
+                (Some(fault), _) => fault,
+                (None, Some(random)) => match random.u32(0..20) {
+                    0 => Some(Fault::NotSent),
+                    1..=3 => Some(Fault::Unclear(false)),
+                    4..=6 => Some(Fault::Unclear(true)),
+                    7 => Some(Fault::Limited),
+                    8 | 9 => Some(Fault::Refused(401)),
+                    _ => None,
+                },
+                (None, None) => None,
+            }
+        };
+        let unclear = || CallError::Unclear("no answer".to_owned());
+        match fault {
+            None => {}
+            Some(Fault::NotSent) => return Err(CallError::NotSent("refused".to_owned())),
+            Some(Fault::Unclear(false)) => return Err(unclear()),
+            Some(Fault::Unclear(true)) => {
+                work(&mut self.0.lock());
+                moment().await;
+                return Err(unclear());
+            }
+            Some(Fault::Limited) => return Err(CallError::Limited { status: 429, wait: None }),
+            Some(Fault::Refused(status)) => return Err(CallError::Refused { status, words: String::new() }),
+        }
+        let done = work(&mut self.0.lock());
+        moment().await;
+        Ok(done)
+    }
+
+    async fn change(
+        &self,
+        name: &'static str,
+        case: &Case,
+        work: impl FnOnce(&mut There),
+    ) -> Result<(), CallError> {
+        let id: u64 = case.id.parse().unwrap();
+        self.call(name, |world| work(world.tickets.get_mut(&id).unwrap())).await
+    }
+}
+
+pub(super) fn text(values: &Values, name: &str) -> String {
+    values[name].as_str().unwrap().to_owned()
+}
+
+impl Target for Fake {
+    async fn find(&self, reference: &str) -> Result<Option<Vec<String>>, CallError> {
+        if self.0.lock().cannot_find {
+            return Ok(None);
+        }
+        self.call("find", |world| {
+            let (now_us, lag_us) = (world.now_us, world.lag_us);
+            let is_found =
+                |there: &There| there.reference == reference && there.made_at_us + lag_us <= now_us;
+            let found = world.tickets.iter().rev().filter(|(_, there)| is_found(there));
+            Some(found.map(|(id, _)| id.to_string()).collect())
+        })
+        .await
+    }
+
+    async fn create(&self, values: &Values) -> Result<Case, (CallError, Option<Case>)> {
+        let made = self.call("create", |world| {
+            world.last += 1;
+            let there = There {
+                reference: text(values, "ref"),
+                level: text(values, "level"),
+                body: text(values, "body"),
+                made_at_us: world.now_us,
+                ..There::default()
+            };
+            world.tickets.insert(world.last, there);
+            Case { id: world.last.to_string(), captured: Values::new() }
+        });
+        let case = made.await.map_err(|error| (error, None))?;
+        match self.complete(&case, values).await {
+            Ok(()) => Ok(case),
+            Err(error) => Err((error, Some(case))),
+        }
+    }
+
+    async fn complete(&self, case: &Case, _values: &Values) -> Result<(), CallError> {
+        self.change("complete", case, |there| there.labelled = true).await
+    }
+
+    async fn note(&self, case: &Case, values: &Values) -> Result<Values, CallError> {
+        let id: u64 = case.id.parse().unwrap();
+        let number = self.call("note", |world| {
+            world.last += 1;
+            let number = world.last;
+            world.tickets.get_mut(&id).unwrap().notes.insert(number, text(values, "note"));
+            world.lost_notes.insert(number);
+            number
+        });
+        let number = number.await?;
+        self.0.lock().lost_notes.remove(&number);
+        Ok(Values::from_iter([("number".to_owned(), number.into())]))
+    }
+
+    async fn reprioritise(&self, case: &Case, values: &Values) -> Result<(), CallError> {
+        self.change("reprioritise", case, |there| there.level = text(values, "level")).await
+    }
+
+    async fn erase(&self, case: &Case, values: &Values) -> Result<(), CallError> {
+        self.change("erase", case, |there| there.body = text(values, "body")).await
+    }
+
+    async fn erase_note(&self, case: &Case, note: &Values, _: &Values) -> Result<(), CallError> {
+        let number = note["number"].as_u64().unwrap();
+        self.change("erase_note", case, |there| there.notes.get_mut(&number).unwrap().clear()).await
+    }
+}
+
+/// A daemon's tickets, a helpdesk, and a bridge that can be killed.
+pub(super) struct Trial {
+    pub(super) folder: tempfile::TempDir,
+    pub(super) world: Fake,
+    pub(super) bridge: Option<Bridge<Fake>>,
+    pub(super) when_unknown: WhenUnknown,
+    /// Counts of the bridges that have died.
+    pub(super) counts: Counts,
+}
+
+pub(super) const RETRY: Duration = Duration::from_secs(1);
+/// When the case store is made; tickets are made later.
+pub(super) const BEGIN_US: i64 = 1_000_000;
+
+impl Trial {
+    pub(super) fn new(world: World) -> Trial {
+        let folder = tempfile::tempdir().unwrap();
+        let world = Fake(Arc::new(Mutex::new(world)));
+        world.0.lock().now_us = BEGIN_US;
+        let counts = Counts::default();
+        let mut trial = Trial { folder, world, bridge: None, when_unknown: WhenUnknown::Again, counts };
+        trial.restart();
+        trial
+    }
+
+    pub(super) fn restart(&mut self) {
+        if let Some(bridge) = self.bridge.take() {
+            let counts = bridge.shared.counts.lock();
+            self.counts.unknown += counts.unknown;
+            self.counts.adopted += counts.adopted;
+        }
+        let (now_us, cannot_find, lag_us) = {
+            let world = self.world.0.lock();
+            (world.now_us, world.cannot_find, world.lag_us)
+        };
+        let cases = Cases::open(&self.folder.path().join("cases"), now_us).unwrap();
+        let policy = Policy {
+            retry_min: RETRY,
+            retry_max: RETRY * 60,
+            when_unknown: self.when_unknown,
+            can_find: !cannot_find,
+            find_lag: Duration::from_micros(lag_us.unsigned_abs()),
+            can_erase_notes: true,
+            cases_know_since_us: cases.knows_since_us(),
+            started_at_us: now_us,
+        };
+        let shared = Shared {
+            cases: Arc::new(Mutex::new(cases)),
+            counts: Arc::default(),
+            pace: Arc::new(Pace::new(60)),
+        };
+        let world = self.world.clone();
+        let clock = Arc::new(move || world.0.lock().now_us);
+        let texts = TEXTS.clone();
+        self.bridge = Some(Bridge::new("trial", self.world.clone(), shared, policy, texts, clock));
+    }
+
+    /// Works a delivery off, unless the bridge dies after so many moments.
+    pub(super) fn deliver(&mut self, seq: u64, record: &delivery::Record, moments: usize) -> Option<End> {
+        let bridge = self.bridge.as_ref().unwrap();
+        let delivery = Delivery { seq, attempt: 1, record: Some(record.clone()) };
+        let ended = {
+            let mut work = pin!(bridge.work(delivery));
+            let mut context = Context::from_waker(Waker::noop());
+            (0..moments).find_map(|_| match work.as_mut().poll(&mut context) {
+                Poll::Ready(worked) => Some(worked.unwrap().end),
+                Poll::Pending => None,
+            })
+        };
+        if ended.is_none() {
+            self.restart();
+        }
+        ended
+    }
+
+    pub(super) fn whole(&mut self, seq: u64, record: &delivery::Record) -> End {
+        self.deliver(seq, record, 1_000).unwrap()
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.bridge.as_ref().unwrap().shared.counts.lock().clone()
+    }
+
+    pub(super) fn calls(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.world.0.lock().calls)
+    }
+}
+
+pub(super) fn id(post: &str) -> TicketId {
+    TicketId::of_post(Network::X, post)
+}
+
+pub(super) fn post(id: &str) -> Post {
+    Post { id: id.to_owned(), network: "x".to_owned(), text: format!("secret {id}"), ..Post::default() }
+}
+
+pub(super) fn ticket(name: &str) -> delivery::Record {
+    delivery::Record::Ticket(Ticket {
+        id: id(name).as_bytes().to_vec(),
+        post: Some(post(name)),
+        brand: "Lumio".to_owned(),
+        priority: 500,
+        level: 2,
+        created_at_us: BEGIN_US + 1,
+        ..Ticket::default()
+    })
+}
+
+pub(super) fn change(name: &str, change: Change) -> delivery::Record {
+    let ticket_id = id(name).as_bytes().to_vec();
+    delivery::Record::Update(Update { ticket_id, at_us: 1, change: Some(change) })
+}
+
+pub(super) fn followed_up(name: &str, by: &str, level: i32) -> delivery::Record {
+    let followed = update::FollowedUp { post: Some(post(by)), level, ..update::FollowedUp::default() };
+    change(name, Change::FollowedUp(followed))
+}
+
+pub(super) fn erased() -> Change {
+    Change::Erased(update::Erased { reason: "post_deleted".to_owned() })
+}

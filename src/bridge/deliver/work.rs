@@ -1,0 +1,179 @@
+//! One delivery worked off: the steps of its [`Job`], done.
+
+use tracing::{info, warn};
+
+use super::job::{End, Job, Outcome, Step};
+use super::{Bridge, Policy, Target, Worked};
+use crate::bridge::helpdesk::Values;
+use crate::bridge::http::CallError;
+use crate::bridge::text::{About, Language};
+use crate::ledger::LedgerError;
+use crate::ledger::cases::Change as Fact;
+use crate::ticket::TicketId;
+use crate::ticket::proto::update::Change;
+use crate::ticket::proto::{Delivery, Level, delivery};
+
+impl<T: Target> Bridge<T> {
+    /// Does all that is to be done about one delivery.
+    ///
+    /// Dropped at any moment it leaves what a crash would leave.
+    pub(super) async fn work(&self, delivery: Delivery) -> Result<Worked, LedgerError> {
+        let mut calls = 0;
+        let end = self.work_off(delivery.seq, delivery.record, &mut calls).await?;
+        Ok(Worked { seq: delivery.seq, end, calls })
+    }
+
+    async fn work_off(
+        &self,
+        seq: u64,
+        record: Option<delivery::Record>,
+        calls: &mut u32,
+    ) -> Result<End, LedgerError> {
+        // What a newer daemon sends and we do not know is not ours to keep.
+        let Some(record) = record else { return Ok(End::Ack) };
+        let mut failed = None;
+        let known = |id: TicketId| match self.shared.cases.lock().get(id) {
+            Ok(entry) => entry,
+            Err(error) => {
+                failed = Some(error);
+                None
+            }
+        };
+        let language = match &record {
+            delivery::Record::Ticket(ticket) => self.texts.language(ticket).tag(),
+            delivery::Record::Update(_) => "",
+        };
+        // It may have forgotten something since we began.
+        let cases_know_since_us = self.shared.cases.lock().knows_since_us();
+        let policy = Policy { cases_know_since_us, ..self.policy };
+        let job = Job::new(seq, record, language, known, policy);
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let Some(mut job) = job else { return Ok(End::Ack) };
+        let reference = job.ticket_id.to_string();
+        let mut outcome = Outcome::Begun;
+        loop {
+            let failures = self.health.lock().failures;
+            let step = job.next(outcome, (self.clock)(), failures);
+            *calls += u32::from(!matches!(step, Step::Write(_) | Step::End(_)));
+            outcome = match step {
+                Step::Write(facts) => {
+                    self.shared.cases.lock().apply(job.ticket_id, &facts, (self.clock)())?;
+                    self.wrote(&job, &facts);
+                    Outcome::Written
+                }
+                // Not to be able to look is no sign of life.
+                Step::Find if !self.policy.can_find => Outcome::Found(None),
+                Step::Find => self.heard(self.target.find(&reference).await.map(Outcome::Found)),
+                Step::Create => match self.target.create(&self.values(&job, &reference)).await {
+                    Ok(case) => self.heard(Ok(Outcome::Made(case))),
+                    Err((error, case)) => {
+                        self.heard(Err(error.clone()));
+                        Outcome::Failed(error, case)
+                    }
+                },
+                Step::Complete(case) => {
+                    let values = self.values(&job, &reference);
+                    self.heard(self.target.complete(&case, &values).await.map(|()| Outcome::Done))
+                }
+                Step::Reprioritise(case) => {
+                    let values = self.values(&job, &reference);
+                    self.heard(self.target.reprioritise(&case, &values).await.map(|()| Outcome::Done))
+                }
+                Step::Note(case) => {
+                    let values = self.values(&job, &reference);
+                    self.heard(self.target.note(&case, &values).await.map(Outcome::Noted))
+                }
+                Step::Erase(case) => {
+                    let values = self.values(&job, &reference);
+                    self.heard(self.target.erase(&case, &values).await.map(|()| Outcome::Done))
+                }
+                Step::EraseNote(case, note) => {
+                    let values = self.values(&job, &reference);
+                    self.heard(self.target.erase_note(&case, &note, &values).await.map(|()| Outcome::Done))
+                }
+                Step::End(end) => {
+                    self.ended(&job, &end);
+                    return Ok(end);
+                }
+            };
+        }
+    }
+
+    /// Takes note of how a call went.
+    fn heard(&self, called: Result<Outcome, CallError>) -> Outcome {
+        let mut health = self.health.lock();
+        match &called {
+            Ok(_) => {
+                health.failures = 0;
+                health.backoff.reset();
+                if std::mem::take(&mut health.is_told) {
+                    info!(bridge = %self.name, "the helpdesk takes tickets again");
+                    self.shared.counts.lock().is_held = false;
+                }
+            }
+            Err(CallError::Unclear(_) | CallError::NotSent(_)) => health.failures += 1,
+            Err(CallError::Limited { .. }) => {}
+            Err(CallError::Refused { .. } | CallError::Template(_)) => health.failures = 0,
+        }
+        match called {
+            Ok(outcome) => outcome,
+            Err(error) => Outcome::Failed(error, None),
+        }
+    }
+
+    fn wrote(&self, job: &Job, facts: &[Fact]) {
+        let mut counts = self.shared.counts.lock();
+        for fact in facts {
+            counts.wrote(fact);
+            if let Fact::Placed { place, others, .. } = fact
+                && *others > 0
+            {
+                let (ticket, case) = (job.ticket_id, &place.id);
+                warn!(bridge = %self.name, %ticket, %case, others, "the helpdesk has this ticket more than once");
+            }
+        }
+    }
+
+    fn ended(&self, job: &Job, end: &End) {
+        match end {
+            End::Ack => {
+                self.health.lock().refused = 0;
+                if job.ticket().is_none() {
+                    self.shared.counts.lock().changed += 1;
+                }
+            }
+            End::Back(again, why) => {
+                self.health.lock().refused += 1;
+                self.shared.counts.lock().last_error = Some(why.clone());
+                let again_s = again.as_secs();
+                warn!(bridge = %self.name, ticket = %job.ticket_id, %why, again_s, "not taken; tried again later");
+            }
+            End::Hold(_) => {}
+        }
+    }
+
+    /// What templates see of a delivery.
+    fn values(&self, job: &Job, reference: &str) -> Values {
+        let mut values = match &job.record {
+            delivery::Record::Ticket(ticket) => self.texts.ticket(ticket),
+            delivery::Record::Update(update) => {
+                let language = Language::of(job.language());
+                let about = About { reference, brand: job.brand(), language, level: None };
+                let reason = match &update.change {
+                    Some(Change::Erased(erased)) => &erased.reason,
+                    _ => "",
+                };
+                let mut values = self.texts.erasure(&about, reason);
+                values.extend(self.texts.update(&about, update));
+                values
+            }
+        };
+        // A ticket that comes late may have another level by now.
+        let level = Level::try_from(job.level()).unwrap_or_default();
+        values.insert("level".to_owned(), level.as_str_name().into());
+        values.insert("level_value".to_owned(), self.texts.level(level));
+        values
+    }
+}

@@ -1,0 +1,263 @@
+//! A helpdesk: its operations, each some calls of its preset.
+//!
+//! Plain about what was done: an operation's error says whether the helpdesk may have done something all the same.
+//! What to do about it is its caller's to decide, and when a call may be made is [`Pace`]'s.
+
+mod answers;
+mod calls;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod trial;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde_json::Map;
+
+pub use self::answers::{Changes, GONE, Standing};
+pub(super) use self::answers::{id_of, seen_by};
+use super::http::{CallError, Http};
+use super::pace::Pace;
+use super::preset::{Escape, Preset, Step};
+
+/// What templates see, by name.
+pub type Values = Map<String, serde_json::Value>;
+
+/// One helpdesk.
+#[derive(Debug)]
+pub struct Helpdesk {
+    preset: Preset,
+    http: Http,
+    pace: Arc<Pace>,
+    /// What every template sees: `token`, `option`.
+    common: Values,
+    /// What the login captured.
+    session: Mutex<Option<serde_json::Value>>,
+}
+
+/// A ticket in the helpdesk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Case {
+    /// The helpdesk's own id, as it writes it.
+    pub id: String,
+    /// What the calls that made it captured beside, for later ones; JSON.
+    pub captured: Values,
+}
+
+impl Helpdesk {
+    /// A helpdesk that takes these calls there. `options` are the operator's, those left out the preset's.
+    pub fn new(preset: Preset, http: Http, pace: Arc<Pace>, token: &str, options: &Values) -> Helpdesk {
+        let defaults = preset.calls.options.iter();
+        let mut all: Values = defaults
+            .filter_map(|(name, option)| {
+                Some((name.clone(), serde_json::to_value(option.default.as_ref()?).ok()?))
+            })
+            .collect();
+        all.extend(options.clone());
+        let mut common = Values::new();
+        common.insert("token".to_owned(), token.into());
+        common.insert("option".to_owned(), all.into());
+        Helpdesk { preset, http, pace, common, session: Mutex::default() }
+    }
+
+    /// Its calls.
+    pub fn preset(&self) -> &Preset {
+        &self.preset
+    }
+
+    /// The tickets there that hold this reference, the oldest first as the helpdesk lists them; `None` if it cannot
+    /// search.
+    ///
+    /// # Errors
+    ///
+    /// The call's.
+    pub async fn find(&self, reference: &str) -> Result<Option<Vec<String>>, CallError> {
+        let Some(find) = &self.preset.calls.find else { return Ok(None) };
+        let mut values = self.values(&Values::new());
+        values.insert("ref".to_owned(), reference.into());
+        let mut ids = Vec::new();
+        let keys = std::iter::once("find.call".to_owned())
+            .chain((0..find.further.len()).map(|index| format!("find.further[{index}]")));
+        for (key, step) in keys.zip(std::iter::once(&find.call).chain(&find.further)) {
+            let is_answered = self.step(&key, step, &mut values).await?.is_some();
+            ids = answers::found(&self.preset, find, &mut values, is_answered)?;
+            if !ids.is_empty() {
+                break;
+            }
+        }
+        Ok(Some(ids))
+    }
+
+    /// Makes a ticket of these values: `ref`, `subject`, `body`, `level`, `level_value`, `ticket`, ...
+    ///
+    /// # Errors
+    ///
+    /// Of the first call that fails, with the ticket if an earlier one has made it.
+    pub async fn create(&self, values: &Values) -> Result<Case, (CallError, Option<Case>)> {
+        let mut values = self.values(values);
+        let mut case = None;
+        for (index, step) in self.preset.calls.create.iter().enumerate() {
+            let key = format!("create[{index}]");
+            let done = self.step(&key, step, &mut values).await;
+            if let Err(error) = done {
+                return Err((error, case));
+            }
+            if step.capture.contains_key("id") {
+                let Some(id) = values.get("id").and_then(|id| id_of(&seen_by(id))) else {
+                    let text = format!("{key}: the answer holds no id of the ticket that was made");
+                    return Err((CallError::Unclear(text), None));
+                };
+                case = Some(Case { id, captured: captured(&self.preset.calls.create, &values) });
+            } else if let Some(case) = &mut case {
+                case.captured = captured(&self.preset.calls.create, &values);
+            }
+        }
+        // Presets are refused that lack the step.
+        case.ok_or_else(|| (CallError::Template("create: no step makes the ticket".to_owned()), None))
+    }
+
+    /// The steps of creation after the one that makes the ticket, for one that was found and may lack them.
+    ///
+    /// # Errors
+    ///
+    /// Of the first call that fails.
+    pub async fn complete(&self, case: &Case, values: &Values) -> Result<(), CallError> {
+        let makes = self.preset.calls.create.iter().position(|step| step.capture.contains_key("id"));
+        let mut values = self.of_case(case, values);
+        for (index, step) in self.preset.calls.create.iter().enumerate().skip(makes.map_or(0, |at| at + 1)) {
+            self.step(&format!("create[{index}]"), step, &mut values).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds a note for agents, and gives what its calls captured.
+    ///
+    /// # Errors
+    ///
+    /// Of the first call that fails.
+    pub async fn note(&self, case: &Case, values: &Values) -> Result<Values, CallError> {
+        let steps = &self.preset.calls.note;
+        let values = self.steps("note", steps, self.of_case(case, values)).await?;
+        Ok(captured(steps, &values))
+    }
+
+    /// Takes the text out of a note, of which its calls captured `note`.
+    ///
+    /// # Errors
+    ///
+    /// Of the first call that fails.
+    pub async fn erase_note(&self, case: &Case, note: &Values, values: &Values) -> Result<(), CallError> {
+        let mut seen = self.of_case(case, values);
+        seen.extend(note.clone());
+        self.steps("erase_note", &self.preset.calls.erase_note, seen).await.map(drop)
+    }
+
+    /// Gives a ticket another priority.
+    ///
+    /// # Errors
+    ///
+    /// Of the first call that fails.
+    pub async fn reprioritise(&self, case: &Case, values: &Values) -> Result<(), CallError> {
+        self.steps("reprioritise", &self.preset.calls.reprioritise, self.of_case(case, values))
+            .await
+            .map(drop)
+    }
+
+    /// Takes the author's text out of a ticket.
+    ///
+    /// # Errors
+    ///
+    /// Of the first call that fails.
+    pub async fn erase(&self, case: &Case, values: &Values) -> Result<(), CallError> {
+        self.steps("erase", &self.preset.calls.erase, self.of_case(case, values)).await.map(drop)
+    }
+
+    /// Removes a ticket.
+    ///
+    /// # Errors
+    ///
+    /// Of the first call that fails.
+    pub async fn remove(&self, case: &Case) -> Result<(), CallError> {
+        self.steps("remove", &self.preset.calls.remove, self.of_case(case, &Values::new())).await.map(drop)
+    }
+
+    /// What has become of a ticket; `None` where the helpdesk's API does not say.
+    ///
+    /// # Errors
+    ///
+    /// The call's, but for one that says that there is no such ticket: it was deleted.
+    pub async fn read(&self, case: &Case) -> Result<Option<Standing>, CallError> {
+        let Some(read) = &self.preset.calls.read else { return Ok(None) };
+        let mut values = self.of_case(case, &Values::new());
+        match self.step("read.call", &read.call, &mut values).await {
+            Err(error) if error.is_absence() => Ok(Some(Standing::gone())),
+            Err(error) => Err(error),
+            Ok(answer) => {
+                values.insert("item".to_owned(), answer.map(|answer| answer.body).unwrap_or_default());
+                for (index, step) in read.also.iter().enumerate() {
+                    self.step(&format!("read.also[{index}]"), step, &mut values).await?;
+                }
+                Ok(Some(answers::standing(&self.preset, "read.fields", &read.fields, &values)?))
+            }
+        }
+    }
+
+    /// Which tickets have changed; without a cursor from now on. `None` where the helpdesk's API does not list that.
+    ///
+    /// # Errors
+    ///
+    /// The call's.
+    pub async fn changed(
+        &self,
+        cursor: Option<&str>,
+        now: jiff::Timestamp,
+    ) -> Result<Option<Changes>, CallError> {
+        let Some(changed) = &self.preset.calls.changed else { return Ok(None) };
+        let mut values = self.values(&Values::new());
+        values.insert("now".to_owned(), now.to_string().into());
+        values.insert("now_s".to_owned(), now.as_second().into());
+        let cursor = match cursor {
+            Some(cursor) => cursor.to_owned(),
+            None => {
+                if let Some(start) = &changed.start {
+                    self.step("changed.start", start, &mut values).await?;
+                }
+                answers::text_of(&self.preset.evaluate("changed.first", &changed.first, &seen_by(&values))?)
+            }
+        };
+        values.insert("cursor".to_owned(), cursor.clone().into());
+        let is_answered = self.step("changed.call", &changed.call, &mut values).await?.is_some();
+        Ok(Some(answers::changes(&self.preset, changed, values, cursor, is_answered)?))
+    }
+
+    /// Asks one of the preset's questions: whether the answer is right, and the advice if not.
+    ///
+    /// # Errors
+    ///
+    /// The call's.
+    pub async fn probe(&self, index: usize) -> Result<Result<(), String>, CallError> {
+        let probe = &self.preset.calls.probe[index];
+        let key = format!("probe[{index}]");
+        let mut values = self.values(&Values::new());
+        self.step(&format!("{key}.call"), &probe.call, &mut values).await?;
+        let seen = seen_by(&values);
+        let is_right = match &probe.right {
+            Some(right) => self.preset.evaluate(&format!("{key}.right"), right, &seen)?.is_true(),
+            None => true,
+        };
+        match is_right {
+            true => Ok(Ok(())),
+            false => Ok(Err(self.preset.render(
+                &format!("{key}.advice"),
+                &probe.advice,
+                Escape::Nothing,
+                &seen,
+            )?)),
+        }
+    }
+}
+
+/// What the steps of creation have captured.
+fn captured(steps: &[Step], values: &Values) -> Values {
+    let names = steps.iter().flat_map(|step| step.capture.keys());
+    names.filter_map(|name| Some((name.clone(), values.get(name)?.clone()))).collect()
+}

@@ -1,0 +1,193 @@
+//! What a helpdesk's answers say, by its preset's expressions: plain code.
+
+use minijinja::value::Value;
+
+use super::Values;
+use crate::bridge::http::CallError;
+use crate::bridge::preset::{Changed, Fields, Find, Preset, RenderError};
+use crate::ticket::proto::ticket_status::State;
+
+/// What a ticket's state is called where the helpdesk says that it knows no such ticket.
+pub const GONE: &str = "gone";
+
+/// What has become of a ticket in the helpdesk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// In our words; `None` where the preset does not know the helpdesk's.
+    pub state: Option<State>,
+    /// In its own.
+    pub state_there: String,
+    /// Empty: nobody's.
+    pub agent: String,
+    /// Microseconds since 1970.
+    pub first_answer_at_us: Option<i64>,
+    /// 1 to 5.
+    pub satisfaction: Option<u32>,
+    /// 0 to 10: how likely the customer is to recommend the company.
+    pub recommendation: Option<u32>,
+    /// The ticket that it was merged into.
+    pub merged_into: Option<String>,
+}
+
+/// A page of changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// Which tickets, and what has become of them where the listing says it.
+    pub cases: Vec<(String, Option<Standing>)>,
+    /// From where to go on.
+    pub cursor: String,
+    /// Whether there is more already.
+    pub more: bool,
+}
+
+impl From<RenderError> for CallError {
+    fn from(error: RenderError) -> CallError {
+        CallError::Template(error.to_string())
+    }
+}
+
+impl Standing {
+    /// Of a ticket that the helpdesk does not know.
+    pub(super) fn gone() -> Standing {
+        Standing {
+            state: Some(State::Deleted),
+            state_there: GONE.to_owned(),
+            agent: String::new(),
+            first_answer_at_us: None,
+            satisfaction: None,
+            recommendation: None,
+            merged_into: None,
+        }
+    }
+}
+
+/// The ids in the answer to a search; `is_answered`: whether there was one.
+pub(super) fn found(
+    preset: &Preset,
+    find: &Find,
+    values: &mut Values,
+    is_answered: bool,
+) -> Result<Vec<String>, CallError> {
+    let mut ids = Vec::new();
+    for item in items(preset, "find.items", &find.items, values, is_answered)? {
+        values.insert("item".to_owned(), item);
+        let seen = seen_by(&*values);
+        let is_ours = match &find.matches {
+            Some(matches) => preset.evaluate("find.matches", matches, &seen)?.is_true(),
+            None => true,
+        };
+        if is_ours {
+            ids.extend(id_of(&preset.evaluate("find.id", &find.id, &seen)?));
+        }
+    }
+    Ok(ids)
+}
+
+/// A page of changes in the answer to a listing from `cursor` on.
+pub(super) fn changes(
+    preset: &Preset,
+    changed: &Changed,
+    mut values: Values,
+    cursor: String,
+    is_answered: bool,
+) -> Result<Changes, CallError> {
+    let seen = seen_by(&values);
+    let next = preset.evaluate("changed.cursor", &changed.cursor, &seen)?;
+    let more = match &changed.more {
+        Some(more) => preset.evaluate("changed.more", more, &seen)?.is_true(),
+        None => false,
+    };
+    let mut cases = Vec::new();
+    for item in items(preset, "changed.items", &changed.items, &values, is_answered)? {
+        values.insert("item".to_owned(), item);
+        let seen = seen_by(&values);
+        let Some(id) = id_of(&preset.evaluate("changed.id", &changed.id, &seen)?) else { continue };
+        let standing = match &changed.fields {
+            Some(fields) => Some(standing(preset, "changed.fields", fields, &values)?),
+            None => None,
+        };
+        cases.push((id, standing));
+    }
+    let next = if next.is_undefined() || next.is_none() { cursor } else { text_of(&next) };
+    Ok(Changes { cases, cursor: next, more })
+}
+
+/// What has become of a ticket, which is `item` among the values.
+pub(super) fn standing(
+    preset: &Preset,
+    key: &str,
+    fields: &Fields,
+    values: &Values,
+) -> Result<Standing, CallError> {
+    let seen = seen_by(values);
+    let field = |name: &str, expression: Option<&String>| -> Result<Option<Value>, CallError> {
+        let Some(expression) = expression else { return Ok(None) };
+        let value = preset.evaluate(&format!("{key}.{name}"), expression, &seen)?;
+        Ok(Some(value).filter(|value| !value.is_undefined() && !value.is_none()))
+    };
+    let state_there = field("state", Some(&fields.state))?.map(|state| text_of(&state)).unwrap_or_default();
+    let first_answer_at = field("first_answer_at", fields.first_answer_at.as_ref())?;
+    let satisfaction = field("satisfaction", fields.satisfaction.as_ref())?;
+    let recommendation = field("recommendation", fields.recommendation.as_ref())?;
+    Ok(Standing {
+        state: preset.calls.states.get(&state_there).map(|state| State::from(*state)),
+        state_there,
+        agent: field("agent", fields.agent.as_ref())?.map(|agent| text_of(&agent)).unwrap_or_default(),
+        first_answer_at_us: first_answer_at.as_ref().and_then(moment),
+        satisfaction: satisfaction.as_ref().and_then(number),
+        recommendation: recommendation.as_ref().and_then(number),
+        merged_into: field("merged_into", fields.merged_into.as_ref())?.and_then(|id| id_of(&id)),
+    })
+}
+
+/// The list that the expression says; an answer without it is not the one that the helpdesk is known to give.
+pub(super) fn items(
+    preset: &Preset,
+    key: &str,
+    expression: &str,
+    values: &Values,
+    is_answered: bool,
+) -> Result<Vec<serde_json::Value>, CallError> {
+    let items = preset.evaluate(key, expression, &seen_by(values))?;
+    match serde_json::to_value(&items) {
+        Ok(serde_json::Value::Array(items)) => Ok(items),
+        _ if is_answered => Err(CallError::Unclear(format!("{key}: the answer holds no such list"))),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Numbers and texts are ids; nothing else is, and no empty text.
+pub(in crate::bridge) fn id_of(value: &Value) -> Option<String> {
+    let id = match value.as_str() {
+        Some(text) => text.to_owned(),
+        None if value.is_number() => value.to_string(),
+        None => return None,
+    };
+    Some(id).filter(|id| !id.is_empty())
+}
+
+pub(super) fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// RFC 3339, or seconds since 1970.
+fn moment(value: &Value) -> Option<i64> {
+    match value.as_str() {
+        Some(text) => text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_microsecond),
+        None => i64::try_from(value.clone()).ok()?.checked_mul(1_000_000),
+    }
+    .filter(|at_us| *at_us > 0)
+}
+
+/// A whole number that is not negative, or a text that is one: fields of an operator's own hold either.
+fn number(value: &Value) -> Option<u32> {
+    match value.as_str() {
+        Some(text) => text.trim().parse().ok(),
+        None => u32::try_from(i64::try_from(value.clone()).ok()?).ok(),
+    }
+}
+
+/// What a template or expression sees of these values.
+pub(in crate::bridge) fn seen_by(values: &impl serde::Serialize) -> Value {
+    Value::from(minijinja::value::Serde(values))
+}

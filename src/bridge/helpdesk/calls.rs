@@ -1,0 +1,169 @@
+//! The calls of which operations are made: logged in, at the helpdesk's pace, rendered by the preset.
+
+use std::collections::BTreeMap;
+
+use hyper::Method;
+use hyper::header::{HeaderName, HeaderValue};
+use serde_json::json;
+
+use super::answers::seen_by;
+use super::{Case, Helpdesk, Values, answers};
+use crate::bridge::http::{Answer, Call, CallError};
+use crate::bridge::preset::{Escape, Step};
+
+impl Helpdesk {
+    pub(super) fn values(&self, values: &Values) -> Values {
+        let mut all = self.common.clone();
+        all.extend(values.clone());
+        all
+    }
+
+    pub(super) fn of_case(&self, case: &Case, values: &Values) -> Values {
+        let mut all = self.values(&case.captured);
+        all.extend(values.clone());
+        all.insert("id".to_owned(), case.id.clone().into());
+        all
+    }
+
+    pub(super) async fn steps(
+        &self,
+        name: &str,
+        steps: &[Step],
+        mut values: Values,
+    ) -> Result<Values, CallError> {
+        for (index, step) in steps.iter().enumerate() {
+            self.step(&format!("{name}[{index}]"), step, &mut values).await?;
+        }
+        Ok(values)
+    }
+
+    /// One step, if it is to be made, or as often as its list is long; its captures are put into `values`, and
+    /// `response`, `status` and `headers`.
+    pub(super) async fn step(
+        &self,
+        key: &str,
+        step: &Step,
+        values: &mut Values,
+    ) -> Result<Option<Answer>, CallError> {
+        let Some(each) = &step.each else { return self.once(key, step, values).await };
+        let mut last = None;
+        for item in answers::items(&self.preset, &format!("{key}.each"), each, values, false)? {
+            values.insert("item".to_owned(), item);
+            last = self.once(key, step, values).await?.or(last);
+        }
+        Ok(last)
+    }
+
+    async fn once(&self, key: &str, step: &Step, values: &mut Values) -> Result<Option<Answer>, CallError> {
+        if let Some(when) = &step.when {
+            let seen = seen_by(&*values);
+            if !self.preset.evaluate(&format!("{key}.when"), when, &seen)?.is_true() {
+                return Ok(None);
+            }
+        }
+        let answer = match self.with_session(key, step, values, false).await {
+            Err(CallError::Refused { status: 401, .. }) if self.preset.calls.login.is_some() => {
+                self.with_session(key, step, values, true).await?
+            }
+            other => other?,
+        };
+        self.note_answer(values, &answer);
+        if let Some(done) = &step.done
+            && !self.preset.evaluate(&format!("{key}.done"), done, &seen_by(&*values))?.is_true()
+        {
+            return Err(answer.refusal());
+        }
+        for (name, expression) in &step.capture {
+            let seen = seen_by(&*values);
+            let value = self.preset.evaluate(&format!("{key}.capture.{name}"), expression, &seen)?;
+            if !value.is_undefined() {
+                values.insert(name.clone(), serde_json::to_value(&value).unwrap_or_default());
+            }
+        }
+        Ok(Some(answer))
+    }
+
+    fn note_answer(&self, values: &mut Values, answer: &Answer) {
+        values.insert("response".to_owned(), answer.body.clone());
+        values.insert("status".to_owned(), answer.status.into());
+        let headers: BTreeMap<&str, &str> = answer
+            .headers
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+            .collect();
+        values.insert("headers".to_owned(), json!(headers));
+    }
+
+    /// The call itself; logs in first where that is needed and not done, or asked for `again`.
+    async fn with_session(
+        &self,
+        key: &str,
+        step: &Step,
+        values: &mut Values,
+        again: bool,
+    ) -> Result<Answer, CallError> {
+        if let Some(login) = &self.preset.calls.login {
+            let known = self.session.lock().clone().filter(|_| !again);
+            let session = match known {
+                Some(session) => session,
+                None => {
+                    let mut seen = self.common.clone();
+                    let answer = self.paced(self.request("login", login, &seen, false)?).await?;
+                    self.note_answer(&mut seen, &answer);
+                    let mut session = Values::new();
+                    for (name, expression) in &login.capture {
+                        let value = seen_by(&seen);
+                        let value =
+                            self.preset.evaluate(&format!("login.capture.{name}"), expression, &value)?;
+                        session.insert(name.clone(), serde_json::to_value(&value).unwrap_or_default());
+                    }
+                    let session = serde_json::Value::from(session);
+                    *self.session.lock() = Some(session.clone());
+                    session
+                }
+            };
+            values.insert("session".to_owned(), session);
+        }
+        let answer = self.paced(self.request(key, step, values, true)?).await;
+        // Some answer with a page where a session has ended: the next call begins another.
+        if answer.as_ref().is_err_and(CallError::is_unclear) {
+            *self.session.lock() = None;
+        }
+        answer
+    }
+
+    async fn paced(&self, call: Call) -> Result<Answer, CallError> {
+        let _turn = self.pace.turn().await;
+        let answer = self.http.call(call).await;
+        self.pace.heard(&answer);
+        answer
+    }
+
+    fn request(&self, key: &str, step: &Step, values: &Values, common: bool) -> Result<Call, CallError> {
+        let seen = seen_by(values);
+        let path = self.preset.render(&format!("{key}.path"), &step.path, Escape::Url, &seen)?;
+        let body = match &step.body {
+            Some(body) => Some(self.preset.render(&format!("{key}.body"), body, Escape::Json, &seen)?),
+            None => None,
+        };
+        let shared =
+            self.preset.calls.headers.iter().filter(|_| common).map(|named| (String::from("headers"), named));
+        let own = step.headers.iter().map(|named| (format!("{key}.headers"), named));
+        let mut headers = Vec::new();
+        for (key, (name, value)) in shared.chain(own) {
+            let wrong = |text: String| CallError::Template(format!("{key}.{name}: {text}"));
+            let value = self.preset.render(&format!("{key}.{name}"), value, Escape::Nothing, &seen)?;
+            if value.is_empty() {
+                continue;
+            }
+            let mut value = HeaderValue::from_str(&value).map_err(|_| {
+                wrong("cannot be a header: it holds a line break or control character".to_owned())
+            })?;
+            value.set_sensitive(true);
+            let name: HeaderName = name.parse().map_err(|_| wrong("is no name of a header".to_owned()))?;
+            headers.push((name, value));
+        }
+        let method = Method::from_bytes(step.method.as_bytes()).expect("checked when the preset was read");
+        Ok(Call { method, path, headers, body, accept: step.accept.clone(), answer: step.answer })
+    }
+}

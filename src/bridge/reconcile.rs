@@ -1,0 +1,361 @@
+//! What becomes of tickets in the helpdesk → the daemon, as `TicketStatus` on the bridge's connection.
+//!
+//! The helpdesk is asked which tickets have changed, where its preset can; each open ticket is asked for in turn, often
+//! where that is all there is, else a few times a day for what a listing leaves out. Webhooks are hints that a ticket be
+//! read now; nothing is believed of them. All of it stays within a tenth of the calls ([`plan::SHARE`]), so that no
+//! number of open tickets keeps new ones from being made.
+//!
+//! What is new against what was told last ([`status`]) is told. The socket confirms no report, so one counts as taken,
+//! and is written down as told, once its connection has lasted for a while; what went over one that was lost is told
+//! again, as is what a crash has cut off: the listing's cursor and a ticket's next look are kept only behind that. The
+//! same twice does no harm.
+//!
+//! Of a ticket that was merged into another one the other is read from then on. One that was split stays what it was:
+//! what was split off does not hold our reference in its field. One that is gone was deleted, if the helpdesk that says
+//! so answers its preset's first question rightly: else it is another's, or our account has lost its rights.
+
+pub mod plan;
+pub mod status;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use prost::Message;
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+
+use self::plan::{Plan, Task, Wanted};
+use super::deliver::{Link, Shared};
+use super::helpdesk::{Case, GONE, Helpdesk, Standing, Values};
+use super::http::CallError;
+use crate::ledger::LedgerError;
+use crate::ledger::cases::{Change as Fact, Entry};
+use crate::ticket::TicketId;
+use crate::ticket::proto::{TicketStatus, client_message::Kind};
+
+/// How often an open ticket is asked for where a listing says what has changed: of what that leaves out, such as
+/// deletions, one hears within that.
+const ROUND: Duration = Duration::from_secs(6 * 60 * 60);
+/// Mergers that are followed from one ticket to the next.
+const MERGERS_MAX: usize = 5;
+/// Longest rest: a ticket that was just made is due, and nobody says so.
+const REST_MAX: Duration = Duration::from_secs(1);
+/// States that the log names once each.
+const STATES_MAX: usize = 100;
+
+/// Looks at what becomes of tickets.
+pub struct Reconciler<'b> {
+    name: &'b str,
+    helpdesk: &'b Helpdesk,
+    shared: Shared,
+    /// Between two looks: at the listing, or at each ticket where there is none.
+    every: Duration,
+    clock: Arc<dyn Fn() -> i64 + Send + Sync>,
+    /// States that the preset does not know and the log has named.
+    unknown: parking_lot::Mutex<BTreeSet<String>>,
+}
+
+/// What is known of the tickets that one ticket there is.
+type Known = Vec<(TicketId, Entry)>;
+
+impl<'b> Reconciler<'b> {
+    /// For the bridge of this name; `clock` gives microseconds since 1970.
+    pub fn new(
+        name: &'b str,
+        helpdesk: &'b Helpdesk,
+        shared: Shared,
+        every: Duration,
+        clock: Arc<dyn Fn() -> i64 + Send + Sync>,
+    ) -> Reconciler<'b> {
+        Reconciler { name, helpdesk, shared, every, clock, unknown: parking_lot::Mutex::default() }
+    }
+
+    /// Looks until `stop`; gives what is new to `reports`, which go over the connection that `link` tells of. `hints`
+    /// are ids of the helpdesk's.
+    ///
+    /// # Errors
+    ///
+    /// The case store is broken: the process is to end.
+    pub async fn run(
+        &self,
+        reports: mpsc::Sender<Kind>,
+        mut link: watch::Receiver<Link>,
+        hints: &mut mpsc::Receiver<String>,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<(), LedgerError> {
+        let calls = &self.helpdesk.preset().calls;
+        if calls.read.is_none() {
+            info!(bridge = %self.name, "this helpdesk does not say what becomes of tickets");
+            drop(stop.wait_for(|stop| *stop).await);
+            return Ok(());
+        }
+        let mut plan = Plan::new(calls.changed.is_some().then_some(micros(self.every)));
+        let mut cursor = self.shared.cases.lock().cursor()?;
+        let mut hints_end = false;
+        loop {
+            while let Ok(id) = hints.try_recv() {
+                plan.hint(id);
+            }
+            let until_us = {
+                let step = self.step(&mut plan, &mut cursor, &reports, &link);
+                tokio::select! {
+                    until_us = step => until_us?,
+                    _ = stop.wait_for(|stop| *stop) => return Ok(()),
+                }
+            };
+            let Some(until_us) = until_us else { continue };
+            let rest_us = u64::try_from(until_us - (self.clock)()).unwrap_or(0);
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_micros(rest_us).min(REST_MAX)) => {}
+                hint = hints.recv(), if !hints_end => match hint {
+                    Some(id) => plan.hint(id),
+                    None => hints_end = true,
+                },
+                changed = link.changed() => if changed.is_err() { return Ok(()) },
+                _ = stop.wait_for(|stop| *stop) => return Ok(()),
+            }
+        }
+    }
+
+    /// Does one thing; gives until when there is nothing more to do.
+    async fn step(
+        &self,
+        plan: &mut Plan,
+        cursor: &mut Option<String>,
+        reports: &mpsc::Sender<Kind>,
+        link: &watch::Receiver<Link>,
+    ) -> Result<Option<i64>, LedgerError> {
+        self.settle(plan, reports, link).await?;
+        let now_us = (self.clock)();
+        match plan.next(now_us) {
+            Task::List => self.list(plan, cursor).await?,
+            Task::Read(wanted) => self.read(plan, wanted).await?,
+            Task::Due => match self.due(now_us)? {
+                Some(known) => self.look(plan, known).await?,
+                None => return Ok(Some(now_us + micros(REST_MAX))),
+            },
+            Task::Wait(until_us) => return Ok(Some(until_us)),
+        }
+        Ok(None)
+    }
+
+    /// Sends what is to be sent, and writes down what was taken.
+    async fn settle(
+        &self,
+        plan: &mut Plan,
+        reports: &mpsc::Sender<Kind>,
+        link: &watch::Receiver<Link>,
+    ) -> Result<(), LedgerError> {
+        plan.connected(link.borrow().lost);
+        while let Some(status) = plan.to_send() {
+            // Nobody takes them any more: the bridge ends.
+            drop(reports.send(Kind::TicketStatus(status)).await);
+        }
+        let now_us = (self.clock)();
+        let link = *link.borrow();
+        plan.connected(link.lost);
+        if link.is_up && reports.capacity() == reports.max_capacity() {
+            plan.sent(now_us);
+        }
+        while let Some((ticket_id, report)) = plan.taken(now_us) {
+            self.shared.cases.lock().apply(ticket_id, &report.facts, now_us)?;
+            self.shared.counts.lock().reported += 1;
+        }
+        if let Some(cursor) = plan.cursor() {
+            self.shared.cases.lock().set_cursor(&cursor)?;
+        }
+        Ok(())
+    }
+
+    /// Asks which tickets have changed.
+    async fn list(&self, plan: &mut Plan, cursor: &mut Option<String>) -> Result<(), LedgerError> {
+        let now = Timestamp::from_microsecond((self.clock)()).unwrap_or_default();
+        let answer = self.helpdesk.changed(cursor.as_deref(), now).await;
+        self.spent(plan, 1 + u32::from(cursor.is_none()));
+        match answer {
+            Ok(Some(changes)) => {
+                plan.succeeded();
+                let mut ours = Vec::new();
+                for (case_id, standing) in changes.cases {
+                    if !self.shared.cases.lock().of_case(&case_id)?.is_empty() {
+                        // Of one that was merged more is to be asked.
+                        ours.push((case_id, standing.filter(|standing| standing.merged_into.is_none())));
+                    }
+                }
+                let has_more = changes.more && cursor.as_ref() != Some(&changes.cursor);
+                *cursor = Some(changes.cursor.clone());
+                plan.listed((self.clock)(), ours, changes.cursor, has_more);
+            }
+            Ok(None) => {}
+            Err(error) => self.failed(plan, &error),
+        }
+        Ok(())
+    }
+
+    /// Reads a ticket that something was heard of, if it is ours.
+    async fn read(&self, plan: &mut Plan, wanted: Wanted) -> Result<(), LedgerError> {
+        let mut known = Known::new();
+        {
+            let cases = self.shared.cases.lock();
+            for ticket_id in cases.of_case(&wanted.case_id)? {
+                known.extend(cases.get(ticket_id)?.map(|entry| (ticket_id, entry)));
+            }
+        }
+        let Some(case) = case_of(&known) else { return Ok(()) };
+        let listing = wanted.listing;
+        if let Some(standing) = &wanted.standing {
+            return self.learn(plan, known, &case.id, standing, listing);
+        }
+        match self.ask(plan, case).await {
+            Ok((case_id, standing)) => self.learn(plan, known, &case_id, &standing, listing),
+            Err(error) => {
+                self.failed(plan, &error);
+                if !plan.failed(wanted) {
+                    self.later(&known, 0)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The ticket that has been due for longest.
+    fn due(&self, now_us: i64) -> Result<Option<Known>, LedgerError> {
+        let cases = self.shared.cases.lock();
+        let Some(ticket_id) = cases.due(now_us, 1)?.pop() else { return Ok(None) };
+        let Some(entry) = cases.get(ticket_id)? else { return Ok(None) };
+        Ok(Some(vec![(ticket_id, entry)]))
+    }
+
+    /// Reads a ticket that is due.
+    async fn look(&self, plan: &mut Plan, known: Known) -> Result<(), LedgerError> {
+        let Some(case) = case_of(&known) else { return Ok(()) };
+        match self.ask(plan, case).await {
+            Ok((case_id, standing)) => self.learn(plan, known, &case_id, &standing, None),
+            Err(error) => {
+                self.failed(plan, &error);
+                // It is no better known now, but others are to have their turn.
+                self.later(&known, self.round_us())
+            }
+        }
+    }
+
+    /// What has become of a ticket, and of the one that it was merged into; with the id of that.
+    async fn ask(&self, plan: &mut Plan, mut case: Case) -> Result<(String, Standing), CallError> {
+        let mut seen = BTreeSet::new();
+        loop {
+            let read = self.helpdesk.read(&case).await;
+            let also = self.helpdesk.preset().calls.read.as_ref().map_or(0, |read| read.also.len());
+            self.spent(plan, 1 + u32::try_from(also).unwrap_or(u32::MAX));
+            let standing =
+                read?.ok_or_else(|| CallError::Template("read: there is no such call".to_owned()))?;
+            if standing.state_there == GONE && !self.helpdesk.preset().calls.probe.is_empty() {
+                let answer = self.helpdesk.probe(0).await;
+                self.spent(plan, 1);
+                if let Err(advice) = answer? {
+                    return Err(CallError::Unclear(format!("it knows no ticket {}: {advice}", case.id)));
+                }
+            }
+            plan.succeeded();
+            seen.insert(case.id.clone());
+            match &standing.merged_into {
+                Some(into) if !seen.contains(into) && seen.len() <= MERGERS_MAX => case.id.clone_from(into),
+                _ => return Ok((case.id, standing)),
+            }
+        }
+    }
+
+    /// What is new is told, and when to look again is remembered.
+    fn learn(
+        &self,
+        plan: &mut Plan,
+        known: Known,
+        case_id: &str,
+        standing: &Standing,
+        listing: Option<u64>,
+    ) -> Result<(), LedgerError> {
+        let now_us = (self.clock)();
+        if standing.state.is_none() {
+            self.warn_of_state(&standing.state_there);
+        }
+        for (ticket_id, entry) in known {
+            let told = TicketStatus::decode(entry.reported.as_slice()).ok();
+            let told = told.filter(|told| !told.ticket_id.is_empty());
+            let before = plan.on_its_way(ticket_id).or(told.as_ref());
+            let status = status::status(ticket_id, case_id, standing, before);
+            let again_at_us =
+                status::again_at_us(now_us, self.round_us(), &status, told.as_ref(), entry.again_at_us);
+            if entry.place.is_some_and(|place| place.id != case_id) {
+                info!(bridge = %self.name, ticket = %ticket_id, case = case_id, "merged in the helpdesk");
+                let moved = Fact::Moved { id: case_id.to_owned() };
+                self.shared.cases.lock().apply(ticket_id, &[moved], now_us)?;
+            }
+            let mut facts = vec![Fact::Read { again_at_us }];
+            let is_told = told.as_ref() == Some(&status) && plan.on_its_way(ticket_id).is_none();
+            if !is_told {
+                // Soon, until the daemon is known to have it: a crash may come before.
+                let soon = Fact::Read { again_at_us: Some(now_us + micros(self.every)) };
+                self.shared.cases.lock().apply(ticket_id, &[soon], now_us)?;
+            }
+            if before == Some(&status) {
+                if is_told {
+                    self.shared.cases.lock().apply(ticket_id, &facts, now_us)?;
+                }
+                continue;
+            }
+            if standing.state_there == GONE {
+                facts.push(Fact::Gone);
+            }
+            facts.push(Fact::Reported(status.encode_to_vec()));
+            plan.report(ticket_id, status, facts, listing);
+        }
+        Ok(())
+    }
+
+    fn later(&self, known: &Known, after_us: i64) -> Result<(), LedgerError> {
+        let now_us = (self.clock)();
+        for (ticket_id, _) in known {
+            let again = Fact::Read { again_at_us: Some(now_us + after_us) };
+            self.shared.cases.lock().apply(*ticket_id, &[again], now_us)?;
+        }
+        Ok(())
+    }
+
+    fn round_us(&self) -> i64 {
+        let has_listing = self.helpdesk.preset().calls.changed.is_some();
+        micros(if has_listing { self.every.max(ROUND) } else { self.every })
+    }
+
+    fn spent(&self, plan: &mut Plan, calls: u32) {
+        let every_us = micros(self.shared.pace.standing().every);
+        plan.spent((self.clock)(), calls, every_us);
+    }
+
+    /// One ticket that cannot be read is no reason to ask for no other; everything else is.
+    fn failed(&self, plan: &mut Plan, error: &CallError) {
+        if error.is_of_one() {
+            warn!(bridge = %self.name, %error, "a ticket cannot be read");
+        } else if plan.pause((self.clock)()) && !matches!(error, CallError::Limited { .. }) {
+            warn!(bridge = %self.name, %error, "the helpdesk does not say what has become of tickets");
+        }
+    }
+
+    fn warn_of_state(&self, state: &str) {
+        let mut unknown = self.unknown.lock();
+        if unknown.len() < STATES_MAX && unknown.insert(state.to_owned()) {
+            warn!(bridge = %self.name, state, "the preset's states lack this one; it changes nothing");
+        }
+    }
+}
+
+/// The ticket there that these are.
+fn case_of(known: &Known) -> Option<Case> {
+    let place = known.first()?.1.place.as_ref()?;
+    let captured: Values = serde_json::from_str(&place.captured).unwrap_or_default();
+    Some(Case { id: place.id.clone(), captured })
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}

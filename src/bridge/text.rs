@@ -1,0 +1,442 @@
+//! A ticket as agents like it: subject, text, notes and tags, in French or English, by templates.
+//!
+//! The built-in templates are in `text/en` and `text/fr`; an operator's own, by brand, see the same values
+//! (`systemd/bridges.md` lists them). One that cannot be rendered is a mistake that `vigie check` finds, and one that
+//! fails at a ticket all the same gives way to the built-in one: nobody waits for an answer because of a template.
+//!
+//! What strangers write comes out safe: no control characters, nothing that turns the order of what is shown, each line of
+//! a post marked as quoted, everything cut to what the helpdesk takes, HTML escaped.
+
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Serde, Value};
+use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+use serde_json::{Map, json};
+use tracing::{error, warn};
+
+use super::preset::Preset;
+use crate::ticket::proto;
+
+mod safe;
+pub mod sample;
+mod view;
+mod words;
+
+pub use safe::FourByte;
+pub use words::Language;
+
+use view::View;
+
+/// What begins the last line of a ticket's text; vigie's reference follows. Helpdesks without a field for it are searched
+/// for it, and people may be.
+pub const REFERENCE: &str = "vigie-ref: ";
+
+/// Longest subject, in characters: RT keeps 200, others 255.
+pub const SUBJECT_CHARS_MAX: usize = 150;
+/// Longest tag, in characters, and most of them.
+const TAG_CHARS_MAX: usize = 40;
+const TAGS_MAX: usize = 10;
+
+/// What a text is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// A ticket's subject.
+    Subject,
+    /// Its text.
+    Body,
+    /// What has happened since.
+    Note,
+}
+
+impl Part {
+    /// All of them.
+    pub const ALL: [Part; 3] = [Part::Subject, Part::Body, Part::Note];
+
+    fn name(self) -> &'static str {
+        match self {
+            Part::Subject => "subject",
+            Part::Body => "body",
+            Part::Note => "note",
+        }
+    }
+
+    fn built_in(self, language: Language) -> &'static str {
+        match (self, language) {
+            (Part::Subject, Language::En) => include_str!("text/en/subject.txt"),
+            (Part::Subject, Language::Fr) => include_str!("text/fr/subject.txt"),
+            (Part::Body, Language::En) => include_str!("text/en/body.txt"),
+            (Part::Body, Language::Fr) => include_str!("text/fr/body.txt"),
+            (Part::Note, Language::En) => include_str!("text/en/note.txt"),
+            (Part::Note, Language::Fr) => include_str!("text/fr/note.txt"),
+        }
+    }
+}
+
+/// What a brand has of its own.
+#[derive(Debug, Clone, Default)]
+pub struct Brand {
+    /// As tickets call it.
+    pub name: String,
+    /// Where a post is in neither language; English.
+    pub language: Option<Language>,
+    /// Its accounts on the networks, as in config.
+    pub handles: Vec<String>,
+    /// Its own templates.
+    pub templates: Vec<(Part, String)>,
+}
+
+/// How texts must be for a helpdesk.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    /// Longest text that it takes, in characters.
+    pub text_chars_max: usize,
+    /// What its database makes of emoji.
+    pub four_byte: FourByte,
+    /// What P1 to P4 are called there, in this order.
+    pub levels: [serde_json::Value; 4],
+    /// Whose wall clock times are shown by.
+    pub zone: TimeZone,
+}
+
+impl Shape {
+    /// As this helpdesk takes them, with emoji and by UTC.
+    pub fn of(preset: &Preset) -> Shape {
+        let levels = preset.calls.levels.clone();
+        Shape {
+            text_chars_max: preset.calls.text_chars_max,
+            four_byte: FourByte::Keep,
+            levels: levels.map(|level| serde_json::to_value(level).unwrap_or_default()),
+            zone: TimeZone::UTC,
+        }
+    }
+}
+
+/// A template of an operator's that cannot be rendered.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct TextError {
+    /// Whose.
+    pub brand: String,
+    /// Which.
+    pub part: Part,
+    error: String,
+}
+
+/// What is known of a ticket when one of its changes is put into words.
+#[derive(Debug, Clone, Copy)]
+pub struct About<'a> {
+    /// The ticket's id as 32 hex digits.
+    pub reference: &'a str,
+    /// Whose it is.
+    pub brand: &'a str,
+    /// In which language its text was written ([`Texts::language`]); `None`: by the change's post, or the brand.
+    pub language: Option<Language>,
+    /// Its level until now, such as "P3"; `None` if it is not known.
+    pub level: Option<&'a str>,
+}
+
+/// Puts tickets into words for one helpdesk.
+#[derive(Debug, Clone)]
+pub struct Texts {
+    brands: Arc<[Brand]>,
+    templates: Environment<'static>,
+    text_chars_max: usize,
+    four_byte: FourByte,
+    levels: [serde_json::Value; 4],
+    zone: TimeZone,
+}
+
+/// What preset templates see, by name.
+pub type Values = Map<String, serde_json::Value>;
+
+impl Texts {
+    /// With the brands that have something of their own.
+    ///
+    /// # Errors
+    ///
+    /// Every template that does not compile, or cannot be rendered with a sample of each kind of ticket and change.
+    pub fn new(shape: Shape, brands: Vec<Brand>) -> Result<Texts, Vec<TextError>> {
+        let Shape { text_chars_max, four_byte, levels, zone } = shape;
+        let mut templates = Environment::new();
+        templates.set_undefined_behavior(UndefinedBehavior::Strict);
+        templates.set_auto_escape_callback(|_| AutoEscape::None);
+        // A line that holds a tag alone is no line of the text.
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        templates.set_syntax(syntax.expect("the usual delimiters"));
+        for language in [Language::En, Language::Fr] {
+            for part in Part::ALL {
+                let name = format!("{}/{}", language.tag(), part.name());
+                templates.add_template_owned(name, part.built_in(language)).expect("a test renders each");
+            }
+        }
+        let mut mistakes = Vec::new();
+        for brand in &brands {
+            for (part, text) in &brand.templates {
+                let added = templates.add_template_owned(own(&brand.name, *part), text.clone());
+                mistakes.extend(added.err().map(|error| mistake(&brand.name, *part, &error)));
+            }
+        }
+        let texts = Texts { brands: brands.into(), templates, text_chars_max, four_byte, levels, zone };
+        if mistakes.is_empty() {
+            mistakes = texts.try_samples();
+        }
+        if mistakes.is_empty() { Ok(texts) } else { Err(mistakes) }
+    }
+
+    /// In the words that are built in, for every brand.
+    pub fn built_in(preset: &Preset) -> Texts {
+        Texts::new(Shape::of(preset), Vec::new()).expect("a test renders each built-in template")
+    }
+
+    /// The language of a ticket's text: its post's, if it is one of ours, else its brand's.
+    pub fn language(&self, ticket: &proto::Ticket) -> Language {
+        let said = ticket.post.as_ref().map_or("", |post| &post.language);
+        let heard = ticket.verdict.as_ref().map_or("", |verdict| &verdict.language);
+        let tag = if said.is_empty() { heard } else { said };
+        Language::of(tag).unwrap_or_else(|| self.language_of_brand(&ticket.brand))
+    }
+
+    /// What calls that make a ticket see of it.
+    pub fn ticket(&self, ticket: &proto::Ticket) -> Values {
+        let reference = hex(&ticket.id);
+        let view = View { texts: self, language: self.language(ticket) };
+        let seen = view.ticket(ticket, &reference);
+        let subject = self.subject(&self.written(Part::Subject, &ticket.brand, view.language, &seen));
+        let body = self.written(Part::Body, &ticket.brand, view.language, &seen);
+        let body = self.with_reference(&body, &reference, &view);
+        let text_of = |name: &str| seen.get(name).cloned().unwrap_or_default();
+        values(json!({
+            "ref": reference,
+            "subject": subject,
+            "body_html": safe::html(&body),
+            "body": body,
+            "level": level_name(ticket.level()),
+            "level_value": self.level(ticket.level()),
+            "priority": ticket.priority,
+            "team": text_of("team"),
+            "agent": text_of("agent"),
+            "brand": text_of("brand"),
+            "language": view.language.tag(),
+            "tags": self.tags(ticket),
+            "ticket": text_of("ticket"),
+        }))
+    }
+
+    /// What calls that note a change, or give the ticket another priority, see of it.
+    pub fn update(&self, about: &About<'_>, update: &proto::Update) -> Values {
+        use proto::update::Change;
+        let (post, level) = match &update.change {
+            Some(Change::FollowedUp(followed)) => (followed.post.as_ref(), Some(followed.level())),
+            Some(Change::Rescored(rescored)) => (None, Some(rescored.level())),
+            _ => (None, None),
+        };
+        let language = about
+            .language
+            .or_else(|| Language::of(&post?.language))
+            .unwrap_or_else(|| self.language_of_brand(about.brand));
+        let view = View { texts: self, language };
+        let seen = view.update(about, update);
+        let note = self.written(Part::Note, about.brand, language, &seen);
+        let note = safe::cut(&note, self.text_chars_max, |missing| view.mark(missing));
+        let mut values = values(json!({
+            "ref": about.reference,
+            "note": note,
+            "brand": seen.get("brand").cloned().unwrap_or_default(),
+            "language": language.tag(),
+            "priority": seen.get("priority").cloned().unwrap_or_default(),
+            "team": seen.get("team").cloned().unwrap_or_default(),
+            "agent": seen.get("agent").cloned().unwrap_or_default(),
+        }));
+        if let Some(level) = level {
+            values.insert("level".to_owned(), level_name(level).into());
+            values.insert("level_value".to_owned(), self.level(level));
+        }
+        values
+    }
+
+    /// What calls that take an author's text out of a ticket see: what may stay.
+    pub fn erasure(&self, about: &About<'_>, reason: &str) -> Values {
+        let language = about.language.unwrap_or_else(|| self.language_of_brand(about.brand));
+        let view = View { texts: self, language };
+        let (subject, body) = match (reason, language) {
+            ("account_deleted", Language::En) => {
+                ("Removed: the author has deleted their account", "The author has deleted their account.")
+            }
+            ("account_deleted", Language::Fr) => {
+                ("Supprimé : l'auteur a fermé son compte", "L'auteur a fermé son compte.")
+            }
+            (_, Language::En) => {
+                ("Removed: the author has deleted the post", "The author has deleted the post.")
+            }
+            (_, Language::Fr) => ("Supprimé : l'auteur a retiré le message", "L'auteur a retiré le message."),
+        };
+        let what = language.say(
+            "Its text, and what was known of the person, has been taken out of this ticket.",
+            "Son texte, et ce que l'on savait de la personne, ont été retirés de ce ticket.",
+        );
+        let body = self.with_reference(&format!("{body} {what}"), about.reference, &view);
+        values(json!({
+            "ref": about.reference,
+            "subject": subject,
+            "body_html": safe::html(&body),
+            "note": body,
+            "body": body,
+            "language": language.tag(),
+        }))
+    }
+
+    /// The accounts of this brand.
+    fn handles(&self, brand: &str) -> &[String] {
+        self.brand(brand).map(|brand| brand.handles.as_slice()).unwrap_or_default()
+    }
+
+    fn brand(&self, name: &str) -> Option<&Brand> {
+        self.brands.iter().find(|brand| brand.name == name)
+    }
+
+    fn language_of_brand(&self, brand: &str) -> Language {
+        self.brand(brand).and_then(|brand| brand.language).unwrap_or(Language::En)
+    }
+
+    /// What this level is called there.
+    pub fn level(&self, level: proto::Level) -> serde_json::Value {
+        // As in `level_name`.
+        let index = usize::try_from(level as i32 - 1).unwrap_or(self.levels.len() - 1);
+        self.levels.get(index).cloned().unwrap_or_default()
+    }
+
+    /// The text by the brand's own template, else by the built-in one.
+    fn written(&self, part: Part, brand: &str, language: Language, seen: &serde_json::Value) -> String {
+        let seen = Value::from(Serde(seen));
+        if let Ok(template) = self.templates.get_template(&own(brand, part)) {
+            match template.render(&seen) {
+                Ok(text) => return self.tidy(&text),
+                Err(failed) => {
+                    warn!(brand, part = part.name(), error = %failed, "template fails, the built-in one is used");
+                }
+            }
+        }
+        let name = format!("{}/{}", language.tag(), part.name());
+        let rendered = self.templates.get_template(&name).and_then(|template| template.render(&seen));
+        rendered.map(|text| self.tidy(&text)).unwrap_or_else(|failed| {
+            error!(name, error = %failed, "built-in template fails; this is a bug in vigie");
+            String::new()
+        })
+    }
+
+    /// Every template of an operator's with every sample.
+    fn try_samples(&self) -> Vec<TextError> {
+        let mut mistakes: Vec<TextError> = Vec::new();
+        for brand in self.brands.iter() {
+            for (part, _) in &brand.templates {
+                let failed = self.samples_of(*part, &brand.name).into_iter().find_map(|seen| {
+                    let template = self.templates.get_template(&own(&brand.name, *part)).ok()?;
+                    let rendered = template.render(Value::from(Serde(&seen)));
+                    rendered.err()
+                });
+                mistakes.extend(failed.map(|error| mistake(&brand.name, *part, &error)));
+            }
+        }
+        mistakes
+    }
+
+    fn samples_of(&self, part: Part, brand: &str) -> Vec<serde_json::Value> {
+        let view = View { texts: self, language: self.language_of_brand(brand) };
+        let about = About { reference: "00", brand, language: None, level: Some("P3") };
+        match part {
+            Part::Subject | Part::Body => {
+                sample::tickets(brand).iter().map(|ticket| view.ticket(ticket, "00")).collect()
+            }
+            Part::Note => sample::updates().iter().map(|update| view.update(&about, update)).collect(),
+        }
+    }
+
+    /// What a template gives, with the blank lines that agents would put there.
+    fn tidy(&self, text: &str) -> String {
+        let mut tidy = String::with_capacity(text.len());
+        let mut blank = true;
+        for line in safe::lines(text, self.four_byte).lines().map(str::trim_end) {
+            if line.is_empty() && blank {
+                continue;
+            }
+            blank = line.is_empty();
+            tidy.push_str(line);
+            tidy.push('\n');
+        }
+        tidy.truncate(tidy.trim_end().len());
+        tidy
+    }
+
+    /// Never empty, always one line.
+    fn subject(&self, text: &str) -> String {
+        let line = safe::line(text, self.four_byte);
+        let line = if line.is_empty() { "vigie".to_owned() } else { line };
+        safe::cut(&line, SUBJECT_CHARS_MAX, |_| "…".to_owned())
+    }
+
+    /// The reference is the last line, however long the text is and whatever the template says.
+    fn with_reference(&self, text: &str, reference: &str, view: &View<'_>) -> String {
+        let last = format!("\n\n{REFERENCE}{reference}");
+        let room = self.text_chars_max.saturating_sub(last.chars().count());
+        let text = safe::cut(text, room, |missing| view.mark(missing));
+        format!("{text}{last}").trim_start().to_owned()
+    }
+
+    /// Words to sort and count by: letters, digits, `_` and `-` only, which is what all helpdesks take.
+    fn tags(&self, ticket: &proto::Ticket) -> Vec<String> {
+        let network = ticket.post.as_ref().map_or("", |post| &post.network);
+        let best = |head: &std::collections::BTreeMap<String, f32>| {
+            let best = head.iter().max_by(|one, other| one.1.total_cmp(other.1));
+            best.map(|(label, _)| label.clone()).unwrap_or_default()
+        };
+        let verdict = ticket.verdict.clone().unwrap_or_default();
+        let tier = ticket.person.as_ref().map_or("", |person| &person.tier);
+        let words =
+            ["vigie", network, &ticket.brand, &best(&verdict.intent), &best(&verdict.sentiment), tier]
+                .map(str::to_owned);
+        let mut tags: Vec<String> = Vec::new();
+        for word in words.iter().chain(&ticket.sensitive) {
+            let word = safe::line(word, FourByte::Replace).to_lowercase();
+            let tag = word.chars().map(|c| if c.is_alphanumeric() || "_-".contains(c) { c } else { '_' });
+            let tag: String = tag.take(TAG_CHARS_MAX).collect();
+            if !tag.trim_matches('_').is_empty() && !tags.contains(&tag) && tags.len() < TAGS_MAX {
+                tags.push(tag);
+            }
+        }
+        tags
+    }
+}
+
+fn own(brand: &str, part: Part) -> String {
+    format!("own/{}/{brand}", part.name())
+}
+
+fn mistake(brand: &str, part: Part, error: &minijinja::Error) -> TextError {
+    let line = error.line().map(|line| format!("line {line}: ")).unwrap_or_default();
+    let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+    TextError { brand: brand.to_owned(), part, error: format!("{line}{}{detail}", error.kind()) }
+}
+
+fn values(json: serde_json::Value) -> Values {
+    match json {
+        serde_json::Value::Object(values) => values,
+        _ => Values::new(),
+    }
+}
+
+/// A level that is not known, which our own daemon does not send, is the least.
+fn level_name(level: proto::Level) -> &'static str {
+    match level {
+        proto::Level::Unspecified => proto::Level::P4.as_str_name(),
+        level => level.as_str_name(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests;

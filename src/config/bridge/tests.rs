@@ -1,0 +1,206 @@
+use std::fs;
+use std::path::Path;
+
+use crate::bridge::config::{Config as Bridge, Place};
+use crate::config::Config;
+use crate::wire::Address;
+
+const REST: &str =
+    "[[source]]\nkind = \"ndjson\"\npath = \"-\"\n[[brand]]\nname = \"Lumio\"\nnames = [\"lumio\"]\n";
+
+/// A folder with a token and whatever the config names.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("token"), "s3cret\n").unwrap();
+    fs::write(folder.path().join("empty"), "\n").unwrap();
+    fs::write(folder.path().join("two"), "a\nb\n").unwrap();
+    folder
+}
+
+fn load(folder: &Path, bridge: &str) -> Result<Config, Vec<String>> {
+    let path = folder.join("vigie.toml");
+    let bridge = bridge.replace("DIR", &folder.display().to_string());
+    fs::write(&path, format!("{bridge}\n{REST}")).unwrap();
+    Config::load(&path).map_err(|error| {
+        error
+            .to_string()
+            .lines()
+            .skip(1)
+            .map(|line| line.trim().replace(&*folder.to_string_lossy(), "DIR"))
+            .collect()
+    })
+}
+
+const RT: &str = "[[bridge]]\nname = \"rt\"\nkind = \"rt\"\nurl = \"https://rt.example.com\"\ntoken_file = \"DIR/token\"\n";
+
+fn bridge(text: &str) -> Bridge {
+    let folder = folder();
+    load(folder.path(), text).unwrap_or_else(|mistakes| panic!("{mistakes:?}")).bridges.remove(0)
+}
+
+#[test]
+fn four_lines_are_enough_and_the_rest_has_defaults() {
+    let rt = bridge(RT);
+    assert_eq!((rt.place, rt.subscription.as_str()), (Place::Daemon, "bridge-rt"));
+    assert_eq!((rt.quota_per_minute, rt.headroom_percent), (120, 20));
+    assert_eq!((rt.token.secret(), rt.webhook_secret.secret()), ("s3cret", ""));
+    assert_eq!(rt.all_options()["queue"], "General");
+    assert_eq!(rt.cases_path(), Path::new("/var/lib/vigie/bridge-rt.sqlite"));
+    assert_eq!(rt.socket, Address::parse("/run/vigie/vigie.sock"));
+    assert!(!format!("{rt:?} {:?}", rt.token).contains("s3cret"));
+}
+
+#[test]
+fn every_mistake_is_named_with_its_key() {
+    let folder = folder();
+    let check = |bridge: &str, expected: &[&str]| {
+        let mistakes = load(folder.path(), bridge).expect_err(bridge);
+        assert_eq!(mistakes.len(), expected.len(), "{bridge}\n{mistakes:#?}");
+        for (mistake, expected) in mistakes.iter().zip(expected) {
+            assert!(mistake.contains(expected), "{mistake}\n  is not: {expected}");
+        }
+    };
+    let with = |line: &str| format!("{RT}{line}\n");
+    let without = |key: &str| RT.lines().filter(|line| !line.starts_with(key)).collect::<Vec<_>>().join("\n");
+    check(
+        "[[bridge]]\n",
+        &[
+            "bridge[1]: name is missing",
+            "bridge[1]: kind is missing: one of rt, zammad",
+            "bridge[1]: url is missing",
+            "bridge[1]: token_file is missing",
+        ],
+    );
+    check(
+        &RT.replace("\"rt\"\nkind", "\"r t\"\nkind"),
+        &["line 2: bridge[1].name: \"r t\": must be 1 to 60 of a-z"],
+    );
+    check(
+        &RT.replace("kind = \"rt\"", "kind = \"otrs\""),
+        &["bridge[1].kind = \"otrs\": must be \"rt\" or \"zammad\""],
+    );
+    check(
+        &RT.replace("https://", "ftp://"),
+        &["line 4: bridge[1].url: \"ftp://rt.example.com\": must be an address, as https://"],
+    );
+    check(&RT.replace("https://", "https://me:pw@"), &["holds a name or password"]);
+    check(&RT.replace("DIR/token", "DIR/none"), &["line 5: bridge[1].token_file: DIR/none: No such file"]);
+    check(&RT.replace("DIR/token", "DIR/empty"), &["bridge[1].token_file: DIR/empty: is empty"]);
+    check(&RT.replace("DIR/token", "DIR/two"), &["has more than one line"]);
+    check(&with("token_credential = \"rt\""), &["token_file and token_credential both give it"]);
+    check(
+        &with("quota_per_minute = 0"),
+        &["line 6: bridge[1].quota_per_minute = 0: must be a whole number from 1 to 100000"],
+    );
+    check(&with("call_max_s = 999"), &["must be a whole number from 1 to 300"]);
+    check(&with("priority_min = 2000"), &["must be a whole number from 0 to 1000"]);
+    check(&with("brands = [\"Volt\"]"), &["brands: there is no [[brand]] \"Volt\""]);
+    check(&with("brands = []"), &["brands = []"]);
+    check(&with("webhook_secret_file = \"DIR/token\""), &["sends no webhooks"]);
+    check(&with("ca_file = \"DIR/token\""), &["bridge[1].ca_file: "]);
+    check(&with("socket = \"/x\""), &["socket is for run = \"apart\""]);
+    check(&with("webhook_url = \"https://vigie.example.com\""), &["webhook_url needs webhook_secret_file"]);
+    let apart = |lines: &str| with(&format!("run = \"apart\"\n{lines}"));
+    let tcp = "socket = \"vigie.example.com:6010\"\n";
+    check(&apart("socket_ca_file = \"DIR/token\""), &["is a socket file; TLS is for TCP"]);
+    check(
+        &apart(&format!("{tcp}socket_ca_file = \"DIR/token\"")),
+        &["bridge[1].socket_ca_file: DIR/token: holds no certificate"],
+    );
+    check(
+        &apart(&format!("{tcp}socket_cert_file = \"DIR/token\"")),
+        &["socket_cert_file and socket_key_file belong together"],
+    );
+    check(
+        &apart(&format!("{tcp}socket_cert_file = \"DIR/token\"\nsocket_key_file = \"DIR/token\"")),
+        &["socket_cert_file needs socket_ca_file"],
+    );
+    check(&with("pace = 3"), &["bridge[1].pace = 3: unknown key"]);
+    check(
+        &with("[bridge.options]\nqueu = \"x\""),
+        &["bridge[1].options.queu: unknown option; did you mean queue?"],
+    );
+    check(&with("[bridge.options]\nqueue = [1]"), &["must be a text in quotes, a number, or true or false"]);
+    check(
+        &RT.replace("kind = \"rt\"", "kind = \"zendesk\""),
+        &["options: user is missing: address of the agent"],
+    );
+    check(&with("preset_file = \"x.toml\""), &["preset_file is for kind = \"http\"; rt has"]);
+    check(
+        &RT.replace("kind = \"rt\"", "kind = \"http\""),
+        &["preset_file is missing: kind = \"http\" needs one"],
+    );
+    check(&format!("{RT}{RT}"), &["name = \"rt\": is taken by another bridge"]);
+    check(
+        &format!("{RT}{}subscription = \"bridge-rt\"\n", RT.replace("name = \"rt\"", "name = \"two\"")),
+        &["subscription = \"bridge-rt\": is another bridge's"],
+    );
+    check(
+        &with("[bridge.text.Volt]\nlanguage = \"fr\""),
+        &["bridge[1].text.Volt: there is no [[brand]] \"Volt\""],
+    );
+    check(&with("[bridge.text.Lumio]\nlanguage = \"de\""), &["must be \"fr\" or \"en\""]);
+    check(&without("url"), &["bridge[1]: url is missing"]);
+}
+
+#[test]
+fn a_template_or_preset_that_does_not_render_is_a_mistake() {
+    let folder = folder();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let mistake = |bridge: &str| {
+        let mistakes = load(folder.path(), bridge).expect_err(bridge);
+        assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+        mistakes[0].clone()
+    };
+    // Templates lie beside the config.
+    write("body.txt", "fine\n{{ post.txt }}");
+    let text = format!("{RT}[bridge.text.lumio]\nbody_file = \"body.txt\"\n");
+    assert!(
+        mistake(&text)
+            .starts_with("line 7: bridge[1].text.lumio.body_file: body.txt: line 2: undefined value")
+    );
+    write("body.txt", "{{ post.text }}");
+    assert!(load(folder.path(), &text).is_ok());
+
+    let http = RT.replace("kind = \"rt\"", "kind = \"http\"\npreset_file = \"own.toml\"");
+    write("own.toml", &firehose::helpdesk::Plain::PRESET.replace("{{ subject }}", "{{ subjekt }}"));
+    assert!(mistake(&http).contains("create[0].body"), "{}", mistake(&http));
+    write("own.toml", "title = 3");
+    assert!(mistake(&http).contains("preset_file"), "{}", mistake(&http));
+    write("own.toml", firehose::helpdesk::Plain::PRESET);
+    assert!(load(folder.path(), &http).is_ok());
+    // A number that is none is found by rendering alone.
+    let glpi = RT.replace("kind = \"rt\"", "kind = \"glpi\"") + "[bridge.options]\nentity = \"nine\"\n";
+    assert!(mistake(&glpi).contains("a sample ticket cannot be put into the calls of glpi: create[0].body"));
+}
+
+#[test]
+fn every_built_in_preset_takes_a_sample_ticket() {
+    for (kind, text) in crate::bridge::preset::BUILT_IN {
+        let preset = crate::bridge::preset::Preset::parse(text).unwrap();
+        let mut config = RT.replace("kind = \"rt\"", &format!("kind = \"{kind}\"")) + "[bridge.options]\n";
+        for (name, _) in preset.calls.options.iter().filter(|(_, option)| option.default.is_none()) {
+            config.push_str(&format!("{name} = 7\n"));
+        }
+        assert_eq!(bridge(&config).kind, kind);
+    }
+}
+
+#[test]
+fn an_open_address_is_warned_of_unless_it_is_this_machine() {
+    let folder = folder();
+    let warnings = |url: &str| {
+        load(folder.path(), &RT.replace("https://rt.example.com", url)).unwrap().warnings.join("\n")
+    };
+    assert!(warnings("http://rt.example.com").contains("bridge[1].url = http://rt.example.com: the token"));
+    for url in ["http://localhost:8080/rt", "http://127.0.0.1", "http://[::1]:80", "https://rt.example.com"] {
+        assert!(!warnings(url).contains("url = "), "{url}");
+    }
+}
+
+#[test]
+fn an_option_may_be_a_secret_in_a_file() {
+    let glpi =
+        RT.replace("kind = \"rt\"", "kind = \"glpi\"") + "[bridge.options]\napp_token_file = \"DIR/token\"\n";
+    assert_eq!(bridge(&glpi).all_options()["app_token"], "s3cret");
+}

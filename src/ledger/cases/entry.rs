@@ -1,0 +1,132 @@
+//! What is known of a ticket in the helpdesk, and what may happen to it.
+
+/// How a ticket came to be known in the helpdesk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// We have made it, and were told so.
+    Made,
+    /// We were not told, and have found it.
+    Found,
+    /// The helpdesk cannot be asked what it has: there may be another.
+    Unknown,
+}
+
+/// A ticket in the helpdesk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The helpdesk's id.
+    pub id: String,
+    /// What its creation gave beside, JSON.
+    pub captured: String,
+    /// How we know it.
+    pub origin: Origin,
+    /// Whether all steps of its creation are done.
+    pub is_complete: bool,
+    /// Whether the helpdesk has it no more.
+    pub is_gone: bool,
+}
+
+/// All that is known of one ticket.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// As named in the config.
+    pub brand: String,
+    /// As the helpdesk was told last; a `Level`.
+    pub level: i32,
+    /// In which its text was written there, "fr"; empty: not known.
+    pub language: String,
+    /// When one was begun to be made whose end is not known; microseconds since 1970.
+    pub attempted_at_us: Option<i64>,
+    /// Whether an attempt has ever ended so that it may have been made.
+    pub is_unclear: bool,
+    /// Where it is.
+    pub place: Option<Place>,
+    /// The last record that is in the helpdesk; 0: none.
+    pub done_seq: u64,
+    /// The record that the helpdesk will not take, and how often it has said so.
+    pub refused: (u64, u32),
+    /// Whether the author has taken it back.
+    pub is_erased: bool,
+    /// Notes that hold a post's text, the oldest first.
+    pub notes: Vec<Note>,
+    /// The last `TicketStatus` that the daemon was told, encoded; empty: none.
+    pub reported: Vec<u8>,
+    /// When to look at it again, microseconds since 1970; `None`: not unless something is heard of it.
+    pub again_at_us: Option<i64>,
+}
+
+/// A note in the helpdesk that holds a post's text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// The record that it tells of.
+    pub seq: u64,
+    /// Whose text; empty: that of the ticket's own post.
+    pub post_id: String,
+    /// What its call gave, JSON.
+    pub captured: String,
+}
+
+/// What has happened to a ticket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The helpdesk will be asked to make it.
+    Attempted {
+        /// As named in the config.
+        brand: String,
+        /// A `Level`.
+        level: i32,
+        /// Of the text that is made of it.
+        language: String,
+    },
+    /// Nobody knows whether it has made it.
+    Unclear,
+    /// It has not, for certain.
+    Withdrawn,
+    /// It is there.
+    Placed {
+        /// As named in the config.
+        brand: String,
+        /// A `Level`.
+        level: i32,
+        /// Of its text; empty: not known.
+        language: String,
+        /// Where.
+        place: Place,
+        /// Tickets with the same reference beside it.
+        others: usize,
+    },
+    /// All steps of its creation are done.
+    Completed,
+    /// A record is in the helpdesk.
+    Done {
+        /// Which.
+        seq: u64,
+        /// The level that it holds now.
+        level: i32,
+    },
+    /// A note was added that holds a post's text.
+    Noted(Note),
+    /// The notes that held a post's text hold it no more; `None`: of no post.
+    NotesErased(Option<String>),
+    /// The helpdesk will not take this record.
+    Refused {
+        /// Which.
+        seq: u64,
+    },
+    /// The author has taken it back, and the helpdesk was told.
+    Erased,
+    /// The helpdesk has it no more.
+    Gone,
+    /// It was merged into another one there.
+    Moved {
+        /// That one's id.
+        id: String,
+    },
+    /// It was looked at.
+    Read {
+        /// When to look again, microseconds since 1970; `None`: not unless something is heard of it.
+        again_at_us: Option<i64>,
+    },
+    /// The daemon was told this `TicketStatus`, encoded.
+    Reported(Vec<u8>),
+}

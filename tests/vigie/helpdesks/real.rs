@@ -1,0 +1,239 @@
+//! Real helpdesks, where they were started: `tests/helpdesks/rt` and `tests/helpdesks/django` say how.
+//!
+//! `VIGIE_TEST_RT` and `VIGIE_TEST_DJANGO` name the folders that they have made.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hyper::Method;
+use serde_json::{Value, json};
+use vigie::bridge::helpdesk::{Case, Helpdesk};
+use vigie::bridge::http::{Call, CallError, Http};
+use vigie::bridge::preset::{Preset, Written};
+use vigie::ticket::proto::ticket_status::State;
+
+use super::{advice, also, built_in, helpdesk, read, reference, state, values};
+use crate::daemon::skip;
+
+/// A helpdesk that was started.
+struct Real {
+    folder: PathBuf,
+}
+
+impl Real {
+    fn find(variable: &str, script: &str) -> Option<Real> {
+        let Some(folder) = std::env::var_os(variable) else {
+            skip(&format!("{variable} names no folder of a helpdesk that {script} has started"));
+            return None;
+        };
+        Some(Real { folder: folder.into() })
+    }
+
+    fn word(&self, file: &str) -> String {
+        std::fs::read_to_string(self.folder.join(file)).unwrap().trim().to_owned()
+    }
+
+    /// What one of its agents does.
+    async fn agent(&self, method: Method, path: &str, body: Value) -> Value {
+        let http = Http::new(&self.word("url"), None, Duration::from_secs(60));
+        let authorization = format!("token {}", self.word("agent"));
+        let headers = vec![
+            (hyper::header::AUTHORIZATION, authorization.parse().unwrap()),
+            (hyper::header::ACCEPT, "application/json".parse().unwrap()),
+        ];
+        let body = (!body.is_null()).then(|| body.to_string());
+        let path = path.to_owned();
+        let call = Call { method, path, headers, body, accept: Vec::new(), answer: Written::Json };
+        http.call(call).await.unwrap().body
+    }
+}
+
+fn rt() -> Option<Real> {
+    Real::find("VIGIE_TEST_RT", "tests/helpdesks/rt")
+}
+
+fn vigie_in_rt(rt: &Real) -> Helpdesk {
+    helpdesk(built_in("rt"), &rt.word("url"), &rt.word("token"), json!({ "queue": "social" }))
+}
+
+/// Whether this stands in one of a ticket's messages.
+async fn says(rt: &Real, case: &Case, words: &str) -> bool {
+    let path = format!("/REST/2.0/tickets?query=id={}%20AND%20Content%20LIKE%20'{words}'", case.id);
+    rt.agent(Method::GET, &path, Value::Null).await["count"] == 1
+}
+
+#[tokio::test]
+async fn request_tracker_takes_a_ticket_once_and_says_what_became_of_it() {
+    let Some(rt) = rt() else { return };
+    let vigie = vigie_in_rt(&rt);
+    let reference = reference();
+    let now = jiff::Timestamp::now();
+    let before = vigie.changed(None, now).await.unwrap().unwrap();
+    assert_eq!((before.more, vigie.find(&reference).await.unwrap()), (false, Some(Vec::new())));
+
+    let ticket = values(&vigie, &reference, 0);
+    let case = vigie.create(&ticket).await.unwrap();
+    assert_eq!(vigie.find(&reference).await.unwrap(), Some(vec![case.id.clone()]));
+    vigie.complete(&case, &ticket).await.unwrap();
+    let path = format!("/REST/2.0/ticket/{}", case.id);
+    let there = rt.agent(Method::GET, &path, Value::Null).await;
+    assert_eq!((&there["Subject"], there["Priority"].as_str()), (&ticket["subject"], Some("90")));
+    let standing = read(&vigie, &case).await;
+    assert_eq!((standing.state, standing.agent.as_str()), (Some(State::Open), ""));
+    assert_eq!((standing.first_answer_at_us, standing.merged_into), (None, None));
+
+    vigie.note(&case, &also(&ticket, json!({ "note": "Ada wrote again: \"still kaput\"" }))).await.unwrap();
+    vigie.reprioritise(&case, &values(&vigie, &reference, 2)).await.unwrap();
+    let there = rt.agent(Method::GET, &path, Value::Null).await;
+    assert_eq!(there["Priority"].as_str(), Some("40"));
+    // A comment is no answer, and leaves a new ticket new.
+    assert_eq!((there["Status"].as_str(), read(&vigie, &case).await.first_answer_at_us), (Some("new"), None));
+
+    let answer = json!({ "Content": "We are on it", "ContentType": "text/plain" });
+    rt.agent(Method::POST, &format!("{path}/correspond"), answer).await;
+    rt.agent(Method::PUT, &path, json!({ "Owner": "ada", "Status": "resolved" })).await;
+    let standing = read(&vigie, &case).await;
+    assert_eq!((standing.state, standing.agent.as_str()), (Some(State::Solved), "ada"));
+    let answered = standing.first_answer_at_us.unwrap();
+    assert!(answered >= now.as_second() * 1_000_000, "{answered} is before {now}");
+
+    // Other tests' tickets change too.
+    let mut changes = vigie.changed(Some(&before.cursor), now).await.unwrap().unwrap();
+    assert!(changes.cases.iter().any(|(id, _)| *id == case.id), "{changes:?}");
+    while changes.more {
+        changes = vigie.changed(Some(&changes.cursor), now).await.unwrap().unwrap();
+    }
+    let later = vigie.changed(Some(&changes.cursor), now).await.unwrap().unwrap();
+    assert!(later.cases.iter().all(|(id, _)| *id != case.id), "{later:?}");
+    // Who begins now is not told of what was before.
+    let begun = vigie.changed(None, now).await.unwrap().unwrap();
+    assert!(begun.cases.iter().all(|(id, _)| *id != case.id), "{begun:?}");
+
+    vigie.remove(&case).await.unwrap();
+    assert_eq!(state(&vigie, &case).await, Some(State::Deleted));
+    assert_eq!(vigie.find(&reference).await.unwrap(), Some(Vec::new()));
+    let never = Case { id: "987654321".to_owned(), captured: case.captured };
+    assert_eq!(state(&vigie, &never).await, Some(State::Deleted));
+}
+
+#[tokio::test]
+async fn request_tracker_shows_doubles_oldest_first_and_what_was_merged() {
+    let Some(rt) = rt() else { return };
+    let vigie = vigie_in_rt(&rt);
+    let reference = reference();
+    let ticket = values(&vigie, &reference, 1);
+    let first = vigie.create(&ticket).await.unwrap();
+    let second = vigie.create(&ticket).await.unwrap();
+    assert_eq!(vigie.find(&reference).await.unwrap(), Some(vec![first.id.clone(), second.id.clone()]));
+    let path = format!("/REST/2.0/ticket/{}", second.id);
+    rt.agent(Method::PUT, &path, json!({ "MergeInto": first.id })).await;
+    assert_eq!(read(&vigie, &second).await.merged_into, Some(first.id.clone()));
+    assert_eq!(read(&vigie, &first).await.merged_into, None);
+}
+
+#[tokio::test]
+async fn what_request_tracker_cannot_take_out_its_agents_are_told_of() {
+    let Some(rt) = rt() else { return };
+    let vigie = vigie_in_rt(&rt);
+    let ticket = values(&vigie, &reference(), 1);
+    let case = vigie.create(&ticket).await.unwrap();
+    let left = json!({ "subject": "P2: erased", "body": "The author has deleted the post." });
+    vigie.erase(&case, &also(&ticket, left)).await.unwrap();
+    let path = format!("/REST/2.0/ticket/{}", case.id);
+    assert_eq!(rt.agent(Method::GET, &path, Value::Null).await["Subject"], "P2: erased");
+    assert!(says(&rt, &case, "deleted%20the%20post").await && says(&rt, &case, "with%20rt-shredder").await);
+    assert!(!says(&rt, &case, "never%20said").await);
+}
+
+#[tokio::test]
+async fn request_tracker_mails_nobody_outside() {
+    let Some(rt) = rt() else { return };
+    let vigie = vigie_in_rt(&rt);
+    let ticket = values(&vigie, &reference(), 0);
+    let case = vigie.create(&ticket).await.unwrap();
+    vigie.note(&case, &also(&ticket, json!({ "note": "more" }))).await.unwrap();
+    let mails = std::fs::read_to_string(rt.folder.join("mails")).unwrap();
+    let receivers: Vec<&str> = mails.lines().filter(|line| line.starts_with("To: ")).collect();
+    assert!(!receivers.is_empty(), "RT acknowledges each ticket to its requestor");
+    assert!(
+        receivers.iter().all(|to| to.contains("@social.invalid") || to.contains("@vigie.test")),
+        "{receivers:?}"
+    );
+}
+
+#[tokio::test]
+async fn request_tracker_says_what_is_wrong_with_a_configuration() {
+    let Some(rt) = rt() else { return };
+    let (url, token) = (rt.word("url"), rt.word("token"));
+    let vigie = |token: &str, options| helpdesk(built_in("rt"), &url, token, options);
+    let right = vigie(&token, json!({ "queue": "social" }));
+    assert_eq!(advice(&right).await, Vec::<String>::new());
+
+    let stranger = vigie("1-2-3", json!({ "queue": "social" }));
+    let refused = stranger.find("x").await.unwrap_err();
+    assert!(matches!(refused, CallError::Refused { status: 401, .. }) && !refused.is_of_one(), "{refused:?}");
+    assert_eq!(advice(&stranger).await.len(), 2);
+
+    for queue in ["nowhere", "elsewhere", "O'Brien's \\ \"queue\""] {
+        let lost = vigie(&token, json!({ "queue": queue }));
+        let (refused, case) = lost.create(&values(&lost, &reference(), 0)).await.unwrap_err();
+        assert!(matches!(refused, CallError::Refused { status: 403, .. }) && case.is_none(), "{refused:?}");
+        assert_eq!(advice(&lost).await.len(), 1, "{queue}");
+        let changes = lost.changed(Some("0"), jiff::Timestamp::now()).await;
+        assert!(changes.is_ok_and(|changes| changes.unwrap().cases.is_empty()), "{queue}");
+    }
+
+    // RT takes a ticket whose field it does not know, without a word: the questions notice.
+    let fieldless = vigie(&token, json!({ "queue": "social", "field": "vigie's" }));
+    let said = advice(&fieldless).await;
+    assert!(said.len() == 1 && said[0].contains("no custom field vigie's"), "{said:?}");
+    assert_eq!(fieldless.find("x").await.ok().flatten().unwrap_or_default(), Vec::<String>::new());
+}
+
+/// The preset that an operator would write for a helpdesk of their own, without a search by reference.
+fn django(real: &Real, token: &str) -> Helpdesk {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/helpdesks/django.toml");
+    let preset = Preset::parse(&std::fs::read_to_string(file).unwrap()).unwrap();
+    helpdesk(preset, &real.word("url"), token, json!({ "queue": 1 }))
+}
+
+#[tokio::test]
+async fn django_helpdesk_takes_a_ticket_through_an_operators_own_preset() {
+    let Some(real) = Real::find("VIGIE_TEST_DJANGO", "tests/helpdesks/django") else { return };
+    let vigie = django(&real, &real.word("token"));
+    assert_eq!(advice(&vigie).await, Vec::<String>::new());
+    let reference = reference();
+    assert_eq!(vigie.find(&reference).await.unwrap(), Some(Vec::new()));
+    let ticket = values(&vigie, &reference, 0);
+    let case = vigie.create(&ticket).await.unwrap();
+    let another = vigie.create(&values(&vigie, &super::reference(), 3)).await.unwrap();
+    assert_eq!(vigie.find(&reference).await.unwrap(), Some(vec![case.id.clone()]));
+    assert_eq!(state(&vigie, &case).await, Some(State::Open));
+
+    let note = vigie.note(&case, &also(&ticket, json!({ "note": "a follower wrote" }))).await.unwrap();
+    vigie.erase_note(&case, &note, &ticket).await.unwrap();
+    vigie.note(&case, &also(&ticket, json!({ "note": "Ada wrote again \u{1f525}" }))).await.unwrap();
+    vigie.reprioritise(&case, &values(&vigie, &reference, 2)).await.unwrap();
+    let path = format!("/api/tickets/{}/", case.id);
+    let there = real.agent(Method::GET, &path, Value::Null).await;
+    assert_eq!((&there["title"], &there["priority"]), (&ticket["subject"], &json!(3)));
+    let comments: Vec<&Value> =
+        there["followup_set"].as_array().unwrap().iter().map(|one| &one["comment"]).collect();
+    assert!(comments.contains(&&json!("Ada wrote again \u{1f525}")), "{comments:?}");
+    assert!(!comments.contains(&&json!("a follower wrote")), "{comments:?}");
+
+    real.agent(Method::PATCH, &path, json!({ "status": 3 })).await;
+    assert_eq!(state(&vigie, &case).await, Some(State::Solved));
+    let left = json!({ "subject": "erased", "body": format!("Taken back.\nvigie-ref: {reference}") });
+    vigie.erase(&case, &also(&ticket, left)).await.unwrap();
+    let there = real.agent(Method::GET, &path, Value::Null).await;
+    assert_eq!(there["title"], "erased");
+    assert!(!there.to_string().contains("kaput") && !there.to_string().contains("wrote again"), "{there}");
+
+    for case in [&case, &another] {
+        vigie.remove(case).await.unwrap();
+        assert_eq!(state(&vigie, case).await, Some(State::Deleted));
+    }
+    let refused = django(&real, "nobody").find(&reference).await.unwrap_err();
+    assert!(matches!(refused, CallError::Refused { status: 401 | 403, .. }), "{refused:?}");
+}

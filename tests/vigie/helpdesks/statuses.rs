@@ -1,0 +1,466 @@
+//! What agents do in the helpdesk comes back, whatever becomes of webhooks, the connection and the bridge.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use firehose::helpdesk::{Fake, Fault, Faults, Options, Plain, Vendor, Zammad, Zendesk, serve};
+use parking_lot::Mutex;
+use ring::hmac;
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+use vigie::bridge::deliver::{Link, Shared};
+use vigie::bridge::helpdesk::Helpdesk;
+use vigie::bridge::pace::Pace;
+use vigie::bridge::reconcile::Reconciler;
+use vigie::ledger::cases::{Cases, Change, Origin, Place};
+use vigie::parse::Network;
+use vigie::ticket::TicketId;
+use vigie::ticket::proto::{TicketStatus, client_message::Kind};
+
+use super::{Arc, CALLS, State as There, built_in, helpdesk, reference, values};
+use crate::daemon::{PATIENCE, State, get, patiently, run, vigie};
+
+/// Longer than anything takes that comes: the reconciler rests for a second at most.
+const QUIET: Duration = Duration::from_millis(1_500);
+const DAY_US: i64 = 24 * 3600 * 1_000_000;
+
+/// A helpdesk, what a bridge knows of it, and a clock that can be put forward.
+struct Desk<V> {
+    fake: Fake<V>,
+    vigie: Helpdesk,
+    folder: tempfile::TempDir,
+    shared: Shared,
+    ahead_us: Arc<AtomicI64>,
+}
+
+/// The daemon's end.
+struct Daemon {
+    reports: mpsc::Receiver<Kind>,
+    link: watch::Sender<Link>,
+    hints: mpsc::Sender<String>,
+}
+
+impl<V: Vendor> Desk<V> {
+    async fn new(vendor: V, kind: &str, options: serde_json::Value) -> Desk<V> {
+        let fake = serve(vendor, Options::default()).await.unwrap();
+        let vigie = helpdesk(built_in(kind), &fake.url(), "secret", options);
+        let folder = tempfile::tempdir().unwrap();
+        let shared = shared(folder.path());
+        Desk { fake, vigie, folder, shared, ahead_us: Arc::default() }
+    }
+
+    /// A ticket that the bridge has made.
+    async fn make(&self) -> (TicketId, String) {
+        let ticket_id = TicketId::of_post(Network::X, &reference());
+        let case = self.vigie.create(&values(&self.vigie, &ticket_id.to_string(), 0)).await.unwrap();
+        let place = Place {
+            id: case.id.clone(),
+            captured: serde_json::to_string(&case.captured).unwrap(),
+            origin: Origin::Made,
+            is_complete: true,
+            is_gone: false,
+        };
+        let placed = Change::Placed {
+            brand: "Lumio".to_owned(),
+            level: 1,
+            language: "fr".to_owned(),
+            place,
+            others: 0,
+        };
+        self.shared.cases.lock().apply(ticket_id, &[placed], 1).unwrap();
+        (ticket_id, case.id)
+    }
+
+    /// Reconciles while `script` goes on.
+    async fn while_looking(&self, every: Duration, script: impl AsyncFnOnce(&mut Daemon)) {
+        let ahead_us = self.ahead_us.clone();
+        let clock = move || jiff::Timestamp::now().as_microsecond() + ahead_us.load(Ordering::Relaxed);
+        let reconciler = Reconciler::new("desk", &self.vigie, self.shared.clone(), every, Arc::new(clock));
+        let (reports, reported) = mpsc::channel(16);
+        let (hints, mut hinted) = mpsc::channel(16);
+        let link = watch::Sender::new(Link { is_up: true, lost: 0 });
+        let (up, stop) = (link.subscribe(), watch::Sender::new(false));
+        let mut daemon = Daemon { reports: reported, link, hints };
+        tokio::select! {
+            ended = reconciler.run(reports, up, &mut hinted, stop.subscribe()) => panic!("{ended:?}"),
+            () = script(&mut daemon) => {}
+        }
+    }
+
+    fn forward(&self, us: i64) {
+        self.ahead_us.fetch_add(us, Ordering::Relaxed);
+    }
+
+    /// Lasts until what was told counts as taken.
+    async fn taken(&self) {
+        tokio::time::sleep(QUIET).await;
+        self.forward(61_000_000);
+        tokio::time::sleep(QUIET).await;
+    }
+
+    fn calls(&self) -> usize {
+        self.fake.counts().1
+    }
+
+    /// As after a crash: what was not written is gone.
+    fn restarted(mut self) -> Desk<V> {
+        drop(self.shared);
+        self.shared = shared(self.folder.path());
+        self
+    }
+}
+
+fn shared(folder: &std::path::Path) -> Shared {
+    let cases = Cases::open(&folder.join("cases.sqlite"), 1).unwrap();
+    Shared { cases: Arc::new(Mutex::new(cases)), counts: Arc::default(), pace: Arc::new(Pace::new(CALLS)) }
+}
+
+impl Daemon {
+    async fn next(&mut self) -> TicketStatus {
+        match patiently("a report", self.reports.recv()).await.unwrap() {
+            Kind::TicketStatus(status) => status,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The next report's state, agent and reference.
+    async fn told(&mut self) -> (There, String, String) {
+        let status = self.next().await;
+        (status.state(), status.agent, status.helpdesk_ref)
+    }
+
+    async fn is_quiet(&mut self) {
+        if let Ok(told) = tokio::time::timeout(QUIET, self.reports.recv()).await {
+            panic!("told {told:?}");
+        }
+    }
+}
+
+fn told(state: There, agent: &str, id: &str) -> (There, String, String) {
+    (state, agent.to_owned(), id.to_owned())
+}
+
+const SOON: Duration = Duration::from_millis(20);
+const NEVER: Duration = Duration::from_secs(3600);
+
+async fn zammad() -> Desk<Zammad> {
+    Desk::new(Zammad::default(), "zammad", json!({ "group": "Social" })).await
+}
+
+async fn zendesk() -> Desk<Zendesk> {
+    Desk::new(Zendesk::default(), "zendesk", json!({ "user": "agent@vigie.test" })).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_answer_close_open_again_and_delete() {
+    let desk = zammad().await;
+    let (ticket_id, id) = desk.make().await;
+    let agent = |fields: serde_json::Value| {
+        desk.fake.with(|zammad| {
+            let ticket = zammad.store.ticket(&id).unwrap();
+            for (name, value) in fields.as_object().unwrap() {
+                ticket[name] = value.clone();
+            }
+        });
+    };
+    desk.while_looking(SOON, async |daemon| {
+        let first = daemon.next().await;
+        assert_eq!(first.ticket_id, ticket_id.as_bytes());
+        assert_eq!((first.state(), first.first_answer_at_us), (There::Open, 0));
+        daemon.is_quiet().await;
+        agent(json!({ "owner": "ada@vigie.test", "first_response_at": "2026-11-27T01:00:00.500Z", "state": "open" }));
+        let answered = daemon.next().await;
+        assert_eq!((answered.agent.as_str(), answered.first_answer_at_us), ("ada@vigie.test", 1_795_741_200_500_000));
+        agent(json!({ "state": "closed" }));
+        assert_eq!(daemon.told().await, told(There::Closed, "ada@vigie.test", &id));
+        // Once it is taken, nobody asks for it before its day is over.
+        desk.taken().await;
+        let before = desk.calls();
+        agent(json!({ "state": "open" }));
+        daemon.is_quiet().await;
+        assert_eq!(desk.calls(), before);
+        desk.forward(DAY_US);
+        assert_eq!(daemon.told().await, told(There::Open, "ada@vigie.test", &id));
+        desk.taken().await;
+        desk.fake.with(|zammad| zammad.store.tickets.clear());
+        let deleted = daemon.next().await;
+        assert_eq!((deleted.state(), deleted.agent.as_str()), (There::Deleted, "ada@vigie.test"));
+        assert_eq!(deleted.first_answer_at_us, 1_795_741_200_500_000);
+        desk.taken().await;
+        let before = desk.calls();
+        desk.forward(10 * DAY_US);
+        daemon.is_quiet().await;
+        assert_eq!(desk.calls(), before, "what is gone is asked for no more");
+    })
+    .await;
+    assert_eq!(
+        desk.shared.counts.lock().reported,
+        3,
+        "of news that came faster than they are taken the last one"
+    );
+    assert!(desk.shared.cases.lock().get(ticket_id).unwrap().unwrap().place.unwrap().is_gone);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_that_was_merged_goes_on_as_the_one_that_it_went_into() {
+    let desk = zammad().await;
+    let ((one, into), (two, from)) = (desk.make().await, desk.make().await);
+    desk.while_looking(SOON, async |daemon| {
+        daemon.next().await;
+        daemon.next().await;
+        desk.fake.with(|zammad| {
+            zammad.store.ticket(&into).unwrap()["state"] = json!("pending reminder");
+            zammad.merge(&from, &into);
+        });
+        let (first, second) = (daemon.next().await, daemon.next().await);
+        for status in [&first, &second] {
+            assert_eq!((status.state(), status.helpdesk_ref.as_str()), (There::Pending, into.as_str()));
+        }
+        assert_ne!(first.ticket_id, second.ticket_id);
+        desk.fake.with(|zammad| zammad.store.ticket(&into).unwrap()["state"] = json!("closed"));
+        let ids = [daemon.next().await, daemon.next().await].map(|status| {
+            assert_eq!(status.state(), There::Closed);
+            status.ticket_id
+        });
+        assert!(ids.contains(&one.as_bytes().to_vec()) && ids.contains(&two.as_bytes().to_vec()));
+    })
+    .await;
+    let cases = desk.shared.cases.lock();
+    let mut both = cases.of_case(&into).unwrap();
+    both.sort();
+    let mut expected = [one, two];
+    expected.sort();
+    assert_eq!(both, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changed_while_nobody_looked_is_found_and_told_until_the_daemon_has_it() {
+    let desk = zendesk().await;
+    let (_, id) = desk.make().await;
+    desk.while_looking(SOON, async |daemon| {
+        assert_eq!(daemon.told().await.0, There::Open);
+        desk.taken().await;
+    })
+    .await;
+    // The bridge is away; an agent solves the ticket and the customer rates it.
+    let solved = json!({ "status": "solved", "assignee_id": 8, "satisfaction_rating": { "score": "good" } });
+    desk.fake.with(|zendesk| zendesk.change(&id, &solved));
+    let desk = desk.restarted();
+    let rated = |status: &TicketStatus| {
+        assert_eq!(
+            (status.state(), status.agent.as_str(), status.satisfaction),
+            (There::Solved, "Ada Agent", 5)
+        );
+    };
+    desk.while_looking(SOON, async |daemon| {
+        rated(&daemon.next().await);
+        daemon.is_quiet().await;
+        // The connection breaks before anybody knows that it was taken.
+        daemon.link.send_replace(Link { is_up: false, lost: 1 });
+        rated(&daemon.next().await);
+        daemon.link.send_replace(Link { is_up: true, lost: 1 });
+        daemon.is_quiet().await;
+    })
+    .await;
+    // And so does the bridge.
+    let desk = desk.restarted();
+    desk.while_looking(SOON, async |daemon| {
+        rated(&daemon.next().await);
+        desk.taken().await;
+    })
+    .await;
+    let desk = desk.restarted();
+    desk.while_looking(SOON, async |daemon| {
+        daemon.is_quiet().await;
+        desk.fake.with(|zendesk| zendesk.change(&id, &json!({ "status": "open" })));
+        assert_eq!(daemon.told().await, told(There::Open, "Ada Agent", &id), "opened again");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hints_are_read_at_once_and_those_of_others_cost_nothing() {
+    let desk = zammad().await;
+    let (_, id) = desk.make().await;
+    desk.while_looking(NEVER, async |daemon| {
+        daemon.next().await;
+        desk.fake.with(|zammad| zammad.store.ticket(&id).unwrap()["state"] = json!("closed"));
+        daemon.is_quiet().await;
+        let before = desk.calls();
+        for hint in ["999", "../../x", id.as_str(), id.as_str(), ""] {
+            daemon.hints.send(hint.to_owned()).await.unwrap();
+        }
+        assert_eq!(daemon.told().await.0, There::Closed);
+        daemon.is_quiet().await;
+        assert!((1..=2).contains(&(desk.calls() - before)), "{} calls", desk.calls() - before);
+        // Late: it has been told.
+        daemon.hints.send(id.clone()).await.unwrap();
+        daemon.is_quiet().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_helpdesk_that_knows_nothing_or_answers_nothing_has_deleted_nothing() {
+    let desk = zammad().await;
+    let (_, id) = desk.make().await;
+    desk.while_looking(SOON, async |daemon| {
+        daemon.next().await;
+        let always = |fault| Faults::choose(move |_| Some(fault));
+        for fault in [
+            Fault::Status { status: 404, done: false },
+            Fault::Page { done: false },
+            Fault::Status { status: 500, done: false },
+            Fault::Limited { retry_after: Some(Duration::from_millis(10)) },
+        ] {
+            desk.fake.set_faults(always(fault));
+            let before = desk.calls();
+            desk.forward(400_000_000);
+            daemon.is_quiet().await;
+            assert!(desk.calls() > before, "the fault fires");
+        }
+        desk.fake.set_faults(Faults::none());
+        desk.fake.with(|zammad| zammad.store.ticket(&id).unwrap()["state"] = json!("closed"));
+        desk.forward(400_000_000);
+        assert_eq!(daemon.told().await.0, There::Closed);
+    })
+    .await;
+}
+
+const POST: &str = r#"{"id":"1","author":"a1","text":"@lumio internet down again since this morning, fix it now","language":"en","created_at":"2026-11-02T10:00:00Z"}
+"#;
+
+fn post(console: &str, path: &str, headers: &str, body: &str) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(console).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: vigie.example.com\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split("\r\n").next().unwrap().to_owned()
+}
+
+/// Two bridges in a daemon, one whose helpdesk signs and one whose does not; both ask once a day.
+fn state(url: &str) -> State {
+    let state = State::new("");
+    let path = state.path();
+    let write = |name: &str, text: &str| {
+        std::fs::write(path.join(name), text).unwrap();
+        path.join(name).display().to_string()
+    };
+    let secret = write("secret", "Jefe");
+    let posts = write("posts.ndjson", POST);
+    let preset = Plain::PRESET
+        .replace("agent = \"item.agent\"", "agent = \"item.agent\", first_answer_at = \"item.answered\"");
+    write("open.toml", &format!("{preset}\n[webhook]\nid = \"event.ticket\"\n"));
+    write(
+        "signed.toml",
+        &format!("{preset}\n[webhook]\nid = \"event.ticket\"\nsignature_header = \"X-Signature\"\n"),
+    );
+    let bridge = |name: &str| {
+        format!(
+            "[[bridge]]\nname = \"{name}\"\nkind = \"http\"\npreset_file = \"{name}.toml\"\nurl = \"{url}\"\ntoken_file = \"{secret}\"\n\
+             webhook_secret_file = \"{secret}\"\nfrom = \"oldest\"\npoll_interval_s = 86400\n"
+        )
+    };
+    let source = format!("[[source]]\nkind = \"ndjson\"\nformat = \"plain\"\npath = \"{posts}\"\n");
+    let brand = "[[brand]]\nname = \"Lumio\"\nhandles = [\"@lumio\"]\nnames = [\"lumio\"]\n[model]\nname = \"small\"\nruntime = \"rten\"\n";
+    state.configure(&(bridge("signed") + &bridge("open") + &source), brand);
+    state
+}
+
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_brings_what_an_agent_did_into_status_and_report() {
+    let fake = serve(Plain::default(), Options::default()).await.unwrap();
+    let state = state(&fake.url());
+    let daemon = state.start();
+    let console = daemon.console();
+    tokio::task::block_in_place(|| {
+        let bridges = || -> Vec<serde_json::Value> {
+            let status = get(&console, "/v1/status");
+            let status: serde_json::Value =
+                serde_json::from_str(status.split_once("\r\n\r\n").unwrap().1).unwrap();
+            status["bridges"].as_array().unwrap().clone()
+        };
+        let is_told =
+            |count: u64| bridges().len() == 2 && bridges().iter().all(|bridge| bridge["made"] == count);
+        eventually("both tickets", || is_told(1));
+        let is_open = |id: &u64| fake.with(|plain| plain.tickets[id]["state"] == "open");
+        assert!(is_open(&1) && is_open(&2));
+        let reads = || {
+            let log = fake.log();
+            log.calls
+                .iter()
+                .filter(|call| call.request.method == "GET" && call.request.query.is_empty())
+                .count()
+        };
+        eventually("the first looks", || reads() == 2);
+        // An agent answers and closes both. Nobody asks for a day.
+        let at_s = jiff::Timestamp::now().as_second();
+        fake.with(|plain| {
+            for ticket in plain.tickets.values_mut() {
+                (ticket["state"], ticket["agent"], ticket["answered"]) =
+                    (json!("closed"), json!("Ada"), json!(at_s));
+            }
+        });
+        let sign = |body: &str| {
+            let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, b"Jefe"), body.as_bytes());
+            let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("X-Signature: {hex}\r\n")
+        };
+        let told = |id: u64| format!("{{\"ticket\": {id}}}");
+        // Forged, unsigned, for nobody, of no ticket, by the wrong method.
+        let refused = [
+            ("/v1/bridge/signed", sign("{}"), told(1), "401"),
+            ("/v1/bridge/signed", String::new(), told(1), "401"),
+            ("/v1/bridge/signed/Jefe", String::new(), told(1), "401"),
+            ("/v1/bridge/open", sign(&told(1)), told(1), "401"),
+            ("/v1/bridge/open/jefe", String::new(), told(1), "401"),
+            ("/v1/bridge/nobody/Jefe", String::new(), told(1), "401"),
+            ("/v1/bridge/open/Jefe", String::new(), "{}".to_owned(), "400"),
+            ("/v1/bridge/open/Jefe", String::new(), "no".to_owned(), "400"),
+            ("/v1/bridge", String::new(), told(1), "421"),
+        ];
+        for (path, headers, body, expected) in refused {
+            let line = post(&console, path, &headers, &body);
+            assert!(line.contains(expected), "{path} {headers} {line}");
+        }
+        assert!(get(&console, "/v1/bridge/open/Jefe").starts_with("HTTP/1.1 405"));
+        assert_eq!(reads(), 2, "nothing was believed");
+        // Each hint twice: whose ticket is whose the bridges know.
+        for id in [1, 2, 1, 2] {
+            assert!(post(&console, "/v1/bridge/signed", &sign(&told(id)), &told(id)).contains("202"));
+            assert!(post(&console, "/v1/bridge/open/Jefe", "", &told(id)).contains("202"));
+        }
+        let stored = || -> i64 {
+            let sql = "SELECT count(*) FROM feedback WHERE kind = 'ticket_status'";
+            state.ledger().query_row(sql, [], |row| row.get(0)).unwrap()
+        };
+        eventually("the reports", || stored() >= 4);
+        let shown = run(vigie().args(["status", "--http", &console]), b"").stdout;
+        assert!(shown.contains("bridges (since each began)"), "{shown}");
+        assert!(shown.contains("Plain · 0 waiting ·") && shown.contains("1 made"), "{shown}");
+        let page = get(&console, "/metrics");
+        let made =
+            "vigie_bridge_tickets_total{bridge=\"open\",subscription=\"bridge-open\",outcome=\"made\"} 1\n";
+        assert!(page.contains(made), "{page}");
+        let report =
+            run(vigie().args(["report", "--json", "--since", "520w", "-c"]).arg(&state.config), b"").stdout;
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        assert_eq!(report["groups"][0]["answered"], 1, "{report}");
+    });
+    let (status, log) = daemon.terminate();
+    assert!(status.success(), "{log}");
+}

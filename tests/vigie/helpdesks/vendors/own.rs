@@ -1,0 +1,211 @@
+//! Those that companies run themselves.
+
+use std::time::Duration;
+
+use firehose::helpdesk::{Chatwoot, Fault, Faults, Glpi, OsTicket, Store, Zammad};
+use serde_json::json;
+use vigie::ticket::proto::ticket_status::State;
+
+use super::super::{advice, read, state, values};
+use super::{Desk, refusal};
+
+pub(super) async fn zammad() -> Desk<Zammad> {
+    Desk::new(Zammad::default(), "zammad", json!({ "group": "Social" }), "/api/v1/tickets", |zammad| {
+        &mut zammad.store
+    })
+    .await
+}
+
+#[tokio::test]
+async fn zammad_goes_round() {
+    let desk = zammad().await;
+    desk.knows_its_token().await;
+    desk.makes_one_ticket_however_it_ends().await;
+    desk.changes_and_erases(|ticket| ticket["priority"].clone()).await;
+    let states = [("new", State::Open), ("open", State::Open), ("pending reminder", State::Pending)];
+    let states = states.into_iter().chain([("pending close", State::Pending), ("closed", State::Closed)]);
+    desk.states(&states.map(|(name, state)| (json!({ "state": name }), state)).collect::<Vec<_>>()).await;
+    assert_eq!(desk.fake.with(|zammad| zammad.mailed.clone()), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn zammads_search_is_late_and_says_so() {
+    let desk = zammad().await;
+    desk.fake.with(|zammad| zammad.lag = Duration::from_secs(3600));
+    let (case, ticket) = desk.make(0).await;
+    let reference = ticket["ref"].as_str().unwrap();
+    assert_eq!(desk.vigie.find(reference).await.unwrap(), Some(Vec::new()));
+    assert!(desk.vigie.preset().calls.find.as_ref().unwrap().lag_max_ms > 0);
+    desk.fake.with(|zammad| zammad.lag = Duration::ZERO);
+    assert_eq!(desk.vigie.find(reference).await.unwrap(), Some(vec![case.id]));
+}
+
+#[tokio::test]
+async fn what_zammads_agents_do_is_read() {
+    let desk = zammad().await;
+    let ((first, _), (second, _)) = (desk.make(0).await, desk.make(0).await);
+    let standing = read(&desk.vigie, &first).await;
+    assert_eq!((standing.agent.as_str(), standing.first_answer_at_us), ("", None));
+    desk.agent(&first, json!({ "owner": "ada@vigie.test", "first_response_at": "2026-11-27T01:00:00.500Z" }));
+    let standing = read(&desk.vigie, &first).await;
+    assert_eq!(standing.agent, "ada@vigie.test");
+    assert_eq!(standing.first_answer_at_us, Some(1_795_741_200_500_000));
+    desk.fake.with(|zammad| zammad.merge(&second.id, &first.id));
+    let standing = read(&desk.vigie, &second).await;
+    assert_eq!((standing.state, standing.merged_into), (Some(State::Closed), Some(first.id)));
+    desk.agent(&second, json!({ "state": "escalated to mars" }));
+    let standing = read(&desk.vigie, &second).await;
+    assert_eq!((standing.state, standing.state_there.as_str()), (None, "escalated to mars"));
+}
+
+#[tokio::test]
+async fn zammads_refusals_are_told() {
+    let desk = zammad().await;
+    let lost = desk.other("secret", json!({ "group": "Nowhere" }));
+    let (error, _) = lost.create(&values(&lost, "x", 0)).await.unwrap_err();
+    assert!(refusal(&error) == 422 && error.to_string().contains("Nowhere"), "{error}");
+    assert!(advice(&lost).await[0].contains("no rights on the group Nowhere"));
+    // An erasure that Zammad does not allow is not taken for one.
+    let (case, ticket) = desk.make(0).await;
+    desk.fake.with(|zammad| zammad.notes_stay = true);
+    let error = desk.vigie.erase(&case, &ticket).await.unwrap_err();
+    assert!(refusal(&error) == 403 && error.to_string().contains("note is too old"), "{error}");
+    desk.fake.with(|zammad| zammad.is_admin = false);
+    desk.vigie.remove(&case).await.unwrap();
+    assert_eq!(state(&desk.vigie, &case).await, Some(State::Closed));
+}
+
+pub(super) async fn chatwoot() -> Desk<Chatwoot> {
+    let (options, path) = (json!({ "account": 1, "inbox": 5 }), "/api/v1/accounts/1/conversations");
+    Desk::new(Chatwoot::default(), "chatwoot", options, path, |chatwoot| &mut chatwoot.store).await
+}
+
+#[tokio::test]
+async fn chatwoot_goes_round() {
+    let desk = chatwoot().await;
+    desk.knows_its_token().await;
+    desk.makes_one_ticket_however_it_ends().await;
+    desk.changes_and_erases(|conversation| conversation["priority"].clone()).await;
+    let states = [("open", State::Open), ("pending", State::Open), ("snoozed", State::Pending)];
+    let states = states.into_iter().chain([("resolved", State::Solved)]);
+    desk.states(&states.map(|(name, state)| (json!({ "status": name }), state)).collect::<Vec<_>>()).await;
+    // All of it was one author's, and nothing was sent to them.
+    assert_eq!(desk.fake.with(|chatwoot| (chatwoot.contacts.len(), chatwoot.sent)), (1, 0));
+}
+
+#[tokio::test]
+async fn chatwoots_agents_and_refusals_are_read() {
+    let desk = chatwoot().await;
+    let (case, _) = desk.make(0).await;
+    assert_eq!(desk.kept(&case)["labels"], json!(["vigie", "p1"]));
+    assert_eq!(read(&desk.vigie, &case).await.first_answer_at_us, None);
+    let answered =
+        json!({ "meta": { "assignee": { "name": "Ada Agent" } }, "first_reply_created_at": 1_795_741_200 });
+    desk.agent(&case, answered);
+    let standing = read(&desk.vigie, &case).await;
+    assert_eq!(
+        (standing.agent.as_str(), standing.first_answer_at_us),
+        ("Ada Agent", Some(1_795_741_200_000_000))
+    );
+
+    let lost = desk.other("secret", json!({ "inbox": 4 }));
+    assert_eq!(refusal(&lost.create(&values(&lost, "x", 0)).await.unwrap_err().0), 404);
+    let mail = desk.other("secret", json!({ "inbox": 6 }));
+    assert!(advice(&mail).await[0].contains("inbox 6 is not one of the channel API"));
+    let undefined = desk.other("secret", json!({ "field": "nothing" }));
+    assert_eq!(refusal(&undefined.find("x").await.unwrap_err()), 422);
+    assert!(advice(&undefined).await[0].contains("no custom attribute with the key nothing"));
+    let elsewhere = desk.other("secret", json!({ "account": 2 }));
+    assert!(advice(&elsewhere).await[0].contains("in no account 2"));
+
+    desk.fake.with(|chatwoot| chatwoot.is_admin = false);
+    desk.vigie.remove(&case).await.unwrap();
+    assert_eq!(state(&desk.vigie, &case).await, Some(State::Solved));
+}
+
+pub(super) async fn glpi() -> Desk<Glpi> {
+    let options = json!({ "app_token": "app" });
+    Desk::new(Glpi::default(), "glpi", options, "/apirest.php/Ticket", |glpi| &mut glpi.store).await
+}
+
+#[tokio::test]
+async fn glpi_goes_round() {
+    let desk = glpi().await;
+    desk.knows_its_token().await;
+    desk.makes_one_ticket_however_it_ends().await;
+    desk.changes_and_erases(|ticket| ticket["urgency"].clone()).await;
+    let states =
+        [(1, State::Open), (2, State::Open), (3, State::Open), (4, State::Pending), (5, State::Solved)];
+    let states = states.into_iter().chain([(6, State::Closed)]);
+    desk.states(&states.map(|(number, state)| (json!({ "status": number }), state)).collect::<Vec<_>>())
+        .await;
+    desk.states(&[(json!({ "is_deleted": 1 }), State::Deleted)]).await;
+    assert_eq!(desk.fake.with(|glpi| glpi.mailed), 0);
+}
+
+#[tokio::test]
+async fn a_session_of_glpi_that_has_ended_is_opened_again() {
+    let desk = glpi().await;
+    let (case, ticket) = desk.make(0).await;
+    let reference = ticket["ref"].as_str().unwrap();
+    assert_eq!(desk.fake.with(|glpi| glpi.logins), 1);
+    desk.fake.with(|glpi| glpi.sessions.clear());
+    assert_eq!(desk.vigie.find(reference).await.unwrap(), Some(vec![case.id.clone()]));
+    assert_eq!(desk.fake.with(|glpi| glpi.logins), 2);
+    // A page says nothing of whether the ticket was made; the look after it is in another session.
+    desk.fake.with(|glpi| {
+        glpi.sessions.clear();
+        glpi.pages = true;
+    });
+    let another = values(&desk.vigie, &super::super::reference(), 0);
+    let (error, _) = desk.vigie.create(&another).await.unwrap_err();
+    assert!(error.is_unclear() && error.to_string().contains("Sign in"), "{error:?}");
+    assert_eq!(desk.vigie.find(another["ref"].as_str().unwrap()).await.unwrap(), Some(Vec::new()));
+    assert_eq!(desk.fake.with(|glpi| glpi.logins), 3);
+}
+
+#[tokio::test]
+async fn what_glpi_refuses_within_a_good_answer_is_a_refusal() {
+    let desk = glpi().await;
+    let (case, _) = desk.make(0).await;
+    desk.fake.with(|glpi| glpi.refuses_update = true);
+    let error = desk.vigie.reprioritise(&case, &values(&desk.vigie, "", 3)).await.unwrap_err();
+    assert!(refusal(&error) == 207 && error.is_of_one(), "{error:?}");
+    assert_eq!(desk.kept(&case)["urgency"], desk.level(0));
+    desk.vigie.reprioritise(&case, &values(&desk.vigie, "", 3)).await.unwrap();
+    assert_eq!(read(&desk.vigie, &case).await.agent, "");
+    desk.agent(&case, json!({ "_agent": "ada" }));
+    assert_eq!(read(&desk.vigie, &case).await.agent, "ada");
+
+    let lost = desk.other("secret", json!({ "entity": 4 }));
+    let (error, _) = lost.create(&values(&lost, "x", 0)).await.unwrap_err();
+    assert!(refusal(&error) == 400 && error.to_string().contains("permission"), "{error}");
+    assert!(advice(&lost).await[0].contains("no rights in the entity 4"));
+    let other = desk.other("secret", json!({ "app_token": "" }));
+    assert_eq!(refusal(&other.find("x").await.unwrap_err()), 400);
+    let login = desk.fake.log().calls.last().unwrap().request.clone();
+    assert_eq!(login.header("app-token"), None, "an empty header is left out");
+}
+
+#[tokio::test]
+async fn osticket_takes_tickets_and_that_is_all() {
+    let store: fn(&mut OsTicket) -> &mut Store = |osticket| &mut osticket.store;
+    let desk =
+        Desk::new(OsTicket::default(), "osticket", json!({ "topic": 2 }), "/api/tickets.json", store).await;
+    let (case, ticket) = desk.make(0).await;
+    // As it writes it: a number as JSON has no zeros before it.
+    assert_eq!(case.id, "000001");
+    assert_eq!(desk.kept(&case)["priority"], desk.level(0));
+    assert_eq!(desk.vigie.find(ticket["ref"].as_str().unwrap()).await.unwrap(), None);
+    assert_eq!(desk.vigie.read(&case).await.unwrap(), None);
+    desk.fake.set_faults(Faults::script([Some(Fault::Page { done: true })]));
+    let (error, _) = desk.vigie.create(&ticket).await.unwrap_err();
+    assert!(error.is_unclear(), "{error:?}");
+    let lost = desk.other("secret", json!({ "topic": 12 }));
+    let (error, _) = lost.create(&ticket).await.unwrap_err();
+    assert!(refusal(&error) == 400 && error.to_string().contains("Invalid help topic"), "{error}");
+    desk.fake.with(|osticket| osticket.is_known_here = false);
+    let (error, _) = desk.vigie.create(&ticket).await.unwrap_err();
+    assert!(refusal(&error) == 401 && !error.is_of_one(), "{error:?}");
+    assert_eq!(desk.fake.with(|osticket| osticket.mailed), 0);
+}
