@@ -20,9 +20,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::access::brands::Brands;
-use crate::desk::conversation::{Remembered, RememberedPost};
 use crate::desk::follow_up::Terms;
-use crate::desk::route::{OPEN_TICKETS_MAX, PEOPLE_MAX};
+use crate::desk::route::OPEN_TICKETS_MAX;
 use crate::parse::Network;
 use crate::source::{Gap, Stored};
 use crate::telemetry::{Bucket, Buckets};
@@ -45,6 +44,7 @@ mod gaps;
 mod importing;
 pub mod outbox;
 mod prune;
+pub mod recall;
 mod records;
 mod rescoring;
 pub mod report;
@@ -566,53 +566,6 @@ impl Ledger {
     /// The file cannot be read.
     pub fn relieved(&self, visit: impl FnMut(&str, u32)) -> Result<(), LedgerError> {
         assigned::visit_relieved(&self.connection, visit).map_err(|source| self.failed(source))
-    }
-
-    /// Visits who was answered by whom and when, µs since 1970: the newest that the desk keeps in mind. People are named by
-    /// the hash that [`Needs`](crate::desk::route::Needs) has.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read.
-    pub fn answered(&self, visit: impl FnMut(u64, &str, i64)) -> Result<(), LedgerError> {
-        assigned::visit_answered(&self.connection, PEOPLE_MAX, visit).map_err(|source| self.failed(source))
-    }
-
-    /// Calls `visit` with the newest tickets, oldest first, at most `tickets_max`, for the desk to remember who is in
-    /// conversation with us.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read.
-    pub fn conversations(
-        &self,
-        tickets_max: usize,
-        visit: impl FnMut(Remembered),
-    ) -> Result<(), LedgerError> {
-        conversations::remembered(&self.connection, tickets_max, visit).map_err(|source| self.failed(source))
-    }
-
-    /// The same for the posts that belong to tickets beside their own.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read.
-    pub fn further_posts(
-        &self,
-        posts_max: usize,
-        visit: impl FnMut(RememberedPost),
-    ) -> Result<(), LedgerError> {
-        conversations::remembered_posts(&self.connection, posts_max, visit)
-            .map_err(|source| self.failed(source))
-    }
-
-    /// Calls `visit` with each thank-you: network, who was thanked, in whose ticket, and when, in µs since 1970.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read.
-    pub fn thanks(&self, visit: impl FnMut(Network, &str, TicketId, i64)) -> Result<(), LedgerError> {
-        conversations::thanks(&self.connection, visit).map_err(|source| self.failed(source))
     }
 
     fn failed(&self, source: rusqlite::Error) -> LedgerError {

@@ -75,9 +75,11 @@ impl Known {
         warnings.extend(unknown_teams(&self.agents, &desk.routes));
         if !self.agents.is_empty() {
             for team in desk.routes.teams_without_agents(&self.agents) {
-                warnings.push(format!(
-                    "team {team:?}: no agent of the ledger belongs to it: its tickets name the team alone"
-                ));
+                let whose = match desk.routes.fallback(team) {
+                    Some(fallback) => format!("the fallback {fallback:?} is asked"),
+                    None => "its tickets name the team alone".to_owned(),
+                };
+                warnings.push(format!("team {team:?}: no agent of the ledger belongs to it: {whose}"));
             }
             let skills: BTreeSet<_> =
                 self.agents.iter().flat_map(|agent| agent.skills.iter().cloned()).collect();

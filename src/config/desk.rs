@@ -43,6 +43,8 @@ pub(super) fn desk(
         warnings,
     );
     let config = desk::Config {
+        // Of all conditions, once they are there.
+        topic_words: default.topic_words,
         routes,
         expectations,
         factors: priorities.factors,
@@ -57,7 +59,8 @@ pub(super) fn desk(
         conversation: super::conversation::conversation(root),
     };
     section.refuse_unknown();
-    (config, u32::try_from(ageing).unwrap_or(ledger::outbox::AGEING_POINTS_PER_HOUR), zone)
+    let ageing = u32::try_from(ageing).unwrap_or(ledger::outbox::AGEING_POINTS_PER_HOUR);
+    (config.with_topic_words(), ageing, zone)
 }
 
 /// The channels that have points. One of the company's own that reads as a built-in one may be meant for that.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::conversation::{self, FURTHER_MAX, Part, Place, Remembered, RememberedPost};
 use super::draft::{assigned, message_of, message_of_verdict};
 use super::known::{Known, Same, text_hash};
-use super::route::Needs;
+use super::route::{Needs, Weighing};
 use super::{Agent, Anew, Config, Conversations, People, Router, Terms, Unreadable, told};
 use crate::classify::Verdict;
 use crate::parse::Post;
@@ -57,6 +57,8 @@ pub struct Joined {
     pub join_us: i64,
     /// The ticket that it makes if there is none; `None`: it is no customer message by itself.
     pub otherwise: Option<Box<proto::Ticket>>,
+    /// What that one needs of whoever answers it; `None`: no route speaks of it.
+    pub needs: Option<Needs>,
 }
 
 /// Whose verdict it is.
@@ -288,11 +290,13 @@ impl Desk {
         let of_brand = self.about(ticket_id, candidate);
         let (score, _) = config.score_follow_up(&of_brand, verdict, &person, 1, now);
         let is_one = !(is_refused || candidate.is_of_thread() && is_thanks);
+        let mut needs = None;
         let otherwise = is_one.then(|| {
             let ticket = config.ticket_again(&of_brand, verdict, &person, model, now, ticket_id);
             let facts = config.facts_of(&ticket, &of_brand, verdict, &person, now);
             // Nobody is given it yet: the ticket that it joins keeps its agent.
             let weighing = self.router.weigh(&config.routes, &facts);
+            needs = weighing.as_ref().map(Weighing::needs);
             Box::new(assigned(ticket, weighing.map(|weighing| weighing.assignment)))
         });
         Ok(Decision::Joined(Box::new(Joined {
@@ -305,6 +309,7 @@ impl Desk {
             terms: config.terms(&of_brand.brand),
             join_us: config.conversation.join_us(),
             otherwise,
+            needs,
         })))
     }
 
@@ -330,7 +335,7 @@ impl Desk {
         let person = people.author_of(post, config.contacts_window, now)?;
         let ticket = match earlier {
             Some(earlier) => config.ticket_again(candidate, verdict, &person, model, now, earlier),
-            None => config.ticket(candidate, verdict, &person, model, now),
+            None => config.draft(candidate, verdict, &person, model, now),
         };
         let facts = config.facts_of(&ticket, candidate, verdict, &person, now);
         let assignment = self.router.route(&config.routes, &facts, id);

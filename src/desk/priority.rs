@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use crate::classify::{INTENTS, SENTIMENTS, URGENCIES, Verdict};
 use crate::desk::recorded::Recorded;
+use crate::desk::topic;
 use crate::desk::when::{Facts, When};
 use crate::parse::Network;
 use crate::prefilter::Candidate;
@@ -26,7 +27,7 @@ mod tests;
 
 pub use curve::{Curve, Shape};
 pub use customer::{Contacts, Purchase, Words};
-pub use line::{Group, Line, Score, cut, is_reserved, recorded_group, sum};
+pub use line::{ERASED, Group, Line, Score, cut, is_knowing, is_reserved, recorded_group, sum};
 
 use customer::{STRANGER, limited, number, shown};
 use line::{FACTORS, Tally};
@@ -251,8 +252,9 @@ impl Factors {
         tally.finish()
     }
 
-    /// Scores a ticket again whose verdict has changed: what the verdict has no part in stays as it was.
-    pub fn rescore(&self, ticket: &proto::Ticket, verdict: &Verdict) -> Score {
+    /// Scores a ticket again whose verdict has changed: what the verdict has no part in stays as it was. `topics` are those
+    /// that conditions ask for.
+    pub fn rescore(&self, ticket: &proto::Ticket, verdict: &Verdict, topics: &topic::Words) -> Score {
         let mut tally = Tally::new(&self.caps, false);
         self.of_verdict(&mut tally, verdict);
         for (name, group) in FACTORS.into_iter().filter(|(_, group)| *group != Group::Verdict) {
@@ -261,10 +263,25 @@ impl Factors {
             }
         }
         if !self.combinations.is_empty() {
-            let recorded = Recorded::of(ticket);
+            let recorded = Recorded::of(ticket, topics);
             self.of_combinations(&mut tally, &Facts { verdict, ..recorded.facts() });
         }
         Score::of(tally.finish())
+    }
+
+    /// The score of a ticket of which these factors are erased: what they gave they keep, for it cannot be asked again, as
+    /// long as this dictionary knows them.
+    pub fn with_erased(&self, score: Score, erased: &[proto::Factor]) -> Score {
+        let knows = |factor: &&proto::Factor| {
+            is_reserved(&factor.name) || self.combinations.iter().any(|one| one.name == factor.name)
+        };
+        let kept: Vec<_> = erased.iter().filter(knows).cloned().collect();
+        if kept.is_empty() {
+            return score;
+        }
+        let is_kept = |factor: &proto::Factor| kept.iter().any(|one| one.name == factor.name);
+        let rest = score.factors.into_iter().filter(|factor| !is_kept(factor));
+        Score::of_recorded(rest.chain(kept.clone()).collect::<Vec<_>>(), &self.caps)
     }
 
     fn of_verdict(&self, tally: &mut Tally<'_>, verdict: &Verdict) {

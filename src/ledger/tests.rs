@@ -19,6 +19,7 @@ mod changes;
 mod commits;
 mod holes;
 mod opening;
+mod recall;
 mod second_reading;
 mod unnamed;
 

@@ -155,7 +155,6 @@ impl Pipeline {
                 Ok(())
             }));
         }
-        drop(batch_sender);
         ready();
 
         let told = runtime.block_on(obey(control, &mut fault));
@@ -171,6 +170,9 @@ impl Pipeline {
         info!("draining");
         self.view.draining.store(true, Ordering::Relaxed);
         stop_sources.send_replace(true);
+        // Until here, so that the desk hears of agents and helpdesks for as long as tickets are delivered, also where every
+        // source has come to its end.
+        drop(batch_sender);
         let ledger = self.ledger;
         let drained = runtime.block_on(async {
             tokio::time::timeout(drain_max, async {

@@ -80,15 +80,9 @@ pub fn settle(
                         }
                         visit(&ticket);
                         let id = TicketId::of_post(candidate.post.network, &candidate.post.id);
-                        let new = new_ticket(&candidate, &ticket, provisional, now);
-                        entries.push(Entry::Ticket(Box::new(NewTicket {
-                            thread: Some(desk.conversations.first_of(id)).filter(|first| *first != id),
-                            assignee: new.assignee.map(|assignee| Assignee {
-                                needs: desk.needs_of(id).unwrap_or_default(),
-                                ..assignee
-                            }),
-                            ..new
-                        })));
+                        let new = new_ticket(&candidate, &ticket, provisional, now, desk.needs_of(id));
+                        let thread = Some(desk.conversations.first_of(id)).filter(|first| *first != id);
+                        entries.push(Entry::Ticket(Box::new(NewTicket { thread, ..new })));
                     }
                     Decision::Edited(ticket_id) => {
                         let text = candidate.post.text.to_string();
@@ -195,7 +189,7 @@ fn follow_up(
     let post = &candidate.post;
     let otherwise = match joined.otherwise {
         Some(ticket) => {
-            let ticket = new_ticket(candidate, &ticket, provisional, at);
+            let ticket = new_ticket(candidate, &ticket, provisional, at, joined.needs);
             Otherwise::Ticket(Box::new(NewTicket { thread: Some(first), ..ticket }))
         }
         None if candidate.is_of_thread() => Otherwise::Bucket(Bucket::Unmatched),
@@ -224,6 +218,7 @@ fn new_ticket(
     ticket: &proto::Ticket,
     provisional: bool,
     created_at: Timestamp,
+    needs: Option<Needs>,
 ) -> NewTicket {
     let post = &candidate.post;
     // A reply in a thread names none.
@@ -255,7 +250,7 @@ fn new_ticket(
         assignee: ticket.assignment.as_ref().map(|assignment| Assignee {
             team: assignment.team.clone(),
             agent: assignment.agent.clone(),
-            needs: Needs::default(),
+            needs: needs.unwrap_or_default(),
         }),
         body: ticket.encode_to_vec(),
     }
@@ -542,11 +537,9 @@ mod tests {
         assert_eq!(settlement.unwrap().end_sequence, 5);
     }
 
-    /// As a replay does it: lane, model's verdicts, desk.
-    #[test]
-    fn a_conversation_is_one_ticket_and_every_frame_ends_somewhere() {
+    /// As a replay does it: lane, model's verdicts, desk. Posts are id, author, parent and text.
+    fn settled(config: &desk::Config, posts: &[(&str, &str, &str, &str)]) -> Settlement {
         use crate::classify::{Language, Verdict};
-        use crate::ledger::Scratch;
         use crate::parse::Format;
         use crate::pipeline::lane::Lane;
         use crate::prefilter::{self, Prefilter};
@@ -560,16 +553,7 @@ mod tests {
             Prefilter::build(&prefilter::Config { brands: vec![brand], ..prefilter::Config::default() })
                 .unwrap();
         let mut batch = FrameBatch::empty(Arc::from("a"), Format::Plain, 0);
-        for (id, author, reply_to, text) in [
-            ("1", "ana", "", "@lumio panne"),
-            ("2", "ana", "", "@lumio toujours la panne"),
-            ("3", "ana", "1", "toujours rien"),
-            ("4", "bob", "1", "essaie de redémarrer"),
-            ("5", "lumio", "1", "bonjour, nous regardons"),
-            ("6", "ana", "5", "alors ?"),
-            ("3", "ana", "1", "toujours rien"),
-            ("7", "bob", "8", "rien à voir"),
-        ] {
+        for (id, author, reply_to, text) in posts {
             let frame = serde_json::json!({ "id": id, "author": author, "reply_to": reply_to, "text": text });
             batch.push(frame.to_string().as_bytes());
         }
@@ -585,14 +569,45 @@ mod tests {
         let decided = Decided { output, verdicts, model: Arc::from("model 1"), provisional: false };
         let mut desk = Desk::default();
         desk.conversations.watched_by(watched);
-        let config = desk::Config::default();
-        let settlement =
-            settle(&mut desk, &config, &mut Strangers, &mut NoArticles, Clock::Posts, decided, |_| ())
-                .unwrap();
+        settle(&mut desk, config, &mut Strangers, &mut NoArticles, Clock::Posts, decided, |_| ()).unwrap()
+    }
+
+    #[test]
+    fn a_conversation_is_one_ticket_and_every_frame_ends_somewhere() {
+        use crate::ledger::Scratch;
+        let posts = [
+            ("1", "ana", "", "@lumio panne"),
+            ("2", "ana", "", "@lumio toujours la panne"),
+            ("3", "ana", "1", "toujours rien"),
+            ("4", "bob", "1", "essaie de redémarrer"),
+            ("5", "lumio", "1", "bonjour, nous regardons"),
+            ("6", "ana", "5", "alors ?"),
+            ("3", "ana", "1", "toujours rien"),
+            ("7", "bob", "8", "rien à voir"),
+        ];
+        let settlement = settled(&desk::Config::default(), &posts);
         let (buckets, outcome) = Scratch::new().unwrap().settle(&settlement).unwrap();
         let counts = [Bucket::Ticketed, Bucket::Merged, Bucket::Own, Bucket::Duplicate, Bucket::Unmatched];
         assert_eq!((counts.map(|bucket| buckets[bucket]), buckets.received()), ([1, 3, 1, 1, 2], 8));
         assert_eq!(outcome.updates.len(), 3);
+    }
+
+    /// Its ticket may be gone by then, and whoever gets the new one may leave.
+    #[test]
+    fn what_a_post_needs_that_joins_is_known_if_it_makes_a_ticket_instead() {
+        let routes = desk::Routes { default_team: Some("support".to_owned()), ..desk::Routes::default() };
+        let config = desk::Config { routes, ..desk::Config::default() };
+        let settlement = settled(
+            &config,
+            &[("1", "ana", "", "@lumio panne"), ("2", "ana", "", "@lumio toujours la panne")],
+        );
+        let [Entry::Ticket(first), Entry::FollowUp(second)] = &settlement.entries[..] else {
+            panic!("{settlement:?}")
+        };
+        let Otherwise::Ticket(second) = &second.otherwise else { panic!("{second:?}") };
+        let needs = |ticket: &NewTicket| ticket.assignee.clone().unwrap().needs;
+        assert_eq!(needs(second), needs(first));
+        assert_ne!(needs(first).person, 0);
     }
 
     #[test]

@@ -192,6 +192,7 @@ fn check_warns_of_teams_skills_tiers_and_flags_that_nobody_has() {
     let rules = "[priority]\ntier = { gold = 100, platinum = 200 }\n\
         [[priority.combination]]\nname = \"angry\"\npoints = 9\nwhen = { flag = [\"press\", \"vip\"] }\n\
         [[team]]\nname = \"Billing\"\n[[team]]\nname = \"Nobody\"\n\
+        [[team]]\nname = \"Night\"\nfallback = \"billing\"\n\
         [[route]]\nwhen = { tier = \"glod\" }\nteam = \"Billing\"\nskills = [\"invoices\", \"fibre\"]\n\
         [[expectation]]\nwhen = { tier = \"Gold\", flag = \"press\" }\nanswer_min = 30\n";
     state.configure(&state.posts_source(), &format!("{rules}\n{BRAND}"));
@@ -220,6 +221,7 @@ fn check_warns_of_teams_skills_tiers_and_flags_that_nobody_has() {
     );
     let of_agents = [
         "team \"Nobody\": no agent of the ledger belongs to it: its tickets name the team alone",
+        "team \"Night\": no agent of the ledger belongs to it: the fallback \"Billing\" is asked",
         "route[1].skills: \"invoices\": no agent of the ledger has it: nobody can take these tickets; there are fibre",
     ];
     let expected: Vec<_> = of_agents.map(str::to_owned).into_iter().chain(of_customers).collect();

@@ -186,3 +186,93 @@ async fn whoever_answers_whom_in_a_thread_each_goes_on_in_their_own_ticket() {
     assert_eq!(posts_of(&state, &tickets[0]), ["1", "3", "6", "7"]);
     assert_eq!(posts_of(&state, &tickets[1]), ["2", "4", "9"]);
 }
+
+const DESK: &str = "[routing]\ndefault_team = \"support\"\n[[team]]\nname = \"support\"\n";
+
+/// `vigie explain` of each post before it comes, and what the daemon then makes of it: which ticket, what priority, whose.
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_says_of_the_next_post_what_the_daemon_then_makes_of_it() {
+    let state = State::new("");
+    let posts = write(&state, &POSTS);
+    std::fs::write(&posts, lines_of(&POSTS[..1])).unwrap();
+    let config = std::fs::read_to_string(&state.config).unwrap();
+    std::fs::write(&state.config, format!("{config}\n{DESK}")).unwrap();
+    let agents = state.path().join("agents.csv");
+    std::fs::write(&agents, "name,team,capacity\nLena,support,1\nMax,support,1\n").unwrap();
+    let imported = run(vigie().args(["import", "agents"]).arg(&agents).arg("-c").arg(&state.config), b"");
+    assert!(imported.status.success(), "{}", imported.stderr);
+    let come = async |frames: i64| {
+        let daemon = state.start();
+        patiently("all frames", async {
+            while state.buckets().values().sum::<i64>() < frames {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        let (status, log) = daemon.terminate();
+        assert!(status.success(), "{log}");
+    };
+    come(1).await;
+    let explain = |post: &str, json: bool| {
+        let mut command = vigie();
+        command.args(["explain", "-c"]).arg(&state.config);
+        let output = run(if json { command.arg("--json") } else { &mut command }, post.as_bytes());
+        assert!(output.status.success(), "{}", output.stderr);
+        output.stdout
+    };
+    let expected = ["joined", "answer", "joined", "bystander", "joined", "ticketed", "duplicate"];
+    let buckets = ["merged", "own", "merged", "unmatched", "merged", "ticketed", "duplicate"];
+    for ((post, outcome), (bucket, frames)) in POSTS[1..].iter().zip(expected).zip(buckets.iter().zip(2..)) {
+        let line = lines_of(std::slice::from_ref(post));
+        let told: serde_json::Value = serde_json::from_str(&explain(&line, true)).unwrap();
+        assert_eq!(told["outcome"], outcome, "{post:?}: {told}");
+        if post.0 == "4" {
+            let shown = explain(&line, false);
+            let ticket = told["ticket_id"].as_str().unwrap();
+            for part in [
+                &format!("joins the open ticket {ticket} of Lumio, P"),
+                "follow_ups",
+                "priority of this post by itself",
+            ] {
+                assert!(shown.contains(part), "{part}: {shown}");
+            }
+        }
+        let before = state.buckets().get(*bucket).copied().unwrap_or(0);
+        let mut file = std::fs::OpenOptions::new().append(true).open(&posts).unwrap();
+        file.write_all(line.as_bytes()).unwrap();
+        come(frames).await;
+        assert_eq!(state.buckets().get(*bucket).copied().unwrap_or(0), before + 1, "{post:?}");
+        let made = match outcome {
+            "ticketed" => &told["ticket"]["id"],
+            _ => &told["ticket_id"],
+        };
+        let made = made.as_str().unwrap();
+        let shown = run(vigie().args(["ticket", made, "--json", "-c"]).arg(&state.config), b"");
+        assert!(shown.status.success(), "{post:?}: {}", shown.stderr);
+        let shown: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
+        assert_eq!(shown["ticket"]["id"], made);
+        match outcome {
+            "joined" => {
+                let changes = shown["timeline"].as_array().unwrap().iter();
+                let mut joined = changes.map(|event| &event["update"]["followed_up"]);
+                let joined = joined.rfind(|joined| joined["post"]["id"] == post.0).unwrap();
+                let after = &told["ticket_priority"]["after"];
+                assert_eq!([&joined["priority"], &joined["level"]], [&after["priority"], &after["level"]]);
+                assert_eq!(told["raises"], post.0 != "6");
+            }
+            "ticketed" => {
+                // Lena has Ana's, and room for no other.
+                assert_eq!(shown["ticket"]["assignment"], told["ticket"]["assignment"]);
+                assert_eq!(told["ticket"]["assignment"]["agent"], "Max");
+                assert_eq!(shown["ticket"]["priority"], told["ticket"]["priority"]);
+            }
+            _ => {}
+        }
+    }
+    // Without the ledger there is no ticket to join.
+    let mut command = vigie();
+    command.args(["explain", "--json", "--no-context", "-c"]).arg(&state.config);
+    let alone = run(&mut command, lines_of(&[("9", "ana", "", "@lumio toujours en panne")]).as_bytes());
+    let alone: serde_json::Value = serde_json::from_str(&alone.stdout).unwrap();
+    assert_eq!(alone["outcome"], "ticketed", "{alone}");
+}

@@ -129,10 +129,6 @@ fn built_in_points_put_danger_first_then_reasons_then_jokes_whoever_makes_them()
     assert!(priority("all-lines") < 1000, "{priorities:?}");
 }
 
-/// A stream that is never reached: the desk is there for as long as a source may send something.
-const STREAM: &str =
-    "\n[[source]]\nkind = \"jetstream\"\nname = \"stream\"\nurl = \"ws://127.0.0.1:9/subscribe\"\n";
-
 fn import(state: &State, arguments: &[&str], text: &str) {
     let path = state.path().join("import.csv");
     std::fs::write(&path, text).unwrap();
@@ -171,7 +167,7 @@ async fn what_is_known_of_people_puts_their_posts_in_the_order_that_a_dispatcher
     let state = State::new("");
     let posts = state.path().join("posts.ndjson");
     std::fs::write(&posts, POSTS.trim_start()).unwrap();
-    state.configure(&(state.posts_source() + STREAM), &format!("{}\n{DESK}", crate::daemon::BRAND));
+    state.configure(&state.posts_source(), &format!("{}\n{DESK}", crate::daemon::BRAND));
     import(&state, &["customers"], CUSTOMERS);
     import(&state, &["touchpoints"], TOUCHPOINTS);
     import(&state, &["agents"], AGENTS);
@@ -194,9 +190,9 @@ async fn what_is_known_of_people_puts_their_posts_in_the_order_that_a_dispatcher
     assert_eq!(tickets.iter().map(whose).collect::<Vec<_>>(), expected);
     assert_eq!(tickets[1]["person"]["customer"], "C-17");
     let why = tickets[2]["assignment"]["reasons"][1].as_str().unwrap();
-    assert_eq!(why, "Max: suits best of 3 (0 of 5 open)");
+    assert_eq!(why, "Max: next in turn of 2 who suit alike (0 of 5 open)");
 
-    // Somebody else takes over from who has left, and helpdesks are told.
+    // Somebody else takes over from who has left, and helpdesks are told, though the only source has come to its end.
     import(&state, &["agents", "--replace"], AGENTS_LATER);
     until(&state, "SELECT count(*) FROM record WHERE kind = 1", 1).await;
     let records = tail(&state, 5);
@@ -231,7 +227,7 @@ async fn what_is_known_of_people_puts_their_posts_in_the_order_that_a_dispatcher
     let records = tail(&state, 7);
     let ticket = records.iter().find(|record| record["post"]["id"] == "5").unwrap();
     assert_eq!(whose(ticket), ["u-late", "support", "Noa", default]);
-    assert_eq!(ticket["assignment"]["reasons"][1], "Noa: suits best of 1 (0 of 5 open)");
+    assert_eq!(ticket["assignment"]["reasons"][1], "Noa: nobody else can take it (0 of 5 open)");
     let ticket = records.iter().find(|record| record["post"]["id"] == "6").unwrap();
     assert_eq!(whose(ticket), ["u-called", "seniors", "Tia", "route 2: flag callback"]);
     assert_eq!(ticket["assignment"]["reasons"][1], "Tia: answered this person before");

@@ -205,12 +205,8 @@ fn any_ticket() -> impl Strategy<Value = proto::Ticket> {
         )| {
             let contact =
                 proto::person::Contact { at_us: then_us, channel: tier.clone(), note: note.clone() };
-            let purchase = proto::person::Purchase {
-                at_us: then_us,
-                what: tier.clone(),
-                amount: value,
-                date: note.clone(),
-            };
+            let purchase =
+                proto::person::Purchase { at_us: then_us, what: tier.clone(), amount: value, date: note };
             let person = proto::Person {
                 customer,
                 value,

@@ -322,7 +322,8 @@ fn what_a_ticket_needs_and_who_answered_are_known_after_a_restart() {
     ledger.open_assigned(|one| open.push(one.assignee.needs.clone())).unwrap();
     assert_eq!(open, [needs.clone(), person(3)]);
     let mut answers = Vec::new();
-    ledger.answered(|person, agent, at_us| answers.push((person, agent.to_owned(), at_us))).unwrap();
+    let answer = |person, agent: &str, at_us| answers.push((person, agent.to_owned(), at_us));
+    crate::ledger::assigned::visit_answered(&ledger.connection, 10, answer).unwrap();
     // Nobody is named who answered "b", and the author of "d" has taken back what they said.
     assert_eq!(answers, [(3, "lena".to_owned(), 80), (needs.person, "kim".to_owned(), 50)]);
 }
