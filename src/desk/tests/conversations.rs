@@ -241,7 +241,7 @@ fn after_missed_reports_what_began_meanwhile_is_known_however_many_tickets_there
         is_newer |= desk.recall_conversation(&remembered(ticket), is_newer);
     }
     let mut place = |ticket: &str| {
-        let below = post("next", ticket, ticket, "", "toujours rien");
+        let below = post(&format!("below {ticket}"), ticket, ticket, "", "toujours rien");
         matches!(decide(&mut desk, &below, &PROBLEM), Decision::Joined(_))
     };
     assert!(place("new") && place("2"));

@@ -322,7 +322,7 @@ fn who_is_thanked_in_several_conversations_is_a_helper() {
         let thanks = |name: &str| {
             let thanks = Some(id(&format!("help {asked}")));
             let new = new(&format!("{name} {asked}"), asked, "did:plc:author", 1);
-            Entry::FollowUp(Box::new(NewFollowUp { raises: false, thanks, at: at(n), ..new }))
+            Entry::FollowUp(Box::new(NewFollowUp { raises: false, thanks, posted_at: at(n), ..new }))
         };
         // Twice in one conversation counts once.
         let entries = vec![

@@ -151,7 +151,14 @@ fn a_ticket_takes_so_many_posts_and_the_next_one_makes_another_of_the_thread() {
     more.otherwise = Otherwise::Ticket(Box::new(NewTicket { thread: Some(id("a")), ..new_ticket("more") }));
     let (buckets, told) = ledger.told(vec![Entry::FollowUp(more), author_joins("next", "a")]);
     assert_eq!((buckets[Bucket::Ticketed], buckets[Bucket::Merged]), (1, 1));
-    assert_eq!(told, [belongs("more", "more"), belongs("next", "more")]);
+    let more = Told::Belongs {
+        post_id: id("more"),
+        ticket_id: id("more"),
+        brand: "Lumio".into(),
+        in_thread: true,
+        at_us: 100_000_000,
+    };
+    assert_eq!(told, [more, belongs("next", "more")]);
     assert_eq!(ledger.count("post WHERE kind = 0 AND seq IS NULL"), 0, "all are told");
     let mut threads = Vec::new();
     remembered(&ledger.0.connection, 10, |ticket| threads.push(ticket.thread)).unwrap();
