@@ -79,7 +79,7 @@ pub(super) fn hear(
             );
             let mut is_newer = false;
             let conversations = ledger.conversations(CONVERSATIONS_MAX, |ticket| {
-                is_newer |= desk.recall_conversation(&ticket, is_newer)
+                is_newer |= desk.recall_conversation(&ticket, is_newer);
             });
             let held = desk.held();
             let assigned =
