@@ -33,7 +33,7 @@ fn words_of_the_companys_own_come_beside_the_built_in_ones() {
 #[test]
 fn built_in_words_are_found_in_both_languages() {
     let topics = Topics::default();
-    check(&topics, "Your charger caught fire and burned my hand!", "safety: caught fire, burned my");
+    check(&topics, "Your charger caught fire and burned my hand!", "safety: caught fire, burned my hand");
     check(&topics, "Ma box a PRIS FEU cette nuit", "safety: a pris feu");
     check(&topics, "je vais prendre un avocat et saisir la CNIL", "legal: avocat; regulator: cnil");
     check(&topics, "Talk to my lawyer. I am a journalist, by the way", "legal: lawyer; press: journalist");

@@ -70,12 +70,12 @@ fn when() -> impl Strategy<Value = When> {
 
 fn factors() -> impl Strategy<Value = Factors> {
     let heads =
-        (prop::array::uniform3(points()), prop::array::uniform8(points()), prop::array::uniform3(points()));
-    let post = (points(), points(), curve(), curve(), curve(), points(), 0..=1000_i32);
+        (prop::array::uniform3(points()), prop::array::uniform8(points()), prop::array::uniform3(points())).boxed();
+    let post = (points(), points(), curve(), curve(), curve(), points(), 0..=1000_i32).boxed();
     let person =
-        (words(&["gold", "silver", "platin"]), words(&FLAGS), curve(), points(), curve(), 0..=1000_i32);
+        (words(&["gold", "silver", "platin"]), words(&FLAGS), curve(), points(), curve(), 0..=1000_i32).boxed();
     let channels = btree_map(prop::sample::select(&CHANNELS[..]).prop_map(str::to_lowercase), points(), 0..4);
-    let contacts = (channels, points(), 0..48_u32, curve(), 0..=1000_i32, 1..200_u32);
+    let contacts = (channels, points(), 0..48_u32, curve(), 0..=1000_i32, 1..200_u32).boxed();
     let topics = BUILTIN.map(|topic| topic.name);
     let topics = btree_map(prop::sample::select(topics.to_vec()).prop_map(str::to_owned), points(), 0..9);
     let rest = (
@@ -84,7 +84,8 @@ fn factors() -> impl Strategy<Value = Factors> {
         vec((when(), points()), 0..4),
         prop::array::uniform7(option::of(0..=1000_i32)),
         any::<bool>(),
-    );
+    )
+        .boxed();
     (heads, post, person, contacts, rest).prop_map(|(heads, post, person, contacts, rest)| {
         let mut caps = Caps::default();
         for (group, cap) in Group::ALL.into_iter().zip(rest.3) {
@@ -194,7 +195,7 @@ fn candidates() -> impl Strategy<Value = Candidate> {
     })
 }
 
-fn config() -> impl Strategy<Value = Config> {
+fn config() -> BoxedStrategy<Config> {
     let levels = vec(0..=1000_u16, 3).prop_map(|mut levels| {
         levels.sort_unstable();
         Levels { p1_min: levels[2], p2_min: levels[1], p3_min: levels[0] }
@@ -209,6 +210,7 @@ fn config() -> impl Strategy<Value = Config> {
         }
         .with_topic_words()
     })
+    .boxed()
 }
 
 proptest! {
