@@ -7,7 +7,8 @@ use super::when::{Known, when};
 use crate::access::brands::is_same;
 use crate::classify;
 use crate::desk::priority::{
-    Caps, Combination, Contacts, Curve, Floors, Group, PRIORITY_MAX, Purchase, Repeated, Shape, Words, is_reserved,
+    Caps, Combination, Contacts, Curve, Floors, Group, PRIORITY_MAX, Purchase, Repeated, Shape, Words,
+    is_reserved,
 };
 use crate::desk::when::{Field, Quantity};
 use crate::desk::{BrandPriority, Factors, Levels};

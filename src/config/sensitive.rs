@@ -101,7 +101,10 @@ fn floor(section: &Section<'_, '_>) -> Option<u16> {
     if floor != 0 && !(SQUEEZED.into()..PRIORITY_MAX.into()).contains(&floor) {
         section.mistake_in(
             "floor",
-            format_args!("floor = {floor}: must be 0, for none, or {SQUEEZED} to {}: others need room below", PRIORITY_MAX - 1),
+            format_args!(
+                "floor = {floor}: must be 0, for none, or {SQUEEZED} to {}: others need room below",
+                PRIORITY_MAX - 1
+            ),
         );
     }
     u16::try_from(floor).ok()

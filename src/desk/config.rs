@@ -131,7 +131,12 @@ impl Config {
     /// By what the priority of a ticket of this brand is reckoned when posts join it.
     pub fn terms(&self, brand: &str) -> Terms {
         let (factors, levels) = self.priorities(brand);
-        Terms { follow_ups: factors.follow_ups, levels: *levels, caps: factors.caps, floors: factors.floors.clone() }
+        Terms {
+            follow_ups: factors.follow_ups,
+            levels: *levels,
+            caps: factors.caps,
+            floors: factors.floors.clone(),
+        }
     }
 
     /// Whether this post is given up for no customer message. What touches a sensitive topic never is: the model is wrong
@@ -154,7 +159,7 @@ impl Config {
         let has_posted = ticket.factors.iter().any(|factor| factor.name == priority::FOLLOW_UPS);
         let is_noise = !(is_addressed || has_posted) && self.is_unsupported(false, verdict);
         let (factors, levels) = self.priorities(&ticket.brand);
-        let Score { priority, factors } = 
+        let Score { priority, factors } =
             factors.rescore(ticket, verdict, &self.topic_words, &self.sensitive, is_noise);
         let level = levels.level(priority);
         let now = message_of_verdict(verdict, model);

@@ -3,7 +3,9 @@
 //! A person who writes again waits, and says more: the ticket keeps its own reasons, takes those of the new post where
 //! they are worse, and gets points for each further post. It never comes to matter less by one.
 
-use super::priority::{Caps, FOLLOW_UPS, Floors, Group, Levels, Repeated, Score, is_floor, posted_again, recorded_group};
+use super::priority::{
+    Caps, FOLLOW_UPS, Floors, Group, Levels, Repeated, Score, is_floor, posted_again, recorded_group,
+};
 use crate::ticket::proto;
 
 /// The name of the factor, as in config.
@@ -83,7 +85,12 @@ mod tests {
     const LEVELS: Levels = Levels { p1_min: 600, p2_min: 430, p3_min: 250 };
 
     fn terms() -> Terms {
-        Terms { follow_ups: Repeated { points: 40, cap: 100 }, levels: LEVELS, caps: Caps::default(), floors: Floors::default() }
+        Terms {
+            follow_ups: Repeated { points: 40, cap: 100 },
+            levels: LEVELS,
+            caps: Caps::default(),
+            floors: Floors::default(),
+        }
     }
 
     fn factors(factors: &[(&str, i32)]) -> Vec<proto::Factor> {

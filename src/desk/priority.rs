@@ -385,7 +385,7 @@ impl Factors {
         let (points, evidence) = self.purchase.score(person, now);
         tally.give(Group::Customer, "purchase", points, self.purchase.most(), evidence);
         let (points, evidence) = self.contacts.score(person, now);
-        tally.give(Group::Customer, "contacts", points, self.contacts.most(), evidence);
+        tally.give(Group::Contacts, "contacts", points, self.contacts.most(), evidence);
     }
 
     fn of_words(&self, tally: &mut Tally<'_>, facts: &Facts<'_>) {
@@ -400,7 +400,7 @@ impl Factors {
             is_happy |= given as f64 != points;
             *(if care == Care::Always { &mut surely } else { &mut perhaps }) += given;
             let is_doubted = facts.is_noise || care == Care::Mood && positive >= HAPPY_MIN;
-            if care == Care::Always || !is_doubted {
+            if !is_doubted {
                 tally.raise(topic);
             }
         }

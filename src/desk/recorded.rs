@@ -135,7 +135,12 @@ impl Config {
                     let own = self.score_follow_up(&candidate, &verdict, &recorded.person, 1, now);
                     let mut said = own.0.factors;
                     if post.text.is_empty() {
-                        said.extend(factors.iter().filter(|factor| factor.name == "sensitive" || is_floor(&factor.name)).cloned());
+                        said.extend(
+                            factors
+                                .iter()
+                                .filter(|factor| factor.name == "sensitive" || is_floor(&factor.name))
+                                .cloned(),
+                        );
                     }
                     said
                 }

@@ -27,9 +27,10 @@ pub struct Builtin {
 ///
 /// Somebody in danger comes first, however calmly they say it, and the model misses danger that is said calmly
 /// (`models/README.md`, "Known failures"): a false alarm costs a glance. What carmakers, insurers, airlines and hospitals
-/// read every day, an airbag or an ambulance, is `health` and no danger by itself.
+/// read every day, an airbag or an ambulance, is `health` and no danger by itself. Who is hurt has called for help; who
+/// wants to die may have told nobody else, and goes first.
 pub const BUILTIN: [Builtin; 10] = [
-    Builtin { name: "selfharm", points: 800, floor: Some(900) },
+    Builtin { name: "selfharm", points: 800, floor: Some(950) },
     Builtin { name: "safety", points: 800, floor: Some(900) },
     Builtin { name: "child", points: 500, floor: None },
     Builtin { name: "health", points: 120, floor: None },
@@ -44,7 +45,7 @@ pub const BUILTIN: [Builtin; 10] = [
 /// What the model has to say about a topic's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Care {
-    /// Nothing: they count in full, whatever it takes the post for.
+    /// Nothing: they count in full, whatever it takes the post for; only the floor is for messages.
     Always,
     /// They count little where it is sure that the post is no customer message.
     Message,

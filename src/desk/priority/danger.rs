@@ -91,8 +91,9 @@ impl Place {
                     return None;
                 }
                 let place = knee + squeezed(total - knee, SQUEEZED - 1);
-                let evidence =
-                    format!("{total:+} in all: above {knee} it counts ever less; from {next} on there is danger");
+                let evidence = format!(
+                    "{total:+} in all: above {knee} it counts ever less; from {next} on there is danger"
+                );
                 (Cow::Borrowed(CEILING), place, evidence)
             }
         };

@@ -191,8 +191,9 @@ fn sensitive_topics_give_points_and_name_their_words() {
         };
         lines(&config.factors, &facts)
     };
-    let floor =
-        |points| ("floor of safety".to_owned(), points, "safety has 900 to 1000: +0 beside it says where".to_owned());
+    let floor = |points| {
+        ("floor of safety".to_owned(), points, "safety has 900 to 949: +0 beside it says where".to_owned())
+    };
     let one = [("sensitive".to_owned(), 800, "safety: caught fire, burned my hand".to_owned()), floor(100)];
     assert_eq!(read("it caught fire and burned my hand"), one);
     // A ticket keeps the floor, even where it adds nothing.
@@ -231,7 +232,7 @@ fn no_sum_overflows() {
     };
     let candidate = candidate(|candidate| candidate.addressed = true);
     let score = score(&factors, &candidate, &GRAVE, at(0));
-    assert_eq!(score.priority, 898);
+    assert_eq!(score.priority, 1000);
 }
 
 #[test]

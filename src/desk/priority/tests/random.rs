@@ -70,10 +70,12 @@ fn when() -> impl Strategy<Value = When> {
 
 fn factors() -> impl Strategy<Value = Factors> {
     let heads =
-        (prop::array::uniform3(points()), prop::array::uniform8(points()), prop::array::uniform3(points())).boxed();
+        (prop::array::uniform3(points()), prop::array::uniform8(points()), prop::array::uniform3(points()))
+            .boxed();
     let post = (points(), points(), curve(), curve(), curve(), points(), 0..=1000_i32).boxed();
     let person =
-        (words(&["gold", "silver", "platin"]), words(&FLAGS), curve(), points(), curve(), 0..=1000_i32).boxed();
+        (words(&["gold", "silver", "platin"]), words(&FLAGS), curve(), points(), curve(), 0..=1000_i32)
+            .boxed();
     let channels = btree_map(prop::sample::select(&CHANNELS[..]).prop_map(str::to_lowercase), points(), 0..4);
     let contacts = (channels, points(), 0..48_u32, curve(), 0..=1000_i32, 1..200_u32).boxed();
     let topics = BUILTIN.map(|topic| topic.name);
@@ -201,16 +203,17 @@ fn config() -> BoxedStrategy<Config> {
         Levels { p1_min: levels[2], p2_min: levels[1], p3_min: levels[0] }
     });
     let own = (factors(), levels.clone()).prop_map(|(factors, levels)| BrandPriority { factors, levels });
-    (factors(), levels, option::of(own)).prop_map(|(factors, levels, own)| {
-        Config {
-            factors,
-            levels,
-            brands: own.into_iter().map(|own| ("Lumio".to_owned(), own)).collect(),
-            ..Config::default()
-        }
-        .with_topic_words()
-    })
-    .boxed()
+    (factors(), levels, option::of(own))
+        .prop_map(|(factors, levels, own)| {
+            Config {
+                factors,
+                levels,
+                brands: own.into_iter().map(|own| ("Lumio".to_owned(), own)).collect(),
+                ..Config::default()
+            }
+            .with_topic_words()
+        })
+        .boxed()
 }
 
 proptest! {
