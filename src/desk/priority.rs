@@ -241,6 +241,8 @@ impl Levels {
     }
 }
 
+/// Up to this probability of a positive text nothing is taken from what is a question of [mood](Care::Mood).
+const HAPPY_FROM: f64 = 0.1;
 /// From this probability of a positive text on, danger that is a question of [mood](Care::Mood) is none.
 const HAPPY_MIN: f32 = 0.6;
 /// What sensitive words give at most where the model is sure that a post that is not addressed to us is no customer message.
@@ -394,7 +396,7 @@ impl Factors {
         for topic in facts.sensitive {
             let points = f64::from(self.sensitive.get(topic));
             let care = Care::of(topic);
-            let share = if care == Care::Mood { 1.0 - f64::from(positive) } else { 1.0 };
+            let share = if care == Care::Mood { share_of_mood(positive) } else { 1.0 };
             // A thousand points at most.
             let given = (points * share).round() as i64;
             is_happy |= given as f64 != points;
@@ -437,6 +439,11 @@ impl Factors {
             });
         }
     }
+}
+
+/// How much of the points of a topic counts where the text is that surely positive: none at 1.
+fn share_of_mood(positive: f32) -> f64 {
+    ((1.0 - f64::from(positive)) / (1.0 - HAPPY_FROM)).clamp(0.0, 1.0)
 }
 
 /// A class and its probability.

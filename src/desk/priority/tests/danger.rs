@@ -81,7 +81,7 @@ fn happy_posts_are_in_no_danger_and_whoever_wants_to_die_always_is() {
         let factor = ticket.factors.iter().find(|factor| factor.name == "sensitive").unwrap();
         (factor.points, factor.evidence.clone())
     };
-    assert_eq!(said(&thanks), (160, "safety: caught fire; counts less: positive 0.80".to_owned()));
+    assert_eq!(said(&thanks), (178, "safety: caught fire; counts less: positive 0.80".to_owned()));
     let doubtful = Verdict { sentiment: [0.0, 0.5, 0.5], ..CALM };
     assert!(is_in_danger(&ticket("it caught fire", &doubtful, &nobody, true)));
     let smiling = ticket("i want to die", &happy, &nobody, true);
