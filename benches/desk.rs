@@ -1,5 +1,5 @@
 //! Verdict → ticket → settlement with the encoded ticket, as the desk thread does it: on generated support posts,
-//! on posts that have their ticket already, on recorded ones, and on the longest. Then the priority alone: with every
+//! on posts that have their ticket already, on recorded ones, on the longest, and on those that join one. Then the priority alone: with every
 //! factor, for a stranger and for a customer of whom everything is known; and the text read for sensitive words.
 
 #[path = "parts/dictionary.rs"]
@@ -40,9 +40,12 @@ fn decided(format: Format, frames: &[String]) -> Vec<Decided> {
 fn settled(desk: &mut Desk, decided: Vec<Decided>) -> Vec<Settlement> {
     // Each post is a ticket: its authors write often.
     let conversation = conversation::Config { join_hours: 0, others: false, ..Default::default() };
-    let config = Config { conversation, ..Config::default() };
+    settled_by(&Config { conversation, ..Config::default() }, desk, decided)
+}
+
+fn settled_by(config: &Config, desk: &mut Desk, decided: Vec<Decided>) -> Vec<Settlement> {
     let settle = |decided| {
-        settle(desk, &config, &mut Strangers, &mut NoArticles, Clock::Arrival, decided, |_| ())
+        settle(desk, config, &mut Strangers, &mut NoArticles, Clock::Arrival, decided, |_| ())
             .expect("strangers need no file")
     };
     decided.into_iter().map(settle).collect()
@@ -98,6 +101,29 @@ fn desk(criterion: &mut Criterion) {
         let frames: Vec<_> = frames.iter().take(1_024).map(about_us).collect();
         case("recorded posts that name us", Format::Jetstream, &frames, 1_024, false);
     }
+    // Sixteen further posts each of 64 people.
+    let post = |n: usize| {
+        let text = format!("@lumio toujours en panne, numéro {n}");
+        serde_json::json!({ "id": n.to_string(), "author": (n % 64).to_string(), "text": text }).to_string()
+    };
+    let (first, further): (Vec<_>, Vec<_>) =
+        ((0..64).map(post).collect(), (64..64 + 1_024).map(post).collect());
+    let fresh = || {
+        let mut desk = Desk::default();
+        settled_by(&Config::default(), &mut desk, decided(Format::Plain, &first));
+        desk
+    };
+    let settlements = settled_by(&Config::default(), &mut fresh(), decided(Format::Plain, &further));
+    let entries = settlements.iter().flat_map(|settlement| &settlement.entries);
+    assert_eq!(entries.filter(|entry| matches!(entry, Entry::FollowUp(_))).count(), further.len());
+    group.throughput(Throughput::Elements(further.len() as u64));
+    group.bench_function("posts that join a ticket", |bencher| {
+        bencher.iter_batched(
+            || (fresh(), decided(Format::Plain, &further)),
+            |(mut desk, decided)| black_box(settled_by(&Config::default(), &mut desk, decided)),
+            BatchSize::LargeInput,
+        );
+    });
     group.finish();
 }
 

@@ -31,7 +31,7 @@ pub use agent::Agent;
 pub use anew::{Anew, Changed, Whose};
 pub use config::{BrandPriority, Config};
 pub use conversation::Conversations;
-pub use decide::{Decision, Desk, Joined, ORPHANS_MAX, Opinion, answered_at};
+pub use decide::{Decision, Desk, Joined, ORPHANS_MAX, Opinion, answered_at, posted_at};
 pub use draft::Draft;
 pub use expectation::{Due, Expectations};
 pub use explained::{Explained, Tried};

@@ -277,6 +277,8 @@ pub struct NewTicket {
     pub traits: Traits,
     /// When the desk made it.
     pub created_at: Timestamp,
+    /// When its post was seen, by which further ones join it.
+    pub posted_at: Timestamp,
     /// When the poster expects an answer, µs since 1970.
     pub due_at_us: i64,
     /// From when on it may come too late; `None`: nobody is told of that, nor when it is due.
@@ -310,6 +312,8 @@ pub struct NewFollowUp {
     pub text_hash: u64,
     /// When the desk decided.
     pub at: Timestamp,
+    /// When it was seen, by which further ones join its ticket.
+    pub posted_at: Timestamp,
     /// What the helpdesks are told.
     pub post: proto::Post,
     /// What the model says of it.

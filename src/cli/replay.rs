@@ -226,6 +226,9 @@ fn decide_anew(
 
 /// Writes what has become of tickets, and lets the desk know what it must.
 fn take_note(desk: &mut Desk, outcome: &Outcome, output: &mut impl Write) -> Result<(), Failure> {
+    for made in &outcome.tickets {
+        writeln!(output, "{}", ticket::to_json(made)).context("stdout")?;
+    }
     for update in &outcome.updates {
         writeln!(output, "{}", ticket::update_to_json(update)).context("stdout")?;
     }

@@ -2,7 +2,8 @@
 //!
 //! By the same rules as of a new one, of what it is now: the priority that it has come to, the verdict that this stands
 //! by, the sensitive topics of all its posts and what these say. Who its author is stays as it was known with the first post, and so does
-//! the moment from which an answer is waited for.
+//! the moment from which an answer is waited for. Where that post is erased, nobody knows any more whom the rules went by:
+//! then it stays where it is, and due as it is, unless a rule that goes by what is said speaks of it.
 
 use jiff::Timestamp;
 
@@ -34,6 +35,8 @@ pub struct Changed {
     pub whose: Whose,
     /// Whether somebody has answered it: nobody waits any more.
     pub is_answered: bool,
+    /// Whether its own post is erased, and with it who its author is.
+    pub own_is_erased: bool,
 }
 
 /// Who may say whose a ticket is.
@@ -96,14 +99,16 @@ impl Desk {
         let priority = u16::try_from(ticket.priority).unwrap_or(super::priority::PRIORITY_MAX);
         // From the first post on.
         let waiting = Facts { priority, ..recorded.facts() };
-        if !changed.is_answered {
-            let due = config.expectations.of(&waiting);
+        // Whom the rules went by is erased with its post; what is said in the others is known.
+        let has_its_author = !changed.own_is_erased;
+        let due = config.expectations.of(&waiting);
+        if !changed.is_answered && (has_its_author || config.expectations.is_by_text(&due)) {
             let due = DueAnew { at_risk_at: due.at_risk_at, due_at: due.due_at };
             anew.due = Some(due).filter(|due| due.due_at.as_microsecond() != ticket.due_at_us);
         }
-        if *whose == Whose::Ours {
-            let facts = Facts { now, ..waiting };
-            let has_it = ticket.assignment.as_ref();
+        let (facts, has_it) = (Facts { now, ..waiting }, ticket.assignment.as_ref());
+        let may_move = has_its_author || has_it.is_none() || config.routes.is_by_text(&facts);
+        if *whose == Whose::Ours && may_move {
             anew.assignment = self.router.reroute(&config.routes, &facts, ticket_id, has_it);
             anew.needs = anew.assignment.as_ref().and_then(|_| self.router.needs_of(ticket_id));
         }

@@ -5,7 +5,8 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use crate::prefilter::{Brand, Candidate};
+use crate::parse::Post;
+use crate::prefilter::Brand;
 use crate::ticket::proto;
 
 pub mod words;
@@ -66,12 +67,11 @@ pub struct Question {
 }
 
 impl Question {
-    /// What this candidate asks, in `language` as a detector tells it (`und` if unknown).
-    pub fn of(candidate: &Candidate, language: &str, config: &Config) -> Question {
-        let post = &candidate.post;
+    /// What this post asks about its ticket's `brand`, in `language` as a detector tells it (`und` if unknown).
+    pub fn of(post: &Post<'_>, brand: &str, language: &str, config: &Config) -> Question {
         let detected = Some(language).filter(|language| *language != "und");
         let language = detected.or(post.language.as_deref()).unwrap_or_default();
-        Question::in_text(&post.text, language, candidate.brand.clone(), config)
+        Question::in_text(&post.text, language, brand.into(), config)
     }
 
     /// What this text asks.

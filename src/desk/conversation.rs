@@ -43,6 +43,9 @@ pub const FURTHER_MAX: usize = 300_000;
 /// Posts that join one ticket. What comes after them makes another, of which as many are part: nobody reads a ticket that
 /// is longer, and each change of it costs as much as it has records.
 pub const JOINED_MAX: u32 = 200;
+/// Bystanders' posts that are kept of one ticket, the first: whoever reads a thread of thousands takes the place of no
+/// other's.
+pub const BYSTANDERS_MAX: u32 = 100;
 /// People beside a ticket's author who may have part in its conversation.
 const PARTICIPANTS_MAX: usize = 16;
 /// Tickets of one brand among which a person's newest open one is looked for.
@@ -97,6 +100,8 @@ struct Conversation {
     last_us: i64,
     /// Posts that have joined it, whether or not they are still there.
     joined: u32,
+    /// Bystanders' posts that are kept, here or in the ledger alone.
+    bystanders: u32,
     /// As the helpdesk says: it may be opened again.
     is_closed: bool,
     /// Nothing of it is left.
@@ -195,6 +200,7 @@ impl Conversations {
             others: Vec::new(),
             last_us: at_us,
             joined: 0,
+            bystanders: 0,
             is_closed: false,
             is_over: false,
         };
@@ -229,7 +235,8 @@ impl Conversations {
         }
     }
 
-    /// A post belongs to this ticket from now on.
+    /// A post belongs to this ticket from now on; `false`: it is not kept, for the ticket is not known, or has all the
+    /// bystanders that it takes.
     pub fn add(
         &mut self,
         post_id: TicketId,
@@ -238,12 +245,22 @@ impl Conversations {
         author_id: &str,
         part: Part,
         at_us: i64,
-    ) {
+    ) -> bool {
         let Some(conversation) = self.tickets.get_mut(&ticket_id) else {
             self.has_forgotten = true;
-            return;
+            return false;
         };
         let author = Person::of(network, author_id);
+        if part == Part::Bystander {
+            // As the ledger does: the first are kept, each where it stood.
+            if self.further.contains_key(&post_id) {
+                return true;
+            }
+            if conversation.bystanders >= BYSTANDERS_MAX {
+                return false;
+            }
+            conversation.bystanders += 1;
+        }
         let before = self.further.insert(post_id, Further { ticket_id, author, part });
         if before.is_none() {
             self.further_ages.push_back(post_id);
@@ -259,16 +276,29 @@ impl Conversations {
                 }
             }
         }
+        if let Some(Further { part: Part::Bystander, ticket_id, .. }) = before
+            && part != Part::Bystander
+        {
+            self.count_bystander_out(ticket_id);
+        }
         while self.further_ages.len() > FURTHER_MAX
             && let Some(oldest) = self.further_ages.pop_front()
         {
             self.has_forgotten |= self.further.remove(&oldest).is_some();
         }
+        true
     }
 
     /// The ledger knows better where a post belongs: to this ticket, its own if they are the same. The one that it was
     /// taken to join is closed, or gone.
-    pub fn belongs(&mut self, post_id: TicketId, ticket_id: TicketId, brand: &Arc<str>, at_us: i64) {
+    pub fn belongs(
+        &mut self,
+        post_id: TicketId,
+        ticket_id: TicketId,
+        brand: &Arc<str>,
+        in_thread: bool,
+        at_us: i64,
+    ) {
         let Some(further) = self.further.get_mut(&post_id) else { return };
         let Further { ticket_id: taken_for, author, .. } = *further;
         further.ticket_id = ticket_id;
@@ -282,24 +312,51 @@ impl Conversations {
         }
         if post_id == ticket_id {
             self.further.remove(&post_id);
-            self.begin_by(ticket_id, author, brand, Some(thread), at_us);
+            self.begin_by(ticket_id, author, brand, Some(thread).filter(|_| in_thread), at_us);
         } else if let Some(conversation) = self.tickets.get_mut(&ticket_id) {
             conversation.joined += 1;
             conversation.last_us = conversation.last_us.max(at_us);
         }
     }
 
+    /// The ledger knows better what a post is that was taken to join its ticket: it stands beside.
+    pub(super) fn is_beside(&mut self, post_id: TicketId) {
+        let Some(further) = self.further.get_mut(&post_id).filter(|further| further.part == Part::Joined)
+        else {
+            return;
+        };
+        further.part = Part::Bystander;
+        let Some(conversation) = self.tickets.get_mut(&further.ticket_id) else { return };
+        conversation.joined = conversation.joined.saturating_sub(1);
+        if conversation.bystanders < BYSTANDERS_MAX {
+            conversation.bystanders += 1;
+        } else {
+            self.further.remove(&post_id);
+        }
+    }
+
     /// A post that joined this ticket once, and is gone.
-    pub(super) fn count_joined(&mut self, ticket_id: TicketId) {
+    pub(super) fn count_joined(&mut self, ticket_id: TicketId, at_us: i64) {
         if let Some(conversation) = self.tickets.get_mut(&ticket_id) {
             conversation.joined += 1;
+            conversation.last_us = conversation.last_us.max(at_us);
         }
     }
 
     /// A post is gone, whose ever it was; whether it was known as a further one. What that leaves of its ticket the ledger
     /// tells.
     pub fn post_deleted(&mut self, post_id: TicketId) -> bool {
-        self.further.remove(&post_id).is_some()
+        let gone = self.further.remove(&post_id);
+        if let Some(Further { part: Part::Bystander, ticket_id, .. }) = gone {
+            self.count_bystander_out(ticket_id);
+        }
+        gone.is_some()
+    }
+
+    fn count_bystander_out(&mut self, ticket_id: TicketId) {
+        if let Some(conversation) = self.tickets.get_mut(&ticket_id) {
+            conversation.bystanders = conversation.bystanders.saturating_sub(1);
+        }
     }
 
     /// Lanes look out for answers to the post of this [hash](crate::prefilter::watched::of_post) from now on.
@@ -316,13 +373,18 @@ impl Conversations {
         }
     }
 
-    /// Takes over whether a ticket is open; false if it is to begin, for it is not known and there is room.
+    /// Takes over whether a ticket is open; false if it is not known.
     pub(super) fn recall(&mut self, known: &Remembered) -> bool {
         self.set_closed(known.ticket_id, known.is_closed);
         if known.is_erased {
             self.end(known.ticket_id);
         }
-        self.tickets.contains_key(&known.ticket_id) || self.tickets.len() >= CONVERSATIONS_MAX
+        self.tickets.contains_key(&known.ticket_id)
+    }
+
+    /// Whether another ticket takes the place of none.
+    pub(super) fn has_room(&self) -> bool {
+        self.tickets.len() < CONVERSATIONS_MAX
     }
 
     /// Nothing is left of this ticket: nothing joins it any more, whatever a helpdesk says of it.
@@ -330,6 +392,11 @@ impl Conversations {
         if let Some(conversation) = self.tickets.get_mut(&ticket_id) {
             conversation.is_over = true;
         }
+    }
+
+    /// Whether nothing has ever joined this ticket, as far as is known here.
+    pub(super) fn is_alone(&self, ticket_id: TicketId) -> bool {
+        self.tickets.get(&ticket_id).is_some_and(|conversation| conversation.joined == 0)
     }
 
     /// The brand that this ticket is about, if it is remembered.

@@ -105,8 +105,13 @@ impl Desk {
             }
             told::Told::Closed(ticket_id) => self.conversations.set_closed(*ticket_id, true),
             told::Told::Over(ticket_id) => self.conversations.end(*ticket_id),
-            told::Told::Belongs { post_id, ticket_id, brand, at_us } => {
-                self.conversations.belongs(*post_id, *ticket_id, brand, *at_us);
+            told::Told::Belongs { post_id, ticket_id, brand, in_thread, at_us } => {
+                self.conversations.belongs(*post_id, *ticket_id, brand, *in_thread, *at_us);
+            }
+            told::Told::Beside(post_id) => {
+                // Once its author has changed it, it may be for us.
+                self.known.forget(*post_id);
+                self.conversations.is_beside(*post_id);
             }
             told::Told::Agent(_) | told::Told::Stands(..) | told::Told::Changed => {}
         }
@@ -114,17 +119,23 @@ impl Desk {
 
     /// Remembers a ticket of an earlier run as a conversation; oldest first, before the posts that belong to it.
     pub fn remember_conversation(&mut self, known: &Remembered) {
-        let Remembered { ticket_id, network, author_id, brand, created_at_us, thread, .. } = known;
-        self.conversations.begin(*ticket_id, *network, author_id, brand, *thread, *created_at_us);
+        let Remembered { ticket_id, network, author_id, brand, posted_at_us, thread, .. } = known;
+        self.conversations.begin(*ticket_id, *network, author_id, brand, *thread, *posted_at_us);
         self.conversations.recall(known);
         known.watch.iter().for_each(|watch| self.conversations.watch(*watch));
     }
 
     /// As the ledger has it, after reports were missed: whether it is closed, or began without our knowing.
-    pub fn recall_conversation(&mut self, known: &Remembered) {
-        if !self.conversations.recall(known) {
+    ///
+    /// Oldest first. `is_newer`: whether one before it was known. What is older than all that is remembered was forgotten,
+    /// and begins only where there is room. Says whether it is known now.
+    pub fn recall_conversation(&mut self, known: &Remembered, is_newer: bool) -> bool {
+        let is_known = self.conversations.recall(known);
+        if !is_known && (is_newer || self.conversations.has_room()) {
             self.remember_conversation(known);
+            return true;
         }
+        is_known
     }
 
     /// Remembers a post that belongs to a ticket beside its own; oldest first.
@@ -139,11 +150,12 @@ impl Desk {
             self.known.insert(*post_id, known.text_hash);
         }
         if known.is_erased {
-            // None but what has joined.
-            self.conversations.count_joined(*ticket_id);
+            if *part == Part::Joined {
+                self.conversations.count_joined(*ticket_id, *at_us);
+            }
         } else {
-            self.conversations.add(*post_id, *ticket_id, *network, author_id, *part, *at_us);
-            known.watch.iter().for_each(|watch| self.conversations.watch(*watch));
+            let is_kept = self.conversations.add(*post_id, *ticket_id, *network, author_id, *part, *at_us);
+            known.watch.iter().filter(|_| is_kept).for_each(|watch| self.conversations.watch(*watch));
         }
     }
 
@@ -252,7 +264,7 @@ impl Desk {
             None => {}
         }
         let is_refused = !provisional && config.gives_up(candidate, verdict);
-        let at = post.seen_at.unwrap_or(now);
+        let at = posted_at(post, now);
         let Candidate { brand, addressed, .. } = candidate;
         let is_thanks = conversation::is_thanks(&post.text, verdict, &config.sensitive);
         let place = self.conversations.place(&config.conversation, post, brand, *addressed, is_thanks, at);
@@ -262,14 +274,19 @@ impl Desk {
             }
             Place::Joins { ticket_id, thanks, .. } => (ticket_id, thanks),
             Place::Bystander(ticket_id) => {
-                self.note(id, ticket_id, post, Part::Bystander, at);
-                return Ok(Decision::Bystander(ticket_id));
+                let is_kept = self.note(id, ticket_id, post, Part::Bystander, at);
+                let otherwise =
+                    if candidate.is_of_thread() { Decision::Unmatched } else { Decision::Unsupported };
+                return Ok(if is_kept { Decision::Bystander(ticket_id) } else { otherwise });
             }
             // Of what is over, thanks open nothing anew.
             Place::Again(_) if is_refused || is_thanks => {
                 return Ok(self.beside(post, at, Decision::Unmatched));
             }
             Place::Alone { .. } if candidate.is_of_thread() => return Ok(Decision::Unmatched),
+            Place::Alone { .. } if is_thanks && self.conversations.is_among_ours(post, brand) => {
+                return Ok(self.beside(post, at, Decision::Unsupported));
+            }
             Place::Alone { .. } if is_refused => return Ok(self.beside(post, at, Decision::Unsupported)),
             Place::Again(earlier) => {
                 let of_brand = self.about(earlier, candidate);
@@ -289,7 +306,9 @@ impl Desk {
         let person = people.author_of(post, config.contacts_window, now)?;
         let of_brand = self.about(ticket_id, candidate);
         let (score, _) = config.score_follow_up(&of_brand, verdict, &person, 1, now);
-        let is_one = !(is_refused || candidate.is_of_thread() && is_thanks);
+        // By then the ticket is over, and thanks in its thread open nothing.
+        let is_said_there = candidate.is_of_thread() || self.conversations.thread_of(post).is_some();
+        let is_one = !(is_refused || is_thanks && is_said_there);
         let mut needs = None;
         let otherwise = is_one.then(|| {
             let ticket = config.ticket_again(&of_brand, verdict, &person, model, now, ticket_id);
@@ -329,7 +348,7 @@ impl Desk {
         let id = TicketId::of_post(post.network, &post.id);
         self.known.insert(id, text_hash(&post.text));
         let thread = self.conversations.thread_of(post).map(|(among, _)| self.conversations.first_of(among));
-        let at_us = post.seen_at.unwrap_or(now).as_microsecond();
+        let at_us = posted_at(post, now).as_microsecond();
         self.conversations.begin(id, post.network, &post.author.id, brand, thread, at_us);
         self.conversations.watch(of_post(post.network, &post.id));
         let person = people.author_of(post, config.contacts_window, now)?;
@@ -345,8 +364,9 @@ impl Desk {
     /// What is not for us is a part of the thread that it stands in, if it does: others may answer it, and speak to us.
     fn beside(&mut self, post: &Post<'_>, at: Timestamp, otherwise: Decision) -> Decision {
         let Some(ticket_id) = self.conversations.beside(post) else { return otherwise };
-        self.note(TicketId::of_post(post.network, &post.id), ticket_id, post, Part::Bystander, at);
-        Decision::Bystander(ticket_id)
+        let is_kept =
+            self.note(TicketId::of_post(post.network, &post.id), ticket_id, post, Part::Bystander, at);
+        if is_kept { Decision::Bystander(ticket_id) } else { otherwise }
     }
 
     /// A reply that names no brand speaks of its ticket's.
@@ -355,9 +375,21 @@ impl Desk {
         Candidate { brand, ..candidate.clone() }
     }
 
-    fn note(&mut self, post_id: TicketId, ticket_id: TicketId, post: &Post<'_>, part: Part, at: Timestamp) {
-        self.conversations.add(post_id, ticket_id, post.network, &post.author.id, part, at.as_microsecond());
-        self.conversations.watch(of_post(post.network, &post.id));
+    /// Whether it is kept in mind: of bystanders, no more than anybody needs.
+    fn note(
+        &mut self,
+        post_id: TicketId,
+        ticket_id: TicketId,
+        post: &Post<'_>,
+        part: Part,
+        at: Timestamp,
+    ) -> bool {
+        let at_us = at.as_microsecond();
+        let is_kept = self.conversations.add(post_id, ticket_id, post.network, &post.author.id, part, at_us);
+        if is_kept {
+            self.conversations.watch(of_post(post.network, &post.id));
+        }
+        is_kept
     }
 
     /// Whose conversation this post of one of our own accounts answers, if it does.
@@ -372,11 +404,11 @@ impl Desk {
 
     /// In whose conversation somebody says this who has no part in it, if it is one.
     pub fn overhears(&mut self, config: &Config, post: &Post<'_>, now: Timestamp) -> Option<TicketId> {
-        let at = post.seen_at.unwrap_or(now);
+        let at = posted_at(post, now);
         match self.conversations.place(&config.conversation, post, &Arc::from(""), false, false, at) {
             Place::Bystander(ticket_id) => {
-                self.note(TicketId::of_post(post.network, &post.id), ticket_id, post, Part::Bystander, at);
-                Some(ticket_id)
+                let post_id = TicketId::of_post(post.network, &post.id);
+                self.note(post_id, ticket_id, post, Part::Bystander, at).then_some(ticket_id)
             }
             Place::Joins { .. } | Place::Again(_) | Place::Alone { .. } => None,
         }
@@ -384,6 +416,10 @@ impl Desk {
 
     /// Somebody has deleted the post of this id; whether the ledger may hold something of it: `false` is certain.
     pub fn deletes(&mut self, id: TicketId) -> bool {
+        // The ledger will say so, too, but only once this is durable: what its author posts next is a ticket by then.
+        if self.known.complete && self.conversations.is_alone(id) {
+            self.conversations.end(id);
+        }
         self.conversations.post_deleted(id) || self.may_know(id)
     }
 
@@ -391,6 +427,11 @@ impl Desk {
     pub fn may_know(&self, id: TicketId) -> bool {
         self.known.texts.contains_key(&id) || !self.known.complete || self.conversations.has_forgotten
     }
+}
+
+/// When this post was seen: by that it joins, and others join it.
+pub fn posted_at(post: &Post<'_>, now: Timestamp) -> Timestamp {
+    post.seen_at.unwrap_or(now)
 }
 
 /// When this answer was given, as far as its network says, whose clock may be ahead of ours: after an outage it comes

@@ -96,6 +96,14 @@ impl Expectations {
     }
 }
 
+impl Expectations {
+    /// Whether the rule that says this goes by what is said.
+    pub(super) fn is_by_text(&self, due: &Due<'_>) -> bool {
+        let rule = due.rule.and_then(|rule| self.rules.get(rule));
+        rule.is_some_and(|(when, _)| when.is_by_text())
+    }
+}
+
 /// When an answer is due, and by what.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Due<'e> {

@@ -43,6 +43,16 @@ impl Known {
         }
     }
 
+    /// The post has no ticket after all.
+    pub(super) fn forget(&mut self, id: TicketId) {
+        if self.texts.remove(&id).is_some()
+            // Among the newest.
+            && let Some(place) = self.ages.iter().rposition(|known| *known == id)
+        {
+            self.ages.remove(place);
+        }
+    }
+
     pub(super) fn compare(&self, id: TicketId, text_hash: u64) -> Option<Same> {
         let known = self.texts.get(&id)?;
         Some(if *known == text_hash { Same::Text } else { Same::PostOnly })

@@ -270,7 +270,7 @@ impl Router {
                 }
             }
             Told::Stands(ticket, holder) => self.stands(*ticket, holder.as_ref()),
-            Told::Closed(_) | Told::Over(_) | Told::Belongs { .. } | Told::Changed => {}
+            Told::Closed(_) | Told::Over(_) | Told::Belongs { .. } | Told::Beside(_) | Told::Changed => {}
         }
     }
 

@@ -40,9 +40,14 @@ pub enum Told {
         ticket_id: TicketId,
         /// Whom that ticket is about.
         brand: Arc<str>,
-        /// When that was decided, µs since 1970.
+        /// Whether it hangs in the thread of the one that it was taken to join.
+        in_thread: bool,
+        /// When it was posted, µs since 1970.
         at_us: i64,
     },
+    /// The desk took this post for one that joins a ticket, and that one was closed by then, or gone; by itself the post
+    /// is nothing for us. It stands beside.
+    Beside(TicketId),
     /// Tickets have come to be about something else, or to matter more or less: which ones the ledger keeps in its file.
     Changed,
 }

@@ -114,6 +114,11 @@ impl When {
         *self == When::default()
     }
 
+    /// Whether it asks for what is said: a topic, or words that make a text sensitive.
+    pub fn is_by_text(&self) -> bool {
+        self.words.iter().any(|(field, _)| matches!(field, Field::Topic | Field::Sensitive))
+    }
+
     /// Whether it holds.
     pub fn holds(&self, facts: &Facts<'_>) -> bool {
         self.answers.iter().all(|(question, expected)| facts.answer(*question) == *expected)

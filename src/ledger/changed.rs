@@ -8,7 +8,7 @@ use prost::Message;
 use rusqlite::{Connection, params};
 
 use super::writer::Changes;
-use super::{Body, Seq, assigned, records, tickets};
+use super::{Body, Seq, assigned, conversations, records, tickets};
 use crate::desk::Changed;
 use crate::ticket::{TicketId, proto};
 
@@ -88,6 +88,7 @@ pub(super) fn read(connection: &Connection, tickets_max: usize) -> rusqlite::Res
                 change: change.get(),
                 whose: assigned::whose(connection, ticket_id)?,
                 is_answered,
+                own_is_erased: conversations::has_lost_its_own(connection, ticket_id)?,
             })
         })
         .collect()

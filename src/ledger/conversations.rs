@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::rescoring::publish;
 use super::writer::Changes;
 use super::{Body, NewFollowUp, Seq, deadlines, records};
-use crate::desk::conversation::is_closed;
+use crate::desk::conversation::{BYSTANDERS_MAX, is_closed};
 use crate::desk::told::Told;
 use crate::parse::Network;
 use crate::prefilter::watched::of_post;
@@ -31,9 +31,6 @@ pub(super) use helpers::{forget_helper, forget_helpers_before, helpers, ids_of, 
 pub(super) use join::{follow_up, forget_words, reread};
 pub(super) use memory::{remembered, remembered_posts};
 
-/// Posts of bystanders that are kept for each ticket: whoever reads a thread of thousands is not kept.
-const BYSTANDERS_MAX: i64 = 100;
-
 const FOLLOW_UP: i64 = 0;
 const ANSWER: i64 = 1;
 const BYSTANDER: i64 = 2;
@@ -50,11 +47,12 @@ pub(super) const TABLES: &str = "
         author_id     TEXT NOT NULL,
         text_hash     INTEGER NOT NULL,    -- of the text as last seen, as desk::text_hash
         watch         INTEGER,             -- as prefilter::watched::of_post
-        at_us         INTEGER NOT NULL,
+        at_us         INTEGER NOT NULL,    -- when it was seen, by which others join; of an answer, when it was given
         erased_at_us  INTEGER
     ) STRICT, WITHOUT ROWID;
     ALTER TABLE ticket ADD COLUMN watch INTEGER;   -- the same of its own post; NULL where it is older than version 4
-    ALTER TABLE ticket ADD COLUMN thread_id BLOB;  -- the first ticket of the thread that its post stands in; NULL: itself
+    ALTER TABLE ticket ADD COLUMN thread_id BLOB;  -- the first ticket of the thread that its post hangs in; NULL: itself
+    ALTER TABLE ticket ADD COLUMN posted_at_us INTEGER; -- when its own post was seen; NULL where it is older than version 4
     CREATE INDEX post_ticket ON post (ticket_id, kind);
     CREATE INDEX post_author ON post (network, author_id);
 
@@ -167,7 +165,7 @@ fn add_post(connection: &Connection, new: &NewFollowUp, kind: i64, seq: Option<S
             new.network.name(),
             new.author_id,
             new.text_hash.cast_signed(),
-            new.at.as_microsecond(),
+            new.posted_at.as_microsecond(),
             of_post(new.network, &new.post.id).cast_signed(),
         ])?;
     Ok(())
@@ -199,7 +197,7 @@ impl ThreadPost {
             network: new.network,
             author_id: new.author_id.clone(),
             watch: of_post(new.network, &new.post.id),
-            at: new.at,
+            at: new.posted_at,
         }
     }
 }

@@ -119,6 +119,7 @@ pub(super) fn ticket(id: &str, priority: u16) -> Entry {
             rescored: None,
         },
         created_at: Timestamp::UNIX_EPOCH,
+        posted_at: Timestamp::UNIX_EPOCH,
         due_at_us: 7_200_000_000,
         at_risk_at_us: None,
         text_hash: 42,

@@ -77,8 +77,10 @@ pub(super) fn hear(
             warn!(
                 "helpdesks reported faster than the desk could hear: it reads from the ledger what became of tickets"
             );
-            let conversations =
-                ledger.conversations(CONVERSATIONS_MAX, |ticket| desk.recall_conversation(&ticket));
+            let mut is_newer = false;
+            let conversations = ledger.conversations(CONVERSATIONS_MAX, |ticket| {
+                is_newer |= desk.recall_conversation(&ticket, is_newer)
+            });
             let held = desk.held();
             let assigned =
                 conversations.and_then(|()| ledger.assigned(&held, |assigned| restore(desk, assigned)));

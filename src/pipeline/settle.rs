@@ -73,8 +73,9 @@ pub fn settle(
                     Decision::Ticket(mut ticket) => {
                         // Under overload the small model reads, and a ticket goes without articles.
                         if config.articles.enabled && !provisional {
+                            let language = verdict.language.code();
                             let question =
-                                Question::of(&candidate, verdict.language.code(), &config.articles);
+                                Question::of(&candidate.post, &ticket.brand, language, &config.articles);
                             ticket.articles =
                                 articles.find(&question).into_iter().map(|found| found.article).collect();
                         }
@@ -90,12 +91,16 @@ pub fn settle(
                         entries.push(Entry::Edit { ticket_id, text, at, otherwise: Bucket::Duplicate });
                     }
                     Decision::Joined(joined) => {
-                        let first = desk.conversations.first_of(joined.ticket_id);
-                        let new = follow_up(&candidate, *joined, first, provisional, now);
+                        let first_of = |ticket_id| desk.conversations.first_of(ticket_id);
+                        let hangs = desk.conversations.thread_of(&candidate.post);
+                        let hangs = hangs.map(|(among, _)| first_of(among));
+                        let thread = hangs.filter(|first| *first == first_of(joined.ticket_id));
+                        let new = follow_up(&candidate, *joined, thread, provisional, now);
                         entries.push(Entry::FollowUp(Box::new(new)));
                     }
                     Decision::Bystander(ticket_id) => {
-                        let post = thread_post(&candidate.post, ticket_id, now);
+                        let at = desk::posted_at(&candidate.post, now);
+                        let post = thread_post(&candidate.post, ticket_id, at);
                         // That what names the brand is no customer message says the model, or what its author is
                         // thanked for.
                         let is_named = !candidate.is_of_thread();
@@ -111,7 +116,7 @@ pub fn settle(
                 let now = clock.now(&post, output.received_at);
                 match desk.overhears(config, &post, now) {
                     Some(ticket_id) => {
-                        let post = thread_post(&post, ticket_id, now);
+                        let post = thread_post(&post, ticket_id, desk::posted_at(&post, now));
                         entries.push(Entry::Bystander { post, bucket: Bucket::Unmatched });
                     }
                     None => buckets[Bucket::Unmatched] += 1,
@@ -178,11 +183,11 @@ fn thread_post(post: &Post<'_>, ticket_id: TicketId, at: Timestamp) -> ThreadPos
     }
 }
 
-/// `first` is the first ticket of the thread of that which the post joins.
+/// `thread` is the first ticket of the thread of that which the post joins, if it hangs there.
 fn follow_up(
     candidate: &Candidate,
     joined: desk::Joined,
-    first: TicketId,
+    thread: Option<TicketId>,
     provisional: bool,
     at: Timestamp,
 ) -> NewFollowUp {
@@ -190,7 +195,7 @@ fn follow_up(
     let otherwise = match joined.otherwise {
         Some(ticket) => {
             let ticket = new_ticket(candidate, &ticket, provisional, at, joined.needs);
-            Otherwise::Ticket(Box::new(NewTicket { thread: Some(first), ..ticket }))
+            Otherwise::Ticket(Box::new(NewTicket { thread, ..ticket }))
         }
         None if candidate.is_of_thread() => Otherwise::Bucket(Bucket::Unmatched),
         None => Otherwise::Bucket(Bucket::Unsupported),
@@ -202,6 +207,7 @@ fn follow_up(
         author_id: post.author.id.to_string(),
         text_hash: desk::text_hash(&post.text),
         at,
+        posted_at: desk::posted_at(post, at),
         post: joined.post,
         verdict: joined.verdict,
         factors: joined.factors,
@@ -241,6 +247,7 @@ fn new_ticket(
             rescored: None,
         },
         created_at,
+        posted_at: desk::posted_at(post, created_at),
         due_at_us: ticket.due_at_us,
         at_risk_at_us: Some(ticket.at_risk_at_us).filter(|at_us| *at_us != 0),
         text_hash: desk::text_hash(&post.text),
@@ -608,6 +615,96 @@ mod tests {
         let needs = |ticket: &NewTicket| ticket.assignee.clone().unwrap().needs;
         assert_eq!(needs(second), needs(first));
         assert_ne!(needs(first).person, 0);
+    }
+
+    #[test]
+    fn what_makes_a_ticket_instead_stands_in_the_thread_only_where_it_hangs_there() {
+        let settlement = settled(
+            &desk::Config::default(),
+            &[
+                ("1", "ana", "", "@lumio panne"),
+                ("2", "ana", "", "@lumio toujours la panne"),
+                ("3", "ana", "1", "@lumio toujours la panne"),
+            ],
+        );
+        let threads = settlement.entries.iter().filter_map(|entry| match entry {
+            Entry::FollowUp(new) => match &new.otherwise {
+                Otherwise::Ticket(ticket) => Some(ticket.thread),
+                Otherwise::Bucket(_) => None,
+            },
+            _ => None,
+        });
+        let first = TicketId::of_post(crate::parse::Network::Plain, "1");
+        assert_eq!(threads.collect::<Vec<_>>(), [None, Some(first)]);
+    }
+
+    /// Which brands were asked about.
+    #[derive(Default)]
+    struct Asked(Vec<Arc<str>>);
+
+    impl Articles for Asked {
+        fn seek(&mut self, question: &Question, _: bool) -> desk::articles::Sought {
+            self.0.push(question.brand.clone());
+            desk::articles::Sought::default()
+        }
+    }
+
+    #[test]
+    fn a_reply_that_names_no_brand_and_makes_a_ticket_gets_its_brands_articles() {
+        use crate::classify::{Language, Verdict};
+        use crate::parse::{Author, Network};
+        let mut desk = Desk::default();
+        let asked = TicketId::of_post(Network::X, "1");
+        desk.conversations.begin(asked, Network::X, "ana", &"Lumio".into(), None, 0);
+        desk.conversations.set_closed(asked, true);
+        let ana = Author { id: "ana".into(), ..Author::default() };
+        let mut post = Post::new(Network::X, "2".into(), ana, "toujours en panne".into());
+        post.reply_to = Some("1".into());
+        let brand = "".into();
+        let reply = Candidate { post, brand, hits: Vec::new(), addressed: false, value: 1 };
+        let verdict = Verdict {
+            sentiment: [1.0, 0.0, 0.0],
+            intent: [0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+            urgency: [0.0, 1.0, 0.0],
+            language: Language::UNCLEAR,
+        };
+        let mut decided = decided("a", 0, 1);
+        decided.output.items.push(Item::Reply(Box::new(reply)));
+        decided.verdicts.push(verdict);
+        let (config, mut articles) = (desk::Config::default(), Asked::default());
+        settle(&mut desk, &config, &mut Strangers, &mut articles, Clock::Arrival, decided, |_| ()).unwrap();
+        assert_eq!(articles.0, ["Lumio".into()]);
+    }
+
+    #[test]
+    fn a_post_that_comes_late_is_recorded_with_when_it_was_posted() {
+        use crate::classify::{Language, Verdict};
+        use crate::parse::{Author, Network};
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let verdict = Verdict {
+            sentiment: [1.0, 0.0, 0.0],
+            intent: [0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+            urgency: [0.0, 1.0, 0.0],
+            language: Language::UNCLEAR,
+        };
+        let mut decided = decided("a", 0, 2);
+        decided.output.received_at = at(5000);
+        for (name, seen) in [("1", 100), ("2", 200)] {
+            let ana = Author { id: "ana".into(), ..Author::default() };
+            let mut post = Post::new(Network::X, name.into(), ana, "lumio est en panne".into());
+            post.seen_at = Some(at(seen));
+            let brand = "Lumio".into();
+            let candidate = Candidate { post, brand, hits: Vec::new(), addressed: false, value: 1 };
+            decided.output.items.push(Item::Candidate(Box::new(candidate)));
+            decided.verdicts.push(verdict);
+        }
+        let (mut desk, config) = (Desk::default(), desk::Config::default());
+        let settled =
+            settle(&mut desk, &config, &mut Strangers, &mut NoArticles, Clock::Arrival, decided, |_| ());
+        let entries = settled.unwrap().entries;
+        let [Entry::Ticket(ticket), Entry::FollowUp(joined)] = &*entries else { panic!("{entries:?}") };
+        assert_eq!((ticket.created_at, ticket.posted_at), (at(5000), at(100)));
+        assert_eq!((joined.at, joined.posted_at), (at(5000), at(200)));
     }
 
     #[test]

@@ -144,7 +144,8 @@ impl Teller<'_> {
         let (mut articles, mut ticket, mut raised) = (None, None, None);
         match &tried.decision {
             Decision::Ticket(new) => {
-                let question = Question::of(&candidate, verdict.language.code(), &config.articles);
+                let language = verdict.language.code();
+                let question = Question::of(&candidate.post, &new.brand, language, &config.articles);
                 let sought = self.knowledge_base.seek(&question, true);
                 let found = sought.found.iter().map(|found| found.article.clone()).collect();
                 ticket = Some(proto::Ticket { articles: found, ..(**new).clone() });

@@ -82,6 +82,7 @@ fn changed(config: &Config) -> Changed {
         change: 7,
         whose: Whose::Ours,
         is_answered: false,
+        own_is_erased: false,
     }
 }
 
@@ -138,4 +139,38 @@ fn the_desk_looks_for_changed_tickets_once_it_is_told() {
     assert!(desk.has_changed());
     desk.look_for_changed(false);
     assert!(!desk.has_changed());
+}
+
+#[test]
+fn whose_own_post_is_erased_stays_where_it_is_unless_what_others_say_names_another_team() {
+    let mut config = config();
+    config
+        .routes
+        .rules
+        .insert(0, Rule { when: words(Field::Tier, "gold"), team: "vip".into(), ..Rule::default() });
+    config.expectations.rules.insert(0, (words(Field::Tier, "gold"), Expectation::always(HOUR / 4)));
+    // Of a golden customer: who that was is erased.
+    let mut gone = changed(&config);
+    gone.own_is_erased = true;
+    gone.ticket.assignment = Some(proto::Assignment { team: "vip".to_owned(), ..Default::default() });
+    gone.ticket.due_at_us = at("2026-07-06T09:15:00Z").as_microsecond();
+    assert_eq!(decide(&config, &gone), (None, None));
+    let urgent = Changed { verdict: message_of_verdict(&verdict(HIGH), "model 1"), ..gone.clone() };
+    assert_eq!(decide(&config, &urgent), (None, None), "a golden one's would stay, too");
+    let mut legal = gone.clone();
+    legal.further.push("je vais appeler mon avocat".to_owned());
+    assert_eq!(decide(&config, &legal), some("lawyers", "2026-07-06T09:45:00Z 2026-07-06T10:00:00Z"));
+    // So does a topic that a condition asks for.
+    config.routes.rules.push(Rule {
+        when: words(Field::Topic, "fibre"),
+        team: "network".into(),
+        ..Rule::default()
+    });
+    let config = config.with_topic_words();
+    gone.further.push("et la fibre ?".to_owned());
+    assert_eq!(decide(&config, &gone), (Some("network".to_owned()), None));
+    // Nobody has it yet.
+    let mut free = gone.clone();
+    (free.ticket.assignment, free.further) = (None, Vec::new());
+    assert_eq!(decide(&config, &free).0.as_deref(), Some("support"));
 }

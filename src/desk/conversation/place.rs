@@ -56,6 +56,15 @@ impl Conversations {
         [ticket_id, self.first_of(ticket_id)].into_iter().find(is_left)
     }
 
+    /// Whether this post hangs where its author has part, or under what is over: thanks there open nothing anew, whether
+    /// or not they name the brand.
+    pub fn is_among_ours(&self, post: &Post<'_>, brand: &Arc<str>) -> bool {
+        let Some((ticket_id, _)) = self.thread_of(post) else { return false };
+        let person = Person::of(post.network, &post.author.id);
+        let is_over = |here: &Conversation| here.is_about(brand) && !here.takes_more();
+        self.part_of(person, ticket_id, brand).is_some() || self.tickets.get(&ticket_id).is_some_and(is_over)
+    }
+
     /// Where this post belongs, which was posted at `at`. `brand` is empty where no rule matches it. `is_thanks` as the
     /// function says.
     pub fn place(

@@ -17,8 +17,8 @@ pub struct Remembered {
     pub author_id: String,
     /// As in config.
     pub brand: Arc<str>,
-    /// When its own post was decided about, µs since 1970.
-    pub created_at_us: i64,
+    /// When its own post was seen, µs since 1970.
+    pub posted_at_us: i64,
     /// [`of_post`](crate::prefilter::watched::of_post) of its own post; `None` in older ledgers.
     pub watch: Option<u64>,
     /// The first ticket of the thread in which it began, if that is another.
@@ -40,11 +40,11 @@ pub struct RememberedPost {
     pub network: Network,
     /// By whom.
     pub author_id: String,
-    /// [`text_hash`](super::text_hash) of its text.
+    /// [`text_hash`](crate::desk::text_hash) of its text.
     pub text_hash: u64,
     /// What it is.
     pub part: Part,
-    /// When it was decided about, µs since 1970.
+    /// When it was seen, µs since 1970.
     pub at_us: i64,
     /// Whether its author has deleted it.
     pub is_erased: bool,

@@ -245,7 +245,32 @@ fn a_post_that_is_forgotten_may_be_in_the_ledger() {
     let mut many = self::conversations();
     for n in 0..=FURTHER_MAX {
         assert!(!many.has_forgotten, "{n}");
-        many.add(id(&n.to_string()), id("a"), Network::X, "bob", Part::Bystander, 0);
+        many.add(id(&n.to_string()), id("a"), Network::X, "bob", Part::Joined, 0);
     }
     assert!(many.has_forgotten, "and the ledger is asked");
+}
+
+#[test]
+fn a_thread_of_thousands_takes_the_place_of_no_other() {
+    let mut conversations = conversations();
+    conversations.begin(id("z"), Network::X, "zoe", &"Lumio".into(), None, 0);
+    conversations.add(id("joined"), id("z"), Network::X, "zoe", Part::Joined, 0);
+    let say = |conversations: &mut Conversations, name: &str| {
+        conversations.add(id(name), id("a"), Network::X, "bob", Part::Bystander, 0)
+    };
+    for n in 0..=FURTHER_MAX {
+        let is_kept = say(&mut conversations, &n.to_string());
+        assert_eq!(is_kept, n < BYSTANDERS_MAX as usize, "{n}");
+    }
+    let kept = BYSTANDERS_MAX as usize + 1;
+    assert_eq!((conversations.further.len(), conversations.further_ages.len()), (kept, kept));
+    assert!(!conversations.has_forgotten, "the ledger has no more of them");
+    let below = post("new", "zoe", "joined", "still nothing");
+    let expected = Place::Joins { ticket_id: id("z"), thanks: None, has_part: true };
+    assert_eq!(place(&conversations, &Config::default(), &below, "", 500), expected);
+    // Another has room, and there is some once one has gone, or has come to speak to us; what is known takes none.
+    assert!(say(&mut conversations, "0") && !say(&mut conversations, "more"));
+    assert!(conversations.post_deleted(id("0")) && say(&mut conversations, "more"));
+    conversations.add(id("1"), id("a"), Network::X, "bob", Part::Joined, 0);
+    assert!(say(&mut conversations, "and more") && !say(&mut conversations, "most"));
 }

@@ -133,11 +133,10 @@ impl Routes {
             agent: AgentChoice::Any,
             why,
         };
-        let topic = facts.sensitive.iter().find_map(|topic| self.sensitive_teams.get_key_value(topic));
-        if let Some((topic, team)) = topic {
+        if let Some((topic, team)) = self.sensitive_team(facts) {
             return Some(of_team(team, format!("sensitive: {topic}")));
         }
-        let rule = self.rules.iter().enumerate().find(|(_, rule)| rule.when.holds(facts));
+        let rule = self.rule(facts);
         if let Some((index, rule)) = rule {
             return Some(Target {
                 team: rule.team.clone(),
@@ -149,6 +148,20 @@ impl Routes {
         }
         let team = self.default_team.as_deref()?;
         Some(of_team(team, "no route speaks of it: the default team".to_owned()))
+    }
+
+    /// Whether what says where this ticket goes is what is said in it: a sensitive topic, or a rule that asks for one.
+    pub fn is_by_text(&self, facts: &Facts<'_>) -> bool {
+        self.sensitive_team(facts).is_some()
+            || self.rule(facts).is_some_and(|(_, rule)| rule.when.is_by_text())
+    }
+
+    fn sensitive_team(&self, facts: &Facts<'_>) -> Option<(&String, &String)> {
+        facts.sensitive.iter().find_map(|topic| self.sensitive_teams.get_key_value(topic))
+    }
+
+    fn rule(&self, facts: &Facts<'_>) -> Option<(usize, &Rule)> {
+        self.rules.iter().enumerate().find(|(_, rule)| rule.when.holds(facts))
     }
 
     fn team(&self, name: &str) -> Option<&Team> {

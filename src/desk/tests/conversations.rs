@@ -92,7 +92,13 @@ fn who_writes_again_below_a_closed_ticket_gets_another_of_its_brand_which_says_s
 fn a_post_that_the_ledger_put_elsewhere_is_where_it_is() {
     let mut desk = of_ana();
     assert_eq!(joined(decide(&mut desk, &post("b", "ana", "a", "", "toujours rien"), &PROBLEM)), id("a"));
-    desk.hear(&Told::Belongs { post_id: id("b"), ticket_id: id("b"), brand: "Lumio".into(), at_us: 0 });
+    desk.hear(&Told::Belongs {
+        post_id: id("b"),
+        ticket_id: id("b"),
+        brand: "Lumio".into(),
+        in_thread: true,
+        at_us: 0,
+    });
     assert_eq!(joined(decide(&mut desk, &post("c", "ana", "b", "", "toujours rien"), &PROBLEM)), id("b"));
     assert_eq!(joined(decide(&mut desk, &post("d", "ana", "", "Lumio", "lumio !"), &PROBLEM)), id("b"));
     // What is gone stays so, whatever a helpdesk says of it; what is no customer message may be opened again.
@@ -114,7 +120,7 @@ fn a_restart_knows_which_tickets_stand_in_one_thread() {
         network: Network::Plain,
         author_id: author.to_owned(),
         brand: "Lumio".into(),
-        created_at_us: 0,
+        posted_at_us: 0,
         watch: None,
         thread: thread.map(id),
         is_closed: false,
@@ -139,8 +145,8 @@ fn a_restart_knows_which_tickets_stand_in_one_thread() {
     assert!(is_ticket(&decide(&mut desk, &post("d", "bob", "b", "", "toujours rien"), &PROBLEM)));
     // And what was missed while running.
     let missed = Remembered { is_closed: true, ..remembered("a", "ana", None) };
-    desk.recall_conversation(&missed);
-    desk.recall_conversation(&remembered("e", "eve", Some("a")));
+    desk.recall_conversation(&missed, false);
+    desk.recall_conversation(&remembered("e", "eve", Some("a")), true);
     assert_eq!(joined(decide(&mut desk, &post("f", "eve", "a", "", "toujours rien"), &PROBLEM)), id("e"));
     assert!(is_ticket(&decide(&mut desk, &post("g", "ana", "a", "", "toujours rien"), &PROBLEM)));
 }
@@ -165,4 +171,118 @@ fn whatever_the_desk_may_have_forgotten_the_ledger_is_asked_for() {
     assert!(!desk.deletes(id("never")), "certain");
     desk.conversations.add(id("b"), id("unknown"), Network::Plain, "bob", Part::Bystander, 0);
     assert!(desk.deletes(id("never")));
+}
+
+#[test]
+fn thanks_in_a_thread_open_no_ticket_whether_or_not_they_name_the_brand() {
+    let thanks = |author: &str, reply_to: &str, brand: &str| {
+        post("thanks", author, reply_to, brand, "@lumio merci beaucoup !")
+    };
+    let check = |told: Told, post: Candidate, expected: &dyn Fn(&Decision) -> bool| {
+        let mut desk = of_ana();
+        desk.hear(&told);
+        let decision = decide(&mut desk, &post, &THANKFUL);
+        assert!(expected(&decision), "{told:?} {} {decision:?}", post.post.author.id);
+    };
+    let is_beside = |decision: &Decision| *decision == Decision::Bystander(id("a"));
+    for author in ["ana", "bob"] {
+        check(solved("a"), thanks(author, "a", "Lumio"), &is_beside);
+        check(solved("a"), thanks(author, "", "Lumio"), &is_ticket);
+        check(solved("a"), thanks(author, "a", "Nord"), &is_ticket);
+    }
+    // There is nothing left to keep it with.
+    check(Told::Over(id("a")), thanks("ana", "a", "Lumio"), &|decision| *decision == Decision::Unsupported);
+    // A complaint is one.
+    let still = post("b", "ana", "a", "Lumio", "@lumio toujours en panne");
+    check(solved("a"), still, &is_ticket);
+    // Nor is it one if the ledger finds its ticket closed.
+    let check = |post: Candidate, is_one: bool| {
+        let Decision::Joined(joined) = decide(&mut of_ana(), &post, &THANKFUL) else { panic!() };
+        assert_eq!(joined.otherwise.is_some(), is_one);
+    };
+    check(thanks("ana", "a", "Lumio"), false);
+    check(thanks("ana", "", "Lumio"), true);
+}
+
+#[test]
+fn a_ticket_that_nothing_has_joined_ends_with_its_post_at_once() {
+    let again = post("b", "ana", "", "Lumio", "lumio panne");
+    let mut desk = of_ana();
+    assert!(desk.deletes(id("a")));
+    assert!(is_ticket(&decide(&mut desk, &again, &PROBLEM)), "before the ledger says that it is gone");
+    let mut desk = of_ana();
+    assert_eq!(joined(decide(&mut desk, &post("c", "ana", "a", "", "toujours rien"), &PROBLEM)), id("a"));
+    assert!(desk.deletes(id("a")));
+    assert_eq!(joined(decide(&mut desk, &again, &PROBLEM)), id("a"), "others are there");
+}
+
+#[test]
+fn after_missed_reports_what_began_meanwhile_is_known_however_many_tickets_there_are() {
+    let mut desk = Desk::default();
+    let brand = "Lumio".into();
+    for n in 0..conversation::CONVERSATIONS_MAX {
+        let name = n.to_string();
+        desk.conversations.begin(id(&name), Network::Plain, &name, &brand, None, 0);
+    }
+    let remembered = |ticket: &str| Remembered {
+        ticket_id: id(ticket),
+        network: Network::Plain,
+        author_id: ticket.to_owned(),
+        brand: "Lumio".into(),
+        posted_at_us: 0,
+        watch: None,
+        thread: None,
+        is_closed: false,
+        is_erased: false,
+    };
+    // As the ledger has them: one that was forgotten here long since, and two newer ones.
+    let mut is_newer = false;
+    for ticket in ["forgotten", "0", "new", "1", "newer"] {
+        is_newer |= desk.recall_conversation(&remembered(ticket), is_newer);
+    }
+    let mut place = |ticket: &str| {
+        let below = post(&format!("below {ticket}"), ticket, ticket, "", "toujours rien");
+        matches!(decide(&mut desk, &below, &PROBLEM), Decision::Joined(_))
+    };
+    assert!(place("new") && place("2"));
+    assert!(place("newer"));
+    assert!(!place("forgotten") && !place("0"), "the oldest");
+}
+
+#[test]
+fn thanks_that_the_ledger_kept_beside_a_ticket_are_heard_once_they_are_changed() {
+    let mut desk = of_ana();
+    let thanks = post("b", "ana", "a", "", "merci beaucoup !");
+    assert_eq!(joined(decide(&mut desk, &thanks, &THANKFUL)), id("a"));
+    // It was closed by then.
+    [Told::Closed(id("a")), Told::Beside(id("b"))].iter().for_each(|told| desk.hear(told));
+    let still = post("b", "ana", "a", "", "merci mais ça ne marche pas");
+    assert!(is_ticket(&decide(&mut desk, &still, &PROBLEM)));
+    // It takes no place among those that have joined.
+    let mut desk = of_ana();
+    for n in 0..conversation::JOINED_MAX {
+        let name = n.to_string();
+        assert_eq!(joined(decide(&mut desk, &post(&name, "ana", "a", "", "alors ?"), &PROBLEM)), id("a"));
+    }
+    desk.hear(&Told::Beside(id("7")));
+    let reply = |name: &'static str, author: &'static str| post(name, author, "7", "", "toujours rien");
+    assert_eq!(decide(&mut desk, &reply("bob's", "bob"), &PROBLEM), Decision::Bystander(id("a")));
+    assert_eq!(joined(decide(&mut desk, &reply("ana's", "ana"), &PROBLEM)), id("a"));
+    desk.hear(&Told::Beside(id("never")));
+}
+
+#[test]
+fn of_a_thread_of_thousands_the_ledger_is_told_of_no_more_than_are_kept() {
+    let mut desk = of_ana();
+    let others = |n: u32| post(&format!("b {n}"), "bob", "a", "", "et alors ?");
+    for n in 0..conversation::BYSTANDERS_MAX {
+        assert_eq!(decide(&mut desk, &others(n), &PROBLEM), Decision::Bystander(id("a")), "{n}");
+    }
+    let more = others(conversation::BYSTANDERS_MAX);
+    assert_eq!(decide(&mut desk, &more, &PROBLEM), Decision::Unmatched);
+    assert_eq!(desk.overhears(&Config::default(), &more.post, Timestamp::UNIX_EPOCH), None);
+    let refused = post("c", "bob", "a", "Lumio", "lumio does that");
+    assert_eq!(decide(&mut desk, &refused, &other(0.99)), Decision::Unsupported);
+    let reply = post("d", "ana", "b 0", "", "toujours rien");
+    assert_eq!(joined(decide(&mut desk, &reply, &PROBLEM)), id("a"));
 }

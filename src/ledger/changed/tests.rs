@@ -65,6 +65,7 @@ fn joins(post: &str, to: &str, urgency: i32, raises: bool) -> Entry {
         author_id: "ana".to_owned(),
         text_hash: 7,
         at: at(100),
+        posted_at: at(100),
         post: proto::Post { id: post.to_owned(), text: format!("text of {post}"), ..Default::default() },
         verdict: verdict(post),
         factors: vec![factor(urgency)],

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use prost::Message;
 use rusqlite::{Connection, params};
 
-use super::{BYSTANDER, FOLLOW_UP, Further, followed, forget_words, further, update};
+use super::{ANSWER, BYSTANDER, FOLLOW_UP, Further, followed, forget_words, further, update};
 use crate::desk::told::Told;
 use crate::ledger::erasure::{self, Erasure};
 use crate::ledger::rescoring::publish;
@@ -42,6 +42,13 @@ pub(in crate::ledger) fn erase_post(
         Some(Further { ticket_id, kind: FOLLOW_UP, seq, is_erased: false }) => {
             let gone = [(post_id, seq)];
             erase_joined(connection, ticket_id, &gone, at, reason, ageing_points_per_hour, changes)
+        }
+        Some(Further { kind: ANSWER, is_erased: false, .. }) => {
+            // It leaves its id: a stream that is rewound shows it again.
+            connection
+                .prepare_cached("UPDATE post SET erased_at_us = ?2 WHERE id = ?1")?
+                .execute(params![post_id.as_bytes(), at.as_microsecond()])?;
+            Ok(false)
         }
         Some(_) => Ok(false),
     }
@@ -137,6 +144,7 @@ fn erase_texts(
     forget_words(connection, ticket_id)?;
     if joined.is_none() {
         erasure::read_no_more(connection, ticket_id, changes)?;
+        assigned::forget_person(connection, ticket_id)?;
     }
     let own = [own];
     let mut is_told = false;

@@ -76,7 +76,7 @@ pub(in crate::ledger) fn thank(
         .query_row(params![post_id.as_bytes(), ANSWER], |row| row.get::<_, String>(0))
         .optional()?;
     let Some(helper) = helper.filter(|helper| *helper != new.author_id) else { return Ok(()) };
-    let (network, at_us) = (new.network.name(), new.at.as_microsecond());
+    let (network, at_us) = (new.network.name(), new.posted_at.as_microsecond());
     connection
         .prepare_cached(
             "INSERT OR IGNORE INTO thanked (network, author_id, ticket_id, at_us) VALUES (?1, ?2, ?3, ?4)",
@@ -94,16 +94,17 @@ pub(in crate::ledger) fn thank(
     let forgotten = connection
         .prepare_cached(
             "DELETE FROM helper WHERE last_at_us <=
-               (SELECT last_at_us FROM helper ORDER BY last_at_us DESC LIMIT 1 OFFSET ?1)",
+               (SELECT last_at_us FROM helper ORDER BY last_at_us DESC LIMIT 1 OFFSET ?1)
+             RETURNING network, author_id",
         )?
-        .execute([i64::try_from(HELPERS_MAX).unwrap_or(i64::MAX)])?;
-    if forgotten > 0 {
+        .query_map([i64::try_from(HELPERS_MAX).unwrap_or(i64::MAX)], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    for (network, author_id) in forgotten {
         connection
-            .prepare_cached(
-                "DELETE FROM thanked WHERE NOT EXISTS
-                   (SELECT 1 FROM helper h WHERE h.network = thanked.network AND h.author_id = thanked.author_id)",
-            )?
-            .execute([])?;
+            .prepare_cached("DELETE FROM thanked WHERE network = ?1 AND author_id = ?2")?
+            .execute([network, author_id])?;
     }
     Ok(())
 }

@@ -35,12 +35,13 @@ pub(in crate::ledger) fn follow_up(
             // It stands in the thread all the same.
             bystander(connection, &ThreadPost::of(new))?;
             changes.told.push(Told::Closed(new.ticket_id));
+            changes.told.push(Told::Beside(new.post_id));
             return Ok(*bucket);
         }
     };
     let brand = ticket.traits.brand.clone();
-    let at_us = new.at.as_microsecond();
-    let (ticket_id, bucket) = match open_ticket_of(connection, new, &brand)? {
+    let (at_us, in_thread) = (new.posted_at.as_microsecond(), ticket.thread.is_some());
+    let (ticket_id, bucket) = match open_ticket_of(connection, new, &brand, ticket.thread)? {
         // A post before this one, which the desk had taken for the same ticket, may have made it in this very commit.
         Some(ticket_id) => {
             let new = NewFollowUp { ticket_id, ..new.clone() };
@@ -55,7 +56,7 @@ pub(in crate::ledger) fn follow_up(
             (ticket.id, bucket)
         }
     };
-    changes.told.push(Told::Belongs { post_id: new.post_id, ticket_id, brand, at_us });
+    changes.told.push(Told::Belongs { post_id: new.post_id, ticket_id, brand, in_thread, at_us });
     Ok(bucket)
 }
 
@@ -69,26 +70,41 @@ fn takes_more(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<
 /// Open tickets, and how many posts have joined them, as far as that matters: as
 /// [`Conversations`](crate::desk::Conversations) counts them.
 const OPEN: &str = "
-    SELECT t.id, t.seq, t.created_at_us,
+    SELECT t.id, t.seq, t.thread_id, coalesce(t.posted_at_us, t.created_at_us) AS posted_at_us,
            (SELECT count(*) FROM (SELECT 1 FROM post WHERE ticket_id = t.id AND kind = 0 LIMIT ?2)) AS joined
     FROM ticket t LEFT JOIN conversation c ON c.ticket_id = t.id
     WHERE t.erased_at_us IS NULL AND c.closed_at_us IS NULL";
 
-/// The newest open ticket of the post's author that the desk would have it join.
+/// The open ticket of the post's author that the desk would have it join: the newest one of the thread that it hangs in,
+/// else the newest one whose last post is near enough.
 fn open_ticket_of(
     connection: &Connection,
     new: &NewFollowUp,
     brand: &str,
+    thread: Option<TicketId>,
 ) -> rusqlite::Result<Option<TicketId>> {
-    let since_us = new.at.as_microsecond().saturating_sub(new.join_us);
+    let since_us = match new.join_us {
+        0 => i64::MAX,
+        join_us => new.posted_at.as_microsecond().saturating_sub(join_us),
+    };
     connection
         .prepare_cached(&format!(
-            "SELECT id FROM ({OPEN} AND t.id IN
-               (SELECT id FROM ticket WHERE network = ?1 AND author_id = ?3 AND brand = ?4 ORDER BY seq DESC LIMIT ?6))
-             WHERE joined < ?2 AND created_at_us > ?5 ORDER BY seq DESC LIMIT 1",
+            "SELECT id, coalesce(id = ?7 OR thread_id = ?7, 0) AS is_of_thread FROM ({OPEN} AND t.id IN
+               (SELECT id FROM ticket WHERE network = ?1 AND author_id = ?3 AND brand = ?4 ORDER BY seq DESC LIMIT ?6)) o
+             WHERE joined < ?2 AND (is_of_thread OR posted_at_us > ?5 OR
+               ?5 < (SELECT max(at_us) FROM post WHERE ticket_id = o.id AND kind = 0))
+             ORDER BY is_of_thread DESC, seq DESC LIMIT 1",
         ))?
         .query_row(
-            params![new.network.name(), JOINED_MAX, new.author_id, brand, since_us, NEWEST_MAX],
+            params![
+                new.network.name(),
+                JOINED_MAX,
+                new.author_id,
+                brand,
+                since_us,
+                NEWEST_MAX,
+                thread.as_ref().map(TicketId::as_bytes),
+            ],
             |row| records::ticket_id(row, 0),
         )
         .optional()

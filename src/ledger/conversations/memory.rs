@@ -16,7 +16,7 @@ pub(in crate::ledger) fn remembered(
 ) -> rusqlite::Result<()> {
     // Along both tables, whose order is that of the ids, and sorted here, as `store::tickets` does.
     let mut statement = connection.prepare(
-        "SELECT t.id, t.network, t.author_id, t.brand, t.created_at_us,
+        "SELECT t.id, t.network, t.author_id, t.brand, coalesce(t.posted_at_us, t.created_at_us),
                 c.closed_at_us IS NOT NULL, t.thread_id, t.watch, t.seq, t.erased_at_us IS NOT NULL
          FROM ticket t LEFT JOIN conversation c ON c.ticket_id = t.id
          WHERE +t.seq > coalesce((SELECT seq FROM ticket ORDER BY seq DESC LIMIT 1 OFFSET ?1), 0)",
@@ -37,7 +37,7 @@ pub(in crate::ledger) fn remembered(
             network: network(row, 1)?,
             author_id: row.get(2)?,
             brand,
-            created_at_us: row.get(4)?,
+            posted_at_us: row.get(4)?,
             is_closed: row.get(5)?,
             thread: records::some_ticket_id(row, 6)?,
             is_erased: row.get(9)?,

@@ -44,6 +44,7 @@ fn new(post: &str, to: &str, author: &str, urgency: i32) -> NewFollowUp {
         author_id: author.to_owned(),
         text_hash: 7,
         at: at(100),
+        posted_at: at(100),
         post: proto::Post {
             network: "bluesky".to_owned(),
             id: post.to_owned(),
@@ -221,7 +222,7 @@ fn the_first_answer_stops_the_clock_and_whoever_writes_again_does_not_start_it()
     let many = (0..BYSTANDERS_MAX + 5)
         .map(|n| Entry::Bystander { post: post(&n.to_string()), bucket: Bucket::Unmatched });
     assert_eq!(ledger.settle(many.collect())[Bucket::Unmatched], 105);
-    assert_eq!(ledger.count("post WHERE kind = 2"), BYSTANDERS_MAX);
+    assert_eq!(ledger.count("post WHERE kind = 2"), i64::from(BYSTANDERS_MAX));
 }
 
 #[test]
@@ -321,7 +322,7 @@ fn who_is_thanked_in_several_conversations_is_a_helper() {
         let thanks = |name: &str| {
             let thanks = Some(id(&format!("help {asked}")));
             let new = new(&format!("{name} {asked}"), asked, "did:plc:author", 1);
-            Entry::FollowUp(Box::new(NewFollowUp { raises: false, thanks, at: at(n), ..new }))
+            Entry::FollowUp(Box::new(NewFollowUp { raises: false, thanks, posted_at: at(n), ..new }))
         };
         // Twice in one conversation counts once.
         let entries = vec![

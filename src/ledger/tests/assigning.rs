@@ -59,6 +59,7 @@ fn the_desk_is_told_where_it_counted_otherwise() {
             author_id: format!("author of {name}"),
             text_hash: 7,
             at: Timestamp::UNIX_EPOCH,
+            posted_at: Timestamp::UNIX_EPOCH,
             post: proto::Post::default(),
             verdict: proto::Verdict::default(),
             factors: Vec::new(),
@@ -90,6 +91,7 @@ fn the_desk_is_told_where_it_counted_otherwise() {
         post_id: id(name),
         ticket_id: id(name),
         brand: "Lumio".into(),
+        in_thread: false,
         at_us: 0,
     };
     let expected = [

@@ -1,12 +1,14 @@
 //! Replays settle into a ledger that is no file.
 
+use std::collections::BTreeSet;
+
 use prost::Message;
 use rusqlite::Connection;
 
 use super::apply::{Changes, apply};
 use crate::desk::told::Told;
 use crate::desk::{Anew, Changed};
-use crate::ledger::{Body, Settlement, assigned, changed, records, schema};
+use crate::ledger::{Body, Entry, Otherwise, Settlement, assigned, changed, records, schema};
 use crate::telemetry::Buckets;
 use crate::ticket::proto;
 
@@ -28,8 +30,8 @@ impl Scratch {
         Ok(Scratch { connection })
     }
 
-    /// Applies the settlement; says where its frames ended, which posts have joined a ticket by them, and what the desk
-    /// must know.
+    /// Applies the settlement; says where its frames ended, what has come of it beside those tickets that the desk made, and
+    /// what the desk must know.
     ///
     /// # Errors
     ///
@@ -39,7 +41,22 @@ impl Scratch {
         let mut changes = Changes::default();
         let buckets = apply(&transaction, settlement, 0, &mut changes)?;
         transaction.commit()?;
-        Ok((buckets, self.outcome(changes)?))
+        let made: BTreeSet<_> = changes
+            .heads
+            .iter()
+            .filter(|head| head.seq == head.ticket_seq)
+            .map(|head| head.ticket_id)
+            .collect();
+        let instead = settlement.entries.iter().filter_map(|entry| match entry {
+            Entry::FollowUp(new) => match &new.otherwise {
+                Otherwise::Ticket(ticket) if made.contains(&ticket.id) => Some(ticket),
+                _ => None,
+            },
+            _ => None,
+        });
+        let tickets =
+            instead.filter_map(|ticket| proto::Ticket::decode(ticket.body.as_slice()).ok()).collect();
+        Ok((buckets, Outcome { tickets, ..self.outcome(changes)? }))
     }
 
     /// As [`Handle::changed`](super::Handle::changed).
@@ -77,13 +94,15 @@ impl Scratch {
             use proto::update::Change;
             matches!(update.change, Some(Change::FollowedUp(_) | Change::Assigned(_)))
         };
-        Ok(Outcome { updates: updates.filter(is_told).collect(), told: changes.told })
+        Ok(Outcome { tickets: Vec::new(), updates: updates.filter(is_told).collect(), told: changes.told })
     }
 }
 
 /// What has come of something beside its buckets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
+    /// Those that were made, as they were made, of posts that the desk took for ones that join another.
+    pub tickets: Vec<proto::Ticket>,
     /// What has joined tickets, and what was decided anew of them.
     pub updates: Vec<proto::Update>,
     /// What the desk must know.

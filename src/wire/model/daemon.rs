@@ -69,6 +69,7 @@ pub(super) fn entry(event: &Event) -> Entry {
                     rescored: None,
                 },
                 created_at: Timestamp::from_microsecond(twin::created_at_us(hour)).unwrap(),
+                posted_at: Timestamp::from_microsecond(twin::created_at_us(hour)).unwrap(),
                 due_at_us: twin::due(post).into(),
                 at_risk_at_us: None,
                 text_hash: post.into(),
@@ -88,6 +89,7 @@ pub(super) fn entry(event: &Event) -> Entry {
                 author_id: twin::author_id(author),
                 text_hash: post.into(),
                 at,
+                posted_at: at,
                 post: proto::Post { id: post.to_string(), text, ..Default::default() },
                 verdict: proto::Verdict::default(),
                 factors: vec![proto::Factor {

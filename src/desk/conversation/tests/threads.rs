@@ -119,7 +119,7 @@ fn the_ledger_says_where_a_post_belongs_whose_ticket_was_closed_by_then() {
     // Its own ticket.
     let mut own = conversations();
     own.add(id("b"), id("a"), Network::X, "ana", Part::Joined, HOUR);
-    own.belongs(id("b"), id("b"), &"Lumio".into(), HOUR);
+    own.belongs(id("b"), id("b"), &"Lumio".into(), true, HOUR);
     assert_eq!(place(&own, &config, &next, "", 500), joins_ticket("b"));
     let below = post("new", "ana", "a", "still nothing");
     assert_eq!(place(&own, &config, &below, "", 500), joins_ticket("b"), "which is one of the thread");
@@ -127,12 +127,17 @@ fn the_ledger_says_where_a_post_belongs_whose_ticket_was_closed_by_then() {
     let mut other = conversations();
     other.begin(id("c"), Network::X, "ana", &"Lumio".into(), None, HOUR);
     other.add(id("b"), id("a"), Network::X, "ana", Part::Joined, 2 * HOUR);
-    other.belongs(id("b"), id("c"), &"Lumio".into(), 2 * HOUR);
+    other.belongs(id("b"), id("c"), &"Lumio".into(), true, 2 * HOUR);
     assert_eq!(place(&other, &config, &next, "", 500), joins_ticket("c"));
     let named = post("new", "ana", "", "lumio");
     assert_eq!(place(&other, &config, &named, "Lumio", 73), joins_as_stranger("c"), "72 hours after it");
+    // One that hung nowhere begins a thread of its own.
+    let mut alone = conversations();
+    alone.add(id("b"), id("a"), Network::X, "ana", Part::Joined, HOUR);
+    alone.belongs(id("b"), id("b"), &"Lumio".into(), false, HOUR);
+    assert_eq!((alone.first_of(id("b")), own.first_of(id("b"))), (id("b"), id("a")));
     // What the desk has forgotten meanwhile is nowhere.
-    other.belongs(id("never"), id("never"), &"Lumio".into(), HOUR);
+    other.belongs(id("never"), id("never"), &"Lumio".into(), true, HOUR);
     assert_eq!(other.tickets.len(), 2);
 }
 

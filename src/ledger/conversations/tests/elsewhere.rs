@@ -28,7 +28,8 @@ fn author_joins(post: &str, to: &str) -> Entry {
 }
 
 fn belongs(post: &str, to: &str) -> Told {
-    Told::Belongs { post_id: id(post), ticket_id: id(to), brand: "Lumio".into(), at_us: 100_000_000 }
+    let (post_id, ticket_id, in_thread) = (id(post), id(to), false);
+    Told::Belongs { post_id, ticket_id, brand: "Lumio".into(), in_thread, at_us: 100_000_000 }
 }
 
 #[test]
@@ -53,14 +54,74 @@ fn only_an_open_ticket_of_the_brand_that_is_not_too_old_is_joined_instead() {
         let new = new_ticket("nord");
         NewTicket { traits: crate::ledger::Traits { brand: "Nord".into(), ..new.traits }, ..new }
     };
-    let old = NewTicket { created_at: at(100 - 3600), ..new_ticket("old") };
-    let young = NewTicket { created_at: at(101 - 3600), ..new_ticket("young") };
+    let old = NewTicket { posted_at: at(100 - 3600), ..new_ticket("old") };
+    let young = NewTicket { posted_at: at(101 - 3600), ..new_ticket("young") };
     for (other, is_joined) in [(nord(), false), (old, false), (young, true)] {
         let mut ledger = Ledger::of(vec![ticket("a", 300), Entry::Ticket(Box::new(other))]);
         ledger.close("a");
         let (buckets, _) = ledger.told(vec![author_joins("b", "a")]);
         assert_eq!(buckets[Bucket::Merged] == 1, is_joined);
     }
+}
+
+#[test]
+fn the_ticket_that_is_joined_instead_is_the_one_that_the_desk_would_have_chosen() {
+    let long_ago = |post: &str, thread: Option<&str>| {
+        let ticket = NewTicket { posted_at: at(-100_000), thread: thread.map(id), ..new_ticket(post) };
+        Entry::Ticket(Box::new(ticket))
+    };
+    let lately = |post: &str, to: &str, second: i64| {
+        let new = NewFollowUp { posted_at: at(second), ..new(post, to, "did:plc:author", 1) };
+        Entry::FollowUp(Box::new(new))
+    };
+    let hangs = |thread: Option<&str>| {
+        let Entry::FollowUp(mut new) = author_joins("new", "a") else { unreachable!() };
+        new.otherwise =
+            Otherwise::Ticket(Box::new(NewTicket { thread: thread.map(id), ..new_ticket("new") }));
+        Entry::FollowUp(new)
+    };
+    let check = |more: Vec<Entry>, thread: Option<&str>, expected: &str| {
+        let mut ledger =
+            Ledger::of(vec![ticket("a", 300), long_ago("old", None), long_ago("of a", Some("a"))]);
+        ledger.settle(more);
+        ledger.close("a");
+        let (_, told) = ledger.told(vec![hangs(thread)]);
+        let Some(Told::Belongs { ticket_id, in_thread, .. }) = told.last() else { panic!("{told:?}") };
+        assert_eq!((*ticket_id, *in_thread), (id(expected), thread.is_some()));
+    };
+    check(vec![], None, "new");
+    // By the last post that joined.
+    check(vec![lately("x", "old", 100 - 3600)], None, "new");
+    check(vec![lately("x", "old", 101 - 3600)], None, "old");
+    // In its thread however old.
+    check(vec![lately("x", "old", 101 - 3600), long_ago("older", None)], Some("a"), "of a");
+    check(vec![], Some("elsewhere"), "new");
+}
+
+#[test]
+fn when_a_ticket_and_its_posts_were_posted_is_what_the_desk_goes_by_after_a_restart() {
+    // Both after an outage of hours.
+    let late = NewTicket { created_at: at(20_000), posted_at: at(10), ..new_ticket("a") };
+    let joined = NewFollowUp { at: at(20_000), posted_at: at(20), ..new("b", "a", "did:plc:author", 1) };
+    let ledger = Ledger::of(vec![Entry::Ticket(Box::new(late)), Entry::FollowUp(Box::new(joined))]);
+    let (mut tickets, mut posts) = (Vec::new(), Vec::new());
+    remembered(&ledger.0.connection, 10, |ticket| tickets.push(ticket.posted_at_us)).unwrap();
+    remembered_posts(&ledger.0.connection, 10, |post| posts.push(post.at_us)).unwrap();
+    assert_eq!((tickets, posts), (vec![10_000_000], vec![20_000_000]));
+    let update = records::bodies_of(&ledger.0.connection, id("a")).unwrap().pop().unwrap().1;
+    let Body::Update(update) = update else { panic!() };
+    assert_eq!(proto::Update::decode(&*update).unwrap().at_us, 20_000_000_000, "and when it was decided");
+}
+
+#[test]
+fn a_ticket_that_is_made_instead_is_told_as_it_was_made() {
+    let entries =
+        vec![ticket("a", 300), erased("a"), author_joins("b", "a"), author_joins("c", "a"), erased("b")];
+    let mut ledger = Scratch::new().unwrap();
+    let (buckets, outcome) = ledger.settle(&settlement(1, 0, entries)).unwrap();
+    assert_eq!((buckets[Bucket::Ticketed], buckets[Bucket::Merged]), (2, 1));
+    let texts = outcome.tickets.iter().map(|ticket| &*ticket.post.as_ref().unwrap().text);
+    assert_eq!(texts.collect::<Vec<_>>(), ["text of b"]);
 }
 
 #[test]
@@ -73,7 +134,8 @@ fn what_makes_no_ticket_by_itself_stays_a_part_of_the_thread() {
     };
     let (buckets, told) = ledger.told(vec![unnamed("b", "a"), unnamed("c", "never")]);
     assert_eq!(buckets[Bucket::Unmatched], 2);
-    assert_eq!(told, [Told::Closed(id("a")), Told::Closed(id("never"))]);
+    let beside = |post: &str| Told::Beside(id(post));
+    assert_eq!(told, [Told::Closed(id("a")), beside("b"), Told::Closed(id("never")), beside("c")]);
     assert_eq!((ledger.ticket_of("b"), ledger.ticket_of("c")), (Some(id("a")), None));
     assert_eq!(ledger.count("post WHERE kind = 2"), 1);
 }
@@ -89,7 +151,14 @@ fn a_ticket_takes_so_many_posts_and_the_next_one_makes_another_of_the_thread() {
     more.otherwise = Otherwise::Ticket(Box::new(NewTicket { thread: Some(id("a")), ..new_ticket("more") }));
     let (buckets, told) = ledger.told(vec![Entry::FollowUp(more), author_joins("next", "a")]);
     assert_eq!((buckets[Bucket::Ticketed], buckets[Bucket::Merged]), (1, 1));
-    assert_eq!(told, [belongs("more", "more"), belongs("next", "more")]);
+    let more = Told::Belongs {
+        post_id: id("more"),
+        ticket_id: id("more"),
+        brand: "Lumio".into(),
+        in_thread: true,
+        at_us: 100_000_000,
+    };
+    assert_eq!(told, [more, belongs("next", "more")]);
     assert_eq!(ledger.count("post WHERE kind = 0 AND seq IS NULL"), 0, "all are told");
     let mut threads = Vec::new();
     remembered(&ledger.0.connection, 10, |ticket| threads.push(ticket.thread)).unwrap();

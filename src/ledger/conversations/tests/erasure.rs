@@ -139,3 +139,43 @@ fn a_ticket_that_has_lost_its_own_post_goes_on_while_one_of_those_that_joined_is
     ledger.settle(vec![erased("c"), erased("d")]);
     assert_eq!(ledger.settle(vec![joins("e", "a", "ana", 1)])[Bucket::Ticketed], 1);
 }
+
+#[test]
+fn an_answer_of_ours_that_is_deleted_stays_so() {
+    let post = ThreadPost {
+        post_id: id("x"),
+        ticket_id: id("a"),
+        network: Network::Bluesky,
+        author_id: "lumio".to_owned(),
+        watch: 1,
+        at: at(150),
+    };
+    let answer = || Entry::Answer { post: post.clone(), answered: proto::update::Answered::default() };
+    let mut ledger = Ledger::of(vec![ticket("a", 300), answer()]);
+    assert_eq!(ledger.settle(vec![erased("x")])[Bucket::Control], 1);
+    let mut remembered = Vec::new();
+    remembered_posts(&ledger.0.connection, 10, |post| remembered.push(post.is_erased)).unwrap();
+    assert_eq!(remembered, [true]);
+    // A stream that is rewound shows it again.
+    ledger.settle(vec![answer(), erased("x")]);
+    assert_eq!(ledger.changes("a").len(), 1);
+}
+
+#[test]
+fn whose_ticket_it_was_is_not_known_once_its_own_post_is_gone() {
+    for (gone, is_known) in [(None, true), (Some(erased("b")), true), (Some(erased("a")), false)] {
+        let needs = crate::desk::route::Needs { person: 5, ..Default::default() };
+        let assignee =
+            crate::ledger::assigned::Assignee { team: "billing".to_owned(), agent: "lena".to_owned(), needs };
+        let ticket = NewTicket { assignee: Some(assignee), ..new_ticket("a") };
+        let mut ledger = Ledger::of(vec![
+            Entry::Ticket(Box::new(ticket)),
+            joins("b", "a", "bob", 1),
+            joins("c", "a", "bob", 1),
+        ]);
+        crate::ledger::assigned::answered(&ledger.0.connection, id("a"), None, 7).unwrap();
+        ledger.settle(gone.into_iter().collect());
+        assert_eq!(ledger.count("assigned WHERE person = 5 AND answered_by = 'lena'") == 1, is_known);
+        assert_eq!(ledger.count("assigned WHERE is_open = 1 AND agent = 'lena'"), 1, "others wait");
+    }
+}
