@@ -280,7 +280,7 @@ mod tests {
         check(&["crash", "--kills", "3", "--repeat-ticket", "--keep-state"], true);
         check(&["steady", "--repeat-ticket"], false);
         check(&["steady", "--keep-state"], false);
-        for scenario in ["crash", "restart"] {
+        for scenario in ["crash", "restart", "helpdesk"] {
             check(&[scenario, "--duration", "5"], false);
             check(&[scenario, "--report", "x"], false);
             check(&[scenario, "--rate", "max"], false);

@@ -22,8 +22,10 @@ mod growth;
 mod outcome;
 mod seen;
 mod report;
+mod filling;
 pub mod crash;
 pub mod restart;
+pub mod helpdesk;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -95,8 +97,8 @@ pub struct Settings {
     pub keep_state: bool,
     /// How often a crash kills the daemon.
     pub kills: u64,
-    /// Tickets that a restart finds pending.
-    pub pending: u64,
+    /// Tickets that a restart, or a helpdesk, finds pending; `None`: as many as its figure is about.
+    pub pending: Option<u64>,
 }
 
 impl Settings {
@@ -115,7 +117,7 @@ impl Settings {
             repeat_ticket: false,
             keep_state: false,
             kills: 200,
-            pending: 100_000,
+            pending: None,
         }
     }
 }

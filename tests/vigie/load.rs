@@ -95,7 +95,7 @@ async fn a_crowd_that_is_not_let_in_is_seen() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_finds_what_was_pending() {
-    let settings = Settings { pending: 1_500, ..small(Scenario::Restart, "300") };
+    let settings = Settings { pending: Some(1_500), ..small(Scenario::Restart, "300") };
     let outcome = patiently("the end of a run", restart::run(&settings, &|_| ())).await.unwrap();
     let result = &outcome.result;
     // How fast it is is not for a test on a busy machine to say.

@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use firehose::Rate;
-use firehose::run::{Changes, Scenario, Setting, Settings, crash, restart};
+use firehose::run::{Changes, Scenario, Setting, Settings, crash, helpdesk, restart};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// steady, record, flood, outage, slow-helpdesk, reconnects, crash, restart, crowd or soak
+    /// steady, record, flood, outage, slow-helpdesk, reconnects, crash, restart, helpdesk, crowd or soak
     scenario: Scenario,
     /// Length of the stream in seconds; 60, 30 for flood, 1800 for soak
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=86_400))]
@@ -28,9 +28,9 @@ pub(super) struct Arguments {
     /// How often crash kills the daemon
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     kills: u64,
-    /// Tickets that restart finds pending
-    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
-    pending: u64,
+    /// Tickets that restart finds pending, 100000, and helpdesk, 16000
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pending: Option<u64>,
     /// Idle clients of crowd
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
     connections: u32,
@@ -149,6 +149,11 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         Scenario::Restart => {
             let outcome = restart::run(&settings, &progress).await?;
+            eprint!("{outcome}");
+            (json(&outcome.result), outcome.is_sound())
+        }
+        Scenario::Helpdesk => {
+            let outcome = helpdesk::run(&settings, &progress).await?;
             eprint!("{outcome}");
             (json(&outcome.result), outcome.is_sound())
         }
