@@ -111,6 +111,7 @@ fn known(now: Timestamp) -> Person {
     };
     let purchase = |number: i64| person::Purchase {
         at: at(24 * number),
+        date: None,
         what: format!("ThinkPad ×{number}"),
         amount: Some(1_200.0),
     };

@@ -1,5 +1,5 @@
 //! A ticket's team and agent, at 200 rules and 50 agents: where the last rule holds, where none does, and where the
-//! whole team is full and the next two are asked.
+//! whole team is full and the next two are asked; and what a text says of the 400 topics that the rules ask for.
 
 #[path = "parts/routes.rs"]
 mod routes;
@@ -10,15 +10,18 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use jiff::Timestamp;
 use vigie::classify::{Language, Verdict};
-use vigie::desk::Router;
 use vigie::desk::person::{Customer, Person};
 use vigie::desk::when::Facts;
+use vigie::desk::{Config, Router};
 use vigie::parse::{Author, Network, Post};
 use vigie::prefilter::Candidate;
 use vigie::ticket::TicketId;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const TEXT: &str = "@lumio_help bonjour, ma box ne marche plus depuis hier soir et personne ne répond au téléphone, \
+                    quelqu'un peut m'aider s'il vous plaît ? #panne";
 
 fn route(criterion: &mut Criterion) {
     let routes = routes::routes();
@@ -64,6 +67,12 @@ fn route(criterion: &mut Criterion) {
             });
         });
     }
+    // Asked once a ticket, before all rules.
+    let words = Config { routes, ..Config::default() }.with_topic_words().topic_words;
+    assert_eq!(words.read("mon product 7 est en panne").len(), 2);
+    group.bench_function("topics of a text of 140 letters", |bencher| {
+        bencher.iter(|| black_box(words.read(TEXT)));
+    });
     group.finish();
 }
 

@@ -10,6 +10,7 @@ use crate::config::{Config, ConfigError};
 use crate::desk::articles::{Articles, NoArticles};
 use crate::desk::{People, Strangers};
 use crate::ledger::context::Reader;
+use crate::ledger::recall::Memory;
 use crate::ledger::{self, LedgerError};
 use crate::parse::Format;
 use crate::pipeline::PipelineError;
@@ -137,7 +138,7 @@ impl LedgerFile {
 /// Whether a command that decides as the daemon would knows what the company has told it.
 #[derive(Debug, Args)]
 struct Acquaintances {
-    /// Go without the customers, contacts, agents and articles of the ledger: every poster is a stranger
+    /// Go without what the ledger knows, customers, contacts, agents, articles and open tickets: every poster is a stranger
     #[arg(long)]
     no_context: bool,
 }
@@ -155,6 +156,24 @@ impl Acquaintances {
             Err(LedgerError::Older { .. }) => Ok(Box::new(Strangers)),
             Err(error) => Err(Failure::Fault(
                 anyhow::Error::new(error).context("customers cannot be read; --no-context goes without them"),
+            )),
+        }
+    }
+}
+
+impl Acquaintances {
+    /// The config's ledger as it is now, if it is there; `None` without what it knows.
+    fn memory(&self, config: &Config) -> Result<Option<Memory>, Failure> {
+        let path = &config.ledger.path;
+        if self.no_context || !path.exists() {
+            return Ok(None);
+        }
+        match Memory::open(path) {
+            Ok(memory) => Ok(Some(memory)),
+            // Made before there were conversations.
+            Err(LedgerError::Older { .. }) => Ok(None),
+            Err(error) => Err(Failure::Fault(
+                anyhow::Error::new(error).context("tickets cannot be read; --no-context goes without them"),
             )),
         }
     }

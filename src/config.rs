@@ -32,6 +32,7 @@ pub(crate) mod trial;
 pub use access::NAME_BYTES_MAX as TOKEN_NAME_BYTES_MAX;
 pub use keys::Keys;
 pub use reader::Mistake;
+pub(crate) use reader::nearest;
 use reader::{Placed, Reader, Section};
 
 /// Everything the daemon is told, checked.
@@ -219,9 +220,12 @@ fn read(root: &Section<'_, '_>) -> Option<Config> {
     desk.articles.weightless = crate::desk::articles::weightless(&prefilter.brands);
     let ledger = ledger(&root.section("ledger"), ageing_points_per_hour);
     let wire_section = root.section("wire");
+    let mistakes = root.mistakes();
     let roster = access::access(root, &wire_section, &names, &mut warnings);
-    let mut wire = wire(&wire_section, &roster);
-    let console = console(&root.section("http"), &roster);
+    // Who may come to a door can only be said of tokens that are right.
+    let known = (root.mistakes() == mistakes).then_some(&roster);
+    let mut wire = wire(&wire_section, known);
+    let console = console(&root.section("http"), known);
     let doors = [("wire.tcp", wire.tcp), ("http.listen", console.listen)];
     let doors: Vec<_> = doors.into_iter().filter_map(|(key, address)| Some((key, address?))).collect();
     access::warn_of_doors(&roster, &doors, &mut warnings);
@@ -407,7 +411,10 @@ fn brands(root: &Section<'_, '_>) -> prefilter::Config {
     let own = words.iter().map(|word| word.value.clone()).collect();
     let config = prefilter::Config { brands, triggers: own, builtin_triggers };
     if let Err(mistakes) = prefilter::Prefilter::check(&config) {
-        for mistake in mistakes {
+        // A brand without a name is told of above.
+        let is_nameless =
+            |brand: &Option<String>| brand.as_ref().is_some_and(|brand| brand.trim().is_empty());
+        for mistake in mistakes.iter().filter(|told| !(told.key == "name" && is_nameless(&told.brand))) {
             let mut owners = sections.iter().zip(&config.brands);
             let is_owner = |(_, brand): &(&Section<'_, '_>, &prefilter::Brand)| {
                 Some(&brand.name) == mistake.brand.as_ref()
@@ -415,10 +422,10 @@ fn brands(root: &Section<'_, '_>) -> prefilter::Config {
             // Of two brands with one name the later one has it in vain.
             let owner = if mistake.key == "name" { owners.rfind(is_owner) } else { owners.find(is_owner) };
             match owner {
-                Some((section, _)) => section.mistake_in(&mistake.key, &mistake),
+                Some((section, _)) => section.mistake_in(&mistake.key, mistake),
                 None => match words.iter().find(|word| word.value == mistake.value) {
-                    Some(word) => triggers.mistake_at(word, &mistake),
-                    None => triggers.mistake(&mistake),
+                    Some(word) => triggers.mistake_at(word, mistake),
+                    None => triggers.mistake(mistake),
                 },
             }
         }
@@ -478,12 +485,12 @@ fn retention(section: &Section<'_, '_>) -> ledger::Retention {
     }
 }
 
-fn wire(section: &Section<'_, '_>, roster: &Roster) -> wire::connection::Config {
+fn wire(section: &Section<'_, '_>, roster: Option<&Roster>) -> wire::connection::Config {
     let default = wire::connection::Config::default();
     let unix = section.path("unix");
     let tcp = address(section, "tcp");
     if let Some(tcp) = &tcp {
-        access::check_door(section, tcp, Door::Socket, roster);
+        roster.into_iter().for_each(|roster| access::check_door(section, tcp, Door::Socket, roster));
     }
     let config = wire::connection::Config {
         unix: unix.or_else(|| tcp.is_none().then(|| PathBuf::from("/run/vigie/vigie.sock"))),
@@ -522,11 +529,11 @@ fn address(section: &Section<'_, '_>, key: &'static str) -> Option<Placed<Socket
     }
 }
 
-fn console(section: &Section<'_, '_>, roster: &Roster) -> console::Config {
+fn console(section: &Section<'_, '_>, roster: Option<&Roster>) -> console::Config {
     let default = console::Config::default();
     let listen = address(section, "listen");
     if let Some(listen) = &listen {
-        access::check_door(section, listen, Door::Http, roster);
+        roster.into_iter().for_each(|roster| access::check_door(section, listen, Door::Http, roster));
     }
     let config = console::Config {
         listen: listen

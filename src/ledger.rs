@@ -20,9 +20,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::access::brands::Brands;
-use crate::desk::conversation::{Remembered, RememberedPost};
 use crate::desk::follow_up::Terms;
-use crate::desk::route::{OPEN_TICKETS_MAX, PEOPLE_MAX};
+use crate::desk::route::OPEN_TICKETS_MAX;
 use crate::parse::Network;
 use crate::source::{Gap, Stored};
 use crate::telemetry::{Bucket, Buckets};
@@ -45,6 +44,7 @@ mod gaps;
 mod importing;
 pub mod outbox;
 mod prune;
+pub mod recall;
 mod records;
 mod rescoring;
 pub mod report;
@@ -285,6 +285,8 @@ pub struct NewTicket {
     pub text_hash: u64,
     /// [`of_post`](crate::prefilter::watched::of_post): by which answers to it are found.
     pub watch: u64,
+    /// The first ticket of the thread in which its post stands, if that is another.
+    pub thread: Option<TicketId>,
     /// Whether only the small model has read it: to be scored again when there is time.
     pub provisional: bool,
     /// Whose it is; `None`: no route speaks of it.
@@ -320,11 +322,13 @@ pub struct NewFollowUp {
     pub thanks: Option<TicketId>,
     /// By what the priority is reckoned.
     pub terms: Terms,
-    /// What becomes of it if the ticket is gone: pruned, or erased.
+    /// How old another ticket of its author's may be that it joins if this one is closed, or gone, µs.
+    pub join_us: i64,
+    /// What becomes of it if the ticket is closed, full, pruned or erased, and there is no such other.
     pub otherwise: Otherwise,
 }
 
-/// What becomes of a post whose ticket is gone.
+/// What becomes of a post whose ticket is closed, or gone.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Otherwise {
     /// It makes one of its own.
@@ -562,53 +566,6 @@ impl Ledger {
     /// The file cannot be read.
     pub fn relieved(&self, visit: impl FnMut(&str, u32)) -> Result<(), LedgerError> {
         assigned::visit_relieved(&self.connection, visit).map_err(|source| self.failed(source))
-    }
-
-    /// Visits who was answered by whom and when, µs since 1970: the newest that the desk keeps in mind. People are named by
-    /// the hash that [`Needs`](crate::desk::route::Needs) has.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read.
-    pub fn answered(&self, visit: impl FnMut(u64, &str, i64)) -> Result<(), LedgerError> {
-        assigned::visit_answered(&self.connection, PEOPLE_MAX, visit).map_err(|source| self.failed(source))
-    }
-
-    /// Calls `visit` with the newest tickets, oldest first, at most `tickets_max`, for the desk to remember who is in
-    /// conversation with us.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read.
-    pub fn conversations(
-        &self,
-        tickets_max: usize,
-        visit: impl FnMut(Remembered),
-    ) -> Result<(), LedgerError> {
-        conversations::remembered(&self.connection, tickets_max, visit).map_err(|source| self.failed(source))
-    }
-
-    /// The same for the posts that belong to tickets beside their own.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read.
-    pub fn further_posts(
-        &self,
-        posts_max: usize,
-        visit: impl FnMut(RememberedPost),
-    ) -> Result<(), LedgerError> {
-        conversations::remembered_posts(&self.connection, posts_max, visit)
-            .map_err(|source| self.failed(source))
-    }
-
-    /// Calls `visit` with each thank-you: network, who was thanked, in whose ticket, and when, in µs since 1970.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read.
-    pub fn thanks(&self, visit: impl FnMut(Network, &str, TicketId, i64)) -> Result<(), LedgerError> {
-        conversations::thanks(&self.connection, visit).map_err(|source| self.failed(source))
     }
 
     fn failed(&self, source: rusqlite::Error) -> LedgerError {

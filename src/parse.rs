@@ -210,6 +210,8 @@ pub struct Post<'f> {
     pub language: Option<Cow<'f, str>>,
     /// The author's clock: untrusted, never for statistics.
     pub written_at: Option<Timestamp>,
+    /// Whether it says when it was written in a form that cannot be read.
+    pub time_unread: bool,
     /// The network's clock, where it stamps what it sends.
     pub seen_at: Option<Timestamp>,
     /// Id of the post this one answers.

@@ -28,6 +28,7 @@ use crate::wire::{BindError, Hub, Listener};
 
 pub mod bridges;
 mod build;
+mod complaints;
 mod hear;
 pub mod inherited;
 pub mod lane;

@@ -27,9 +27,9 @@ pub enum Bucket {
     Duplicate,
     /// No rule of any brand matches.
     Unmatched,
-    /// The model says that it is no customer message.
+    /// No customer message: the model says so, or those whom its author has helped. A rule matches it.
     Unsupported,
-    /// Joined a ticket that exists: an edit of its post.
+    /// Joined a ticket that exists, or edits one of its posts.
     Merged,
     /// Made a ticket.
     Ticketed,

@@ -172,7 +172,7 @@ fn post_to_json(post: &proto::Post) -> serde_json::Value {
 }
 
 fn person_to_json(person: &proto::Person) -> serde_json::Value {
-    let purchase = |purchase: &proto::person::Purchase| serde_json::json!({ "at": rfc3339(purchase.at_us), "what": purchase.what, "amount": purchase.amount });
+    let purchase = |purchase: &proto::person::Purchase| serde_json::json!({ "at": rfc3339(purchase.at_us), "date": Some(&purchase.date).filter(|date| !date.is_empty()), "what": purchase.what, "amount": purchase.amount });
     let contact = |contact: &proto::person::Contact| serde_json::json!({ "at": rfc3339(contact.at_us), "channel": contact.channel, "note": contact.note });
     serde_json::json!({
         "customer": person.customer,

@@ -1,13 +1,15 @@
 //! `vigie check`: every mistake at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use anyhow::Context;
 
 use super::{ConfigFile, Failure};
+use crate::access::brands::is_same;
 use crate::classify::Classifier;
-use crate::config::{Config, SourceConfig};
+use crate::config::{Config, SourceConfig, nearest};
+use crate::desk::route::Routes;
 use crate::desk::when::{Field, When};
 use crate::desk::{Agent, Factors};
 use crate::ledger::context::{Reader, TiersAndFlags};
@@ -70,11 +72,14 @@ impl Known {
     fn warnings(&self, config: &Config) -> Vec<String> {
         let desk = &config.desk;
         let mut warnings = Vec::new();
+        warnings.extend(unknown_teams(&self.agents, &desk.routes));
         if !self.agents.is_empty() {
             for team in desk.routes.teams_without_agents(&self.agents) {
-                warnings.push(format!(
-                    "team {team:?}: no agent of the ledger belongs to it: its tickets name the team alone"
-                ));
+                let whose = match desk.routes.fallback(team) {
+                    Some(fallback) => format!("the fallback {fallback:?} is asked"),
+                    None => "its tickets name the team alone".to_owned(),
+                };
+                warnings.push(format!("team {team:?}: no agent of the ledger belongs to it: {whose}"));
             }
             let skills: BTreeSet<_> =
                 self.agents.iter().flat_map(|agent| agent.skills.iter().cloned()).collect();
@@ -118,6 +123,29 @@ impl Known {
         }
         warnings
     }
+}
+
+/// Agents of teams that the config does not have: no route leads to them. A config without teams has no use for any.
+pub(super) fn unknown_teams(agents: &[Agent], routes: &Routes) -> Vec<String> {
+    let teams: Vec<_> = routes.teams.iter().map(|team| team.name.as_str()).collect();
+    let mut strays: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let is_stray = |team: &str| !team.is_empty() && !teams.iter().any(|known| is_same(known, team));
+    for agent in agents.iter().filter(|agent| !teams.is_empty() && is_stray(&agent.team)) {
+        strays.entry(&agent.team).or_default().push(&agent.name);
+    }
+    let told = |(team, names): (&str, Vec<&str>)| {
+        let who = match names.as_slice() {
+            [one] => format!("agent {one:?}"),
+            [first, others @ ..] => format!("agent {first:?} and {} more", others.len()),
+            [] => String::new(),
+        };
+        let meant = nearest(team, &teams).map_or_else(
+            || format!("there are {}", teams.join(", ")),
+            |near| format!("did you mean {near:?}?"),
+        );
+        format!("{who}: team {team:?}: the config has no such [[team]], and no ticket comes to it; {meant}")
+    };
+    strays.into_iter().map(told).collect()
 }
 
 /// The points of all brands, and of those that have their own, and how a warning names them.
@@ -178,6 +206,25 @@ fn unrecognised(config: &Config) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_agent_of_a_team_that_is_none_is_named_with_the_team_that_was_meant() {
+        let text = "[[source]]\nkind = \"ndjson\"\npath = \"-\"\n[[brand]]\nname = \"Lumio\"\n";
+        let agent =
+            |name: &str, team: &str| Agent { name: name.into(), team: team.into(), ..Agent::default() };
+        let agents =
+            [agent("Ada", "billing"), agent("Lia", "Biling"), agent("Max", "Biling"), agent("Zoe", "x")];
+        let told = |teams: &str| {
+            let config = Config::parse(&format!("{text}{teams}")).unwrap();
+            unknown_teams(&agents, &config.desk.routes)
+        };
+        assert_eq!(told(""), [""; 0], "teams that only agents have");
+        let so = "the config has no such [[team]], and no ticket comes to it";
+        let of = "[[team]]\nname = \"Billing\"\n[[team]]\nname = \"Frontline\"\n";
+        let biling = format!("agent \"Lia\" and 1 more: team \"Biling\": {so}; did you mean \"Billing\"?");
+        let other = format!("agent \"Zoe\": team \"x\": {so}; there are Billing, Frontline");
+        assert_eq!(told(of), [biling, other]);
+    }
 
     #[test]
     fn a_word_that_nobody_has_is_named_where_it_stands() {

@@ -11,13 +11,15 @@ use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Failure, LedgerFile, print::grouped};
+use super::print::{counted as counted_rows, grouped};
+use super::{Failure, LedgerFile};
 use crate::desk::calendar;
 use crate::ledger::LedgerError;
-use crate::ledger::context::Contact;
 use crate::ledger::context::import::{
     CHUNK_BYTES, CHUNK_ROWS, CustomerChunk, CustomerRow, Importer, Numbered, Rejected,
 };
+use crate::ledger::context::{Contact, Reader};
+use crate::telemetry::log::remark;
 
 mod articles;
 mod csv;
@@ -66,7 +68,7 @@ A CSV file has a header; its separator may be a comma, a semicolon, a tab or a b
 columns are keys. Rows are merged by key: a column that the file lacks stays as it is, an empty
 field empties. Rows that are right are taken over even if others are rejected; then the exit code
 is 1. A rejected row changes nothing.
-Times: 2026-11-02, 2026-11-02T10:00 (see --time-zone) or 2026-11-02T10:00:00Z."
+Times: 2026-11-02, 2026-11-02T10:00 (by the clock of --time-zone) or 2026-11-02T10:00:00Z."
         )
     };
 }
@@ -136,9 +138,9 @@ struct FileArguments {
     /// Pass over columns that vigie does not know
     #[arg(long)]
     ignore_unknown: bool,
-    /// Where times without an offset are meant, such as Europe/Paris
-    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = calendar::zone)]
-    time_zone: TimeZone,
+    /// Where times without an offset are meant, such as Europe/Paris; else as [desk] time_zone says
+    #[arg(long, value_name = "ZONE", value_parser = calendar::zone)]
+    time_zone: Option<TimeZone>,
     /// Write every rejected row's line and reason into this file
     #[arg(long, value_name = "FILE")]
     rejected: Option<PathBuf>,
@@ -166,18 +168,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             fields::customer,
             |row: &CustomerRow, now| row.purchases.iter().flatten().any(|purchase| purchase.at > now),
             CustomerChunk::new,
-            |importer, chunk, report| importer.customers(chunk, &mut |rejected| report.reject(&rejected)),
+            Importer::customers,
             Importer::remove_other_customers,
         ),
-        What::Agents(file) => import(
-            file,
-            &fields::AGENTS,
-            fields::agent,
-            |_, _| false,
-            std::convert::identity,
-            |importer, chunk, report| importer.agents(&chunk, &mut |rejected| report.reject(&rejected)),
-            Importer::remove_other_agents,
-        ),
+        What::Agents(file) => {
+            let imported = import(
+                file,
+                &fields::AGENTS,
+                fields::agent,
+                |_, _| false,
+                std::convert::identity,
+                |importer, chunk, reject| importer.agents(&chunk, reject),
+                Importer::remove_other_agents,
+            );
+            if !matches!(imported, Err(Failure::Mistake(_))) {
+                warn_of_teams(&file.ledger);
+            }
+            imported
+        }
         What::Touchpoints(file) => import(
             file,
             &fields::TOUCHPOINTS,
@@ -244,7 +252,7 @@ fn import<T: Send, C: Send>(
     read: impl Fn(&Fields<'_>) -> Result<T, String> + Send,
     is_ahead: impl Fn(&T, Timestamp) -> bool + Send,
     prepare: impl Fn(Vec<Numbered<T>>) -> C + Send,
-    mut take: impl FnMut(&mut Importer, C, &mut Report) -> Result<(), LedgerError>,
+    mut take: impl FnMut(&mut Importer, C, &mut dyn FnMut(Rejected)) -> Result<(), LedgerError>,
     remove_others: impl Fn(&mut Importer) -> Result<(), LedgerError>,
 ) -> Result<(), Failure> {
     let options = Options {
@@ -254,14 +262,14 @@ fn import<T: Send, C: Send>(
     };
     let mut table = Table::open(&arguments.file, columns, options).map_err(Failure::Mistake)?;
     let now = Timestamp::now();
-    let path = arguments.ledger.path()?;
+    let (path, zone) = place(arguments)?;
     refuse_overwriting(arguments, &path)?;
     let mut importer = Importer::open(&path, arguments.replace).map_err(anyhow::Error::new)?;
     let mut report = Report::open(arguments)?;
     // One chunk is read, checked and put in order while the one before it is written; a third is never there.
     std::thread::scope(|scope| -> Result<(), Failure> {
         let (sender, chunks) = crossbeam::channel::bounded(0);
-        let (table, zone) = (&mut table, &arguments.time_zone);
+        let (table, zone) = (&mut table, &zone);
         let reading = scope.spawn(move || {
             read_all(table, columns, zone, read, |Chunk { rows, rejected }| {
                 let ahead = rows.iter().filter(|numbered| is_ahead(&numbered.row, now)).count();
@@ -269,11 +277,17 @@ fn import<T: Send, C: Send>(
                 sender.send(ready).is_ok()
             })
         });
-        let taken = chunks.iter().try_for_each(|Ready { chunk, rows, ahead, rejected }| {
+        let taken = chunks.iter().try_for_each(|Ready { chunk, rows, ahead, mut rejected }| {
             report.read += (rows + rejected.len()) as u64;
             report.ahead += ahead as u64;
+            let taken = match rows {
+                0 => Ok(()),
+                _ => take(&mut importer, chunk, &mut |row| rejected.push(row)),
+            };
+            // A chunk is read, then compared with what is known: its rows are told of in the file's order all the same.
+            rejected.sort_by_key(|rejected| rejected.line);
             rejected.iter().for_each(|rejected| report.reject(rejected));
-            if rows == 0 { Ok(()) } else { take(&mut importer, chunk, &mut report) }
+            taken
         });
         // Whoever reads ends when nobody takes any more.
         drop(chunks);
@@ -292,10 +306,10 @@ fn import<T: Send, C: Send>(
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "{}: {}: {} rows read: {} new, {} changed, {} unchanged, {} rejected{}{}{}",
+        "{}: {}: {} read: {} new, {} changed, {} unchanged, {} rejected{}{}{}",
         report.shown,
         table.described(),
-        grouped(report.read),
+        counted_rows(report.read, "row", "rows"),
         grouped(tally.new),
         grouped(tally.changed),
         grouped(tally.unchanged),
@@ -306,6 +320,28 @@ fn import<T: Send, C: Send>(
     )
     .context("stdout")?;
     report.end(arguments)
+}
+
+/// What the file calls a team and the config does not know would never get a ticket.
+fn warn_of_teams(ledger: &LedgerFile) {
+    // A ledger by itself may have no config, and then no teams.
+    let Ok(config) = ledger.load() else { return };
+    let agents = Reader::open(&config.ledger.path).ok().and_then(|mut reader| reader.agents().ok());
+    if let Some(agents) = agents {
+        for warning in super::check::unknown_teams(&agents, &config.desk.routes) {
+            remark(&format!("warning: {warning}"));
+        }
+    }
+}
+
+/// The ledger's file, and where times without an offset are meant: UTC where no config can be read.
+fn place(arguments: &FileArguments) -> Result<(PathBuf, TimeZone), Failure> {
+    let zone = |of_config| arguments.time_zone.clone().unwrap_or(of_config);
+    match (arguments.ledger.load(), &arguments.ledger.ledger) {
+        (Ok(config), _) => Ok((config.ledger.path, zone(config.desk.expectations.zone))),
+        (Err(_), Some(path)) => Ok((path.clone(), zone(TimeZone::UTC))),
+        (Err(failure), None) => Err(failure),
+    }
 }
 
 /// Refuses to write rejected rows over the file that they come from, or over the ledger.
@@ -382,7 +418,11 @@ impl Report {
             return Ok(());
         }
         let unsaid = self.rejected.saturating_sub(PRINTED_MAX);
-        let mut text = format!("{} of {} rows were rejected", grouped(self.rejected), grouped(self.read));
+        let mut text = format!(
+            "{} of {} rejected",
+            grouped(self.rejected),
+            counted_rows(self.read, "row was", "rows were")
+        );
         if unsaid > 0 && arguments.rejected.is_none() {
             text.push_str(&format!(", {} more than are shown: --rejected FILE lists all", grouped(unsaid)));
         }

@@ -91,8 +91,7 @@ pub(super) fn ticket(
         .collect();
     writeln!(out, "         {QUIET}why: {}{QUIET:#}", why.join(", "))?;
     if let Some(assignment) = &ticket.assignment {
-        let reasons =
-            assignment.reasons.iter().map(|reason| printable(reason)).collect::<Vec<_>>().join("; ");
+        let reasons = listed(&assignment.reasons);
         writeln!(out, "         {QUIET}for: {} ({reasons}){QUIET:#}", whom(assignment))?;
     }
     if !ticket.articles.is_empty() {
@@ -103,10 +102,8 @@ pub(super) fn ticket(
         let articles: Vec<_> = ticket.articles.iter().map(article).collect();
         writeln!(out, "         {QUIET}articles: {}{QUIET:#}", articles.join("; "))?;
     }
-    if !post.url.is_empty() {
-        writeln!(out, "         {QUIET}{}{QUIET:#}", printable(&post.url))?;
-    }
-    Ok(())
+    let url = if post.url.is_empty() { String::new() } else { format!(" · {}", printable(&post.url)) };
+    writeln!(out, "         {QUIET}ticket {}…{url}{QUIET:#}", short(&ticket.id))
 }
 
 /// Prints a change of a ticket.
@@ -115,7 +112,7 @@ pub(super) fn ticket(
 ///
 /// `out` cannot be written.
 pub(super) fn update(out: &mut impl Write, update: &proto::Update, clock: &Clock) -> io::Result<()> {
-    let id = hex(update.ticket_id.get(..4).unwrap_or(&update.ticket_id));
+    let id = short(&update.ticket_id);
     match &update.change {
         Some(Change::Erased(erased)) => {
             writeln!(out, "{QUIET}    –    ticket {id}… erased: {}{QUIET:#}", printable(&erased.reason))
@@ -142,14 +139,15 @@ pub(super) fn update(out: &mut impl Write, update: &proto::Update, clock: &Clock
         }
         Some(Change::FollowedUp(followed)) => {
             let style = level_style(followed.level());
+            let post = followed.post.clone().unwrap_or_default();
             writeln!(
                 out,
-                "{style}{} {:>4}{style:#}  {QUIET}ticket {id}… followed up:{QUIET:#}",
+                "{style}{} {:>4}{style:#}  {QUIET}ticket {id}… followed up by{QUIET:#} {BOLD}{}{BOLD:#}:",
                 followed.level().as_str_name(),
-                followed.priority
+                followed.priority,
+                who(&post.author.unwrap_or_default()),
             )?;
-            let text = followed.post.as_ref().map_or("", |post| &post.text);
-            let text = if text.is_empty() { "(erased by its author)" } else { text };
+            let text = if post.text.is_empty() { "(erased by its author)" } else { &post.text };
             wrapped(text).into_iter().try_for_each(|line| writeln!(out, "         {line}"))
         }
         Some(Change::Answered(answered)) => {
@@ -183,7 +181,12 @@ pub(super) fn update(out: &mut impl Write, update: &proto::Update, clock: &Clock
                 let mark = if assigned.assignment.is_some() { ";" } else { ": by now" };
                 write!(out, "{mark} {}", due(assigned.due_at_us, told_at, clock))?;
             }
-            writeln!(out, "{QUIET:#}")
+            writeln!(out, "{QUIET:#}")?;
+            let reasons = assigned.assignment.as_ref().map_or(&[][..], |assignment| &assignment.reasons);
+            if !reasons.is_empty() {
+                writeln!(out, "         {QUIET}{}{QUIET:#}", listed(reasons))?;
+            }
+            Ok(())
         }
         Some(Change::PostErased(erased)) => {
             let (post, reason) = (printable(&erased.post_id), printable(&erased.reason));
@@ -191,6 +194,15 @@ pub(super) fn update(out: &mut impl Write, update: &proto::Update, clock: &Clock
         }
         None => Ok(()),
     }
+}
+
+/// Enough of a ticket's id for `vigie ticket`.
+fn short(id: &[u8]) -> String {
+    hex(id.get(..4).unwrap_or(id))
+}
+
+fn listed(reasons: &[String]) -> String {
+    reasons.iter().map(|reason| printable(reason)).collect::<Vec<_>>().join("; ")
 }
 
 /// Team, agent and supplier, as far as there are.
@@ -321,7 +333,9 @@ fn meaning(bucket: Bucket) -> &'static str {
         Bucket::Own => "by one of the brand's own accounts",
         Bucket::Duplicate => "has its ticket already",
         Bucket::Unmatched => "no rule of any brand matches",
-        Bucket::Unsupported => "the model says that it is no customer message",
+        Bucket::Unsupported => {
+            "no customer message: the model says so, or it is a helper's advice to another"
+        }
         Bucket::Merged => "joined or changed a ticket that exists",
         Bucket::Ticketed => "made a ticket",
         Bucket::Shed => "given up under overload",
@@ -505,6 +519,11 @@ pub(super) fn grouped(number: u64) -> String {
     grouped
 }
 
+/// `1 row`, `1,234 rows`.
+pub(super) fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(number), if number == 1 { one } else { many })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -533,6 +552,36 @@ mod tests {
         assert!(soon.ends_with("is at risk: no answer yet; answer by 16:43 CEST (in 30 min)\n"), "{soon}");
         let late = line(State::Breached, 0);
         assert!(late.ends_with("is late: no answer, and it was due 16:13 CEST\n"), "{late}");
+    }
+
+    fn line_of(change: Change) -> String {
+        let update = proto::Update { ticket_id: vec![0xAB; 16], at_us: 0, change: Some(change) };
+        let mut out = anstream::StripStream::new(Vec::new());
+        super::update(&mut out, &update, &Clock::in_zone("Europe/Paris")).unwrap();
+        String::from_utf8(out.into_inner()).unwrap()
+    }
+
+    /// What a tail shows is all that somebody without a helpdesk has: which ticket, who, and why.
+    #[test]
+    fn a_ticket_says_its_id_a_further_post_its_author_and_an_assignment_its_reasons() {
+        use proto::update::{Assigned, FollowedUp};
+        let author = proto::Author { handle: "bob".into(), ..proto::Author::default() };
+        let post = proto::Post { text: "same here".into(), author: Some(author), ..proto::Post::default() };
+        let ticket =
+            proto::Ticket { id: vec![0xAB; 16], post: Some(post.clone()), ..proto::Ticket::default() };
+        let mut out = anstream::StripStream::new(Vec::new());
+        super::ticket(&mut out, &ticket, Timestamp::UNIX_EPOCH, &Clock::in_zone("UTC")).unwrap();
+        let shown = String::from_utf8(out.into_inner()).unwrap();
+        assert!(shown.ends_with("\n         ticket abababab…\n"), "{shown}");
+        let followed = FollowedUp { post: Some(post), priority: 500, level: 2, ..FollowedUp::default() };
+        let shown = line_of(Change::FollowedUp(followed));
+        assert_eq!(shown, "P2  500  ticket abababab… followed up by @bob:\n         same here\n");
+        let reasons = vec!["Vera is no longer there".into(), "Vico: suits best of 1".into()];
+        let assignment = proto::Assignment { team: "vip".into(), reasons, ..proto::Assignment::default() };
+        let shown =
+            line_of(Change::Assigned(Assigned { assignment: Some(assignment), ..Assigned::default() }));
+        let why = "         Vera is no longer there; Vico: suits best of 1\n";
+        assert_eq!(shown, format!("    –    ticket abababab… is now for vip\n{why}"));
     }
 
     #[test]

@@ -99,6 +99,8 @@ struct Simulation {
     levels: [[u64; LEVELS.len()]; LEVELS.len()],
     /// Tickets whose text is erased: their sensitive topics are those that they had.
     erased: u64,
+    /// Tickets whose author is forgotten: they keep the points for what was known of them.
+    forgotten: u64,
     /// Tickets that say who wrote them.
     persons: u64,
     /// Whose points change, with or without the level.
@@ -122,21 +124,23 @@ struct Change {
 
 /// A factor that would give other points.
 #[derive(Debug)]
-struct Difference {
-    name: String,
-    before: i32,
-    after: i32,
-    evidence: String,
+pub(super) struct Difference {
+    pub(super) name: String,
+    pub(super) before: i32,
+    pub(super) after: i32,
+    pub(super) evidence: String,
 }
 
 impl Simulation {
     fn add(&mut self, desk: &desk::Config, kept: &Kept) {
         let ticket = &kept.ticket;
-        let mut recorded = Recorded { follow_ups: kept.is_again.into(), ..Recorded::of(ticket) };
+        let mut recorded =
+            Recorded { follow_ups: kept.is_again.into(), ..Recorded::of(ticket, &desk.topic_words) };
         recorded.read(&desk.sensitive);
         let (score, level) = desk.score_again(&recorded, &kept.later);
         self.tickets += 1;
         self.erased += u64::from(recorded.candidate.post.text.is_empty());
+        self.forgotten += u64::from(!recorded.erased.is_empty());
         self.persons += u64::from(ticket.person.is_some());
         self.moved += u64::from(u32::from(score.priority) != ticket.priority);
         let (from, to) = (place(ticket.level()), place(level));
@@ -178,9 +182,10 @@ impl Simulation {
     }
 
     fn print(&self, out: &mut impl Write, since: Timestamp, clock: &Clock) -> std::io::Result<()> {
-        let (tickets, changed) = (print::grouped(self.tickets), print::grouped(self.changed()));
+        let (tickets, changed) =
+            (print::counted(self.tickets, "ticket", "tickets"), print::grouped(self.changed()));
         let since = clock.minute_and_name(since);
-        writeln!(out, "{BOLD}{tickets} tickets since {since}: {changed} would change level{BOLD:#}")?;
+        writeln!(out, "{BOLD}{tickets} since {since}: {changed} would change level{BOLD:#}")?;
         writeln!(
             out,
             "{QUIET}{} would change points; nothing is written{QUIET:#}\n",
@@ -206,10 +211,14 @@ impl Simulation {
             )?;
         }
         if self.erased > 0 {
-            let erased = print::grouped(self.erased);
+            let erased = print::counted(self.erased, "text is", "texts are");
+            writeln!(out, "\n{QUIET}{erased} erased: the sensitive topics that they had stay.{QUIET:#}")?;
+        }
+        if self.forgotten > 0 {
+            let forgotten = print::grouped(self.forgotten);
             writeln!(
                 out,
-                "\n{QUIET}{erased} are erased: they keep the sensitive topics that they had.{QUIET:#}"
+                "\n{QUIET}{forgotten} say no more who wrote them: they keep the points that they had for it.{QUIET:#}"
             )?;
         }
         if !self.changes.is_empty() {
@@ -249,6 +258,7 @@ impl Simulation {
             "change_level": self.changed(),
             "change_points": self.moved,
             "erased": self.erased,
+            "forgotten": self.forgotten,
             "persons": self.persons,
             "levels": levels,
             "changes": self.changes.iter().map(Change::to_json).collect::<Vec<_>>(),
@@ -284,7 +294,7 @@ fn place(level: Level) -> usize {
 }
 
 /// Factors of either that give other points in the other, the greatest difference first.
-fn differences(before: &[Factor], after: &[Factor]) -> Vec<Difference> {
+pub(super) fn differences(before: &[Factor], after: &[Factor]) -> Vec<Difference> {
     let of = |factors: &[Factor], name: &str| {
         factors.iter().filter(|factor| factor.name == name).map(|factor| factor.points).sum::<i32>()
     };
@@ -375,6 +385,43 @@ mod tests {
             post.text.clear();
         }
         assert_eq!(simulated(&before, &kept).moved, 0);
+    }
+
+    /// As `vigie forget` leaves it.
+    #[test]
+    fn who_is_forgotten_keeps_the_points_that_nobody_can_give_again() {
+        let priorities = |gold: i32, both: i32, more: &str| {
+            config(&format!(
+                "[priority]\ntier = {{ gold = {gold} }}\n[[priority.combination]]\nname = \"angry gold\"\n\
+                 when = {{ tier = \"gold\" }}\npoints = {both}\n{more}"
+            ))
+        };
+        let before = priorities(100, 60, "");
+        let case = Case::new("ana");
+        let gold = desk::person::Customer { tier: "gold".to_owned(), ..Default::default() };
+        let person = desk::Person { customer: Some(std::sync::Arc::new(gold)), touchpoints: Vec::new() };
+        let mut ticket = before.ticket(&case.candidate, &case.verdict, &person, "model 1", case.now);
+        ticket.person = None;
+        for factor in &mut ticket.factors {
+            if ["tier", "angry gold"].contains(&factor.name.as_str()) {
+                desk::priority::ERASED.clone_into(&mut factor.evidence);
+            }
+        }
+        let kept = Kept { ticket, is_again: false, later: Vec::new(), verdict: Default::default() };
+        let told = simulated(&before, &kept);
+        assert_eq!((told.moved, told.forgotten), (0, 1), "{told:?}");
+        assert_eq!(simulated(&priorities(200, 90, ""), &kept).moved, 0, "of what nobody knows any more");
+        // What is still known counts, a limit too, and a combination that is gone.
+        let difference = |config: &desk::Config| {
+            let told = simulated(config, &kept);
+            told.changes
+                .iter()
+                .map(|change| i64::from(change.after.0) - i64::from(change.before.0))
+                .sum::<i64>()
+        };
+        let capped = priorities(100, 60, "[priority.caps]\ncustomer = 70\n");
+        assert_eq!(difference(&capped), -30);
+        assert_eq!(difference(&config("[priority]\ntier = { gold = 100 }\n")), -60);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `vigie replay`: recorded posts through the same stages, the same way every time.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -12,8 +12,8 @@ use crate::classify::Classifier;
 use crate::desk::anew::CHANGED_MAX;
 use crate::desk::{self, Desk};
 use crate::ledger::{Outcome, Scratch};
-use crate::parse::Format;
-use crate::pipeline::lane::{Item, Lane, LaneOutput};
+use crate::parse::{Format, Frame, Parser, Post};
+use crate::pipeline::lane::{Item, Lane, LaneOutput, MalformedFrame};
 use crate::pipeline::model::Model;
 use crate::pipeline::overload::Pace;
 use crate::pipeline::settle::{Clock, settle};
@@ -21,15 +21,16 @@ use crate::prefilter::Prefilter;
 use crate::prefilter::watched::Watched;
 use crate::source::FrameBatch;
 use crate::source::ndjson::{Line, Lines};
-use crate::telemetry::Buckets;
 use crate::telemetry::log::complain;
+use crate::telemetry::{Bucket, Buckets};
 use crate::ticket;
 
 /// The keys of `--format plain`; `parse/plain.rs` has the rest.
 const PLAIN_HELP: &str = "\
 A line of the format plain is one JSON object:
   text*                       the post; all else may be absent
-  created_at, at              when it was written, as 2026-11-02T10:00:00Z
+  created_at, at              when it was written, as 2026-11-02T10:00:00Z, Mon, 02 Nov 2026 10:00:00 +0000
+                              or Mon Nov 02 10:00:00 +0000 2026
   id                          its own on its network; else one is made of author, text and time
   author                      a handle, or {\"id\", \"handle\", \"name\", \"followers\", \"verified\"}
   network                     bluesky, mastodon, x, facebook or plain (the default)
@@ -77,13 +78,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut ledger = Scratch::new().map_err(anyhow::Error::from)?;
     let mut total = Buckets::default();
     let mut sequence = 0;
-    let mut timeless = 0;
+    let (mut timeless, mut unread) = (0, 0);
+    let mut troubles = Troubles::default();
     for file in &arguments.files {
         let mut lines = Lines::open(file, LINE_BYTES_MAX).map_err(|error| Failure::Mistake(error.into()))?;
-        while let Some(batch) = next_batch(&mut lines, arguments.format, sequence)? {
+        while let Some((batch, numbers)) = next_batch(&mut lines, arguments.format, sequence)? {
             sequence += 1;
+            troubles.first_line(&batch);
             let output_of_lane = lane.process(&prefilter, batch);
-            timeless += output_of_lane.items.iter().filter(|item| is_timeless(item)).count();
+            troubles.tell(&output_of_lane, file, &numbers);
+            let posts_without = output_of_lane.items.iter().filter_map(timeless_post);
+            (timeless, unread) = posts_without.fold((timeless, unread), |(timeless, unread), post| {
+                (timeless + 1, unread + usize::from(post.time_unread))
+            });
             let outputs: Vec<LaneOutput> = vec![output_of_lane];
             for decided in model.classify(Pace::Full, outputs).map_err(anyhow::Error::from)? {
                 let mut written = Ok(());
@@ -111,14 +118,86 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     output.flush().context("stdout")?;
     if timeless > 0 {
-        let timeless = print::grouped(timeless as u64);
+        let of_them = match unread {
+            0 => String::new(),
+            unread => format!(
+                " ({} of them in a form that cannot be read: 2026-11-02T10:00:00Z, Mon, 02 Nov 2026 10:00:00 +0000 and \
+                 Mon Nov 02 10:00:00 +0000 2026 are)",
+                print::grouped(unread as u64)
+            ),
+        };
         complain(&format!(
-            "warning: {timeless} matching posts say no time: they are taken as of 1970-01-01 00:00 UTC, so that what they \
-             are due at, hours and earlier contacts mean nothing; the format plain has created_at"
+            "warning: {} no time that can be read{of_them}: taken as of 1970-01-01 00:00 UTC, so that due times, hours and \
+             earlier contacts mean nothing; the format plain has created_at",
+            print::counted(timeless as u64, "matching post says", "matching posts say")
         ));
     }
+    troubles.end(&total);
     print::accounting(&mut anstream::stderr().lock(), &total).context("stderr")?;
-    Ok(())
+    match troubles.nothing_read(&total, arguments.format) {
+        Some(text) => Err(Failure::Mistake(anyhow::anyhow!(text))),
+        None => Ok(()),
+    }
+}
+
+/// Malformed lines that are told of; the others are counted.
+const TOLD_MAX: u64 = 8;
+
+/// What is wrong with lines.
+#[derive(Debug, Default)]
+struct Troubles {
+    told: u64,
+    /// The first line of all, for what its format may be.
+    first: Option<Vec<u8>>,
+}
+
+impl Troubles {
+    fn first_line(&mut self, batch: &FrameBatch) {
+        if self.first.is_none() {
+            self.first =
+                batch.frames.first().and_then(|range| Some(batch.bytes.get(range.clone())?.to_vec()));
+        }
+    }
+
+    /// `numbers`: the line of each frame.
+    fn tell(&mut self, output: &LaneOutput, file: &Path, numbers: &[u64]) {
+        for MalformedFrame { frame, why, .. } in &output.malformed {
+            if self.told == TOLD_MAX {
+                return;
+            }
+            self.told += 1;
+            let file = if file == Path::new("-") { "stdin".to_owned() } else { file.display().to_string() };
+            let line = numbers.get(*frame).copied().unwrap_or_default();
+            complain(&format!("{file}:{line}: malformed: {why}"));
+        }
+    }
+
+    fn end(&self, total: &Buckets) {
+        let malformed = total[Bucket::Malformed];
+        if malformed > self.told && self.told > 0 {
+            let others = malformed - self.told;
+            let others = print::counted(others, "more malformed line", "more malformed lines");
+            complain(&format!("{others}: `vigie explain` says of one post what is wrong with it"));
+        }
+    }
+
+    /// What to say where no line held a post, or news of one.
+    fn nothing_read(&self, total: &Buckets, format: Format) -> Option<String> {
+        let received = total.received();
+        let unreadable = [Bucket::Malformed, Bucket::Control, Bucket::Oversize].map(|bucket| total[bucket]);
+        if received == 0 || unreadable.iter().sum::<u64>() < received {
+            return None;
+        }
+        let frames = print::counted(received, "line", "lines");
+        let reads_as = |format: &Format| {
+            let mut line = self.first.clone().unwrap_or_default();
+            Parser::new(*format).parse(&mut line).is_ok_and(|parsed| matches!(parsed.frame, Frame::Post(_)))
+        };
+        let meant = Format::ALL.iter().filter(|other| **other != format).find(|other| reads_as(other));
+        let meant = meant
+            .map_or(String::new(), |meant| format!("; the first one reads as --format {}", meant.name()));
+        Some(format!("none of {frames} is a post of the format {}{meant}", format.name()))
+    }
 }
 
 /// Decides again about the tickets that have changed, as the daemon does once they are durable; each at the moment of its
@@ -150,17 +229,23 @@ fn take_note(desk: &mut Desk, outcome: &Outcome, output: &mut impl Write) -> Res
     Ok(())
 }
 
-/// Whether a post says neither when it was seen nor when it was written: a replay then has no time to decide at.
-fn is_timeless(item: &Item) -> bool {
+/// The post, if it says neither when it was seen nor when it was written: a replay then has no time to decide at.
+fn timeless_post(item: &Item) -> Option<&Post<'static>> {
     match item {
         Item::Candidate(candidate) | Item::Reply(candidate) => {
-            candidate.post.seen_at.is_none() && candidate.post.written_at.is_none()
+            Some(&candidate.post).filter(|post| post.seen_at.is_none() && post.written_at.is_none())
         }
-        _ => false,
+        _ => None,
     }
 }
 
-fn next_batch(lines: &mut Lines, format: Format, sequence: u64) -> Result<Option<FrameBatch>, Failure> {
+/// The next lines, and the number of each that holds something.
+fn next_batch(
+    lines: &mut Lines,
+    format: Format,
+    sequence: u64,
+) -> Result<Option<(FrameBatch, Vec<u64>)>, Failure> {
+    let mut numbers = Vec::new();
     let mut batch = FrameBatch { patient: true, ..FrameBatch::empty(Arc::from("replay"), format, sequence) };
     let mut line = Vec::new();
     let mut read = 0;
@@ -169,9 +254,12 @@ fn next_batch(lines: &mut Lines, format: Format, sequence: u64) -> Result<Option
             None => break,
             Some(Line::Blank) => batch.heartbeats += 1,
             Some(Line::Oversize) => batch.oversize += 1,
-            Some(Line::Text) => batch.push(&line),
+            Some(Line::Text) => {
+                batch.push(&line);
+                numbers.push(lines.taken());
+            }
         }
         read += 1;
     }
-    Ok((read > 0).then_some(batch))
+    Ok((read > 0).then_some((batch, numbers)))
 }

@@ -89,7 +89,9 @@ fn show(Timeline { ticket, events }: &Timeline, clock: &Clock) -> std::io::Resul
                     if note.is_empty() { "" } else { ": " }
                 )?;
             }
-            What::Post => writeln!(out, "posted; this ticket was made")?,
+            What::Post { level, priority } => {
+                writeln!(out, "posted; this ticket was made: {} {priority}", level.as_str_name())?;
+            }
             What::Status(status) => writeln!(out, "{}", status_line(status))?,
             What::Update(update) => print::update(&mut out, update, clock)?,
         }
@@ -121,7 +123,10 @@ fn to_json(Timeline { ticket, events }: &Timeline) -> serde_json::Value {
         What::Contact(contact) => {
             json!({ "at": time(*at_us), "contact": { "channel": contact.channel, "note": contact.note } })
         }
-        What::Post => json!({ "at": time(*at_us), "post": ticket.post.as_ref().map(|post| &post.id) }),
+        What::Post { level, priority } => json!({
+            "at": time(*at_us), "post": ticket.post.as_ref().map(|post| &post.id),
+            "priority": priority, "level": level.as_str_name(),
+        }),
         What::Update(update) => {
             json!({ "at": time(*at_us), "update": ticket::update_to_json(update)["update"]["change"] })
         }

@@ -158,7 +158,8 @@ fn limited_to(section: &Section<'_, '_>, known: &[&str]) -> Option<Brands> {
     }
     let brand = |given: &String| {
         let brand = known.iter().find(|brand| brands::is_same(brand, given));
-        if brand.is_none() {
+        // One without a name may be the one that is meant: that is told.
+        if brand.is_none() && known.iter().all(|brand| !brand.trim().is_empty()) {
             section.mistake(format_args!("brands: there is no [[brand]] {given:?}"));
         }
         brand.map_or_else(|| given.clone(), |brand| (*brand).to_owned())

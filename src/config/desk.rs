@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::expectation::expectations;
 use super::reader::Section;
-use super::when::Known;
+use super::when::{Known, meant_channel};
 use super::{priority, sensitive};
 use crate::{desk, ledger};
 
@@ -23,8 +23,9 @@ pub(super) fn desk(
     let (topics, points, teams_named) = sensitive::topics(&root.section("sensitive"), warnings);
     let names: Vec<_> = topics.names().collect();
     let contacts_days = u32::try_from(section.integer("contacts_days", 1..=3650, 30)).unwrap_or(30);
-    let known = Known { brands, sensitive: &names, zone: &zone, contacts_days };
     let section_of_priority = root.section("priority");
+    let channels = channels(&section_of_priority, &default, warnings);
+    let known = Known { brands, sensitive: &names, zone: &zone, contacts_days, channels: &channels };
     let priorities = priority::priorities(&section_of_priority, &points, &known, warnings);
     let waiting = section_of_priority.section("waiting");
     let ageing =
@@ -42,6 +43,8 @@ pub(super) fn desk(
         warnings,
     );
     let config = desk::Config {
+        // Of all conditions, once they are there.
+        topic_words: default.topic_words,
         routes,
         expectations,
         factors: priorities.factors,
@@ -56,7 +59,28 @@ pub(super) fn desk(
         conversation: super::conversation::conversation(root),
     };
     section.refuse_unknown();
-    (config, u32::try_from(ageing).unwrap_or(ledger::outbox::AGEING_POINTS_PER_HOUR), zone)
+    let ageing = u32::try_from(ageing).unwrap_or(ledger::outbox::AGEING_POINTS_PER_HOUR);
+    (config.with_topic_words(), ageing, zone)
+}
+
+/// The channels that have points. One of the company's own that reads as a built-in one may be meant for that.
+fn channels(section: &Section<'_, '_>, default: &desk::Config, warnings: &mut Vec<String>) -> Vec<String> {
+    let mut channels: Vec<String> = default.factors.contacts.channels.keys().cloned().collect();
+    let builtin = channels.clone();
+    for placed in section.keys_of("channels") {
+        let word = placed.key.rsplit('.').next().unwrap_or_default().trim().to_lowercase();
+        if word == "other" || channels.contains(&word) {
+            continue;
+        }
+        if let Some(meant) = meant_channel(&word, &builtin) {
+            let text = format_args!(
+                "counts for contacts that say {word:?}, and not for those that say {meant:?}; did you mean {meant}?"
+            );
+            warnings.push(section.warning_at(&placed, text));
+        }
+        channels.push(word);
+    }
+    channels
 }
 
 /// The words that name brands come from their own sections.

@@ -50,7 +50,8 @@ pub(super) fn expectations(
     for (index, section) in sections.iter().enumerate() {
         let condition = section.section("when");
         let when = when(&condition, known, warnings);
-        if when.asks_nothing() && index + 1 < count {
+        let says_nothing = !section.has("when") || condition.is_blank();
+        if says_nothing && index + 1 < count {
             section.mistake(
                 "when is missing: what must hold, as when = { tier = \"gold\" }; the last one alone may be without",
             );
@@ -147,7 +148,8 @@ fn calendar_of(
         return None;
     }
     let found = calendars.iter().find(|calendar| calendar.name == name.value);
-    if found.is_none() {
+    // One without a name may be the one that is meant: that is told.
+    if found.is_none() && calendars.iter().all(|calendar| !calendar.name.is_empty()) {
         let known = calendars.iter().map(|calendar| calendar.name.as_str()).chain([ALWAYS]);
         let known = known.collect::<Vec<_>>().join(", ");
         section.mistake_at(

@@ -28,17 +28,18 @@ pub(super) struct Priorities {
     pub(super) brands: BTreeMap<String, BrandPriority>,
 }
 
-/// Reads the section but for `waiting`. `topics`: points that the tables of sensitive topics give.
+/// Reads the section but for `waiting`. `topics`: points that the tables of sensitive topics give, and where.
 pub(super) fn priorities(
     section: &Section<'_, '_>,
-    topics: &BTreeMap<String, i32>,
+    topics: &BTreeMap<String, Placed<i64>>,
     known: &Known<'_>,
     warnings: &mut Vec<String>,
 ) -> Priorities {
     let mut default = Factors::default();
     let points = |topic: &&str| {
         let builtin = default.sensitive.points.get(*topic).copied();
-        topics.get(*topic).copied().or(builtin).unwrap_or(OWN_TOPIC_POINTS)
+        let own = topics.get(*topic).and_then(|own| i32::try_from(own.value).ok());
+        own.or(builtin).unwrap_or(OWN_TOPIC_POINTS)
     };
     let known_hours = known.contacts_days.saturating_mul(24);
     default.contacts.window_hours = default.contacts.window_hours.min(known_hours);
@@ -46,6 +47,15 @@ pub(super) fn priorities(
     default.sensitive.points = of_topics;
     let reading = Reading { section, known };
     let factors = reading.factors(&default, warnings);
+    for points in topics.values() {
+        warn_of_limits(
+            section,
+            points,
+            Group::Sensitive,
+            (Some(("sensitive.cap", factors.sensitive.cap)), &factors.caps),
+            warnings,
+        );
+    }
     let of_topics = section.section("sensitive");
     for topic in topics.keys().filter(|topic| of_topics.has(topic)) {
         of_topics.mistake(format_args!("{topic}: sensitive.{topic}.points says it too: give it once"));
@@ -69,8 +79,10 @@ pub(super) fn priorities(
             continue;
         };
         let Some(of_file) = known.brands.iter().find(|brand| is_same(brand.trim(), name.value.trim())) else {
-            section
-                .mistake_at(&name, format_args!("{:?}: must be of {}", name.value, known.brands.join(", ")));
+            if !known.has_nameless_brand() {
+                let text = format_args!("{:?}: must be of {}", name.value, known.brands.join(", "));
+                section.mistake_at(&name, text);
+            }
             continue;
         };
         if brand.factors == factors && brand.levels == levels {
@@ -103,7 +115,8 @@ impl Reading<'_, '_, '_> {
         let sentiment = classes("sentiment", &classify::SENTIMENTS, &base.sentiment);
         let intent = classes("intent", &classify::INTENTS, &base.intent);
         let urgency = classes("urgency", &classify::URGENCIES, &base.urgency);
-        Factors {
+        let caps = caps(&section.section("caps"), base.caps);
+        let factors = Factors {
             // `classes` gives one number for each label.
             sentiment: sentiment.try_into().unwrap_or(base.sentiment),
             intent: intent.try_into().unwrap_or(base.intent),
@@ -124,8 +137,28 @@ impl Reading<'_, '_, '_> {
                 warnings,
             ),
             sensitive: self.sensitive(&base.sensitive, warnings),
-            combinations: self.combinations(&base.combinations, warnings),
-            caps: caps(&section.section("caps"), base.caps),
+            combinations: self.combinations(&base.combinations, &caps, warnings),
+            caps,
+        };
+        self.warn_of_all_limits(&factors, warnings);
+        factors
+    }
+
+    /// Single weights that nothing else can add to, or that are more than what their group may give.
+    fn warn_of_all_limits(&self, factors: &Factors, warnings: &mut Vec<String>) {
+        for (key, group, cap) in [
+            ("sentiment", Group::Verdict, None),
+            ("intent", Group::Verdict, None),
+            ("urgency", Group::Verdict, None),
+            ("addressed", Group::Post, None),
+            ("verified", Group::Author, None),
+            ("tier", Group::Customer, None),
+            ("flag", Group::Customer, Some(("flag.cap", factors.flag.cap))),
+            ("sensitive", Group::Sensitive, Some(("sensitive.cap", factors.sensitive.cap))),
+        ] {
+            for points in self.section.numbers(key).iter().filter(|points| !points.key.ends_with(".cap")) {
+                warn_of_limits(self.section, points, group, (cap, &factors.caps), warnings);
+            }
         }
     }
 
@@ -194,7 +227,12 @@ impl Reading<'_, '_, '_> {
     }
 
     /// `[[…combination]]`: points for what counts only together. One of the same name takes the place of the base's.
-    fn combinations(&self, base: &[Combination], warnings: &mut Vec<String>) -> Vec<Combination> {
+    fn combinations(
+        &self,
+        base: &[Combination],
+        caps: &Caps,
+        warnings: &mut Vec<String>,
+    ) -> Vec<Combination> {
         let mut combinations = base.to_vec();
         let mut names: Vec<String> = Vec::new();
         for section in self.section.sections("combination") {
@@ -202,6 +240,9 @@ impl Reading<'_, '_, '_> {
             let condition = section.section("when");
             let when = when(&condition, self.known, warnings);
             let points = section.points("points", 0);
+            for points in section.numbers("points") {
+                warn_of_limits(&section, &points, Group::Combinations, (None, caps), warnings);
+            }
             if name.is_empty() {
                 section.mistake("name is missing: what tickets call these points");
             } else if names.contains(&name) {
@@ -211,7 +252,7 @@ impl Reading<'_, '_, '_> {
                     "the name {name:?} is a factor's: tickets could not tell them apart"
                 ));
             }
-            if !section.has("when") || when.asks_nothing() {
+            if !section.has("when") || condition.is_blank() {
                 section.mistake(
                     "when is missing: what must hold, as when = { sentiment = \"negative\", tier = \"gold\" }",
                 );
@@ -221,8 +262,10 @@ impl Reading<'_, '_, '_> {
                     "priority_min and priority_max: points cannot depend on the priority that they make",
                 );
             }
-            if points == 0 {
+            if !section.has("points") {
                 section.mistake("points is missing: -1000 to 1000, and not 0");
+            } else if section.numbers("points").iter().any(|points| points.value == 0) {
+                section.mistake_in("points", "points = 0: changes nothing");
             }
             section.refuse_unknown();
             names.push(name.clone());
@@ -258,6 +301,33 @@ impl Reading<'_, '_, '_> {
             }
         }
     }
+}
+
+/// One weight against the limit of its factor, where that has one, that of its group, and the whole range of a priority.
+fn warn_of_limits(
+    section: &Section<'_, '_>,
+    points: &Placed<i64>,
+    group: Group,
+    (cap, caps): (Option<(&str, i32)>, &Caps),
+    warnings: &mut Vec<String>,
+) {
+    let whole = i64::from(PRIORITY_MAX);
+    let of_group = caps.of(group).map(|most| (format!("priority.caps.{}", group.name()), i64::from(most)));
+    let of_factor = cap.map(|(key, most)| (format!("priority.{key}"), i64::from(most)));
+    let limit = of_factor.into_iter().chain(of_group).min_by_key(|(_, most)| *most);
+    let text = if let Some((key, most)) = limit.filter(|(_, most)| points.value.abs() > *most) {
+        format!("{key} lets no more than {most} of it count")
+    } else if points.value >= whole {
+        format!(
+            "it comes to {whole}, the most that a priority is, by itself: tickets with it are in no order"
+        )
+    } else if points.value <= -whole {
+        "it takes any priority to 0 by itself: tickets with it are in no order".to_owned()
+    } else {
+        return;
+    };
+    let key = format!("{} = {}", points.key, points.value);
+    warnings.push(section.warning_at(&Placed { key, ..points.clone() }, text));
 }
 
 /// The most that something gives or takes.

@@ -62,9 +62,13 @@ impl<'t> Reader<'t> {
     }
 
     pub(super) fn mistake(&self, place: usize, text: String) {
-        let before = self.text.get(..place).unwrap_or(self.text);
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        let line = self.line_of(place);
         self.mistakes.borrow_mut().push(Mistake { line, text });
+    }
+
+    fn line_of(&self, place: usize) -> usize {
+        let before = self.text.get(..place).unwrap_or(self.text);
+        before.bytes().filter(|byte| *byte == b'\n').count() + 1
     }
 
     pub(super) fn into_mistakes(self) -> Vec<Mistake> {
@@ -130,6 +134,51 @@ impl<'r, 't> Section<'r, 't> {
         let item = value.zip(item).and_then(|(list, item)| list.get_ref().as_array()?.get(item));
         let place = item.or(value).map_or(self.place, |value| value.span().start);
         self.reader.mistake(place, format!("{}: {text}", self.path));
+    }
+
+    /// A warning about a value read before: `line 7: priority.tier.gold = 1000: …`.
+    pub(super) fn warning_at<T>(&self, placed: &Placed<T>, text: impl fmt::Display) -> String {
+        format!("line {}: {}: {text}", self.reader.line_of(placed.place), placed.key)
+    }
+
+    /// The whole numbers in the table `key`, or the one that `key` is itself, with the place of each.
+    pub(super) fn numbers(&self, key: &str) -> Vec<Placed<i64>> {
+        let value = self.table.and_then(|table| table.iter().find(|(name, _)| name.get_ref() == key));
+        let Some((_, value)) = value else { return Vec::new() };
+        let placed = |key: String, value: &Spanned<DeValue<'_>>| {
+            Some(Placed { value: whole(value.get_ref())?, place: value.span().start, key })
+        };
+        match value.get_ref().as_table() {
+            None => placed(self.full_key(key), value).into_iter().collect(),
+            Some(table) => {
+                let key_of = |name: &str| format!("{}.{name}", self.full_key(key));
+                table.iter().filter_map(|(name, value)| placed(key_of(name.get_ref()), value)).collect()
+            }
+        }
+    }
+
+    /// Whether this is a table of the file without a key: what is said of its keys would be said twice.
+    pub(super) fn is_blank(&self) -> bool {
+        self.table.is_some_and(|table| table.is_empty())
+    }
+
+    /// Mistakes that are noted by now.
+    pub(super) fn mistakes(&self) -> usize {
+        self.reader.mistakes.borrow().len()
+    }
+
+    /// A warning about the section as a whole, with its line.
+    pub(super) fn warning(&self, text: impl fmt::Display) -> String {
+        format!("line {}: {}: {text}", self.reader.line_of(self.place), self.path)
+    }
+
+    /// The keys of every table called `name` in this one, however deep.
+    pub(super) fn keys_of(&self, name: &str) -> Vec<Placed<()>> {
+        let mut keys = Vec::new();
+        if let Some(table) = self.table {
+            keys_of(name, table, &self.path, &mut keys);
+        }
+        keys
     }
 
     /// Whether the file has this key, whatever its value.
@@ -478,6 +527,31 @@ impl<'r, 't> Section<'r, 't> {
     }
 }
 
+fn keys_of(name: &str, table: &DeTable<'_>, path: &str, keys: &mut Vec<Placed<()>>) {
+    for (key, value) in table {
+        let path = format!("{path}.{}", key.get_ref());
+        match value.get_ref() {
+            DeValue::Table(table) if key.get_ref() == name => {
+                let placed = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| Placed {
+                    value: (),
+                    place: value.span().start,
+                    key: format!("{path}.{}", key.get_ref()),
+                };
+                keys.extend(table.iter().map(placed));
+            }
+            DeValue::Table(table) => keys_of(name, table, &path, keys),
+            DeValue::Array(items) => {
+                for (at, item) in items.iter().enumerate() {
+                    if let DeValue::Table(table) = item.get_ref() {
+                        keys_of(name, table, &format!("{path}[{}]", at + 1), keys);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 /// What one factor, word or class may give.
 pub(super) const POINTS: RangeInclusive<i64> = -1000..=1000;
 
@@ -533,7 +607,7 @@ fn shown(value: &DeValue<'_>) -> String {
 }
 
 /// The known key that was probably meant.
-pub(super) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     known
         .iter()
         .map(|known| (strsim::damerau_levenshtein(name, known), *known))

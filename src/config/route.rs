@@ -141,7 +141,8 @@ fn rules(root: &Section<'_, '_>, known: &Known<'_>, teams: &[Team], warnings: &m
 /// The team's name as it is written in its own section; a name of none is a mistake.
 fn team_of(section: &Section<'_, '_>, name: &Placed<String>, teams: &[Team]) -> Option<String> {
     let team = teams.iter().find(|team| is_same(&team.name, name.value.trim()));
-    if team.is_none() {
+    // One without a name may be the one that is meant: that is told.
+    if team.is_none() && teams.iter().all(|team| !team.name.is_empty()) {
         let near = did_you_mean(&name.value, teams);
         section.mistake_at(name, format_args!("{:?}: there is no such [[team]]{near}", name.value));
     }
@@ -217,10 +218,7 @@ mod tests {
         );
         check(&format!("{TEAMS}[[route]]\nteam = \"billing\"\nagent = \"worst\"\n"), &["must be \"any\" or"]);
         check(&format!("{TEAMS}[[team]]\nname = \"billing\"\n"), &["is taken by another team"]);
-        check(
-            "[[team]]\nfallback = \"x\"\n",
-            &["team[1]: name is missing", "\"x\": there is no such [[team]]"],
-        );
+        check("[[team]]\nfallback = \"x\"\n", &["team[1]: name is missing"]);
     }
 
     #[test]

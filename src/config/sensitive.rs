@@ -12,7 +12,7 @@ const NAME_BYTES_MAX: usize = 40;
 pub(super) fn topics(
     section: &Section<'_, '_>,
     warnings: &mut Vec<String>,
-) -> (Topics, BTreeMap<String, i32>, Vec<Placed<String>>) {
+) -> (Topics, BTreeMap<String, Placed<i64>>, Vec<Placed<String>>) {
     let has_builtin = section.flag("builtin", true);
     let known = builtin();
     let mut topics: Vec<Topic> = if has_builtin { known.clone() } else { Vec::new() };
@@ -39,8 +39,21 @@ pub(super) fn topics(
             );
             section.mistake(format_args!("words is missing: a topic of your own needs some{meant}"));
         }
+        if has_builtin
+            && section.has("words")
+            && !is_known
+            && let Some(near) =
+                known.iter().map(|topic| topic.name.as_str()).find(|known| is_near(&name, known))
+        {
+            warnings.push(section.warning(format_args!(
+                "a topic of your own, beside the built-in {near} and without its words and points; did you mean {near}?"
+            )));
+        }
         if section.has("points") {
-            points.insert(name.clone(), section.points("points", 0));
+            let given = section.points("points", 0);
+            // In the range, or the mistake is noted.
+            let placed = section.numbers("points").into_iter().next();
+            points.extend(placed.map(|placed| (name.clone(), Placed { value: given.into(), ..placed })));
         }
         if let Some(team) = section.string("team") {
             if team.value.trim().is_empty() {
@@ -61,6 +74,10 @@ pub(super) fn topics(
     let mut topics = if is_default { Topics::default() } else { Topics::new(topics) };
     topics.teams = teams;
     (topics, points, named)
+}
+
+fn is_near(name: &str, known: &str) -> bool {
+    strsim::damerau_levenshtein(name, known) <= 2
 }
 
 /// The words of a list, each of which a text can hold.

@@ -19,6 +19,49 @@ pub(super) struct Known<'k> {
     pub(super) zone: &'k TimeZone,
     /// Earlier contacts are looked at for so long.
     pub(super) contacts_days: u32,
+    /// Through which channels people come: those with points of their own, in lower case.
+    pub(super) channels: &'k [String],
+}
+
+impl Known<'_> {
+    /// Whether a brand of the file has no name, which is told: it may be the one that is meant.
+    pub(super) fn has_nameless_brand(&self) -> bool {
+        self.brands.iter().any(|brand| brand.trim().is_empty())
+    }
+
+    /// What is wrong with a channel that nothing speaks of, and which was meant.
+    fn unknown_channel(&self, channel: &str) -> Option<String> {
+        if self.channels.iter().any(|known| known == channel) {
+            return None;
+        }
+        let near = meant_channel(channel, self.channels).map_or_else(
+            || {
+                format!(
+                    "known are {}; one of your own needs points in contacts.channels",
+                    self.channels.join(", ")
+                )
+            },
+            |near| format!("did you mean {near}?"),
+        );
+        Some(format!("{channel:?}: no channel that [priority] contacts.channels knows; {near}"))
+    }
+}
+
+/// The built-in channel, or one of the company's, that this is another word or a misspelling for.
+pub(super) fn meant_channel<'c>(channel: &str, known: &'c [String]) -> Option<&'c str> {
+    const OTHER_WORDS: [(&str, &[&str]); 5] = [
+        ("phone", &["telephone", "téléphone", "telefone", "telefon", "tel", "call", "appel", "hotline"]),
+        ("mail", &["email", "e-mail", "courriel", "e-mails", "emails"]),
+        ("chat", &["livechat", "live-chat", "webchat"]),
+        ("shop", &["store", "boutique", "magasin"]),
+        ("visit", &["visite", "technician"]),
+    ];
+    let other = OTHER_WORDS.iter().find(|(_, words)| words.contains(&channel)).map(|(known, _)| *known);
+    let other = other.and_then(|other| known.iter().find(|known| **known == *other).map(String::as_str));
+    // Of short words nearly everything is near.
+    let distance = |known: &&String| strsim::damerau_levenshtein(channel, known);
+    let is_near = |known: &&String| distance(known) <= 1 + usize::from(known.chars().count() > 4);
+    other.or_else(|| known.iter().filter(is_near).min_by_key(distance).map(String::as_str))
 }
 
 /// Reads the condition of this table; every mistake is noted with its place.
@@ -50,13 +93,22 @@ pub(super) fn when(section: &Section<'_, '_>, known: &Known<'_>, warnings: &mut 
                         format_args!("{:?}: must be a language's code, as fr, en or pt", word.value),
                     ),
                 },
+                Some(_) if field == Field::Brand && known.has_nameless_brand() => {}
                 Some(accepted) if !accepted.iter().any(|known| is_same(known, word.value.trim())) => {
                     let near = nearest(&word.value.trim().to_lowercase(), accepted);
                     let near = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
                     let text = format_args!("{:?}: must be of {}{near}", word.value, accepted.join(", "));
                     section.mistake_at(&word, text);
                 }
-                _ => given.push(bare(field, &word.value).to_lowercase()),
+                _ => {
+                    let bare = bare(field, &word.value).to_lowercase();
+                    if field == Field::Channel
+                        && let Some(unknown) = known.unknown_channel(&bare)
+                    {
+                        warnings.push(section.warning_at(&word, unknown));
+                    }
+                    given.push(bare);
+                }
             }
         }
         given.sort_unstable();

@@ -1,14 +1,14 @@
 //! A ticket that has changed after it was made: whose it is and when its answer is due, decided again.
 //!
 //! By the same rules as of a new one, of what it is now: the priority that it has come to, the verdict that this stands
-//! by, the sensitive topics of all its posts. Who its author is stays as it was known with the first post, and so does
+//! by, the sensitive topics of all its posts and what these say. Who its author is stays as it was known with the first post, and so does
 //! the moment from which an answer is waited for.
 
 use jiff::Timestamp;
 
 use super::route::Needs;
 use super::when::Facts;
-use super::{Config, Desk, Recorded, sensitive};
+use super::{Config, Desk, Recorded};
 use crate::ticket::{TicketId, proto};
 
 /// Tickets that are decided about anew at once, as [`ORPHANS_MAX`](super::ORPHANS_MAX): each is read with all that has
@@ -92,7 +92,7 @@ impl Desk {
         if *whose == Whose::Nobodys {
             return anew;
         }
-        let recorded = Recorded::of_changed(changed, &config.sensitive);
+        let recorded = Recorded::of_changed(changed, config);
         let priority = u16::try_from(ticket.priority).unwrap_or(super::priority::PRIORITY_MAX);
         // From the first post on.
         let waiting = Facts { priority, ..recorded.facts() };
@@ -113,11 +113,14 @@ impl Desk {
 
 impl Recorded {
     /// What a changed ticket is now.
-    fn of_changed(changed: &Changed, topics: &sensitive::Topics) -> Recorded {
+    fn of_changed(changed: &Changed, config: &Config) -> Recorded {
         let ticket = proto::Ticket { verdict: Some(changed.verdict.clone()), ..changed.ticket.clone() };
-        let mut recorded = Recorded::of(&ticket);
+        let mut recorded = Recorded::of(&ticket, &config.topic_words);
         for text in &changed.further {
-            let (further, _) = topics.read(text);
+            let said = config.topic_words.read(text).into_iter();
+            let said: Vec<_> = said.filter(|word| !recorded.said.contains(word)).collect();
+            recorded.said.extend(said);
+            let (further, _) = config.sensitive.read(text);
             let is_new = |topic: &String| !changed.ticket.sensitive.contains(topic);
             recorded.sensitive.extend(further.into_iter().filter(is_new));
         }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::draft::message_of_verdict;
+use super::draft::{Draft, message_of_verdict};
 use super::{
     Expectations, Factors, Facts, Levels, Person, Routes, Score, Terms, articles, conversation, priority,
-    recorded, sensitive,
+    recorded, sensitive, topic,
 };
 use crate::classify::{INTENTS, Verdict};
 use crate::prefilter::Candidate;
@@ -39,6 +39,8 @@ pub struct Config {
     pub routes: Routes,
     /// Whether and how new tickets get articles of the knowledge base.
     pub articles: articles::Config,
+    /// The topics that conditions ask for, looked for in texts: see [`Config::with_topic_words`].
+    pub topic_words: topic::Words,
 }
 
 /// The priorities of one brand.
@@ -47,21 +49,6 @@ pub struct BrandPriority {
     /// All factors, with those of every brand where this one has none of its own.
     pub factors: Factors,
     /// Where the sum is cut.
-    pub levels: Levels,
-}
-
-/// A priority with all that speaks for and against it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Explained {
-    /// Every factor, also those that give nothing.
-    pub lines: Vec<priority::Line>,
-    /// Of all points, before it is cut.
-    pub sum: i64,
-    /// `0..=1000`.
-    pub priority: u16,
-    /// Where that lies.
-    pub level: proto::Level,
-    /// The thresholds that say so.
     pub levels: Levels,
 }
 
@@ -79,6 +66,7 @@ impl Default for Config {
             contacts_window: Duration::from_secs(30 * 24 * 3600),
             routes: Routes::default(),
             articles: articles::Config::default(),
+            topic_words: topic::Words::default(),
         }
     }
 }
@@ -112,32 +100,8 @@ impl Config {
         self.score(&Facts {
             sensitive: &sensitive,
             sensitive_words: &sensitive_words,
+            said: &self.topic_words.read(&candidate.post.text),
             follow_ups,
-            ..Facts::new(candidate, verdict, person, now)
-        })
-    }
-
-    /// The same with every factor, for people who ask why.
-    pub fn explain(&self, facts: &Facts<'_>) -> Explained {
-        let (factors, levels) = self.priorities(&facts.candidate.brand);
-        let lines = factors.lines(facts, true);
-        let sum = priority::sum(&lines);
-        let priority = priority::cut(sum);
-        Explained { lines, sum, priority, level: levels.level(priority), levels: *levels }
-    }
-
-    /// As [`Config::explain`], of a new post as [`Config::ticket`] sees it.
-    pub fn explain_post(
-        &self,
-        candidate: &Candidate,
-        verdict: &Verdict,
-        person: &Person,
-        now: Timestamp,
-    ) -> Explained {
-        let (sensitive, sensitive_words) = self.sensitive.read(&candidate.post.text);
-        self.explain(&Facts {
-            sensitive: &sensitive,
-            sensitive_words: &sensitive_words,
             ..Facts::new(candidate, verdict, person, now)
         })
     }
@@ -181,7 +145,7 @@ impl Config {
         let unsupported =
             ticket.sensitive.is_empty() && self.is_unsupported(recorded::is_addressed(ticket), verdict);
         let (factors, levels) = self.priorities(&ticket.brand);
-        let Score { priority, factors } = factors.rescore(ticket, verdict);
+        let Score { priority, factors } = factors.rescore(ticket, verdict, &self.topic_words);
         let level = levels.level(priority);
         let now = message_of_verdict(verdict, model);
         let before = ticket.verdict.clone().unwrap_or_default();
@@ -203,14 +167,16 @@ impl Config {
     /// What a route goes by: all that the ticket was made of, with what it came to.
     pub fn facts_of<'a>(
         &self,
-        ticket: &'a proto::Ticket,
+        draft: &'a Draft,
         candidate: &'a Candidate,
         verdict: &'a Verdict,
         person: &'a Person,
         now: Timestamp,
     ) -> Facts<'a> {
+        let Draft { ticket, said } = draft;
         let priority = u16::try_from(ticket.priority).unwrap_or(priority::PRIORITY_MAX);
-        Facts { sensitive: &ticket.sensitive, priority, ..Facts::new(candidate, verdict, person, now) }
+        let new = Facts::new(candidate, verdict, person, now);
+        Facts { sensitive: &ticket.sensitive, said, priority, ..new }
     }
 }
 

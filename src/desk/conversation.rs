@@ -1,34 +1,52 @@
 //! Who is in conversation with us: which ticket a further post joins, and who helps others.
 //!
-//! A post joins the open ticket of its thread if it is by somebody who has part in it, or, where the operator allows
-//! it, names our handle; else its author's newest open ticket of the brand, if that has heard of them within
-//! [`Config::join_hours`]. Everything here can be made anew from the ledger, so that a restart decides as if there
-//! had been none. The order of the posts decides, and their own times: no clock.
+//! A post joins the open ticket of its thread in which its author has part, whoever's post it hangs under; where the
+//! operator allows it, a stranger's that names our handle joins the one that it hangs under; else a post joins the newest
+//! open one of its author's last [`NEWEST_MAX`] tickets of the brand that has heard of them within
+//! [`Config::join_hours`]. A thread may hold several tickets: somebody else's question that names the brand is one of its
+//! own, and its posts are part of the thread all the same. What is said there and is not for us is kept as a
+//! bystander's, so that an answer to it is known.
+//!
+//! Everything here can be made anew from the ledger, so that a restart decides as if there had been none. The order of the
+//! posts decides, and their own times: no clock. Whether a ticket is still there the ledger knows better: it tells the
+//! desk ([`Told`](super::told::Told)), and finds another place for what was taken to join one that is not.
 //!
 //! # Memory
 //!
-//! At most [`CONVERSATIONS_MAX`] tickets and [`FURTHER_MAX`] further posts, the newest: about 180 bytes each with
-//! their places in the tables, 90 MB at worst.
+//! At most [`CONVERSATIONS_MAX`] tickets and [`FURTHER_MAX`] further posts, the newest: about 240 bytes each with
+//! their places in the tables, 120 MB at worst (measured).
 
-use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 
-use crate::classify::{INTENTS, SENTIMENTS, Verdict, best};
-use crate::parse::{Network, Post};
+use crate::parse::Network;
 use crate::prefilter::watched::Watched;
 use crate::ticket::TicketId;
 use crate::ticket::proto::ticket_status::State;
+
+mod place;
+mod remembered;
+mod thanked;
+mod thanks;
+
+pub use place::Place;
+pub use remembered::{Remembered, RememberedPost};
+pub use thanks::is_thanks;
 
 /// Tickets that further posts may join, the newest.
 pub const CONVERSATIONS_MAX: usize = 200_000;
 /// Further posts whose replies are noticed, the newest of all conversations.
 pub const FURTHER_MAX: usize = 300_000;
+/// Posts that join one ticket. What comes after them makes another, of which as many are part: nobody reads a ticket that
+/// is longer, and each change of it costs as much as it has records.
+pub const JOINED_MAX: u32 = 200;
 /// People beside a ticket's author who may have part in its conversation.
 const PARTICIPANTS_MAX: usize = 16;
+/// Tickets of one brand among which a person's newest open one is looked for.
+pub const NEWEST_MAX: u32 = 4;
 /// People whose thanks are counted.
 const THANKED_MAX: usize = 10_000;
 
@@ -43,6 +61,13 @@ pub struct Config {
     pub thanked_min: u32,
 }
 
+impl Config {
+    /// [`Config::join_hours`] in µs.
+    pub fn join_us(&self) -> i64 {
+        i64::from(self.join_hours) * 3_600_000_000
+    }
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config { join_hours: 72, others: true, thanked_min: 3 }
@@ -50,7 +75,7 @@ impl Default for Config {
 }
 
 /// An author: by a cryptographic hash, as tickets are, so that nobody can make himself another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Person(TicketId);
 
 impl Person {
@@ -63,17 +88,32 @@ impl Person {
 struct Conversation {
     author: Person,
     brand: Arc<str>,
+    /// The first ticket of its thread: itself, or another among whose posts its own stands.
+    thread: TicketId,
+    /// The newest ticket that began in the thread of which this is the first.
+    latest: Option<TicketId>,
     others: Vec<Person>,
     /// When its last post was, of those that have part in it; µs since 1970.
     last_us: i64,
-    /// Posts that joined it and are still there.
+    /// Posts that have joined it, whether or not they are still there.
     joined: u32,
-    /// Whether its own post is gone.
-    lost_its_own: bool,
+    /// As the helpdesk says: it may be opened again.
     is_closed: bool,
+    /// Nothing of it is left.
+    is_over: bool,
 }
 
 impl Conversation {
+    /// Whether further posts join it.
+    fn takes_more(&self) -> bool {
+        !self.is_closed && !self.is_over && self.joined < JOINED_MAX
+    }
+
+    /// Whether a post of this brand, or of none, may be about the same.
+    fn is_about(&self, brand: &Arc<str>) -> bool {
+        brand.is_empty() || *brand == self.brand
+    }
+
     fn has_part(&self, person: Person) -> bool {
         self.author == person || self.others.contains(&person)
     }
@@ -98,85 +138,21 @@ pub enum Part {
     Bystander,
 }
 
-/// Where a post belongs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// It joins this ticket.
-    Joins {
-        /// Which.
-        ticket_id: TicketId,
-        /// The post whose author it thanks, if the ticket's author has written it.
-        thanks: Option<TicketId>,
-        /// Whether it is in the ticket's thread and its author had part in that before: it belongs there whatever
-        /// it says.
-        has_part: bool,
-    },
-    /// It answers in this ticket's conversation, whose author is another and in which its own has no part: a helper, or
-    /// somebody who does not speak to us.
-    Bystander(TicketId),
-    /// It belongs to none that is open.
-    Alone {
-        /// The author's last ticket of the brand, which is closed or too old to be joined.
-        earlier: Option<TicketId>,
-    },
-}
-
-/// A ticket as the desk remembers it, with the posts that belong to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remembered {
-    /// Which.
-    pub ticket_id: TicketId,
-    /// Where its own post is.
-    pub network: Network,
-    /// By whom.
-    pub author_id: String,
-    /// As in config.
-    pub brand: Arc<str>,
-    /// When its own post was decided about, µs since 1970.
-    pub created_at_us: i64,
-    /// [`of_post`](crate::prefilter::watched::of_post) of its own post; `None` in older ledgers.
-    pub watch: Option<u64>,
-    /// Whether its own post is gone.
-    pub has_lost_its_own: bool,
-    /// Whether nothing joins it any more: closed in the helpdesk, or erased.
-    pub is_closed: bool,
-}
-
-/// A further post as the desk remembers it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RememberedPost {
-    /// Its identity.
-    pub post_id: TicketId,
-    /// Which ticket it belongs to.
-    pub ticket_id: TicketId,
-    /// Where it is.
-    pub network: Network,
-    /// By whom.
-    pub author_id: String,
-    /// [`text_hash`](super::text_hash) of its text.
-    pub text_hash: u64,
-    /// What it is.
-    pub part: Part,
-    /// When it was decided about, µs since 1970.
-    pub at_us: i64,
-    /// Whether its author has deleted it.
-    pub is_erased: bool,
-    /// [`of_post`](crate::prefilter::watched::of_post).
-    pub watch: Option<u64>,
-}
-
 /// The conversations that are remembered.
 #[derive(Debug, Default)]
 pub struct Conversations {
     tickets: FxHashMap<TicketId, Conversation>,
     ages: VecDeque<TicketId>,
-    /// Each person's newest ticket of each brand.
+    /// Each person's newest tickets of each brand, oldest first.
     newest: FxHashMap<Person, Vec<(Arc<str>, TicketId)>>,
     further: FxHashMap<TicketId, Further>,
     further_ages: VecDeque<TicketId>,
     /// In whose tickets somebody was thanked, and when; oldest first.
     thanked: FxHashMap<Person, Vec<(TicketId, i64)>>,
-    thanked_ages: VecDeque<Person>,
+    /// By when each was thanked last.
+    thanked_ages: BTreeSet<(i64, Person)>,
+    /// Whether posts are left out of `further` that the ledger may hold.
+    pub(super) has_forgotten: bool,
     watched: Option<Arc<Watched>>,
 }
 
@@ -186,33 +162,55 @@ impl Conversations {
         self.watched = Some(watched);
     }
 
-    /// A ticket of this post begins a conversation. Oldest first.
+    /// A ticket of this post begins a conversation, in the thread of which that ticket is the first, if it is not its own.
+    /// Oldest first.
     pub fn begin(
         &mut self,
         ticket_id: TicketId,
         network: Network,
         author_id: &str,
         brand: &Arc<str>,
+        thread: Option<TicketId>,
         at_us: i64,
     ) {
-        let author = Person::of(network, author_id);
+        self.begin_by(ticket_id, Person::of(network, author_id), brand, thread, at_us);
+        if let Some(watched) = &self.watched {
+            watched.keep_author(network, author_id);
+        }
+    }
+
+    fn begin_by(
+        &mut self,
+        ticket_id: TicketId,
+        author: Person,
+        brand: &Arc<str>,
+        thread: Option<TicketId>,
+        at_us: i64,
+    ) {
         let conversation = Conversation {
             author,
             brand: brand.clone(),
+            thread: thread.unwrap_or(ticket_id),
+            latest: None,
             others: Vec::new(),
             last_us: at_us,
             joined: 0,
-            lost_its_own: false,
             is_closed: false,
+            is_over: false,
         };
         if self.tickets.insert(ticket_id, conversation).is_none() {
             self.ages.push_back(ticket_id);
         }
+        if let Some(first) = thread.and_then(|thread| self.tickets.get_mut(&thread)) {
+            first.latest = Some(ticket_id);
+        }
         let newest = self.newest.entry(author).or_default();
-        newest.retain(|(of, _)| of != brand);
+        newest.retain(|(_, known)| *known != ticket_id);
         newest.push((brand.clone(), ticket_id));
-        if let Some(watched) = &self.watched {
-            watched.keep_author(network, author_id);
+        if newest.iter().filter(|(of, _)| of == brand).count() > NEWEST_MAX as usize
+            && let Some(oldest) = newest.iter().position(|(of, _)| of == brand)
+        {
+            newest.remove(oldest);
         }
         while self.ages.len() > CONVERSATIONS_MAX
             && let Some(oldest) = self.ages.pop_front()
@@ -241,7 +239,10 @@ impl Conversations {
         part: Part,
         at_us: i64,
     ) {
-        let Some(conversation) = self.tickets.get_mut(&ticket_id) else { return };
+        let Some(conversation) = self.tickets.get_mut(&ticket_id) else {
+            self.has_forgotten = true;
+            return;
+        };
         let author = Person::of(network, author_id);
         let before = self.further.insert(post_id, Further { ticket_id, author, part });
         if before.is_none() {
@@ -261,22 +262,44 @@ impl Conversations {
         while self.further_ages.len() > FURTHER_MAX
             && let Some(oldest) = self.further_ages.pop_front()
         {
-            self.further.remove(&oldest);
+            self.has_forgotten |= self.further.remove(&oldest).is_some();
         }
     }
 
-    /// A post is gone, whose ever it was: a conversation of which nothing is left is over. Whether it was known as a
-    /// further one.
-    pub fn post_deleted(&mut self, post_id: TicketId) -> bool {
-        let further = self.further.remove(&post_id);
-        let joined = further.filter(|further| further.part == Part::Joined);
-        let ticket_id = joined.map_or(post_id, |joined| joined.ticket_id);
-        if let Some(conversation) = self.tickets.get_mut(&ticket_id) {
-            conversation.lost_its_own |= joined.is_none();
-            conversation.joined = conversation.joined.saturating_sub(u32::from(joined.is_some()));
-            conversation.is_closed |= conversation.lost_its_own && conversation.joined == 0;
+    /// The ledger knows better where a post belongs: to this ticket, its own if they are the same. The one that it was
+    /// taken to join is closed, or gone.
+    pub fn belongs(&mut self, post_id: TicketId, ticket_id: TicketId, brand: &Arc<str>, at_us: i64) {
+        let Some(further) = self.further.get_mut(&post_id) else { return };
+        let Further { ticket_id: taken_for, author, .. } = *further;
+        further.ticket_id = ticket_id;
+        if taken_for == ticket_id {
+            return;
         }
-        further.is_some()
+        let gone = self.tickets.get_mut(&taken_for);
+        let thread = gone.as_ref().map_or(taken_for, |gone| gone.thread);
+        if let Some(gone) = gone {
+            gone.is_closed = true;
+        }
+        if post_id == ticket_id {
+            self.further.remove(&post_id);
+            self.begin_by(ticket_id, author, brand, Some(thread), at_us);
+        } else if let Some(conversation) = self.tickets.get_mut(&ticket_id) {
+            conversation.joined += 1;
+            conversation.last_us = conversation.last_us.max(at_us);
+        }
+    }
+
+    /// A post that joined this ticket once, and is gone.
+    pub(super) fn count_joined(&mut self, ticket_id: TicketId) {
+        if let Some(conversation) = self.tickets.get_mut(&ticket_id) {
+            conversation.joined += 1;
+        }
+    }
+
+    /// A post is gone, whose ever it was; whether it was known as a further one. What that leaves of its ticket the ledger
+    /// tells.
+    pub fn post_deleted(&mut self, post_id: TicketId) -> bool {
+        self.further.remove(&post_id).is_some()
     }
 
     /// Lanes look out for answers to the post of this [hash](crate::prefilter::watched::of_post) from now on.
@@ -286,20 +309,27 @@ impl Conversations {
         }
     }
 
-    /// The helpdesk has closed the ticket, or opened it again.
+    /// The helpdesk has closed the ticket, or opened it again; the same of what is told to be no customer message.
     pub fn set_closed(&mut self, ticket_id: TicketId, is_closed: bool) {
         if let Some(conversation) = self.tickets.get_mut(&ticket_id) {
             conversation.is_closed = is_closed;
         }
     }
 
-    /// The author of a conversation is gone: nothing joins their tickets any more.
-    pub fn end_of(&mut self, network: Network, author_id: &str) {
-        let author = Person::of(network, author_id);
-        for (_, ticket_id) in self.newest.remove(&author).unwrap_or_default() {
-            self.set_closed(ticket_id, true);
+    /// Takes over whether a ticket is open; false if it is to begin, for it is not known and there is room.
+    pub(super) fn recall(&mut self, known: &Remembered) -> bool {
+        self.set_closed(known.ticket_id, known.is_closed);
+        if known.is_erased {
+            self.end(known.ticket_id);
         }
-        self.thanked.remove(&author);
+        self.tickets.contains_key(&known.ticket_id) || self.tickets.len() >= CONVERSATIONS_MAX
+    }
+
+    /// Nothing is left of this ticket: nothing joins it any more, whatever a helpdesk says of it.
+    pub fn end(&mut self, ticket_id: TicketId) {
+        if let Some(conversation) = self.tickets.get_mut(&ticket_id) {
+            conversation.is_over = true;
+        }
     }
 
     /// The brand that this ticket is about, if it is remembered.
@@ -307,116 +337,9 @@ impl Conversations {
         self.tickets.get(&ticket_id).map(|conversation| conversation.brand.clone())
     }
 
-    /// The ticket in whose thread this post is, whoever wrote it, and the post that leads there.
-    pub fn thread_of(&self, post: &Post<'_>) -> Option<(TicketId, TicketId)> {
-        let parents = [&post.reply_to, &post.quote_of].into_iter().flatten();
-        parents.map(|parent| TicketId::of_post(post.network, parent)).find_map(|parent| {
-            let is_first = self.tickets.contains_key(&parent);
-            let further = self.further.get(&parent).map(|further| further.ticket_id);
-            let ticket_id = if is_first { Some(parent) } else { further };
-            ticket_id
-                .filter(|ticket_id| self.tickets.contains_key(ticket_id))
-                .map(|ticket_id| (ticket_id, parent))
-        })
-    }
-
-    /// Where this post belongs, which was posted at `at`. `brand` is empty where no rule matches it.
-    pub fn place(
-        &self,
-        config: &Config,
-        post: &Post<'_>,
-        brand: &Arc<str>,
-        addressed: bool,
-        verdict: Option<&Verdict>,
-        at: Timestamp,
-    ) -> Place {
-        let person = Person::of(post.network, &post.author.id);
-        let at_us = at.as_microsecond();
-        if let Some((ticket_id, parent)) = self.thread_of(post)
-            && let Some(conversation) = self.tickets.get(&ticket_id)
-            && !conversation.is_closed
-            && (brand.is_empty() || *brand == conversation.brand)
-        {
-            if conversation.has_part(person) {
-                let thanks = self.thanked_by(conversation, person, parent, post, verdict);
-                return Place::Joins { ticket_id, thanks, has_part: true };
-            }
-            let is_helper = self.is_helper(config, person, at_us);
-            if config.others && addressed && !is_helper {
-                return Place::Joins { ticket_id, thanks: None, has_part: false };
-            }
-            // A question of their own that names the brand is one all the same.
-            if is_helper || brand.is_empty() {
-                return Place::Bystander(ticket_id);
-            }
-        }
-        let newest = self.newest.get(&person).and_then(|newest| newest.iter().find(|(of, _)| of == brand));
-        let Some((ticket_id, conversation)) = newest.and_then(|(_, id)| Some((*id, self.tickets.get(id)?)))
-        else {
-            return Place::Alone { earlier: None };
-        };
-        let join_us = i64::from(config.join_hours) * 3_600_000_000;
-        // A post may be older than what is remembered of its ticket: clocks differ, and after a restart that is when the
-        // ticket was decided about.
-        let is_near = join_us > 0 && at_us.saturating_sub(conversation.last_us) < join_us;
-        match !conversation.is_closed && is_near {
-            true => Place::Joins { ticket_id, thanks: None, has_part: false },
-            false => Place::Alone { earlier: Some(ticket_id) },
-        }
-    }
-
-    /// The parent, if the ticket's author says thanks to somebody else for it.
-    fn thanked_by(
-        &self,
-        conversation: &Conversation,
-        person: Person,
-        parent: TicketId,
-        post: &Post<'_>,
-        verdict: Option<&Verdict>,
-    ) -> Option<TicketId> {
-        let Further { author: helper, part, .. } = *self.further.get(&parent)?;
-        let helps = helper != person && part != Part::Answer;
-        (helps && conversation.author == person && is_thanks(&post.text, verdict)).then_some(parent)
-    }
-
-    /// Somebody was thanked in this ticket for this post; not our own accounts, whose posts are answers.
-    pub fn thank(&mut self, post_id: TicketId, at_us: i64) {
-        let Some(Further { ticket_id, author, .. }) = self.further.get(&post_id).copied() else { return };
-        self.thanked_at(author, ticket_id, at_us);
-    }
-
-    /// The same as the ledger remembers it; oldest first.
-    pub fn remember_thanks(&mut self, network: Network, author_id: &str, ticket_id: TicketId, at_us: i64) {
-        self.thanked_at(Person::of(network, author_id), ticket_id, at_us);
-    }
-
-    fn thanked_at(&mut self, author: Person, ticket_id: TicketId, at_us: i64) {
-        let thanks = self.thanked.entry(author).or_default();
-        if thanks.is_empty() {
-            self.thanked_ages.push_back(author);
-        }
-        thanks.retain(|(_, then_us)| at_us.saturating_sub(*then_us) < THANKS_COUNT_FOR_US);
-        if !thanks.iter().any(|(known, _)| *known == ticket_id) {
-            thanks.push((ticket_id, at_us));
-        }
-        // More than anybody asks for tells nothing more.
-        if thanks.len() > THANKED_MIN_MAX as usize {
-            thanks.remove(0);
-        }
-        while self.thanked_ages.len() > THANKED_MAX
-            && let Some(oldest) = self.thanked_ages.pop_front()
-        {
-            self.thanked.remove(&oldest);
-        }
-    }
-
-    fn is_helper(&self, config: &Config, person: Person, at_us: i64) -> bool {
-        let counts = |(_, then_us): &&(TicketId, i64)| at_us.saturating_sub(*then_us) < THANKS_COUNT_FOR_US;
-        config.thanked_min > 0
-            && self
-                .thanked
-                .get(&person)
-                .is_some_and(|thanks| thanks.iter().filter(counts).count() >= config.thanked_min as usize)
+    /// The first ticket of the thread that this ticket is in; itself where nothing else is known.
+    pub fn first_of(&self, ticket_id: TicketId) -> TicketId {
+        self.tickets.get(&ticket_id).map_or(ticket_id, |conversation| conversation.thread)
     }
 }
 
@@ -433,22 +356,6 @@ pub fn is_closed(state: State) -> Option<bool> {
 pub const THANKED_MIN_MAX: u32 = 100;
 /// How long a thank-you counts.
 pub const THANKS_COUNT_FOR_US: i64 = 90 * 24 * 3_600_000_000;
-
-/// Whether a post says thanks, and so raises nothing: by its words in French or English, or by what the model says.
-pub fn is_thanks(text: &str, verdict: Option<&Verdict>) -> bool {
-    let is_said = verdict.is_some_and(|verdict| {
-        INTENTS[best(&verdict.intent)] == "praise" || SENTIMENTS[best(&verdict.sentiment)] == "positive"
-    });
-    is_said || says_thanks(text)
-}
-
-/// A word of thanks, unless it is said in anger: "merci pour rien".
-fn says_thanks(text: &str) -> bool {
-    let text = text.to_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    says(&["merci", "thank", "thx", "ça marche", "ca marche", "it works", "works now", "solved"])
-        && !says(&["merci pour rien", "thanks for nothing", "no thanks", "toujours", "still", "pas "])
-}
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::conversation::{self, FURTHER_MAX, Part, Place, Remembered, RememberedPost};
 use super::draft::{assigned, message_of, message_of_verdict};
 use super::known::{Known, Same, text_hash};
-use super::route::Needs;
+use super::route::{Needs, Weighing};
 use super::{Agent, Anew, Config, Conversations, People, Router, Terms, Unreadable, told};
 use crate::classify::Verdict;
 use crate::parse::Post;
@@ -29,7 +29,8 @@ pub enum Decision {
     Unsupported,
     /// The post joins a ticket.
     Joined(Box<Joined>),
-    /// It belongs to the thread of this ticket, whose author is another, and is not for us.
+    /// It stands in the thread of this ticket and is not for us: a stranger's who speaks to somebody else, a helper's, or
+    /// no customer message. It is kept as a part of the thread, in which others may answer it.
     Bystander(TicketId),
     /// No rule matches it, and it is in no conversation.
     Unmatched,
@@ -52,8 +53,12 @@ pub struct Joined {
     pub thanks: Option<TicketId>,
     /// By what the ticket's priority is reckoned anew.
     pub terms: Terms,
-    /// The ticket that it makes if the other is gone; `None` where no rule matches it.
+    /// How old another ticket of its author's may be that it joins if this one is closed by then, or gone, µs.
+    pub join_us: i64,
+    /// The ticket that it makes if there is none; `None`: it is no customer message by itself.
     pub otherwise: Option<Box<proto::Ticket>>,
+    /// What that one needs of whoever answers it; `None`: no route speaks of it.
+    pub needs: Option<Needs>,
 }
 
 /// Whose verdict it is.
@@ -92,22 +97,34 @@ impl Desk {
     pub fn hear(&mut self, told: &told::Told) {
         self.router.hear(told);
         self.changed |= *told == told::Told::Changed;
-        if let told::Told::Status(ticket_id, status) = told
-            && let Some(is_closed) = conversation::is_closed(status.state)
-        {
-            self.conversations.set_closed(*ticket_id, is_closed);
+        match told {
+            told::Told::Status(ticket_id, status) => {
+                if let Some(is_closed) = conversation::is_closed(status.state) {
+                    self.conversations.set_closed(*ticket_id, is_closed);
+                }
+            }
+            told::Told::Closed(ticket_id) => self.conversations.set_closed(*ticket_id, true),
+            told::Told::Over(ticket_id) => self.conversations.end(*ticket_id),
+            told::Told::Belongs { post_id, ticket_id, brand, at_us } => {
+                self.conversations.belongs(*post_id, *ticket_id, brand, *at_us);
+            }
+            told::Told::Agent(_) | told::Told::Stands(..) | told::Told::Changed => {}
         }
     }
 
     /// Remembers a ticket of an earlier run as a conversation; oldest first, before the posts that belong to it.
     pub fn remember_conversation(&mut self, known: &Remembered) {
-        let Remembered { ticket_id, network, author_id, brand, created_at_us, .. } = known;
-        self.conversations.begin(*ticket_id, *network, author_id, brand, *created_at_us);
-        if known.has_lost_its_own {
-            self.conversations.post_deleted(*ticket_id);
-        }
-        self.conversations.set_closed(*ticket_id, known.is_closed);
+        let Remembered { ticket_id, network, author_id, brand, created_at_us, thread, .. } = known;
+        self.conversations.begin(*ticket_id, *network, author_id, brand, *thread, *created_at_us);
+        self.conversations.recall(known);
         known.watch.iter().for_each(|watch| self.conversations.watch(*watch));
+    }
+
+    /// As the ledger has it, after reports were missed: whether it is closed, or began without our knowing.
+    pub fn recall_conversation(&mut self, known: &Remembered) {
+        if !self.conversations.recall(known) {
+            self.remember_conversation(known);
+        }
     }
 
     /// Remembers a post that belongs to a ticket beside its own; oldest first.
@@ -121,7 +138,10 @@ impl Desk {
         if *part == Part::Joined {
             self.known.insert(*post_id, known.text_hash);
         }
-        if !known.is_erased {
+        if known.is_erased {
+            // None but what has joined.
+            self.conversations.count_joined(*ticket_id);
+        } else {
             self.conversations.add(*post_id, *ticket_id, *network, author_id, *part, *at_us);
             known.watch.iter().for_each(|watch| self.conversations.watch(*watch));
         }
@@ -234,47 +254,49 @@ impl Desk {
         let is_refused = !provisional && config.gives_up(candidate, verdict);
         let at = post.seen_at.unwrap_or(now);
         let Candidate { brand, addressed, .. } = candidate;
-        let place =
-            self.conversations.place(&config.conversation, post, brand, *addressed, Some(verdict), at);
+        let is_thanks = conversation::is_thanks(&post.text, verdict, &config.sensitive);
+        let place = self.conversations.place(&config.conversation, post, brand, *addressed, is_thanks, at);
         let (ticket_id, thanks) = match place {
-            Place::Joins { has_part: false, .. } if is_refused => return Ok(Decision::Unsupported),
+            Place::Joins { has_part: false, .. } if is_refused => {
+                return Ok(self.beside(post, at, Decision::Unsupported));
+            }
             Place::Joins { ticket_id, thanks, .. } => (ticket_id, thanks),
             Place::Bystander(ticket_id) => {
                 self.note(id, ticket_id, post, Part::Bystander, at);
                 return Ok(Decision::Bystander(ticket_id));
             }
+            // Of what is over, thanks open nothing anew.
+            Place::Again(_) if is_refused || is_thanks => {
+                return Ok(self.beside(post, at, Decision::Unmatched));
+            }
             Place::Alone { .. } if candidate.is_of_thread() => return Ok(Decision::Unmatched),
-            Place::Alone { .. } if is_refused => return Ok(Decision::Unsupported),
+            Place::Alone { .. } if is_refused => return Ok(self.beside(post, at, Decision::Unsupported)),
+            Place::Again(earlier) => {
+                let of_brand = self.about(earlier, candidate);
+                let ticket = self.begin(config, &of_brand, verdict, Some(earlier), model, people, now)?;
+                return Ok(Decision::Ticket(ticket));
+            }
             Place::Alone { earlier } => {
-                self.known.insert(id, hash);
-                let (network, at_us) = (post.network, at.as_microsecond());
-                self.conversations.begin(id, network, &post.author.id, brand, at_us);
-                self.conversations.watch(of_post(network, &post.id));
-                let person = people.author_of(post, config.contacts_window, now)?;
-                let ticket = match earlier {
-                    Some(earlier) => config.ticket_again(candidate, verdict, &person, model, now, earlier),
-                    None => config.ticket(candidate, verdict, &person, model, now),
-                };
-                let facts = config.facts_of(&ticket, candidate, verdict, &person, now);
-                let assignment = self.router.route(&config.routes, &facts, id);
-                return Ok(Decision::Ticket(Box::new(assigned(ticket, assignment))));
+                let ticket = self.begin(config, candidate, verdict, earlier, model, people, now)?;
+                return Ok(Decision::Ticket(ticket));
             }
         };
         self.known.insert(id, hash);
         self.note(id, ticket_id, post, Part::Joined, at);
         if let Some(post_id) = thanks {
-            self.conversations.thank(post_id, at.as_microsecond());
+            self.conversations.thank(post_id, ticket_id, at);
         }
         let person = people.author_of(post, config.contacts_window, now)?;
-        // A reply that names no brand speaks of its ticket's.
-        let brand = self.conversations.brand_of(ticket_id).unwrap_or_else(|| brand.clone());
-        let of_brand = Candidate { brand: brand.clone(), ..candidate.clone() };
+        let of_brand = self.about(ticket_id, candidate);
         let (score, _) = config.score_follow_up(&of_brand, verdict, &person, 1, now);
-        let otherwise = (!candidate.is_of_thread()).then(|| {
-            let ticket = config.ticket(candidate, verdict, &person, model, now);
-            let facts = config.facts_of(&ticket, candidate, verdict, &person, now);
+        let is_one = !(is_refused || candidate.is_of_thread() && is_thanks);
+        let mut needs = None;
+        let otherwise = is_one.then(|| {
+            let ticket = config.ticket_again(&of_brand, verdict, &person, model, now, ticket_id);
+            let facts = config.facts_of(&ticket, &of_brand, verdict, &person, now);
             // Nobody is given it yet: the ticket that it joins keeps its agent.
             let weighing = self.router.weigh(&config.routes, &facts);
+            needs = weighing.as_ref().map(Weighing::needs);
             Box::new(assigned(ticket, weighing.map(|weighing| weighing.assignment)))
         });
         Ok(Decision::Joined(Box::new(Joined {
@@ -282,11 +304,55 @@ impl Desk {
             post: message_of(post, now),
             verdict: message_of_verdict(verdict, model),
             factors: score.factors,
-            raises: !conversation::is_thanks(&post.text, Some(verdict)),
+            raises: !is_thanks,
             thanks,
-            terms: config.terms(&brand),
+            terms: config.terms(&of_brand.brand),
+            join_us: config.conversation.join_us(),
             otherwise,
+            needs,
         })))
+    }
+
+    /// Makes a ticket of the post, which its author writes again after `earlier`.
+    #[expect(clippy::too_many_arguments, reason = "what `decide` is given")]
+    fn begin(
+        &mut self,
+        config: &Config,
+        candidate: &Candidate,
+        verdict: &Verdict,
+        earlier: Option<TicketId>,
+        model: &str,
+        people: &mut dyn People,
+        now: Timestamp,
+    ) -> Result<Box<proto::Ticket>, Unreadable> {
+        let Candidate { post, brand, .. } = candidate;
+        let id = TicketId::of_post(post.network, &post.id);
+        self.known.insert(id, text_hash(&post.text));
+        let thread = self.conversations.thread_of(post).map(|(among, _)| self.conversations.first_of(among));
+        let at_us = post.seen_at.unwrap_or(now).as_microsecond();
+        self.conversations.begin(id, post.network, &post.author.id, brand, thread, at_us);
+        self.conversations.watch(of_post(post.network, &post.id));
+        let person = people.author_of(post, config.contacts_window, now)?;
+        let ticket = match earlier {
+            Some(earlier) => config.ticket_again(candidate, verdict, &person, model, now, earlier),
+            None => config.draft(candidate, verdict, &person, model, now),
+        };
+        let facts = config.facts_of(&ticket, candidate, verdict, &person, now);
+        let assignment = self.router.route(&config.routes, &facts, id);
+        Ok(Box::new(assigned(ticket, assignment)))
+    }
+
+    /// What is not for us is a part of the thread that it stands in, if it does: others may answer it, and speak to us.
+    fn beside(&mut self, post: &Post<'_>, at: Timestamp, otherwise: Decision) -> Decision {
+        let Some(ticket_id) = self.conversations.beside(post) else { return otherwise };
+        self.note(TicketId::of_post(post.network, &post.id), ticket_id, post, Part::Bystander, at);
+        Decision::Bystander(ticket_id)
+    }
+
+    /// A reply that names no brand speaks of its ticket's.
+    fn about(&self, ticket_id: TicketId, candidate: &Candidate) -> Candidate {
+        let brand = self.conversations.brand_of(ticket_id).unwrap_or_else(|| candidate.brand.clone());
+        Candidate { brand, ..candidate.clone() }
     }
 
     fn note(&mut self, post_id: TicketId, ticket_id: TicketId, post: &Post<'_>, part: Part, at: Timestamp) {
@@ -298,7 +364,7 @@ impl Desk {
     pub fn answers(&mut self, post: &Post<'_>, now: Timestamp) -> Option<TicketId> {
         let (ticket_id, _) = self.conversations.thread_of(post)?;
         let post_id = TicketId::of_post(post.network, &post.id);
-        let at = post.seen_at.unwrap_or(now);
+        let at = answered_at(post, now);
         self.note(post_id, ticket_id, post, Part::Answer, at);
         self.router.answered(ticket_id, at);
         Some(ticket_id)
@@ -307,12 +373,12 @@ impl Desk {
     /// In whose conversation somebody says this who has no part in it, if it is one.
     pub fn overhears(&mut self, config: &Config, post: &Post<'_>, now: Timestamp) -> Option<TicketId> {
         let at = post.seen_at.unwrap_or(now);
-        match self.conversations.place(&config.conversation, post, &Arc::from(""), false, None, at) {
+        match self.conversations.place(&config.conversation, post, &Arc::from(""), false, false, at) {
             Place::Bystander(ticket_id) => {
                 self.note(TicketId::of_post(post.network, &post.id), ticket_id, post, Part::Bystander, at);
                 Some(ticket_id)
             }
-            Place::Joins { .. } | Place::Alone { .. } => None,
+            Place::Joins { .. } | Place::Again(_) | Place::Alone { .. } => None,
         }
     }
 
@@ -323,6 +389,12 @@ impl Desk {
 
     /// Whether a ticket of this id may exist: `false` is certain.
     pub fn may_know(&self, id: TicketId) -> bool {
-        self.known.texts.contains_key(&id) || !self.known.complete
+        self.known.texts.contains_key(&id) || !self.known.complete || self.conversations.has_forgotten
     }
+}
+
+/// When this answer was given, as far as its network says, whose clock may be ahead of ours: after an outage it comes
+/// long after that.
+pub fn answered_at(post: &Post<'_>, now: Timestamp) -> Timestamp {
+    post.seen_at.map_or(now, |seen| seen.min(now))
 }

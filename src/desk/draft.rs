@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -10,6 +11,15 @@ use crate::classify::{INTENTS, SENTIMENTS, URGENCIES, Verdict};
 use crate::parse::Post;
 use crate::prefilter::Candidate;
 use crate::ticket::{TicketId, proto};
+
+/// A ticket that nobody has been chosen for yet, and what its route goes by beside it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft {
+    /// As it is without a route.
+    pub ticket: proto::Ticket,
+    /// Topics of conditions that the post's text says; no ticket holds them.
+    pub(super) said: Vec<Arc<str>>,
+}
 
 impl Config {
     /// The ticket that this candidate makes at `now`, without a route, whatever tickets exist already.
@@ -23,7 +33,19 @@ impl Config {
         model: &str,
         now: Timestamp,
     ) -> proto::Ticket {
-        self.ticket_after(candidate, verdict, person, model, now, 0)
+        self.draft(candidate, verdict, person, model, now).ticket
+    }
+
+    /// The same with what is needed to find its route.
+    pub fn draft(
+        &self,
+        candidate: &Candidate,
+        verdict: &Verdict,
+        person: &Person,
+        model: &str,
+        now: Timestamp,
+    ) -> Draft {
+        self.draft_after(candidate, verdict, person, model, now, 0)
     }
 
     /// The same of somebody who has had a ticket before that nothing joins any more: they have posted again.
@@ -35,15 +57,15 @@ impl Config {
         model: &str,
         now: Timestamp,
         earlier: TicketId,
-    ) -> proto::Ticket {
-        let mut ticket = self.ticket_after(candidate, verdict, person, model, now, 1);
-        for factor in ticket.factors.iter_mut().filter(|factor| factor.name == follow_up::FACTOR) {
+    ) -> Draft {
+        let mut draft = self.draft_after(candidate, verdict, person, model, now, 1);
+        for factor in draft.ticket.factors.iter_mut().filter(|factor| factor.name == follow_up::FACTOR) {
             factor.evidence = format!("earlier ticket {earlier}");
         }
-        ticket
+        draft
     }
 
-    fn ticket_after(
+    fn draft_after(
         &self,
         candidate: &Candidate,
         verdict: &Verdict,
@@ -51,19 +73,21 @@ impl Config {
         model: &str,
         now: Timestamp,
         follow_ups: u32,
-    ) -> proto::Ticket {
+    ) -> Draft {
         let post = &candidate.post;
         let (sensitive, sensitive_words) = self.sensitive.read(&post.text);
+        let said = self.topic_words.read(&post.text);
         let facts = Facts {
             sensitive: &sensitive,
             sensitive_words: &sensitive_words,
+            said: &said,
             follow_ups,
             ..Facts::new(candidate, verdict, person, now)
         };
         let (score, level) = self.score(&facts);
         let due = self.expectations.of(&Facts { priority: score.priority, ..facts });
         let watched = Some(due.at_risk_at).filter(|_| self.expectations.overdue_updates);
-        proto::Ticket {
+        let ticket = proto::Ticket {
             id: TicketId::of_post(post.network, &post.id).as_bytes().to_vec(),
             post: Some(message_of(post, now)),
             brand: candidate.brand.to_string(),
@@ -81,13 +105,14 @@ impl Config {
             articles: Vec::new(),
             sensitive,
             at_risk_at_us: watched.map_or(0, Timestamp::as_microsecond),
-        }
+        };
+        Draft { ticket, said }
     }
 }
 
-pub(super) fn assigned(ticket: proto::Ticket, assignment: Option<proto::Assignment>) -> proto::Ticket {
+pub(super) fn assigned(draft: Draft, assignment: Option<proto::Assignment>) -> proto::Ticket {
     let route = assignment.as_ref().map(|assignment| assignment.team.clone()).unwrap_or_default();
-    proto::Ticket { route, assignment, ..ticket }
+    proto::Ticket { route, assignment, ..draft.ticket }
 }
 
 /// `None` for a stranger.
@@ -98,6 +123,7 @@ fn message_of_person(person: &Person) -> Option<proto::Person> {
     let customer = person.customer.as_deref().cloned().unwrap_or_default();
     let purchase = |purchase: person::Purchase| proto::person::Purchase {
         at_us: purchase.at.as_microsecond(),
+        date: purchase.date.map(|date| date.to_string()).unwrap_or_default(),
         what: purchase.what,
         amount: purchase.amount.unwrap_or_default(),
     };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 
 use super::agent::Agent;
 use crate::parse::Post;
@@ -46,8 +47,10 @@ pub struct Customer {
 /// Something a customer bought.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Purchase {
-    /// When.
+    /// When; the beginning of the day where only that is known.
     pub at: Timestamp,
+    /// The day, where only that is known: the same for whoever reads it, in whatever time zone.
+    pub date: Option<Date>,
     /// What, for the agents' eyes; may be empty.
     pub what: String,
     /// For how much, in the company's unit; finite, not negative.

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use crate::classify::{INTENTS, SENTIMENTS, URGENCIES, Verdict};
 use crate::desk::recorded::Recorded;
+use crate::desk::topic;
 use crate::desk::when::{Facts, When};
 use crate::parse::Network;
 use crate::prefilter::Candidate;
@@ -26,7 +27,7 @@ mod tests;
 
 pub use curve::{Curve, Shape};
 pub use customer::{Contacts, Purchase, Words};
-pub use line::{Group, Line, Score, cut, is_reserved, recorded_group, sum};
+pub use line::{ERASED, Group, Line, Score, cut, is_knowing, is_reserved, recorded_group, sum};
 
 use customer::{STRANGER, limited, number, shown};
 use line::{FACTORS, Tally};
@@ -131,6 +132,13 @@ impl Caps {
         self.0.get(group as usize).copied().flatten()
     }
 
+    /// With this group limited to `-cap..=cap`; not negative.
+    #[must_use]
+    pub fn with(mut self, group: Group, cap: i32) -> Caps {
+        self.set(group, cap);
+        self
+    }
+
     /// Limits this group to `-cap..=cap`; not negative.
     pub fn set(&mut self, group: Group, cap: i32) {
         if let Some(place) = self.0.get_mut(group as usize) {
@@ -147,7 +155,7 @@ impl Default for Factors {
             sentiment: [150, 0, -40],
             //       churn problem help feature question complaint praise other
             intent: [200, 200, 150, 40, 100, 140, 0, 0],
-            urgency: [0, 120, 300],
+            urgency: [0, 120, 270],
             addressed: 80,
             age: Curve::linear(25.0, 100),
             follow_ups: Repeated { points: 40, cap: 120 },
@@ -184,9 +192,11 @@ impl Default for Factors {
                 // A customer who has tried everything goes before a confident plain complaint.
                 cap: 250,
             },
-            sensitive: Words { points: crate::desk::sensitive::POINTS.iter().map(word).collect(), cap: 400 },
+            sensitive: Words { points: crate::desk::sensitive::POINTS.iter().map(word).collect(), cap: 900 },
             combinations: Vec::new(),
-            caps: Caps::default(),
+            // A good customer's joke is no emergency. An urgent problem, addressed to us, gives 700: the best customer's
+            // is not cut at 1000, where the order ends, and whoever is in danger goes before.
+            caps: Caps::default().with(Group::Customer, 300),
         }
     }
 }
@@ -242,8 +252,9 @@ impl Factors {
         tally.finish()
     }
 
-    /// Scores a ticket again whose verdict has changed: what the verdict has no part in stays as it was.
-    pub fn rescore(&self, ticket: &proto::Ticket, verdict: &Verdict) -> Score {
+    /// Scores a ticket again whose verdict has changed: what the verdict has no part in stays as it was. `topics` are those
+    /// that conditions ask for.
+    pub fn rescore(&self, ticket: &proto::Ticket, verdict: &Verdict, topics: &topic::Words) -> Score {
         let mut tally = Tally::new(&self.caps, false);
         self.of_verdict(&mut tally, verdict);
         for (name, group) in FACTORS.into_iter().filter(|(_, group)| *group != Group::Verdict) {
@@ -252,17 +263,38 @@ impl Factors {
             }
         }
         if !self.combinations.is_empty() {
-            let recorded = Recorded::of(ticket);
+            let recorded = Recorded::of(ticket, topics);
             self.of_combinations(&mut tally, &Facts { verdict, ..recorded.facts() });
         }
         Score::of(tally.finish())
     }
 
+    /// The score of a ticket of which these factors are erased: what they gave they keep, for it cannot be asked again, as
+    /// long as this dictionary knows them.
+    pub fn with_erased(&self, score: Score, erased: &[proto::Factor]) -> Score {
+        let knows = |factor: &&proto::Factor| {
+            is_reserved(&factor.name) || self.combinations.iter().any(|one| one.name == factor.name)
+        };
+        let kept: Vec<_> = erased.iter().filter(knows).cloned().collect();
+        if kept.is_empty() {
+            return score;
+        }
+        let is_kept = |factor: &proto::Factor| kept.iter().any(|one| one.name == factor.name);
+        let rest = score.factors.into_iter().filter(|factor| !is_kept(factor));
+        Score::of_recorded(rest.chain(kept.clone()).collect::<Vec<_>>(), &self.caps)
+    }
+
     fn of_verdict(&self, tally: &mut Tally<'_>, verdict: &Verdict) {
         let mut head = |name: &'static str, labels: &[&str], probabilities: &[f32], points: &[i32]| {
-            let (expected, best) = expected(labels, probabilities, points);
+            let (expected, cause, best) = expected(labels, probabilities, points);
             let most = points.iter().copied().max_by_key(|points| points.unsigned_abs()).unwrap_or(0);
-            tally.give(Group::Verdict, name, expected, most, || format!("{} {:.2}", best.0, best.1));
+            tally.give(Group::Verdict, name, expected, most, || match cause {
+                // What is likeliest may have given nothing, or taken.
+                Some(cause) => {
+                    format!("{} {:.2}; likeliest is {} {:.2}", cause.0, cause.1, best.0, best.1)
+                }
+                None => format!("{} {:.2}", best.0, best.1),
+            });
         };
         head("urgency", &URGENCIES, &verdict.urgency, &self.urgency);
         head("intent", &INTENTS, &verdict.intent, &self.intent);
@@ -280,6 +312,7 @@ impl Factors {
         let points = age_s.map_or(0, |age_s| self.age.points(age_s as f64 / 3600.0));
         tally.give(Group::Post, "age", points, self.age.most(), || match age_s {
             Some(age_s) => format!("posted {} min before we saw it", age_s / 60),
+            None if candidate.post.time_unread => "the post's time cannot be read".to_owned(),
             None if candidate.post.written_at.is_none() => "the post says no time".to_owned(),
             None => "only the author's clock says when it was posted".to_owned(),
         });
@@ -358,18 +391,36 @@ impl Factors {
     }
 }
 
-/// Expected points over the classes, and the most probable class as evidence.
-fn expected<'l>(labels: &[&'l str], probabilities: &[f32], points: &[i32]) -> (i32, (&'l str, f32)) {
+/// A class and its probability.
+type Class<'l> = (&'l str, f32);
+
+/// Expected points over the classes; the class that gave most of them, unless the most probable one gave half; and that.
+fn expected<'l>(
+    labels: &[&'l str],
+    probabilities: &[f32],
+    points: &[i32],
+) -> (i32, Option<Class<'l>>, Class<'l>) {
     let mut sum = 0.0;
-    let mut best = ("", 0.0);
+    let (mut best, mut of_best) = (("", 0.0), 0.0);
+    let (mut greatest, mut least) = ((0.0, ("", 0.0)), (0.0, ("", 0.0)));
     for ((label, &probability), &class_points) in labels.iter().zip(probabilities).zip(points) {
-        sum += f64::from(probability) * f64::from(class_points);
+        let given = f64::from(probability) * f64::from(class_points);
+        sum += given;
         if probability > best.1 {
-            best = (label, probability);
+            (best, of_best) = ((*label, probability), given);
+        }
+        if given > greatest.0 {
+            greatest = (given, (*label, probability));
+        }
+        if given < least.0 {
+            least = (given, (*label, probability));
         }
     }
     // Probabilities sum to 1 and points lie within ±1000: the cast cannot saturate.
-    (sum.round() as i32, best)
+    let expected = sum.round() as i32;
+    let (_, cause) = if sum > 0.0 { greatest } else { least };
+    let is_told_by_best = expected == 0 || 2.0 * of_best * sum.signum() >= sum.abs();
+    (expected, (!is_told_by_best).then_some(cause), best)
 }
 
 /// Seconds from posting to `now`; `None` where only the author's own clock says when it was posted.

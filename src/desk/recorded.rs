@@ -13,9 +13,10 @@ use jiff::Timestamp;
 use super::conversation::is_thanks;
 use super::follow_up::followed_up;
 use super::person::{Customer, Person, Purchase, Touchpoint};
+use super::priority::{ERASED, is_knowing};
 use super::sensitive::{self, Hit};
 use super::when::Facts;
-use super::{Config, Score};
+use super::{Config, Score, topic};
 use crate::classify::{INTENTS, Language, SENTIMENTS, URGENCIES, Verdict};
 use crate::parse::{Author, Network, Post};
 use crate::prefilter::Candidate;
@@ -34,16 +35,21 @@ pub struct Recorded {
     pub sensitive: Vec<String>,
     /// The words that made it so; only known after [`read`](Recorded::read).
     pub sensitive_words: Vec<Hit>,
+    /// The topics of conditions that its text says.
+    pub said: Vec<Arc<str>>,
     /// Posts of the same author before it: 1 where they had a ticket that nothing joined any more.
     pub follow_ups: u32,
+    /// Factors that gave points for what is erased since: of the customer, and combinations.
+    pub erased: Vec<proto::Factor>,
     /// When the ticket was made.
     pub now: Timestamp,
 }
 
 impl Recorded {
-    /// What this ticket says.
-    pub fn of(ticket: &proto::Ticket) -> Recorded {
+    /// What this ticket says; `topics` are those that conditions ask for.
+    pub fn of(ticket: &proto::Ticket, topics: &topic::Words) -> Recorded {
         let post = ticket.post.clone().unwrap_or_default();
+        let said = topics.read(&post.text);
         let now = Timestamp::from_microsecond(ticket.created_at_us).unwrap_or_default();
         Recorded {
             candidate: Candidate {
@@ -57,7 +63,9 @@ impl Recorded {
             person: ticket.person.clone().map(person_of).unwrap_or_default(),
             sensitive: ticket.sensitive.clone(),
             sensitive_words: Vec::new(),
+            said,
             follow_ups: 0,
+            erased: erased_of(&ticket.factors),
             now,
         }
     }
@@ -74,6 +82,7 @@ impl Recorded {
         Facts {
             sensitive: &self.sensitive,
             sensitive_words: &self.sensitive_words,
+            said: &self.said,
             follow_ups: self.follow_ups,
             ..Facts::new(&self.candidate, &self.verdict, &self.person, self.now)
         }
@@ -99,16 +108,20 @@ impl Config {
     ///
     /// A post that has joined a ticket is recorded without the terms that it names, and its author as they were known
     /// when the ticket was made: only combinations that ask for either can differ. One whose text is erased keeps the
-    /// points for sensitive words that the ticket had with it.
+    /// points for sensitive words that the ticket had with it. What was known of an author who is forgotten since, and
+    /// conditions that asked for it, keep the points that they gave, as long as this config knows them.
     pub fn score_again(&self, recorded: &Recorded, later: &[Reading]) -> (Score, proto::Level) {
-        let (mut score, mut level) = self.score(&recorded.facts());
+        let (factors, levels) = self.priorities(&recorded.candidate.brand);
+        let score_own = |facts: &Facts<'_>| factors.with_erased(self.score(facts).0, &recorded.erased);
+        let mut score = score_own(&recorded.facts());
+        let mut level = levels.level(score.priority);
         let terms = self.terms(&recorded.candidate.brand);
         let mut further = 0;
         for Reading { post, verdict, at_us, factors } in later {
             let verdict = verdict_of(verdict);
             let said = match post {
-                None => self.score(&Facts { verdict: &verdict, ..recorded.facts() }).0.factors,
-                Some(post) if is_thanks(&post.text, Some(&verdict)) => Vec::new(),
+                None => score_own(&Facts { verdict: &verdict, ..recorded.facts() }).factors,
+                Some(post) if is_thanks(&post.text, &verdict, &self.sensitive) => Vec::new(),
                 Some(post) => {
                     further += 1;
                     let now = Timestamp::from_microsecond(*at_us).unwrap_or_default();
@@ -131,6 +144,10 @@ impl Config {
         }
         (score, level)
     }
+}
+
+fn erased_of(factors: &[proto::Factor]) -> Vec<proto::Factor> {
+    factors.iter().filter(|factor| factor.evidence == ERASED && is_knowing(factor)).cloned().collect()
 }
 
 /// Whether the post named one of our handles: they are the first hits. An erasure takes these, but leaves the factor.
@@ -195,6 +212,7 @@ fn person_of(person: proto::Person) -> Person {
     });
     let purchases = person.purchases.into_iter().map(|purchase| Purchase {
         at: at(purchase.at_us),
+        date: purchase.date.parse().ok(),
         what: purchase.what,
         // Nothing is given points for costing nothing.
         amount: (purchase.amount != 0.0).then_some(purchase.amount),

@@ -20,6 +20,7 @@ mod choice;
 mod memory;
 mod needs;
 mod rules;
+mod weigh;
 mod words;
 
 #[cfg(test)]
@@ -31,30 +32,13 @@ pub use choice::{Because, Candidate, Points, Standing, Weighed, passed_over_max}
 pub use memory::{OPEN_TICKETS_MAX, PEOPLE_MAX};
 pub use needs::Needs;
 pub use rules::{AgentChoice, BestRated, Routes, Rule, Team};
+pub use weigh::Weighing;
 
 use choice::{Member, Want};
 use memory::{Open, OpenTickets, Seen};
-use rules::Target;
-
-/// How an assignment was come to: for whoever wants to see all of it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Weighing {
-    /// The teams that were asked in turn, each with its agents.
-    pub teams: Vec<Weighed>,
-    /// What the ticket says.
-    pub assignment: proto::Assignment,
-    want: Want,
-}
-
-impl Weighing {
-    fn chosen(&self) -> Option<(usize, &Weighed)> {
-        let last = self.teams.last()?;
-        Some((last.chosen?.0, last))
-    }
-}
 
 /// Knows the agents, what they have open, and who answered whom.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Router {
     members: Vec<Member>,
     by_name: FxHashMap<Arc<str>, usize>,
@@ -114,74 +98,6 @@ impl Router {
     /// The agents as they are known, with what the router counts as open; by name.
     pub fn agents(&self) -> impl Iterator<Item = (&Agent, u32)> {
         self.members.iter().map(|member| (&member.agent, member.open))
-    }
-
-    /// Weighs a ticket and changes nothing; `None` if no route speaks of it.
-    pub fn weigh(&self, routes: &Routes, facts: &Facts<'_>) -> Option<Weighing> {
-        let target = routes.target(facts)?;
-        let (why, want) = Want::of(routes, &target, facts);
-        let mut assignment =
-            proto::Assignment { team: target.team.to_string(), reasons: vec![why], ..Default::default() };
-        if let Target { supplier: Some(supplier), .. } = target {
-            assignment.reasons.push(format!("handed over to {supplier}"));
-            supplier.clone_into(&mut assignment.supplier);
-            return Some(Weighing { teams: Vec::new(), assignment, want });
-        }
-        Some(self.weigh_agents(routes, want, assignment, facts.now))
-    }
-
-    /// Finds the agent once the team is known.
-    fn weigh_agents(
-        &self,
-        routes: &Routes,
-        want: Want,
-        mut assignment: proto::Assignment,
-        now: Timestamp,
-    ) -> Weighing {
-        let mut teams = Vec::new();
-        if want.choice == AgentChoice::None {
-            return Weighing { teams, assignment, want };
-        }
-        let before = self.seen.who_answered(want.person);
-        let first = assignment.team.clone();
-        let chain = std::iter::successors(Some(first.as_str()), |team| routes.fallback(team));
-        // The config refuses circles of fallbacks; a circle of hand-made ones ends here.
-        for team in chain.take(routes.teams.len() + 1) {
-            let places = self.teams.get(&team.to_lowercase()).map_or(&[][..], Vec::as_slice);
-            let weighed = choice::choose(&self.members, places, team, &want, before, &routes.zone, now);
-            let is_first = team == first;
-            match (weighed.chosen, places.is_empty()) {
-                (Some((place, because)), _) => {
-                    let member = &self.members[place];
-                    if !is_first {
-                        assignment.reasons.push(format!("handed over to {team}"));
-                    }
-                    team.clone_into(&mut assignment.team);
-                    assignment.agent = member.name.to_string();
-                    assignment.reasons.push(words::reason(&weighed, member, because, &want));
-                    teams.push(weighed);
-                    return Weighing { teams, assignment, want };
-                }
-                // A team of which nobody is known is one whose helpdesk decides.
-                (None, true) if is_first => {
-                    assignment.reasons.push(format!("no agent of {team} is known: the team decides"));
-                    teams.push(weighed);
-                    return Weighing { teams, assignment, want };
-                }
-                (None, true) => {
-                    assignment.reasons.push(format!("handed over to {team}, of which no agent is known"));
-                    team.clone_into(&mut assignment.team);
-                    teams.push(weighed);
-                    return Weighing { teams, assignment, want };
-                }
-                (None, false) => {
-                    assignment.reasons.push(words::nobody(&weighed));
-                    teams.push(weighed);
-                }
-            }
-        }
-        assignment.reasons.push(format!("{first} without an agent"));
-        Weighing { teams, assignment, want }
     }
 
     /// Weighs a new ticket and keeps in mind who got it; `None` if no route speaks of it.
@@ -354,7 +270,7 @@ impl Router {
                 }
             }
             Told::Stands(ticket, holder) => self.stands(*ticket, holder.as_ref()),
-            Told::Changed => {}
+            Told::Closed(_) | Told::Over(_) | Told::Belongs { .. } | Told::Changed => {}
         }
     }
 

@@ -6,6 +6,8 @@ use crate::parse::Network;
 use crate::prefilter::Candidate;
 use crate::ticket::TicketId;
 
+mod conversations;
+
 const PROBLEM: Verdict = Verdict {
     sentiment: [1.0, 0.0, 0.0],
     intent: [0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],

@@ -27,6 +27,22 @@ pub enum Told {
     /// Whose a ticket is, where the ledger knows better than the desk, which counted it when it decided; `None`: nobody
     /// works on it.
     Stands(TicketId, Option<Holder>),
+    /// Nothing joins this ticket any more, though no helpdesk says so: it is no customer message, or the desk has taken a
+    /// post for one that joins it that did not.
+    Closed(TicketId),
+    /// Nothing is left of this ticket, nor will be: erased.
+    Over(TicketId),
+    /// The desk took a post for one that joins a ticket, and that one was closed by then, full, or gone: nothing joins it.
+    Belongs {
+        /// Which post.
+        post_id: TicketId,
+        /// Where it belongs instead: to another ticket of its author's, or its own if both are the same.
+        ticket_id: TicketId,
+        /// Whom that ticket is about.
+        brand: Arc<str>,
+        /// When that was decided, µs since 1970.
+        at_us: i64,
+    },
     /// Tickets have come to be about something else, or to matter more or less: which ones the ledger keeps in its file.
     Changed,
 }

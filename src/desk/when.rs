@@ -7,6 +7,7 @@
 mod shown;
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -30,6 +31,8 @@ pub struct Facts<'a> {
     pub sensitive: &'a [String],
     /// Which words made it so, in the order of the topics; only for people to read.
     pub sensitive_words: &'a [Hit],
+    /// The topics of conditions that its text says; see [`topic`](super::topic).
+    pub said: &'a [Arc<str>],
     /// Posts that have joined the ticket of this one since.
     pub follow_ups: u32,
     /// `0..=1000`, once it is known; conditions of factors are asked before and see 0.
@@ -57,7 +60,7 @@ pub enum Field {
     Tier,
     /// The customer's.
     Flag,
-    /// What matched (names, hashtags, rules) and the post's hashtags.
+    /// What matched (names, hashtags, rules), the post's hashtags, and words and phrases of its text.
     Topic,
     /// Through which the person has been in touch.
     Channel,
@@ -162,6 +165,7 @@ impl<'a> Facts<'a> {
             person,
             sensitive: &[],
             sensitive_words: &[],
+            said: &[],
             follow_ups: 0,
             priority: 0,
             now,
@@ -205,6 +209,7 @@ impl Facts<'_> {
             Field::Topic => {
                 self.candidate.hits.iter().any(|hit| has(hit) || without_mark(hit).is_some_and(has))
                     || self.candidate.post.hashtags.iter().any(|tag| has(tag))
+                    || self.said.iter().any(|word| words.iter().any(|asked| **asked == **word))
             }
             Field::Channel => self.person.touchpoints.iter().any(|touchpoint| has(&touchpoint.channel)),
             Field::Sensitive => self.sensitive.iter().any(|topic| has(topic)),

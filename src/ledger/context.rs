@@ -39,7 +39,7 @@ pub(super) const TABLES: &str = "
         value      REAL,
         language   TEXT NOT NULL,
         flags      TEXT NOT NULL,          -- words with spaces between them
-        purchases  TEXT NOT NULL,          -- a JSON list of {at_us, what, amount as text}, the newest first; '': none
+        purchases  TEXT NOT NULL,          -- a JSON list of {at_us, date, what, amount as text}, the newest first; '': none
         -- A line for each account that may be theirs, `network name`: all that the table below has, and maybe others
         -- that have gone to somebody else. An index there would take as much, and a new customer would touch two
         -- places of the file for each account in it.

@@ -8,29 +8,27 @@ use jiff::Timestamp;
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::rescoring::{Reading, publish};
+use super::rescoring::publish;
 use super::writer::Changes;
-use super::{
-    Body, NewFollowUp, Otherwise, Seq, assigned, changed, deadlines, erasure as texts, records, store,
-};
+use super::{Body, NewFollowUp, Seq, deadlines, records};
 use crate::desk::conversation::is_closed;
-use crate::desk::follow_up::{Terms, followed_up};
 use crate::desk::told::Told;
 use crate::parse::Network;
 use crate::prefilter::watched::of_post;
-use crate::telemetry::Bucket;
 use crate::ticket::{TicketId, proto};
 
 mod erasure;
 mod helpers;
+mod join;
 mod memory;
 #[cfg(test)]
 mod tests;
 pub mod timeline;
 
-pub(super) use erasure::{erase_post, has_lost_its_own, is_of_one, posts_of};
+pub(super) use erasure::{erase_post, erase_posts_of, has_lost_its_own, is_of_one};
 pub use helpers::{HELPERS_MAX, Helper};
-pub(super) use helpers::{forget_helper, forget_helpers_before, helpers, thanks};
+pub(super) use helpers::{forget_helper, forget_helpers_before, forget_what_was_said, helpers, thanks};
+pub(super) use join::{follow_up, forget_words, reread};
 pub(super) use memory::{remembered, remembered_posts};
 
 /// Posts of bystanders that are kept for each ticket: whoever reads a thread of thousands is not kept.
@@ -47,7 +45,7 @@ pub(super) const TABLES: &str = "
         id            BLOB PRIMARY KEY,    -- 16 bytes, as a ticket's: of network and post id
         ticket_id     BLOB NOT NULL,
         kind          INTEGER NOT NULL,    -- 0 joined, 1 our answer, 2 a bystander's
-        seq           INTEGER,             -- the update that tells of it
+        seq           INTEGER,             -- the update that tells of it; NULL: none does
         network       TEXT NOT NULL,
         author_id     TEXT NOT NULL,
         text_hash     INTEGER NOT NULL,    -- of the text as last seen, as desk::text_hash
@@ -56,7 +54,8 @@ pub(super) const TABLES: &str = "
         erased_at_us  INTEGER
     ) STRICT, WITHOUT ROWID;
     ALTER TABLE ticket ADD COLUMN watch INTEGER;   -- the same of its own post; NULL where it is older than version 4
-    CREATE INDEX post_ticket ON post (ticket_id, at_us);
+    ALTER TABLE ticket ADD COLUMN thread_id BLOB;  -- the first ticket of the thread that its post stands in; NULL: itself
+    CREATE INDEX post_ticket ON post (ticket_id, kind);
     CREATE INDEX post_author ON post (network, author_id);
 
     -- What has become of tickets that are more than one post; others have no row.
@@ -64,8 +63,7 @@ pub(super) const TABLES: &str = "
         ticket_id        BLOB PRIMARY KEY,
         further          INTEGER NOT NULL DEFAULT 0,   -- posts that joined and count
         factors          BLOB,             -- an encoded vigie.v1.Update.FollowedUp, its factors alone; NULL: the ticket's own
-        answered_at_us   INTEGER,          -- by one of our accounts, and nobody has followed up since
-        closed_at_us     INTEGER,          -- solved, closed or deleted in the helpdesk
+        closed_at_us     INTEGER,          -- solved, closed or deleted in the helpdesk, or no customer message
         erased_at_us     INTEGER           -- the ticket's own post, while others are still there
     ) STRICT, WITHOUT ROWID;
 
@@ -135,125 +133,6 @@ fn followed(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<proto:
     }))
 }
 
-/// What a ticket's priority is made of now.
-struct Standing {
-    further: u32,
-    factors: Vec<proto::Factor>,
-}
-
-fn standing(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<Standing> {
-    let row = connection
-        .prepare_cached("SELECT further, factors FROM conversation WHERE ticket_id = ?1")?
-        .query_row([ticket_id.as_bytes()], |row| {
-            Ok((row.get::<_, u32>(0)?, row.get::<_, Option<Vec<u8>>>(1)?))
-        })
-        .optional()?;
-    let (further, factors) = row.unwrap_or_default();
-    // We wrote these bytes, here and below.
-    let factors = match factors {
-        Some(bytes) => proto::update::FollowedUp::decode(bytes.as_slice()).unwrap_or_default().factors,
-        None => own_factors(connection, ticket_id)?,
-    };
-    Ok(Standing { further, factors })
-}
-
-/// The ticket's own factors, or those that the full model put in their place.
-fn own_factors(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<Vec<proto::Factor>> {
-    let factors = |body| match body {
-        Body::Ticket(bytes) => Some(proto::Ticket::decode(bytes.as_slice()).ok()?.factors),
-        Body::Update(bytes) => match proto::Update::decode(bytes.as_slice()).ok()?.change? {
-            proto::update::Change::Rescored(rescored) => Some(rescored.factors),
-            _ => None,
-        },
-    };
-    let bodies = records::bodies_of(connection, ticket_id)?;
-    Ok(bodies.into_iter().rev().find_map(|(_, body)| factors(body)).unwrap_or_default())
-}
-
-fn set_standing(connection: &Connection, ticket_id: TicketId, standing: &Standing) -> rusqlite::Result<()> {
-    let factors = proto::update::FollowedUp { factors: standing.factors.clone(), ..Default::default() };
-    connection
-        .prepare_cached(
-            "INSERT INTO conversation (ticket_id, further, factors) VALUES (?1, ?2, ?3)
-             ON CONFLICT (ticket_id) DO UPDATE SET further = excluded.further, factors = excluded.factors",
-        )?
-        .execute(params![ticket_id.as_bytes(), standing.further, factors.encode_to_vec()])?;
-    Ok(())
-}
-
-/// Which sensitive words a text held that is erased now is not known any more.
-pub(super) fn forget_words(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<()> {
-    let factors = connection
-        .prepare_cached("SELECT factors FROM conversation WHERE ticket_id = ?1 AND factors IS NOT NULL")?
-        .query_row([ticket_id.as_bytes()], |row| row.get::<_, Vec<u8>>(0))
-        .optional()?;
-    let Some(factors) = factors else { return Ok(()) };
-    let mut factors = proto::update::FollowedUp::decode(factors.as_slice()).unwrap_or_default();
-    texts::without_words(&mut factors.factors);
-    connection
-        .prepare_cached("UPDATE conversation SET factors = ?2 WHERE ticket_id = ?1")?
-        .execute(params![ticket_id.as_bytes(), factors.encode_to_vec()])?;
-    Ok(())
-}
-
-/// A post joins its ticket, or does what is said otherwise if that is gone.
-pub(super) fn follow_up(
-    connection: &Connection,
-    new: &NewFollowUp,
-    ageing_points_per_hour: u32,
-    changes: &mut Changes,
-) -> rusqlite::Result<Bucket> {
-    if is_known(connection, new.post_id)? {
-        return Ok(Bucket::Duplicate);
-    }
-    let is_open = connection
-        .prepare_cached("SELECT 1 FROM ticket WHERE id = ?1 AND erased_at_us IS NULL")?
-        .exists([new.ticket_id.as_bytes()])?;
-    if !is_open {
-        return match &new.otherwise {
-            Otherwise::Ticket(ticket) => {
-                let bucket = store::record_ticket(connection, ticket, ageing_points_per_hour, changes)?;
-                // The desk took it for one that joins, and counted it for nobody.
-                if bucket == Bucket::Ticketed && ticket.assignee.is_some() {
-                    changes.told.push(Told::Stands(ticket.id, assigned::holder(connection, ticket.id)?));
-                }
-                Ok(bucket)
-            }
-            Otherwise::Bucket(bucket) => Ok(*bucket),
-        };
-    }
-    let mut standing = standing(connection, new.ticket_id)?;
-    standing.further += u32::from(new.raises);
-    let said: &[proto::Factor] = if new.raises { &new.factors } else { &[] };
-    let (score, level) = followed_up(&standing.factors, said, standing.further, &new.terms);
-    standing.factors.clone_from(&score.factors);
-    set_standing(connection, new.ticket_id, &standing)?;
-    connection
-        .prepare_cached("UPDATE conversation SET answered_at_us = NULL WHERE ticket_id = ?1 AND ?2")?
-        .execute(params![new.ticket_id.as_bytes(), new.raises])?;
-    if new.raises {
-        deadlines::waits(connection, new.ticket_id, changes)?;
-    }
-    let followed = proto::update::FollowedUp {
-        post: Some(new.post.clone()),
-        verdict: Some(new.verdict.clone()),
-        priority: score.priority.into(),
-        level: level.into(),
-        factors: score.factors,
-    };
-    let update = update(new.ticket_id, new.at, proto::update::Change::FollowedUp(followed));
-    let reading = Reading { priority: score.priority, intent: None };
-    let seq = publish(connection, new.ticket_id, &update, Some(reading), ageing_points_per_hour, changes)?;
-    add_post(connection, new, FOLLOW_UP, seq)?;
-    if new.raises {
-        changed::mark(connection, new.ticket_id, seq, changes)?;
-    }
-    if let Some(post_id) = new.thanks {
-        helpers::thank(connection, new, post_id)?;
-    }
-    Ok(Bucket::Merged)
-}
-
 /// Whether a ticket was made of this post, ever, or it belongs to one.
 pub(super) fn is_known(connection: &Connection, post_id: TicketId) -> rusqlite::Result<bool> {
     // A pruned ticket has left its id: what it was made of makes no second one.
@@ -311,6 +190,20 @@ pub struct ThreadPost {
     pub at: Timestamp,
 }
 
+impl ThreadPost {
+    /// Of a post that was to join a ticket.
+    fn of(new: &NewFollowUp) -> ThreadPost {
+        ThreadPost {
+            post_id: new.post_id,
+            ticket_id: new.ticket_id,
+            network: new.network,
+            author_id: new.author_id.clone(),
+            watch: of_post(new.network, &new.post.id),
+            at: new.at,
+        }
+    }
+}
+
 /// Keeps who said something in a thread, for a while at most as long as the ticket.
 pub(super) fn bystander(connection: &Connection, post: &ThreadPost) -> rusqlite::Result<()> {
     connection
@@ -363,14 +256,7 @@ pub(super) fn answer(
             post.at.as_microsecond(),
             post.watch.cast_signed(),
         ])?;
-    deadlines::answered(connection, post.ticket_id, post.at, changes)?;
-    connection
-        .prepare_cached(
-            "INSERT INTO conversation (ticket_id, answered_at_us) VALUES (?1, ?2)
-             ON CONFLICT (ticket_id) DO UPDATE SET answered_at_us = excluded.answered_at_us",
-        )?
-        .execute(params![post.ticket_id.as_bytes(), post.at.as_microsecond()])?;
-    Ok(())
+    deadlines::answered(connection, post.ticket_id, post.at, changes)
 }
 
 /// The author has changed a post that had joined a ticket.
@@ -385,26 +271,21 @@ pub(super) fn set_text_hash(
     Ok(())
 }
 
-/// What the full model has read a ticket to be, joined with what further posts had made of it meanwhile: of those it
-/// takes nothing back.
-pub(super) fn reread(
+/// Nothing joins a ticket any more that is no customer message.
+pub(super) fn close(
     connection: &Connection,
     ticket_id: TicketId,
-    change: &proto::update::Rescored,
-    terms: &Terms,
-) -> rusqlite::Result<Option<proto::update::Rescored>> {
-    let has_joined = connection
-        .prepare_cached("SELECT 1 FROM conversation WHERE ticket_id = ?1 AND factors IS NOT NULL")?
-        .exists([ticket_id.as_bytes()])?;
-    if !has_joined {
-        return Ok(None);
-    }
-    let mut standing = standing(connection, ticket_id)?;
-    let (score, level) = followed_up(&standing.factors, &change.factors, standing.further, terms);
-    standing.factors.clone_from(&score.factors);
-    set_standing(connection, ticket_id, &standing)?;
-    let (priority, level) = (score.priority.into(), level.into());
-    Ok(Some(proto::update::Rescored { priority, level, factors: score.factors, ..change.clone() }))
+    at: Timestamp,
+    changes: &mut Changes,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO conversation (ticket_id, closed_at_us) VALUES (?1, ?2)
+             ON CONFLICT (ticket_id) DO UPDATE SET closed_at_us = excluded.closed_at_us",
+        )?
+        .execute(params![ticket_id.as_bytes(), at.as_microsecond()])?;
+    changes.told.push(Told::Closed(ticket_id));
+    Ok(())
 }
 
 /// The helpdesk says what has become of a ticket that there is.

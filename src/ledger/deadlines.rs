@@ -3,9 +3,9 @@
 //! A ticket is open, then at risk, then breached; each of the last two is told once for each time that the answer is due at, as a record like any other, in
 //! the transaction that makes it so: a crash or a restart never tells it again. Whatever passed while vigie was down is
 //! told after the next start, a breach alone where its risk passed, too. The clock stands still once somebody has
-//! answered, or the helpdesk calls the ticket pending, solved, closed or deleted; it goes on if the helpdesk opens a
-//! ticket again that nobody has answered, or if a further post joins it. A ticket whose text was erased, or that turned out to be no customer
-//! message, has no clock any more.
+//! answered, or the helpdesk calls the ticket pending, solved, closed or deleted; of a ticket that nobody has answered it
+//! goes on if the helpdesk opens it again, or a further post joins it. A ticket whose text was erased, or that turned
+//! out to be no customer message, has no clock any more.
 //!
 //! Nobody is told anything of a brand while the ledger has had no report on any of its tickets: where no helpdesk says
 //! what is answered, every ticket would be late. The states are counted all the same. Nor is anybody told after an outage
@@ -19,7 +19,7 @@ use prost::Message;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::writer::Changes;
-use super::{Feedback, assigned, records, rescoring, store};
+use super::{Feedback, assigned, records, store};
 use crate::desk::anew::DueAnew;
 use crate::ticket::{TicketId, proto};
 use proto::ticket_status::State;
@@ -371,7 +371,7 @@ pub(super) fn date_anew(
         changes.clocks.moves.add(overdue, 1);
         changes.clocks.next_at_us = earlier(changes.clocks.next_at_us, next_at_us);
     }
-    rescoring::place_anew(connection, ticket_id, &before, ageing_points_per_hour, changes)?;
+    changes.place_anew(ticket_id, &before);
     Ok(Some((due_at_us, if overdue.is_some() { at_risk_at_us } else { 0 })))
 }
 

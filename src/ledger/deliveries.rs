@@ -69,6 +69,14 @@ pub(super) fn subscriptions(connection: &Connection) -> rusqlite::Result<Vec<Str
     connection.prepare_cached("SELECT name FROM subscription")?.query_map([], |row| row.get(0))?.collect()
 }
 
+/// All subscriptions by name, with the seq up to which each has acknowledged every record.
+pub(super) fn floors(connection: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
+    connection
+        .prepare_cached("SELECT name, floor FROM subscription")?
+        .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?
+        .collect()
+}
+
 /// Calls `visit` with the head of each record that the subscription has not acknowledged, filtered or not, in no
 /// particular order.
 pub(super) fn unacknowledged(

@@ -8,7 +8,8 @@ use super::records::{bodies_of, replace_body};
 use super::store::add_update;
 use super::writer::Changes;
 use super::{Body, assigned, conversations, deadlines};
-use crate::desk::priority::{Group, recorded_group};
+use crate::desk::priority::{ERASED, is_knowing};
+use crate::desk::told::Told;
 use crate::ticket::{TicketId, proto};
 
 /// Why a text is erased.
@@ -61,6 +62,7 @@ pub(super) fn erase(
         replace_body(connection, seq, &body)?;
     }
     conversations::forget_words(connection, ticket_id)?;
+    changes.told.push(Told::Over(ticket_id));
     Ok(true)
 }
 
@@ -104,11 +106,6 @@ pub(super) fn clear_post(post: &mut proto::Post, reason: Erasure) {
     }
 }
 
-/// Whether a factor's evidence repeats what is known of the author. The conditions of a combination do, whatever its name.
-fn is_knowing(factor: &proto::Factor) -> bool {
-    matches!(recorded_group(&factor.name), Some(Group::Customer | Group::Combinations))
-}
-
 /// The one whose evidence repeats the text.
 const REPEATING: &str = "sensitive";
 
@@ -127,12 +124,12 @@ fn without_knowledge(factors: &mut [proto::Factor]) {
 /// team and the agent stay.
 pub(super) fn without_reasons(assignment: &mut proto::Assignment) {
     if !assignment.reasons.is_empty() {
-        assignment.reasons = vec!["erased".to_owned()];
+        assignment.reasons = vec![ERASED.to_owned()];
     }
 }
 
 fn erase_evidence(factor: &mut proto::Factor) {
-    factor.evidence = "erased".to_owned();
+    ERASED.clone_into(&mut factor.evidence);
 }
 
 /// The record without what the company had told of its author, whom it wants to forget; the text stays. `None`: it says

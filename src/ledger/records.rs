@@ -69,6 +69,20 @@ pub(super) fn heads_of(
         .collect()
 }
 
+/// The head of a ticket's own record.
+pub(super) fn own_head(
+    connection: &Connection,
+    ticket_id: TicketId,
+    ageing_points_per_hour: u32,
+) -> rusqlite::Result<Option<RecordHead>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {HEAD} FROM ticket t JOIN record r ON r.seq = t.seq WHERE t.id = ?1"
+        ))?
+        .query_row([ticket_id.as_bytes()], |row| head(row, ageing_points_per_hour))
+        .optional()
+}
+
 /// A record with what filters look at; [`head`] reads its rows.
 pub(super) const HEAD: &str = "r.seq, r.ticket_id, t.seq, t.created_at_us, t.due_at_us,
             t.brand, t.network, t.language, t.intent, t.priority, t.rescored, t.rescored_intent";
@@ -104,6 +118,14 @@ pub(super) fn traits(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<
 pub(super) fn seq(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Seq> {
     let seq: i64 = row.get(column)?;
     Seq::new(seq.cast_unsigned()).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, seq))
+}
+
+/// The same of a column that may be NULL.
+pub(super) fn some_ticket_id(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<TicketId>> {
+    match row.get_ref(column)? {
+        rusqlite::types::ValueRef::Null => Ok(None),
+        _ => ticket_id(row, column).map(Some),
+    }
 }
 
 pub(super) fn ticket_id(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<TicketId> {

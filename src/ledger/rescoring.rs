@@ -1,16 +1,17 @@
 //! Tickets that only the small model has read, and what the full one makes of them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use prost::Message;
 use rusqlite::{Connection, params};
 
-use super::deliveries::{has_acknowledged, subscriptions};
-use super::outbox::{Place, Reranked};
-use super::records::{bodies_of, heads_of, ticket_id};
+use super::deliveries::{floors, has_acknowledged};
+use super::outbox::Reranked;
+use super::records::{bodies_of, heads_of, own_head, ticket_id};
 use super::store::add_update;
-use super::writer::Changes;
-use super::{Body, RecordHead, Rescoring, Seq, assigned, changed, conversations, deadlines};
+use super::writer::{Changes, Placed};
+use super::{Body, Rescoring, Seq, assigned, changed, conversations, deadlines};
 use crate::ticket::{TicketId, proto};
 
 /// How many tickets only the small model has read.
@@ -70,8 +71,10 @@ pub(super) fn rescore(
     changes.provisional -= i64::from(awaited > 0);
     let Some(change) = change.as_ref().filter(|_| awaited > 0) else { return Ok(()) };
     let joined = conversations::reread(connection, *ticket_id, change, terms)?;
-    let unsupported = change.unsupported;
+    // Nor does it take the ticket from those who have joined it.
+    let unsupported = change.unsupported && joined.is_none();
     if unsupported {
+        conversations::close(connection, *ticket_id, *at, changes)?;
         deadlines::forget(connection, *ticket_id, changes)?;
         assigned::end(connection, *ticket_id, changes)?;
     }
@@ -110,7 +113,10 @@ pub(super) fn publish(
     ageing_points_per_hour: u32,
     changes: &mut Changes,
 ) -> rusqlite::Result<Option<Seq>> {
-    let before = heads_of(connection, ticket_id, ageing_points_per_hour)?.into_iter().next();
+    let before = match reading {
+        Some(_) => own_head(connection, ticket_id, ageing_points_per_hour)?,
+        None => None,
+    };
     let Some((before, reading)) = before.zip(reading) else {
         let head = add_update(connection, ticket_id, update, ageing_points_per_hour)?;
         let seq = head.as_ref().map(|head| head.seq);
@@ -126,42 +132,46 @@ pub(super) fn publish(
     if read == 0 {
         return Ok(None);
     }
-    place_anew(connection, ticket_id, &before, ageing_points_per_hour, changes)?;
+    changes.place_anew(ticket_id, &before);
     let update = add_update(connection, ticket_id, update, ageing_points_per_hour)?;
     let seq = update.as_ref().map(|update| update.seq);
     changes.heads.extend(update);
     Ok(seq)
 }
 
-/// Gives all records of a ticket the place that its row says by now; `before` is its own as it was.
-pub(super) fn place_anew(
+/// Gives all records of the tickets that a transaction has placed anew the place that their rows say by now: once, before
+/// its commit, however often that was changed.
+pub(super) fn reranked(
     connection: &Connection,
-    ticket_id: TicketId,
-    before: &RecordHead,
     ageing_points_per_hour: u32,
     changes: &mut Changes,
-) -> rusqlite::Result<()> {
-    let mut reranked = Vec::new();
-    for head in heads_of(connection, ticket_id, ageing_points_per_hour)? {
-        // What comes with this very commit is published by what it is now.
-        if let Some(fresh) = changes.heads.iter_mut().find(|fresh| fresh.seq == head.seq) {
-            *fresh = head;
-            continue;
-        }
-        let mut has_it = Vec::new();
-        for name in subscriptions(connection)? {
-            if has_acknowledged(connection, &name, head.seq)? {
-                has_it.push(name);
-            }
-        }
-        reranked.push((Arc::new(head), has_it));
+) -> rusqlite::Result<Vec<Reranked>> {
+    if changes.placed.is_empty() {
+        return Ok(Vec::new());
     }
-    changes.reranked.push(Reranked {
-        records: reranked,
-        place_before: Place::of(before),
-        rescored_before: before.traits.rescored.clone(),
-    });
-    Ok(())
+    let subscriptions = floors(connection)?;
+    let fresh: HashMap<Seq, usize> =
+        changes.heads.iter().enumerate().map(|(place, head)| (head.seq, place)).collect();
+    let mut all = Vec::with_capacity(changes.placed.len());
+    for (ticket_id, Placed { place_before, rescored_before }) in std::mem::take(&mut changes.placed) {
+        let mut records = Vec::new();
+        for head in heads_of(connection, ticket_id, ageing_points_per_hour)? {
+            // What comes with this very commit is published by what it is now.
+            if let Some(place) = fresh.get(&head.seq) {
+                changes.heads[*place] = head;
+                continue;
+            }
+            let mut has_it = Vec::new();
+            for (name, floor) in &subscriptions {
+                if *floor >= head.seq.get() || has_acknowledged(connection, name, head.seq)? {
+                    has_it.push(name.clone());
+                }
+            }
+            records.push((Arc::new(head), has_it));
+        }
+        all.push(Reranked { records, place_before, rescored_before });
+    }
+    Ok(all)
 }
 
 fn most_probable_intent(change: &proto::update::Rescored) -> Option<&str> {

@@ -51,8 +51,8 @@ pub(super) fn add_ticket(
         .prepare_cached(
             "INSERT INTO ticket (id, seq, network, author_id, brand, language, intent, priority,
                                  created_at_us, due_at_us, text_hash, provisional, overdue, next_at_us,
-                                 watch)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, iif(?13 IS NULL, NULL, 0), ?13, ?14)",
+                                 watch, thread_id)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, iif(?13 IS NULL, NULL, 0), ?13, ?14, ?15)",
         )?
         .execute(params![
             ticket.id.as_bytes(),
@@ -69,6 +69,7 @@ pub(super) fn add_ticket(
             ticket.provisional,
             ticket.at_risk_at_us,
             ticket.watch.cast_signed(),
+            ticket.thread.as_ref().map(TicketId::as_bytes),
         ])?;
     if let Some(assignee) = &ticket.assignee {
         assigned::add(connection, ticket.id, seq.get().cast_signed(), assignee)?;

@@ -19,6 +19,7 @@ mod changes;
 mod commits;
 mod holes;
 mod opening;
+mod recall;
 mod second_reading;
 mod unnamed;
 
@@ -122,6 +123,7 @@ pub(super) fn ticket(id: &str, priority: u16) -> Entry {
         at_risk_at_us: None,
         text_hash: 42,
         watch: 42,
+        thread: None,
         provisional: false,
         assignee: None,
         body: message.encode_to_vec(),

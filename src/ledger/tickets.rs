@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use prost::Message;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{LedgerError, open_to_read, records};
 use crate::desk::follow_up;
@@ -96,6 +96,16 @@ fn page(
         page.push(updated(connection, records::ticket_id(row, 1)?, ticket)?);
     }
     Ok((last, page))
+}
+
+/// This ticket by now; `None`: it is not there, or damaged.
+pub(super) fn one(connection: &Connection, id: TicketId) -> rusqlite::Result<Option<Kept>> {
+    let body = connection
+        .prepare_cached("SELECT body FROM record WHERE seq = (SELECT seq FROM ticket WHERE id = ?1)")?
+        .query_row([id.as_bytes()], |row| row.get::<_, Vec<u8>>(0))
+        .optional()?;
+    let ticket = body.and_then(|body| proto::Ticket::decode(body.as_slice()).ok());
+    ticket.map(|ticket| updated(connection, id, ticket)).transpose()
 }
 
 /// The ticket with what its updates have changed.

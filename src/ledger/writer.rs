@@ -30,7 +30,7 @@ mod commit;
 mod handle;
 mod scratch;
 
-pub(super) use apply::Changes;
+pub(super) use apply::{Changes, Placed};
 pub use handle::Handle;
 pub use scratch::{Outcome, Scratch};
 

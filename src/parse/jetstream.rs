@@ -148,6 +148,7 @@ impl<'t, 'f> Record<'t, 'f> {
         let language = self.langs.and_then(|langs| langs.items().next()?.string());
         post.language = language.and_then(language::primary);
         post.written_at = self.created_at.and_then(time::rfc3339);
+        post.time_unread = self.created_at.is_some() && post.written_at.is_none();
         if let Some(embed) = self.embed {
             read_embed(embed, post);
         }

@@ -119,6 +119,7 @@ fn read_original<'f>(status: Value<'_, 'f>) -> Result<Post<'f>, Malformed> {
     post.page = url.and_then(web_address).map(Cow::Borrowed);
     post.language = tag.and_then(language::primary);
     post.written_at = created_at.and_then(time::rfc3339);
+    post.time_unread = created_at.is_some() && post.written_at.is_none();
     post.reply_to = reply_to;
     post.links = links;
     post.mentions = mentioned(mentions);

@@ -6,7 +6,7 @@
 //! | `id` | unique on its network, string or number; see below if absent |
 //! | `author` | a handle, or `{"id","handle","name","followers","verified"}` of which any may be absent |
 //! | `lang` or `language` | BCP 47 tag |
-//! | `created_at` or `at` | when it was written, RFC 3339 |
+//! | `created_at` or `at` | when it was written, as RFC 3339, RFC 2822 or X's API v1.1 spell it |
 //! | `network` | a name of [`Network`], `plain` if absent; another name is malformed |
 //! | `url` | where people read it, `http` or `https` |
 //! | `reply_to` | id of the post that this one answers |
@@ -40,13 +40,17 @@ fn read_post<'f>(root: Value<'_, 'f>) -> Result<Post<'f>, Malformed> {
     let (mut text, mut id, mut author, mut tag, mut written_at) = (None, None, None, None, None);
     let (mut network, mut url, mut reply_to) = (None, None, None);
     let (mut mentions, mut hashtags, mut links) = (None, None, None);
+    let mut says_when = false;
     for (key, value) in root.fields() {
         match key {
             "text" => text = value.string(),
             "id" => id = value.id(),
             "author" => author = Some(value),
             "lang" | "language" => tag = value.string().or(tag),
-            "created_at" | "at" => written_at = value.string().or(written_at),
+            "created_at" | "at" => {
+                written_at = value.string().or(written_at);
+                says_when |= !value.is_null();
+            }
             "network" => network = value.string(),
             "url" => url = value.string(),
             "reply_to" => reply_to = value.id(),
@@ -66,7 +70,8 @@ fn read_post<'f>(root: Value<'_, 'f>) -> Result<Post<'f>, Malformed> {
     let mut post = Post::new(network, id, author, Cow::Borrowed(text));
     post.page = url.and_then(web_address).map(Cow::Borrowed);
     post.language = tag.and_then(language::primary);
-    post.written_at = written_at.and_then(time::rfc3339);
+    post.written_at = written_at.and_then(time::usual);
+    post.time_unread = says_when && post.written_at.is_none();
     post.reply_to = reply_to;
     post.mentions = strings(mentions, '@');
     post.hashtags = strings(hashtags, '#');

@@ -121,6 +121,11 @@ impl<'t, 'f> Value<'t, 'f> {
         matches!(self.nodes.first(), Some(Node::Static(StaticNode::Bool(true))))
     }
 
+    /// Whether `null` is here, which says as little as nothing.
+    pub(super) fn is_null(self) -> bool {
+        matches!(self.nodes.first(), None | Some(Node::Static(StaticNode::Null)))
+    }
+
     /// Whether `false` is here.
     pub(super) fn is_false(self) -> bool {
         matches!(self.nodes.first(), Some(Node::Static(StaticNode::Bool(false))))

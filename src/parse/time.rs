@@ -5,10 +5,12 @@
 
 use jiff::Timestamp;
 use jiff::civil::{Date, Time, Weekday};
+use jiff::fmt::rfc2822;
 use jiff::fmt::temporal::DateTimeParser;
 use jiff::tz::Offset;
 
 static RFC3339: DateTimeParser = DateTimeParser::new();
+static RFC2822: rfc2822::DateTimeParser = rfc2822::DateTimeParser::new();
 
 /// `2024-09-09T19:46:02.102Z`, any offset, up to nanoseconds (RFC 3339). A time without offset is none.
 pub(super) fn rfc3339(time: &str) -> Option<Timestamp> {
@@ -18,6 +20,11 @@ pub(super) fn rfc3339(time: &str) -> Option<Timestamp> {
 /// `Wed Oct 10 20:19:24 +0000 2018`, as X's API v1.1 writes it.
 pub(super) fn x_v1(time: &str) -> Option<Timestamp> {
     x_utc(time.as_bytes()).or_else(|| Timestamp::strptime("%a %b %d %H:%M:%S %z %Y", time).ok())
+}
+
+/// Any of the forms that people's exports have: RFC 3339, X's, and `Mon, 09 Sep 2024 19:46:02 +0000` (RFC 2822).
+pub(super) fn usual(time: &str) -> Option<Timestamp> {
+    rfc3339(time).or_else(|| x_v1(time)).or_else(|| RFC2822.parse_timestamp(time).ok())
 }
 
 /// `2024-09-09T19:46:02.102Z`, with milliseconds or none.

@@ -232,6 +232,7 @@ impl<'t, 'f> Status<'t, 'f> {
         post.id = self.id;
         post.language = self.language.and_then(language::primary);
         post.written_at = self.created_at.and_then(time::x_v1);
+        post.time_unread = self.created_at.is_some() && post.written_at.is_none();
         let media = |entities: Option<Value<'_, '_>>| {
             entities.and_then(|entities| entities.field("media")).is_some_and(Value::has_items)
         };

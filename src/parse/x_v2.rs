@@ -178,6 +178,7 @@ impl<'t, 'f> Tweet<'t, 'f> {
         let mut post = Post::new(Network::X, self.id, author, decoded(self.text));
         post.language = self.language.and_then(language::primary);
         post.written_at = self.created_at.and_then(time::rfc3339);
+        post.time_unread = self.created_at.is_some() && post.written_at.is_none();
         post.reply_to = self.replied_to;
         post.has_media = self.has_media;
         post.edited = self.edited;

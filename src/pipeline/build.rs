@@ -8,16 +8,14 @@ use crossbeam::channel::bounded;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use super::hear::restore;
 use super::inherited::Inherited;
 use super::reload::{Reloader, Rules};
 use super::{Feed, Pipeline, PipelineError, QUEUE_DECIDED, StagePulses, View, lane_name};
 use crate::classify::Classifier;
 use crate::config::Config;
 use crate::console::{self, Console};
-use crate::desk::conversation::{CONVERSATIONS_MAX, FURTHER_MAX};
+use crate::desk::Desk;
 use crate::desk::told;
-use crate::desk::{Desk, KNOWN_TICKETS_MAX};
 use crate::ledger::context::Reader;
 use crate::ledger::outbox::Outbox;
 use crate::ledger::{Ledger, LedgerError, articles};
@@ -59,20 +57,9 @@ impl Pipeline {
         let people = Reader::open(&path)?;
         let articles = articles::Reader::open(&path)?;
         let mut desk = Desk::default();
-        // One more than it remembers: it then knows that there are older ones.
-        ledger.tickets(KNOWN_TICKETS_MAX + 1, |id, text_hash| desk.remember(id, text_hash))?;
         let watched = Arc::<Watched>::default();
         desk.conversations.watched_by(watched.clone());
-        ledger.conversations(CONVERSATIONS_MAX, |ticket| desk.remember_conversation(&ticket))?;
-        ledger.further_posts(FURTHER_MAX + 1, |post| desk.remember_post(&post))?;
-        ledger.thanks(|network, author_id, ticket_id, at_us| {
-            desk.conversations.remember_thanks(network, author_id, ticket_id, at_us);
-        })?;
-        ledger.open_assigned(|assigned| restore(&mut desk, assigned))?;
-        ledger.relieved(|agent, tickets| desk.restore_relieved(agent, tickets))?;
-        ledger.answered(|person, agent, at_us| {
-            desk.remember_answer(person, agent, Timestamp::from_microsecond(at_us).unwrap_or_default());
-        })?;
+        ledger.recall(&mut desk)?;
         // What the run before did not come to.
         desk.look_for_changed(true);
         let sources: Vec<_> = config

@@ -7,18 +7,11 @@ use tracing::{error, warn};
 
 use super::reload::Rules;
 use crate::desk::anew::CHANGED_MAX;
-use crate::desk::conversation::{CONVERSATIONS_MAX, Remembered};
+use crate::desk::conversation::CONVERSATIONS_MAX;
 use crate::desk::told::Heard;
 use crate::desk::{Anew, Desk};
 use crate::ledger::Handle;
-use crate::ledger::assigned::Assigned;
-
-/// Takes over who has a ticket, as the ledger knows it.
-pub(super) fn restore(desk: &mut Desk, assigned: &Assigned) {
-    let Assigned { ticket_id, assignee, by_helpdesk, is_open } = assigned;
-    desk.restore_assignment(*ticket_id, &assignee.team, &assignee.agent, !by_helpdesk, *is_open);
-    desk.restore_needs(*ticket_id, &assignee.needs);
-}
+use crate::ledger::recall::restore;
 
 /// What was decided anew and the ledger has not yet recorded: one batch of each kind at a time, and nobody waits for it, so
 /// that neither a team that leaves nor a storm of further posts fills a queue.
@@ -84,13 +77,12 @@ pub(super) fn hear(
             warn!(
                 "helpdesks reported faster than the desk could hear: it reads from the ledger what became of tickets"
             );
-            let closed =
-                |ticket: Remembered| desk.conversations.set_closed(ticket.ticket_id, ticket.is_closed);
-            let conversations = ledger.conversations(CONVERSATIONS_MAX, closed);
+            let conversations =
+                ledger.conversations(CONVERSATIONS_MAX, |ticket| desk.recall_conversation(&ticket));
             let held = desk.held();
-            if let Err(error) =
-                conversations.and_then(|()| ledger.assigned(&held, |assigned| restore(desk, assigned)))
-            {
+            let assigned =
+                conversations.and_then(|()| ledger.assigned(&held, |assigned| restore(desk, assigned)));
+            if let Err(error) = assigned.and_then(|()| ledger.answers(desk)) {
                 // Until the next time, or the next start, some agents count as busier than they are, and posts join
                 // tickets that are closed.
                 error!(%error, "the desk does not know who has which ticket, nor which are closed");

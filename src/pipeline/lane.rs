@@ -13,7 +13,7 @@ mod forward;
 mod output;
 
 pub use forward::{Forward, ModelGone, Waiting};
-pub use output::{Item, LaneOutput};
+pub use output::{Item, LaneOutput, MALFORMED_TOLD_MAX, MalformedFrame};
 
 use bound::{bound, cut, said};
 
@@ -50,14 +50,25 @@ impl Lane {
         let watched = self.watched.as_deref();
         let look = watched.map(Watched::look);
         let parser = parser_of(&mut self.parsers, batch.format);
-        for range in batch.frames {
+        let mut malformed = Vec::new();
+        let lines =
+            if batch.oversize + batch.unreadable + batch.heartbeats == 0 { batch.position } else { None };
+        let before = lines.map(|last| last.saturating_sub(batch.frames.len() as i64));
+        for (index, range) in batch.frames.into_iter().enumerate() {
             let frame = batch.bytes.get_mut(range).unwrap_or_default();
             let mut passes = |post: &Post<'_>| {
                 prefilter.passes_over(post, scratch) && !look.as_ref().is_some_and(|look| look.is_reply(post))
             };
-            let Ok(parsed) = parser.parse_unless(frame, &mut passes) else {
-                buckets[Bucket::Malformed] += 1;
-                continue;
+            let parsed = match parser.parse_unless(frame, &mut passes) {
+                Ok(parsed) => parsed,
+                Err(why) => {
+                    buckets[Bucket::Malformed] += 1;
+                    if malformed.len() < MALFORMED_TOLD_MAX {
+                        let line = before.map(|before| before + index as i64 + 1);
+                        malformed.push(MalformedFrame { frame: index, line, why });
+                    }
+                    continue;
+                }
             };
             if !counts_frames {
                 position = position.max(parsed.position.map(|position| position.min(position_max)));
@@ -129,6 +140,7 @@ impl Lane {
             end_sequence: batch.sequence + 1,
             position,
             buckets,
+            malformed,
             gaps: batch.gaps,
             recovered: batch.recovered,
             items,

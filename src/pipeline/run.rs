@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, info};
 
 use super::bridges::{Bridges, hinted};
+use super::complaints::Complaints;
 use super::hear::{Underway, hear};
 use super::lane::{Forward, Lane, LaneOutput};
 use super::model::{self, Decided, Model};
@@ -154,7 +155,6 @@ impl Pipeline {
                 Ok(())
             }));
         }
-        drop(batch_sender);
         ready();
 
         let told = runtime.block_on(obey(control, &mut fault));
@@ -170,6 +170,9 @@ impl Pipeline {
         info!("draining");
         self.view.draining.store(true, Ordering::Relaxed);
         stop_sources.send_replace(true);
+        // Until here, so that the desk hears of agents and helpdesks for as long as tickets are delivered, also where every
+        // source has come to its end.
+        drop(batch_sender);
         let ledger = self.ledger;
         let drained = runtime.block_on(async {
             tokio::time::timeout(drain_max, async {
@@ -246,6 +249,7 @@ fn run_lane(
     mut forward: Forward,
     pulse: &Pulse,
 ) {
+    let mut complaints = Complaints::default();
     loop {
         pulse.rest();
         let batch = match forward.wait(Instant::now()) {
@@ -266,7 +270,11 @@ fn run_lane(
             super::tests::stall_as_asked(batch.as_ref());
         }
         let sent = match batch {
-            Some(batch) => forward.send(lane.process(&rules.load().prefilter, batch), Instant::now()),
+            Some(batch) => {
+                let output = lane.process(&rules.load().prefilter, batch);
+                complaints.hear(&output, Instant::now());
+                forward.send(output, Instant::now())
+            }
             None => forward.pass_on(),
         };
         if sent.is_err() {

@@ -79,13 +79,10 @@ pub fn settle(
                                 articles.find(&question).into_iter().map(|found| found.article).collect();
                         }
                         visit(&ticket);
-                        entries.push(Entry::Ticket(Box::new(new_ticket(
-                            &candidate,
-                            &ticket,
-                            provisional,
-                            now,
-                            desk.needs_of(TicketId::of_post(candidate.post.network, &candidate.post.id)),
-                        ))));
+                        let id = TicketId::of_post(candidate.post.network, &candidate.post.id);
+                        let new = new_ticket(&candidate, &ticket, provisional, now, desk.needs_of(id));
+                        let thread = Some(desk.conversations.first_of(id)).filter(|first| *first != id);
+                        entries.push(Entry::Ticket(Box::new(NewTicket { thread, ..new })));
                     }
                     Decision::Edited(ticket_id) => {
                         let text = candidate.post.text.to_string();
@@ -93,11 +90,14 @@ pub fn settle(
                         entries.push(Entry::Edit { ticket_id, text, at, otherwise: Bucket::Duplicate });
                     }
                     Decision::Joined(joined) => {
-                        let new = follow_up(&candidate, *joined, provisional, now);
+                        let first = desk.conversations.first_of(joined.ticket_id);
+                        let new = follow_up(&candidate, *joined, first, provisional, now);
                         entries.push(Entry::FollowUp(Box::new(new)));
                     }
                     Decision::Bystander(ticket_id) => {
                         let post = thread_post(&candidate.post, ticket_id, now);
+                        // That what names the brand is no customer message says the model, or what its author is
+                        // thanked for.
                         let is_named = !candidate.is_of_thread();
                         let bucket = if is_named { Bucket::Unsupported } else { Bucket::Unmatched };
                         entries.push(Entry::Bystander { post, bucket });
@@ -119,6 +119,7 @@ pub fn settle(
             }
             Item::Answer(post) => {
                 let now = clock.now(&post, output.received_at);
+                let at = desk::answered_at(&post, now);
                 match desk.answers(&post, now) {
                     Some(ticket_id) => entries.push(Entry::Answer {
                         answered: proto::update::Answered {
@@ -126,7 +127,7 @@ pub fn settle(
                             url: post.url().unwrap_or_default(),
                             account: post.author.handle.as_deref().unwrap_or(&post.author.id).to_owned(),
                         },
-                        post: thread_post(&post, ticket_id, now),
+                        post: thread_post(&post, ticket_id, at),
                     }),
                     None => buckets[Bucket::Own] += 1,
                 }
@@ -150,7 +151,7 @@ pub fn settle(
                 }
             }
             Item::AccountDeleted { network, author_id } => {
-                desk.conversations.end_of(network, &author_id);
+                desk.conversations.forget_helper(network, &author_id);
                 entries.push(Entry::EraseAuthor { network, author_id, at: output.received_at });
             }
         }
@@ -177,11 +178,22 @@ fn thread_post(post: &Post<'_>, ticket_id: TicketId, at: Timestamp) -> ThreadPos
     }
 }
 
-fn follow_up(candidate: &Candidate, joined: desk::Joined, provisional: bool, at: Timestamp) -> NewFollowUp {
+/// `first` is the first ticket of the thread of that which the post joins.
+fn follow_up(
+    candidate: &Candidate,
+    joined: desk::Joined,
+    first: TicketId,
+    provisional: bool,
+    at: Timestamp,
+) -> NewFollowUp {
     let post = &candidate.post;
     let otherwise = match joined.otherwise {
-        Some(ticket) => Otherwise::Ticket(Box::new(new_ticket(candidate, &ticket, provisional, at, None))),
-        None => Otherwise::Bucket(Bucket::Unmatched),
+        Some(ticket) => {
+            let ticket = new_ticket(candidate, &ticket, provisional, at, joined.needs);
+            Otherwise::Ticket(Box::new(NewTicket { thread: Some(first), ..ticket }))
+        }
+        None if candidate.is_of_thread() => Otherwise::Bucket(Bucket::Unmatched),
+        None => Otherwise::Bucket(Bucket::Unsupported),
     };
     NewFollowUp {
         post_id: TicketId::of_post(post.network, &post.id),
@@ -196,6 +208,7 @@ fn follow_up(candidate: &Candidate, joined: desk::Joined, provisional: bool, at:
         raises: joined.raises,
         thanks: joined.thanks,
         terms: joined.terms,
+        join_us: joined.join_us,
         otherwise,
     }
 }
@@ -207,8 +220,12 @@ fn new_ticket(
     created_at: Timestamp,
     needs: Option<Needs>,
 ) -> NewTicket {
-    let needs = needs.unwrap_or_default();
     let post = &candidate.post;
+    // A reply in a thread names none.
+    let brand = match candidate.is_of_thread() {
+        true => ticket.brand.as_str().into(),
+        false => candidate.brand.clone(),
+    };
     let intents = ticket.verdict.as_ref().map(|verdict| &verdict.intent);
     let probability = |label: &str| intents.and_then(|intents| intents.get(label)).copied().unwrap_or(0.0);
     let intent = INTENTS.get(best(&INTENTS.map(probability))).copied().unwrap_or_default();
@@ -216,7 +233,7 @@ fn new_ticket(
         id: TicketId::of_post(post.network, &post.id),
         author_id: post.author.id.to_string(),
         traits: Traits {
-            brand: candidate.brand.clone(),
+            brand,
             network: post.network,
             language: post.language.as_deref().unwrap_or_default().into(),
             intent: intent.into(),
@@ -228,11 +245,12 @@ fn new_ticket(
         at_risk_at_us: Some(ticket.at_risk_at_us).filter(|at_us| *at_us != 0),
         text_hash: desk::text_hash(&post.text),
         watch: of_post(post.network, &post.id),
+        thread: None,
         provisional,
         assignee: ticket.assignment.as_ref().map(|assignment| Assignee {
             team: assignment.team.clone(),
             agent: assignment.agent.clone(),
-            needs,
+            needs: needs.unwrap_or_default(),
         }),
         body: ticket.encode_to_vec(),
     }
@@ -355,6 +373,7 @@ mod tests {
             end_sequence,
             position: None,
             buckets: Buckets::default(),
+            malformed: Vec::new(),
             gaps: Vec::new(),
             recovered: Vec::new(),
             items: Vec::new(),
@@ -518,11 +537,9 @@ mod tests {
         assert_eq!(settlement.unwrap().end_sequence, 5);
     }
 
-    /// As a replay does it: lane, model's verdicts, desk.
-    #[test]
-    fn a_conversation_is_one_ticket_and_every_frame_ends_somewhere() {
+    /// As a replay does it: lane, model's verdicts, desk. Posts are id, author, parent and text.
+    fn settled(config: &desk::Config, posts: &[(&str, &str, &str, &str)]) -> Settlement {
         use crate::classify::{Language, Verdict};
-        use crate::ledger::Scratch;
         use crate::parse::Format;
         use crate::pipeline::lane::Lane;
         use crate::prefilter::{self, Prefilter};
@@ -536,16 +553,7 @@ mod tests {
             Prefilter::build(&prefilter::Config { brands: vec![brand], ..prefilter::Config::default() })
                 .unwrap();
         let mut batch = FrameBatch::empty(Arc::from("a"), Format::Plain, 0);
-        for (id, author, reply_to, text) in [
-            ("1", "ana", "", "@lumio panne"),
-            ("2", "ana", "", "@lumio toujours la panne"),
-            ("3", "ana", "1", "toujours rien"),
-            ("4", "bob", "1", "essaie de redémarrer"),
-            ("5", "lumio", "1", "bonjour, nous regardons"),
-            ("6", "ana", "5", "alors ?"),
-            ("3", "ana", "1", "toujours rien"),
-            ("7", "bob", "8", "rien à voir"),
-        ] {
+        for (id, author, reply_to, text) in posts {
             let frame = serde_json::json!({ "id": id, "author": author, "reply_to": reply_to, "text": text });
             batch.push(frame.to_string().as_bytes());
         }
@@ -561,14 +569,66 @@ mod tests {
         let decided = Decided { output, verdicts, model: Arc::from("model 1"), provisional: false };
         let mut desk = Desk::default();
         desk.conversations.watched_by(watched);
-        let config = desk::Config::default();
-        let settlement =
-            settle(&mut desk, &config, &mut Strangers, &mut NoArticles, Clock::Posts, decided, |_| ())
-                .unwrap();
+        settle(&mut desk, config, &mut Strangers, &mut NoArticles, Clock::Posts, decided, |_| ()).unwrap()
+    }
+
+    #[test]
+    fn a_conversation_is_one_ticket_and_every_frame_ends_somewhere() {
+        use crate::ledger::Scratch;
+        let posts = [
+            ("1", "ana", "", "@lumio panne"),
+            ("2", "ana", "", "@lumio toujours la panne"),
+            ("3", "ana", "1", "toujours rien"),
+            ("4", "bob", "1", "essaie de redémarrer"),
+            ("5", "lumio", "1", "bonjour, nous regardons"),
+            ("6", "ana", "5", "alors ?"),
+            ("3", "ana", "1", "toujours rien"),
+            ("7", "bob", "8", "rien à voir"),
+        ];
+        let settlement = settled(&desk::Config::default(), &posts);
         let (buckets, outcome) = Scratch::new().unwrap().settle(&settlement).unwrap();
         let counts = [Bucket::Ticketed, Bucket::Merged, Bucket::Own, Bucket::Duplicate, Bucket::Unmatched];
         assert_eq!((counts.map(|bucket| buckets[bucket]), buckets.received()), ([1, 3, 1, 1, 2], 8));
         assert_eq!(outcome.updates.len(), 3);
+    }
+
+    /// Its ticket may be gone by then, and whoever gets the new one may leave.
+    #[test]
+    fn what_a_post_needs_that_joins_is_known_if_it_makes_a_ticket_instead() {
+        let routes = desk::Routes { default_team: Some("support".to_owned()), ..desk::Routes::default() };
+        let config = desk::Config { routes, ..desk::Config::default() };
+        let settlement = settled(
+            &config,
+            &[("1", "ana", "", "@lumio panne"), ("2", "ana", "", "@lumio toujours la panne")],
+        );
+        let [Entry::Ticket(first), Entry::FollowUp(second)] = &settlement.entries[..] else {
+            panic!("{settlement:?}")
+        };
+        let Otherwise::Ticket(second) = &second.otherwise else { panic!("{second:?}") };
+        let needs = |ticket: &NewTicket| ticket.assignee.clone().unwrap().needs;
+        assert_eq!(needs(second), needs(first));
+        assert_ne!(needs(first).person, 0);
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_counts_from_when_it_was_given() {
+        use crate::parse::{Author, Network};
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let mut desk = Desk::default();
+        let asked = TicketId::of_post(Network::X, "1");
+        desk.conversations.begin(asked, Network::X, "ana", &"Lumio".into(), None, 0);
+        let ours = Author { id: "lumio".into(), ..Author::default() };
+        let mut answer = Post::new(Network::X, "2".into(), ours, "bonjour".into());
+        answer.reply_to = Some("1".into());
+        answer.seen_at = Some(at(100));
+        let mut decided = decided("a", 0, 1);
+        decided.output.received_at = at(5000);
+        decided.output.items.push(Item::Answer(Box::new(answer)));
+        let (people, config) = (&mut Strangers, desk::Config::default());
+        let settled =
+            settle(&mut desk, &config, people, &mut NoArticles, Clock::Arrival, decided, |_| ()).unwrap();
+        let [Entry::Answer { post, .. }] = &*settled.entries else { panic!("{:?}", settled.entries) };
+        assert_eq!((post.ticket_id, post.at), (asked, at(100)));
     }
 
     #[test]

@@ -139,12 +139,51 @@ fn a_replay_of_posts_without_a_time_says_so_once_and_its_help_names_the_key() {
     assert!(output.status.success(), "{}", output.stderr);
     let warnings: Vec<_> = output.stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
     assert_eq!(warnings.len(), 1, "{}", output.stderr);
-    assert!(warnings[0].starts_with("warning: 2 matching posts say no time"), "{}", output.stderr);
+    assert!(
+        warnings[0].starts_with("warning: 2 matching posts say no time that can be read: "),
+        "{}",
+        output.stderr
+    );
     assert!(!replay(timed).stderr.contains("warning"));
+    for usual in ["Mon, 02 Nov 2026 10:00:00 +0000", "Mon Nov 02 10:00:00 +0000 2026"] {
+        let same = replay(&timed.replace("2026-11-02T10:00:00Z", usual));
+        assert!(!same.stderr.contains("warning") && same.stdout.contains("2026-11-02T10:00:00Z"), "{same:?}");
+    }
+    for odd in ["\"02.11.2026 10:00\"", "1793613600"] {
+        let unread = replay(&timed.replace("\"2026-11-02T10:00:00Z\"", odd));
+        let expected = "warning: 1 matching post says no time that can be read (1 of them in a form that cannot be read: ";
+        assert!(unread.stderr.contains(expected), "{odd}: {}", unread.stderr);
+    }
     let help = run(vigie().args(["replay", "--help"]), b"").stdout;
     for key in ["text*", "created_at", "reply_to", "followers"] {
         assert!(help.contains(key), "{key} is not in {help}");
     }
+}
+
+#[test]
+fn a_replay_names_malformed_lines_and_refuses_what_holds_no_post_at_all() {
+    let state = State::new("[[source]]\nkind = \"ndjson\"\npath = \"-\"\n");
+    let replay = |format: &str, lines: &str| {
+        run(vigie().args(["replay", "--format", format, "-c"]).arg(&state.config).arg("-"), lines.as_bytes())
+    };
+    let timed = r#"{"text": "@lumio en panne, aidez moi", "created_at": "2026-11-02T10:00:00Z"}"#;
+    let output = replay("plain", &format!("\n{{\"id\": 1}}\n{timed}\n{{cut\n"));
+    assert!(output.status.success(), "{}", output.stderr);
+    for told in ["stdin:2: malformed: missing or wrong: text", "stdin:4: malformed: not valid JSON"] {
+        assert!(output.stderr.contains(told), "{told}: {}", output.stderr);
+    }
+    let many = replay("plain", &format!("{timed}\n{}", "{\n".repeat(20)));
+    assert!(
+        many.stderr.contains("stdin:9: malformed") && !many.stderr.contains("stdin:10:"),
+        "{}",
+        many.stderr
+    );
+    assert!(many.stderr.contains("12 more malformed lines"), "{}", many.stderr);
+    let wrong = replay("jetstream", &format!("{timed}\n{timed}\n"));
+    assert_eq!(wrong.status.code(), Some(64), "{}", wrong.stderr);
+    let told = "none of 2 lines is a post of the format jetstream; the first one reads as --format plain";
+    assert!(wrong.stderr.contains(told), "{}", wrong.stderr);
+    assert!(replay("jetstream", "").status.success(), "nothing is not wrong");
 }
 
 #[test]

@@ -108,7 +108,7 @@ async fn a_ticket_says_who_the_poster_is_and_what_they_tried_before() {
     assert!(output.status.success(), "{}", output.stderr);
     assert_eq!(
         output.stdout.split_once(": ").unwrap().1,
-        "CSV separated by semicolons: 1 rows read: 1 new, 0 changed, 0 unchanged, 0 rejected\n"
+        "CSV separated by semicolons: 1 row read: 1 new, 0 changed, 0 unchanged, 0 rejected\n"
     );
     let contacts = "customer,at,channel,note\nC-ana,2026-11-20T09:00:00Z,phone,line down\n\
         C-ana,2026-11-20T11:00:00Z,mail,second time\nC-ana,2026-11-20T12:00:01Z,mail,after the post\n";
@@ -192,6 +192,7 @@ fn check_warns_of_teams_skills_tiers_and_flags_that_nobody_has() {
     let rules = "[priority]\ntier = { gold = 100, platinum = 200 }\n\
         [[priority.combination]]\nname = \"angry\"\npoints = 9\nwhen = { flag = [\"press\", \"vip\"] }\n\
         [[team]]\nname = \"Billing\"\n[[team]]\nname = \"Nobody\"\n\
+        [[team]]\nname = \"Night\"\nfallback = \"billing\"\n\
         [[route]]\nwhen = { tier = \"glod\" }\nteam = \"Billing\"\nskills = [\"invoices\", \"fibre\"]\n\
         [[expectation]]\nwhen = { tier = \"Gold\", flag = \"press\" }\nanswer_min = 30\n";
     state.configure(&state.posts_source(), &format!("{rules}\n{BRAND}"));
@@ -220,6 +221,7 @@ fn check_warns_of_teams_skills_tiers_and_flags_that_nobody_has() {
     );
     let of_agents = [
         "team \"Nobody\": no agent of the ledger belongs to it: its tickets name the team alone",
+        "team \"Night\": no agent of the ledger belongs to it: the fallback \"Billing\" is asked",
         "route[1].skills: \"invoices\": no agent of the ledger has it: nobody can take these tickets; there are fibre",
     ];
     let expected: Vec<_> = of_agents.map(str::to_owned).into_iter().chain(of_customers).collect();
@@ -231,14 +233,32 @@ fn a_customer_is_forgotten_beside_a_running_daemon() {
     let state = state_of_posts("", "");
     assert!(import(&state, "customers", "c.csv", CUSTOMERS, &[]).status.success());
     let _daemon = state.start();
-    let forget = |key: &str| run(vigie().args(["forget", key, "-c"]).arg(&state.config), b"");
+    let forget =
+        |key: &str| run(vigie().arg("forget").args(key.split(' ')).arg("-c").arg(&state.config), b"");
     let output = forget("C-ana");
     assert!(output.status.success(), "{}", output.stderr);
-    assert!(output.stdout.contains("C-ana is removed: 1 accounts"), "{}", output.stdout);
+    assert!(output.stdout.contains("C-ana is removed: 1 account, "), "{}", output.stdout);
     assert_eq!(rows(&state, "SELECT (SELECT count(*) FROM customer) + (SELECT count(*) FROM account)"), 0);
     let again = forget("C-ana");
     assert_eq!(again.status.code(), Some(64));
     assert!(again.stderr.contains("no customer \"C-ana\""), "{}", again.stderr);
+
+    // Who is no customer may ask for it, too; others' contacts stay.
+    let contacts = "network,account,channel,at\nx,@Ben,phone,2026-11-20\nx,cid,phone,2026-11-20\n";
+    assert!(import(&state, "touchpoints", "t.csv", contacts, &[]).status.success());
+    let output = forget("--network x --account @BEN");
+    assert!(output.status.success(), "{}", output.stderr);
+    let said =
+        "x ben is removed: 0 accounts, 1 touchpoint, 0 reports of touchpoints; 0 tickets are cleared of it";
+    assert!(output.stdout.starts_with(said), "{}", output.stdout);
+    assert_eq!(rows(&state, "SELECT count(*) FROM touchpoint"), 1);
+    let again = forget("--network x --account ben");
+    assert_eq!(again.status.code(), Some(64));
+    assert!(again.stderr.contains("nothing is known of x ben"), "{}", again.stderr);
+    assert!(import(&state, "customers", "d.csv", "key,x\nC-cid,cid\n", &[]).status.success());
+    let linked = forget("--network x --account cid");
+    assert_eq!(linked.status.code(), Some(64));
+    assert!(linked.stderr.contains("is customer \"C-cid\"'s"), "{}", linked.stderr);
 }
 
 #[test]

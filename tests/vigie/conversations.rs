@@ -26,9 +26,9 @@ fn lines_of(posts: &[(&str, &str, &str, &str)]) -> String {
     posts.iter().map(line).collect()
 }
 
-fn write(state: &State) -> std::path::PathBuf {
+fn write(state: &State, posts: &[(&str, &str, &str, &str)]) -> std::path::PathBuf {
     let path = state.path().join("posts.ndjson");
-    std::fs::write(&path, lines_of(&POSTS)).unwrap();
+    std::fs::write(&path, lines_of(posts)).unwrap();
     let source = format!(
         "[[source]]\nkind = \"ndjson\"\nformat = \"plain\"\nname = \"file\"\npath = \"{}\"\n",
         path.display()
@@ -39,10 +39,48 @@ fn write(state: &State) -> std::path::PathBuf {
     path
 }
 
+/// A daemon reads what there is and ends; where all frames of the ledger have ended then.
+async fn settled(state: &State, expected: &[(&str, i64)]) {
+    let frames: i64 = expected.iter().map(|(_, frames)| frames).sum();
+    let daemon = state.start();
+    patiently("all frames", async {
+        while state.buckets().values().sum::<i64>() < frames {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let (status, log) = daemon.terminate();
+    assert!(status.success(), "{log}");
+    let buckets = state.buckets();
+    let found: Vec<_> =
+        expected.iter().map(|(bucket, _)| (*bucket, buckets.get(*bucket).copied().unwrap_or(0))).collect();
+    assert_eq!(found, expected, "{buckets:?}");
+}
+
+/// As `vigie ticket` prints it.
+fn show(state: &State, id: &str, json: bool) -> String {
+    let mut command = vigie();
+    command.args(["ticket", id, "-c"]).arg(&state.config);
+    let output = run(if json { command.arg("--json") } else { &mut command }, b"");
+    assert!(output.status.success(), "{}", output.stderr);
+    output.stdout
+}
+
+/// The posts that a ticket's timeline tells of, in order.
+fn posts_of(state: &State, id: &str) -> Vec<String> {
+    let shown: serde_json::Value = serde_json::from_str(&show(state, id, true)).unwrap();
+    let told = |event: &serde_json::Value| -> Option<String> {
+        let change = &event["update"];
+        let texts = [&event["post"], &change["followed_up"]["post"]["id"], &change["answered"]["post_id"]];
+        texts.into_iter().find_map(|text| text.as_str()).map(str::to_owned)
+    };
+    shown["timeline"].as_array().unwrap().iter().filter_map(told).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conversation_is_one_ticket_for_replay_the_daemon_and_whoever_asks() {
     let state = State::new("");
-    let posts = write(&state);
+    let posts = write(&state, &POSTS);
     let replay = || {
         let mut command = vigie();
         command.args(["replay", "--format", "plain", "-c"]).arg(&state.config).arg(&posts);
@@ -71,41 +109,17 @@ async fn a_conversation_is_one_ticket_for_replay_the_daemon_and_whoever_asks() {
         file.write_all(lines_of(further).as_bytes()).unwrap();
         let expected =
             [("ticketed", 2), ("merged", joined), ("own", 1), ("duplicate", repeated), ("unmatched", 1)];
-        let frames: i64 = expected.iter().map(|(_, frames)| frames).sum();
-        let daemon = state.start();
-        patiently("all frames", async {
-            while state.buckets().values().sum::<i64>() < frames {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
-        })
-        .await;
-        let (status, log) = daemon.terminate();
-        assert!(status.success(), "{log}");
-        let buckets = state.buckets();
-        let count = |bucket: &str| buckets.get(bucket).copied().unwrap_or(0);
-        assert_eq!(
-            expected.map(|(bucket, _)| count(bucket)),
-            expected.map(|(_, frames)| frames),
-            "{buckets:?}"
-        );
+        settled(&state, &expected).await;
     }
 
-    let show = |id: &str, json: bool| {
-        let mut command = vigie();
-        command.args(["ticket", id, "-c"]).arg(&state.config);
-        let output = run(if json { command.arg("--json") } else { &mut command }, b"");
-        assert!(output.status.success(), "{}", output.stderr);
-        output.stdout
-    };
-    let shown: serde_json::Value = serde_json::from_str(&show(&tickets[0][..8], true)).unwrap();
-    let told = |event: &serde_json::Value| -> Option<String> {
-        let change = &event["update"];
-        let texts = [&event["post"], &change["followed_up"]["post"]["id"], &change["answered"]["post_id"]];
-        texts.into_iter().find_map(|text| text.as_str()).map(str::to_owned)
-    };
-    let timeline: Vec<_> = shown["timeline"].as_array().unwrap().iter().filter_map(told).collect();
-    assert_eq!(timeline, ["1", "2", "3", "4", "6", "8"]);
-    let text = show(tickets[0], false);
+    assert_eq!(posts_of(&state, &tickets[0][..8]), ["1", "2", "3", "4", "6", "8"]);
+    // Its head says how much it matters now, and its history how much it did.
+    let shown: serde_json::Value = serde_json::from_str(&show(&state, tickets[0], true)).unwrap();
+    let now = &shown["ticket"]["priority"];
+    assert!(now.as_u64().unwrap() >= priority(joined[1]), "{now}");
+    let made = shown["timeline"].as_array().unwrap().iter().find(|event| event["post"] == "1").unwrap();
+    assert_eq!(made["priority"], first, "{made}");
+    let text = show(&state, tickets[0], false);
     for part in ["why: ", "this ticket was made", "toujours rien", "answered by lumio", "merci beaucoup"] {
         assert!(text.contains(part), "{part}: {text}");
     }
@@ -135,4 +149,130 @@ async fn a_conversation_is_one_ticket_for_replay_the_daemon_and_whoever_asks() {
     assert_ne!(of_ledger(&["-c", config, "--json", "--thanked-min", "1"]), "");
     let helper: serde_json::Value = serde_json::from_str(&helpers.stdout).unwrap();
     assert_eq!((helper["account"].as_str(), helper["thanked"].as_u64()), (Some("bob"), Some(1)));
+}
+
+/// Ana asks; Bob, who has the same trouble, names the brand below her post and so has a ticket of his own; both go on below
+/// each other's posts, Cy advises one and Eve the other, and nobody names the brand any more.
+const CROSSED: [(&str, &str, &str, &str); 9] = [
+    ("1", "ana", "", "@lumio ma box est en panne depuis ce matin, rien ne marche, aidez-moi"),
+    ("2", "bob", "1", "chez moi aussi lumio est en panne, plus d'internet, redémarrer ne sert à rien"),
+    ("3", "ana", "2", "fait, toujours en panne"),
+    ("4", "bob", "3", "pareil, toujours rien chez moi"),
+    ("5", "cy", "2", "essaie de la débrancher dix minutes"),
+    // From here on read by another daemon.
+    ("6", "ana", "5", "débranchée, toujours rien"),
+    ("7", "ana", "2", "toujours en panne ce soir"),
+    ("8", "eve", "7", "et le câble ?"),
+    ("9", "bob", "8", "le câble est bon, toujours en panne"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_answers_whom_in_a_thread_each_goes_on_in_their_own_ticket() {
+    let state = State::new("");
+    let posts = write(&state, &CROSSED[..5]);
+    let expected = |merged, unmatched| [("ticketed", 2), ("merged", merged), ("unmatched", unmatched)];
+    settled(&state, &expected(2, 1)).await;
+    std::fs::write(&posts, lines_of(&CROSSED)).unwrap();
+    settled(&state, &expected(5, 2)).await;
+
+    let mut replay = vigie();
+    replay.args(["replay", "--format", "plain", "-c"]).arg(&state.config).arg(&posts);
+    let replayed = run(&mut replay, b"").stdout;
+    let of = |line: &str| {
+        serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].as_str().map(str::to_owned)
+    };
+    let tickets: Vec<String> = replayed.lines().filter_map(of).collect();
+    assert_eq!(tickets.len(), 2, "{replayed}");
+    assert_eq!(posts_of(&state, &tickets[0]), ["1", "3", "6", "7"]);
+    assert_eq!(posts_of(&state, &tickets[1]), ["2", "4", "9"]);
+}
+
+const DESK: &str = "[routing]\ndefault_team = \"support\"\n[[team]]\nname = \"support\"\n";
+
+/// `vigie explain` of each post before it comes, and what the daemon then makes of it: which ticket, what priority, whose.
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_says_of_the_next_post_what_the_daemon_then_makes_of_it() {
+    let state = State::new("");
+    let posts = write(&state, &POSTS);
+    std::fs::write(&posts, lines_of(&POSTS[..1])).unwrap();
+    let config = std::fs::read_to_string(&state.config).unwrap();
+    std::fs::write(&state.config, format!("{config}\n{DESK}")).unwrap();
+    let agents = state.path().join("agents.csv");
+    std::fs::write(&agents, "name,team,capacity\nLena,support,1\nMax,support,1\n").unwrap();
+    let imported = run(vigie().args(["import", "agents"]).arg(&agents).arg("-c").arg(&state.config), b"");
+    assert!(imported.status.success(), "{}", imported.stderr);
+    let come = async |frames: i64| {
+        let daemon = state.start();
+        patiently("all frames", async {
+            while state.buckets().values().sum::<i64>() < frames {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        let (status, log) = daemon.terminate();
+        assert!(status.success(), "{log}");
+    };
+    come(1).await;
+    let explain = |post: &str, json: bool| {
+        let mut command = vigie();
+        command.args(["explain", "-c"]).arg(&state.config);
+        let output = run(if json { command.arg("--json") } else { &mut command }, post.as_bytes());
+        assert!(output.status.success(), "{}", output.stderr);
+        output.stdout
+    };
+    let expected = ["joined", "answer", "joined", "bystander", "joined", "ticketed", "duplicate"];
+    let buckets = ["merged", "own", "merged", "unmatched", "merged", "ticketed", "duplicate"];
+    for ((post, outcome), (bucket, frames)) in POSTS[1..].iter().zip(expected).zip(buckets.iter().zip(2..)) {
+        let line = lines_of(std::slice::from_ref(post));
+        let told: serde_json::Value = serde_json::from_str(&explain(&line, true)).unwrap();
+        assert_eq!(told["outcome"], outcome, "{post:?}: {told}");
+        if post.0 == "4" {
+            let shown = explain(&line, false);
+            let ticket = told["ticket_id"].as_str().unwrap();
+            for part in [
+                &format!("joins the open ticket {ticket} of Lumio, P"),
+                "follow_ups",
+                "priority of this post by itself",
+            ] {
+                assert!(shown.contains(part), "{part}: {shown}");
+            }
+        }
+        let before = state.buckets().get(*bucket).copied().unwrap_or(0);
+        let mut file = std::fs::OpenOptions::new().append(true).open(&posts).unwrap();
+        file.write_all(line.as_bytes()).unwrap();
+        come(frames).await;
+        assert_eq!(state.buckets().get(*bucket).copied().unwrap_or(0), before + 1, "{post:?}");
+        let made = match outcome {
+            "ticketed" => &told["ticket"]["id"],
+            _ => &told["ticket_id"],
+        };
+        let made = made.as_str().unwrap();
+        let shown = run(vigie().args(["ticket", made, "--json", "-c"]).arg(&state.config), b"");
+        assert!(shown.status.success(), "{post:?}: {}", shown.stderr);
+        let shown: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
+        assert_eq!(shown["ticket"]["id"], made);
+        match outcome {
+            "joined" => {
+                let changes = shown["timeline"].as_array().unwrap().iter();
+                let mut joined = changes.map(|event| &event["update"]["followed_up"]);
+                let joined = joined.rfind(|joined| joined["post"]["id"] == post.0).unwrap();
+                let after = &told["ticket_priority"]["after"];
+                assert_eq!([&joined["priority"], &joined["level"]], [&after["priority"], &after["level"]]);
+                assert_eq!(told["raises"], post.0 != "6");
+            }
+            "ticketed" => {
+                // Lena has Ana's, and room for no other.
+                assert_eq!(shown["ticket"]["assignment"], told["ticket"]["assignment"]);
+                assert_eq!(told["ticket"]["assignment"]["agent"], "Max");
+                assert_eq!(shown["ticket"]["priority"], told["ticket"]["priority"]);
+            }
+            _ => {}
+        }
+    }
+    // Without the ledger there is no ticket to join.
+    let mut command = vigie();
+    command.args(["explain", "--json", "--no-context", "-c"]).arg(&state.config);
+    let alone = run(&mut command, lines_of(&[("9", "ana", "", "@lumio toujours en panne")]).as_bytes());
+    let alone: serde_json::Value = serde_json::from_str(&alone.stdout).unwrap();
+    assert_eq!(alone["outcome"], "ticketed", "{alone}");
 }

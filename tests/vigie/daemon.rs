@@ -36,6 +36,7 @@ pub(crate) fn vigie() -> Command {
 }
 
 /// What a command printed, and how it ended.
+#[derive(Debug)]
 pub(crate) struct Output {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,

@@ -2,7 +2,11 @@
 //!
 //! `tests/data/ledgers/version-N.sqlite` were written by the vigie of that schema, from `posts.ndjson`: eleven tickets,
 //! one edited and one erased, four acknowledged by the subscription `helpdesk`. A schema's file is made once and
-//! never again.
+//! never again, when its tables are final:
+//!
+//! ```sh
+//! VIGIE_TEST_KEEP_LEDGER=$PWD/tests/data/ledgers/version-N.sqlite cargo test --test vigie a_ledger_of_today
+//! ```
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -73,7 +77,7 @@ pub(crate) async fn take(state: &State, name: &str, records: usize) -> (BTreeSet
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_of_every_schema_delivers_its_rest_and_knows_its_posts() {
-    for version in [1, 2, 3] {
+    for version in [1, 2, 3, 4] {
         let state = State::new("");
         place(&state, version);
         // Another name than the file was made with: everything is read again.
@@ -96,6 +100,38 @@ async fn a_ledger_of_every_schema_delivers_its_rest_and_knows_its_posts() {
         let pragma =
             |name: &str| -> i64 { state.ledger().pragma_query_value(None, name, |row| row.get(0)).unwrap() };
         assert_eq!((pragma("user_version"), pragma("auto_vacuum")), (4, 2), "schema {version}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_of_today_holds_what_those_of_older_schemas_do() {
+    let state = State::new("");
+    configure(&state, "posts", "");
+    let daemon = state.start();
+    until("all posts", || state.buckets().values().sum::<i64>() == 14).await;
+    let mut client = state.subscribe("helpdesk", 100).await;
+    let (mut tickets, mut acknowledged) = (BTreeSet::new(), Vec::new());
+    while tickets.len() < 11 {
+        let delivery = patiently("a ticket", client.next()).await.unwrap();
+        let ticket = ticket_of(&delivery).expect("no update overtakes its ticket");
+        if ACKNOWLEDGED.contains(&ticket.as_str()) {
+            acknowledged.push(delivery.seq);
+        }
+        tickets.insert(ticket);
+    }
+    assert_eq!(acknowledged.len(), ACKNOWLEDGED.len(), "{tickets:?}");
+    client.ack(acknowledged).await.unwrap();
+    patiently("the acks", client.settle()).await.unwrap();
+    drop(client);
+    let (status, log) = daemon.terminate();
+    assert!(status.success(), "{log}");
+    let counts = ["ticketed", "merged", "erased", "unmatched"].map(|bucket| state.buckets()[bucket]);
+    assert_eq!((counts, count(&state, "record"), count(&state, "post")), ([11, 1, 1, 1], 13, 0));
+    let ledger = state.path().join("ledger.sqlite");
+    let log = std::fs::metadata(state.path().join("ledger.sqlite-wal")).map_or(0, |log| log.len());
+    assert_eq!(log, 0, "the file alone is all of it");
+    if let Some(path) = std::env::var_os("VIGIE_TEST_KEEP_LEDGER") {
+        std::fs::copy(ledger, path).unwrap();
     }
 }
 

@@ -56,9 +56,78 @@ const TWO_MORE: &str = r#"{"id":"5","author":"u-late","text":"Lumio en panne che
 {"id":"6","author":"u-called","text":"Lumio encore en panne chez moi, c'est pénible","created_at":"2026-11-26T09:06:00Z"}
 "#;
 
-/// A stream that is never reached: the desk is there for as long as a source may send something.
-const STREAM: &str =
-    "\n[[source]]\nkind = \"jetstream\"\nname = \"stream\"\nurl = \"ws://127.0.0.1:9/subscribe\"\n";
+/// Who is in danger, then who has most reason to be answered next: as a dispatcher would take them, one after another.
+const IN_ORDER: [(&str, &str); 14] = [
+    ("grief", "@lumio je n'en peux plus de vos relances, j'ai envie de mourir"),
+    (
+        "burnt",
+        "The charger of my lumiobox exploded, my daughter is badly hurt, we are in the emergency room @lumio",
+    ),
+    ("arm", "@lumio tripped over the cable that your technician left in our stairs, broken arm"),
+    ("house", "My house is on fire because of your box @lumio"),
+    ("oxygen", "@lumio ma mère est sous oxygène et il n'y a plus de courant"),
+    ("all-lines", "@lumio URGENT toutes nos lignes sont en panne, 200 salariés bloqués, c'est inadmissible"),
+    ("laptops", "@lumio where is my order? Ten laptops and the parcel never arrived, tracking says lost"),
+    ("practice", "@lumio urgent: no internet at our medical practice since 8 am, patients cannot reach us"),
+    ("called", "Lumio toujours en panne chez moi, c'est pénible"),
+    ("plain", "Lumio en panne chez moi depuis hier, c'est pénible"),
+    ("gold-joke", "my lumiobox is so slow it could run for parliament lol"),
+    ("joke", "ma lumiobox est en panne de blagues mdr, comme moi un lundi"),
+    ("address", "@lumio how do I change my address?"),
+    ("thanks", "Thank you @lumio, the new box works perfectly, great support!"),
+];
+
+const THEIR_CUSTOMERS: &str = "key,tier,flags,value,plain,purchases\n\
+    C-1,gold,press,90000,all-lines,2026-11-20 9000 60 lines\n\
+    C-2,gold,press,90000,gold-joke,2026-11-20 9000 60 lines\n\
+    C-3,gold,,18000,laptops,2026-11-19 11900 10 laptops\n\
+    C-4,standard,,240,called,\n";
+
+const THEIR_TOUCHPOINTS: &str = "customer,channel,at\n\
+    C-1,phone,2026-11-25T10:00:00Z\nC-1,phone,2026-11-25T11:00:00Z\nC-1,mail,2026-11-25T12:00:00Z\n\
+    C-2,phone,2026-11-25T12:00:00Z\n\
+    C-4,phone,2026-11-24T10:00:00Z\nC-4,phone,2026-11-25T16:30:00Z\nC-4,mail,2026-11-26T06:00:00Z\n";
+
+/// The built-in points know no company; only the words for tiers and flags are its own.
+#[test]
+fn built_in_points_put_danger_first_then_reasons_then_jokes_whoever_makes_them() {
+    let state = State::new("");
+    let own = "[priority]\ntier = { gold = 100 }\nflag = { press = 80 }\n";
+    state.configure(&state.posts_source(), &format!("{}\n{own}", crate::daemon::BRAND));
+    import(&state, &["customers"], THEIR_CUSTOMERS);
+    import(&state, &["touchpoints"], THEIR_TOUCHPOINTS);
+    let posts: String = IN_ORDER
+        .iter()
+        .map(|(author, text)| {
+            let post = serde_json::json!({
+                "id": author, "author": author, "text": text, "created_at": "2026-11-26T09:00:00Z",
+            });
+            format!("{post}\n")
+        })
+        .collect();
+    let replayed = run(
+        vigie().args(["replay", "--format", "plain", "-c"]).arg(&state.config).arg("-"),
+        posts.as_bytes(),
+    );
+    assert!(replayed.status.success(), "{}", replayed.stderr);
+    let tickets: Vec<Value> =
+        replayed.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let priority = |author: &str| {
+        let ticket = tickets.iter().find(|ticket| ticket["post"]["author"]["id"] == author);
+        ticket.unwrap_or_else(|| panic!("no ticket of {author}"))["priority"].as_u64().unwrap()
+    };
+    let priorities = IN_ORDER.map(|(author, _)| (author, priority(author)));
+    for pair in priorities.windows(2) {
+        let [(_, before), (_, after)] = pair else { panic!() };
+        // The cut at 1000 has no order: of those in danger the oldest goes first.
+        assert!(before > after || (*before, *after) == (1000, 1000), "{priorities:?}");
+    }
+    let at = |least, author| (priority(author) >= least, author);
+    for (least, author) in [(900, "oxygen"), (600, "called"), (430, "plain"), (250, "address")] {
+        assert_eq!(at(least, author), (true, author), "{priorities:?}");
+    }
+    assert!(priority("all-lines") < 1000, "{priorities:?}");
+}
 
 fn import(state: &State, arguments: &[&str], text: &str) {
     let path = state.path().join("import.csv");
@@ -98,7 +167,7 @@ async fn what_is_known_of_people_puts_their_posts_in_the_order_that_a_dispatcher
     let state = State::new("");
     let posts = state.path().join("posts.ndjson");
     std::fs::write(&posts, POSTS.trim_start()).unwrap();
-    state.configure(&(state.posts_source() + STREAM), &format!("{}\n{DESK}", crate::daemon::BRAND));
+    state.configure(&state.posts_source(), &format!("{}\n{DESK}", crate::daemon::BRAND));
     import(&state, &["customers"], CUSTOMERS);
     import(&state, &["touchpoints"], TOUCHPOINTS);
     import(&state, &["agents"], AGENTS);
@@ -121,9 +190,9 @@ async fn what_is_known_of_people_puts_their_posts_in_the_order_that_a_dispatcher
     assert_eq!(tickets.iter().map(whose).collect::<Vec<_>>(), expected);
     assert_eq!(tickets[1]["person"]["customer"], "C-17");
     let why = tickets[2]["assignment"]["reasons"][1].as_str().unwrap();
-    assert_eq!(why, "Max: suits best of 3 (0 of 5 open)");
+    assert_eq!(why, "Max: next in turn of 2 who suit alike (0 of 5 open)");
 
-    // Somebody else takes over from who has left, and helpdesks are told.
+    // Somebody else takes over from who has left, and helpdesks are told, though the only source has come to its end.
     import(&state, &["agents", "--replace"], AGENTS_LATER);
     until(&state, "SELECT count(*) FROM record WHERE kind = 1", 1).await;
     let records = tail(&state, 5);
@@ -158,7 +227,7 @@ async fn what_is_known_of_people_puts_their_posts_in_the_order_that_a_dispatcher
     let records = tail(&state, 7);
     let ticket = records.iter().find(|record| record["post"]["id"] == "5").unwrap();
     assert_eq!(whose(ticket), ["u-late", "support", "Noa", default]);
-    assert_eq!(ticket["assignment"]["reasons"][1], "Noa: suits best of 1 (0 of 5 open)");
+    assert_eq!(ticket["assignment"]["reasons"][1], "Noa: nobody else can take it (0 of 5 open)");
     let ticket = records.iter().find(|record| record["post"]["id"] == "6").unwrap();
     assert_eq!(whose(ticket), ["u-called", "seniors", "Tia", "route 2: flag callback"]);
     assert_eq!(ticket["assignment"]["reasons"][1], "Tia: answered this person before");

@@ -98,6 +98,7 @@ fn customer(brand: &str) -> proto::Ticket {
                 at_us: AT_US - 200 * HOUR_US,
                 what: "Box Pro".into(),
                 amount: 199.9,
+                date: String::new(),
             }],
             contacts: vec![contact(3, "mail", "asked when the technician comes"), contact(27, "phone", "")],
         }),

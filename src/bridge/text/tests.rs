@@ -203,8 +203,10 @@ fn any_ticket() -> impl Strategy<Value = proto::Ticket> {
             factors,
             (level, priority, due_at_us),
         )| {
-            let contact = proto::person::Contact { at_us: then_us, channel: tier.clone(), note };
-            let purchase = proto::person::Purchase { at_us: then_us, what: tier.clone(), amount: value };
+            let contact =
+                proto::person::Contact { at_us: then_us, channel: tier.clone(), note: note.clone() };
+            let purchase =
+                proto::person::Purchase { at_us: then_us, what: tier.clone(), amount: value, date: note };
             let person = proto::Person {
                 customer,
                 value,

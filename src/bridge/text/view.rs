@@ -1,6 +1,8 @@
 //! What a text's template sees of a ticket or of a change: the ticket's fields, made safe and put into words of one
 //! language. Every value is always there; what is not known is null or empty.
 
+use jiff::civil;
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::safe;
@@ -175,7 +177,7 @@ impl View<'_> {
     fn customer(&self, person: &proto::Person) -> Value {
         let purchases = person.purchases.iter().take(PURCHASES_MAX).map(|purchase| {
             let amount = (purchase.amount > 0.0).then(|| self.language.amount(purchase.amount));
-            json!({ "at": self.day(purchase.at_us), "what": self.line(&purchase.what), "amount": amount })
+            json!({ "at": self.day_of(purchase), "what": self.line(&purchase.what), "amount": amount })
         });
         json!({
             "key": self.line(&person.customer),
@@ -295,6 +297,15 @@ impl View<'_> {
 
     fn day(&self, at_us: i64) -> String {
         self.language.day(at_us, &self.texts.zone)
+    }
+
+    /// As the company has given it where it has given no time: that day is the same in each zone.
+    fn day_of(&self, purchase: &proto::person::Purchase) -> String {
+        let date: Option<civil::Date> = purchase.date.parse().ok();
+        match date.and_then(|date| date.at(12, 0, 0, 0).to_zoned(TimeZone::UTC).ok()) {
+            Some(noon) => self.language.day(noon.timestamp().as_microsecond(), &TimeZone::UTC),
+            None => self.day(purchase.at_us),
+        }
     }
 
     /// Every text in it, whatever an operator's preset or template takes from it.

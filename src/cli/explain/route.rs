@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{BOLD, QUIET};
+use super::shown::{BOLD, QUIET};
 use crate::cli::print::printable;
 use crate::desk::route::{Standing, Weighed, Weighing};
 
@@ -19,7 +19,7 @@ pub(super) fn route(out: &mut impl Write, weighing: Option<&Weighing>) -> io::Re
     }
     if weighing.teams.iter().any(|weighed| !weighed.candidates.is_empty()) {
         let whose =
-            "open: as imported or last reported; a running daemon counts what it has given since, too";
+            "open: as the ledger has it; how often somebody was passed over, a running daemon alone knows";
         writeln!(out, "  {QUIET}{whose}{QUIET:#}")?;
     }
     for reason in &weighing.assignment.reasons {
@@ -102,9 +102,9 @@ route
   lena                      20.0   0.0  30.0   5.0   15.0   70.0      1/4       0
   max                        0.0   0.0  30.0   5.0    7.5   42.5      1/4       0
   tom                                                       away      1/4       0
-  open: as imported or last reported; a running daemon counts what it has given since, too
+  open: as the ledger has it; how often somebody was passed over, a running daemon alone knows
   no route speaks of it: the default team
-  lena: suits best of 2 (knows lumio, 1 of 4 open, satisfaction 5.0)
+  lena: suits best of 2, by skill (knows lumio, 1 of 4 open, satisfaction 5.0)
   → support, lena
 
 ";

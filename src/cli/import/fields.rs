@@ -235,6 +235,7 @@ fn purchases(text: &str, zone: &TimeZone) -> Field<Vec<Purchase>> {
     let mut purchases = Vec::new();
     for part in text.split('|').map(str::trim).filter(|part| !part.is_empty()) {
         let (at, rest) = part.split_once(char::is_whitespace).unwrap_or((part, ""));
+        let date = at.parse::<Date>().ok().filter(|_| at.len() == "2026-11-02".len());
         let at = time("purchases", at, zone)?;
         let rest = rest.trim();
         let (first, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
@@ -256,7 +257,7 @@ fn purchases(text: &str, zone: &TimeZone) -> Field<Vec<Purchase>> {
         if what.chars().any(char::is_control) {
             return Err(format!("purchases = {}: holds a control character", quoted(what)));
         }
-        purchases.push(Purchase { at, what: what.to_owned(), amount });
+        purchases.push(Purchase { at, date, what: what.to_owned(), amount });
     }
     purchases.sort_by_key(|purchase| std::cmp::Reverse(purchase.at));
     purchases.truncate(PURCHASES_MAX);

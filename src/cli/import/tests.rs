@@ -85,6 +85,32 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
+/// A row may be wrong in itself, or for what an earlier one says, which is found out later.
+#[test]
+fn rejected_rows_are_told_of_in_the_order_of_the_file() {
+    let desk = Desk::new();
+    let csv = "key,value,x\nA,1,ana\nA,2,bob\nB,many,cid\nC,3,ana\n,4,\nA,5,\n";
+    let (_, rejected) = desk.import("customers", "a.csv", csv, &[]);
+    let lines: Vec<_> = rejected.lines().map(|line| line.split_once('\t').unwrap().0).collect();
+    assert_eq!(lines, ["3", "4", "5", "6", "7"]);
+}
+
+#[test]
+fn times_without_an_offset_are_those_of_the_desk_unless_another_zone_is_named() {
+    let desk = Desk::new();
+    let config = desk.folder.path().join("vigie.toml");
+    let text = "[[source]]\nkind = \"ndjson\"\npath = \"-\"\n[[brand]]\nname = \"Lumio\"\nnames = [\"lumio\"]\n\
+                [desk]\ntime_zone = \"Europe/Paris\"\n";
+    std::fs::write(&config, text).unwrap();
+    let csv = "key,purchases,bluesky\nC1,2026-11-02T10:00 5 box,ana.example\n";
+    for (more, hour) in [(&[][..], 9), (&["--time-zone", "America/Montreal"], 15)] {
+        let arguments: Vec<_> = ["-c", config.to_str().unwrap()].iter().chain(more).copied().collect();
+        desk.takes("customers", "c.csv", csv, &arguments);
+        let found = desk.find(Network::Bluesky, "ana.example", Some("ana.example")).customer.unwrap();
+        assert_eq!(found.purchases[0].at, at(&format!("2026-11-02T{hour:02}:00:00Z")), "{more:?}");
+    }
+}
+
 #[test]
 fn a_customer_comes_out_as_the_file_says() {
     let csv = "\u{feff}Key;Name;tier;value;language;flags;purchases;bluesky;mastodon;x\r\n\
@@ -100,6 +126,7 @@ fn a_customer_comes_out_as_the_file_says() {
         desk.takes("customers", name, text, &[]);
         let purchase = |at: &str, amount, what: &str| Purchase {
             at: at.parse().unwrap(),
+            date: at.strip_suffix("T00:00:00Z").map(|date| date.parse().unwrap()),
             what: what.to_owned(),
             amount: Some(amount),
         };
@@ -291,7 +318,7 @@ fn a_wrong_row_is_rejected_with_its_line_and_the_others_are_taken() {
         desk.takes(kind, "right.csv", right, &[]);
         let text = [header.as_bytes(), b"\n", row, b"\n"].concat();
         let (said, rejected) = desk.import(kind, "a.csv", &text, &[]);
-        assert!(said.starts_with("1 1 of 1 rows were rejected"), "{reason}: {said}");
+        assert!(said.starts_with("1 1 of 1 row was rejected"), "{reason}: {said}");
         assert!(
             rejected.starts_with("2\t") && rejected.contains(reason),
             "{reason:?} is not in {rejected:?}"
@@ -521,6 +548,7 @@ fn customers() -> impl Strategy<Value = BTreeMap<String, (Customer, Accounts)>> 
     let purchase = (0_i64..2_000_000_000, "[a-z\"; ]{0,8}", proptest::option::of(0.0..1e9_f64)).prop_map(
         |(at, what, amount)| Purchase {
             at: Timestamp::from_second(at).unwrap(),
+            date: None,
             what: what.trim().to_owned(),
             amount,
         },

@@ -26,7 +26,10 @@ pub(super) fn lines(person: &proto::Person, clock: &Clock) -> Vec<String> {
         }
         lines.push(who);
     }
-    let purchase = |one: &proto::person::Purchase| one_line(clock, one.at_us, &one.what);
+    let purchase = |one: &proto::person::Purchase| match one.date.as_str() {
+        "" => one_line(clock, one.at_us, &one.what),
+        date => format!("{date} {}", one.what),
+    };
     if !person.purchases.is_empty() {
         lines.push(format!("bought {}", listed(person.purchases.iter().map(purchase))));
     }
@@ -69,6 +72,12 @@ mod tests {
     fn a_customer_is_a_few_lines_and_a_stranger_none() {
         let clock = Clock::in_zone("Europe/Paris");
         assert_eq!(lines(&proto::Person::default(), &clock), Vec::<String>::new());
+        let purchase = |date: &str| proto::person::Purchase {
+            at_us: 3_600_000_000,
+            date: date.into(),
+            what: "box".into(),
+            amount: 0.0,
+        };
         let contact = |hour: i64| proto::person::Contact {
             at_us: hour * 3_600_000_000,
             channel: "phone".into(),
@@ -79,11 +88,14 @@ mod tests {
             name: "Ana".into(),
             tier: "gold".into(),
             flags: vec!["press".into()],
+            purchases: vec![purchase("1970-01-02"), purchase("")],
             contacts: (0..5).map(contact).collect(),
             ..proto::Person::default()
         };
-        let told = lines(&person, &clock);
+        let mut told = lines(&person, &clock);
         assert_eq!(told[0], "customer C1 · Ana · gold · press");
+        // A day is that day everywhere, a time that of whoever reads.
+        assert_eq!(told.remove(1), "bought 1970-01-02 box, 1970-01-01 02:00 box");
         assert!(told[1].starts_with("before: 1970-01-01 01:00 phone (line"), "{told:?}");
         assert!(told[1].ends_with(", and 2 more") && !told[1].contains('\u{1b}'), "{told:?}");
     }

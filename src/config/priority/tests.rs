@@ -258,6 +258,125 @@ exclude = ["camp fire", "feu de camp"]
     );
 }
 
+/// Whoever reads them one after another must not be sent after what is not wrong.
+#[test]
+fn a_mistake_is_told_once_and_not_what_would_follow_from_it() {
+    check(
+        r#"[[brand]]
+names = ["x"]
+[[priority.brand]]
+name = "X"
+[[priority.combination]]
+name = "angry"
+when = { sentimnt = "negative" }
+points = 1200
+[[priority.combination]]
+name = "zero"
+when = { brand = "X" }
+points = 0
+[[team]]
+[[route]]
+when = { tiers = "gold" }
+team = "Billing"
+[[expectation]]
+when = { sentiment = "angry" }
+answer_min = 5
+calendar = "office"
+[[expectation]]
+answer_min = 50
+[[calendar]]
+hours = "mon-fri 8-18"
+[[token]]
+name = "desk"
+file = "/nowhere"
+[wire]
+tcp = "0.0.0.0:6010"
+"#,
+        &[
+            "1: brand[3]: name is missing: what tickets call the brand",
+            "7: priority.combination[1].when.sentimnt = \"negative\": unknown key; did you mean sentiment?",
+            "8: priority.combination[1].points = 1200: must be a whole number from -1000 to 1000",
+            "12: priority.combination[2]: points = 0: changes nothing",
+            "13: team[1]: name is missing: what tickets and agents call the team",
+            "15: route[1].when.tiers = \"gold\": unknown key; did you mean tier?",
+            "18: expectation[1].when.sentiment: \"angry\": must be of negative, neutral, positive",
+            "23: calendar[1]: name is missing: what expectations call this calendar",
+            "27: token[1].file: /nowhere: No such file or directory (os error 2)",
+        ],
+    );
+}
+
+#[test]
+fn a_word_that_is_nearly_a_known_one_is_warned_of_with_its_line() {
+    let config = read(
+        r#"[priority]
+contacts = { channels = { telephone = 50, fax = 20, phone = 60 } }
+[[priority.combination]]
+name = "called"
+when = { channel = ["telefone", "fax", "letter", "phone"] }
+points = 5
+[sensitive.safty]
+words = ["box burns"]
+[sensitive.billing]
+words = ["facture"]
+"#,
+    );
+    assert_eq!(
+        config.warnings,
+        [
+            "line 14: sensitive.safty: a topic of your own, beside the built-in safety and without its words and points; \
+             did you mean safety?",
+            "line 9: priority.contacts.channels.telephone: counts for contacts that say \"telephone\", and not for those that \
+             say \"phone\"; did you mean phone?",
+            "line 12: priority.combination[1].when.channel: \"telefone\": no channel that [priority] contacts.channels knows; \
+             did you mean phone?",
+            "line 12: priority.combination[1].when.channel: \"letter\": no channel that [priority] contacts.channels knows; \
+             known are chat, mail, phone, post, shop, visit, fax, telephone; one of your own needs points in \
+             contacts.channels",
+        ]
+    );
+}
+
+/// Where one weight decides alone, what it is given to comes in no order.
+#[test]
+fn a_weight_that_leaves_no_room_for_an_order_is_warned_of() {
+    let config = read(
+        r#"[priority]
+addressed = 1000
+urgency = { high = 999, low = -1000 }
+tier = { gold = 1000, silver = 300 }
+flag = { press = 90, cap = 80 }
+[[priority.brand]]
+name = "Nox"
+caps = { customer = 1000 }
+tier = { gold = 1000 }
+[[priority.combination]]
+name = "angry"
+when = { sentiment = "negative" }
+points = 1000
+[sensitive.safety]
+points = 950
+[sensitive.legal]
+points = -50
+"#,
+    );
+    assert_eq!(
+        config.warnings,
+        [
+            "line 20: priority.combination[1].points = 1000: it comes to 1000, the most that a priority is, by itself: \
+             tickets with it are in no order",
+            "line 10: priority.urgency.low = -1000: it takes any priority to 0 by itself: tickets with it are in no order",
+            "line 9: priority.addressed = 1000: it comes to 1000, the most that a priority is, by itself: tickets with it \
+             are in no order",
+            "line 11: priority.tier.gold = 1000: priority.caps.customer lets no more than 300 of it count",
+            "line 12: priority.flag.press = 90: priority.flag.cap lets no more than 80 of it count",
+            "line 22: sensitive.safety.points = 950: priority.sensitive.cap lets no more than 900 of it count",
+            "line 16: priority.brand[1].tier.gold = 1000: it comes to 1000, the most that a priority is, by itself: \
+             tickets with it are in no order",
+        ]
+    );
+}
+
 #[test]
 fn topics_have_words_points_and_teams() {
     let config = read(

@@ -1,5 +1,9 @@
+use jiff::Timestamp;
+
 use super::*;
-use crate::parse::Author;
+use crate::parse::{Author, Post};
+
+mod threads;
 
 const HOUR: i64 = 3_600_000_000;
 
@@ -16,13 +20,14 @@ fn post<'p>(name: &'p str, author: &'p str, reply_to: &'p str, text: &'p str) ->
 /// Ana's ticket of post "a" about Lumio, at 0.
 fn conversations() -> Conversations {
     let mut conversations = Conversations::default();
-    conversations.begin(id("a"), Network::X, "ana", &"Lumio".into(), 0);
+    conversations.begin(id("a"), Network::X, "ana", &"Lumio".into(), None, 0);
     conversations
 }
 
 fn place(conversations: &Conversations, config: &Config, post: &Post<'_>, brand: &str, hours: i64) -> Place {
     let at = Timestamp::from_microsecond(hours * HOUR).unwrap();
-    conversations.place(config, post, &brand.into(), post.text.contains("@lumio"), None, at)
+    let is_thanks = post.text.starts_with("merci");
+    conversations.place(config, post, &brand.into(), post.text.contains("@lumio"), is_thanks, at)
 }
 
 fn joins(has_part: bool) -> Place {
@@ -97,31 +102,35 @@ fn nothing_joins_what_is_closed_or_of_which_nothing_is_left() {
     assert_eq!(found(&closed), alone(Some("a")));
     closed.set_closed(id("a"), false);
     assert_eq!(found(&closed), joins(true));
-    closed.end_of(Network::X, "ana");
-    assert_eq!(found(&closed), alone(None));
+    closed.end(id("a"));
+    closed.set_closed(id("a"), false);
+    assert_eq!(found(&closed), alone(Some("a")), "whatever a helpdesk says of it");
 
-    let mut deleted = conversations();
-    deleted.add(id("b"), id("a"), Network::X, "ana", Part::Joined, 0);
-    assert!(!deleted.post_deleted(id("a")));
-    assert_eq!(found(&deleted), joins(true), "another post is there");
-    assert!(deleted.post_deleted(id("b")) && !deleted.post_deleted(id("b")));
-    assert_eq!(found(&deleted), alone(Some("a")));
-
-    // Overheard at first, then changed into what speaks to us.
-    let mut changed = conversations();
-    changed.add(id("b"), id("a"), Network::X, "bob", Part::Bystander, 0);
-    changed.add(id("b"), id("a"), Network::X, "bob", Part::Joined, 0);
-    changed.post_deleted(id("a"));
-    assert_eq!(found(&changed), joins(true), "bob's is there");
-    // The same that made a ticket: it is a thread of its own.
+    // What was overheard, and made a ticket: it is a thread of its own.
     let mut own = conversations();
     own.add(id("b"), id("a"), Network::X, "bob", Part::Bystander, 0);
-    own.begin(id("b"), Network::X, "bob", &"Lumio".into(), 0);
+    own.begin(id("b"), Network::X, "bob", &"Lumio".into(), Some(id("a")), 0);
     let reply = post("new", "bob", "b", "still nothing");
     let expected = Place::Joins { ticket_id: id("b"), thanks: None, has_part: true };
     assert_eq!(place(&own, &config, &reply, "", 1), expected);
-    assert!(own.post_deleted(id("b")));
-    assert_eq!(place(&own, &config, &reply, "", 1), alone(None));
+    assert!(own.post_deleted(id("b")) && !own.post_deleted(id("b")));
+}
+
+#[test]
+fn the_newest_ticket_that_is_open_is_joined() {
+    let (mut conversations, config) = (conversations(), Config::default());
+    for (n, name) in (1..).zip(["b", "c", "d", "e"]) {
+        conversations.begin(id(name), Network::X, "ana", &"Lumio".into(), None, n * HOUR);
+    }
+    let named = post("new", "ana", "", "lumio");
+    for (closed, expected) in [("", "e"), ("e", "d"), ("d", "c"), ("c", "b")] {
+        conversations.set_closed(id(closed), true);
+        let expected = Place::Joins { ticket_id: id(expected), thanks: None, has_part: false };
+        assert_eq!(place(&conversations, &config, &named, "Lumio", 5), expected, "{closed} is closed");
+    }
+    // Of so many at most: the fifth is forgotten here.
+    conversations.set_closed(id("b"), true);
+    assert_eq!(place(&conversations, &config, &named, "Lumio", 5), alone(Some("e")));
 }
 
 #[test]
@@ -130,7 +139,7 @@ fn who_was_thanked_often_enough_by_those_who_asked_is_no_ticket_for_answering() 
     let mut conversations = Conversations::default();
     let advice = |name: &str, parent: &str| -> (String, String) { (name.to_owned(), parent.to_owned()) };
     for (n, asked) in (0..).zip(["a", "b", "c"]) {
-        conversations.begin(id(asked), Network::X, &format!("asks {asked}"), &"Lumio".into(), n * HOUR);
+        conversations.begin(id(asked), Network::X, &format!("asks {asked}"), &"Lumio".into(), None, n * HOUR);
         let (name, parent) = advice(&format!("help {asked}"), asked);
         let helps = post(&name, "helen", &parent, "@lumio has a page for that");
         let expected = match n {
@@ -140,9 +149,7 @@ fn who_was_thanked_often_enough_by_those_who_asked_is_no_ticket_for_answering() 
         assert_eq!(place(&conversations, &config, &helps, "Lumio", n), expected, "{asked}");
         conversations.add(id(&name), id(asked), Network::X, "helen", Part::Joined, n * HOUR);
         let by = format!("asks {asked}");
-        for (text, is_thanks) in
-            [("merci beaucoup !", true), ("merci pour rien", false), ("toujours rien", false)]
-        {
+        for (text, is_thanks) in [("merci beaucoup !", true), ("toujours rien", false)] {
             let thanks = post("thanks", &by, &name, text);
             let found = place(&conversations, &config, &thanks, "", n);
             let thanked = is_thanks.then(|| id(&name));
@@ -152,7 +159,7 @@ fn who_was_thanked_often_enough_by_those_who_asked_is_no_ticket_for_answering() 
                 "{text}"
             );
         }
-        conversations.thank(id(&name), n * HOUR);
+        conversations.thank(id(&name), id(asked), Timestamp::from_microsecond(n * HOUR).unwrap());
     }
     // A question of her own is one, and in time she is forgotten.
     let asks = post("own", "helen", "", "lumio is down");
@@ -178,7 +185,7 @@ fn memory_is_bounded_and_the_oldest_go_first() {
     let brand: Arc<str> = "Lumio".into();
     for n in 0..=CONVERSATIONS_MAX {
         let name = n.to_string();
-        conversations.begin(id(&name), Network::X, &name, &brand, 0);
+        conversations.begin(id(&name), Network::X, &name, &brand, None, 0);
     }
     assert_eq!(
         (conversations.tickets.len(), conversations.newest.len()),
@@ -203,4 +210,42 @@ fn where_no_post_joins_by_its_author_alone_an_older_one_does_not_either() {
     for hours in [-1, 0, 1] {
         assert_eq!(place(&conversations(), &config, &post, "Lumio", hours), alone(Some("a")), "{hours}");
     }
+}
+
+#[test]
+fn whoever_was_thanked_last_is_kept() {
+    let mut conversations = Conversations::default();
+    let thanked = |conversations: &mut Conversations, who: usize, ticket: &str, at_us: i64| {
+        conversations.remember_thanks(Network::X, &who.to_string(), id(ticket), at_us);
+    };
+    for who in 0..THANKED_MAX {
+        thanked(&mut conversations, who, "a", who as i64);
+    }
+    // The first one has been helping longest, and helps still.
+    thanked(&mut conversations, 0, "b", THANKED_MAX as i64);
+    thanked(&mut conversations, THANKED_MAX, "a", THANKED_MAX as i64 + 1);
+    let is_known = |who: usize| conversations.thanked.contains_key(&Person::of(Network::X, &who.to_string()));
+    assert_eq!((is_known(0), is_known(1), is_known(2)), (true, false, true));
+    assert_eq!(conversations.thanked_ages.len(), THANKED_MAX);
+    conversations.forget_helper(Network::X, "0");
+    assert_eq!(
+        (conversations.thanked.len(), conversations.thanked_ages.len()),
+        (THANKED_MAX - 1, THANKED_MAX - 1)
+    );
+}
+
+#[test]
+fn a_post_that_is_forgotten_may_be_in_the_ledger() {
+    let mut conversations = conversations();
+    conversations.add(id("b"), id("a"), Network::X, "bob", Part::Bystander, 0);
+    assert!(!conversations.has_forgotten);
+    let mut elsewhere = conversations;
+    elsewhere.add(id("c"), id("never begun"), Network::X, "bob", Part::Bystander, 0);
+    assert!(elsewhere.has_forgotten);
+    let mut many = self::conversations();
+    for n in 0..=FURTHER_MAX {
+        assert!(!many.has_forgotten, "{n}");
+        many.add(id(&n.to_string()), id("a"), Network::X, "bob", Part::Bystander, 0);
+    }
+    assert!(many.has_forgotten, "and the ledger is asked");
 }

@@ -259,6 +259,7 @@ mod tests {
     fn bought(purchases: &[(&str, i64, Option<f64>)]) -> Person {
         let purchase = |(what, days_ago, amount): &(&str, i64, Option<f64>)| person::Purchase {
             at: at(days_ago * 24),
+            date: None,
             what: (*what).to_owned(),
             amount: *amount,
         };

@@ -81,6 +81,14 @@ pub fn recorded_group(name: &str) -> Option<Group> {
     (!is_cap).then(|| group_of(name).unwrap_or(Group::Combinations))
 }
 
+/// What a factor's evidence says once it is erased: the points stay, and nobody knows any more what they were for.
+pub const ERASED: &str = "erased";
+
+/// Whether a factor's evidence repeats what is known of the author. The conditions of a combination do, whatever its name.
+pub fn is_knowing(factor: &proto::Factor) -> bool {
+    matches!(recorded_group(&factor.name), Some(Group::Customer | Group::Combinations))
+}
+
 /// Whether tickets use this word for something else than a combination.
 pub fn is_reserved(name: &str) -> bool {
     group_of(name).is_some() || Group::ALL.iter().any(|group| group.cap_name() == name)

@@ -54,7 +54,7 @@ fn check(candidate: &Candidate, verdict: &Verdict, expected: &[(&str, i32)]) {
 #[test]
 fn each_factor_gives_its_points_and_none_is_left_out() {
     check(&candidate(|_| ()), &CALM, &[]);
-    check(&candidate(|_| ()), &GRAVE, &[("urgency", 300), ("intent", 200), ("sentiment", 150)]);
+    check(&candidate(|_| ()), &GRAVE, &[("urgency", 270), ("intent", 200), ("sentiment", 150)]);
     check(&candidate(|c| c.addressed = true), &CALM, &[("addressed", 80)]);
     check(&candidate(|c| c.post.author.followers = Some(0)), &CALM, &[]);
     check(&candidate(|c| c.post.author.followers = Some(1_000_000)), &CALM, &[("reach", 150)]);
@@ -79,6 +79,16 @@ fn a_head_counts_its_expected_points_and_shows_its_likeliest_class() {
     let score = score(&Factors::default(), &candidate(|_| ()), &verdict, at(0));
     let [factor] = &score.factors[..] else { panic!("{score:?}") };
     assert_eq!((factor.points, factor.evidence.as_str()), (65, "negative 0.50"));
+    // Points against a complaint never stand beside "positive", nor the other way round.
+    let of = |sentiment| {
+        let verdict = Verdict { sentiment, ..CALM };
+        let factors = self::score(&Factors::default(), &candidate(|_| ()), &verdict, at(0)).factors;
+        factors.first().map(|factor| (factor.points, factor.evidence.clone()))
+    };
+    assert_eq!(of([0.32, 0.32, 0.36]), Some((34, "negative 0.32; likeliest is positive 0.36".to_owned())));
+    assert_eq!(of([0.3, 0.7, 0.0]), Some((45, "negative 0.30; likeliest is neutral 0.70".to_owned())));
+    assert_eq!(of([0.0, 0.6, 0.4]), Some((-16, "positive 0.40; likeliest is neutral 0.60".to_owned())));
+    assert_eq!(of([0.0, 0.1, 0.9]), Some((-36, "positive 0.90".to_owned())));
 }
 
 #[test]
@@ -180,11 +190,11 @@ fn sensitive_topics_give_points_and_name_their_words() {
         };
         lines(&config.factors, &facts)
     };
-    let one = [("sensitive".to_owned(), 250, "safety: caught fire, burned my".to_owned())];
+    let one = [("sensitive".to_owned(), 800, "safety: caught fire, burned my".to_owned())];
     assert_eq!(read("it caught fire and burned my hand"), one);
-    let two = [("sensitive".to_owned(), 350, "safety: caught fire; legal: lawyer".to_owned())];
+    let two = [("sensitive".to_owned(), 900, "safety: caught fire; legal: lawyer".to_owned())];
     assert_eq!(read("it caught fire, says my lawyer"), two);
-    assert_eq!(read("suicide, fire hazard, lawyer")[0].1, 400, "all topics together have a limit");
+    assert_eq!(read("suicide, fire hazard, lawyer")[0].1, 900, "all topics together have a limit");
 }
 
 #[test]
@@ -195,13 +205,13 @@ fn a_group_gives_no_more_than_its_cap_and_the_line_says_so() {
     let person = Person::default();
     let facts = Facts::new(&candidate, &GRAVE, &person, at(0));
     let given = lines(&factors, &facts);
-    let cap = ("cap of verdict".to_owned(), -150, "+650 of verdict: no more than +500 counts".to_owned());
+    let cap = ("cap of verdict".to_owned(), -120, "+620 of verdict: no more than +500 counts".to_owned());
     assert_eq!(given.last(), Some(&cap));
     assert_eq!(factors.score(&facts).priority, 500);
     factors.sentiment = [-1000; 3];
     factors.intent = [-1000; 8];
     let given = lines(&factors, &facts);
-    assert_eq!(given.last().map(|(_, points, _)| *points), Some(1_200), "neither does it take more");
+    assert_eq!(given.last().map(|(_, points, _)| *points), Some(1_230), "neither does it take more");
 }
 
 #[test]
@@ -261,6 +271,7 @@ fn who_has_tried_everything_goes_before_a_joke_and_a_plain_complaint() {
     let buyer = customer(|customer| {
         customer.purchases = vec![person::Purchase {
             at: at(now.as_second() - 6 * 24 * 3600),
+            date: None,
             what: "ThinkPad ×10".into(),
             amount: Some(12_000.0),
         }];

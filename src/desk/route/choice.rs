@@ -122,6 +122,7 @@ impl Want {
             [&*facts.candidate.brand, intent].into_iter().chain(facts.sensitive.iter().map(String::as_str));
         let topics = facts.candidate.hits.iter().map(String::as_str);
         let topics = topics.chain(facts.candidate.post.hashtags.iter().map(|tag| &**tag));
+        let topics = topics.chain(facts.said.iter().map(|word| &**word));
         let about = words.chain(topics).take(ABOUT_MAX).map(word_hash).collect();
         let want = Want {
             team: target.team.clone(),
@@ -221,7 +222,7 @@ impl Member {
         f64::from(self.open) / f64::from(self.agent.capacity.max(1))
     }
 
-    fn satisfaction(&self) -> f64 {
+    pub(super) fn satisfaction(&self) -> f64 {
         self.agent.satisfaction.unwrap_or(SATISFACTION_UNKNOWN)
     }
 }
@@ -352,7 +353,7 @@ pub(super) fn choose(
     let eligible: Vec<&Member> =
         candidates.iter().filter(|candidate| is_eligible(candidate)).map(|one| &members[one.place]).collect();
     let fastest = eligible.iter().filter_map(|member| member.agent.answer_min).fold(f64::INFINITY, f64::min);
-    let least_load = eligible.iter().map(|member| member.load()).fold(f64::INFINITY, f64::min);
+    let least_load = least_load(eligible.iter().copied());
     for candidate in &mut candidates {
         if let Standing::Eligible(points) = &mut candidate.standing {
             *points = points_of(&members[candidate.place], want, fastest);
@@ -396,7 +397,8 @@ pub(super) fn may_keep(member: &Member, team: &str, want: &Want, zone: &TimeZone
     is_same(&member.team, team) && hindrance(member, want, zone, now).is_none()
 }
 
-fn may_speak(member: &Member, want: &Want) -> bool {
+/// Whether they may speak it, as far as is known.
+pub(super) fn may_speak(member: &Member, want: &Want) -> bool {
     want.tongues == [None, None] || member.tongues.is_empty() || does_speak(member, want).is_some()
 }
 
@@ -427,6 +429,16 @@ fn points_of(member: &Member, want: &Want, fastest: f64) -> Points {
     }
 }
 
+/// The load of the least loaded.
+pub(super) fn least_load<'m>(members: impl Iterator<Item = &'m Member>) -> f64 {
+    members.map(Member::load).fold(f64::INFINITY, f64::min)
+}
+
+/// Whether the best-rated have room for one more, where the least loaded is so full.
+pub(super) fn has_room(member: &Member, least_load: f64) -> bool {
+    member.load() <= least_load + LOAD_AHEAD_MAX
+}
+
 fn pick(
     members: &[Member],
     candidates: &[Candidate],
@@ -452,7 +464,7 @@ fn pick(
     }
     let is_rated = || eligible().any(|(_, member, _)| member.agent.satisfaction.is_some());
     if want.worth_it.is_some() && is_rated() {
-        let room = eligible().filter(|(_, member, _)| member.load() <= least_load + LOAD_AHEAD_MAX);
+        let room = eligible().filter(|(_, member, _)| has_room(member, least_load));
         let best = room.min_by(|(_, one, points), (_, other, their_points)| {
             let by_rating = other.satisfaction().total_cmp(&one.satisfaction());
             by_rating.then(their_points.cmp(points)).then(one.given.cmp(&other.given))

@@ -37,7 +37,7 @@ pub(super) struct Open {
 }
 
 /// The open tickets, the oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct OpenTickets {
     tickets: FxHashMap<TicketId, (u64, Open)>,
     /// With tickets that are closed by now: those are left out when there are more of them than others.
@@ -133,7 +133,7 @@ impl OpenTickets {
 }
 
 /// Who answered whom.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Seen {
     people: FxHashMap<u64, (Timestamp, Arc<str>)>,
     ages: BTreeSet<(Timestamp, u64)>,

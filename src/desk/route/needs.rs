@@ -1,9 +1,9 @@
 //! What a ticket needs of whoever answers it, as the ledger keeps it: whoever takes over after a restart is found by
 //! that.
 
-use super::Router;
 use super::choice::{Tongue, Want, Worth};
 use super::rules::AgentChoice;
+use super::{Router, Weighing};
 use crate::ticket::TicketId;
 
 /// What is needed to find another agent, and to know the person again.
@@ -48,6 +48,13 @@ impl Want {
             person: needs.person,
             ..Want::only(&needs.team)
         }
+    }
+}
+
+impl Weighing {
+    /// What the ticket needs, for the ledger.
+    pub fn needs(&self) -> Needs {
+        self.want.needs()
     }
 }
 

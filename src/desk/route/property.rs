@@ -114,7 +114,8 @@ fn able(
         able
     };
     let is_known = |team: &str| twins.values().any(|twin| twin.agent.team == team);
-    let team = chain.iter().find(|team| !is_known(team) || !able(team).is_empty()).unwrap_or(&chain[0]);
+    let team = chain.iter().find(|team| !able(team).is_empty());
+    let team = team.or_else(|| chain.iter().find(|team| !is_known(team))).unwrap_or(&chain[0]);
     (team.clone(), able(team))
 }
 

@@ -108,7 +108,7 @@ impl AgentChoice {
 pub struct Team {
     /// As tickets show it.
     pub name: String,
-    /// Who takes over when no agent of the team can.
+    /// Who takes over when no agent of the team can, or none is known.
     pub fallback: Option<String>,
 }
 
@@ -156,7 +156,7 @@ impl Routes {
     }
 
     /// Who takes over from this team.
-    pub(super) fn fallback(&self, team: &str) -> Option<&str> {
+    pub fn fallback(&self, team: &str) -> Option<&str> {
         self.team(team)?.fallback.as_deref()
     }
 

@@ -133,11 +133,96 @@ fn a_team_that_cannot_hands_over_along_its_fallbacks_and_says_so() {
     assert_eq!(reasons.last().unwrap(), "handed over to night, of which no agent is known");
     let agents = [full("a", "billing"), full("b", "frontline"), full("c", "night")];
     check(&mut router(&agents), &routes, &case, 1, "billing/");
-    // Nothing is known of the team's people: they are not passed over for others.
-    check(&mut router(&[agent("b", "frontline")]), &routes, &case, 1, "billing/");
     // A circle that no config check has seen ends.
     routes.teams[2].fallback = Some("billing".to_owned());
     check(&mut router(&agents), &routes, &case, 1, "billing/");
+}
+
+#[test]
+fn a_team_without_agents_asks_its_fallbacks_and_decides_itself_if_nobody_of_them_can() {
+    let mut routes = routes();
+    routes.teams[1].fallback = Some("night".to_owned());
+    routes.teams.push(team("night", None));
+    let full = |name: &str, team: &str| Agent { capacity: 0, ..agent(name, team) };
+    let case = Case::new("a");
+    let check = |agents: &[Agent], expected: &str, reasons: &[&str]| {
+        let told = check(&mut router(agents), &routes, &case, 1, expected);
+        assert_eq!(told[1..], *reasons);
+    };
+    let nobody_else = "b: nobody else can take it (0 of 10 open)";
+    let handed_over = ["no agent of billing is known", "handed over to Frontline", nobody_else];
+    check(&[agent("b", "frontline")], "Frontline/b", &handed_over);
+    // One in the middle of the chain, too.
+    let (unknown, busy) = ("no agent of Frontline is known", "nobody of billing can take it: 1 full");
+    let expected = [busy, unknown, "handed over to night", nobody_else];
+    check(&[full("a", "billing"), agent("b", "night")], "night/b", &expected);
+    let expected =
+        [busy, "nobody of night can take it: 1 full", "handed over to Frontline, of which no agent is known"];
+    check(&[full("a", "billing"), full("b", "night")], "Frontline/", &expected);
+    let decides = "no agent of billing is known: the team decides";
+    let expected = ["nobody of Frontline can take it: 1 full", decides];
+    check(&[full("b", "frontline")], "billing/", &expected);
+    // Where nobody has told of agents every team decides.
+    check(&[], "billing/", &[decides]);
+}
+
+#[test]
+fn reasons_say_what_decided_and_not_what_else_is_so() {
+    let (routes, mut case) = (routes(), Case::new("a"));
+    let rated = |name: &str, satisfaction, open_tickets| Agent {
+        satisfaction: Some(satisfaction),
+        open_tickets,
+        ..agent(name, "billing")
+    };
+    let why = |agents: &[Agent], case: &Case| {
+        router(agents).route(&routes, &case.facts(), id(1)).unwrap().reasons[1..].to_vec()
+    };
+    let fast = |agent: Agent| Agent { answer_min: Some(5.0), ..agent };
+    let slow = |agent: Agent| Agent { answer_min: Some(50.0), ..agent };
+    let told = why(&[fast(agent("a", "billing")), slow(agent("b", "billing"))], &case);
+    assert_eq!(told, ["a: suits best of 2, by speed (0 of 10 open, answers in 5 min)"]);
+    let told = why(&[slow(agent("a", "billing")), fast(rated("b", 5.0, 9))], &case);
+    assert_eq!(told, ["a: suits best of 2, by room (0 of 10 open, answers in 50 min)"]);
+    let told = why(&[agent("a", "billing"), agent("b", "billing"), rated("c", 1.0, 3)], &case);
+    assert_eq!(told, ["a: next in turn of 2 who suit alike (0 of 10 open)"]);
+
+    // Worth the best-rated; of equals something else decides, and whoever is much fuller is named.
+    case.priority = 700;
+    let told = why(&[rated("a", 4.0, 0), rated("b", 4.5, 2)], &case);
+    assert_eq!(told, ["b: best rated of 2 with room, satisfaction 4.5 of 5 (priority 700)"]);
+    let told = why(&[fast(rated("a", 4.0, 0)), slow(rated("b", 4.0, 0)), rated("c", 2.0, 0)], &case);
+    let expected = "a: 2 of 3 with room are rated best, satisfaction 4.0 of 5 (priority 700); \
+                    suits best of 2, by speed (0 of 10 open, answers in 5 min, satisfaction 4.0)";
+    assert_eq!(told, [expected]);
+    let told = why(&[rated("a", 4.0, 0), rated("b", 4.5, 8)], &case);
+    let expected = "a: the only one with room, satisfaction 4.0 of 5 (priority 700); \
+                    better rated and much fuller: b (8 of 10 open)";
+    assert_eq!(told, [expected]);
+    let told = why(&[agent("a", "billing"), rated("b", 2.0, 0)], &case);
+    assert_eq!(
+        told,
+        ["a: best rated of 2 with room, satisfaction not known, which counts as 3 of 5 (priority 700)"]
+    );
+}
+
+#[test]
+fn reasons_say_that_nobody_speaks_the_language_and_that_who_is_known_cannot() {
+    let routes = routes();
+    let speaking =
+        |name: &str, tag: &str| Agent { languages: vec![tag.to_owned()], ..agent(name, "billing") };
+    let polish = of_language("pl");
+    let reasons = |agents: &[Agent]| {
+        let mut router = router(agents);
+        let known = memory::hash(&person_key(&polish.facts()));
+        router.remember_answer(known, "b", Timestamp::UNIX_EPOCH);
+        router.route(&routes, &polish.facts(), id(1)).unwrap().reasons[2..].to_vec()
+    };
+    assert_eq!(reasons(&[speaking("a", "fr")]), ["nobody of billing speaks pl"]);
+    let away = |agent: Agent| Agent { away: true, ..agent };
+    let expected = ["a does not speak pl: b is away", "b, who answered this person before, is away"];
+    assert_eq!(reasons(&[speaking("a", "fr"), away(speaking("b", "pl"))]), expected);
+    assert_eq!(reasons(&[speaking("a", "pl"), speaking("c", "fr")]), [""; 0]);
+    assert_eq!(reasons(&[agent("a", "billing")]), [""; 0], "who may speak anything");
 }
 
 #[test]
@@ -151,7 +236,10 @@ fn a_language_is_answered_by_who_speaks_it_while_somebody_can() {
     let mut router = router(&[speaking("en", &["en"], 9), speaking("fr", &["FR-ca", "de"], 2)]);
     let (routes, french) = (routes(), of_language("fr"));
     let reasons = check(&mut router, &routes, &french, 1, "billing/fr");
-    assert!(reasons[1].contains("suits best of 1 (speaks fr, 0 of 2 open"), "{reasons:?}");
+    assert!(
+        reasons[1].contains("fr: nobody else who speaks it can take it (speaks fr, 0 of 2 open"),
+        "{reasons:?}"
+    );
     check(&mut router, &routes, &french, 2, "billing/fr");
     check(&mut router, &routes, &french, 3, "billing/en");
     router.released(id(1));

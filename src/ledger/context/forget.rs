@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::{account_name, import, listed, names_of, owner, size, touchpoints};
 use crate::ledger::{LedgerError, assigned, conversations, erasure, importing, records, schema, wal};
+use crate::parse::Network;
 use crate::ticket::{TicketId, proto};
 
 /// Longest wait for whoever reads an older state of the file; the daemon's commits wait meanwhile.
@@ -27,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(4);
 pub struct Forgotten {
     /// Customers: one or none.
     pub customers: u64,
-    /// Accounts that were linked to them.
+    /// Accounts that were linked to them, or known to have answered others.
     pub accounts: u64,
     /// Their contacts.
     pub touchpoints: u64,
@@ -39,7 +40,42 @@ pub struct Forgotten {
     pub is_gone: bool,
 }
 
-/// Removes the customer of this key from the ledger, beside a running daemon or without one.
+/// Who is to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whom<'w> {
+    /// The customer of this key, with the accounts that are linked to them.
+    Customer(&'w str),
+    /// An account that is no customer's: its network, and its name as
+    /// [`account`](crate::ledger::context::account) gives it.
+    Account(Network, &'w str),
+}
+
+impl<'w> Whom<'w> {
+    /// The customer's key.
+    fn key(self) -> Option<&'w str> {
+        match self {
+            Whom::Customer(key) => Some(key),
+            Whom::Account(..) => None,
+        }
+    }
+}
+
+/// Whose this account is, by key.
+///
+/// # Errors
+///
+/// The ledger cannot be read, or is of another version.
+pub fn customer_of(path: &Path, network: Network, name: &str) -> Result<Option<String>, LedgerError> {
+    let (reader, found) = crate::ledger::open_to_read(path)?;
+    if found < schema::VERSION {
+        return Err(LedgerError::Older { path: path.to_owned(), found, known: schema::VERSION });
+    }
+    let owner = owner(&reader, network, name);
+    let owner = owner.map_err(|error| LedgerError::Sqlite { path: path.to_owned(), error })?;
+    Ok(owner.map(|(_, key)| key))
+}
+
+/// Removes the customer of this key, or what is known of an account, from the ledger, beside a running daemon or without one.
 ///
 /// Their tickets keep the post, the points and who answered; what the company had told of the author goes, and the
 /// evidence of the points with it. All tickets are read for that, which takes seconds for millions and keeps nobody
@@ -48,7 +84,7 @@ pub struct Forgotten {
 /// # Errors
 ///
 /// The ledger cannot be written, is of another version, or an import is under way.
-pub fn forget(path: &Path, key: &str) -> Result<Forgotten, LedgerError> {
+pub fn forget(path: &Path, whom: Whom<'_>) -> Result<Forgotten, LedgerError> {
     let (reader, found) = crate::ledger::open_to_read(path)?;
     drop(reader);
     if found < schema::VERSION {
@@ -57,16 +93,16 @@ pub fn forget(path: &Path, key: &str) -> Result<Forgotten, LedgerError> {
     // An import would bring back what is removed here.
     let _lock = importing::lock(path)?;
     let (mut connection, _) = import::writable(path)?;
-    remove(&mut connection, key).map_err(|error| LedgerError::Sqlite { path: path.to_owned(), error })
+    remove(&mut connection, whom).map_err(|error| LedgerError::Sqlite { path: path.to_owned(), error })
 }
 
-fn remove(connection: &mut Connection, key: &str) -> rusqlite::Result<Forgotten> {
+fn remove(connection: &mut Connection, whom: Whom<'_>) -> rusqlite::Result<Forgotten> {
     let mut forgotten = Forgotten::default();
     // The reports first, since they are found by the accounts: reading all of them may take seconds, in which nobody
     // is kept from writing.
     let reading = connection.transaction()?;
-    let (_, accounts) = accounts_of(&reading, key)?;
-    let theirs = reports(&reading, key, &accounts, None)?;
+    let (_, accounts) = accounts_of(&reading, whom)?;
+    let theirs = reports(&reading, whom.key(), &accounts, None)?;
     // The last row that stays: whatever comes gets a later number.
     let mut last: i64 =
         reading.query_row("SELECT coalesce(max(rowid), 0) FROM feedback", [], |row| row.get(0))?;
@@ -82,8 +118,8 @@ fn remove(connection: &mut Connection, key: &str) -> rusqlite::Result<Forgotten>
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // And what has come since.
-    let (id, accounts) = accounts_of(&transaction, key)?;
-    let theirs = reports(&transaction, key, &accounts, Some(last))?;
+    let (id, accounts) = accounts_of(&transaction, whom)?;
+    let theirs = reports(&transaction, whom.key(), &accounts, Some(last))?;
     forgotten.reports += remove_reports(&transaction, &theirs)?;
     if let Some(id) = id {
         for (network, name) in &accounts {
@@ -94,7 +130,13 @@ fn remove(connection: &mut Connection, key: &str) -> rusqlite::Result<Forgotten>
         }
         forgotten.customers = transaction.execute("DELETE FROM customer WHERE id = ?1", [id])? as u64;
     }
-    let mut contacts = transaction.execute("DELETE FROM touchpoint WHERE customer = ?1", [key])?;
+    let mut contacts = match whom {
+        Whom::Customer(key) => transaction.execute("DELETE FROM touchpoint WHERE customer = ?1", [key])?,
+        Whom::Account(network, name) => {
+            forgotten.accounts += conversations::forget_what_was_said(&transaction, network, name)?;
+            0
+        }
+    };
     for (network, name) in &accounts {
         contacts += transaction.execute(
             "DELETE FROM touchpoint WHERE customer = '' AND network = ?1 AND account = ?2",
@@ -108,7 +150,7 @@ fn remove(connection: &mut Connection, key: &str) -> rusqlite::Result<Forgotten>
         -size::of_touchpoint(0).saturating_mul(i64::try_from(contacts).unwrap_or_default()),
     )?;
     transaction.commit()?;
-    forgotten.tickets = clear_tickets(connection, key, &accounts)?;
+    forgotten.tickets = clear_tickets(connection, whom.key(), &accounts)?;
     forgotten.is_gone = wal::truncate_log(connection, TRUNCATE_WAIT_MAX)?;
     Ok(forgotten)
 }
@@ -116,8 +158,14 @@ fn remove(connection: &mut Connection, key: &str) -> rusqlite::Result<Forgotten>
 /// Network and name.
 type Account = (String, String);
 
-/// The customer of this key, if there is one, with their accounts.
-fn accounts_of(connection: &Connection, key: &str) -> rusqlite::Result<(Option<i64>, Vec<Account>)> {
+/// The customer of this key, if there is one, with their accounts; or the account alone.
+fn accounts_of(connection: &Connection, whom: Whom<'_>) -> rusqlite::Result<(Option<i64>, Vec<Account>)> {
+    let key = match whom {
+        Whom::Customer(key) => key,
+        Whom::Account(network, name) => {
+            return Ok((None, vec![(network.name().to_owned(), name.to_owned())]));
+        }
+    };
     let found: Option<(i64, String)> = connection
         .query_row("SELECT id, accounts FROM customer WHERE key = ?1", [key], |row| {
             Ok((row.get(0)?, row.get(1)?))
@@ -138,7 +186,7 @@ fn accounts_of(connection: &Connection, key: &str) -> rusqlite::Result<(Option<i
 /// their numbers.
 fn reports(
     connection: &Connection,
-    key: &str,
+    key: Option<&str>,
     accounts: &[Account],
     after: Option<i64>,
 ) -> rusqlite::Result<Vec<i64>> {
@@ -154,7 +202,7 @@ fn reports(
         let report = proto::Touchpoint::decode(row.get_ref(1)?.as_blob()?).ok();
         let is_theirs = report.is_some_and(|report| {
             let name = account_name(&report.account);
-            report.customer.trim() == key
+            key.is_some_and(|key| report.customer.trim() == key)
                 || accounts.iter().any(|(network, held)| *network == report.network && *held == name)
         });
         if is_theirs {
@@ -166,7 +214,11 @@ fn reports(
 }
 
 /// Removes what tickets say of this customer, a few at a time; how many did.
-fn clear_tickets(connection: &mut Connection, key: &str, accounts: &[Account]) -> rusqlite::Result<u64> {
+fn clear_tickets(
+    connection: &mut Connection,
+    key: Option<&str>,
+    accounts: &[Account],
+) -> rusqlite::Result<u64> {
     let mut cleared = 0;
     let mut clear = |connection: &mut Connection, tickets: &[TicketId]| -> rusqlite::Result<()> {
         for some in tickets.chunks(TICKETS_AT_ONCE) {
@@ -199,7 +251,7 @@ fn clear_tickets(connection: &mut Connection, key: &str, accounts: &[Account]) -
             names_of(&author.id, Some(author.handle.as_str())).any(is_theirs)
         })
     };
-    let key_bytes = memchr::memmem::Finder::new(key);
+    let key_bytes = key.map(memchr::memmem::Finder::new);
     let mut after = 0;
     loop {
         let (mut theirs, mut is_end) = (Vec::new(), true);
@@ -211,15 +263,15 @@ fn clear_tickets(connection: &mut Connection, key: &str, accounts: &[Account]) -
             while let Some(row) = rows.next()? {
                 (after, is_end) = (row.get(0)?, false);
                 let body = row.get_ref(2)?.as_blob()?;
-                let may_be_theirs = !accounts.is_empty() || key_bytes.find(body).is_some();
+                let may_be_theirs = !accounts.is_empty()
+                    || key_bytes.as_ref().is_some_and(|key_bytes| key_bytes.find(body).is_some());
                 if row.get::<_, i64>(1)? != records::KIND_TICKET || !may_be_theirs {
                     continue;
                 }
                 // We wrote these bytes; what does not decode says nothing.
                 let ticket = proto::Ticket::decode(body).unwrap_or_default();
-                if ticket.person.as_ref().is_some_and(|person| person.customer == key)
-                    || is_of_account(&ticket)
-                {
+                let is_of_key = |person: &proto::Person| key.is_some_and(|key| person.customer == key);
+                if ticket.person.as_ref().is_some_and(is_of_key) || is_of_account(&ticket) {
                     theirs.push(records::ticket_id(row, 3)?);
                 }
             }

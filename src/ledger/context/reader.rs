@@ -182,6 +182,8 @@ struct Stored<'a> {
     /// A number as text: as a number of JSON it would not come back to the last bit.
     #[serde(borrow)]
     amount: Option<std::borrow::Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    date: Option<std::borrow::Cow<'a, str>>,
 }
 
 fn purchases(column: &str) -> Vec<Purchase> {
@@ -192,6 +194,7 @@ fn purchases(column: &str) -> Vec<Purchase> {
     let stored: Vec<Stored<'_>> = serde_json::from_str(column).unwrap_or_default();
     let purchase = |one: Stored<'_>| Purchase {
         at: Timestamp::from_microsecond(one.at_us).unwrap_or_default(),
+        date: one.date.and_then(|date| date.parse().ok()),
         what: one.what.into_owned(),
         amount: one.amount.and_then(|amount| amount.parse().ok()),
     };
@@ -205,6 +208,7 @@ pub(super) fn stored(purchases: &[Purchase]) -> String {
     }
     let stored = |one: &Purchase| Stored {
         at_us: one.at.as_microsecond(),
+        date: one.date.map(|date| date.to_string().into()),
         what: one.what.as_str().to_owned().into(),
         amount: one.amount.map(|amount| amount.to_string().into()),
     };

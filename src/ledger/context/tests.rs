@@ -270,7 +270,11 @@ fn a_customer_who_is_forgotten_leaves_nothing_in_the_file() {
     let factors = proto::update::FollowedUp { factors: vec![evidence("tier")], ..Default::default() };
     let sql = "INSERT INTO conversation (ticket_id, factors) VALUES (?1, ?2)";
     connection.execute(sql, (vec![1; 16], factors.encode_to_vec())).unwrap();
-    let forgotten = forget::forget(&store.path(), "C-secret").unwrap();
+    // An account that is nobody's takes nothing of anybody else along.
+    let account = forget::Whom::Account(crate::parse::Network::Plain, "nobody");
+    let nothing = forget::Forgotten { is_gone: true, ..Default::default() };
+    assert_eq!(forget::forget(&store.path(), account).unwrap(), nothing);
+    let forgotten = forget::forget(&store.path(), forget::Whom::Customer("C-secret")).unwrap();
     let expected = forget::Forgotten {
         customers: 1,
         accounts: 2,
@@ -280,7 +284,7 @@ fn a_customer_who_is_forgotten_leaves_nothing_in_the_file() {
         is_gone: true,
     };
     assert_eq!(forgotten, expected);
-    assert_eq!(forget::forget(&store.path(), "C-secret").unwrap().customers, 0);
+    assert_eq!(forget::forget(&store.path(), forget::Whom::Customer("C-secret")).unwrap().customers, 0);
     assert_eq!(
         (store.find("7", "secretive", 2).0, store.find("8", "x", 2).0),
         (String::new(), "C2".to_owned())
@@ -412,7 +416,7 @@ fn an_account_goes_from_one_customer_to_another_and_back() {
         "which C2's list still names, and it is not taken from C1"
     );
     assert_eq!((store.find("ana", "", 0).0, store.find("ben", "", 0).0), ("C1".to_owned(), "C1".to_owned()));
-    assert_eq!(forget::forget(&store.path(), "C1").unwrap().accounts, 2);
+    assert_eq!(forget::forget(&store.path(), forget::Whom::Customer("C1")).unwrap().accounts, 2);
     assert_eq!(store.find("ana", "", 0).0, "");
     assert_eq!(store.find("cleo", "", 0).0, "C2");
 }

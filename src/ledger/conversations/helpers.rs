@@ -67,10 +67,12 @@ pub(in crate::ledger) fn thank(
     post_id: TicketId,
 ) -> rusqlite::Result<()> {
     let helper = connection
-        .prepare_cached("SELECT author_id FROM post WHERE id = ?1 AND ticket_id = ?2 AND kind <> ?3")?
-        .query_row(params![post_id.as_bytes(), new.ticket_id.as_bytes(), ANSWER], |row| {
-            row.get::<_, String>(0)
-        })
+        .prepare_cached(
+            // What names the brand may have become a ticket, and help all the same.
+            "SELECT author_id FROM post WHERE id = ?1 AND kind <> ?2
+             UNION ALL SELECT author_id FROM ticket WHERE id = ?1 AND erased_at_us IS NULL LIMIT 1",
+        )?
+        .query_row(params![post_id.as_bytes(), ANSWER], |row| row.get::<_, String>(0))
         .optional()?;
     let Some(helper) = helper.filter(|helper| *helper != new.author_id) else { return Ok(()) };
     let (network, at_us) = (new.network.name(), new.at.as_microsecond());
@@ -116,6 +118,23 @@ pub(in crate::ledger) fn forget_helper(
         connection.prepare_cached(&forget)?.execute(params![network.name(), author_id])?;
     }
     Ok(())
+}
+
+/// As [`forget_helper`], of the account of this name, in whatever case it was written; how many there were.
+pub(in crate::ledger) fn forget_what_was_said(
+    connection: &Connection,
+    network: Network,
+    name: &str,
+) -> rusqlite::Result<u64> {
+    let theirs = "SELECT author_id FROM helper WHERE network = ?1 AND lower(author_id) = ?2
+                  UNION SELECT author_id FROM thanked WHERE network = ?1 AND lower(author_id) = ?2";
+    let mut theirs = connection.prepare_cached(theirs)?;
+    let ids = theirs.query_map(params![network.name(), name], |row| row.get::<_, String>(0))?;
+    let ids = ids.collect::<rusqlite::Result<Vec<_>>>()?;
+    for id in ids.iter().map(String::as_str).chain([name]) {
+        forget_helper(connection, network, id)?;
+    }
+    Ok(ids.len() as u64)
 }
 
 /// Forgets thanks, and helpers, of before then, a few at a time; how many.

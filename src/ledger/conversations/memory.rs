@@ -17,7 +17,7 @@ pub(in crate::ledger) fn remembered(
     // Along both tables, whose order is that of the ids, and sorted here, as `store::tickets` does.
     let mut statement = connection.prepare(
         "SELECT t.id, t.network, t.author_id, t.brand, t.created_at_us,
-                t.erased_at_us IS NOT NULL OR c.closed_at_us IS NOT NULL, c.erased_at_us IS NOT NULL, t.watch, t.seq
+                c.closed_at_us IS NOT NULL, t.thread_id, t.watch, t.seq, t.erased_at_us IS NOT NULL
          FROM ticket t LEFT JOIN conversation c ON c.ticket_id = t.id
          WHERE +t.seq > coalesce((SELECT seq FROM ticket ORDER BY seq DESC LIMIT 1 OFFSET ?1), 0)",
     )?;
@@ -39,7 +39,8 @@ pub(in crate::ledger) fn remembered(
             brand,
             created_at_us: row.get(4)?,
             is_closed: row.get(5)?,
-            has_lost_its_own: row.get(6)?,
+            thread: records::some_ticket_id(row, 6)?,
+            is_erased: row.get(9)?,
             watch: row.get::<_, Option<i64>>(7)?.map(i64::cast_unsigned),
         };
         tickets.push((row.get::<_, i64>(8)?, ticket));

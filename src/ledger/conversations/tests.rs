@@ -3,12 +3,20 @@
 use prost::Message;
 
 use super::*;
+use crate::desk::follow_up::Terms;
 use crate::desk::priority::Levels;
 use crate::ledger::outbox::Filter;
 use crate::ledger::tests::{Running, config, provisional, settlement, ticket};
-use crate::ledger::{Entry, Feedback, Records, Rescoring, Scratch, SubscriptionRequest, feedback, rescoring};
-use crate::telemetry::Buckets;
+use crate::ledger::{
+    Entry, Feedback, NewTicket, Otherwise, Records, Rescoring, Scratch, SubscriptionRequest, feedback,
+    rescoring,
+};
+use crate::telemetry::{Bucket, Buckets};
 use crate::ticket::proto::update::Change;
+
+mod elsewhere;
+mod erasure;
+mod timeline;
 
 fn id(post: &str) -> TicketId {
     TicketId::of_post(Network::Bluesky, post)
@@ -47,12 +55,18 @@ fn new(post: &str, to: &str, author: &str, urgency: i32) -> NewFollowUp {
         raises: true,
         thanks: None,
         terms: terms(),
+        join_us: 3_600_000_000,
         otherwise: Otherwise::Ticket(otherwise),
     }
 }
 
 fn joins(post: &str, to: &str, author: &str, urgency: i32) -> Entry {
     Entry::FollowUp(Box::new(new(post, to, author, urgency)))
+}
+
+fn new_ticket(post: &str) -> NewTicket {
+    let Entry::Ticket(new) = ticket(post, 300) else { unreachable!() };
+    *new
 }
 
 fn erased(post: &str) -> Entry {
@@ -153,93 +167,6 @@ fn an_edit_of_a_post_that_joined_says_whose_it_is() {
 }
 
 #[test]
-fn a_deleted_post_goes_alone_and_the_ticket_stays_while_another_is_there() {
-    let mut ledger = Ledger::of(vec![ticket("a", 300), joins("b", "a", "ana", 1), joins("c", "a", "ana", 1)]);
-    let post_erased = |post: &str| {
-        let (post_id, reason) = (post.to_owned(), "post_deleted".to_owned());
-        Change::PostErased(proto::update::PostErased { post_id, reason })
-    };
-    let texts = |ledger: &Ledger| -> Vec<String> {
-        let followed = |change| match change {
-            Change::FollowedUp(followed) => Some(followed.post.unwrap().text),
-            _ => None,
-        };
-        ledger.changes("a").into_iter().filter_map(followed).collect()
-    };
-    for (post, expected) in [("b", ["", "text of c"]), ("a", ["", "text of c"]), ("c", ["", ""])] {
-        assert_eq!(ledger.settle(vec![erased(post), erased(post)])[Bucket::Erased], 1, "{post}");
-        assert_eq!(ledger.changes("a").pop(), Some(post_erased(post)));
-        assert_eq!(texts(&ledger), expected);
-    }
-    let body: Vec<u8> = ledger
-        .0
-        .connection
-        .query_row("SELECT body FROM record WHERE kind = 0", [], |row| row.get(0))
-        .unwrap();
-    assert_eq!(proto::Ticket::decode(&*body).unwrap().post.unwrap().text, "");
-    // Nothing is left that could be joined, and what is gone is known all the same.
-    assert_eq!(ledger.settle(vec![joins("d", "a", "ana", 1)])[Bucket::Ticketed], 1);
-    assert_eq!(ledger.settle(vec![joins("b", "a", "ana", 1), ticket("c", 1)])[Bucket::Duplicate], 2);
-}
-
-#[test]
-fn an_author_who_is_gone_takes_along_what_they_put_into_others_tickets() {
-    let entries = vec![ticket("a", 300), joins("b", "a", "bob", 1), joins("c", "a", "did:plc:author", 1)];
-    let gone = |author: &str| {
-        let (network, author_id) = (Network::Bluesky, author.to_owned());
-        Entry::EraseAuthor { network, author_id, at: at(200) }
-    };
-    let mut ledger = Ledger::of(entries);
-    assert_eq!(ledger.settle(vec![gone("bob")])[Bucket::Erased], 1);
-    let Some(Change::PostErased(erased)) = ledger.changes("a").pop() else { panic!() };
-    assert_eq!((erased.post_id.as_str(), erased.reason.as_str()), ("b", "account_deleted"));
-    // What is left is of one person: the ticket goes whole.
-    assert_eq!(ledger.settle(vec![gone("did:plc:author")])[Bucket::Erased], 1);
-    assert!(matches!(ledger.changes("a").pop(), Some(Change::Erased(_))));
-    let bodies = records::bodies_of(&ledger.0.connection, id("a")).unwrap();
-    let has_text = |body: &Body| {
-        let (Body::Ticket(bytes) | Body::Update(bytes)) = body;
-        bytes.windows(7).any(|window| window == b"text of")
-    };
-    assert!(!bodies.iter().any(|(_, body)| has_text(body)));
-}
-
-#[test]
-fn what_was_overheard_and_became_a_ticket_goes_with_its_text() {
-    let post = ThreadPost {
-        post_id: id("b"),
-        ticket_id: id("a"),
-        network: Network::Bluesky,
-        author_id: "bob".to_owned(),
-        watch: 1,
-        at: at(1),
-    };
-    let overheard = Entry::Bystander { post, bucket: Bucket::Unmatched };
-    let mut ledger = Ledger::of(vec![ticket("a", 300), overheard, ticket("b", 300)]);
-    assert_eq!(ledger.settle(vec![erased("b")])[Bucket::Erased], 1);
-    assert_eq!((ledger.count("post"), ledger.count("ticket WHERE erased_at_us IS NULL")), (0, 1));
-}
-
-#[test]
-fn no_byte_of_a_deleted_follow_up_stays_in_the_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let running = Running::start(folder.path());
-    running.settle(settlement(1, 0, vec![ticket("a", 300), joins("b", "a", "ana", 1)]));
-    running.settle(settlement(2, 0, vec![ticket("c", 300)]));
-    running.subscribe("all", false);
-    let has = |text: &[u8]| {
-        let files =
-            ["ledger.sqlite", "ledger.sqlite-wal"].map(|name| std::fs::read(folder.path().join(name)));
-        files.into_iter().flatten().any(|file| file.windows(text.len()).any(|window| window == text))
-    };
-    assert!(has(b"text of b"), "the fault could fire");
-    running.settle(settlement(3, 0, vec![erased("b")]));
-    running.stop();
-    assert!(!has(b"text of b"));
-    assert!(has(b"text of a"), "and what others are made of stays");
-}
-
-#[test]
 fn who_had_the_ticket_gets_the_update_and_who_wants_it_now_gets_both() {
     let folder = tempfile::tempdir().unwrap();
     let running = Running::start(folder.path());
@@ -272,7 +199,7 @@ fn who_had_the_ticket_gets_the_update_and_who_wants_it_now_gets_both() {
 }
 
 #[test]
-fn an_answer_stops_the_clock_and_is_known_until_the_author_writes_again() {
+fn the_first_answer_stops_the_clock_and_whoever_writes_again_does_not_start_it() {
     let post = |name: &str| ThreadPost {
         post_id: id(name),
         ticket_id: id("a"),
@@ -285,14 +212,10 @@ fn an_answer_stops_the_clock_and_is_known_until_the_author_writes_again() {
         |name: &str| Entry::Answer { post: post(name), answered: proto::update::Answered::default() };
     let mut ledger = Ledger::of(vec![ticket("a", 300)]);
     assert_eq!(ledger.settle(vec![answer("x"), answer("x")])[Bucket::Own], 2);
-    assert_eq!(
-        (ledger.changes("a").len(), ledger.count("conversation WHERE answered_at_us = 150000000")),
-        (1, 1)
-    );
-    ledger.settle(vec![joins("b", "a", "ana", 1)]);
-    assert_eq!(ledger.count("conversation WHERE answered_at_us IS NULL"), 1);
     // What people wait for is the first answer.
     let stopped = "ticket WHERE stopped_at_us = 150000000 AND answered_at_us = 150000000";
+    assert_eq!((ledger.changes("a").len(), ledger.count(stopped)), (1, 1));
+    ledger.settle(vec![joins("b", "a", "ana", 1)]);
     assert_eq!(ledger.count(stopped), 1);
     // What strangers say is kept without a word, and no more of them than anybody needs.
     let many = (0..BYSTANDERS_MAX + 5)
@@ -313,27 +236,6 @@ fn who_writes_again_waits_again_for_a_first_answer() {
     assert_eq!(stopped(&ledger), 1);
     ledger.settle(vec![joins("c", "a", "ana", 1)]);
     assert_eq!(stopped(&ledger), 0);
-}
-
-#[test]
-fn the_sensitive_words_of_a_post_that_is_erased_are_named_nowhere() {
-    let evidence =
-        |evidence: &str| proto::Factor { evidence: evidence.to_owned(), ..factor("sensitive", 300) };
-    let fire = NewFollowUp { factors: vec![evidence("safety: fire")], ..new("b", "a", "ana", 1) };
-    let mut ledger =
-        Ledger::of(vec![reasoned("a", 100), Entry::FollowUp(Box::new(fire)), joins("c", "a", "ana", 1)]);
-    let named = |ledger: &Ledger| -> Vec<proto::Factor> {
-        let factors = |change| match change {
-            Change::FollowedUp(followed) => followed.factors,
-            _ => Vec::new(),
-        };
-        let factors = ledger.changes("a").into_iter().flat_map(factors);
-        factors.filter(|factor| factor.name == "sensitive").collect()
-    };
-    assert_eq!(named(&ledger), vec![evidence("safety: fire"); 2]);
-    ledger.settle(vec![erased("b"), joins("d", "a", "ana", 1)]);
-    assert_eq!(named(&ledger), vec![evidence("erased"); 3], "nor by posts that come later");
-    assert_eq!(ledger.last_priority("a"), 100 + 300 + 120);
 }
 
 #[test]
@@ -375,15 +277,22 @@ fn what_the_desk_remembers_is_what_the_ledger_holds() {
         let feedback = Feedback::TicketStatus(id("a"), body(state));
         feedback::add_feedback(&ledger.0.connection, &feedback, at(400)).unwrap();
     };
-    let closed = |ledger: &Ledger| -> Vec<bool> {
-        let mut closed = Vec::new();
-        remembered(&ledger.0.connection, 10, |ticket| closed.push(ticket.is_closed)).unwrap();
-        closed
+    let remembered = |ledger: &Ledger| {
+        let mut all = Vec::new();
+        remembered(&ledger.0.connection, 10, |ticket| {
+            all.push((ticket.is_closed, ticket.is_erased, ticket.thread));
+        })
+        .unwrap();
+        all
     };
-    assert_eq!(closed(&ledger), [false, true]);
-    for (state, expected) in [(3, true), (0, true), (1, false), (4, true), (2, false), (5, true)] {
+    let gone = (false, true, None);
+    let in_thread = NewTicket { thread: Some(id("a")), ..new_ticket("y") };
+    ledger.settle(vec![Entry::Ticket(Box::new(in_thread))]);
+    let last = (false, false, Some(id("a")));
+    assert_eq!(remembered(&ledger), [(false, false, None), gone, last]);
+    for (state, is_closed) in [(3, true), (0, true), (1, false), (4, true), (2, false), (5, true)] {
         report(&ledger, state);
-        assert_eq!(closed(&ledger), [expected, true], "{state}");
+        assert_eq!(remembered(&ledger), [(is_closed, false, None), gone, last], "{state}");
     }
     let mut posts = Vec::new();
     remembered_posts(&ledger.0.connection, 10, |post| {
@@ -433,99 +342,4 @@ fn who_is_thanked_in_several_conversations_is_a_helper() {
     assert_eq!(helpers(&ledger.0.connection, 1, at(4)).unwrap(), []);
     forget_helpers_before(&ledger.0.connection, at(4).as_microsecond(), 10).unwrap();
     assert_eq!((ledger.count("helper"), ledger.count("thanked")), (0, 0));
-}
-
-/// Whoever takes the ticket up must see the call that came after the post.
-#[test]
-fn a_timeline_tells_of_contacts_before_the_ticket_and_after() {
-    use timeline::{Found, What, find};
-    let folder = tempfile::tempdir().unwrap();
-    let running = Running::start(folder.path());
-    let made = |name: &str, customer: &str, author: &str| {
-        let Entry::Ticket(mut ticket) = ticket(name, 300) else { panic!() };
-        let mut message = proto::Ticket::decode(&*ticket.body).unwrap();
-        message.created_at_us = 100;
-        let post = message.post.as_mut().unwrap();
-        post.network = "bluesky".to_owned();
-        post.author = Some(proto::Author { id: author.to_owned(), ..Default::default() });
-        let before = proto::person::Contact { at_us: 100, channel: "mail".to_owned(), note: String::new() };
-        message.person = Some(proto::Person {
-            customer: customer.to_owned(),
-            contacts: vec![before],
-            ..Default::default()
-        });
-        ticket.body = message.encode_to_vec();
-        Entry::Ticket(ticket)
-    };
-    running.settle(settlement(
-        1,
-        0,
-        vec![made("a", "C1", "ana.example"), made("b", "", "bob.example"), made("c", "C1", "ana.example")],
-    ));
-    let report = |customer: &str, account: &str, channel: &str, at_us| {
-        let network = if account.is_empty() { String::new() } else { "bluesky".to_owned() };
-        let (customer, account, channel) = (customer.to_owned(), account.to_owned(), channel.to_owned());
-        let contact = proto::Touchpoint { customer, network, account, channel, at_us, note: String::new() };
-        let feedback = Feedback::Touchpoint(contact.encode_to_vec());
-        running.handle.feedback(feedback).blocking_recv().unwrap().unwrap();
-    };
-    report("C1", "", "mail", 100);
-    report("C1", "", "phone", 200);
-    report("", "ana.example", "chat", 150);
-    report("", "bob.example", "visit", 300);
-    report("C2", "", "shop", 200);
-    running.settle(settlement(2, 0, vec![erased("c")]));
-    // Erased before this is committed.
-    report("C1", "", "post", 50);
-    let told = |name: &str| {
-        let Found::Ticket(found) = find(&config(folder.path()).path, &id(name).to_string()).unwrap() else {
-            panic!()
-        };
-        let said = |what: &What| match what {
-            What::Contact(contact) => contact.channel.clone(),
-            What::Post => "posted".to_owned(),
-            other => format!("{other:?}").chars().take(6).collect(),
-        };
-        found.events.iter().map(|event| said(&event.what)).collect::<Vec<_>>()
-    };
-    assert_eq!(told("a"), ["mail", "posted", "chat", "phone"]);
-    assert_eq!(told("b"), ["mail", "posted", "visit"]);
-    assert_eq!(told("c"), ["posted", "Update"], "nothing is told of whoever took back what they said");
-    running.stop();
-}
-
-#[test]
-fn a_timeline_tells_all_in_order_and_nothing_that_was_erased() {
-    use timeline::{Found, What, find};
-    let folder = tempfile::tempdir().unwrap();
-    let running = Running::start(folder.path());
-    let entries = vec![ticket("a", 300), joins("b", "a", "ana", 1), joins("c", "a", "ana", 1), erased("b")];
-    running.settle(settlement(1, 0, entries));
-    let body = proto::TicketStatus { state: 3, agent: "lena".to_owned(), ..proto::TicketStatus::default() }
-        .encode_to_vec();
-    running.handle.feedback(Feedback::TicketStatus(id("a"), body)).blocking_recv().unwrap().unwrap();
-    let path = config(folder.path()).path;
-    let whole = id("a").to_string();
-    // By its id, the beginning of it, and a post that joined; beside the daemon.
-    for name in [whole.as_str(), &whole[..6], &id("c").to_string()] {
-        let Found::Ticket(found) = find(&path, name).unwrap() else { panic!("{name}") };
-        let said = |what: &What| match what {
-            What::Post => "post".to_owned(),
-            What::Status(status) => status.agent.clone(),
-            What::Update(update) => match update.change.as_ref().unwrap() {
-                Change::FollowedUp(followed) => followed.post.as_ref().unwrap().text.clone(),
-                Change::PostErased(erased) => erased.post_id.clone(),
-                other => panic!("{other:?}"),
-            },
-            What::Contact(contact) => contact.channel.clone(),
-        };
-        let told: Vec<_> = found.events.iter().map(|event| said(&event.what)).collect();
-        assert_eq!(told, ["post", "", "text of c", "b", "lena"]);
-    }
-    assert_eq!(find(&path, "0123456789abcdef").unwrap(), Found::Nothing);
-    running.settle(settlement(2, 0, vec![ticket("z", 300)]));
-    running.subscribe("committed", false);
-    let Found::Several(several) = find(&path, "").unwrap() else { panic!("both begin with nothing") };
-    assert_eq!(several.len(), 2);
-    running.stop();
 }

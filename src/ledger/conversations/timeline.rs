@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 
 use super::{Helper, helpers};
 use crate::desk::person::Touchpoint;
-use crate::ledger::{Body, LedgerError, context, open_to_read, records, schema};
+use crate::ledger::{Body, LedgerError, context, open_to_read, records, schema, tickets};
 use crate::parse::Network;
 use crate::ticket::{TicketId, proto};
 
@@ -33,7 +33,7 @@ pub enum Found {
 /// A ticket's life.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Timeline {
-    /// As it was made, without what its author has deleted.
+    /// As it is now: with its latest text, priority, team and time, without what its author has deleted.
     pub ticket: proto::Ticket,
     /// In order, as far as clocks agree.
     pub events: Vec<Event>,
@@ -53,8 +53,13 @@ pub struct Event {
 pub enum What {
     /// The person was in touch on another channel, before the ticket or after.
     Contact(proto::person::Contact),
-    /// The post that made the ticket.
-    Post,
+    /// The post that made the ticket, and how much it mattered then.
+    Post {
+        /// Of the ticket as it was made.
+        level: proto::Level,
+        /// Of the ticket as it was made.
+        priority: u32,
+    },
     /// A change of the ticket: further posts, edits, answers, erasures, priorities, deadlines, routes.
     Update(Box<proto::Update>),
     /// The helpdesk has said what has become of it.
@@ -173,11 +178,35 @@ fn timeline(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<Fo
     let contacts = ticket.person.iter().flat_map(|person| person.contacts.iter().cloned());
     let contacts = contacts.map(|contact| Event { at_us: contact.at_us, what: What::Contact(contact) });
     let mut all: Vec<Event> = contacts.collect();
-    all.push(Event { at_us: ticket.created_at_us, what: What::Post });
+    let made = What::Post { level: ticket.level(), priority: ticket.priority };
+    all.push(Event { at_us: ticket.created_at_us, what: made });
+    let ticket = present(connection, ticket_id, ticket, &events)?;
     all.extend(events);
     all.extend(later.into_iter().map(|contact| Event { at_us: contact.at_us, what: What::Contact(contact) }));
     all.sort_by_key(|event| event.at_us);
     Ok(Found::Ticket(Box::new(Timeline { ticket, events: all })))
+}
+
+/// The ticket with what has changed of it.
+fn present(
+    connection: &Connection,
+    ticket_id: TicketId,
+    made: proto::Ticket,
+    events: &[Event],
+) -> rusqlite::Result<proto::Ticket> {
+    let mut ticket = tickets::updated(connection, ticket_id, made)?.ticket;
+    let changes = events.iter().filter_map(|event| match &event.what {
+        What::Update(update) => update.change.as_ref(),
+        _ => None,
+    });
+    for change in changes {
+        if let (proto::update::Change::Edited(edited), Some(post)) = (change, &mut ticket.post)
+            && edited.post_id.is_empty()
+        {
+            post.text.clone_from(&edited.text);
+        }
+    }
+    Ok(ticket)
 }
 
 /// How the person was in touch since the ticket was made, the newest of it; of one whose text is erased nothing is told.

@@ -56,7 +56,7 @@ fn the_desk_is_told_where_it_counted_otherwise() {
             post_id: id(name),
             ticket_id: id("gone"),
             network: Network::Bluesky,
-            author_id: "did:plc:author".to_owned(),
+            author_id: format!("author of {name}"),
             text_hash: 7,
             at: Timestamp::UNIX_EPOCH,
             post: proto::Post::default(),
@@ -65,6 +65,7 @@ fn the_desk_is_told_where_it_counted_otherwise() {
             raises: true,
             thanks: None,
             terms: terms(),
+            join_us: 3_600_000_000,
             otherwise: Otherwise::Ticket(otherwise),
         }))
     };
@@ -84,13 +85,30 @@ fn the_desk_is_told_where_it_counted_otherwise() {
     running.handle.rescore(rescorings).blocking_recv().unwrap().unwrap();
     running.stop();
     let lena = || Some(Holder { team: "billing".into(), agent: "lena".into(), is_ours: true });
-    let expected = [("a", lena()), ("e", lena()), ("b", None), ("b", None), ("d", None)];
+    let stands = |name: &str, holder| Told::Stands(id(name), holder);
+    let own = |name: &str| Told::Belongs {
+        post_id: id(name),
+        ticket_id: id(name),
+        brand: "Lumio".into(),
+        at_us: 0,
+    };
+    let expected = [
+        stands("a", lena()),
+        Told::Over(id("c")),
+        stands("e", lena()),
+        own("e"),
+        own("f"),
+        stands("b", None),
+        Told::Over(id("b")),
+        stands("b", None),
+        // And that "a" has been read again: of one that is no customer message there is nothing to decide.
+        Told::Closed(id("d")),
+        stands("d", None),
+        Told::Changed,
+    ];
     let mut heard = Vec::new();
     hearing.hear(|told| heard.push(told));
-    let expected = expected.map(|(name, holder)| Told::Stands(id(name), holder));
-    // And that "a" has been read again: of one that is no customer message there is nothing to decide.
-    let expected: Vec<_> = expected.into_iter().chain([Told::Changed]).map(Heard::Told).collect();
-    assert_eq!(heard, expected);
+    assert_eq!(heard, expected.map(Heard::Told));
 }
 
 #[test]
@@ -304,7 +322,8 @@ fn what_a_ticket_needs_and_who_answered_are_known_after_a_restart() {
     ledger.open_assigned(|one| open.push(one.assignee.needs.clone())).unwrap();
     assert_eq!(open, [needs.clone(), person(3)]);
     let mut answers = Vec::new();
-    ledger.answered(|person, agent, at_us| answers.push((person, agent.to_owned(), at_us))).unwrap();
+    let answer = |person, agent: &str, at_us| answers.push((person, agent.to_owned(), at_us));
+    crate::ledger::assigned::visit_answered(&ledger.connection, 10, answer).unwrap();
     // Nobody is named who answered "b", and the author of "d" has taken back what they said.
     assert_eq!(answers, [(3, "lena".to_owned(), 80), (needs.person, "kim".to_owned(), 50)]);
 }

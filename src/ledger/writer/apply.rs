@@ -1,23 +1,25 @@
 //! What a settlement's entries change in the file, inside the commit's transaction.
 
+use std::collections::BTreeMap;
+
 use rusqlite::Connection;
 
 use crate::desk::text_hash;
 use crate::desk::told::Told;
 use crate::ledger::deadlines::Clocks;
 use crate::ledger::erasure::Erasure;
-use crate::ledger::outbox::Reranked;
+use crate::ledger::outbox::Place;
 use crate::ledger::{Entry, RecordHead, Settlement, conversations, erasure, store};
 use crate::telemetry::{Bucket, Buckets};
-use crate::ticket::proto;
+use crate::ticket::{TicketId, proto};
 
 /// What a transaction changes outside the file, once it is durable.
 #[derive(Default)]
 pub(in crate::ledger) struct Changes {
     /// New records.
     pub(in crate::ledger) heads: Vec<RecordHead>,
-    /// Tickets that have another rank now.
-    pub(in crate::ledger) reranked: Vec<Reranked>,
+    /// Tickets that have another rank now, as they were before.
+    pub(in crate::ledger) placed: BTreeMap<TicketId, Placed>,
     /// By how much the number of provisional tickets changes.
     pub(in crate::ledger) provisional: i64,
     /// What becomes of the clocks of answers.
@@ -26,6 +28,23 @@ pub(in crate::ledger) struct Changes {
     pub(in crate::ledger) told: Vec<Told>,
     /// Whether tickets are marked for the desk to decide about again.
     pub(in crate::ledger) changed: bool,
+}
+
+/// Where a ticket was before a transaction has placed it anew.
+pub(in crate::ledger) struct Placed {
+    pub(in crate::ledger) place_before: Place,
+    pub(in crate::ledger) rescored_before: Option<(u16, Box<str>)>,
+}
+
+impl Changes {
+    /// The ticket, whose own head was `before`, has another rank now.
+    pub(in crate::ledger) fn place_anew(&mut self, ticket_id: TicketId, before: &RecordHead) {
+        // Only where it was before the whole transaction is known outside.
+        self.placed.entry(ticket_id).or_insert_with(|| Placed {
+            place_before: Place::of(before),
+            rescored_before: before.traits.rescored.clone(),
+        });
+    }
 }
 
 /// Applies the settlement's entries and says where all of its frames ended.
@@ -124,8 +143,15 @@ fn record(
                     bucket = Bucket::Erased;
                 }
             }
-            for post_id in conversations::posts_of(connection, *network, author_id)? {
-                conversations::erase_post(connection, post_id, *at, reason, ageing_points_per_hour, changes)?;
+            if conversations::erase_posts_of(
+                connection,
+                *network,
+                author_id,
+                *at,
+                reason,
+                ageing_points_per_hour,
+                changes,
+            )? {
                 bucket = Bucket::Erased;
             }
             bucket

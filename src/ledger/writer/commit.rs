@@ -71,10 +71,11 @@ impl Writer {
         }
         // After the reports: what is answered with this very commit is not late.
         let alarm = self.alarm.after(&transaction, now, ageing, &mut changes)?;
+        let reranked = rescoring::reranked(&transaction, ageing, &mut changes)?;
         // Counted in SQL and not beside it: a duplicate or an erasure is decided there.
         transaction.commit()?;
 
-        let Changes { heads, reranked, provisional, clocks, told, changed } = changes;
+        let Changes { heads, placed: _, provisional, clocks, told, changed } = changes;
         self.alarm = alarm;
         if !clocks.moves.is_empty() {
             self.figures.lock().standing.apply(&clocks.moves);

@@ -12,10 +12,10 @@ use tokio::sync::oneshot;
 
 use super::{Answer, Request};
 use crate::desk::route::OPEN_TICKETS_MAX;
-use crate::desk::{Anew, Changed};
+use crate::desk::{Anew, Changed, Desk};
 use crate::ledger::{
     Accounting, Body, Feedback, Figures, LedgerError, Records, Rescoring, Seq, SubscriptionRequest, Vitals,
-    assigned, changed, conversations, open_to_read, reason, records, rescoring,
+    assigned, changed, conversations, open_to_read, reason, recall, records, rescoring,
 };
 use crate::ticket::{TicketId, proto};
 
@@ -69,7 +69,7 @@ impl Handle {
             .collect())
     }
 
-    /// As [`Ledger::conversations`](crate::ledger::Ledger::conversations), as of the last commit. On a connection of its own,
+    /// Calls `visit` with the newest tickets, oldest first, at most `tickets_max`, as of the last commit. On a connection of its own,
     /// since all tickets are looked at: nobody who delivers some waits for it.
     ///
     /// # Errors
@@ -126,6 +126,17 @@ impl Handle {
         let (connection, _) = open_to_read(&self.path)?;
         assigned::visit_closed(&connection, held, &mut visit)
             .and_then(|()| assigned::visit_open(&connection, OPEN_TICKETS_MAX, visit))
+            .map_err(|error| LedgerError::Sqlite { path: self.path.clone(), error })
+    }
+
+    /// Takes over who answered whom, as of the last commit. On a connection of its own.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn answers(&self, desk: &mut Desk) -> Result<(), LedgerError> {
+        let (connection, _) = open_to_read(&self.path)?;
+        recall::answers(&connection, desk)
             .map_err(|error| LedgerError::Sqlite { path: self.path.clone(), error })
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::parse::{Network, Post};
+use crate::parse::{Malformed, Network, Post};
 use crate::prefilter::Candidate;
 use crate::source::Gap;
 use crate::telemetry::{Bucket, Buckets};
@@ -22,6 +22,8 @@ pub struct LaneOutput {
     pub position: Option<i64>,
     /// Where the frames ended that are not in `items`.
     pub buckets: Buckets,
+    /// The first frames that are malformed, with the reasons; at most [`MALFORMED_TOLD_MAX`] of a batch.
+    pub malformed: Vec<MalformedFrame>,
     /// Holes noticed before the batch.
     pub gaps: Vec<Gap>,
     /// As in [`FrameBatch::recovered`](crate::source::FrameBatch::recovered).
@@ -33,6 +35,20 @@ pub struct LaneOutput {
     /// The batch's place among the few of a source that rather waits than loses candidates, given back when
     /// the model has taken it; `None` for a live source.
     pub patient_permit: Option<tokio::sync::OwnedSemaphorePermit>,
+}
+
+/// Malformed frames of a batch that are told of; all are counted.
+pub const MALFORMED_TOLD_MAX: usize = 8;
+
+/// A frame that is not what its format says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MalformedFrame {
+    /// Which of the batch's [`frames`](crate::source::FrameBatch::frames), from 0.
+    pub frame: usize,
+    /// Its line, where the source counts lines and each of the batch's is one of these frames.
+    pub line: Option<i64>,
+    /// What is wrong.
+    pub why: Malformed,
 }
 
 /// A frame that later stages decide about.

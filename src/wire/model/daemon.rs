@@ -73,6 +73,7 @@ pub(super) fn entry(event: &Event) -> Entry {
                 at_risk_at_us: None,
                 text_hash: post.into(),
                 watch: post.into(),
+                thread: None,
                 provisional,
                 assignee: None,
                 body: message.encode_to_vec(),
@@ -97,6 +98,7 @@ pub(super) fn entry(event: &Event) -> Entry {
                 raises: true,
                 thanks: None,
                 terms: crate::desk::Config::default().terms(""),
+                join_us: 3_600_000_000,
                 otherwise: Otherwise::Bucket(Bucket::Unmatched),
             }))
         }

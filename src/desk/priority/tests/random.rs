@@ -58,7 +58,7 @@ fn when() -> impl Strategy<Value = When> {
         word(Field::Sensitive, &["safety", "legal"]),
         word(Field::Network, &["bluesky", "x"]),
         word(Field::Language, &["fr", "und"]),
-        word(Field::Topic, &["lumio", "panne"]),
+        word(Field::Topic, &["lumio", "panne", "lawyer", "fuite de gaz"]),
         (answer, any::<bool>()).prop_map(|answer| When { answers: vec![answer], ..When::default() }),
         (quantity, 0..2_000_i64).prop_map(|(quantity, from)| When {
             ranges: vec![(quantity, from..=i64::MAX)],
@@ -143,7 +143,7 @@ fn ago() -> impl Strategy<Value = Timestamp> {
 
 fn person() -> impl Strategy<Value = Person> {
     let purchase = (ago(), "[a-z ]{0,70}", option::of(0.01..20_000.0_f64))
-        .prop_map(|(at, what, amount)| person::Purchase { at, what, amount });
+        .prop_map(|(at, what, amount)| person::Purchase { at, date: None, what, amount });
     let flags = prop::sample::subsequence(FLAGS.to_vec(), 0..=3);
     let customer = (prop::sample::select(&TIERS[..]), flags, option::of(0.0..1e6_f64), vec(purchase, 0..4));
     let customer = customer.prop_map(|(tier, flags, value, purchases)| {
@@ -198,11 +198,14 @@ fn config() -> impl Strategy<Value = Config> {
         Levels { p1_min: levels[2], p2_min: levels[1], p3_min: levels[0] }
     });
     let own = (factors(), levels.clone()).prop_map(|(factors, levels)| BrandPriority { factors, levels });
-    (factors(), levels, option::of(own)).prop_map(|(factors, levels, own)| Config {
-        factors,
-        levels,
-        brands: own.into_iter().map(|own| ("Lumio".to_owned(), own)).collect(),
-        ..Config::default()
+    (factors(), levels, option::of(own)).prop_map(|(factors, levels, own)| {
+        Config {
+            factors,
+            levels,
+            brands: own.into_iter().map(|own| ("Lumio".to_owned(), own)).collect(),
+            ..Config::default()
+        }
+        .with_topic_words()
     })
 }
 
@@ -216,7 +219,7 @@ proptest! {
         let now = at(NOW_S);
         let ticket = config.ticket(&candidate, &verdict, &person, "model 1", now);
         // `explain` reads the text and asks for every line, by the function that the ticket was scored by.
-        let explained = config.explain_post(&candidate, &verdict, &person, now);
+        let explained = config.explain_post(&candidate, &verdict, &person, 0, now);
         let shown: Vec<_> = explained.lines.iter().filter(|line| line.points != 0).collect();
         prop_assert_eq!(shown.len(), ticket.factors.len());
         for (line, factor) in shown.iter().zip(&ticket.factors) {
@@ -250,7 +253,7 @@ proptest! {
         (config, candidate, verdict, person) in (config(), candidates(), verdict(), person()),
     ) {
         let ticket = config.ticket(&candidate, &verdict, &person, "model 1", at(NOW_S));
-        let mut recorded = Recorded::of(&ticket);
+        let mut recorded = Recorded::of(&ticket, &config.topic_words);
         recorded.read(&config.sensitive);
         let (score, level) = config.score(&recorded.facts());
         prop_assert_eq!(&score.factors, &ticket.factors);
@@ -266,7 +269,7 @@ proptest! {
         let ticket = config.ticket(&candidate, &verdict, &person, "small 1", now);
         let afresh = config.ticket(&candidate, &surer, &person, "full 1", now);
         let (factors, _) = config.priorities("Lumio");
-        let again = factors.rescore(&ticket, &surer);
+        let again = factors.rescore(&ticket, &surer, &config.topic_words);
         prop_assert_eq!(&again.factors, &afresh.factors);
         prop_assert_eq!(u32::from(again.priority), afresh.priority);
     }

@@ -1,0 +1,221 @@
+//! Posts that join a ticket, and what that makes of its priority.
+
+use prost::Message;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{FOLLOW_UP, ThreadPost, add_post, bystander, helpers, is_known, update};
+use crate::desk::conversation::{JOINED_MAX, NEWEST_MAX};
+use crate::desk::follow_up::{Terms, followed_up};
+use crate::desk::told::Told;
+use crate::ledger::rescoring::{Reading, publish};
+use crate::ledger::writer::Changes;
+use crate::ledger::{
+    Body, NewFollowUp, Otherwise, assigned, changed, deadlines, erasure as texts, records, store,
+};
+use crate::telemetry::Bucket;
+use crate::ticket::{TicketId, proto};
+
+/// A post joins its ticket. If that is closed by now, gone, or has all the posts that it takes, it joins its author's next
+/// one, or does what is said otherwise; and the desk is told.
+pub(in crate::ledger) fn follow_up(
+    connection: &Connection,
+    new: &NewFollowUp,
+    ageing_points_per_hour: u32,
+    changes: &mut Changes,
+) -> rusqlite::Result<Bucket> {
+    if is_known(connection, new.post_id)? {
+        return Ok(Bucket::Duplicate);
+    }
+    if takes_more(connection, new.ticket_id)? {
+        return join(connection, new, ageing_points_per_hour, changes);
+    }
+    let ticket = match &new.otherwise {
+        Otherwise::Ticket(ticket) => ticket,
+        Otherwise::Bucket(bucket) => {
+            // It stands in the thread all the same.
+            bystander(connection, &ThreadPost::of(new))?;
+            changes.told.push(Told::Closed(new.ticket_id));
+            return Ok(*bucket);
+        }
+    };
+    let brand = ticket.traits.brand.clone();
+    let at_us = new.at.as_microsecond();
+    let (ticket_id, bucket) = match open_ticket_of(connection, new, &brand)? {
+        // A post before this one, which the desk had taken for the same ticket, may have made it in this very commit.
+        Some(ticket_id) => {
+            let new = NewFollowUp { ticket_id, ..new.clone() };
+            (ticket_id, join(connection, &new, ageing_points_per_hour, changes)?)
+        }
+        None => {
+            let bucket = store::record_ticket(connection, ticket, ageing_points_per_hour, changes)?;
+            // The desk took it for one that joins, and counted it for nobody.
+            if bucket == Bucket::Ticketed && ticket.assignee.is_some() {
+                changes.told.push(Told::Stands(ticket.id, assigned::holder(connection, ticket.id)?));
+            }
+            (ticket.id, bucket)
+        }
+    };
+    changes.told.push(Told::Belongs { post_id: new.post_id, ticket_id, brand, at_us });
+    Ok(bucket)
+}
+
+/// Whether further posts join the ticket.
+fn takes_more(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(&format!("SELECT 1 FROM ({OPEN} AND t.id = ?1) WHERE joined < ?2"))?
+        .exists(params![ticket_id.as_bytes(), JOINED_MAX])
+}
+
+/// Open tickets, and how many posts have joined them, as far as that matters: as
+/// [`Conversations`](crate::desk::Conversations) counts them.
+const OPEN: &str = "
+    SELECT t.id, t.seq, t.created_at_us,
+           (SELECT count(*) FROM (SELECT 1 FROM post WHERE ticket_id = t.id AND kind = 0 LIMIT ?2)) AS joined
+    FROM ticket t LEFT JOIN conversation c ON c.ticket_id = t.id
+    WHERE t.erased_at_us IS NULL AND c.closed_at_us IS NULL";
+
+/// The newest open ticket of the post's author that the desk would have it join.
+fn open_ticket_of(
+    connection: &Connection,
+    new: &NewFollowUp,
+    brand: &str,
+) -> rusqlite::Result<Option<TicketId>> {
+    let since_us = new.at.as_microsecond().saturating_sub(new.join_us);
+    connection
+        .prepare_cached(&format!(
+            "SELECT id FROM ({OPEN} AND t.id IN
+               (SELECT id FROM ticket WHERE network = ?1 AND author_id = ?3 AND brand = ?4 ORDER BY seq DESC LIMIT ?6))
+             WHERE joined < ?2 AND created_at_us > ?5 ORDER BY seq DESC LIMIT 1",
+        ))?
+        .query_row(
+            params![new.network.name(), JOINED_MAX, new.author_id, brand, since_us, NEWEST_MAX],
+            |row| records::ticket_id(row, 0),
+        )
+        .optional()
+}
+
+fn join(
+    connection: &Connection,
+    new: &NewFollowUp,
+    ageing_points_per_hour: u32,
+    changes: &mut Changes,
+) -> rusqlite::Result<Bucket> {
+    let mut standing = standing(connection, new.ticket_id)?;
+    standing.further += u32::from(new.raises);
+    let said: &[proto::Factor] = if new.raises { &new.factors } else { &[] };
+    let (score, level) = followed_up(&standing.factors, said, standing.further, &new.terms);
+    standing.factors.clone_from(&score.factors);
+    set_standing(connection, new.ticket_id, &standing)?;
+    if new.raises {
+        deadlines::waits(connection, new.ticket_id, changes)?;
+    }
+    let followed = proto::update::FollowedUp {
+        post: Some(new.post.clone()),
+        verdict: Some(new.verdict.clone()),
+        priority: score.priority.into(),
+        level: level.into(),
+        factors: score.factors,
+    };
+    let update = update(new.ticket_id, new.at, proto::update::Change::FollowedUp(followed));
+    let reading = Reading { priority: score.priority, intent: None };
+    let seq = publish(connection, new.ticket_id, &update, Some(reading), ageing_points_per_hour, changes)?;
+    add_post(connection, new, FOLLOW_UP, seq)?;
+    if new.raises {
+        changed::mark(connection, new.ticket_id, seq, changes)?;
+    }
+    if let Some(post_id) = new.thanks {
+        helpers::thank(connection, new, post_id)?;
+    }
+    Ok(Bucket::Merged)
+}
+
+/// What a ticket's priority is made of now.
+struct Standing {
+    further: u32,
+    factors: Vec<proto::Factor>,
+}
+
+fn standing(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<Standing> {
+    let row = connection
+        .prepare_cached("SELECT further, factors FROM conversation WHERE ticket_id = ?1")?
+        .query_row([ticket_id.as_bytes()], |row| {
+            Ok((row.get::<_, u32>(0)?, row.get::<_, Option<Vec<u8>>>(1)?))
+        })
+        .optional()?;
+    let (further, factors) = row.unwrap_or_default();
+    // We wrote these bytes, here and below.
+    let factors = match factors {
+        Some(bytes) => proto::update::FollowedUp::decode(bytes.as_slice()).unwrap_or_default().factors,
+        None => own_factors(connection, ticket_id)?,
+    };
+    Ok(Standing { further, factors })
+}
+
+/// The ticket's own factors, or those that the full model put in their place.
+fn own_factors(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<Vec<proto::Factor>> {
+    let factors = |body| match body {
+        Body::Ticket(bytes) => Some(proto::Ticket::decode(bytes.as_slice()).ok()?.factors),
+        Body::Update(bytes) => match proto::Update::decode(bytes.as_slice()).ok()?.change? {
+            proto::update::Change::Rescored(rescored) => Some(rescored.factors),
+            _ => None,
+        },
+    };
+    let bodies = records::bodies_of(connection, ticket_id)?;
+    Ok(bodies.into_iter().rev().find_map(|(_, body)| factors(body)).unwrap_or_default())
+}
+
+fn set_standing(connection: &Connection, ticket_id: TicketId, standing: &Standing) -> rusqlite::Result<()> {
+    let factors = proto::update::FollowedUp { factors: standing.factors.clone(), ..Default::default() };
+    connection
+        .prepare_cached(
+            "INSERT INTO conversation (ticket_id, further, factors) VALUES (?1, ?2, ?3)
+             ON CONFLICT (ticket_id) DO UPDATE SET further = excluded.further, factors = excluded.factors",
+        )?
+        .execute(params![ticket_id.as_bytes(), standing.further, factors.encode_to_vec()])?;
+    Ok(())
+}
+
+/// Which sensitive words a text held that is erased now is not known any more.
+pub(in crate::ledger) fn forget_words(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<()> {
+    let factors = connection
+        .prepare_cached("SELECT factors FROM conversation WHERE ticket_id = ?1 AND factors IS NOT NULL")?
+        .query_row([ticket_id.as_bytes()], |row| row.get::<_, Vec<u8>>(0))
+        .optional()?;
+    let Some(factors) = factors else { return Ok(()) };
+    let mut factors = proto::update::FollowedUp::decode(factors.as_slice()).unwrap_or_default();
+    texts::without_words(&mut factors.factors);
+    connection
+        .prepare_cached("UPDATE conversation SET factors = ?2 WHERE ticket_id = ?1")?
+        .execute(params![ticket_id.as_bytes(), factors.encode_to_vec()])?;
+    Ok(())
+}
+
+/// What the full model has read a ticket to be, joined with what further posts had made of it meanwhile: of those it
+/// takes nothing back.
+pub(in crate::ledger) fn reread(
+    connection: &Connection,
+    ticket_id: TicketId,
+    change: &proto::update::Rescored,
+    terms: &Terms,
+) -> rusqlite::Result<Option<proto::update::Rescored>> {
+    let has_joined = connection
+        .prepare_cached("SELECT 1 FROM conversation WHERE ticket_id = ?1 AND factors IS NOT NULL")?
+        .exists([ticket_id.as_bytes()])?;
+    if !has_joined {
+        return Ok(None);
+    }
+    let mut standing = standing(connection, ticket_id)?;
+    let (score, level) = followed_up(&standing.factors, &change.factors, standing.further, terms);
+    standing.factors.clone_from(&score.factors);
+    set_standing(connection, ticket_id, &standing)?;
+    let (priority, level) = (score.priority.into(), level.into());
+    // Whatever its first post is, people wait there.
+    let unsupported = false;
+    Ok(Some(proto::update::Rescored {
+        priority,
+        level,
+        factors: score.factors,
+        unsupported,
+        ..change.clone()
+    }))
+}
