@@ -91,13 +91,15 @@ pub struct Settings {
     pub state: Option<PathBuf>,
     /// Forget the last ticket that came, to show that the check sees it.
     pub lose_ticket: bool,
-    /// Take one ticket twice whose acknowledgement was confirmed, to show that the check sees it.
+    /// Take one ticket twice whose acknowledgement was confirmed, or find it twice in a helpdesk, to show that the check
+    /// sees it.
     pub repeat_ticket: bool,
     /// Leave the daemon's folder where it is even if nothing is wrong, after a crash.
     pub keep_state: bool,
     /// How often a crash kills the daemon.
     pub kills: u64,
-    /// Tickets that a restart, or a helpdesk, finds pending; `None`: as many as its figure is about.
+    /// Tickets that a restart finds pending, or posts whose tickets go to helpdesks; `None`: as many as the figure is
+    /// about.
     pub pending: Option<u64>,
 }
 

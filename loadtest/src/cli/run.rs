@@ -28,7 +28,7 @@ pub(super) struct Arguments {
     /// How often crash kills the daemon
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     kills: u64,
-    /// Tickets that restart finds pending, 100000, and helpdesk, 16000
+    /// Tickets that restart finds pending, 100000; posts whose tickets helpdesk takes to helpdesks, 16000
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pending: Option<u64>,
     /// Idle clients of crowd
@@ -61,7 +61,8 @@ pub(super) struct Arguments {
     /// Forget one ticket, to see that the check finds it: the run must fail
     #[arg(long)]
     lose_ticket: bool,
-    /// Take one ticket twice after its acknowledgement was confirmed, to see that the check finds it
+    /// Take one ticket twice after its acknowledgement was confirmed, or find it twice in a helpdesk, to see that the
+    /// check finds it
     #[arg(long)]
     repeat_ticket: bool,
     /// Leave the daemon's folder after crash even if nothing is wrong
@@ -81,8 +82,11 @@ impl Arguments {
                 let name = self.scenario.name();
                 Err(format!("--duration, --report: {name} has no set length and no page; see --json"))
             }
-            _ if (self.repeat_ticket || self.keep_state) && self.scenario != Scenario::Crash => {
-                Err("--repeat-ticket, --keep-state: for crash alone".to_owned())
+            _ if self.keep_state && self.scenario != Scenario::Crash => {
+                Err("--keep-state: for crash alone".to_owned())
+            }
+            _ if self.repeat_ticket && !matches!(self.scenario, Scenario::Crash | Scenario::Helpdesk) => {
+                Err("--repeat-ticket: for crash and helpdesk alone".to_owned())
             }
             _ if self.lose_ticket && self.scenario == Scenario::Restart => {
                 Err("--lose-ticket: restart compares counts, not tickets".to_owned())

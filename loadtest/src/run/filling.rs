@@ -1,6 +1,7 @@
 //! A ledger with many tickets that nobody has taken, filled through the daemon's own path: a stream of support posts
-//! alone, at a rate or as fast as they are taken, read by the small model.
+//! alone, as fast as they are taken, read by the small model.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -15,6 +16,8 @@ use super::status::Status;
 use super::{LOOK_EVERY, Progressing, Settings};
 use crate::{Rate, Scenario};
 
+/// Posts a second of a stream that ends. What is not taken yet waits in the sockets.
+const POSTS_PER_S: NonZeroU32 = NonZeroU32::new(10_000).unwrap();
 /// Longest wait for another ticket.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// The daemon meanwhile: every post becomes a ticket, also of those who write again and again, and is read by a model
@@ -28,6 +31,15 @@ const CONFIG: [&str; 6] = [
     "desk.unsupported_addressed_min=1",
 ];
 
+/// When a ledger is full enough.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Full {
+    /// At so many tickets; what is under way by then still comes.
+    Tickets(u64),
+    /// When so many posts have been read, of which nearly all become tickets.
+    Posts(u64),
+}
+
 /// What came of it.
 pub(super) struct Filled {
     pub(super) state: State,
@@ -39,7 +51,7 @@ pub(super) struct Filled {
     pub(super) took_s: f64,
 }
 
-/// Fills a new ledger with so many tickets at least; what is under way by then still comes. `more` is config beside the usual.
+/// Fills a new ledger until it is full.
 ///
 /// # Errors
 ///
@@ -47,44 +59,59 @@ pub(super) struct Filled {
 pub(super) async fn fill(
     settings: &Settings,
     plan: &Plan,
-    pending: u64,
-    rate: Rate,
-    more: &[&str],
+    full: Full,
     progress: Progressing<'_>,
 ) -> anyhow::Result<Filled> {
     let Some(network) = plan.feeds.first() else { bail!("no network") };
+    let (rate, duration) = match full {
+        Full::Tickets(_) => (Rate::Max, plan.duration),
+        Full::Posts(posts) => {
+            let seconds = posts as f64 / f64::from(POSTS_PER_S.get());
+            (Rate::PerSecond(POSTS_PER_S), Duration::from_secs_f64(seconds))
+        }
+    };
     let filling = FeedPlan {
         name: "filling".to_owned(),
         rate,
+        endless: matches!(full, Full::Tickets(_)),
         support: 1.0,
         confusing: 0.0,
         mentions: Scenario::Calm,
         ..network.clone()
     };
-    let feed = Feed::serve(&filling, Timestamp::now(), plan.duration).await?;
+    let feed = Feed::serve(&filling, Timestamp::now(), duration).await?;
     let state = State::new(settings, "")?;
-    state.configure(&feed.source(), &parsed(CONFIG.iter().chain(more))?)?;
+    let own = CONFIG.map(|setting| setting.parse::<Setting>().map_err(anyhow::Error::msg));
+    state.configure(&feed.source(), &own.into_iter().collect::<Result<Vec<_>, _>>()?)?;
     let begun = Instant::now();
     let daemon = state.start().await?;
     progress("filling the ledger");
-    let tickets = wait_for(&daemon, pending, progress).await?;
+    let tickets = wait_until(&daemon, full, &feed, progress).await?;
     feed.leave(Departure::Cut).await;
     let took_s = rounded(begun.elapsed().as_secs_f64());
     Ok(Filled { state, daemon, source: feed.source(), tickets, took_s })
 }
 
-/// Settings as on the command line.
-pub(super) fn parsed<'s>(settings: impl IntoIterator<Item = &'s &'s str>) -> anyhow::Result<Vec<Setting>> {
-    settings.into_iter().map(|setting| setting.parse::<Setting>().map_err(anyhow::Error::msg)).collect()
-}
-
-/// Waits until so many tickets are in the ledger, and gives how many are.
-async fn wait_for(daemon: &Daemon, pending: u64, progress: Progressing<'_>) -> anyhow::Result<u64> {
+/// Waits until the ledger is full, and gives how many tickets it holds.
+async fn wait_until(
+    daemon: &Daemon,
+    full: Full,
+    feed: &Feed,
+    progress: Progressing<'_>,
+) -> anyhow::Result<u64> {
     let (mut last, mut last_at, mut told) = (0, Instant::now(), 0);
     loop {
         let status = Status::ask(daemon.console()).await.context("console")?;
         let tickets = status.buckets.get("ticketed").copied().unwrap_or(0);
-        if tickets >= pending {
+        let is_full = match full {
+            Full::Tickets(pending) => tickets >= pending,
+            Full::Posts(_) => {
+                let events = feed.events();
+                status.received >= events.end - events.start
+                    && status.queue_batches + status.queue_candidates == 0
+            }
+        };
+        if is_full {
             return Ok(tickets);
         }
         if tickets > last {
@@ -95,7 +122,7 @@ async fn wait_for(daemon: &Daemon, pending: u64, progress: Progressing<'_>) -> a
         }
         if tickets / 20_000 > told {
             told = tickets / 20_000;
-            progress(&format!("{tickets} of {pending} tickets"));
+            progress(&format!("{tickets} tickets"));
         }
         sleep(LOOK_EVERY).await;
     }

@@ -1,50 +1,56 @@
 //! `firehose run helpdesk`: whether a helpdesk that fails, and then one that grants few calls, get each ticket once.
 //!
-//! A ledger is filled as for a restart. Then the daemon has a bridge to a helpdesk that is not there
-//! ([`Plain`]), over real HTTP: half of the creations end so that nobody can know whether they were done. When that
-//! one has everything, the same tickets go to another, which takes 100 calls a minute and refuses the next; a minute is
-//! half a second there. What each of them was asked and has made is compared with the ledger.
+//! A ledger is filled with the tickets of a stream of support posts. Then the daemon has a bridge to a helpdesk that is
+//! not there ([`Plain`]), over real HTTP: half of the creations end so that nobody can know whether they were done. When
+//! that one has everything, the same tickets go to another, which takes 100 calls a minute and refuses the next; a minute
+//! is half a second there. What each of them has made is compared with what another subscription was given.
 
 mod outcome;
 
-use std::collections::BTreeSet;
-use std::num::NonZeroU32;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
-use super::daemon::State;
+use super::daemon::{Daemon, State};
 use super::figures::rounded;
-use super::filling::{Filled, fill, parsed};
-use super::scenario::Plan;
+use super::filling::{Filled, Full, fill};
+use super::order::unsorted;
+use super::scenario::{self, Plan};
 use super::status::{Bridge, Status};
-use super::{LOOK_EVERY, Progressing, Settings, usage};
-use crate::Rate;
-use crate::helpdesk::{Fake, Fault, Faults, Log, Options, Plain, Quota, serve};
+use super::subscriber::{Intake, Subscriber, Taken};
+use super::{AUDIT, LOOK_EVERY, Progressing, Settings, usage};
+use crate::helpdesk::{Fake, Faults, Log, Options, Plain, Quota, serve};
 pub use outcome::{HelpdeskOutcome, HelpdeskResult};
 
-/// Tickets unless asked otherwise: two thirds of them end unclear once, 10,000 and some.
-const TICKETS: u64 = 16_000;
-/// Nothing that a ticket gains by waiting: the order is that of priorities alone.
-const CONFIG: [&str; 1] = ["priority.waiting.points_per_hour=0"];
+/// Posts unless asked otherwise. 95 of a hundred become tickets, and to make a hundred tickets ends unclear 65 times:
+/// 10,000 and some.
+const POSTS: u64 = 17_000;
 /// Of the creations, end unclear.
 const UNCLEAR: f64 = 0.5;
-/// Of those, one in so many is a call that is never answered, each way: it takes the second that a call may last.
+/// Of those, one in so many is never answered: it takes the second that a call may last.
 const SILENT_ONE_IN: usize = 100;
 /// What the helpdesk grants in a minute, and how long that is.
 const CALLS: u32 = 100;
 const MINUTE: Duration = Duration::from_millis(500);
-/// Posts a second while the ledger is filled: not so many that it holds far more than was asked for.
-const FILLING_PER_S: NonZeroU32 = NonZeroU32::new(2_000).unwrap();
-/// Longest wait for another call.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Longest wait for something to go on: a ticket that has ended unclear eight times waits four minutes.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Longest wait for the bridge's own counts, which it tells the daemon every two seconds.
+const TOLD_MAX: Duration = Duration::from_secs(20);
 
-/// One helpdesk that has got everything.
+/// What a helpdesk is to get, and to whom it is said how it goes.
+struct Task<'t> {
+    state: &'t State,
+    /// The network that the tickets are from, as the config says it.
+    source: String,
+    expected: Intake,
+    progress: Progressing<'t>,
+}
+
+/// A helpdesk that has got everything.
 struct Served {
-    /// That the ledger holds.
-    tickets: u64,
     log: Log,
     /// What the bridge says of itself.
     bridge: Bridge,
@@ -53,59 +59,96 @@ struct Served {
     took_s: f64,
 }
 
+impl Served {
+    /// Tickets that it has not got.
+    fn lost(&self, expected: &Intake) -> u64 {
+        let there = self.log.references();
+        let is_lost = |ticket: &&Taken| !there.contains(reference(ticket).as_str());
+        expected.tickets.iter().filter(is_lost).count() as u64
+    }
+
+    /// Tickets that it has more than once, and those that nobody gave it.
+    fn doubled(&self, expected: &Intake) -> u64 {
+        let known: HashSet<String> = expected.tickets.iter().map(reference).collect();
+        let strange = self.log.references().iter().filter(|reference| !known.contains(**reference)).count();
+        (self.log.doubled().len() + strange) as u64
+    }
+
+    /// Tickets that it got before one that mattered more: all were pending from the beginning.
+    fn out_of_turn(&self, expected: &Intake) -> u64 {
+        let tickets: HashMap<String, &Taken> =
+            expected.tickets.iter().map(|ticket| (reference(ticket), ticket)).collect();
+        let made = self.log.made.iter().filter_map(|made| tickets.get(&made.reference));
+        let made: Vec<Taken> = made.map(|ticket| (*ticket).clone()).collect();
+        unsorted(&made, &expected.joined)
+    }
+
+    /// By how many tickets the bridge's own counts are wrong.
+    fn untold(&self, expected: &Intake) -> u64 {
+        let told = self.bridge.made + self.bridge.adopted + self.bridge.unknown;
+        told.abs_diff(expected.tickets.len() as u64)
+    }
+}
+
+/// What a ticket is known by in a helpdesk: its id in hexadecimal digits.
+fn reference(ticket: &Taken) -> String {
+    ticket.id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Fills a ledger and takes it to both helpdesks. That something does not add up is no error but part of the outcome.
 ///
 /// # Errors
 ///
-/// The ledger cannot be filled, a daemon does not start, or a helpdesk is asked nothing for two minutes.
+/// The ledger cannot be filled, a daemon does not start, or with a helpdesk nothing goes on for five minutes.
 pub async fn run(settings: &Settings, progress: Progressing<'_>) -> anyhow::Result<HelpdeskOutcome> {
     let plan = Plan::new(settings.scenario, settings.changes);
-    let pending = settings.pending.unwrap_or(TICKETS);
+    let posts = Full::Posts(settings.pending.unwrap_or(POSTS));
     let started_at = Timestamp::now();
-    let rate = Rate::PerSecond(FILLING_PER_S);
-    let filled = fill(settings, &plan, pending, rate, &CONFIG, progress).await?;
-    let Filled { state, daemon, source, took_s: filled_s, .. } = filled;
+    let Filled { state, daemon, source, took_s: filled_s, .. } =
+        fill(settings, &plan, posts, progress).await?;
     let version = Status::ask(daemon.console()).await.context("console")?.version;
+    let expected = everything(&state, &daemon).await?;
     end(daemon).await?;
+    let task = Task { state: &state, source, expected, progress };
 
-    let faults = Faults::seeded(settings.changes.seed, UNCLEAR, "POST", kinds());
-    let fake = serve(Plain::default(), Options { faults, ..Options::default() }).await?;
     progress("a helpdesk that fails");
+    let kinds = Faults::ambiguous_mostly_at_once(SILENT_ONE_IN);
+    let faults = Faults::seeded(settings.changes.seed, UNCLEAR, Plain::is_creation, kinds);
+    let fake = serve(Plain::default(), Options { faults, ..Options::default() }).await?;
     let grants = "quota_per_minute = 100000\nheadroom_percent = 0\ncall_max_s = 1\n";
-    let mut unclear = take(&state, &source, "fails", grants, fake, progress).await?;
+    let mut unclear = take(&task, "fails", grants, fake).await?;
     if settings.lose_ticket {
         unclear.log.made.pop();
     }
+    if settings.repeat_ticket {
+        unclear.log.made.extend(unclear.log.made.first().cloned());
+    }
 
+    progress("a helpdesk that grants few calls");
     let quota = Quota::new(CALLS, MINUTE);
     let fake = serve(Plain::default(), Options { quota: Some(quota), ..Options::default() }).await?;
-    progress("a helpdesk that grants few calls");
     let per_minute = f64::from(CALLS) * 60.0 / MINUTE.as_secs_f64();
     let grants = format!("quota_per_minute = {per_minute}\n");
-    let paced = take(&state, &source, "grants", &grants, fake, progress).await?;
+    let paced = take(&task, "grants", &grants, fake).await?;
 
-    let made = |served: &Served| {
-        let references: BTreeSet<&str> = served.log.made.iter().map(|made| made.reference.as_str()).collect();
-        references.len() as u64
-    };
-    let tickets = paced.tickets;
-    let priorities: Vec<u64> =
-        paced.log.made.iter().map(|made| made.priority.as_u64().unwrap_or_default()).collect();
+    let tickets = task.expected.tickets.len() as u64;
     let mut result = HelpdeskResult {
         scenario: "helpdesk",
         started_at: started_at.to_string(),
         tickets,
         filled_s,
         unclear_ends: unclear.log.broken() as u64,
-        unclear_made: made(&unclear),
-        unclear_doubled: unclear.log.doubled().len() as u64,
+        unclear_lost: unclear.lost(&task.expected),
+        unclear_doubled: unclear.doubled(&task.expected),
         unclear_adopted: unclear.bridge.adopted,
         unclear_unknown: unclear.bridge.unknown,
-        unclear_s: unclear.took_s,
-        paced_made: made(&paced),
-        paced_doubled: paced.log.doubled().len() as u64,
+        unclear_untold: unclear.untold(&task.expected),
+        unclear_s: rounded(unclear.took_s),
+        paced_lost: paced.lost(&task.expected),
+        paced_doubled: paced.doubled(&task.expected),
         paced_refused: paced.log.refused,
-        paced_unsorted: priorities.windows(2).filter(|pair| pair[0] < pair[1]).count() as u64,
+        paced_out_of_turn: paced.out_of_turn(&task.expected),
+        paced_calls: paced.log.calls.len() as u64,
         paced_minutes: rounded(paced.took_s / MINUTE.as_secs_f64()),
         cpu_ms_per_ticket: rounded(paced.cpu_s * 1e3 / tickets.max(1) as f64),
         violations: Vec::new(),
@@ -118,23 +161,26 @@ pub async fn run(settings: &Settings, progress: Progressing<'_>) -> anyhow::Resu
     Ok(HelpdeskOutcome { result })
 }
 
-/// Every way in which a call may end unclear, silence now and then only.
-fn kinds() -> Vec<Fault> {
-    let (silent, others): (Vec<Fault>, Vec<Fault>) =
-        Faults::ambiguous().into_iter().partition(|kind| matches!(kind, Fault::Silent { .. }));
-    let others = others.into_iter().cycle().take(SILENT_ONE_IN * silent.len());
-    others.chain(silent).collect()
+/// Takes everything over the ticket socket, by a subscription of its own.
+async fn everything(state: &State, daemon: &Daemon) -> anyhow::Result<Intake> {
+    let subscriber = Subscriber::start(state.socket(), AUDIT, scenario::Helpdesk::Prompt);
+    let begun = Instant::now();
+    loop {
+        let status = Status::ask(daemon.console()).await.context("console")?;
+        let is_there = status.subscriptions.iter().any(|other| other.name == AUDIT);
+        if is_there && status.unacknowledged(AUDIT) == 0 {
+            return Ok(subscriber.stop().await);
+        }
+        if begun.elapsed() > PATIENCE {
+            bail!("not all tickets came within {} s: {status:?}", PATIENCE.as_secs());
+        }
+        sleep(LOOK_EVERY).await;
+    }
 }
 
-/// Runs the daemon with a bridge of this name to `fake` until that has all tickets and the bridge has said so.
-async fn take(
-    state: &State,
-    source: &str,
-    name: &str,
-    grants: &str,
-    fake: Fake<Plain>,
-    progress: Progressing<'_>,
-) -> anyhow::Result<Served> {
+/// Runs the daemon with a bridge of this name to `fake` until nothing waits any more and the bridge has said what it did.
+async fn take(task: &Task<'_>, name: &str, grants: &str, fake: Fake<Plain>) -> anyhow::Result<Served> {
+    let (state, tickets) = (task.state, task.expected.tickets.len());
     let preset = state.add("plain.toml", Plain::PRESET)?;
     let token = state.add("helpdesk.token", "firehose")?;
     let bridge = format!(
@@ -144,43 +190,49 @@ async fn take(
         fake.url(),
         token.display()
     );
-    state.configure(&format!("{source}{bridge}"), &parsed(&CONFIG)?)?;
+    state.configure(&format!("{}{bridge}", task.source), &[])?;
     let begun = Instant::now();
     let mut daemon = state.start().await?;
     let mut meter = usage::Meter::new(daemon.pid());
-    let (mut calls, mut called_at, mut told) = (0, Instant::now(), 0);
-    let (status, tickets, took_s) = loop {
+    let (mut last, mut last_at, mut told) = ((0, 0), Instant::now(), 0);
+    // When nothing waited any more.
+    let mut done_at = None;
+    let mut served = loop {
         let status = Status::ask(daemon.console()).await.context("console")?;
-        let tickets = status.buckets.get("ticketed").copied().unwrap_or(0);
-        let (made, called) = fake.counts();
-        if called > calls {
-            (calls, called_at) = (called, Instant::now());
-        }
-        let is_up = status.bridges.iter().any(|bridge| bridge.name == name);
-        if is_up && made as u64 >= tickets && status.unacknowledged(&format!("bridge-{name}")) == 0 {
-            break (status, tickets, begun.elapsed().as_secs_f64());
+        let (waiting, made) = (status.unacknowledged(&format!("bridge-{name}")), fake.counts().0);
+        if let Some(bridge) = status.bridges.iter().find(|bridge| bridge.name == name)
+            && waiting == 0
+        {
+            let done_at: &mut Instant = done_at.get_or_insert_with(Instant::now);
+            let took_s = done_at.duration_since(begun).as_secs_f64();
+            let served = Served { log: fake.log(), bridge: bridge.clone(), cpu_s: 0.0, took_s };
+            if served.untold(&task.expected) == 0 || done_at.elapsed() > TOLD_MAX {
+                break served;
+            }
         }
         if let Some(ended) = daemon.ended() {
             bail!("the daemon ended by itself: {ended}\n{}", daemon.log().read());
         }
-        if called_at.elapsed() > PATIENCE {
-            bail!("{made} of {tickets} tickets, and no call for {} s: {status:?}", PATIENCE.as_secs());
+        if (waiting, made) != last {
+            (last, last_at) = ((waiting, made), Instant::now());
+        }
+        if last_at.elapsed() > PATIENCE {
+            bail!("{made} of {tickets} tickets, and nothing for {} s: {status:?}", PATIENCE.as_secs());
         }
         if made / 2_000 > told {
             told = made / 2_000;
-            progress(&format!("{made} of {tickets} tickets"));
+            (task.progress)(&format!("{made} of {tickets} tickets"));
         }
         sleep(LOOK_EVERY).await;
     };
     let usage = meter.read().context("the daemon's processor time")?;
     let of_bridges = usage.thread_cpu_s.iter().filter(|(thread, _)| thread.starts_with("vigie-bridge"));
-    let cpu_s = of_bridges.map(|(_, cpu_s)| cpu_s).sum();
-    let bridge = status.bridges.into_iter().find(|bridge| bridge.name == name).unwrap_or_default();
+    served.cpu_s = of_bridges.map(|(_, cpu_s)| cpu_s).sum();
     end(daemon).await?;
-    Ok(Served { tickets, log: fake.log(), bridge, cpu_s, took_s })
+    Ok(served)
 }
 
-async fn end(daemon: super::daemon::Daemon) -> anyhow::Result<()> {
+async fn end(daemon: Daemon) -> anyhow::Result<()> {
     let ended = daemon.terminate().await?;
     anyhow::ensure!(ended.success(), "the daemon did not end well: {ended}");
     Ok(())

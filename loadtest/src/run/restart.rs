@@ -17,11 +17,10 @@ use tokio::time::{Instant, sleep, timeout};
 use super::daemon::{Daemon, State};
 use super::feed::Feed;
 use super::figures::{Percentiles, rounded};
-use super::filling::{Filled, fill};
+use super::filling::{Filled, Full, fill};
 use super::scenario::{Departure, Plan};
 use super::status::Status;
 use super::{HELPDESK, LOOK_EVERY, Progressing, Settings, usage};
-use crate::Rate;
 use crate::client::proto::{Delivery, delivery::Record};
 use crate::client::{Address, Client};
 pub use outcome::{RestartOutcome, RestartResult};
@@ -50,7 +49,7 @@ pub async fn run(settings: &Settings, progress: Progressing<'_>) -> anyhow::Resu
     let Some(steady) = plan.feeds.first() else { bail!("no network") };
     let started_at = Timestamp::now();
     let pending = settings.pending.unwrap_or(PENDING);
-    let filled = fill(settings, &plan, pending, Rate::Max, &[], progress).await?;
+    let filled = fill(settings, &plan, Full::Tickets(pending), progress).await?;
     let Filled { state, mut daemon, tickets, took_s: filled_s, .. } = filled;
 
     let steady = Feed::serve(steady, Timestamp::now(), plan.duration).await?;

@@ -49,6 +49,8 @@ pub(super) struct Status {
 pub(super) struct Bridge {
     /// Its name.
     pub(super) name: String,
+    /// Tickets that it made.
+    pub(super) made: u64,
     /// Tickets that it found there after a call of which nobody knew the end.
     pub(super) adopted: u64,
     /// Tickets of which nobody can know.
