@@ -286,6 +286,9 @@ mod tests {
             check(&[scenario, "--rate", "max"], false);
         }
         check(&["restart", "--lose-ticket"], false);
+        check(&["helpdesk", "--pending", "300", "--lose-ticket", "--repeat-ticket"], true);
+        check(&["helpdesk", "--rate", "5"], false);
+        check(&["helpdesk", "--share", "0.5"], false);
         check(&["soak", "--duration", "5", "--report", "x", "--lose-ticket"], true);
     }
 

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use firehose::helpdesk::{self, Fake, Faults, Options, Plain};
+use firehose::helpdesk::{self, Fake, Fault, Faults, Options, Plain};
 use parking_lot::Mutex;
 use prost::Message;
 use tokio::sync::{mpsc, oneshot, watch};

@@ -91,6 +91,10 @@ impl Arguments {
             _ if self.lose_ticket && self.scenario == Scenario::Restart => {
                 Err("--lose-ticket: restart compares counts, not tickets".to_owned())
             }
+            _ if (self.rate.is_some() || self.share.is_some()) && self.scenario == Scenario::Helpdesk => {
+                Err("--rate, --share: helpdesk has its tickets from a stream of its own; see --pending"
+                    .to_owned())
+            }
             _ if self.share.is_some() && self.scenario == Scenario::Outage => {
                 Err("--share: outage takes none, as its reports follow the burst".to_owned())
             }

@@ -16,7 +16,7 @@ use super::status::Status;
 use super::{LOOK_EVERY, Progressing, Settings};
 use crate::{Rate, Scenario};
 
-/// Posts a second of a stream that ends. What is not taken yet waits in the sockets.
+/// Posts a second of a stream that ends.
 const POSTS_PER_S: NonZeroU32 = NonZeroU32::new(10_000).unwrap();
 /// Longest wait for another ticket.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -30,6 +30,9 @@ const CONFIG: [&str; 6] = [
     "desk.unsupported_min=1",
     "desk.unsupported_addressed_min=1",
 ];
+
+/// And of a stream that ends, every post waits for the model that does not find it free.
+const NONE_IS_SHED: &str = "engine.queue_candidates=1000000";
 
 /// When a ledger is full enough.
 #[derive(Debug, Clone, Copy)]
@@ -81,8 +84,10 @@ pub(super) async fn fill(
     };
     let feed = Feed::serve(&filling, Timestamp::now(), duration).await?;
     let state = State::new(settings, "")?;
-    let own = CONFIG.map(|setting| setting.parse::<Setting>().map_err(anyhow::Error::msg));
-    state.configure(&feed.source(), &own.into_iter().collect::<Result<Vec<_>, _>>()?)?;
+    let whole = matches!(full, Full::Posts(_)).then_some(NONE_IS_SHED);
+    let own = CONFIG.into_iter().chain(whole);
+    let own = own.map(|setting| setting.parse::<Setting>().map_err(anyhow::Error::msg));
+    state.configure(&feed.source(), &own.collect::<Result<Vec<_>, _>>()?)?;
     let begun = Instant::now();
     let daemon = state.start().await?;
     progress("filling the ledger");

@@ -20,7 +20,7 @@ use super::filling::{Filled, Full, fill};
 use super::order::unsorted;
 use super::scenario::{self, Plan};
 use super::status::{Bridge, Status};
-use super::subscriber::{Intake, Subscriber, Taken};
+use super::subscriber::{Intake, Subscriber, Taken, hex};
 use super::{AUDIT, LOOK_EVERY, Progressing, Settings, usage};
 use crate::helpdesk::{Fake, Faults, Log, Options, Plain, Quota, serve};
 pub use outcome::{HelpdeskOutcome, HelpdeskResult};
@@ -90,9 +90,9 @@ impl Served {
     }
 }
 
-/// What a ticket is known by in a helpdesk: its id in hexadecimal digits.
+/// What a ticket is known by in a helpdesk.
 fn reference(ticket: &Taken) -> String {
-    ticket.id.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&ticket.id)
 }
 
 /// Fills a ledger and takes it to both helpdesks. That something does not add up is no error but part of the outcome.
@@ -107,8 +107,9 @@ pub async fn run(settings: &Settings, progress: Progressing<'_>) -> anyhow::Resu
     let Filled { state, daemon, source, took_s: filled_s, .. } =
         fill(settings, &plan, posts, progress).await?;
     let version = Status::ask(daemon.console()).await.context("console")?.version;
-    let expected = everything(&state, &daemon).await?;
+    // What was under way is in the ledger then.
     end(daemon).await?;
+    let expected = everything(&state).await?;
     let task = Task { state: &state, source, expected, progress };
 
     progress("a helpdesk that fails");
@@ -161,15 +162,18 @@ pub async fn run(settings: &Settings, progress: Progressing<'_>) -> anyhow::Resu
     Ok(HelpdeskOutcome { result })
 }
 
-/// Takes everything over the ticket socket, by a subscription of its own.
-async fn everything(state: &State, daemon: &Daemon) -> anyhow::Result<Intake> {
+/// Starts the daemon and takes everything over the ticket socket, by a subscription of its own.
+async fn everything(state: &State) -> anyhow::Result<Intake> {
+    let daemon = state.start().await?;
     let subscriber = Subscriber::start(state.socket(), AUDIT, scenario::Helpdesk::Prompt);
     let begun = Instant::now();
     loop {
         let status = Status::ask(daemon.console()).await.context("console")?;
         let is_there = status.subscriptions.iter().any(|other| other.name == AUDIT);
         if is_there && status.unacknowledged(AUDIT) == 0 {
-            return Ok(subscriber.stop().await);
+            let expected = subscriber.stop().await;
+            end(daemon).await?;
+            return Ok(expected);
         }
         if begun.elapsed() > PATIENCE {
             bail!("not all tickets came within {} s: {status:?}", PATIENCE.as_secs());
