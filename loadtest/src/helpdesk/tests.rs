@@ -143,7 +143,7 @@ fn silence_may_be_rare_and_everything_else_is_there() {
 
 #[test]
 fn a_log_tells_what_is_there_and_what_is_doubled() {
-    let made = |reference: &str| Made::new(reference, String::new(), json!(1));
+    let made = |reference: &str| Made::new(reference, String::new(), Value::from(1));
     let log = Log { made: ["a", "b", "c", "b", "b"].map(made).into(), ..Log::default() };
     assert_eq!(log.doubled(), ["b"]);
     assert_eq!(log.references(), ["a", "b", "c"].into());
