@@ -123,7 +123,7 @@ fn every_mistake_is_named_with_its_key() {
     check(&with("[bridge.options]\nqueue = [1]"), &["must be a text in quotes, a number, or true or false"]);
     check(
         &RT.replace("kind = \"rt\"", "kind = \"zendesk\""),
-        &["options: user is missing: address of the agent"],
+        &["options: user is missing: address of the administrator"],
     );
     check(&with("preset_file = \"x.toml\""), &["preset_file is for kind = \"http\"; rt has"]);
     check(
