@@ -280,12 +280,15 @@ mod tests {
         check(&["crash", "--kills", "3", "--repeat-ticket", "--keep-state"], true);
         check(&["steady", "--repeat-ticket"], false);
         check(&["steady", "--keep-state"], false);
-        for scenario in ["crash", "restart"] {
+        for scenario in ["crash", "restart", "helpdesk"] {
             check(&[scenario, "--duration", "5"], false);
             check(&[scenario, "--report", "x"], false);
             check(&[scenario, "--rate", "max"], false);
         }
         check(&["restart", "--lose-ticket"], false);
+        check(&["helpdesk", "--pending", "300", "--lose-ticket", "--repeat-ticket"], true);
+        check(&["helpdesk", "--rate", "5"], false);
+        check(&["helpdesk", "--share", "0.5"], false);
         check(&["soak", "--duration", "5", "--report", "x", "--lose-ticket"], true);
     }
 

@@ -22,8 +22,10 @@ mod growth;
 mod outcome;
 mod seen;
 mod report;
+mod filling;
 pub mod crash;
 pub mod restart;
+pub mod helpdesk;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -89,14 +91,16 @@ pub struct Settings {
     pub state: Option<PathBuf>,
     /// Forget the last ticket that came, to show that the check sees it.
     pub lose_ticket: bool,
-    /// Take one ticket twice whose acknowledgement was confirmed, to show that the check sees it.
+    /// Take one ticket twice whose acknowledgement was confirmed, or find it twice in a helpdesk, to show that the check
+    /// sees it.
     pub repeat_ticket: bool,
     /// Leave the daemon's folder where it is even if nothing is wrong, after a crash.
     pub keep_state: bool,
     /// How often a crash kills the daemon.
     pub kills: u64,
-    /// Tickets that a restart finds pending.
-    pub pending: u64,
+    /// Tickets that a restart finds pending, or posts whose tickets go to helpdesks; `None`: as many as the figure is
+    /// about.
+    pub pending: Option<u64>,
 }
 
 impl Settings {
@@ -115,7 +119,7 @@ impl Settings {
             repeat_ticket: false,
             keep_state: false,
             kills: 200,
-            pending: 100_000,
+            pending: None,
         }
     }
 }

@@ -334,12 +334,19 @@ fn warn_of_teams(ledger: &LedgerFile) {
     }
 }
 
-/// The ledger's file, and where times without an offset are meant: UTC where no config can be read.
+/// The ledger's file, and where times without an offset are meant: UTC where no config can be read, which is said.
 fn place(arguments: &FileArguments) -> Result<(PathBuf, TimeZone), Failure> {
     let zone = |of_config| arguments.time_zone.clone().unwrap_or(of_config);
     match (arguments.ledger.load(), &arguments.ledger.ledger) {
         (Ok(config), _) => Ok((config.ledger.path, zone(config.desk.expectations.zone))),
-        (Err(_), Some(path)) => Ok((path.clone(), zone(TimeZone::UTC))),
+        (Err(_), Some(path)) => {
+            if arguments.time_zone.is_none() {
+                remark(
+                    "warning: no config can be read, so times without an offset are taken as UTC: see --time-zone",
+                );
+            }
+            Ok((path.clone(), zone(TimeZone::UTC)))
+        }
         (Err(failure), None) => Err(failure),
     }
 }

@@ -184,8 +184,8 @@ impl Troubles {
     /// What to say where no line held a post, or news of one.
     fn nothing_read(&self, total: &Buckets, format: Format) -> Option<String> {
         let received = total.received();
-        let unreadable = [Bucket::Malformed, Bucket::Control, Bucket::Oversize].map(|bucket| total[bucket]);
-        if received == 0 || unreadable.iter().sum::<u64>() < received {
+        let unreadable = total[Bucket::Malformed] + total[Bucket::Oversize];
+        if received == 0 || unreadable + total[Bucket::Control] < received {
             return None;
         }
         let frames = print::counted(received, "line", "lines");
@@ -194,6 +194,10 @@ impl Troubles {
             Parser::new(*format).parse(&mut line).is_ok_and(|parsed| matches!(parsed.frame, Frame::Post(_)))
         };
         let meant = Format::ALL.iter().filter(|other| **other != format).find(|other| reads_as(other));
+        // Likes and deletions alone are a recording like any other, unless another format finds posts there.
+        if meant.is_none() && unreadable < received {
+            return None;
+        }
         let meant = meant
             .map_or(String::new(), |meant| format!("; the first one reads as --format {}", meant.name()));
         Some(format!("none of {frames} is a post of the format {}{meant}", format.name()))

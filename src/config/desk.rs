@@ -20,13 +20,14 @@ pub(super) fn desk(
     let default = desk::Config::default();
     let section = root.section("desk");
     let zone = time_zone(&section, TimeZone::UTC);
-    let (topics, points, teams_named) = sensitive::topics(&root.section("sensitive"), warnings);
+    let sensitive::Given { topics, points, floors, teams_named } =
+        sensitive::topics(&root.section("sensitive"), warnings);
     let names: Vec<_> = topics.names().collect();
     let contacts_days = u32::try_from(section.integer("contacts_days", 1..=3650, 30)).unwrap_or(30);
     let section_of_priority = root.section("priority");
     let channels = channels(&section_of_priority, &default, warnings);
     let known = Known { brands, sensitive: &names, zone: &zone, contacts_days, channels: &channels };
-    let priorities = priority::priorities(&section_of_priority, &points, &known, warnings);
+    let priorities = priority::priorities(&section_of_priority, (&points, floors), &known, warnings);
     let waiting = section_of_priority.section("waiting");
     let ageing =
         waiting.integer("points_per_hour", 0..=10_000, ledger::outbox::AGEING_POINTS_PER_HOUR.into());

@@ -7,7 +7,8 @@ use super::when::{Known, when};
 use crate::access::brands::is_same;
 use crate::classify;
 use crate::desk::priority::{
-    Caps, Combination, Contacts, Curve, Group, PRIORITY_MAX, Purchase, Repeated, Shape, Words, is_reserved,
+    Caps, Combination, Contacts, Curve, Floors, Group, PRIORITY_MAX, Purchase, Repeated, Shape, Words,
+    is_reserved,
 };
 use crate::desk::when::{Field, Quantity};
 use crate::desk::{BrandPriority, Factors, Levels};
@@ -28,14 +29,15 @@ pub(super) struct Priorities {
     pub(super) brands: BTreeMap<String, BrandPriority>,
 }
 
-/// Reads the section but for `waiting`. `topics`: points that the tables of sensitive topics give, and where.
+/// Reads the section but for `waiting`. `topics`: points that the tables of sensitive topics give, and where; `floors` are
+/// those of all topics.
 pub(super) fn priorities(
     section: &Section<'_, '_>,
-    topics: &BTreeMap<String, Placed<i64>>,
+    (topics, floors): (&BTreeMap<String, Placed<i64>>, Floors),
     known: &Known<'_>,
     warnings: &mut Vec<String>,
 ) -> Priorities {
-    let mut default = Factors::default();
+    let mut default = Factors { floors, ..Factors::default() };
     let points = |topic: &&str| {
         let builtin = default.sensitive.points.get(*topic).copied();
         let own = topics.get(*topic).and_then(|own| i32::try_from(own.value).ok());
@@ -139,6 +141,7 @@ impl Reading<'_, '_, '_> {
             sensitive: self.sensitive(&base.sensitive, warnings),
             combinations: self.combinations(&base.combinations, &caps, warnings),
             caps,
+            floors: base.floors.clone(),
         };
         self.warn_of_all_limits(&factors, warnings);
         factors

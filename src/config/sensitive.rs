@@ -3,20 +3,30 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::reader::{Placed, Section, nearest};
+use crate::desk::priority::{Floors, PRIORITY_MAX, SQUEEZED};
 use crate::desk::sensitive::{Topic, Topics, builtin, check, key};
 
 /// Longest name of a topic; tickets and routes carry it.
 const NAME_BYTES_MAX: usize = 40;
 
-/// The topics, the points of those whose tables say them, and where a topic's team is named.
-pub(super) fn topics(
-    section: &Section<'_, '_>,
-    warnings: &mut Vec<String>,
-) -> (Topics, BTreeMap<String, Placed<i64>>, Vec<Placed<String>>) {
+/// What the section says.
+pub(super) struct Given {
+    pub(super) topics: Topics,
+    /// Of the topics whose tables say them.
+    pub(super) points: BTreeMap<String, Placed<i64>>,
+    /// Of all topics.
+    pub(super) floors: Floors,
+    /// Where a topic's team is named.
+    pub(super) teams_named: Vec<Placed<String>>,
+}
+
+/// Reads the section.
+pub(super) fn topics(section: &Section<'_, '_>, warnings: &mut Vec<String>) -> Given {
     let has_builtin = section.flag("builtin", true);
     let known = builtin();
     let mut topics: Vec<Topic> = if has_builtin { known.clone() } else { Vec::new() };
-    let (mut points, mut teams, mut named) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+    let (mut points, mut teams, mut teams_named) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+    let mut floors: BTreeMap<String, u16> = BTreeMap::new();
     for (name, section) in section.other_sections() {
         let is_name = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
         if name.len() > NAME_BYTES_MAX || name.is_empty() || !name.bytes().all(is_name) {
@@ -60,8 +70,11 @@ pub(super) fn topics(
                 section.mistake_at(&team, "must name a team");
             } else {
                 teams.insert(name.clone(), team.value.trim().to_owned());
-                named.push(team);
+                teams_named.push(team);
             }
+        }
+        if let Some(floor) = floor(&section) {
+            floors.insert(name.clone(), floor);
         }
         section.refuse_unknown();
         warn_of_idle_exclusions(&section, &topic, warnings);
@@ -73,7 +86,28 @@ pub(super) fn topics(
     let is_default = topics == known;
     let mut topics = if is_default { Topics::default() } else { Topics::new(topics) };
     topics.teams = teams;
-    (topics, points, named)
+    let default = Floors::default();
+    let floor = |topic: &str| Some((topic.to_owned(), floors.get(topic).copied().or(default.of(topic))?));
+    let floors = Floors::new(topics.names().filter_map(floor));
+    Given { topics, points, floors, teams_named }
+}
+
+/// The least priority of a topic's posts; 0: none.
+fn floor(section: &Section<'_, '_>) -> Option<u16> {
+    if !section.has("floor") {
+        return None;
+    }
+    let floor = section.integer("floor", 0..=PRIORITY_MAX.into(), 0);
+    if floor != 0 && !(SQUEEZED.into()..PRIORITY_MAX.into()).contains(&floor) {
+        section.mistake_in(
+            "floor",
+            format_args!(
+                "floor = {floor}: must be 0, for none, or {SQUEEZED} to {}: others need room below",
+                PRIORITY_MAX - 1
+            ),
+        );
+    }
+    u16::try_from(floor).ok()
 }
 
 fn is_near(name: &str, known: &str) -> bool {

@@ -81,7 +81,7 @@ impl Config {
     /// The priority that these facts give, and its level.
     pub fn score(&self, facts: &Facts<'_>) -> (Score, proto::Level) {
         let (factors, levels) = self.priorities(&facts.candidate.brand);
-        let score = factors.score(facts);
+        let score = factors.score(&Facts { is_noise: self.is_noise(facts), ..*facts });
         let level = levels.level(score.priority);
         (score, level)
     }
@@ -112,6 +112,13 @@ impl Config {
         verdict.intent[INTENTS.len() - 1] >= least
     }
 
+    /// Whether this is noise, though sensitive words may keep it: the model says so, the post does not name one of our
+    /// handles, and its author has not posted before.
+    pub fn is_noise(&self, facts: &Facts<'_>) -> bool {
+        let Facts { candidate, verdict, follow_ups, .. } = *facts;
+        follow_ups == 0 && !candidate.addressed && self.is_unsupported(false, verdict)
+    }
+
     /// How sure the model must be for that, and the key that says so.
     pub fn unsupported_least(&self, addressed: bool) -> (&'static str, f32) {
         if addressed {
@@ -124,7 +131,12 @@ impl Config {
     /// By what the priority of a ticket of this brand is reckoned when posts join it.
     pub fn terms(&self, brand: &str) -> Terms {
         let (factors, levels) = self.priorities(brand);
-        Terms { follow_ups: factors.follow_ups, levels: *levels, caps: factors.caps }
+        Terms {
+            follow_ups: factors.follow_ups,
+            levels: *levels,
+            caps: factors.caps,
+            floors: factors.floors.clone(),
+        }
     }
 
     /// Whether this post is given up for no customer message. What touches a sensitive topic never is: the model is wrong
@@ -142,10 +154,13 @@ impl Config {
         verdict: &Verdict,
         model: &str,
     ) -> Option<proto::update::Rescored> {
-        let unsupported =
-            ticket.sensitive.is_empty() && self.is_unsupported(recorded::is_addressed(ticket), verdict);
+        let is_addressed = recorded::is_addressed(ticket);
+        let unsupported = ticket.sensitive.is_empty() && self.is_unsupported(is_addressed, verdict);
+        let has_posted = ticket.factors.iter().any(|factor| factor.name == priority::FOLLOW_UPS);
+        let is_noise = !(is_addressed || has_posted) && self.is_unsupported(false, verdict);
         let (factors, levels) = self.priorities(&ticket.brand);
-        let Score { priority, factors } = factors.rescore(ticket, verdict, &self.topic_words);
+        let Score { priority, factors } =
+            factors.rescore(ticket, verdict, &self.topic_words, &self.sensitive, is_noise);
         let level = levels.level(priority);
         let now = message_of_verdict(verdict, model);
         let before = ticket.verdict.clone().unwrap_or_default();

@@ -94,7 +94,7 @@ impl Config {
     /// The same with every factor, for people who ask why.
     pub fn explain(&self, facts: &Facts<'_>) -> Explained {
         let (factors, levels) = self.priorities(&facts.candidate.brand);
-        let lines = factors.lines(facts, true);
+        let lines = factors.lines(&Facts { is_noise: self.is_noise(facts), ..*facts }, true);
         let sum = priority::sum(&lines);
         let priority = priority::cut(sum);
         Explained { lines, sum, priority, level: levels.level(priority), levels: *levels }

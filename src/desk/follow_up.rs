@@ -3,7 +3,9 @@
 //! A person who writes again waits, and says more: the ticket keeps its own reasons, takes those of the new post where
 //! they are worse, and gets points for each further post. It never comes to matter less by one.
 
-use super::priority::{Caps, FOLLOW_UPS, Group, Levels, Repeated, Score, posted_again, recorded_group};
+use super::priority::{
+    Caps, FOLLOW_UPS, Floors, Group, Levels, Repeated, Score, is_floor, posted_again, recorded_group,
+};
 use crate::ticket::proto;
 
 /// The name of the factor, as in config.
@@ -13,7 +15,7 @@ pub const FACTOR: &str = FOLLOW_UPS;
 const SAID: [Group; 3] = [Group::Verdict, Group::Sensitive, Group::Combinations];
 
 /// By what the ledger reckons a ticket's priority anew, within the transaction in which a post joins it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
     /// Points for each further post.
     pub follow_ups: Repeated,
@@ -21,6 +23,8 @@ pub struct Terms {
     pub levels: Levels,
     /// What groups of factors are limited to.
     pub caps: Caps,
+    /// The least priorities of posts that touch certain topics.
+    pub floors: Floors,
 }
 
 /// The ticket's factors, of which `further` posts of this conversation are the `follow_ups`, once a post with these
@@ -54,7 +58,9 @@ pub fn followed_up(
             factors.push(counted.clone());
         }
     }
-    let score = Score::of_recorded(factors, &terms.caps);
+    // Who was in danger in one of the posts is in danger.
+    factors.extend(ticket.iter().chain(post).filter(|factor| is_floor(&factor.name)).cloned());
+    let score = Score::of_recorded(factors, &terms.caps, &terms.floors);
     let level = terms.levels.level(score.priority);
     (score, level)
 }
@@ -79,7 +85,12 @@ mod tests {
     const LEVELS: Levels = Levels { p1_min: 600, p2_min: 430, p3_min: 250 };
 
     fn terms() -> Terms {
-        Terms { follow_ups: Repeated { points: 40, cap: 100 }, levels: LEVELS, caps: Caps::default() }
+        Terms {
+            follow_ups: Repeated { points: 40, cap: 100 },
+            levels: LEVELS,
+            caps: Caps::default(),
+            floors: Floors::default(),
+        }
     }
 
     fn factors(factors: &[(&str, i32)]) -> Vec<proto::Factor> {

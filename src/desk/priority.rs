@@ -2,7 +2,8 @@
 //!
 //! The points of a head (sentiment, intent, urgency) are the expectation over its classes, Σ p·points:
 //! a verdict of 0.51 against 0.49 then lies between its neighbours instead of jumping. The sum of all
-//! factors is rounded, clamped to `0..=1000` and cut into P1 to P4.
+//! factors is rounded, clamped to `0..=1000` and cut into P1 to P4. Who is in danger stands on a [floor](Floors) of their
+//! own, above everybody else.
 //!
 //! One function, [`Factors::lines`], gives what `run` scores by, what `explain` shows and what
 //! `priorities simulate` compares: they cannot disagree.
@@ -13,6 +14,7 @@ use jiff::Timestamp;
 
 use crate::classify::{INTENTS, SENTIMENTS, URGENCIES, Verdict};
 use crate::desk::recorded::Recorded;
+use crate::desk::sensitive::{self, Care};
 use crate::desk::topic;
 use crate::desk::when::{Facts, When};
 use crate::parse::Network;
@@ -21,13 +23,15 @@ use crate::ticket::proto;
 
 mod curve;
 mod customer;
+mod danger;
 mod line;
 #[cfg(test)]
 mod tests;
 
 pub use curve::{Curve, Shape};
 pub use customer::{Contacts, Purchase, Words};
-pub use line::{ERASED, Group, Line, Score, cut, is_knowing, is_reserved, recorded_group, sum};
+pub use danger::{Floors, SQUEEZED};
+pub use line::{ERASED, Group, Line, Score, cut, is_floor, is_knowing, is_reserved, recorded_group, sum};
 
 use customer::{STRANGER, limited, number, shown};
 use line::{FACTORS, Tally};
@@ -67,6 +71,8 @@ pub struct Factors {
     pub combinations: Vec<Combination>,
     /// Limits of groups of factors.
     pub caps: Caps,
+    /// The least priorities of posts that touch certain topics.
+    pub floors: Floors,
 }
 
 /// Points for a post of which all of this holds.
@@ -192,11 +198,14 @@ impl Default for Factors {
                 // A customer who has tried everything goes before a confident plain complaint.
                 cap: 250,
             },
-            sensitive: Words { points: crate::desk::sensitive::POINTS.iter().map(word).collect(), cap: 900 },
+            sensitive: Words {
+                points: sensitive::BUILTIN.iter().map(|topic| word(&(topic.name, topic.points))).collect(),
+                cap: 900,
+            },
             combinations: Vec::new(),
-            // A good customer's joke is no emergency. An urgent problem, addressed to us, gives 700: the best customer's
-            // is not cut at 1000, where the order ends, and whoever is in danger goes before.
+            // A good customer's joke is no emergency.
             caps: Caps::default().with(Group::Customer, 300),
+            floors: Floors::default(),
         }
     }
 }
@@ -232,6 +241,13 @@ impl Levels {
     }
 }
 
+/// Up to this probability of a positive text nothing is taken from what is a question of [mood](Care::Mood).
+const HAPPY_FROM: f64 = 0.1;
+/// From this probability of a positive text on, danger that is a question of [mood](Care::Mood) is none.
+const HAPPY_MIN: f32 = 0.6;
+/// What sensitive words give at most where the model is sure that a post that is not addressed to us is no customer message.
+const NOISE_MAX: i64 = 120;
+
 /// Largest priority.
 pub const PRIORITY_MAX: u16 = 1000;
 
@@ -243,7 +259,7 @@ impl Factors {
 
     /// What each factor gives; with `all` also those that give nothing, each with its reason.
     pub fn lines(&self, facts: &Facts<'_>, all: bool) -> Vec<Line> {
-        let mut tally = Tally::new(&self.caps, all);
+        let mut tally = Tally::new(&self.caps, &self.floors, all);
         self.of_verdict(&mut tally, facts.verdict);
         self.of_post(&mut tally, facts);
         self.of_customer(&mut tally, facts);
@@ -253,18 +269,29 @@ impl Factors {
     }
 
     /// Scores a ticket again whose verdict has changed: what the verdict has no part in stays as it was. `topics` are those
-    /// that conditions ask for.
-    pub fn rescore(&self, ticket: &proto::Ticket, verdict: &Verdict, topics: &topic::Words) -> Score {
-        let mut tally = Tally::new(&self.caps, false);
+    /// that conditions ask for, `sensitive` those whose words its text is read for; `is_noise` as in [`Facts`].
+    pub fn rescore(
+        &self,
+        ticket: &proto::Ticket,
+        verdict: &Verdict,
+        topics: &topic::Words,
+        sensitive: &sensitive::Topics,
+        is_noise: bool,
+    ) -> Score {
+        let mut tally = Tally::new(&self.caps, &self.floors, false);
         self.of_verdict(&mut tally, verdict);
-        for (name, group) in FACTORS.into_iter().filter(|(_, group)| *group != Group::Verdict) {
+        let is_kept = |group| !matches!(group, Group::Verdict | Group::Sensitive);
+        for (name, group) in FACTORS.into_iter().filter(|(_, group)| is_kept(*group)) {
             for kept in ticket.factors.iter().filter(|factor| factor.name == name) {
                 tally.give(group, name, kept.points, kept.points, || kept.evidence.clone());
             }
         }
-        if !self.combinations.is_empty() {
+        if !(self.combinations.is_empty() && ticket.sensitive.is_empty()) {
             let recorded = Recorded::of(ticket, topics);
-            self.of_combinations(&mut tally, &Facts { verdict, ..recorded.facts() });
+            let (_, words) = sensitive.read(&recorded.candidate.post.text);
+            let facts = Facts { verdict, sensitive_words: &words, is_noise, ..recorded.facts() };
+            self.of_words(&mut tally, &facts);
+            self.of_combinations(&mut tally, &facts);
         }
         Score::of(tally.finish())
     }
@@ -281,7 +308,7 @@ impl Factors {
         }
         let is_kept = |factor: &proto::Factor| kept.iter().any(|one| one.name == factor.name);
         let rest = score.factors.into_iter().filter(|factor| !is_kept(factor));
-        Score::of_recorded(rest.chain(kept.clone()).collect::<Vec<_>>(), &self.caps)
+        Score::of_recorded(rest.chain(kept.clone()).collect::<Vec<_>>(), &self.caps, &self.floors)
     }
 
     fn of_verdict(&self, tally: &mut Tally<'_>, verdict: &Verdict) {
@@ -360,11 +387,27 @@ impl Factors {
         let (points, evidence) = self.purchase.score(person, now);
         tally.give(Group::Customer, "purchase", points, self.purchase.most(), evidence);
         let (points, evidence) = self.contacts.score(person, now);
-        tally.give(Group::Customer, "contacts", points, self.contacts.most(), evidence);
+        tally.give(Group::Contacts, "contacts", points, self.contacts.most(), evidence);
     }
 
     fn of_words(&self, tally: &mut Tally<'_>, facts: &Facts<'_>) {
-        let points = self.sensitive.of_all(facts.sensitive);
+        let positive = facts.verdict.sentiment[SENTIMENTS.len() - 1];
+        let (mut surely, mut perhaps, mut is_happy) = (0, 0, false);
+        for topic in facts.sensitive {
+            let points = f64::from(self.sensitive.get(topic));
+            let care = Care::of(topic);
+            let share = if care == Care::Mood { share_of_mood(positive) } else { 1.0 };
+            // A thousand points at most.
+            let given = (points * share).round() as i64;
+            is_happy |= given as f64 != points;
+            *(if care == Care::Always { &mut surely } else { &mut perhaps }) += given;
+            let is_doubted = facts.is_noise || care == Care::Mood && positive >= HAPPY_MIN;
+            if !is_doubted {
+                tally.raise(topic);
+            }
+        }
+        let is_noise = facts.is_noise && perhaps > NOISE_MAX;
+        let points = limited(surely + if is_noise { NOISE_MAX } else { perhaps }, self.sensitive.cap);
         tally.give(Group::Sensitive, "sensitive", points, self.sensitive.most_of_all(), || {
             if facts.sensitive.is_empty() {
                 return "no sensitive word".to_owned();
@@ -374,7 +417,14 @@ impl Factors {
                 let words: Vec<_> = words.map(|hit| hit.phrase.as_ref()).collect();
                 if words.is_empty() { topic.clone() } else { format!("{topic}: {}", words.join(", ")) }
             });
-            topics.collect::<Vec<_>>().join("; ")
+            let mut said = topics.collect::<Vec<_>>().join("; ");
+            if is_happy {
+                said.push_str(&format!("; counts less: positive {positive:.2}"));
+            }
+            if is_noise {
+                said.push_str("; counts little: no customer message, says the model");
+            }
+            said
         });
     }
 
@@ -389,6 +439,11 @@ impl Factors {
             });
         }
     }
+}
+
+/// How much of the points of a topic counts where the text is that surely positive: none at 1.
+fn share_of_mood(positive: f32) -> f64 {
+    ((1.0 - f64::from(positive)) / (1.0 - HAPPY_FROM)).clamp(0.0, 1.0)
 }
 
 /// A class and its probability.

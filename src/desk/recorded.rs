@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::conversation::is_thanks;
 use super::follow_up::followed_up;
 use super::person::{Customer, Person, Purchase, Touchpoint};
-use super::priority::{ERASED, is_knowing};
+use super::priority::{ERASED, is_floor, is_knowing};
 use super::sensitive::{self, Hit};
 use super::when::Facts;
 use super::{Config, Score, topic};
@@ -135,7 +135,12 @@ impl Config {
                     let own = self.score_follow_up(&candidate, &verdict, &recorded.person, 1, now);
                     let mut said = own.0.factors;
                     if post.text.is_empty() {
-                        said.extend(factors.iter().filter(|factor| factor.name == "sensitive").cloned());
+                        said.extend(
+                            factors
+                                .iter()
+                                .filter(|factor| factor.name == "sensitive" || is_floor(&factor.name))
+                                .cloned(),
+                        );
                     }
                     said
                 }

@@ -1,6 +1,6 @@
 //! Sensitive words: what a text touches that must not wait in a queue, such as an injury, a lawyer, a suicide.
 //!
-//! A topic is a list of words and phrases, and of phrases that only look like them; French and English lists for nine
+//! A topic is a list of words and phrases, and of phrases that only look like them; French and English lists for ten
 //! topics are built in, and the company adds its own words and topics. Words are compared as the prefilter does it:
 //! folded, whole, however they are joined. Nothing is understood: "no injury" is an injury, and people decide.
 
@@ -12,21 +12,57 @@ use crate::prefilter::phrases::{Found, Phrases};
 #[cfg(test)]
 mod tests;
 
-/// The built-in topics, in the order in which tickets name them, each with the points that it gives by default.
+/// What a built-in topic gives by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Builtin {
+    /// What tickets and config call it.
+    pub name: &'static str,
+    /// `-1000..=1000`.
+    pub points: i32,
+    /// The least priority of its posts; others stay below.
+    pub floor: Option<u16>,
+}
+
+/// The built-in topics, in the order in which tickets name them.
 ///
 /// Somebody in danger comes first, however calmly they say it, and the model misses danger that is said calmly
-/// (`models/README.md`, "Known failures"): a false alarm costs a glance.
-pub const POINTS: [(&str, i32); 9] = [
-    ("selfharm", 800),
-    ("safety", 800),
-    ("child", 500),
-    ("security", 120),
-    ("fraud", 120),
-    ("discrimination", 100),
-    ("legal", 100),
-    ("regulator", 100),
-    ("press", 80),
+/// (`models/README.md`, "Known failures"): a false alarm costs a glance. What carmakers, insurers, airlines and hospitals
+/// read every day, an airbag or an ambulance, is `health` and no danger by itself. Who is hurt has called for help; who
+/// wants to die may have told nobody else, and goes first.
+pub const BUILTIN: [Builtin; 10] = [
+    Builtin { name: "selfharm", points: 800, floor: Some(950) },
+    Builtin { name: "safety", points: 800, floor: Some(900) },
+    Builtin { name: "child", points: 500, floor: None },
+    Builtin { name: "health", points: 120, floor: None },
+    Builtin { name: "security", points: 120, floor: None },
+    Builtin { name: "fraud", points: 120, floor: None },
+    Builtin { name: "discrimination", points: 100, floor: None },
+    Builtin { name: "legal", points: 100, floor: None },
+    Builtin { name: "regulator", points: 100, floor: None },
+    Builtin { name: "press", points: 80, floor: None },
 ];
+
+/// What the model has to say about a topic's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Care {
+    /// Nothing: they count in full, whatever it takes the post for; only the floor is for messages.
+    Always,
+    /// They count little where it is sure that the post is no customer message.
+    Message,
+    /// As above, and the less the happier the post: an injured traveller who praises the crew is in no danger.
+    Mood,
+}
+
+impl Care {
+    /// Of this topic; of the company's own [`Care::Message`].
+    pub fn of(topic: &str) -> Care {
+        match topic {
+            "selfharm" => Care::Always,
+            "safety" | "child" | "health" => Care::Mood,
+            _ => Care::Message,
+        }
+    }
+}
 
 /// Words of one topic that a ticket's reasons name.
 const WORDS_SHOWN_MAX: usize = 3;
@@ -97,13 +133,13 @@ impl Default for Topics {
 
 /// The built-in topics, without words of the company's.
 pub fn builtin() -> Vec<Topic> {
-    let topic = |(name, _): &(&str, i32)| Topic {
-        name: (*name).to_owned(),
+    let topic = |topic: &Builtin| Topic {
+        name: topic.name.to_owned(),
         builtin: true,
         words: Vec::new(),
         exclude: Vec::new(),
     };
-    POINTS.iter().map(topic).collect()
+    BUILTIN.iter().map(topic).collect()
 }
 
 /// What can be said against a word of a list, as a half sentence.

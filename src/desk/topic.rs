@@ -159,7 +159,8 @@ mod tests {
             assert_eq!(gives(&config.score(&recorded.facts()).0.factors), points, "{text}");
             let (factors, _) = config.priorities("Lumio");
             let verdict = Case::new("ana").verdict;
-            assert_eq!(gives(&factors.rescore(&ticket, &verdict, &config.topic_words).factors), points);
+            let again = factors.rescore(&ticket, &verdict, &config.topic_words, &config.sensitive, false);
+            assert_eq!(gives(&again.factors), points);
         };
         check("lumio, où est ma facture ?", "Billing", false, 120);
         check("lumio mon demenagement", "Frontline", true, 120);

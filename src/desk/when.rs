@@ -37,6 +37,9 @@ pub struct Facts<'a> {
     pub follow_ups: u32,
     /// `0..=1000`, once it is known; conditions of factors are asked before and see 0.
     pub priority: u16,
+    /// Whether the model is sure that it is no customer message, though nothing else speaks for that it is one: see
+    /// [`Config::is_noise`](super::Config::is_noise).
+    pub is_noise: bool,
     /// The moment of the decision.
     pub now: Timestamp,
 }
@@ -173,6 +176,7 @@ impl<'a> Facts<'a> {
             said: &[],
             follow_ups: 0,
             priority: 0,
+            is_noise: false,
             now,
         }
     }

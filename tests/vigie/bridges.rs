@@ -203,13 +203,9 @@ async fn serve(options: Options) -> Fake<Plain> {
 async fn whatever_ends_unclear_no_ticket_is_doubled_or_lost() {
     let wanted = tickets_wanted(200);
     let backlog = Backlog::new(wanted);
-    // Half the creations, so that there are as many ends of this kind as tickets. Time-outs are one in twenty: each
-    // takes its time.
-    let mut kinds: Vec<Fault> = Vec::new();
-    let not_silent = Faults::ambiguous().into_iter().filter(|kind| !matches!(kind, Fault::Silent { .. }));
-    kinds.extend(not_silent.cycle().take(44));
-    kinds.extend([Fault::Silent { done: true }, Fault::Silent { done: false }]);
-    let faults = Faults::seeded(7, 0.5, "POST", kinds);
+    // Half the creations, so that there are two such ends for three tickets. Time-outs are one in twenty: each takes
+    // its time.
+    let faults = Faults::seeded(7, 0.5, Plain::is_creation, Faults::ambiguous_mostly_at_once(20));
     let fake = serve(Options { faults, ..Options::default() }).await;
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(folder.path(), &fake);
@@ -217,7 +213,7 @@ async fn whatever_ends_unclear_no_ticket_is_doubled_or_lost() {
     let done = run(&backlog, config).await;
     let log = fake.log();
     let unclear = log.broken();
-    let references: BTreeSet<&str> = log.made.iter().map(|made| made.reference.as_str()).collect();
+    let references = log.references();
     println!(
         "{wanted} tickets, {unclear} unclear ends: {} made, {} doubled, {} lost; {:?}",
         log.made.len(),
@@ -235,8 +231,8 @@ async fn whatever_ends_unclear_no_ticket_is_doubled_or_lost() {
 /// Every way to end unclear but silence, which takes its time, for a fifth of the creations: who is
 /// refused often comes later and later.
 fn unclear() -> Options {
-    let kinds = Faults::ambiguous().into_iter().filter(|kind| !matches!(kind, Fault::Silent { .. }));
-    Options { faults: Faults::seeded(11, 0.2, "POST", kinds.collect()), ..Options::default() }
+    let faults = Faults::seeded(11, 0.2, Plain::is_creation, Faults::ambiguous_at_once());
+    Options { faults, ..Options::default() }
 }
 
 /// A search that knows a ticket only a while later: who waits for it doubles nothing, and nothing stays unknown.
@@ -267,7 +263,7 @@ async fn where_there_is_no_search_whatever_may_be_doubled_is_counted() {
     let folder = tempfile::tempdir().unwrap();
     let done = run_as(&backlog, config(folder.path(), &fake), &preset).await;
     let (log, counts) = (fake.log(), done.counts);
-    let references: BTreeSet<&str> = log.made.iter().map(|made| made.reference.as_str()).collect();
+    let references = log.references();
     let doubled = log.doubled().len();
     println!(
         "{} tickets, {} unclear ends, no search: {doubled} doubled, {counts:?}",
@@ -426,7 +422,6 @@ async fn a_bridge_killed_again_and_again_loses_and_doubles_nothing() {
     println!("{} tickets, {kills} kills, {looked} looked for", log.made.len());
     assert!(killed_at_work >= 5 && looked > 0, "{killed_at_work} kills at work, {looked} looked for");
     assert_eq!(log.doubled(), [""; 0]);
-    let made: BTreeSet<String> = log.made.iter().map(|made| made.reference.clone()).collect();
-    assert_eq!(made, expected);
+    assert_eq!(log.references(), expected.iter().map(String::as_str).collect());
     drop(daemon);
 }

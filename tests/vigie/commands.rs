@@ -184,6 +184,9 @@ fn a_replay_names_malformed_lines_and_refuses_what_holds_no_post_at_all() {
     let told = "none of 2 lines is a post of the format jetstream; the first one reads as --format plain";
     assert!(wrong.stderr.contains(told), "{}", wrong.stderr);
     assert!(replay("jetstream", "").status.success(), "nothing is not wrong");
+    let like = r#"{"did":"did:plc:a","time_us":1,"kind":"commit","commit":{"rev":"1","operation":"create","collection":"app.bsky.feed.like","rkey":"1"}}"#;
+    let likes = replay("jetstream", &format!("{like}\n{like}\n"));
+    assert!(likes.status.success(), "a recording without posts is one: {}", likes.stderr);
 }
 
 #[test]

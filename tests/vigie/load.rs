@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use firehose::run::{Changes, Outcome, Scenario, Settings, restart, run};
+use firehose::run::{Changes, Outcome, Scenario, Settings, helpdesk, restart, run};
 
 use crate::daemon::patiently;
 
@@ -95,7 +95,7 @@ async fn a_crowd_that_is_not_let_in_is_seen() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_finds_what_was_pending() {
-    let settings = Settings { pending: 1_500, ..small(Scenario::Restart, "300") };
+    let settings = Settings { pending: Some(1_500), ..small(Scenario::Restart, "300") };
     let outcome = patiently("the end of a run", restart::run(&settings, &|_| ())).await.unwrap();
     let result = &outcome.result;
     // How fast it is is not for a test on a busy machine to say.
@@ -107,6 +107,31 @@ async fn a_restart_finds_what_was_pending() {
         "{outcome}"
     );
     assert!(result.taken >= 1_000, "{outcome}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn helpdesks_get_each_ticket_once_and_the_worst_first() {
+    let settings = Settings { pending: Some(150), ..small(Scenario::Helpdesk, "300") };
+    let outcome = patiently("the end of a run", helpdesk::run(&settings, &|_| ())).await.unwrap();
+    assert!(outcome.is_sound(), "{outcome}");
+    let result = &outcome.result;
+    assert!(result.tickets > 100 && result.unclear_ends > 50 && result.unclear_adopted > 20, "{outcome}");
+    assert!(result.paced_calls >= result.tickets && result.cpu_ms_per_ticket > 0.0, "{outcome}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_that_a_helpdesk_has_not_or_twice_is_seen() {
+    let settings = Settings {
+        pending: Some(40),
+        lose_ticket: true,
+        repeat_ticket: true,
+        ..small(Scenario::Helpdesk, "300")
+    };
+    let outcome = patiently("the end of a run", helpdesk::run(&settings, &|_| ())).await.unwrap();
+    let (result, text) = (&outcome.result, outcome.to_string());
+    assert_eq!((result.unclear_lost, result.unclear_doubled), (1, 1), "{outcome}");
+    assert!(text.contains("1 tickets are not in the helpdesk that fails"), "{outcome}");
+    assert!(text.contains("1 tickets are twice in the helpdesk that fails"), "{outcome}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -119,14 +119,51 @@ fn built_in_points_put_danger_first_then_reasons_then_jokes_whoever_makes_them()
     let priorities = IN_ORDER.map(|(author, _)| (author, priority(author)));
     for pair in priorities.windows(2) {
         let [(_, before), (_, after)] = pair else { panic!() };
-        // The cut at 1000 has no order: of those in danger the oldest goes first.
-        assert!(before > after || (*before, *after) == (1000, 1000), "{priorities:?}");
+        assert!(before > after, "{priorities:?}");
     }
     let at = |least, author| (priority(author) >= least, author);
     for (least, author) in [(900, "oxygen"), (600, "called"), (430, "plain"), (250, "address")] {
         assert_eq!(at(least, author), (true, author), "{priorities:?}");
     }
-    assert!(priority("all-lines") < 1000, "{priorities:?}");
+    assert!(priority("all-lines") < 900, "{priorities:?}");
+}
+
+/// Posts with words of danger, and whether somebody is: `tests/data/danger.tsv`.
+#[test]
+fn words_of_danger_are_an_emergency_where_there_is_one_and_nowhere_else() {
+    let state = State::new("");
+    state.configure(&state.posts_source(), crate::daemon::BRAND);
+    let table = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/danger.tsv");
+    let table = std::fs::read_to_string(table).unwrap();
+    let rows = table.lines().filter(|line| !line.starts_with('#'));
+    let rows: Vec<_> = rows.map(|line| line.split_once('\t').unwrap()).collect();
+    let posts = rows.iter().enumerate().map(|(row, (_, text))| {
+        let post = serde_json::json!({
+            "id": row.to_string(), "author": row.to_string(), "text": text, "created_at": "2026-11-26T09:00:00Z",
+        });
+        format!("{post}\n")
+    });
+    let posts: String = posts.collect();
+    let replayed = run(
+        vigie().args(["replay", "--format", "plain", "-c"]).arg(&state.config).arg("-"),
+        posts.as_bytes(),
+    );
+    assert!(replayed.status.success(), "{}", replayed.stderr);
+    let tickets: Vec<Value> =
+        replayed.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let wrong = rows.iter().enumerate().filter_map(|(row, (expected, text))| {
+        let ticket = tickets.iter().find(|ticket| ticket["post"]["id"] == row.to_string());
+        let is_first = ticket.is_some_and(|ticket| ticket["priority"].as_u64() >= Some(900));
+        let is_p1 = ticket.is_some_and(|ticket| ticket["level"] == "P1");
+        let is_right = match *expected {
+            "danger" => is_first,
+            "harmless" => !is_p1,
+            other => panic!("{other}: danger or harmless"),
+        };
+        (!is_right).then(|| format!("{expected}: {text}: {}", ticket.map_or(&Value::Null, |t| &t["factors"])))
+    });
+    let wrong: Vec<_> = wrong.collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 fn import(state: &State, arguments: &[&str], text: &str) {

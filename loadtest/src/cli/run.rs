@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use firehose::Rate;
-use firehose::run::{Changes, Scenario, Setting, Settings, crash, restart};
+use firehose::run::{Changes, Scenario, Setting, Settings, crash, helpdesk, restart};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// steady, record, flood, outage, slow-helpdesk, reconnects, crash, restart, crowd or soak
+    /// steady, record, flood, outage, slow-helpdesk, reconnects, crash, restart, helpdesk, crowd or soak
     scenario: Scenario,
     /// Length of the stream in seconds; 60, 30 for flood, 1800 for soak
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=86_400))]
@@ -28,9 +28,9 @@ pub(super) struct Arguments {
     /// How often crash kills the daemon
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     kills: u64,
-    /// Tickets that restart finds pending
-    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
-    pending: u64,
+    /// Tickets that restart finds pending, 100000; posts whose tickets helpdesk takes to helpdesks, 16000
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pending: Option<u64>,
     /// Idle clients of crowd
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
     connections: u32,
@@ -61,7 +61,8 @@ pub(super) struct Arguments {
     /// Forget one ticket, to see that the check finds it: the run must fail
     #[arg(long)]
     lose_ticket: bool,
-    /// Take one ticket twice after its acknowledgement was confirmed, to see that the check finds it
+    /// Take one ticket twice after its acknowledgement was confirmed, or find it twice in a helpdesk, to see that the
+    /// check finds it
     #[arg(long)]
     repeat_ticket: bool,
     /// Leave the daemon's folder after crash even if nothing is wrong
@@ -81,11 +82,18 @@ impl Arguments {
                 let name = self.scenario.name();
                 Err(format!("--duration, --report: {name} has no set length and no page; see --json"))
             }
-            _ if (self.repeat_ticket || self.keep_state) && self.scenario != Scenario::Crash => {
-                Err("--repeat-ticket, --keep-state: for crash alone".to_owned())
+            _ if self.keep_state && self.scenario != Scenario::Crash => {
+                Err("--keep-state: for crash alone".to_owned())
+            }
+            _ if self.repeat_ticket && !matches!(self.scenario, Scenario::Crash | Scenario::Helpdesk) => {
+                Err("--repeat-ticket: for crash and helpdesk alone".to_owned())
             }
             _ if self.lose_ticket && self.scenario == Scenario::Restart => {
                 Err("--lose-ticket: restart compares counts, not tickets".to_owned())
+            }
+            _ if (self.rate.is_some() || self.share.is_some()) && self.scenario == Scenario::Helpdesk => {
+                Err("--rate, --share: helpdesk has its tickets from a stream of its own; see --pending"
+                    .to_owned())
             }
             _ if self.share.is_some() && self.scenario == Scenario::Outage => {
                 Err("--share: outage takes none, as its reports follow the burst".to_owned())
@@ -149,6 +157,11 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         Scenario::Restart => {
             let outcome = restart::run(&settings, &progress).await?;
+            eprint!("{outcome}");
+            (json(&outcome.result), outcome.is_sound())
+        }
+        Scenario::Helpdesk => {
+            let outcome = helpdesk::run(&settings, &progress).await?;
             eprint!("{outcome}");
             (json(&outcome.result), outcome.is_sound())
         }

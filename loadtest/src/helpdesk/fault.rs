@@ -46,6 +46,13 @@ pub enum Fault {
     Late(Duration),
 }
 
+impl Fault {
+    /// Whether the caller learns of it only by waiting in vain.
+    fn is_silence(self) -> bool {
+        matches!(self, Fault::Silent { .. })
+    }
+}
+
 type Choose = Box<dyn FnMut(&Request) -> Option<Fault> + Send>;
 
 /// Which calls are broken, and how.
@@ -77,13 +84,11 @@ impl Faults {
         Faults::choose(move |_| faults.pop_front().flatten())
     }
 
-    /// Breaks this share of the calls of `method` (empty: of all), 0 to 1, each with one of `kinds`; the same seed
-    /// breaks the same ones.
-    pub fn seeded(seed: u64, share: f64, method: &'static str, kinds: Vec<Fault>) -> Faults {
+    /// Breaks this share, 0 to 1, of the `calls`, each with one of `kinds`; the same seed breaks the same ones.
+    pub fn seeded(seed: u64, share: f64, calls: fn(&Request) -> bool, kinds: Vec<Fault>) -> Faults {
         let mut random = Random(seed);
         Faults::choose(move |request| {
-            if kinds.is_empty() || !(method.is_empty() || request.method == method) || random.share() >= share
-            {
+            if kinds.is_empty() || !calls(request) || random.share() >= share {
                 return None;
             }
             let kind = random.below(kinds.len());
@@ -105,6 +110,18 @@ impl Faults {
             ]);
         }
         kinds
+    }
+
+    /// Those of them that the caller learns of at once.
+    pub fn ambiguous_at_once() -> Vec<Fault> {
+        Faults::ambiguous().into_iter().filter(|kind| !kind.is_silence()).collect()
+    }
+
+    /// All of them, for [`Faults::seeded`]: silence, which takes as long as a call may last, is one in `silent_one_in`.
+    pub fn ambiguous_mostly_at_once(silent_one_in: usize) -> Vec<Fault> {
+        let silences: Vec<Fault> = Faults::ambiguous().into_iter().filter(|kind| kind.is_silence()).collect();
+        let others = silences.len() * silent_one_in.saturating_sub(1);
+        Faults::ambiguous_at_once().into_iter().cycle().take(others).chain(silences).collect()
     }
 
     pub(super) fn of(&mut self, request: &Request) -> Option<Fault> {

@@ -1,5 +1,6 @@
 //! What a helpdesk was asked and what it made.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -60,6 +61,11 @@ impl Log {
             references.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
         doubled.dedup();
         doubled
+    }
+
+    /// References of which there is a ticket.
+    pub fn references(&self) -> BTreeSet<&str> {
+        self.made.iter().map(|made| made.reference.as_str()).collect()
     }
 
     /// Calls that were broken.

@@ -64,6 +64,11 @@ fields = { state = "item.state", agent = "item.agent" }
 open = "open"
 closed = "closed"
 "#;
+
+    /// Whether this call makes a ticket.
+    pub fn is_creation(request: &Request) -> bool {
+        request.method == "POST" && request.path == "/tickets"
+    }
 }
 
 impl Vendor for Plain {

@@ -1,16 +1,14 @@
-//! The HTTP around a vendor: the quota, the faults and the log.
+//! The HTTP around a vendor: who listens, and the connections.
 
-use std::collections::VecDeque;
+mod answer;
+mod quota;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Limited};
-use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -18,12 +16,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::{Called, Fault, Faults, Log, Reply, Request, Vendor, unescaped};
-
-/// Longest body that is read, in bytes.
-const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// A page such as a proxy's.
-const PAGE: &str = "<!DOCTYPE html><html><body><h1>We will be back soon</h1></body></html>";
+use super::{Faults, Log, Vendor};
+use answer::answer;
+use quota::Grant;
+pub use quota::Quota;
 
 /// What is served around a vendor.
 #[derive(Debug)]
@@ -39,38 +35,6 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), quota: None, faults: Faults::none() }
-    }
-}
-
-/// Calls that a helpdesk takes in any span of a minute. One more is answered with 429 and `Retry-After`.
-#[derive(Debug, Clone)]
-pub struct Quota {
-    /// So many.
-    pub calls: u32,
-    /// A minute, or less of it so that a test need not take as long; `Retry-After` then has decimals.
-    pub minute: Duration,
-    /// The header of each answer that says how many calls are left.
-    pub remaining_header: Option<&'static str>,
-    /// The header of each answer that says when there are more.
-    pub reset_header: Option<&'static str>,
-    /// How that header says it, of how long it is until then.
-    pub reset_as: fn(Duration) -> String,
-    /// The first minute does not end before a call was refused, however long that takes: so that one is, on a slow
-    /// machine too.
-    pub first_refusal_is_sure: bool,
-}
-
-impl Quota {
-    /// So many calls a minute of this length, and no headers but `Retry-After`.
-    pub fn new(calls: u32, minute: Duration) -> Quota {
-        Quota {
-            calls,
-            minute,
-            remaining_header: None,
-            reset_header: None,
-            reset_as: |wait| wait.as_secs_f64().to_string(),
-            first_refusal_is_sure: false,
-        }
     }
 }
 
@@ -93,9 +57,7 @@ struct Shared<V> {
 #[derive(Debug)]
 struct State<V> {
     vendor: V,
-    quota: Option<Quota>,
-    /// When the calls of the last minute came.
-    taken: VecDeque<Instant>,
+    grant: Grant,
     faults: Faults,
     under_way: usize,
     log: Log,
@@ -111,8 +73,7 @@ pub async fn serve<V: Vendor>(vendor: V, options: Options) -> io::Result<Fake<V>
     let address = listener.local_addr()?;
     let state = State {
         vendor,
-        quota: options.quota,
-        taken: VecDeque::new(),
+        grant: Grant::new(options.quota),
         faults: options.faults,
         under_way: 0,
         log: Log::default(),
@@ -158,9 +119,7 @@ impl<V: Vendor> Fake<V> {
 
     /// From now on takes so many calls.
     pub fn set_quota(&self, quota: Option<Quota>) {
-        let mut state = self.shared.lock();
-        state.quota = quota;
-        state.taken.clear();
+        self.shared.lock().grant = Grant::new(quota);
     }
 
     /// Takes it down: nobody listens any more, and its connections break. Its tickets stay.
@@ -248,249 +207,4 @@ async fn converse<V: Vendor>(stream: TcpStream, shared: Arc<Shared<V>>, mut up: 
     }
     // No goodbye, as a crash or a firewall has none.
     drop(connection.into_parts().io.into_inner().set_zero_linger());
-}
-
-type Response = hyper::Response<Sent>;
-
-/// What an answer's body is sent as.
-struct Sent {
-    data: Option<Bytes>,
-    /// As the answer's head says it.
-    length: Option<u64>,
-    /// Ends with the connection, before all that the head has promised.
-    is_cut: bool,
-}
-
-impl Sent {
-    fn whole(text: impl Into<Bytes>) -> Sent {
-        let data: Bytes = text.into();
-        Sent { length: Some(data.len() as u64), data: Some(data), is_cut: false }
-    }
-}
-
-impl Body for Sent {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        Poll::Ready(match self.data.take().filter(|data| !data.is_empty()) {
-            Some(data) => Some(Ok(Frame::data(data))),
-            None if self.is_cut => Some(Err(io::ErrorKind::ConnectionReset.into())),
-            None => None,
-        })
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
-    }
-}
-
-async fn answer<V: Vendor>(
-    request: hyper::Request<Incoming>,
-    shared: &Arc<Shared<V>>,
-    reset: &Notify,
-) -> Response {
-    let request = match read(request).await {
-        Ok(request) => request,
-        Err(error) => return response(&Reply::text(400, "text/plain", error)),
-    };
-    let fault = {
-        let mut state = shared.lock();
-        if let Some(reply) = state.over_quota() {
-            state.log.refused += 1;
-            state.log.calls.push(Called {
-                at: shared.started.elapsed(),
-                request,
-                fault: None,
-                status: Some(reply.status),
-            });
-            return response(&state.quota_told(reply));
-        }
-        state.faults.of(&request)
-    };
-    let _under_way = UnderWay::begin(shared);
-    match fault {
-        None => {}
-        Some(Fault::Limited { retry_after }) => {
-            let mut reply = Reply::json(429, &serde_json::json!({ "error": "too many requests" }));
-            if let Some(wait) = retry_after {
-                reply = reply.with_header("retry-after", wait.as_secs_f64().to_string());
-            }
-            shared.undone(request, fault, Some(429));
-            return response(&reply);
-        }
-        Some(Fault::Silent { done: false }) => {
-            shared.undone(request, fault, None);
-            return std::future::pending().await;
-        }
-        Some(Fault::Reset { done: false }) => {
-            shared.undone(request, fault, None);
-            reset.notify_one();
-            return std::future::pending().await;
-        }
-        Some(Fault::Status { status, done: false }) => {
-            shared.undone(request, fault, Some(status));
-            return response(&Reply::text(status, "text/html", PAGE));
-        }
-        Some(Fault::Page { done: false }) => {
-            shared.undone(request, fault, Some(200));
-            return response(&Reply::text(200, "text/html", PAGE));
-        }
-        Some(Fault::Late(wait)) => {
-            // The caller may leave meanwhile, and takes its connection with it.
-            let (shared, at) = (shared.clone(), shared.started.elapsed());
-            let late = tokio::spawn(async move {
-                tokio::time::sleep(wait).await;
-                shared.done(request, at, fault)
-            });
-            return match late.await {
-                Ok(reply) => response(&reply),
-                Err(_) => response(&Reply::empty(500)),
-            };
-        }
-        Some(_) => {}
-    }
-    let reply = shared.done(request, shared.started.elapsed(), fault);
-    match fault {
-        Some(Fault::Silent { .. }) => std::future::pending().await,
-        Some(Fault::Reset { .. }) => {
-            reset.notify_one();
-            std::future::pending().await
-        }
-        Some(Fault::Cut) => {
-            let mut response = response(&reply);
-            let body = response.body_mut();
-            body.length = body.data.as_ref().map(|data| data.len() as u64);
-            body.data = body.data.take().map(|data| data.slice(..data.len() / 2));
-            body.is_cut = true;
-            response
-        }
-        Some(Fault::Status { status, .. }) => response(&Reply::text(status, "text/html", PAGE)),
-        Some(Fault::Page { .. }) => response(&Reply::text(200, "text/html", PAGE)),
-        Some(Fault::Slow(wait)) => {
-            tokio::time::sleep(wait).await;
-            response(&reply)
-        }
-        Some(Fault::Limited { .. } | Fault::Late(_)) | None => response(&reply),
-    }
-}
-
-impl<V: Vendor> Shared<V> {
-    fn done(&self, request: Request, at: Duration, fault: Option<Fault>) -> Reply {
-        let mut state = self.lock();
-        let reply = state.vendor.handle(&request, Instant::now());
-        if let Some(mut made) = reply.made.clone() {
-            made.at = self.started.elapsed();
-            state.log.made.push(made);
-        }
-        state.log.calls.push(Called { at, request, fault, status: Some(reply.status) });
-        state.quota_told(reply)
-    }
-
-    fn undone(&self, request: Request, fault: Option<Fault>, status: Option<u16>) {
-        let at = self.started.elapsed();
-        self.lock().log.calls.push(Called { at, request, fault, status });
-    }
-}
-
-impl<V> State<V> {
-    /// Counts the call, or says that it is one too many.
-    fn over_quota(&mut self) -> Option<Reply> {
-        let quota = self.quota.as_ref()?;
-        let now = Instant::now();
-        let stands_still = quota.first_refusal_is_sure && self.log.refused == 0;
-        while !stands_still && self.taken.front().is_some_and(|at| now.duration_since(*at) >= quota.minute) {
-            self.taken.pop_front();
-        }
-        if self.taken.len() < quota.calls as usize {
-            self.taken.push_back(now);
-            return None;
-        }
-        let age = self.taken.front().map_or(Duration::ZERO, |at| now.duration_since(*at));
-        // A minute that was held open is over by now, or will be.
-        let wait = quota.minute.saturating_sub(age);
-        let reply = Reply::json(429, &serde_json::json!({ "error": "rate limit exceeded" }));
-        Some(reply.with_header("retry-after", wait.as_secs_f64().to_string()))
-    }
-
-    fn quota_told(&self, mut reply: Reply) -> Reply {
-        let Some(quota) = &self.quota else { return reply };
-        if let Some(name) = quota.remaining_header {
-            let remaining = (quota.calls as usize).saturating_sub(self.taken.len());
-            reply = reply.with_header(name, remaining.to_string());
-        }
-        if let Some(name) = quota.reset_header {
-            let since = self.taken.front().map_or(Duration::ZERO, Instant::elapsed);
-            let reset = quota.minute.saturating_sub(since);
-            reply = reply.with_header(name, (quota.reset_as)(reset));
-        }
-        reply
-    }
-}
-
-/// Counts a call while it lasts, however it ends.
-struct UnderWay<V> {
-    shared: Arc<Shared<V>>,
-}
-
-impl<V> UnderWay<V> {
-    fn begin(shared: &Arc<Shared<V>>) -> UnderWay<V> {
-        let mut state = shared.lock();
-        state.under_way += 1;
-        state.log.at_once_max = state.log.at_once_max.max(state.under_way);
-        UnderWay { shared: shared.clone() }
-    }
-}
-
-impl<V> Drop for UnderWay<V> {
-    fn drop(&mut self) {
-        self.shared.lock().under_way -= 1;
-    }
-}
-
-async fn read(request: hyper::Request<Incoming>) -> Result<Request, String> {
-    let (head, body) = request.into_parts();
-    let bytes = Limited::new(body, BODY_BYTES_MAX).collect().await.map_err(|error| error.to_string())?;
-    let text = String::from_utf8(bytes.to_bytes().to_vec()).map_err(|error| error.to_string())?;
-    let pairs = head.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-    let query = pairs
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (unescaped(name, true), unescaped(value, true))
-        })
-        .collect();
-    let headers = head
-        .headers
-        .iter()
-        .map(|(name, value)| {
-            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
-        })
-        .collect();
-    Ok(Request {
-        method: head.method.as_str().to_owned(),
-        path: head.uri.path().to_owned(),
-        query,
-        headers,
-        body: serde_json::from_str(&text).unwrap_or_default(),
-        text,
-    })
-}
-
-fn response(reply: &Reply) -> Response {
-    let mut builder = hyper::Response::builder().status(reply.status);
-    if !reply.content_type.is_empty() {
-        builder = builder.header(hyper::header::CONTENT_TYPE, reply.content_type);
-    }
-    for (name, value) in &reply.headers {
-        builder = builder.header(name, value);
-    }
-    let body = Sent::whole(reply.body.clone());
-    builder.body(body).unwrap_or_else(|error| {
-        let mut wrong = hyper::Response::new(Sent::whole(error.to_string()));
-        *wrong.status_mut() = hyper::StatusCode::INTERNAL_SERVER_ERROR;
-        wrong
-    })
 }

@@ -117,7 +117,7 @@ fn the_same_seed_breaks_the_same_calls() {
         text: String::new(),
     };
     let broken = |seed| {
-        let mut faults = Faults::seeded(seed, 0.5, "POST", Faults::ambiguous());
+        let mut faults = Faults::seeded(seed, 0.5, |call| call.method == "POST", Faults::ambiguous());
         (0..1_000).map(|_| faults.of(&request)).collect::<Vec<_>>()
     };
     assert_eq!(broken(1), broken(1));
@@ -125,4 +125,26 @@ fn the_same_seed_breaks_the_same_calls() {
     let count = broken(1).iter().flatten().count();
     assert!((400..600).contains(&count), "{count}");
     assert!(Faults::ambiguous().iter().all(|kind| broken(1).contains(&Some(*kind))));
+}
+
+#[test]
+fn silence_may_be_rare_and_everything_else_is_there() {
+    let silence = |done| Fault::Silent { done };
+    for one_in in [2, 20, 100] {
+        let kinds = Faults::ambiguous_mostly_at_once(one_in);
+        let silent = kinds.iter().filter(|kind| matches!(kind, Fault::Silent { .. })).count();
+        assert_eq!((silent, kinds.len()), (2, 2 * one_in));
+        assert!(kinds.contains(&silence(false)) && kinds.contains(&silence(true)));
+    }
+    let (all, mostly) = (Faults::ambiguous(), Faults::ambiguous_mostly_at_once(20));
+    assert!(all.iter().all(|kind| mostly.contains(kind)));
+    assert!(!Faults::ambiguous_at_once().contains(&silence(true)));
+}
+
+#[test]
+fn a_log_tells_what_is_there_and_what_is_doubled() {
+    let made = |reference: &str| Made::new(reference, String::new(), Value::from(1));
+    let log = Log { made: ["a", "b", "c", "b", "b"].map(made).into(), ..Log::default() };
+    assert_eq!(log.doubled(), ["b"]);
+    assert_eq!(log.references(), ["a", "b", "c"].into());
 }

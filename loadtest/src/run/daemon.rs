@@ -117,6 +117,13 @@ impl State {
         fs::write(self.config(), text).context("cannot write the daemon's config")
     }
 
+    /// Writes a file that the config names.
+    pub(super) fn add(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).with_context(|| format!("{}", path.display()))?;
+        Ok(path)
+    }
+
     /// Leaves the folder where it is, for whoever wants to look at it.
     pub(super) fn keep(self) -> PathBuf {
         self.folder.keep()

@@ -1,7 +1,6 @@
 //! `firehose run restart`: how long a daemon with many pending tickets takes from its start to the first of them.
 //!
-//! A ledger is filled through the daemon's own path: a stream of support posts alone, as fast as they are taken, read
-//! by the small model. Then the daemon is ended, with `SIGKILL` and with `SIGTERM` by turns, and started again, each
+//! A ledger is filled. Then the daemon is ended, with `SIGKILL` and with `SIGTERM` by turns, and started again, each
 //! time with the full model and the steady load. A helpdesk tries to connect from the start on; what is measured is
 //! the time from starting the process to the first ticket that it gets. In the end the stream ends, and the helpdesk takes
 //! all that is left: each ticket of the ledger must have come.
@@ -15,17 +14,19 @@ use anyhow::{Context, bail};
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::daemon::{Daemon, Setting, State};
+use super::daemon::{Daemon, State};
 use super::feed::Feed;
 use super::figures::{Percentiles, rounded};
-use super::scenario::{Departure, FeedPlan, Plan};
+use super::filling::{Filled, Full, fill};
+use super::scenario::{Departure, Plan};
 use super::status::Status;
 use super::{HELPDESK, LOOK_EVERY, Progressing, Settings, usage};
 use crate::client::proto::{Delivery, delivery::Record};
 use crate::client::{Address, Client};
-use crate::{Rate, Scenario};
 pub use outcome::{RestartOutcome, RestartResult};
 
+/// Tickets in the ledger unless asked otherwise.
+const PENDING: u64 = 100_000;
 /// Starts after each way to end.
 const STARTS: u32 = 5;
 /// The figure to be reached by each start.
@@ -38,17 +39,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const WINDOW: u32 = 100;
 /// The same for what is left in the end.
 const REST_WINDOW: u32 = 1_000;
-/// The daemon while it is filled: every post becomes a ticket, also of those who write again and again, and is read by a
-/// model that is fast enough.
-const FILLING: [&str; 6] = [
-    "conversation.join_hours=0",
-    "conversation.others=false",
-    "model.name=\"small\"",
-    "engine.under_load=\"same\"",
-    "desk.unsupported_min=1",
-    "desk.unsupported_addressed_min=1",
-];
-
 /// Fills a ledger, and measures the starts. That one takes too long is no error but part of the outcome.
 ///
 /// # Errors
@@ -57,25 +47,10 @@ const FILLING: [&str; 6] = [
 pub async fn run(settings: &Settings, progress: Progressing<'_>) -> anyhow::Result<RestartOutcome> {
     let plan = Plan::new(settings.scenario, settings.changes);
     let Some(steady) = plan.feeds.first() else { bail!("no network") };
-    let filling = FeedPlan {
-        name: "filling".to_owned(),
-        rate: Rate::Max,
-        support: 1.0,
-        confusing: 0.0,
-        mentions: Scenario::Calm,
-        ..steady.clone()
-    };
     let started_at = Timestamp::now();
-    let feed = Feed::serve(&filling, started_at, plan.duration).await?;
-    let state = State::new(settings, "")?;
-    let own = FILLING.map(|setting| setting.parse::<Setting>().map_err(anyhow::Error::msg));
-    state.configure(&feed.source(), &own.into_iter().collect::<Result<Vec<_>, _>>()?)?;
-    let begun = Instant::now();
-    let mut daemon = state.start().await?;
-    progress("filling the ledger");
-    let tickets = fill(&daemon, settings.pending, progress).await?;
-    feed.leave(Departure::Cut).await;
-    let filled_s = begun.elapsed().as_secs_f64();
+    let pending = settings.pending.unwrap_or(PENDING);
+    let filled = fill(settings, &plan, Full::Tickets(pending), progress).await?;
+    let Filled { state, mut daemon, tickets, took_s: filled_s, .. } = filled;
 
     let steady = Feed::serve(steady, Timestamp::now(), plan.duration).await?;
     state.configure(&steady.source(), &[])?;
@@ -102,7 +77,7 @@ pub async fn run(settings: &Settings, progress: Progressing<'_>) -> anyhow::Resu
         scenario: "restart",
         started_at: started_at.to_string(),
         pending: tickets,
-        filled_s: rounded(filled_s),
+        filled_s,
         ledger_mib: rounded(state.ledger_bytes() as f64 / f64::from(1 << 20)),
         after_kill_ms: Percentiles::of(&mut after_kill),
         after_drain_ms: Percentiles::of(&mut after_drain),
@@ -127,29 +102,6 @@ pub async fn run(settings: &Settings, progress: Progressing<'_>) -> anyhow::Resu
         violations.push(format!("the last daemon did not end well: {ended}"));
     }
     Ok(RestartOutcome { result: RestartResult { violations, ..result } })
-}
-
-/// Waits until so many tickets are in the ledger, and gives how many are.
-async fn fill(daemon: &Daemon, pending: u64, progress: Progressing<'_>) -> anyhow::Result<u64> {
-    let (mut last, mut last_at, mut told) = (0, Instant::now(), 0);
-    loop {
-        let status = Status::ask(daemon.console()).await.context("console")?;
-        let tickets = status.buckets.get("ticketed").copied().unwrap_or(0);
-        if tickets >= pending {
-            return Ok(tickets);
-        }
-        if tickets > last {
-            (last, last_at) = (tickets, Instant::now());
-        }
-        if last_at.elapsed() > PATIENCE {
-            bail!("{tickets} tickets, and no more for {} s: {status:?}", PATIENCE.as_secs());
-        }
-        if tickets / 20_000 > told {
-            told = tickets / 20_000;
-            progress(&format!("{tickets} of {pending} tickets"));
-        }
-        sleep(LOOK_EVERY).await;
-    }
 }
 
 /// A helpdesk that takes some tickets after each start.

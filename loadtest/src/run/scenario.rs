@@ -32,6 +32,8 @@ pub enum Scenario {
     Crash,
     /// A daemon with many pending tickets is started.
     Restart,
+    /// A helpdesk that fails and one that grants few calls get many pending tickets.
+    Helpdesk,
     /// Many clients of the ticket socket are connected and idle, beside the steady load.
     Crowd,
     /// The steady load for half an hour, after which nothing may have grown.
@@ -40,7 +42,7 @@ pub enum Scenario {
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Scenario; 10] = [
+    pub const ALL: [Scenario; 11] = [
         Scenario::Steady,
         Scenario::Record,
         Scenario::Flood,
@@ -49,6 +51,7 @@ impl Scenario {
         Scenario::Reconnects,
         Scenario::Crash,
         Scenario::Restart,
+        Scenario::Helpdesk,
         Scenario::Crowd,
         Scenario::Soak,
     ];
@@ -64,6 +67,7 @@ impl Scenario {
             Scenario::Reconnects => "reconnects",
             Scenario::Crash => "crash",
             Scenario::Restart => "restart",
+            Scenario::Helpdesk => "helpdesk",
             Scenario::Crowd => "crowd",
             Scenario::Soak => "soak",
         }
@@ -78,7 +82,7 @@ impl Scenario {
 
     /// Whether it starts the daemon again and again: then it has no set length and no page with plots.
     pub fn restarts(self) -> bool {
-        matches!(self, Scenario::Crash | Scenario::Restart)
+        matches!(self, Scenario::Crash | Scenario::Restart | Scenario::Helpdesk)
     }
 
     /// One line for the report's head.
@@ -92,6 +96,9 @@ impl Scenario {
             Scenario::Reconnects => "servers and helpdesk are cut off and come back, several times",
             Scenario::Crash => "the daemon is killed at random moments and started again",
             Scenario::Restart => "a daemon with many pending tickets is ended, each way, and started again",
+            Scenario::Helpdesk => {
+                "many pending tickets for a helpdesk that fails, and one that grants few calls"
+            }
             Scenario::Crowd => "an average day, with a crowd of idle clients on the ticket socket",
             Scenario::Soak => "an average day for long, after which nothing may have grown",
         }
@@ -204,9 +211,12 @@ impl Plan {
         };
         let duration = changes.duration.unwrap_or(Duration::from_secs(seconds));
         let (rate, share) = match scenario {
-            Scenario::Steady | Scenario::Crash | Scenario::Restart | Scenario::Crowd | Scenario::Soak => {
-                (per_second(6_000), 0.01)
-            }
+            Scenario::Steady
+            | Scenario::Crash
+            | Scenario::Restart
+            | Scenario::Helpdesk
+            | Scenario::Crowd
+            | Scenario::Soak => (per_second(6_000), 0.01),
             Scenario::Record => (per_second(RECORD_PER_S), 0.01),
             Scenario::Flood => (Rate::Max, 0.001),
             Scenario::Outage => (per_second(8_000), 0.0),
@@ -234,7 +244,7 @@ impl Plan {
             crowd: 0,
         };
         match scenario {
-            Scenario::Steady | Scenario::Flood | Scenario::Restart | Scenario::Soak => {}
+            Scenario::Steady | Scenario::Flood | Scenario::Restart | Scenario::Helpdesk | Scenario::Soak => {}
             Scenario::Crash => plan.helpdesk = Helpdesk::Erratic(changes.seed),
             Scenario::Crowd => plan.crowd = changes.connections,
             Scenario::Record => plan.feeds[0].transport = Transport::Statuses,

@@ -39,6 +39,22 @@ pub(super) struct Status {
     pub(super) sources: Vec<Source>,
     /// One for each subscription.
     pub(super) subscriptions: Vec<Subscription>,
+    /// One for each bridge to a helpdesk.
+    #[serde(default)]
+    pub(super) bridges: Vec<Bridge>,
+}
+
+/// One bridge to a helpdesk. Counts since it began.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub(super) struct Bridge {
+    /// Its name.
+    pub(super) name: String,
+    /// Tickets that it made.
+    pub(super) made: u64,
+    /// Tickets that it found there after a call of which nobody knew the end.
+    pub(super) adopted: u64,
+    /// Tickets of which nobody can know.
+    pub(super) unknown: u64,
 }
 
 /// One network.

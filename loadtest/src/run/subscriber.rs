@@ -35,6 +35,11 @@ const AWAY: Duration = Duration::from_millis(500);
 /// A ticket's identity: 16 bytes.
 pub(super) type TicketId = [u8; 16];
 
+/// A ticket's id as people and helpdesks see it: 32 hexadecimal digits.
+pub(super) fn hex(id: &TicketId) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A ticket as it first came.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Taken {

@@ -262,6 +262,10 @@ impl View<'_> {
                 "limit to what these reasons count for together",
                 "plafond de ces raisons prises ensemble",
             )),
+            name if name.starts_with("floor of ") => {
+                Some(say("danger goes before everything else", "le danger passe avant tout le reste"))
+            }
+            "ceiling" => Some(say("danger would go before", "le danger passerait avant")),
             // The operator's own combination, by the name that they gave it.
             name => Some(self.line(name)),
         };

@@ -439,14 +439,35 @@ unknown = 1
             "2: sensitive.builtin = 1: must be true or false",
             "3: sensitive.saftey: words is missing: a topic of your own needs some; did you mean safety?",
             "7: sensitive.mine: words is missing: a topic of your own needs some; built in are selfharm, safety, \
-             child, security, fraud, discrimination, legal, regulator, press",
+             child, health, security, fraud, discrimination, legal, regulator, press",
             "8: sensitive.Of Mine: a topic's name is 1 to 40 letters a to z, digits, `_` and `-`",
             "9: sensitive.Of Mine.words = 7: each item of the list must be a text in quotes",
             "9: sensitive.Of Mine.words: \"!?\" holds no letter, digit or emoji, so that no post can match it",
             "10: sensitive.Of Mine.team: must name a team",
             "11: sensitive.Of Mine.points = 1e3: must be a whole number from -1000 to 1000",
             "13: priority.sensitive: legal: sensitive.legal.points says it too: give it once",
-            "16: sensitive.legal.unknown = 1: unknown key; known here: builtin, words, exclude, points, team",
+            "16: sensitive.legal.unknown = 1: unknown key; known here: builtin, words, exclude, points, team, \
+             floor",
+        ],
+    );
+}
+
+#[test]
+fn a_topic_has_a_floor_if_it_is_given_one() {
+    let floors = |text: &str| read(text).desk.factors.floors;
+    let of = |text: &str, topics: [&str; 3]| topics.map(|topic| floors(text).of(topic));
+    let topics = ["selfharm", "safety", "own"];
+    assert_eq!(of("", topics), [Some(950), Some(900), None]);
+    let own = "[sensitive.safety]\nfloor = 0\n[sensitive.own]\nwords = [\"x\"]\nfloor = 800\n\
+               [[priority.brand]]\nname = \"Lumio\"\naddressed = 7\n";
+    assert_eq!(of(own, topics), [Some(950), None, Some(800)]);
+    assert_eq!(read(own).desk.brands["Lumio"].factors.floors, floors(own));
+    assert_eq!(of("[sensitive]\nbuiltin = false\n", topics), [None; 3]);
+    check(
+        "[sensitive.safety]\nfloor = 100\n[sensitive.selfharm]\nfloor = 1001\n",
+        &[
+            "2: sensitive.safety.floor = 100: must be 0, for none, or 150 to 999: others need room below",
+            "4: sensitive.selfharm.floor = 1001: must be a whole number from 0 to 1000",
         ],
     );
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::danger::{Floors, Place};
 use super::{Caps, PRIORITY_MAX};
 use crate::ticket::proto;
 
@@ -16,6 +17,8 @@ pub enum Group {
     Author,
     /// Its author, as the company knows them.
     Customer,
+    /// Its author's earlier contacts: who has tried everything waits longest, whoever they are.
+    Contacts,
     /// Sensitive words.
     Sensitive,
     /// What counts only together.
@@ -24,8 +27,15 @@ pub enum Group {
 
 impl Group {
     /// All of them, in the order of the dictionary.
-    pub const ALL: [Group; 6] =
-        [Group::Verdict, Group::Post, Group::Author, Group::Customer, Group::Sensitive, Group::Combinations];
+    pub const ALL: [Group; 7] = [
+        Group::Verdict,
+        Group::Post,
+        Group::Author,
+        Group::Customer,
+        Group::Contacts,
+        Group::Sensitive,
+        Group::Combinations,
+    ];
 
     /// As in config.
     pub fn name(self) -> &'static str {
@@ -34,6 +44,7 @@ impl Group {
             Group::Post => "post",
             Group::Author => "author",
             Group::Customer => "customer",
+            Group::Contacts => "contacts",
             Group::Sensitive => "sensitive",
             Group::Combinations => "combinations",
         }
@@ -46,6 +57,7 @@ impl Group {
             Group::Post => "cap of post",
             Group::Author => "cap of author",
             Group::Customer => "cap of customer",
+            Group::Contacts => "cap of contacts",
             Group::Sensitive => "cap of sensitive",
             Group::Combinations => "cap of combinations",
         }
@@ -66,19 +78,28 @@ pub(super) const FACTORS: [(&str, Group); 14] = [
     ("flag", Group::Customer),
     ("value", Group::Customer),
     ("purchase", Group::Customer),
-    ("contacts", Group::Customer),
+    ("contacts", Group::Contacts),
     ("sensitive", Group::Sensitive),
 ];
 
-/// The group of this factor; `None` for a combination and for what keeps a group within its limit.
+/// The group of this factor; `None` for a combination and for what limits a sum.
 pub(super) fn group_of(name: &str) -> Option<Group> {
     FACTORS.iter().find(|(factor, _)| *factor == name).map(|(_, group)| *group)
 }
 
-/// The group of a factor that a ticket names; `None` for what keeps a group within its limit.
+/// The group of a factor that a ticket names; `None` for what keeps a group or the sum within its limits.
 pub fn recorded_group(name: &str) -> Option<Group> {
-    let is_cap = Group::ALL.iter().any(|group| group.cap_name() == name);
-    (!is_cap).then(|| group_of(name).unwrap_or(Group::Combinations))
+    (!is_limit(name)).then(|| group_of(name).unwrap_or(Group::Combinations))
+}
+
+/// Whether a ticket names this for a topic's floor, on which it stands.
+pub fn is_floor(name: &str) -> bool {
+    Place::topic(name).is_some()
+}
+
+/// Whether a line of this name follows from the others.
+fn is_limit(name: &str) -> bool {
+    Group::ALL.iter().any(|group| group.cap_name() == name) || Place::is_named(name)
 }
 
 /// What a factor's evidence says once it is erased: the points stay, and nobody knows any more what they were for.
@@ -86,30 +107,39 @@ pub const ERASED: &str = "erased";
 
 /// Whether a factor's evidence repeats what is known of the author. The conditions of a combination do, whatever its name.
 pub fn is_knowing(factor: &proto::Factor) -> bool {
-    matches!(recorded_group(&factor.name), Some(Group::Customer | Group::Combinations))
+    matches!(recorded_group(&factor.name), Some(Group::Customer | Group::Contacts | Group::Combinations))
 }
 
 /// Whether tickets use this word for something else than a combination.
 pub fn is_reserved(name: &str) -> bool {
-    group_of(name).is_some() || Group::ALL.iter().any(|group| group.cap_name() == name)
+    group_of(name).is_some() || is_limit(name)
 }
 
 /// What one factor gave.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
-    /// The key in the config's `[priority]` table, a combination's name, or `cap of GROUP`.
+    /// The key in the config's `[priority]` table, a combination's name, `cap of GROUP`, `floor of TOPIC` or `ceiling`.
     pub name: Cow<'static, str>,
     /// What it gave; may be 0 where all lines are asked for.
     pub points: i32,
-    /// The points of greatest magnitude that it could have given; `None` for the cap of a group.
+    /// The points of greatest magnitude that it could have given; `None` for what limits others.
     pub most: Option<i32>,
     /// Why, for people.
     pub evidence: String,
 }
 
+impl Line {
+    /// Whether tickets name it: a further post goes by the floors of those before it, even by one that gave nothing.
+    pub fn counts(&self) -> bool {
+        self.points != 0 || Place::topic(&self.name).is_some()
+    }
+}
+
 /// Adds lines up.
 pub(super) struct Tally<'c> {
     caps: &'c Caps,
+    floors: &'c Floors,
+    place: Place,
     /// Also lines without points.
     all: bool,
     lines: Vec<Line>,
@@ -117,8 +147,14 @@ pub(super) struct Tally<'c> {
 }
 
 impl<'c> Tally<'c> {
-    pub(super) fn new(caps: &'c Caps, all: bool) -> Tally<'c> {
-        Tally { caps, all, lines: Vec::with_capacity(8), sums: [0; Group::ALL.len()] }
+    pub(super) fn new(caps: &'c Caps, floors: &'c Floors, all: bool) -> Tally<'c> {
+        let (lines, sums) = (Vec::with_capacity(8), [0; Group::ALL.len()]);
+        Tally { caps, floors, place: Place::default(), all, lines, sums }
+    }
+
+    /// Notes that the floor of this topic holds, if it has one.
+    pub(super) fn raise(&mut self, topic: &str) {
+        self.place.raise(self.floors, topic);
     }
 
     /// Whether lines without points are kept.
@@ -144,11 +180,14 @@ impl<'c> Tally<'c> {
         self.lines.push(Line { name: name.into(), points, most: Some(most), evidence: evidence() });
     }
 
-    /// All lines, with those that keep a group within its limit.
+    /// All lines, with those that keep a group within its limit and the sum in its place.
     pub(super) fn finish(mut self) -> Vec<Line> {
         for (group, sum) in Group::ALL.into_iter().zip(self.sums) {
             let Some(cap) = self.caps.of(group) else { continue };
             let within = sum.clamp(-i64::from(cap), cap.into());
+            if let Some(sum) = self.sums.get_mut(group as usize) {
+                *sum = within;
+            }
             // A sum is of lines of at most 1000 points each, fewer than two million of them.
             let points = i32::try_from(within.saturating_sub(sum)).unwrap_or(0);
             if points != 0 {
@@ -157,6 +196,9 @@ impl<'c> Tally<'c> {
                 self.lines.push(Line { name, points, most: None, evidence });
             }
         }
+        let total = self.sums.iter().fold(0, |sum: i64, points| sum.saturating_add(*points));
+        let danger = self.sums.get(Group::Sensitive as usize).copied().unwrap_or(0);
+        self.lines.extend(self.place.line(self.floors, total, total.saturating_sub(danger)));
         self.lines
     }
 }
@@ -166,18 +208,22 @@ impl<'c> Tally<'c> {
 pub struct Score {
     /// `0..=1000`.
     pub priority: u16,
-    /// What gave points, in the order of the dictionary; factors that gave none are left out.
+    /// What gave points, in the order of the dictionary; factors that gave none are left out, but for floors.
     pub factors: Vec<proto::Factor>,
 }
 
 impl Score {
-    /// The clamped sum of factors that tickets have named, with the limits of their groups reckoned anew.
+    /// The clamped sum of factors that tickets have named, with the limits of groups and of the sum reckoned anew.
     pub(in crate::desk) fn of_recorded(
         factors: impl IntoIterator<Item = proto::Factor>,
         caps: &Caps,
+        floors: &Floors,
     ) -> Score {
-        let mut tally = Tally::new(caps, false);
+        let mut tally = Tally::new(caps, floors, false);
         for proto::Factor { name, points, evidence } in factors {
+            if let Some(topic) = Place::topic(&name) {
+                tally.raise(topic);
+            }
             if let Some(group) = recorded_group(&name) {
                 tally.give(group, name, points, points, || evidence);
             }
@@ -193,7 +239,7 @@ impl Score {
             points: line.points,
             evidence: line.evidence,
         };
-        let factors = lines.into_iter().filter(|line| line.points != 0).map(factor).collect();
+        let factors = lines.into_iter().filter(Line::counts).map(factor).collect();
         Score { priority, factors }
     }
 }

@@ -94,7 +94,7 @@ fn a_head_counts_its_expected_points_and_shows_its_likeliest_class() {
 #[test]
 fn the_sum_is_cut_to_its_range() {
     for (addressed, priority) in [(1000, 1000), (-1000, 0)] {
-        let factors = Factors { addressed, ..Factors::default() };
+        let factors = Factors { addressed, floors: Floors::new([]), ..Factors::default() };
         let score = score(&factors, &candidate(|c| c.addressed = true), &GRAVE, at(0));
         assert_eq!(score.priority, priority);
     }
@@ -117,6 +117,7 @@ fn levels_begin_at_their_least_priority() {
     }
 }
 
+mod danger;
 mod random;
 
 use std::sync::Arc;
@@ -190,9 +191,13 @@ fn sensitive_topics_give_points_and_name_their_words() {
         };
         lines(&config.factors, &facts)
     };
-    let one = [("sensitive".to_owned(), 800, "safety: caught fire, burned my".to_owned())];
+    let floor = |points| {
+        ("floor of safety".to_owned(), points, "safety has 900 to 949: +0 beside it says where".to_owned())
+    };
+    let one = [("sensitive".to_owned(), 800, "safety: caught fire, burned my hand".to_owned()), floor(100)];
     assert_eq!(read("it caught fire and burned my hand"), one);
-    let two = [("sensitive".to_owned(), 900, "safety: caught fire; legal: lawyer".to_owned())];
+    // A ticket keeps the floor, even where it adds nothing.
+    let two = [("sensitive".to_owned(), 900, "safety: caught fire; legal: lawyer".to_owned()), floor(0)];
     assert_eq!(read("it caught fire, says my lawyer"), two);
     assert_eq!(read("suicide, fire hazard, lawyer")[0].1, 900, "all topics together have a limit");
 }
@@ -297,7 +302,7 @@ fn who_has_tried_everything_goes_before_a_joke_and_a_plain_complaint() {
 
 #[test]
 fn factors_combinations_and_caps_have_names_of_their_own() {
-    for name in ["sentiment", "contacts", "cap of verdict"] {
+    for name in ["sentiment", "contacts", "cap of verdict", "floor of safety", "ceiling"] {
         assert!(is_reserved(name), "{name}");
     }
     assert!(!is_reserved("angry gold"));

@@ -139,7 +139,9 @@ fn language(weighed: &Weighed, members: &[Member], member: &Member, want: &Want)
     if choice::may_speak(member, want) {
         return None;
     }
-    let tongues: Vec<_> = want.tongues.iter().flatten().map(|tongue| tongue.tag()).collect();
+    // The post's and the customer's, mostly the same.
+    let mut tongues: Vec<_> = want.tongues.iter().flatten().map(|tongue| tongue.tag()).collect();
+    tongues.dedup();
     let tongues = tongues.join(" or ");
     let speaks = |place: usize| members.get(place).is_some_and(|one| choice::does_speak(one, want).is_some());
     let able = weighed.candidates.iter().filter(|candidate| speaks(candidate.place));

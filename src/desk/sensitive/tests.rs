@@ -33,7 +33,7 @@ fn words_of_the_companys_own_come_beside_the_built_in_ones() {
 #[test]
 fn built_in_words_are_found_in_both_languages() {
     let topics = Topics::default();
-    check(&topics, "Your charger caught fire and burned my hand!", "safety: caught fire, burned my");
+    check(&topics, "Your charger caught fire and burned my hand!", "safety: caught fire, burned my hand");
     check(&topics, "Ma box a PRIS FEU cette nuit", "safety: a pris feu");
     check(&topics, "je vais prendre un avocat et saisir la CNIL", "legal: avocat; regulator: cnil");
     check(&topics, "Talk to my lawyer. I am a journalist, by the way", "legal: lawyer; press: journalist");
@@ -108,7 +108,7 @@ fn every_built_in_topic_has_words_in_both_languages_and_none_twice() {
     for list in [ENGLISH, FRENCH] {
         let headers: Vec<_> =
             list.lines().filter_map(|line| line.strip_prefix('[')?.strip_suffix(']')).collect();
-        let mut names: Vec<_> = POINTS.iter().map(|(name, _)| *name).collect();
+        let mut names: Vec<_> = BUILTIN.iter().map(|topic| topic.name).collect();
         let mut found = headers.clone();
         names.sort_unstable();
         found.sort_unstable();
@@ -131,7 +131,7 @@ fn every_built_in_topic_has_words_in_both_languages_and_none_twice() {
 
 #[test]
 fn every_excluded_phrase_holds_a_word_of_its_topic() {
-    for (topic, _) in POINTS {
+    for topic in BUILTIN.map(|topic| topic.name) {
         let words: Vec<_> = builtin_words(topic).filter(|(is_excluded, _)| !is_excluded).collect();
         let only = Topics::new(vec![Topic {
             name: topic.into(),

@@ -7,7 +7,7 @@ use prost::Message;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::{account_name, import, listed, names_of, owner, size, touchpoints};
-use crate::ledger::{LedgerError, assigned, conversations, erasure, importing, records, schema, wal};
+use crate::ledger::{LedgerError, Seq, assigned, conversations, erasure, importing, records, schema, wal};
 use crate::parse::Network;
 use crate::ticket::{TicketId, proto};
 
@@ -103,6 +103,7 @@ fn remove(connection: &mut Connection, whom: Whom<'_>) -> rusqlite::Result<Forgo
     let reading = connection.transaction()?;
     let (_, accounts) = accounts_of(&reading, whom)?;
     let theirs = reports(&reading, whom.key(), &accounts, None)?;
+    let speakers = speakers(&reading, &accounts)?;
     // The last row that stays: whatever comes gets a later number.
     let mut last: i64 =
         reading.query_row("SELECT coalesce(max(rowid), 0) FROM feedback", [], |row| row.get(0))?;
@@ -130,12 +131,14 @@ fn remove(connection: &mut Connection, whom: Whom<'_>) -> rusqlite::Result<Forgo
         }
         forgotten.customers = transaction.execute("DELETE FROM customer WHERE id = ?1", [id])? as u64;
     }
+    for (network, author_id) in &speakers {
+        let rows = conversations::forget_helper(&transaction, *network, author_id)?;
+        // A customer's are counted above.
+        forgotten.accounts += u64::from(rows > 0 && id.is_none());
+    }
     let mut contacts = match whom {
         Whom::Customer(key) => transaction.execute("DELETE FROM touchpoint WHERE customer = ?1", [key])?,
-        Whom::Account(network, name) => {
-            forgotten.accounts += conversations::forget_what_was_said(&transaction, network, name)?;
-            0
-        }
+        Whom::Account(..) => 0,
     };
     for (network, name) in &accounts {
         contacts += transaction.execute(
@@ -180,6 +183,17 @@ fn accounts_of(connection: &Connection, whom: Whom<'_>) -> rusqlite::Result<(Opt
         }
     }
     Ok((Some(id), accounts))
+}
+
+/// Who of these accounts has said something in others' threads, by the id that the network gives them.
+fn speakers(connection: &Connection, accounts: &[Account]) -> rusqlite::Result<Vec<(Network, String)>> {
+    let mut speakers = Vec::new();
+    for (network, name) in accounts {
+        let Some(network) = Network::from_name(network) else { continue };
+        let ids = conversations::ids_of(connection, network, name)?;
+        speakers.extend(ids.into_iter().map(|id| (network, id)));
+    }
+    Ok(speakers)
 }
 
 /// The reports about contacts of this customer, which are kept as they came: all, or those after that row. In the order of
@@ -241,10 +255,27 @@ fn clear_tickets(
         }
         Ok(())
     };
+    // In a ticket of somebody else that they have joined, what is known of them stands in its updates alone.
+    let clear_joined = |connection: &mut Connection, updates: &[(Seq, TicketId)]| -> rusqlite::Result<()> {
+        for some in updates.chunks(TICKETS_AT_ONCE) {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for (seq, ticket_id) in some {
+                for (_, body) in records::read(&transaction, &[*seq])? {
+                    if let Some(body) = erasure::without_person(&body) {
+                        records::replace_body(&transaction, *seq, &body)?;
+                    }
+                }
+                conversations::forget_words(&transaction, *ticket_id)?;
+            }
+            transaction.commit()?;
+            std::thread::sleep(PAUSE);
+        }
+        Ok(())
+    };
     // Those of an account that was linked later say what was known of the account, and no key. It may be linked by its
     // handle, where the ticket's row has the network's id.
-    let is_of_account = |ticket: &proto::Ticket| {
-        let author = ticket.post.as_ref().and_then(|post| Some((&post.network, post.author.as_ref()?)));
+    let is_of_account = |post: Option<&proto::Post>| {
+        let author = post.and_then(|post| Some((&post.network, post.author.as_ref()?)));
         author.is_some_and(|(network, author)| {
             let is_theirs =
                 |name: String| accounts.iter().any(|(other, held)| other == network && *held == name);
@@ -254,7 +285,7 @@ fn clear_tickets(
     let key_bytes = key.map(memchr::memmem::Finder::new);
     let mut after = 0;
     loop {
-        let (mut theirs, mut is_end) = (Vec::new(), true);
+        let (mut theirs, mut joined, mut is_end) = (Vec::new(), Vec::new(), true);
         {
             let mut some = connection.prepare_cached(
                 "SELECT seq, kind, body, ticket_id FROM record WHERE seq > ?1 ORDER BY seq LIMIT ?2",
@@ -265,13 +296,24 @@ fn clear_tickets(
                 let body = row.get_ref(2)?.as_blob()?;
                 let may_be_theirs = !accounts.is_empty()
                     || key_bytes.as_ref().is_some_and(|key_bytes| key_bytes.find(body).is_some());
-                if row.get::<_, i64>(1)? != records::KIND_TICKET || !may_be_theirs {
+                if !may_be_theirs {
+                    continue;
+                }
+                if row.get::<_, i64>(1)? != records::KIND_TICKET {
+                    let change = proto::Update::decode(body).unwrap_or_default().change;
+                    let followed = match &change {
+                        Some(proto::update::Change::FollowedUp(followed)) => followed.post.as_ref(),
+                        _ => None,
+                    };
+                    if is_of_account(followed) {
+                        joined.push((records::seq(row, 0)?, records::ticket_id(row, 3)?));
+                    }
                     continue;
                 }
                 // We wrote these bytes; what does not decode says nothing.
                 let ticket = proto::Ticket::decode(body).unwrap_or_default();
                 let is_of_key = |person: &proto::Person| key.is_some_and(|key| person.customer == key);
-                if ticket.person.as_ref().is_some_and(is_of_key) || is_of_account(&ticket) {
+                if ticket.person.as_ref().is_some_and(is_of_key) || is_of_account(ticket.post.as_ref()) {
                     theirs.push(records::ticket_id(row, 3)?);
                 }
             }
@@ -280,6 +322,7 @@ fn clear_tickets(
             return Ok(cleared);
         }
         clear(connection, &theirs)?;
+        clear_joined(connection, &joined)?;
     }
 }
 

@@ -254,11 +254,24 @@ fn a_customer_who_is_forgotten_leaves_nothing_in_the_file() {
     let followed = proto::update::FollowedUp { factors: vec![evidence("value")], ..Default::default() };
     let update =
         proto::Update { change: Some(proto::update::Change::FollowedUp(followed)), ..Default::default() };
+    // In the other customer's ticket, which they have joined.
+    let joined = proto::update::FollowedUp {
+        post: Some(proto::Post {
+            network: "x".to_owned(),
+            author: Some(proto::Author { id: "7".to_owned(), ..Default::default() }),
+            ..Default::default()
+        }),
+        factors: vec![evidence("tier")],
+        ..Default::default()
+    };
+    let joined =
+        proto::Update { change: Some(proto::update::Change::FollowedUp(joined)), ..Default::default() };
     for (id, kind, body) in [
         (1, 0, ticket("C-secret", "Isolde").encode_to_vec()),
         (1, 1, update.encode_to_vec()),
         (2, 0, ticket("C2", "Tristan").encode_to_vec()),
         (3, 0, of_handle.encode_to_vec()),
+        (2, 1, joined.encode_to_vec()),
     ] {
         connection
             .execute(
@@ -270,10 +283,21 @@ fn a_customer_who_is_forgotten_leaves_nothing_in_the_file() {
     let factors = proto::update::FollowedUp { factors: vec![evidence("tier")], ..Default::default() };
     let sql = "INSERT INTO conversation (ticket_id, factors) VALUES (?1, ?2)";
     connection.execute(sql, (vec![1; 16], factors.encode_to_vec())).unwrap();
+    connection
+        .execute_batch(
+            "INSERT INTO helper VALUES ('x', 'SECRETIVE', 3, 9), ('x', '8', 3, 9);
+             INSERT INTO thanked VALUES ('x', 'SECRETIVE', x'02', 9), ('x', '8', x'02', 9);
+             INSERT INTO post (id, ticket_id, kind, network, author_id, text_hash, at_us)
+             VALUES (x'10', x'02', 2, 'x', '7', 0, 9), (x'11', x'02', 2, 'x', '8', 0, 9), (x'12', x'02', 2, 'plain', 'Cy', 0, 9);",
+        )
+        .unwrap();
     // An account that is nobody's takes nothing of anybody else along.
     let account = forget::Whom::Account(crate::parse::Network::Plain, "nobody");
     let nothing = forget::Forgotten { is_gone: true, ..Default::default() };
     assert_eq!(forget::forget(&store.path(), account).unwrap(), nothing);
+    // Nor is one unknown that has only said something.
+    let account = forget::Whom::Account(crate::parse::Network::Plain, "cy");
+    assert_eq!(forget::forget(&store.path(), account).unwrap(), forget::Forgotten { accounts: 1, ..nothing });
     let forgotten = forget::forget(&store.path(), forget::Whom::Customer("C-secret")).unwrap();
     let expected = forget::Forgotten {
         customers: 1,
@@ -296,6 +320,14 @@ fn a_customer_who_is_forgotten_leaves_nothing_in_the_file() {
     let body: Vec<u8> =
         connection.query_row("SELECT body FROM record WHERE seq = 3", [], |row| row.get(0)).unwrap();
     assert_eq!(body, ticket("C2", "Tristan").encode_to_vec(), "another customer's");
+    let left = |sql: &str| {
+        let ids = connection.prepare(sql).unwrap().query_map([], |row| row.get(0)).unwrap().collect();
+        let ids: rusqlite::Result<Vec<String>> = ids;
+        ids.unwrap()
+    };
+    for table in ["helper", "thanked", "post"] {
+        assert_eq!(left(&format!("SELECT author_id FROM {table}")), ["8"], "{table}");
+    }
     drop(connection);
     for file in std::fs::read_dir(store.folder.path()).unwrap() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();

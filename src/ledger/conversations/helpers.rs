@@ -109,34 +109,33 @@ pub(in crate::ledger) fn thank(
     Ok(())
 }
 
-/// What somebody said in others' threads, and what they were thanked for.
+/// What somebody said in others' threads, and what they were thanked for; in how many rows.
 pub(in crate::ledger) fn forget_helper(
     connection: &Connection,
     network: Network,
     author_id: &str,
-) -> rusqlite::Result<()> {
-    for rows in ["thanked WHERE true", "helper WHERE true", "post WHERE kind = 2"] {
-        let forget = format!("DELETE FROM {rows} AND network = ?1 AND author_id = ?2");
-        connection.prepare_cached(&forget)?.execute(params![network.name(), author_id])?;
-    }
-    Ok(())
+) -> rusqlite::Result<usize> {
+    ["thanked WHERE true", "helper WHERE true", "post WHERE kind = 2"].iter().try_fold(0, |rows, of| {
+        let forget = format!("DELETE FROM {of} AND network = ?1 AND author_id = ?2");
+        Ok(rows + connection.prepare_cached(&forget)?.execute(params![network.name(), author_id])?)
+    })
 }
 
-/// As [`forget_helper`], of the account of this name, in whatever case it was written; how many there were.
-pub(in crate::ledger) fn forget_what_was_said(
+/// The ids, as networks write them, of whoever has this name in small letters and has said something in others' threads.
+/// All who have are looked at.
+pub(in crate::ledger) fn ids_of(
     connection: &Connection,
     network: Network,
     name: &str,
-) -> rusqlite::Result<u64> {
-    let theirs = "SELECT author_id FROM helper WHERE network = ?1 AND lower(author_id) = ?2
-                  UNION SELECT author_id FROM thanked WHERE network = ?1 AND lower(author_id) = ?2";
-    let mut theirs = connection.prepare_cached(theirs)?;
-    let ids = theirs.query_map(params![network.name(), name], |row| row.get::<_, String>(0))?;
-    let ids = ids.collect::<rusqlite::Result<Vec<_>>>()?;
-    for id in ids.iter().map(String::as_str).chain([name]) {
-        forget_helper(connection, network, id)?;
-    }
-    Ok(ids.len() as u64)
+) -> rusqlite::Result<Vec<String>> {
+    connection
+        .prepare_cached(
+            "SELECT author_id FROM helper WHERE network = ?1 AND lower(author_id) = ?2
+             UNION SELECT author_id FROM thanked WHERE network = ?1 AND lower(author_id) = ?2
+             UNION SELECT author_id FROM post WHERE network = ?1 AND lower(author_id) = ?2",
+        )?
+        .query_map(params![network.name(), name], |row| row.get(0))?
+        .collect()
 }
 
 /// Forgets thanks, and helpers, of before then, a few at a time; how many.

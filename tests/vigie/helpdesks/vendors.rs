@@ -5,7 +5,7 @@ mod limits;
 mod own;
 mod ratings;
 
-use firehose::helpdesk::{Fake, Fault, Faults, Options, Store, Vendor, serve};
+use firehose::helpdesk::{Fake, Faults, Options, Store, Vendor, serve};
 use serde_json::{Value, json};
 use vigie::bridge::helpdesk::{Case, Helpdesk, Values};
 use vigie::bridge::http::CallError;
@@ -76,8 +76,7 @@ impl<V: Vendor> Desk<V> {
     /// However a creation ends, there is one ticket in the end, and the search says which.
     async fn makes_one_ticket_however_it_ends(&self) {
         // Silence is the same as a reset, later.
-        let faults = Faults::ambiguous().into_iter().filter(|fault| !matches!(fault, Fault::Silent { .. }));
-        for fault in faults.collect::<Vec<_>>() {
+        for fault in Faults::ambiguous_at_once() {
             let ticket = values(&self.vigie, &reference(), 0);
             let reference = ticket["ref"].as_str().unwrap();
             let (path, broken) = (self.path, self.fake.log().broken());

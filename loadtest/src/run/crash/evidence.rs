@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::EventKind;
 use crate::run::conservation::id_of;
 use crate::run::feed::{Feed, JITTER_US};
-use crate::run::subscriber::{Intake, PostChange, Taken, TicketId};
+use crate::run::subscriber::{Intake, PostChange, Taken, TicketId, hex};
 
 /// Suspects that are listed, of each kind.
 pub(super) const SUSPECTS_MAX: usize = 10;
@@ -66,10 +66,6 @@ pub(super) fn wrong(expected: &Changes, possible: &Changes, intake: &Intake) -> 
     let missing = missing.map(|change| line("missing", change));
     let twice = twice.map(|change| line("twice", change));
     missing.chain(twice).chain(strange.map(|change| line("never asked for", change))).collect()
-}
-
-fn hex(id: &TicketId) -> String {
-    id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Tickets that are missing or came again, with their posts where the stream knows them.

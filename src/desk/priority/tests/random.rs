@@ -6,7 +6,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
-use crate::desk::sensitive::POINTS;
+use crate::desk::sensitive::BUILTIN;
 use crate::desk::week::Week;
 use crate::desk::when::{Field, Quantity, Question};
 
@@ -70,20 +70,24 @@ fn when() -> impl Strategy<Value = When> {
 
 fn factors() -> impl Strategy<Value = Factors> {
     let heads =
-        (prop::array::uniform3(points()), prop::array::uniform8(points()), prop::array::uniform3(points()));
-    let post = (points(), points(), curve(), curve(), curve(), points(), 0..=1000_i32);
+        (prop::array::uniform3(points()), prop::array::uniform8(points()), prop::array::uniform3(points()))
+            .boxed();
+    let post = (points(), points(), curve(), curve(), curve(), points(), 0..=1000_i32).boxed();
     let person =
-        (words(&["gold", "silver", "platin"]), words(&FLAGS), curve(), points(), curve(), 0..=1000_i32);
+        (words(&["gold", "silver", "platin"]), words(&FLAGS), curve(), points(), curve(), 0..=1000_i32)
+            .boxed();
     let channels = btree_map(prop::sample::select(&CHANNELS[..]).prop_map(str::to_lowercase), points(), 0..4);
-    let contacts = (channels, points(), 0..48_u32, curve(), 0..=1000_i32, 1..200_u32);
-    let topics = POINTS.map(|(topic, _)| topic);
+    let contacts = (channels, points(), 0..48_u32, curve(), 0..=1000_i32, 1..200_u32).boxed();
+    let topics = BUILTIN.map(|topic| topic.name);
     let topics = btree_map(prop::sample::select(topics.to_vec()).prop_map(str::to_owned), points(), 0..9);
     let rest = (
         topics,
         0..=1000_i32,
         vec((when(), points()), 0..4),
-        prop::array::uniform6(option::of(0..=1000_i32)),
-    );
+        prop::array::uniform7(option::of(0..=1000_i32)),
+        any::<bool>(),
+    )
+        .boxed();
     (heads, post, person, contacts, rest).prop_map(|(heads, post, person, contacts, rest)| {
         let mut caps = Caps::default();
         for (group, cap) in Group::ALL.into_iter().zip(rest.3) {
@@ -116,6 +120,7 @@ fn factors() -> impl Strategy<Value = Factors> {
             sensitive: Words { points: rest.0, cap: rest.1 },
             combinations: (0..).zip(rest.2).map(combination).collect(),
             caps,
+            floors: if rest.4 { Floors::default() } else { Floors::new([("legal".to_owned(), 700)]) },
         }
     })
 }
@@ -192,21 +197,23 @@ fn candidates() -> impl Strategy<Value = Candidate> {
     })
 }
 
-fn config() -> impl Strategy<Value = Config> {
+fn config() -> BoxedStrategy<Config> {
     let levels = vec(0..=1000_u16, 3).prop_map(|mut levels| {
         levels.sort_unstable();
         Levels { p1_min: levels[2], p2_min: levels[1], p3_min: levels[0] }
     });
     let own = (factors(), levels.clone()).prop_map(|(factors, levels)| BrandPriority { factors, levels });
-    (factors(), levels, option::of(own)).prop_map(|(factors, levels, own)| {
-        Config {
-            factors,
-            levels,
-            brands: own.into_iter().map(|own| ("Lumio".to_owned(), own)).collect(),
-            ..Config::default()
-        }
-        .with_topic_words()
-    })
+    (factors(), levels, option::of(own))
+        .prop_map(|(factors, levels, own)| {
+            Config {
+                factors,
+                levels,
+                brands: own.into_iter().map(|own| ("Lumio".to_owned(), own)).collect(),
+                ..Config::default()
+            }
+            .with_topic_words()
+        })
+        .boxed()
 }
 
 proptest! {
@@ -220,7 +227,7 @@ proptest! {
         let ticket = config.ticket(&candidate, &verdict, &person, "model 1", now);
         // `explain` reads the text and asks for every line, by the function that the ticket was scored by.
         let explained = config.explain_post(&candidate, &verdict, &person, 0, now);
-        let shown: Vec<_> = explained.lines.iter().filter(|line| line.points != 0).collect();
+        let shown: Vec<_> = explained.lines.iter().filter(|line| line.counts()).collect();
         prop_assert_eq!(shown.len(), ticket.factors.len());
         for (line, factor) in shown.iter().zip(&ticket.factors) {
             prop_assert_eq!(
@@ -269,7 +276,10 @@ proptest! {
         let ticket = config.ticket(&candidate, &verdict, &person, "small 1", now);
         let afresh = config.ticket(&candidate, &surer, &person, "full 1", now);
         let (factors, _) = config.priorities("Lumio");
-        let again = factors.rescore(&ticket, &surer, &config.topic_words);
+        let facts = Facts::new(&candidate, &surer, &person, now);
+        let again = factors.rescore(
+            &ticket, &surer, &config.topic_words, &config.sensitive, config.is_noise(&facts),
+        );
         prop_assert_eq!(&again.factors, &afresh.factors);
         prop_assert_eq!(u32::from(again.priority), afresh.priority);
     }
