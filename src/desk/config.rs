@@ -10,7 +10,7 @@ use super::{
     Expectations, Factors, Facts, Levels, Person, Routes, Score, Terms, articles, conversation, priority,
     recorded, sensitive, topic,
 };
-use crate::classify::{INTENTS, Verdict};
+use crate::classify::{INTENTS, SENTIMENTS, Verdict, best};
 use crate::prefilter::Candidate;
 use crate::ticket::proto;
 
@@ -144,6 +144,16 @@ impl Config {
     pub fn gives_up(&self, candidate: &Candidate, verdict: &Verdict) -> bool {
         self.is_unsupported(candidate.addressed, verdict)
             && self.sensitive.read(&candidate.post.text).0.is_empty()
+    }
+
+    /// Whether a post speaks of somebody in danger: it touches a topic with a floor, and the model takes it neither for
+    /// noise nor for praise.
+    pub fn is_danger(&self, candidate: &Candidate, verdict: &Verdict) -> bool {
+        let (factors, _) = self.priorities(&candidate.brand);
+        let (topics, _) = self.sensitive.read(&candidate.post.text);
+        topics.iter().any(|topic| factors.floors.of(topic).is_some())
+            && SENTIMENTS[best(&verdict.sentiment)] != "positive"
+            && !self.is_unsupported(candidate.addressed, verdict)
     }
 
     /// What a surer verdict changes of a ticket that was made under overload; `None` if nothing that people

@@ -268,6 +268,18 @@ impl Desk {
         let Candidate { brand, addressed, .. } = candidate;
         let is_thanks = conversation::is_thanks(&post.text, verdict, &config.sensitive);
         let place = self.conversations.place(&config.conversation, post, brand, *addressed, is_thanks, at);
+        // Who is in danger, or a customer who speaks to us, has a ticket of their own in somebody else's thread.
+        if let Some(ticket_id) = self.conversations.stranger_in(place, post)
+            && !(is_refused || is_thanks)
+            && let of_brand = self.about(ticket_id, candidate)
+            && (config.is_danger(&of_brand, verdict)
+                // What is known of a customer says nothing of the ticket of somebody else.
+                || matches!(place, Place::Joins { .. })
+                    && people.author_of(post, config.contacts_window, now)?.customer.is_some())
+        {
+            let ticket = self.begin(config, &of_brand, verdict, None, model, people, now)?;
+            return Ok(Decision::Ticket(ticket));
+        }
         let (ticket_id, thanks) = match place {
             Place::Joins { has_part: false, .. } if is_refused => {
                 return Ok(self.beside(post, at, Decision::Unsupported));

@@ -65,6 +65,18 @@ impl Conversations {
         self.part_of(person, ticket_id, brand).is_some() || self.tickets.get(&ticket_id).is_some_and(is_over)
     }
 
+    /// The ticket in which `place` puts a post of somebody who has no part in it, or beside it.
+    pub fn stranger_in(&self, place: Place, post: &Post<'_>) -> Option<TicketId> {
+        let ticket_id = match place {
+            Place::Joins { ticket_id, has_part: false, .. } | Place::Bystander(ticket_id) => ticket_id,
+            Place::Joins { .. } | Place::Again(_) | Place::Alone { .. } => return None,
+        };
+        let person = Person::of(post.network, &post.author.id);
+        // Who joins their own by hours alone has had no part in the thread.
+        let here = self.tickets.get(&ticket_id)?;
+        (!here.has_part(person)).then_some(ticket_id)
+    }
+
     /// Where this post belongs, which was posted at `at`. `brand` is empty where no rule matches it. `is_thanks` as the
     /// function says.
     pub fn place(

@@ -45,6 +45,44 @@ fn built_in_words_are_found_in_both_languages() {
 }
 
 #[test]
+fn danger_is_found_in_the_plain_words_of_whoever_is_in_it() {
+    for text in [
+        "@lumio my box is on fire",
+        "flames coming out of the router",
+        "our garage burned down because of your box",
+        "my son got zapped by the plug",
+        "got a shock when I touched the box",
+        "my kid swallowed the small battery",
+        "the battery is swollen",
+        "ma box est en feu",
+        "au feu ! ma box brûle",
+        "il y a le feu dans mon compteur",
+        "des flammes sortent du boîtier",
+        "il y a de la fumée dans le garage",
+        "j'ai pris le jus en touchant la prise",
+        "j'ai pris une décharge en touchant la borne",
+        "je me suis électrisé",
+        "mon bébé a touché un câble nu",
+        "câble fondu, ça sent le brûlé",
+        "mon père est sous respirateur et le courant est coupé",
+    ] {
+        assert!(found(&Topics::default(), text).iter().any(|(topic, _)| topic == "safety"), "{text}");
+    }
+    for text in ["je veux en finir", "plus la force de vivre", "I don't want to live anymore"] {
+        assert!(found(&Topics::default(), text).iter().any(|(topic, _)| topic == "selfharm"), "{text}");
+    }
+    for text in [
+        "je veux en finir avec ce contrat",
+        "à droite au feu rouge",
+        "the team is on fire today",
+        "c'est le feu votre box",
+        "le public est en feu",
+    ] {
+        assert_eq!(found(&Topics::default(), text), [], "{text}");
+    }
+}
+
+#[test]
 fn figures_of_speech_touch_no_topic() {
     let topics = Topics::default();
     for text in [

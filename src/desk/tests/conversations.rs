@@ -1,8 +1,11 @@
 //! What becomes of posts in threads: from the candidate to the decision.
 
+use std::time::Duration;
+
 use super::*;
 use crate::desk::conversation::{Part, Remembered, RememberedPost};
 use crate::desk::told::{Status, Told};
+use crate::parse::Post;
 use crate::ticket::proto::ticket_status::State;
 
 const THANKFUL: Verdict = Verdict {
@@ -285,4 +288,51 @@ fn of_a_thread_of_thousands_the_ledger_is_told_of_no_more_than_are_kept() {
     assert_eq!(decide(&mut desk, &refused, &other(0.99)), Decision::Unsupported);
     let reply = post("d", "ana", "b 0", "", "toujours rien");
     assert_eq!(joined(decide(&mut desk, &reply, &PROBLEM)), id("a"));
+}
+
+/// A gold customer, whoever it is.
+struct Customers;
+
+impl People for Customers {
+    fn author_of(&mut self, _: &Post<'_>, _: Duration, _: Timestamp) -> Result<Person, Unreadable> {
+        let customer =
+            person::Customer { key: "C1".to_owned(), tier: "gold".to_owned(), ..Default::default() };
+        Ok(Person { customer: Some(customer.into()), touchpoints: Vec::new() })
+    }
+
+    fn new_agents(&mut self) -> Result<Option<Vec<Agent>>, Unreadable> {
+        Ok(None)
+    }
+}
+
+#[test]
+fn who_is_in_danger_or_a_customer_who_speaks_to_us_has_a_ticket_of_their_own_in_anybodys_thread() {
+    let opinion = Opinion { model: "model 1", provisional: false };
+    let check = |text: &str, brand: &str, verdict: &Verdict, people: &mut dyn People, is_one: bool| {
+        let mut desk = of_ana();
+        let mut answer = post("b", "bob", "a", brand, text);
+        answer.addressed = !brand.is_empty();
+        let decision = desk
+            .decide(&Config::default(), &answer, verdict, opinion, people, Timestamp::UNIX_EPOCH)
+            .unwrap();
+        let ticket = match &decision {
+            Decision::Ticket(ticket) => Some((ticket.brand.as_str(), desk.conversations.first_of(id("b")))),
+            _ => None,
+        };
+        assert_eq!(ticket, is_one.then_some(("Lumio", id("a"))), "{text}: {decision:?}");
+        // It is theirs from here on.
+        if is_one {
+            assert_eq!(joined(decide(&mut desk, &post("c", "bob", "a", "", "et alors"), &PROBLEM)), id("b"));
+        }
+    };
+    let (broken, fire) = ("@lumio chez moi aussi, en panne", "attention, la mienne a pris feu");
+    check(broken, "Lumio", &PROBLEM, &mut Strangers, false);
+    check(broken, "Lumio", &PROBLEM, &mut Customers, true);
+    check("merci @lumio", "Lumio", &THANKFUL, &mut Customers, false);
+    // Who does not speak to us is a customer beside the thread, unless they are in danger.
+    check("chez moi aussi, en panne", "", &PROBLEM, &mut Customers, false);
+    for brand in ["", "Lumio"] {
+        check(fire, brand, &PROBLEM, &mut Strangers, true);
+        check(fire, brand, &THANKFUL, &mut Strangers, false);
+    }
 }
