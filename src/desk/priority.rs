@@ -182,11 +182,11 @@ impl Default for Factors {
             contacts: Contacts {
                 window_hours: 72,
                 channels: [
-                    ("phone", 60),
-                    ("mail", 40),
-                    ("chat", 40),
-                    ("shop", 40),
-                    ("visit", 40),
+                    ("phone", 40),
+                    ("mail", 30),
+                    ("chat", 30),
+                    ("shop", 30),
+                    ("visit", 30),
                     ("post", 30),
                 ]
                 .iter()
@@ -204,7 +204,7 @@ impl Default for Factors {
             },
             combinations: Vec::new(),
             // A good customer's joke is no emergency, even if they have called about something.
-            caps: Caps::default().with(Group::Customer, 240),
+            caps: Caps::default().with(Group::Customer, 260),
             floors: Floors::default(),
         }
     }
