@@ -95,6 +95,7 @@ pub(super) fn topics(section: &Section<'_, '_>, warnings: &mut Vec<String>) -> G
 /// The least priority of a topic's posts; 0: none.
 fn floor(section: &Section<'_, '_>) -> Option<u16> {
     if !section.has("floor") {
+        section.know("floor");
         return None;
     }
     let floor = section.integer("floor", 0..=PRIORITY_MAX.into(), 0);

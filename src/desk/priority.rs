@@ -182,11 +182,11 @@ impl Default for Factors {
             contacts: Contacts {
                 window_hours: 72,
                 channels: [
-                    ("phone", 60),
-                    ("mail", 40),
-                    ("chat", 40),
-                    ("shop", 40),
-                    ("visit", 40),
+                    ("phone", 40),
+                    ("mail", 30),
+                    ("chat", 30),
+                    ("shop", 30),
+                    ("visit", 30),
                     ("post", 30),
                 ]
                 .iter()
@@ -203,8 +203,8 @@ impl Default for Factors {
                 cap: 900,
             },
             combinations: Vec::new(),
-            // A good customer's joke is no emergency.
-            caps: Caps::default().with(Group::Customer, 300),
+            // A good customer's joke is no emergency, even if they have called about something.
+            caps: Caps::default().with(Group::Customer, 260),
             floors: Floors::default(),
         }
     }
@@ -244,7 +244,7 @@ impl Levels {
 /// Up to this probability of a positive text nothing is taken from what is a question of [mood](Care::Mood).
 const HAPPY_FROM: f64 = 0.1;
 /// From this probability of a positive text on, danger that is a question of [mood](Care::Mood) is none.
-const HAPPY_MIN: f32 = 0.6;
+const HAPPY_MIN: f32 = 0.8;
 /// What sensitive words give at most where the model is sure that a post that is not addressed to us is no customer message.
 const NOISE_MAX: i64 = 120;
 
@@ -400,7 +400,10 @@ impl Factors {
             // A thousand points at most.
             let given = (points * share).round() as i64;
             is_happy |= given as f64 != points;
-            *(if care == Care::Always { &mut surely } else { &mut perhaps }) += given;
+            match care {
+                Care::Always => surely += given,
+                Care::Message | Care::Mood => perhaps += given,
+            }
             let is_doubted = facts.is_noise || care == Care::Mood && positive >= HAPPY_MIN;
             if !is_doubted {
                 tally.raise(topic);

@@ -344,7 +344,7 @@ fn a_weight_that_leaves_no_room_for_an_order_is_warned_of() {
         r#"[priority]
 addressed = 1000
 urgency = { high = 999, low = -1000 }
-tier = { gold = 1000, silver = 300 }
+tier = { gold = 1000, silver = 260 }
 flag = { press = 90, cap = 80 }
 [[priority.brand]]
 name = "Nox"
@@ -368,7 +368,7 @@ points = -50
             "line 10: priority.urgency.low = -1000: it takes any priority to 0 by itself: tickets with it are in no order",
             "line 9: priority.addressed = 1000: it comes to 1000, the most that a priority is, by itself: tickets with it \
              are in no order",
-            "line 11: priority.tier.gold = 1000: priority.caps.customer lets no more than 300 of it count",
+            "line 11: priority.tier.gold = 1000: priority.caps.customer lets no more than 260 of it count",
             "line 12: priority.flag.press = 90: priority.flag.cap lets no more than 80 of it count",
             "line 22: sensitive.safety.points = 950: priority.sensitive.cap lets no more than 900 of it count",
             "line 16: priority.brand[1].tier.gold = 1000: it comes to 1000, the most that a priority is, by itself: \
@@ -466,7 +466,7 @@ fn a_topic_has_a_floor_if_it_is_given_one() {
     check(
         "[sensitive.safety]\nfloor = 100\n[sensitive.selfharm]\nfloor = 1001\n",
         &[
-            "2: sensitive.safety.floor = 100: must be 0, for none, or 150 to 999: others need room below",
+            "2: sensitive.safety: floor = 100: must be 0, for none, or 150 to 999: others need room below",
             "4: sensitive.selfharm.floor = 1001: must be a whole number from 0 to 1000",
         ],
     );

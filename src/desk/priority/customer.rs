@@ -281,17 +281,17 @@ mod tests {
         check(
             &contacts,
             &touched(&[("mail", 3), ("phone", 5), ("phone", 30)]),
-            160,
+            110,
             "called 2 times, mailed 3 h ago",
         );
         check(&contacts, &touched(&[("fax", 0)]), 30, "fax: just now");
-        check(&contacts, &touched(&[("phone", 72)]), 60, "called 3 days ago");
+        check(&contacts, &touched(&[("phone", 72)]), 40, "called 3 days ago");
         check(&contacts, &touched(&[("phone", 73), ("phone", -1)]), 0, "no other contact within 72 h");
         check(&contacts, &touched(&[("phone", 1); 32]), 250, "called 32 times");
         let fading = Contacts { half_life_hours: 3, ..contacts.clone() };
-        check(&fading, &touched(&[("mail", 3), ("phone", 6)]), 35, "called 6 h ago, mailed 3 h ago");
+        check(&fading, &touched(&[("mail", 3), ("phone", 6)]), 25, "called 6 h ago, mailed 3 h ago");
         let counted = Contacts { count: Curve::steps(&[(2.0, 25)]), ..contacts };
-        check(&counted, &touched(&[("mail", 3), ("post", 2)]), 95, "mailed 3 h ago, posted 2 h ago");
+        check(&counted, &touched(&[("mail", 3), ("post", 2)]), 85, "mailed 3 h ago, posted 2 h ago");
     }
 
     #[test]

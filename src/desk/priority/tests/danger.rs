@@ -68,7 +68,7 @@ fn those_in_danger_are_in_an_order_and_so_are_outages() {
 #[test]
 fn who_has_called_counts_beside_who_they_are() {
     let priority = |contacts| ticket("where is it", &CALM, &best_customer(contacts), true).priority;
-    assert_eq!(priority(2) - priority(0), 120, "whatever else is known of them");
+    assert_eq!(priority(2) - priority(0), 80, "whatever else is known of them");
 }
 
 #[test]
