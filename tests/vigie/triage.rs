@@ -152,7 +152,8 @@ fn words_of_danger_are_an_emergency_where_there_is_one_and_nowhere_else() {
     let tickets: Vec<Value> =
         replayed.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let wrong = rows.iter().enumerate().filter_map(|(row, (expected, text))| {
-        let ticket = tickets.iter().find(|ticket| ticket["post"]["id"] == row.to_string());
+        let id = row.to_string();
+        let ticket = tickets.iter().find(|ticket| ticket["post"]["id"] == id);
         let is_first = ticket.is_some_and(|ticket| ticket["priority"].as_u64() >= Some(900));
         let is_p1 = ticket.is_some_and(|ticket| ticket["level"] == "P1");
         let is_right = match *expected {
