@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use firehose::helpdesk::{Fake, Fault, Faults, Options, Plain, Vendor, Zammad, Zendesk, serve};
+use firehose::helpdesk::{Fake, Fault, Faults, Options, Plain, Request, Vendor, Zammad, Zendesk, serve};
 use parking_lot::Mutex;
 use ring::hmac;
 use serde_json::json;
@@ -342,8 +342,9 @@ fn post(console: &str, path: &str, headers: &str, body: &str) -> String {
     answer.split("\r\n").next().unwrap().to_owned()
 }
 
-/// Two bridges in a daemon, one whose helpdesk signs and one whose does not; both ask once a day.
-fn state(url: &str) -> State {
+/// Two bridges in a daemon, one whose helpdesk signs and one whose does not; both ask once a day. Each has a helpdesk
+/// of its own: where a ticket is older than a bridge's file it is looked for, and the other's would be found.
+fn state(signed: &str, open: &str) -> State {
     let state = State::new("");
     let path = state.path();
     let write = |name: &str, text: &str| {
@@ -359,7 +360,7 @@ fn state(url: &str) -> State {
         "signed.toml",
         &format!("{preset}\n[webhook]\nid = \"event.ticket\"\nsignature_header = \"X-Signature\"\n"),
     );
-    let bridge = |name: &str| {
+    let bridge = |name: &str, url: &str| {
         format!(
             "[[bridge]]\nname = \"{name}\"\nkind = \"http\"\npreset_file = \"{name}.toml\"\nurl = \"{url}\"\ntoken_file = \"{secret}\"\n\
              webhook_secret_file = \"{secret}\"\nfrom = \"oldest\"\npoll_interval_s = 86400\n"
@@ -367,7 +368,7 @@ fn state(url: &str) -> State {
     };
     let source = format!("[[source]]\nkind = \"ndjson\"\nformat = \"plain\"\npath = \"{posts}\"\n");
     let brand = "[[brand]]\nname = \"Lumio\"\nhandles = [\"@lumio\"]\nnames = [\"lumio\"]\n[model]\nname = \"small\"\nruntime = \"rten\"\n";
-    state.configure(&(bridge("signed") + &bridge("open") + &source), brand);
+    state.configure(&(bridge("signed", signed) + &bridge("open", open) + &source), brand);
     state
 }
 
@@ -381,8 +382,10 @@ fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_brings_what_an_agent_did_into_status_and_report() {
-    let fake = serve(Plain::default(), Options::default()).await.unwrap();
-    let state = state(&fake.url());
+    let signed = serve(Plain::default(), Options::default()).await.unwrap();
+    let open = serve(Plain::default(), Options::default()).await.unwrap();
+    let fakes = [&signed, &open];
+    let state = state(&signed.url(), &open.url());
     let daemon = state.start();
     let console = daemon.console();
     tokio::task::block_in_place(|| {
@@ -395,24 +398,23 @@ async fn a_webhook_brings_what_an_agent_did_into_status_and_report() {
         let is_told =
             |count: u64| bridges().len() == 2 && bridges().iter().all(|bridge| bridge["made"] == count);
         eventually("both tickets", || is_told(1));
-        let is_open = |id: &u64| fake.with(|plain| plain.tickets[id]["state"] == "open");
-        assert!(is_open(&1) && is_open(&2));
         let reads = || {
-            let log = fake.log();
-            log.calls
-                .iter()
-                .filter(|call| call.request.method == "GET" && call.request.query.is_empty())
-                .count()
+            let is_read = |request: &Request| request.method == "GET" && request.query.is_empty();
+            let of_one =
+                |fake: &Fake<Plain>| fake.log().calls.iter().filter(|call| is_read(&call.request)).count();
+            fakes.iter().map(|fake| of_one(fake)).sum::<usize>()
         };
         eventually("the first looks", || reads() == 2);
         // An agent answers and closes both. Nobody asks for a day.
         let at_s = jiff::Timestamp::now().as_second();
-        fake.with(|plain| {
-            for ticket in plain.tickets.values_mut() {
+        for fake in fakes {
+            fake.with(|plain| {
+                let ticket = plain.tickets.get_mut(&1).unwrap();
+                assert_eq!(ticket["state"], "open");
                 (ticket["state"], ticket["agent"], ticket["answered"]) =
                     (json!("closed"), json!("Ada"), json!(at_s));
-            }
-        });
+            });
+        }
         let sign = |body: &str| {
             let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, b"Jefe"), body.as_bytes());
             let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -437,7 +439,7 @@ async fn a_webhook_brings_what_an_agent_did_into_status_and_report() {
         }
         assert!(get(&console, "/v1/bridge/open/Jefe").starts_with("HTTP/1.1 405"));
         assert_eq!(reads(), 2, "nothing was believed");
-        // Each hint twice: whose ticket is whose the bridges know.
+        // Each hint twice, and of a ticket that is not ours.
         for id in [1, 2, 1, 2] {
             assert!(post(&console, "/v1/bridge/signed", &sign(&told(id)), &told(id)).contains("202"));
             assert!(post(&console, "/v1/bridge/open/Jefe", "", &told(id)).contains("202"));
