@@ -209,6 +209,8 @@ async fn whatever_ends_unclear_no_ticket_is_doubled_or_lost() {
     let not_silent = Faults::ambiguous().into_iter().filter(|kind| !matches!(kind, Fault::Silent { .. }));
     kinds.extend(not_silent.cycle().take(44));
     kinds.extend([Fault::Silent { done: true }, Fault::Silent { done: false }]);
+    // Done after the bridge has given it up.
+    kinds.extend([Fault::Late(Duration::from_millis(700)); 2]);
     let faults = Faults::seeded(7, 0.5, "POST", kinds);
     let fake = serve(Options { faults, ..Options::default() }).await;
     let folder = tempfile::tempdir().unwrap();
@@ -248,7 +250,9 @@ async fn where_the_search_is_late_nothing_is_doubled_and_nothing_stays_unknown()
     let preset = Plain::PRESET.replace("id = \"item.id\"\n", "id = \"item.id\"\nlag_max_ms = 300\n");
     assert_ne!(preset, Plain::PRESET);
     let folder = tempfile::tempdir().unwrap();
-    let done = run_as(&backlog, config(folder.path(), &fake), &preset).await;
+    let mut config = config(folder.path(), &fake);
+    config.call_max = Duration::from_millis(500);
+    let done = run_as(&backlog, config, &preset).await;
     let (log, counts) = (fake.log(), done.counts);
     println!("{} tickets, {} unclear ends, search late: {counts:?}", log.made.len(), log.broken());
     assert!(log.broken() > backlog.count / 10 && counts.adopted > 0, "the faults fire");
@@ -359,6 +363,7 @@ fn a_bridge_as_a_process() {
     let mut config = Config::new("plain", &url, "secret", folder.join("cases.sqlite"), &preset());
     config.quota.calls_per_minute = 6_000_000;
     config.retry_min = Duration::from_millis(1);
+    config.call_max = Duration::from_millis(500);
     let bridge = bridge::open(&config, preset()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (_reports, reported) = mpsc::channel(1);
