@@ -200,8 +200,8 @@ async fn an_answer_that_the_preset_cannot_read_comes_after_the_work() {
         assert_eq!(fake.with(|plain| plain.tickets.len()), count, "{put}: it was made");
     };
     let capture = "capture = { id = \"response.id\" }";
-    check(capture, "capture = { id = \"response.ticket.id\" }", 1).await;
-    check(capture, "capture = { id = \"response.id\" }\ndone = \"response.state.name == 'new'\"", 2).await;
+    check(capture, "capture = { id = \"response.id\", as_number = \"'x'|int\" }", 1).await;
+    check(capture, "capture = { id = \"response.id\" }\ndone = \"'x'|int\"", 2).await;
 }
 
 #[tokio::test]
