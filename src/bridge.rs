@@ -41,6 +41,10 @@ use crate::wire::{Introduction, Wanted};
 
 /// Longest that a call may take unless the operator says otherwise: a helpdesk in trouble takes that long.
 const CALL_MAX: Duration = Duration::from_secs(30);
+/// How much longer than we wait for it a call may be under way in the helpdesk.
+const SETTLE_MARGIN_MAX: Duration = Duration::from_secs(5);
+/// How long after it was made a ticket is looked at, unless the operator says otherwise.
+const LOOK_AFTER: Duration = Duration::from_secs(60);
 /// First and longest wait after something went wrong.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(300);
@@ -58,6 +62,8 @@ pub struct Config {
     pub options: Values,
     /// Longest that a call may take.
     pub call_max: Duration,
+    /// How long after it was made a ticket is looked at.
+    pub look_after: Duration,
     /// A company's own authorities; `None`: the web's.
     pub roots: Option<RootCertStore>,
     /// How many calls it takes.
@@ -88,6 +94,7 @@ impl Config {
             token: token.to_owned(),
             options: Values::new(),
             call_max: CALL_MAX,
+            look_after: LOOK_AFTER,
             roots: None,
             quota: Quota {
                 calls_per_minute: calls.quota_per_minute,
@@ -132,6 +139,8 @@ pub fn open(config: &Config, preset: Preset) -> Result<Bridge<Helpdesk>, LedgerE
         retry_max: config.retry_max,
         when_unknown: config.when_unknown,
         can_find: find.is_some(),
+        settle: config.call_max + config.call_max.min(SETTLE_MARGIN_MAX),
+        look_after: config.look_after,
         find_lag: find.map_or(Duration::ZERO, |find| Duration::from_millis(find.lag_max_ms)),
         can_erase_notes: !preset.calls.erase_note.is_empty(),
         cases_know_since_us: cases.knows_since_us(),

@@ -153,6 +153,7 @@ impl Config {
             token: self.token.secret().to_owned(),
             options: self.options.clone(),
             call_max: self.call_max,
+            look_after: self.poll_interval,
             roots: self.roots.as_deref().cloned(),
             quota: Quota {
                 calls_per_minute: self.quota_per_minute,

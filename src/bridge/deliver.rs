@@ -17,6 +17,7 @@ mod target;
 mod work;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -45,6 +46,10 @@ pub struct Policy {
     pub can_find: bool,
     /// How long a ticket may exist before it says so.
     pub find_lag: Duration,
+    /// How long what we have given up waiting for may still be under way there.
+    pub settle: Duration,
+    /// How long after it was made a ticket is looked at.
+    pub look_after: Duration,
     /// Whether the text of one note can be taken out.
     pub can_erase_notes: bool,
     /// Since when the case store knows of every ticket; microseconds since 1970.
@@ -147,6 +152,8 @@ pub struct Bridge<T> {
     texts: Texts,
     clock: Arc<dyn Fn() -> i64 + Send + Sync>,
     health: Mutex<Health>,
+    /// When calls were last cut off while they were under way; microseconds since 1970.
+    cut_off_us: AtomicI64,
     link: watch::Sender<Link>,
 }
 
@@ -161,6 +168,8 @@ struct Health {
     random: fastrand::Rng,
     /// Whether the operator has been told.
     is_told: bool,
+    /// What it said last of a call that failed, in full: it may hold a post's text.
+    said: Option<String>,
 }
 
 /// One delivery worked off.
@@ -186,6 +195,7 @@ impl<T: Target> Bridge<T> {
             backoff: Backoff::new(policy.retry_min, policy.retry_max),
             random: fastrand::Rng::new(),
             is_told: false,
+            said: None,
         };
         let name = name.to_owned();
         Bridge {
@@ -196,6 +206,7 @@ impl<T: Target> Bridge<T> {
             texts,
             clock,
             health: Mutex::new(health),
+            cut_off_us: AtomicI64::new(0),
             link: watch::Sender::default(),
         }
     }

@@ -201,6 +201,39 @@ impl Helpdesk {
         }
     }
 
+    /// Whether the helpdesk has a ticket no more: it says so when it is asked for it, and answers its preset's first
+    /// question rightly; else it is another's, or our account has lost its rights. Where its API reads no tickets they
+    /// are all there.
+    ///
+    /// # Errors
+    ///
+    /// The calls', and where nobody can tell.
+    pub async fn is_gone(&self, case: &Case) -> Result<bool, CallError> {
+        let standing = self.read(case).await?;
+        if standing.is_none_or(|standing| standing.state_there != GONE) {
+            return Ok(false);
+        }
+        match self.is_sound().await? {
+            true => Ok(true),
+            false => {
+                Err(CallError::Unclear(format!("it knows no ticket {}, nor does it answer rightly", case.id)))
+            }
+        }
+    }
+
+    /// Whether the helpdesk answers its preset's first question rightly: it is the one that it should be, and takes
+    /// calls of ours. Where the preset asks none it is.
+    ///
+    /// # Errors
+    ///
+    /// The call's.
+    pub async fn is_sound(&self) -> Result<bool, CallError> {
+        match self.preset.calls.probe.is_empty() {
+            true => Ok(true),
+            false => Ok(self.probe(0).await?.is_ok()),
+        }
+    }
+
     /// Which tickets have changed; without a cursor from now on. `None` where the helpdesk's API does not list that.
     ///
     /// # Errors

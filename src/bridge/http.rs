@@ -80,10 +80,20 @@ pub enum CallError {
     /// It may have been done.
     #[error("{0}")]
     Unclear(String),
+    /// The same: what answers is in trouble, or is not the helpdesk's API. A proxy may say so after the work.
+    #[error("{}{}{words}", self.in_short(), if words.is_empty() { "" } else { ": " })]
+    Trouble {
+        /// 408, 500 and above; a good one with a page where data should be.
+        status: u16,
+        /// What it says of it; it may hold a post's text.
+        words: String,
+        /// How long it asks us to wait, where it does.
+        wait: Option<Duration>,
+    },
     /// The helpdesk asks us to wait: nothing has been done.
     #[error("the helpdesk asks for fewer calls (status {status})")]
     Limited {
-        /// 429 or 503.
+        /// 429.
         status: u16,
         /// How long, where it says so.
         wait: Option<Duration>,
@@ -93,7 +103,7 @@ pub enum CallError {
     Refused {
         /// 300 to 499; a good one where the answer itself says no.
         status: u16,
-        /// What it says of it.
+        /// What it says of it; it may hold a post's text.
         words: String,
     },
     /// A template could not be rendered: nothing has been done.
@@ -104,7 +114,12 @@ pub enum CallError {
 impl CallError {
     /// Whether the call may have been done.
     pub fn is_unclear(&self) -> bool {
-        matches!(self, CallError::Unclear(_))
+        matches!(self, CallError::Unclear(_) | CallError::Trouble { .. })
+    }
+
+    /// Whether we are asked to wait: nobody else's call would be taken before.
+    pub fn asks_to_wait(&self) -> bool {
+        matches!(self, CallError::Limited { .. } | CallError::Trouble { wait: Some(_), .. })
     }
 
     /// Whether the helpdesk knows no such thing.
@@ -119,6 +134,24 @@ impl CallError {
             CallError::Refused { status: 200..=299 | 400 | 404 | 409 | 410 | 413 | 422, .. }
                 | CallError::Template(_)
         )
+    }
+
+    /// Whether it may be about one ticket alone, if that is there and the helpdesk takes other calls of ours: agents
+    /// have moved it to where we have no rights, locked it, or it is too old to be changed.
+    pub fn may_be_of_one(&self) -> bool {
+        matches!(self, CallError::Refused { status: 402 | 403 | 405 | 412 | 423 | 451, .. })
+    }
+
+    /// What it is without the helpdesk's own words, which may hold a post's text: for logs.
+    pub fn in_short(&self) -> String {
+        match self {
+            CallError::Refused { status, .. } => format!("the helpdesk refuses: status {status}"),
+            CallError::Trouble { status: status @ 200..=299, .. } => {
+                format!("status {status} with what is no answer of its API")
+            }
+            CallError::Trouble { status, .. } => format!("status {status}"),
+            other => other.to_string(),
+        }
     }
 }
 
@@ -179,10 +212,7 @@ impl Http {
         let (head, body) = response.into_parts();
         let collected = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
         let status = head.status;
-        if status == StatusCode::TOO_MANY_REQUESTS
-            || (status == StatusCode::SERVICE_UNAVAILABLE
-                && head.headers.contains_key(hyper::header::RETRY_AFTER))
-        {
+        if status == StatusCode::TOO_MANY_REQUESTS {
             return Err(CallError::Limited { status: status.as_u16(), wait: retry_after(&head.headers) });
         }
         let bytes = collected.map_err(|error| CallError::Unclear(format!("answer: {error}")))?.to_bytes();
@@ -194,12 +224,10 @@ impl Http {
             true => Some(serde_json::Value::Null),
             false => read(&bytes, call.answer),
         };
-        let body = body.ok_or_else(|| {
-            let words = words(&bytes);
-            CallError::Unclear(format!(
-                "status {} with what is no answer of its API: {words}",
-                status.as_u16()
-            ))
+        let body = body.ok_or_else(|| CallError::Trouble {
+            status: status.as_u16(),
+            words: words(&bytes),
+            wait: None,
         })?;
         Ok(Answer { status: status.as_u16(), headers: head.headers, body })
     }
@@ -211,7 +239,10 @@ fn refusal(status: StatusCode, headers: &HeaderMap, bytes: &[u8]) -> CallError {
         None => words(bytes),
     };
     match status.is_server_error() || status.is_informational() || status == StatusCode::REQUEST_TIMEOUT {
-        true => CallError::Unclear(format!("status {}: {words}", status.as_u16())),
+        true => {
+            let wait = retry_after(headers).filter(|_| status == StatusCode::SERVICE_UNAVAILABLE);
+            CallError::Trouble { status: status.as_u16(), words, wait }
+        }
         false => CallError::Refused { status: status.as_u16(), words },
     }
 }
@@ -251,4 +282,25 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_proxy_says_may_come_after_the_work() {
+        let headers: HeaderMap =
+            [(hyper::header::RETRY_AFTER, HeaderValue::from_static("7"))].into_iter().collect();
+        let busy = refusal(StatusCode::SERVICE_UNAVAILABLE, &headers, b"in maintenance");
+        let wait = Some(Duration::from_secs(7));
+        assert_eq!(busy, CallError::Trouble { status: 503, words: "in maintenance".to_owned(), wait });
+        assert!(busy.is_unclear() && busy.asks_to_wait());
+        for status in [408, 500, 502, 504] {
+            let trouble = refusal(StatusCode::from_u16(status).unwrap(), &headers, b"");
+            assert!(trouble.is_unclear() && !trouble.asks_to_wait(), "{trouble:?}");
+            assert_eq!(trouble.to_string(), format!("status {status}"));
+        }
+        assert!(!refusal(StatusCode::FORBIDDEN, &headers, b"").is_unclear());
+    }
 }

@@ -124,12 +124,16 @@ impl Pace {
     pub fn heard(&self, answer: &Result<Answer, CallError>) {
         let now = Instant::now();
         match answer {
-            Err(CallError::Limited { status, wait }) => self.turns.lock().refused(now, *wait, *status == 429),
+            Err(CallError::Limited { wait, .. }) => self.turns.lock().refused(now, *wait, true),
+            // Maintenance: it says nothing of a quota.
+            Err(CallError::Trouble { wait: Some(wait), .. }) => {
+                self.turns.lock().refused(now, Some(*wait), false);
+            }
             Ok(answer) => {
                 let mut turns = self.turns.lock();
                 let Some(limits) = turns.quota.limits.clone() else { return };
                 let header = |name: &str| Some(answer.headers.get(name)?.to_str().ok()?.trim());
-                let left = header(&limits.remaining).and_then(|left| left.parse().ok());
+                let left = header(&limits.remaining).and_then(calls_left);
                 let reset =
                     limits.reset.as_deref().and_then(header).and_then(|at| until(at, limits.reset_is));
                 if let Some(left) = left {
@@ -256,6 +260,11 @@ impl Turns {
     }
 }
 
+/// How many calls are left, as a header says it: "NaN" and "inf" are numbers to Rust and none to us.
+fn calls_left(said: &str) -> Option<f64> {
+    said.parse().ok().filter(|left: &f64| left.is_finite() && *left >= 0.0)
+}
+
 /// How long until a reset that is written like that; nothing if it has been.
 fn until(at: &str, written: ResetIs) -> Option<Duration> {
     let now_ms = jiff::Timestamp::now().as_millisecond() as f64;
@@ -277,6 +286,8 @@ fn less(calls: u32, headroom_percent: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::{HeaderName, HeaderValue};
+
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -348,6 +359,21 @@ mod tests {
         assert!(turns.standing(now).paused_for.is_some());
         assert_eq!(turns.take(now + MINUTE * 61), None);
         assert_eq!(turns.calls_per_minute, 100);
+    }
+
+    #[test]
+    fn a_header_that_says_no_number_of_calls_says_nothing() {
+        let limits = Limits { remaining: "left".to_owned(), reset: None, reset_is: ResetIs::Seconds };
+        let pace = Pace::of(Quota { limits: Some(limits), ..Quota::default() });
+        for said in ["NaN", "inf", "-inf", "-1", "many", "1e999", ""] {
+            assert_eq!(calls_left(said), None, "{said}");
+            let headers = [(HeaderName::from_static("left"), HeaderValue::from_str(said).unwrap())];
+            let answer =
+                Answer { status: 200, headers: headers.into_iter().collect(), body: serde_json::Value::Null };
+            pace.heard(&Ok(answer));
+            assert_eq!(pace.standing().paused_for, None, "{said}");
+        }
+        assert_eq!(calls_left("12"), Some(12.0));
     }
 
     #[test]

@@ -62,6 +62,9 @@ pub struct Calls {
     /// Longest text it takes, in characters.
     #[serde(default = "text_chars_max")]
     pub text_chars_max: usize,
+    /// Whether `erase` takes the text out of a ticket; if not, agents are told that it is still there.
+    #[serde(default = "yes")]
+    pub erases_text: bool,
     /// A call that opens a session, whose captures are `session` in templates; made again after a 401.
     pub login: Option<Step>,
     /// How a ticket is found by our reference; absent where the helpdesk cannot.
@@ -99,6 +102,10 @@ pub struct Calls {
 
 fn one() -> u32 {
     1
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn text_chars_max() -> usize {

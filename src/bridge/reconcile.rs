@@ -24,7 +24,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use prost::Message;
 use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use self::plan::{Plan, Task, Wanted};
 use super::deliver::{Link, Shared};
@@ -42,6 +42,8 @@ const ROUND: Duration = Duration::from_secs(6 * 60 * 60);
 const MERGERS_MAX: usize = 5;
 /// Longest rest: a ticket that was just made is due, and nobody says so.
 const REST_MAX: Duration = Duration::from_secs(1);
+/// A hint that comes so soon after we have written a ticket is of that; else each write would cost a call more.
+const ECHO_MAX_US: i64 = 5_000_000;
 /// States that the log names once each.
 const STATES_MAX: usize = 100;
 
@@ -134,7 +136,8 @@ impl<'b> Reconciler<'b> {
             Task::Read(wanted) => self.read(plan, wanted).await?,
             Task::Due => match self.due(now_us)? {
                 Some(known) => self.look(plan, known).await?,
-                None => return Ok(Some(now_us + micros(REST_MAX))),
+                None if plan.is_idle(now_us) => return Ok(Some(now_us + micros(REST_MAX))),
+                None => {}
             },
             Task::Wait(until_us) => return Ok(Some(until_us)),
         }
@@ -189,7 +192,15 @@ impl<'b> Reconciler<'b> {
                 plan.listed((self.clock)(), ours, changes.cursor, has_more);
             }
             Ok(None) => {}
-            Err(error) => self.failed(plan, &error),
+            Err(error) => {
+                // One that is refused says nothing of the tickets: they are asked for all the same.
+                let is_of_listing = error.is_of_one() || error.may_be_of_one();
+                if plan.list_failed((self.clock)(), is_of_listing) {
+                    warn!(bridge = %self.name, "the listing of changes begins anew: what has changed since is found late");
+                    *cursor = None;
+                }
+                self.failed(plan, &error, is_of_listing);
+            }
         }
         Ok(())
     }
@@ -205,13 +216,17 @@ impl<'b> Reconciler<'b> {
         }
         let Some(case) = case_of(&known) else { return Ok(()) };
         let listing = wanted.listing;
+        if listing.is_none() && self.is_echo(&known) {
+            return Ok(());
+        }
         if let Some(standing) = &wanted.standing {
             return self.learn(plan, known, &case.id, standing, listing);
         }
         match self.ask(plan, case).await {
             Ok((case_id, standing)) => self.learn(plan, known, &case_id, &standing, listing),
             Err(error) => {
-                self.failed(plan, &error);
+                let is_of_one = self.is_of_one(plan, &error).await;
+                self.failed(plan, &error, is_of_one);
                 if !plan.failed(wanted) {
                     self.later(&known, 0)?;
                 }
@@ -234,7 +249,8 @@ impl<'b> Reconciler<'b> {
         match self.ask(plan, case).await {
             Ok((case_id, standing)) => self.learn(plan, known, &case_id, &standing, None),
             Err(error) => {
-                self.failed(plan, &error);
+                let is_of_one = self.is_of_one(plan, &error).await;
+                self.failed(plan, &error, is_of_one);
                 // It is no better known now, but others are to have their turn.
                 self.later(&known, self.round_us())
             }
@@ -286,6 +302,12 @@ impl<'b> Reconciler<'b> {
             let status = status::status(ticket_id, case_id, standing, before);
             let again_at_us =
                 status::again_at_us(now_us, self.round_us(), &status, told.as_ref(), entry.again_at_us);
+            let is_back =
+                standing.state_there != GONE && entry.place.as_ref().is_some_and(|place| place.is_gone);
+            if is_back {
+                info!(bridge = %self.name, ticket = %ticket_id, case = case_id, "the helpdesk has it after all");
+                self.shared.cases.lock().apply(ticket_id, &[Fact::Back], now_us)?;
+            }
             if entry.place.is_some_and(|place| place.id != case_id) {
                 info!(bridge = %self.name, ticket = %ticket_id, case = case_id, "merged in the helpdesk");
                 let moved = Fact::Moved { id: case_id.to_owned() };
@@ -335,12 +357,33 @@ impl<'b> Reconciler<'b> {
         plan.spent((self.clock)(), calls, every_us);
     }
 
-    /// One ticket that cannot be read is no reason to ask for no other; everything else is.
-    fn failed(&self, plan: &mut Plan, error: &CallError) {
-        if error.is_of_one() {
-            warn!(bridge = %self.name, %error, "a ticket cannot be read");
-        } else if plan.pause((self.clock)()) && !matches!(error, CallError::Limited { .. }) {
-            warn!(bridge = %self.name, %error, "the helpdesk does not say what has become of tickets");
+    /// Whether a ticket that could not be read is the only one.
+    async fn is_of_one(&self, plan: &mut Plan, error: &CallError) -> bool {
+        if !error.may_be_of_one() {
+            return error.is_of_one();
+        }
+        let is_sound = self.helpdesk.is_sound().await;
+        self.spent(plan, 1);
+        is_sound.unwrap_or(false)
+    }
+
+    /// Whether a hint of these comes of what we have just done ourselves.
+    fn is_echo(&self, known: &Known) -> bool {
+        let cases = self.shared.cases.lock();
+        let now_us = (self.clock)();
+        known.iter().any(|(ticket_id, _)| {
+            cases.wrote_at_us(*ticket_id).is_some_and(|at_us| (at_us..at_us + ECHO_MAX_US).contains(&now_us))
+        })
+    }
+
+    /// One ticket that cannot be read, or a listing, is no reason to ask for no other; everything else is.
+    fn failed(&self, plan: &mut Plan, error: &CallError, is_of_one: bool) {
+        let why = error.in_short();
+        debug!(bridge = %self.name, %error, "a call has failed");
+        if is_of_one {
+            warn!(bridge = %self.name, %why, "a ticket or listing cannot be read");
+        } else if plan.pause((self.clock)()) && !error.asks_to_wait() {
+            warn!(bridge = %self.name, %why, "the helpdesk does not say what has become of tickets");
         }
     }
 

@@ -92,6 +92,8 @@ pub struct Brand {
 pub struct Shape {
     /// Longest text that it takes, in characters.
     pub text_chars_max: usize,
+    /// Whether its text is taken out of a ticket that is erased.
+    pub erases_text: bool,
     /// What its database makes of emoji.
     pub four_byte: FourByte,
     /// What P1 to P4 are called there, in this order.
@@ -106,6 +108,7 @@ impl Shape {
         let levels = preset.calls.levels.clone();
         Shape {
             text_chars_max: preset.calls.text_chars_max,
+            erases_text: preset.calls.erases_text,
             four_byte: FourByte::Keep,
             levels: levels.map(|level| serde_json::to_value(level).unwrap_or_default()),
             zone: TimeZone::UTC,
@@ -143,6 +146,7 @@ pub struct Texts {
     brands: Arc<[Brand]>,
     templates: Environment<'static>,
     text_chars_max: usize,
+    erases_text: bool,
     four_byte: FourByte,
     levels: [serde_json::Value; 4],
     zone: TimeZone,
@@ -158,7 +162,7 @@ impl Texts {
     ///
     /// Every template that does not compile, or cannot be rendered with a sample of each kind of ticket and change.
     pub fn new(shape: Shape, brands: Vec<Brand>) -> Result<Texts, Vec<TextError>> {
-        let Shape { text_chars_max, four_byte, levels, zone } = shape;
+        let Shape { text_chars_max, erases_text, four_byte, levels, zone } = shape;
         let mut templates = Environment::new();
         templates.set_undefined_behavior(UndefinedBehavior::Strict);
         templates.set_auto_escape_callback(|_| AutoEscape::None);
@@ -178,7 +182,8 @@ impl Texts {
                 mistakes.extend(added.err().map(|error| mistake(&brand.name, *part, &error)));
             }
         }
-        let texts = Texts { brands: brands.into(), templates, text_chars_max, four_byte, levels, zone };
+        let texts =
+            Texts { brands: brands.into(), templates, text_chars_max, erases_text, four_byte, levels, zone };
         if mistakes.is_empty() {
             mistakes = texts.try_samples();
         }
@@ -256,6 +261,25 @@ impl Texts {
         values
     }
 
+    /// What all calls about a change see: `subject`, `body` and `body_html` of what may stay if it is an erasure, `note`
+    /// that tells of it, and the level that the ticket has by then.
+    pub fn change(&self, about: &About<'_>, update: &proto::Update, level: proto::Level) -> Values {
+        let reason = match &update.change {
+            Some(proto::update::Change::Erased(erased)) => &erased.reason,
+            _ => "",
+        };
+        let mut values = self.erasure(about, reason);
+        values.extend(self.update(about, update));
+        self.set_level(&mut values, level);
+        values
+    }
+
+    /// What templates see of a level.
+    pub fn set_level(&self, values: &mut Values, level: proto::Level) {
+        values.insert("level".to_owned(), level.as_str_name().into());
+        values.insert("level_value".to_owned(), self.level(level));
+    }
+
     /// What calls that take an author's text out of a ticket see: what may stay.
     pub fn erasure(&self, about: &About<'_>, reason: &str) -> Values {
         let language = about.language.unwrap_or_else(|| self.language_of_brand(about.brand));
@@ -272,10 +296,18 @@ impl Texts {
             }
             (_, Language::Fr) => ("Supprimé : l'auteur a retiré le message", "L'auteur a retiré le message."),
         };
-        let what = language.say(
-            "Its text, and what was known of the person, has been taken out of this ticket.",
-            "Son texte, et ce que l'on savait de la personne, ont été retirés de ce ticket.",
-        );
+        let what = match self.erases_text {
+            true => language.say(
+                "Its text, and what was known of the person, has been taken out of this ticket.",
+                "Son texte, et ce que l'on savait de la personne, ont été retirés de ce ticket.",
+            ),
+            false => language.say(
+                "Its text, and what was known of the person, is still in this ticket's earlier messages: no program can \
+                 take it out there, an administrator must.",
+                "Son texte, et ce que l'on savait de la personne, restent dans les messages précédents de ce ticket : \
+                 aucun programme ne peut les en retirer, un administrateur doit le faire.",
+            ),
+        };
         let body = self.with_reference(&format!("{body} {what}"), about.reference, &view);
         values(json!({
             "ref": about.reference,

@@ -24,7 +24,7 @@ use crate::bridge::forget::LONGER;
 use crate::bridge::helpdesk::Values;
 use crate::bridge::preset::{BUILT_IN, Preset};
 use crate::bridge::rehearsal::rehearse;
-use crate::bridge::text::{self, FourByte, Shape};
+use crate::bridge::text::{FourByte, Shape};
 use crate::ledger;
 use crate::prefilter;
 use crate::wire;
@@ -176,8 +176,7 @@ fn bridge(
     let shape = Shape { four_byte, zone: around.zone.clone(), ..Shape::of(&preset) };
     let texts = texts(section, shape, wordings)?;
     let (options, token) = (given??, token?);
-    let sample = texts.ticket(&text::sample::tickets("Sample").remove(0));
-    if let Err(error) = rehearse(&preset, token.secret(), &options, &sample) {
+    if let Err(error) = rehearse(&preset, token.secret(), &options, &texts) {
         section.mistake(format_args!(
             "a sample ticket cannot be put into the calls of {}: {error}",
             kind.unwrap_or(OWN)

@@ -6,6 +6,7 @@
 //! As with the ledger, one process at a time uses the file, and a failed commit ends it for good: what is on the disk
 //! is only known after a restart.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,8 @@ const VERSION: i64 = 1;
 const APPLICATION_ID: i64 = 0x7669_6742;
 /// Pages in the write-ahead log, of 4 KiB, from which on it is copied into the file.
 const LOG_PAGES_MAX: i32 = 1_000;
+/// Writes to the helpdesk that are remembered: some seconds of them.
+const WROTE_MAX: usize = 256;
 
 const VERSION_1: &str = "
     CREATE TABLE opened (
@@ -90,6 +93,8 @@ pub struct Cases {
     is_broken: bool,
     /// From when on it knows of every ticket.
     knows_since_us: i64,
+    /// When the helpdesk was last told something of a ticket, the oldest first; of this process alone.
+    wrote: VecDeque<(i64, TicketId)>,
     _lock: Lock,
 }
 
@@ -133,6 +138,7 @@ impl Cases {
             log_pages,
             is_broken: false,
             knows_since_us,
+            wrote: VecDeque::new(),
             _lock: lock,
         })
     }
@@ -231,6 +237,11 @@ impl Cases {
         })
     }
 
+    /// When we have last told the helpdesk something of a ticket, if that is among the last things that we told it.
+    pub fn wrote_at_us(&self, ticket_id: TicketId) -> Option<i64> {
+        self.wrote.iter().rev().find(|(_, id)| *id == ticket_id).map(|(at_us, _)| *at_us)
+    }
+
     /// From where the helpdesk's changes are asked for.
     ///
     /// # Errors
@@ -261,6 +272,12 @@ impl Cases {
     ///
     /// The file is used up: what is in it is only known after a restart.
     pub fn apply(&mut self, ticket_id: TicketId, changes: &[Change], now_us: i64) -> Result<(), LedgerError> {
+        if changes.iter().any(|change| matches!(change, Change::Placed { .. } | Change::Done { .. })) {
+            if self.wrote.len() >= WROTE_MAX {
+                self.wrote.pop_front();
+            }
+            self.wrote.push_back((now_us, ticket_id));
+        }
         self.write(|transaction| {
             changes.iter().try_for_each(|change| apply(transaction, ticket_id, change, now_us))?;
             let sql = "UPDATE entry SET touched_at_us = ?2 WHERE ticket_id = ?1";

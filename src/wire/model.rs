@@ -65,6 +65,14 @@ fn what_is_delivered_is_what_the_twin_says_whatever_happens() {
     );
 }
 
+/// The twin adds points up, and cuts them at 1000: what no topic stands above is not squeezed.
+fn without_floors() -> crate::desk::Terms {
+    crate::desk::Terms {
+        floors: crate::desk::priority::Floors::new([]),
+        ..crate::desk::Config::default().terms("")
+    }
+}
+
 /// A post whose ticket only the small model has read.
 fn provisional(post: u8, intent: usize, priority: u16) -> Event {
     Event::Ticket { post, author: 0, brand: 0, intent, priority, hour: 0, provisional: true }

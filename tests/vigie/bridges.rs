@@ -204,8 +204,10 @@ async fn whatever_ends_unclear_no_ticket_is_doubled_or_lost() {
     let wanted = tickets_wanted(200);
     let backlog = Backlog::new(wanted);
     // Half the creations, so that there are two such ends for three tickets. Time-outs are one in twenty: each takes
-    // its time.
-    let faults = Faults::seeded(7, 0.5, Plain::is_creation, Faults::ambiguous_mostly_at_once(20));
+    // its time. Some are done after the bridge has given them up.
+    let mut kinds = Faults::ambiguous_mostly_at_once(20);
+    kinds.extend([Fault::Late(Duration::from_millis(700)); 2]);
+    let faults = Faults::seeded(7, 0.5, Plain::is_creation, kinds);
     let fake = serve(Options { faults, ..Options::default() }).await;
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(folder.path(), &fake);
@@ -244,7 +246,9 @@ async fn where_the_search_is_late_nothing_is_doubled_and_nothing_stays_unknown()
     let preset = Plain::PRESET.replace("id = \"item.id\"\n", "id = \"item.id\"\nlag_max_ms = 300\n");
     assert_ne!(preset, Plain::PRESET);
     let folder = tempfile::tempdir().unwrap();
-    let done = run_as(&backlog, config(folder.path(), &fake), &preset).await;
+    let mut config = config(folder.path(), &fake);
+    config.call_max = Duration::from_millis(500);
+    let done = run_as(&backlog, config, &preset).await;
     let (log, counts) = (fake.log(), done.counts);
     println!("{} tickets, {} unclear ends, search late: {counts:?}", log.made.len(), log.broken());
     assert!(log.broken() > backlog.count / 10 && counts.adopted > 0, "the faults fire");
@@ -355,6 +359,7 @@ fn a_bridge_as_a_process() {
     let mut config = Config::new("plain", &url, "secret", folder.join("cases.sqlite"), &preset());
     config.quota.calls_per_minute = 6_000_000;
     config.retry_min = Duration::from_millis(1);
+    config.call_max = Duration::from_millis(500);
     let bridge = bridge::open(&config, preset()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (_reports, reported) = mpsc::channel(1);

@@ -24,13 +24,13 @@ use crate::ticket::TicketId;
 use crate::ticket::proto::update::Change;
 use crate::ticket::proto::{Ticket, delivery};
 
-/// So often a ticket is made within one delivery, each time after looking for it; then others go first.
-const CREATIONS_MAX: u32 = 2;
 /// So often a helpdesk may refuse a change before agents do without it, so that what comes after it comes at all.
 /// Erasures are tried for ever.
 const REFUSALS_MAX: u32 = 6;
 /// So many calls in a row must have ended unclear for it to be the helpdesk's fault and not a ticket's.
 const SUSPECT_FAILURES: u32 = 3;
+/// What is said of a ticket of which that is so.
+const UNCLEAR_AGAIN: &str = "making it ends unclear again and again";
 /// Longest wait between two tries of one ticket.
 const AGAIN_MAX: Duration = Duration::from_secs(3600);
 
@@ -51,6 +51,10 @@ pub enum Step {
     Erase(Case),
     /// Take the text out of one of its notes, of which this is known.
     EraseNote(Case, Values),
+    /// See whether the helpdesk has it no more.
+    Look(Case),
+    /// Ask the preset's first question: whether the helpdesk takes calls of ours at all.
+    Probe,
     /// Write this, all or nothing.
     Write(Vec<Fact>),
     /// No more.
@@ -72,6 +76,10 @@ pub enum Outcome {
     Done,
     /// It was added, and this is known of it.
     Noted(Values),
+    /// Whether the helpdesk has it no more.
+    Gone(bool),
+    /// Whether the helpdesk's answer to the first question is right.
+    Sound(bool),
     /// It was not, or nobody knows; with the ticket, if that was made before.
     Failed(CallError, Option<Case>),
 }
@@ -83,6 +91,8 @@ pub enum End {
     Ack,
     /// Others first: to be delivered again after this.
     Back(Duration, String),
+    /// The same, and nothing is wrong: it is too early to know whether the ticket is there.
+    Early(Duration),
     /// The helpdesk itself must be waited for.
     Hold(CallError),
 }
@@ -126,6 +136,12 @@ enum Stage {
     Completing,
     /// The first of the acts is under way.
     Acting,
+    /// This failed as it does where a ticket is gone or out of our reach, or where all of them are.
+    Doubting(CallError),
+    /// Its text is to be erased, and it was gone when it was last looked at.
+    Missing,
+    /// Its text is to be erased, and it was not found.
+    Lost,
     /// The last write before this end.
     Ending(End),
 }
@@ -195,6 +211,14 @@ impl Job {
     pub fn next(&mut self, outcome: Outcome, now_us: i64, failures: u32) -> Step {
         match std::mem::replace(&mut self.stage, Stage::Begin) {
             Stage::Begin => self.begin(),
+            Stage::Doubting(error) => self.doubted(error, outcome, failures),
+            Stage::Missing => self.missed(outcome, failures),
+            Stage::Lost => match outcome {
+                // Of what was never there, or is there no more.
+                Outcome::Sound(true) => Step::End(End::Ack),
+                Outcome::Failed(error, _) => self.failed(error, failures),
+                _ => self.back("it is not found, and the helpdesk does not answer as it should".to_owned()),
+            },
             Stage::Looking => match outcome {
                 Outcome::Found(found) => self.found(found, now_us),
                 other => self.looking_failed(other, failures),
@@ -262,7 +286,13 @@ impl Job {
             }
             // Its ticket came before it, and our file has forgotten it, or is another one.
             (delivery::Record::Update(_), None) => self.go(Stage::Looking, Step::Find),
-            (delivery::Record::Update(_), Some(place)) if place.is_gone => self.done([]),
+            (delivery::Record::Update(_), Some(place)) if place.is_gone => {
+                let may_be_back = self.is_erasure() && !place.id.is_empty();
+                match self.case().filter(|_| may_be_back) {
+                    Some(case) => self.go(Stage::Missing, Step::Look(case)),
+                    None => self.done([]),
+                }
+            }
             (delivery::Record::Update(_), Some(_)) => self.change(),
         }
     }
@@ -292,15 +322,23 @@ impl Job {
         }
         if matches!(self.record, delivery::Record::Update(_)) {
             // A change of what was never there, or is there no more.
-            return Step::End(End::Ack);
+            return match can_look && self.is_erasure() {
+                true => self.go(Stage::Lost, Step::Probe),
+                false => Step::End(End::Ack),
+            };
         }
         if let Some(attempted_at_us) = self.entry.attempted_at_us {
-            // One that was under way when we ended may have been done until we began again.
+            // What we have given up waiting for may still be under way there, as may what was when we ended; and only
+            // what is done is found, a while later.
+            let settle = self.policy.settle.saturating_add(self.policy.find_lag);
             let base = attempted_at_us.max(self.policy.started_at_us);
-            let wait = base.saturating_add(micros(self.policy.find_lag)).saturating_sub(now_us);
-            if can_look && wait > 0 && !self.policy.find_lag.is_zero() {
-                let wait = Duration::from_micros(wait.unsigned_abs()).min(self.policy.find_lag);
-                return Step::End(End::Back(wait, "the helpdesk's search may not know it yet".to_owned()));
+            let wait = base.saturating_add(micros(settle)).saturating_sub(now_us);
+            if can_look && wait > 0 {
+                let wait = Duration::from_micros(wait.unsigned_abs()).min(settle);
+                return Step::End(match self.refusals() {
+                    0 => End::Early(wait),
+                    _ => End::Back(wait.max(self.again()), UNCLEAR_AGAIN.to_owned()),
+                });
             }
             if !can_look && self.policy.when_unknown == WhenUnknown::Leave {
                 let place = Place {
@@ -313,22 +351,24 @@ impl Job {
                 return self.placed(place, 0, Stage::Ending(End::Ack));
             }
         }
-        if self.creations >= if can_look { CREATIONS_MAX } else { 1 } {
-            return self.back("making it ends unclear again and again".to_owned());
+        // Others first.
+        if self.creations > 0 {
+            return self.back(UNCLEAR_AGAIN.to_owned());
         }
         self.attempt()
     }
 
     /// Written where it is.
     fn placed(&mut self, place: Place, others: usize, then: Stage) -> Step {
+        let is_found_for_update = then == Stage::Placed && place.is_complete;
         let fact = Fact::Placed {
             brand: self.brand().to_owned(),
-            level: self.level(),
+            // Which level it holds there nobody knows: that of the record is still to be told.
+            level: if is_found_for_update { 0 } else { self.level() },
             language: self.language().to_owned(),
             place: place.clone(),
             others,
         };
-        let is_found_for_update = then == Stage::Placed && place.is_complete;
         self.entry.place = Some(place);
         match is_found_for_update {
             // What it is found for is done next.
@@ -361,23 +401,32 @@ impl Job {
                     place: place(case, true),
                     others: 0,
                 };
-                self.done([fact])
+                // As it was made it is known; else a burst of new ones would keep all others from being looked at.
+                let look =
+                    Fact::Read { again_at_us: Some(now_us.saturating_add(micros(self.policy.look_after))) };
+                self.done([fact, look])
             }
             Outcome::Failed(error, Some(case)) => {
                 let place = place(case, false);
                 self.placed(place, 0, Stage::Partial(error))
             }
-            Outcome::Failed(CallError::Unclear(_), None) => {
+            Outcome::Failed(error, None) if error.is_unclear() => {
                 self.creations += 1;
                 self.entry.is_unclear = true;
                 self.entry.attempted_at_us = Some(now_us);
-                self.go(Stage::Unclear, Step::Write(vec![Fact::Unclear]))
+                let mut facts = vec![Fact::Unclear];
+                // Once may happen to any; more than that comes later each time.
+                if was_unclear {
+                    self.entry.refused = (self.seq, self.refusals() + 1);
+                    facts.push(Fact::Refused { seq: self.seq });
+                }
+                self.go(Stage::Unclear, Step::Write(facts))
             }
             // Where tickets are made there is nothing: the address is wrong, for all of them.
             Outcome::Failed(error, None) if error.is_of_one() && !error.is_absence() => {
                 let again = self.again();
                 let refused = Fact::Refused { seq: self.seq };
-                self.end_with(End::Back(again, error.to_string()), nothing_done.chain([refused]))
+                self.end_with(End::Back(again, error.in_short()), nothing_done.chain([refused]))
             }
             Outcome::Failed(error, None) => self.end_with(End::Hold(error), nothing_done),
             other => unreachable!("a creation gives no {other:?}"),
@@ -387,27 +436,70 @@ impl Job {
     fn looking_failed(&mut self, outcome: Outcome, failures: u32) -> Step {
         let Outcome::Failed(error, _) = outcome else { unreachable!("a search gives no {outcome:?}") };
         // Without having looked nothing is made.
-        match error.is_of_one() || (error.is_unclear() && failures < SUSPECT_FAILURES) {
-            true => self.back(error.to_string()),
-            false => Step::End(End::Hold(error)),
-        }
+        self.failed(error, failures)
     }
 
     fn completing_failed(&mut self, error: CallError, failures: u32) -> Step {
-        if error.is_absence() {
-            return self.done([Fact::Gone]);
+        if error.is_absence() || error.may_be_of_one() {
+            return self.doubt(error);
         }
-        // It is there; what is left is a label or the like.
-        match error.is_of_one() && self.refusals() + 1 >= REFUSALS_MAX {
-            true => self.done([Fact::Completed]),
+        match error.is_of_one() {
+            true => self.refused_alone(&error),
             false => self.failed(error, failures),
+        }
+    }
+
+    /// An operation on a ticket that is there has failed in a way that may mean more than this ticket, or less.
+    fn doubt(&mut self, error: CallError) -> Step {
+        match self.case().filter(|_| error.is_absence()) {
+            Some(case) => self.go(Stage::Doubting(error), Step::Look(case)),
+            None => self.go(Stage::Doubting(error), Step::Probe),
+        }
+    }
+
+    fn doubted(&mut self, error: CallError, outcome: Outcome, failures: u32) -> Step {
+        match outcome {
+            Outcome::Gone(true) => self.done([Fact::Gone]),
+            // The note itself is gone.
+            Outcome::Gone(false) if self.erases_note() => self.acted(Outcome::Done, failures),
+            Outcome::Gone(false) | Outcome::Sound(true) => self.refused_alone(&error),
+            Outcome::Failed(other, _) if other.may_be_of_one() && !error.may_be_of_one() => self.doubt(other),
+            Outcome::Failed(other, _) => self.failed(other, failures),
+            _ => Step::End(End::Hold(error)),
+        }
+    }
+
+    fn missed(&mut self, outcome: Outcome, failures: u32) -> Step {
+        match outcome {
+            Outcome::Gone(false) => {
+                if let Some(place) = &mut self.entry.place {
+                    place.is_gone = false;
+                }
+                self.go(Stage::Begin, Step::Write(vec![Fact::Back]))
+            }
+            Outcome::Failed(error, _) if error.may_be_of_one() => self.doubt(error),
+            Outcome::Failed(error, _) => self.failed(error, failures),
+            _ => self.done([]),
+        }
+    }
+
+    /// The helpdesk does not do it to this ticket and takes others.
+    fn refused_alone(&mut self, error: &CallError) -> Step {
+        if self.refusals() + 1 < REFUSALS_MAX || self.is_erasure() {
+            return self.back(error.in_short());
+        }
+        match self.ticket() {
+            // It is there; what is left is a label or the like.
+            Some(_) => self.done([Fact::Completed]),
+            None => self.done([Fact::Refused { seq: self.seq }]),
         }
     }
 
     /// An operation on a ticket that is there has failed.
     fn failed(&mut self, error: CallError, failures: u32) -> Step {
-        match error.is_of_one() || (error.is_unclear() && failures < SUSPECT_FAILURES) {
-            true => self.back(error.to_string()),
+        let is_suspect = error.is_unclear() && !error.asks_to_wait() && failures < SUSPECT_FAILURES;
+        match error.is_of_one() || is_suspect {
+            true => self.back(error.in_short()),
             false => Step::End(End::Hold(error)),
         }
     }

@@ -1,5 +1,6 @@
 //! Deliveries of one connection after the other, each answered when the helpdesk takes another call.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -155,7 +156,10 @@ impl<T: Target> Bridge<T> {
             }
             Ok::<(), LedgerError>(())
         });
-        drained.await.unwrap_or(Ok(()))?;
+        match drained.await {
+            Ok(drained) => drained?,
+            Err(_) => self.cut_off_us.store((self.clock)(), Ordering::Relaxed),
+        }
         Ok(ended)
     }
 
@@ -175,13 +179,14 @@ impl<T: Target> Bridge<T> {
                 }
                 Reply::Nack(after, why)
             }
+            End::Early(after) => Reply::Nack(after, "the helpdesk may not know it yet".to_owned()),
             End::Hold(error) => {
-                let pause = match &error {
-                    CallError::Limited { .. } => Duration::ZERO,
-                    error => self.hold(error),
+                let pause = match error.asks_to_wait() {
+                    true => Duration::ZERO,
+                    false => self.hold(&error),
                 };
                 tokio::time::sleep(pause).await;
-                Reply::Nack(Duration::ZERO, error.to_string())
+                Reply::Nack(Duration::ZERO, error.in_short())
             }
         };
         if calls > 0 {
@@ -195,7 +200,8 @@ impl<T: Target> Bridge<T> {
         let mut health = self.health.lock();
         if !health.is_told {
             health.is_told = true;
-            warn!(bridge = %self.name, %error, "the helpdesk takes nothing; tickets wait");
+            let why = error.in_short();
+            warn!(bridge = %self.name, %why, "the helpdesk takes nothing; tickets wait");
         }
         let mut counts = self.shared.counts.lock();
         counts.is_held = true;

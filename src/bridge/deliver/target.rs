@@ -26,6 +26,10 @@ pub trait Target {
         note: &Values,
         values: &Values,
     ) -> impl Future<Output = Result<(), CallError>>;
+    /// See [`Helpdesk::is_gone`].
+    fn is_gone(&self, case: &Case) -> impl Future<Output = Result<bool, CallError>>;
+    /// See [`Helpdesk::is_sound`].
+    fn is_sound(&self) -> impl Future<Output = Result<bool, CallError>>;
 }
 
 impl Target for Helpdesk {
@@ -55,5 +59,13 @@ impl Target for Helpdesk {
 
     async fn erase_note(&self, case: &Case, note: &Values, values: &Values) -> Result<(), CallError> {
         Helpdesk::erase_note(self, case, note, values).await
+    }
+
+    async fn is_gone(&self, case: &Case) -> Result<bool, CallError> {
+        Helpdesk::is_gone(self, case).await
+    }
+
+    async fn is_sound(&self) -> Result<bool, CallError> {
+        Helpdesk::is_sound(self).await
     }
 }

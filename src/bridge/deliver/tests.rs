@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use self::world::*;
 use super::*;
+use crate::bridge::http::CallError;
 use crate::bridge::text::{About, Language};
 use crate::ticket::proto::update::{self, Change};
 use crate::ticket::proto::{Update, delivery};
@@ -76,23 +77,66 @@ fn what_was_forgotten_is_looked_for_before_it_is_made_again() {
 fn after_an_unclear_end_it_looks_before_it_makes_another() {
     let check = |fault: Fault, expected: &[&str], made: (u64, u64)| {
         let mut trial = Trial::new(World { script: [Some(fault)].into(), ..World::default() });
-        assert_eq!(trial.whole(1, &ticket("a")), End::Ack);
+        if let End::Early(wait) = trial.whole(1, &ticket("a")) {
+            assert_eq!(wait, SETTLE);
+            assert_eq!(trial.counts().refused, 0, "nothing is wrong");
+            trial.pass(SETTLE);
+            assert_eq!(trial.whole(1, &ticket("a")), End::Ack);
+        }
         assert_eq!(trial.calls(), expected);
         let counts = trial.counts();
         assert_eq!((counts.made, counts.adopted), made);
         assert_eq!(trial.world.0.lock().tickets.len(), 1);
     };
     check(Fault::Unclear(true), &["create", "find", "complete"], (0, 1));
-    check(Fault::Unclear(false), &["create", "find", "create", "complete"], (1, 0));
+    check(Fault::Unclear(false), &["create", "find", "find", "create", "complete"], (1, 0));
+}
+
+#[test]
+fn what_is_done_after_it_was_given_up_is_found() {
+    let late_us = SETTLE_US - 1;
+    let mut trial = Trial::new(World { script: [Some(Fault::Late(late_us))].into(), ..World::default() });
+    assert_eq!(trial.whole(1, &ticket("a")), End::Early(SETTLE));
+    trial.pass(SETTLE);
+    assert_eq!(trial.whole(1, &ticket("a")), End::Ack);
+    assert_eq!((trial.counts().adopted, trial.world.0.lock().tickets.len()), (1, 1));
+
+    // The bridge dies while the call is under way and is back at once.
+    let mut trial = Trial::new(World { script: [Some(Fault::Late(late_us))].into(), ..World::default() });
+    assert_eq!(trial.deliver(1, &ticket("a"), 2), None, "it has died");
+    assert_eq!(trial.world.0.lock().tickets.len(), 1);
+    assert_eq!(trial.whole(1, &ticket("a")), End::Early(SETTLE));
+    trial.pass(SETTLE);
+    assert_eq!(trial.whole(1, &ticket("a")), End::Ack);
+    assert_eq!((trial.counts().adopted, trial.world.0.lock().tickets.len()), (1, 1));
+}
+
+#[test]
+fn what_ends_unclear_again_and_again_comes_later_each_time() {
+    let mut trial = Trial::new(World::default());
+    let mut waits = Vec::new();
+    for _ in 0..5 {
+        trial.world.0.lock().script = [Some(Fault::Unclear(false))].into();
+        if !waits.is_empty() {
+            trial.world.0.lock().script.push_front(None);
+        }
+        match trial.whole(1, &ticket("a")) {
+            End::Early(wait) | End::Back(wait, _) => waits.push(wait),
+            other => panic!("{other:?}"),
+        }
+        trial.pass(*waits.last().unwrap());
+    }
+    assert!(waits[0] == SETTLE && waits.is_sorted() && waits[4] > SETTLE * 10, "{waits:?}");
+    assert_eq!(trial.counts().refused, 4);
 }
 
 #[test]
 fn a_search_that_lags_is_asked_again_when_it_must_know() {
     let world = World { script: [Some(Fault::Unclear(true))].into(), lag_us: 5_000_000, ..World::default() };
     let mut trial = Trial::new(world);
-    let End::Back(wait, _) = trial.whole(1, &ticket("a")) else { panic!() };
-    assert_eq!(wait, Duration::from_secs(5));
-    trial.world.0.lock().now_us += 5_000_000;
+    let wait = SETTLE + Duration::from_secs(5);
+    assert_eq!(trial.whole(1, &ticket("a")), End::Early(wait));
+    trial.pass(wait);
     assert_eq!(trial.whole(1, &ticket("a")), End::Ack);
     assert_eq!((trial.counts().adopted, trial.world.0.lock().tickets.len()), (1, 1));
 }
@@ -212,11 +256,115 @@ fn an_erasure_takes_the_notes_that_quote_the_text() {
 fn a_ticket_that_the_helpdesk_has_no_more_is_left() {
     let mut trial = Trial::new(World::default());
     trial.whole(1, &ticket("a"));
+    trial.world.0.lock().tickets.clear();
     trial.world.0.lock().script = [Some(Fault::Refused(404))].into();
     assert_eq!(trial.whole(2, &followed_up("a", "b", 2)), End::Ack);
     trial.calls();
     assert_eq!(trial.whole(3, &followed_up("a", "c", 2)), End::Ack);
     assert_eq!(trial.calls(), [""; 0]);
+    assert_eq!(trial.whole(4, &change("a", erased())), End::Ack);
+    assert_eq!(trial.calls(), ["look"], "whether it is still gone");
+}
+
+#[test]
+fn a_ticket_is_gone_only_if_it_is_not_there_when_it_is_read() {
+    let mut trial = Trial::new(World::default());
+    trial.whole(1, &ticket("a"));
+    trial.world.0.lock().script = [Some(Fault::Refused(404))].into();
+    assert!(matches!(trial.whole(2, &followed_up("a", "b", 2)), End::Back(..)));
+    assert_eq!(trial.whole(2, &followed_up("a", "b", 2)), End::Ack);
+    // Another helpdesk answers, or our account has lost its rights: nothing is there, and nothing is right.
+    trial.world.0.lock().is_strange = true;
+    for _ in 0..20 {
+        assert_ne!(trial.whole(3, &change("a", erased())), End::Ack);
+    }
+    trial.world.0.lock().is_strange = false;
+    assert_eq!(trial.whole(3, &change("a", erased())), End::Ack);
+    let world = trial.world.0.lock();
+    assert!(!world.tickets[&1].body.contains("secret"), "{:?}", world.tickets);
+}
+
+#[test]
+fn what_was_thought_gone_is_looked_at_before_its_erasure_is_left() {
+    let mut trial = Trial::new(World::default());
+    trial.whole(1, &ticket("a"));
+    {
+        let cases = &trial.bridge.as_ref().unwrap().shared.cases;
+        cases.lock().apply(id("a"), &[Fact::Gone], BEGIN_US + 2).unwrap();
+    }
+    trial.calls();
+    assert_eq!(trial.whole(2, &change("a", erased())), End::Ack);
+    assert_eq!(trial.calls(), ["look", "erase"]);
+    let cases = trial.bridge.as_ref().unwrap().shared.cases.lock();
+    assert!(!cases.get(id("a")).unwrap().unwrap().place.unwrap().is_gone);
+}
+
+#[test]
+fn an_erasure_of_what_is_not_found_is_left_only_if_the_helpdesk_answers_rightly() {
+    let mut trial = Trial::new(World::default());
+    assert_eq!(trial.whole(1, &change("a", erased())), End::Ack);
+    assert_eq!(trial.calls(), ["find", "probe"]);
+}
+
+#[test]
+fn one_ticket_out_of_our_reach_holds_up_nobody() {
+    for status in [402, 403, 405, 412, 423, 451] {
+        let mut trial = Trial::new(World::default());
+        trial.whole(1, &ticket("a"));
+        let refuse = |trial: &Trial| {
+            trial.world.0.lock().script = [Some(Fault::Refused(status))].into();
+        };
+        trial.calls();
+        refuse(&trial);
+        assert!(matches!(trial.whole(2, &change("a", erased())), End::Back(..)), "{status}");
+        assert_eq!(trial.calls(), ["erase", "probe"]);
+        assert_eq!(trial.whole(3, &ticket("b")), End::Ack);
+        // The first question is not answered rightly either: it is the helpdesk, or our token.
+        trial.world.0.lock().script = [Some(Fault::Refused(status)), Some(Fault::Refused(401))].into();
+        assert!(matches!(trial.whole(2, &change("a", erased())), End::Hold(_)), "{status}");
+        assert_eq!(trial.whole(2, &change("a", erased())), End::Ack);
+    }
+    // Where tickets are made nothing is there yet that could be out of reach.
+    let mut trial = Trial::new(World { script: [Some(Fault::Refused(403))].into(), ..World::default() });
+    assert!(matches!(trial.whole(1, &ticket("a")), End::Hold(_)));
+}
+
+#[test]
+fn a_priority_is_told_to_a_ticket_that_was_found_for_it_however_often_that_fails() {
+    let mut trial = Trial::new(World::default());
+    let there = There { reference: id("a").to_string(), level: "P2".to_owned(), ..There::default() };
+    trial.world.0.lock().tickets.insert(7, there);
+    trial.world.0.lock().script = [None, Some(Fault::Refused(422))].into();
+    assert!(matches!(trial.whole(1, &followed_up("a", "b", 1)), End::Back(..)));
+    trial.restart();
+    assert_eq!(trial.whole(1, &followed_up("a", "b", 1)), End::Ack);
+    assert_eq!(trial.world.0.lock().tickets[&7].level, "P1");
+}
+
+#[test]
+fn a_ticket_that_was_just_made_keeps_no_other_from_being_looked_at() {
+    let mut trial = Trial::new(World::default());
+    trial.whole(1, &ticket("a"));
+    let made_us = trial.world.0.lock().now_us;
+    let cases = trial.bridge.as_ref().unwrap().shared.cases.lock();
+    let after_us = i64::try_from(RETRY.as_micros()).unwrap();
+    assert_eq!(cases.due(made_us + after_us - 1, 9).unwrap(), []);
+    assert_eq!(cases.due(made_us + after_us, 9).unwrap(), [id("a")]);
+}
+
+#[test]
+fn what_a_helpdesk_says_of_a_text_is_in_the_status_and_not_in_what_the_daemon_logs() {
+    let refused = CallError::Refused { status: 422, words: "subject: secret a".to_owned() };
+    assert!(refused.to_string().contains("secret") && !refused.in_short().contains("secret"));
+    for status in [200, 500] {
+        let page = CallError::Trouble { status, words: "secret a".to_owned(), wait: None };
+        assert!(page.to_string().contains("secret") && !page.in_short().contains("secret"));
+    }
+    let mut trial = Trial::new(World { script: [Some(Fault::Refused(422))].into(), ..World::default() });
+    let End::Back(_, why) = trial.whole(1, &ticket("a")) else { panic!() };
+    assert!(why.contains("422") && !why.contains("secret"), "{why}");
+    let said = trial.counts().last_error.unwrap();
+    assert!(said.contains("says secret"), "{said}");
 }
 
 /// The daemon's records of some tickets, in each ticket's order.

@@ -1,6 +1,8 @@
 //! One delivery worked off: the steps of its [`Job`], done.
 
-use tracing::{info, warn};
+use std::sync::atomic::Ordering;
+
+use tracing::{debug, info, warn};
 
 use super::job::{End, Job, Outcome, Step};
 use super::{Bridge, Policy, Target, Worked};
@@ -10,7 +12,6 @@ use crate::bridge::text::{About, Language};
 use crate::ledger::LedgerError;
 use crate::ledger::cases::Change as Fact;
 use crate::ticket::TicketId;
-use crate::ticket::proto::update::Change;
 use crate::ticket::proto::{Delivery, Level, delivery};
 
 impl<T: Target> Bridge<T> {
@@ -45,7 +46,9 @@ impl<T: Target> Bridge<T> {
         };
         // It may have forgotten something since we began.
         let cases_know_since_us = self.shared.cases.lock().knows_since_us();
-        let policy = Policy { cases_know_since_us, ..self.policy };
+        let cut_off_us = self.cut_off_us.load(Ordering::Relaxed);
+        let started_at_us = self.policy.started_at_us.max(cut_off_us);
+        let policy = Policy { cases_know_since_us, started_at_us, ..self.policy };
         let job = Job::new(seq, record, language, known, policy);
         if let Some(error) = failed {
             return Err(error);
@@ -93,6 +96,8 @@ impl<T: Target> Bridge<T> {
                     let values = self.values(&job, &reference);
                     self.heard(self.target.erase_note(&case, &note, &values).await.map(|()| Outcome::Done))
                 }
+                Step::Look(case) => self.heard(self.target.is_gone(&case).await.map(Outcome::Gone)),
+                Step::Probe => self.heard(self.target.is_sound().await.map(Outcome::Sound)),
                 Step::End(end) => {
                     self.ended(&job, &end);
                     return Ok(end);
@@ -104,6 +109,11 @@ impl<T: Target> Bridge<T> {
     /// Takes note of how a call went.
     fn heard(&self, called: Result<Outcome, CallError>) -> Outcome {
         let mut health = self.health.lock();
+        if let Err(error) = &called {
+            // Some repeat what they were sent: that is for nobody's log.
+            debug!(bridge = %self.name, %error, "a call has failed");
+            health.said = Some(error.to_string());
+        }
         match &called {
             Ok(_) => {
                 health.failures = 0;
@@ -113,8 +123,10 @@ impl<T: Target> Bridge<T> {
                     self.shared.counts.lock().is_held = false;
                 }
             }
-            Err(CallError::Unclear(_) | CallError::NotSent(_)) => health.failures += 1,
-            Err(CallError::Limited { .. }) => {}
+            Err(CallError::Limited { .. } | CallError::Trouble { wait: Some(_), .. }) => {}
+            Err(CallError::Unclear(_) | CallError::Trouble { .. } | CallError::NotSent(_)) => {
+                health.failures += 1;
+            }
             Err(CallError::Refused { .. } | CallError::Template(_)) => health.failures = 0,
         }
         match called {
@@ -145,35 +157,32 @@ impl<T: Target> Bridge<T> {
                 }
             }
             End::Back(again, why) => {
-                self.health.lock().refused += 1;
-                self.shared.counts.lock().last_error = Some(why.clone());
+                let said = {
+                    let mut health = self.health.lock();
+                    health.refused += 1;
+                    health.said.take()
+                };
+                self.shared.counts.lock().last_error = Some(said.unwrap_or_else(|| why.clone()));
                 let again_s = again.as_secs();
                 warn!(bridge = %self.name, ticket = %job.ticket_id, %why, again_s, "not taken; tried again later");
             }
-            End::Hold(_) => {}
+            End::Early(_) | End::Hold(_) => {}
         }
     }
 
     /// What templates see of a delivery.
     fn values(&self, job: &Job, reference: &str) -> Values {
+        let level = Level::try_from(job.level()).unwrap_or_default();
         let mut values = match &job.record {
             delivery::Record::Ticket(ticket) => self.texts.ticket(ticket),
             delivery::Record::Update(update) => {
                 let language = Language::of(job.language());
                 let about = About { reference, brand: job.brand(), language, level: None };
-                let reason = match &update.change {
-                    Some(Change::Erased(erased)) => &erased.reason,
-                    _ => "",
-                };
-                let mut values = self.texts.erasure(&about, reason);
-                values.extend(self.texts.update(&about, update));
-                values
+                return self.texts.change(&about, update, level);
             }
         };
-        // A ticket that comes late may have another level by now.
-        let level = Level::try_from(job.level()).unwrap_or_default();
-        values.insert("level".to_owned(), level.as_str_name().into());
-        values.insert("level_value".to_owned(), self.texts.level(level));
+        // One that comes late may have another level by now.
+        self.texts.set_level(&mut values, level);
         values
     }
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::answers::seen_by;
 use super::{Case, Helpdesk, Values, answers};
 use crate::bridge::http::{Answer, Call, CallError};
-use crate::bridge::preset::{Escape, Step};
+use crate::bridge::preset::{Escape, RenderError, Step};
 
 impl Helpdesk {
     pub(super) fn values(&self, values: &Values) -> Values {
@@ -68,14 +68,21 @@ impl Helpdesk {
             other => other?,
         };
         self.note_answer(values, &answer);
-        if let Some(done) = &step.done
-            && !self.preset.evaluate(&format!("{key}.done"), done, &seen_by(&*values))?.is_true()
-        {
-            return Err(answer.refusal());
+        // A call that only asks has done nothing; of another one that has been answered nobody knows what it did.
+        let failed = |error: RenderError| match step.method == "GET" {
+            true => CallError::from(error),
+            false => CallError::Unclear(error.to_string()),
+        };
+        if let Some(done) = &step.done {
+            let is_done = self.preset.evaluate(&format!("{key}.done"), done, &seen_by(&*values));
+            if !is_done.map_err(failed)?.is_true() {
+                return Err(answer.refusal());
+            }
         }
         for (name, expression) in &step.capture {
             let seen = seen_by(&*values);
-            let value = self.preset.evaluate(&format!("{key}.capture.{name}"), expression, &seen)?;
+            let value = self.preset.evaluate(&format!("{key}.capture.{name}"), expression, &seen);
+            let value = value.map_err(failed)?;
             if !value.is_undefined() {
                 values.insert(name.clone(), serde_json::to_value(&value).unwrap_or_default());
             }

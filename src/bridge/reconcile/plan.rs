@@ -21,6 +21,8 @@ const TRIES_MAX: u32 = 3;
 /// Waits for a helpdesk that takes nothing.
 const PAUSE_MIN_US: i64 = 1_000_000;
 const PAUSE_MAX_US: i64 = 300_000_000;
+/// So often in a row the helpdesk may refuse a listing before the listing begins anew.
+const LIST_REFUSALS_MAX: u32 = 5;
 
 /// What to do.
 #[derive(Debug, PartialEq)]
@@ -59,6 +61,27 @@ pub struct Report {
     sent_at_us: Option<i64>,
 }
 
+/// What there is to be done, each in its turn: no flood of one keeps the others waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// A ticket of which the helpdesk has told of itself.
+    Hint,
+    /// A ticket that was listed, or the next listing.
+    List,
+    /// The ticket that has been due for longest.
+    Due,
+}
+
+impl Turn {
+    fn after(self) -> Turn {
+        match self {
+            Turn::Hint => Turn::List,
+            Turn::List => Turn::Due,
+            Turn::Due => Turn::Hint,
+        }
+    }
+}
+
 /// The reconciler's mind.
 #[derive(Debug)]
 pub struct Plan {
@@ -69,6 +92,10 @@ pub struct Plan {
     /// No call before that: the helpdesk takes nothing.
     paused_until_us: i64,
     failures: u32,
+    /// Listings in a row that have failed.
+    list_failures: u32,
+    /// Whose turn it is.
+    turn: Turn,
     hints: VecDeque<Wanted>,
     hinted: BTreeSet<String>,
     listed: VecDeque<Wanted>,
@@ -89,6 +116,8 @@ impl Plan {
             free_at_us: 0,
             paused_until_us: 0,
             failures: 0,
+            list_failures: 0,
+            turn: Turn::Hint,
             hints: VecDeque::new(),
             hinted: BTreeSet::new(),
             listed: VecDeque::new(),
@@ -99,8 +128,8 @@ impl Plan {
         }
     }
 
-    /// What to do now. Hints come first: an agent has just done something. Then what a listing named, the next listing,
-    /// and then what is due of itself.
+    /// What to do now: what a listing has said in full, then a hint, what was listed or the next listing, and what is
+    /// due of itself, in turn.
     pub fn next(&mut self, now_us: i64) -> Task {
         if let Some(wanted) = self.listed.pop_front_if(|wanted| wanted.standing.is_some()) {
             return Task::Read(wanted);
@@ -109,18 +138,43 @@ impl Plan {
         if free_at_us > now_us {
             return Task::Wait(free_at_us);
         }
-        if let Some(wanted) = self.hints.pop_front() {
-            self.hinted.remove(&wanted.case_id);
-            return Task::Read(wanted);
+        loop {
+            let turn = self.turn;
+            self.turn = turn.after();
+            let task = match turn {
+                Turn::Hint => self.next_hint(),
+                Turn::List => self.next_of_listing(now_us),
+                Turn::Due if self.is_full() => Some(Task::Wait(now_us + TAKEN_AFTER_US)),
+                Turn::Due => Some(Task::Due),
+            };
+            if let Some(task) = task {
+                return task;
+            }
         }
+    }
+
+    fn next_hint(&mut self) -> Option<Task> {
+        let wanted = self.hints.pop_front()?;
+        self.hinted.remove(&wanted.case_id);
+        Some(Task::Read(wanted))
+    }
+
+    fn next_of_listing(&mut self, now_us: i64) -> Option<Task> {
         if let Some(wanted) = self.listed.pop_front() {
-            return Task::Read(wanted);
+            return Some(Task::Read(wanted));
         }
-        if self.reports.len() >= OPEN_MAX {
-            return Task::Wait(now_us + TAKEN_AFTER_US);
-        }
-        let is_list_due = self.list_every_us.is_some() && self.list_at_us <= now_us;
-        if is_list_due { Task::List } else { Task::Due }
+        let is_due = self.list_every_us.is_some() && self.list_at_us <= now_us;
+        (is_due && !self.is_full()).then_some(Task::List)
+    }
+
+    fn is_full(&self) -> bool {
+        self.reports.len() >= OPEN_MAX
+    }
+
+    /// Whether nothing but what is due of itself is to be done now.
+    pub fn is_idle(&self, now_us: i64) -> bool {
+        let is_list_due = self.list_every_us.is_some() && self.list_at_us <= now_us && !self.is_full();
+        self.hints.is_empty() && self.listed.is_empty() && !is_list_due
     }
 
     /// Something may have become of this one.
@@ -144,9 +198,20 @@ impl Plan {
             cases.into_iter().map(|(case_id, standing)| Wanted { case_id, standing, listing, tries: 0 });
         self.listed.extend(wanted);
         self.cursors.push_back((self.listings, cursor));
+        self.list_failures = 0;
         if !has_more {
             self.list_at_us = now_us + self.list_every_us.unwrap_or_default();
         }
+    }
+
+    /// The listing has failed, and is asked for later each time; what is due goes on. Gives whether it is to begin
+    /// anew: the helpdesk refuses it again and again, as it may what is too long ago.
+    pub fn list_failed(&mut self, now_us: i64, is_refused: bool) -> bool {
+        let every_us = self.list_every_us.unwrap_or_default().max(PAUSE_MIN_US);
+        let wait_us = (every_us << self.list_failures.min(10)).min(PAUSE_MAX_US.max(every_us));
+        self.list_failures += 1;
+        self.list_at_us = now_us + wait_us;
+        is_refused && self.list_failures.is_multiple_of(LIST_REFUSALS_MAX)
     }
 
     /// So many calls were made, of which the helpdesk takes one `every`.
@@ -159,7 +224,7 @@ impl Plan {
         self.failures = 0;
     }
 
-    /// The helpdesk takes nothing: gives whether that is new. A listing is asked for again after the pause.
+    /// The helpdesk takes nothing: gives whether that is new.
     pub fn pause(&mut self, now_us: i64) -> bool {
         let pause_us = (PAUSE_MIN_US << self.failures.min(10)).min(PAUSE_MAX_US);
         self.failures += 1;
@@ -263,22 +328,58 @@ mod tests {
         }
     }
 
+    /// The same, whosever turn it is.
+    fn read_next(plan: &mut Plan) -> Wanted {
+        plan.turn = Turn::List;
+        read(plan, 0)
+    }
+
     fn list(plan: &mut Plan, cases: &[&str], cursor: &str) {
         plan.listed(0, cases.iter().map(|id| ((*id).to_owned(), None)), cursor.to_owned(), false);
     }
 
     #[test]
-    fn hints_come_first_then_what_was_listed_then_a_listing_then_what_is_due() {
+    fn hints_what_was_listed_and_what_is_due_have_their_turns() {
         let mut plan = Plan::new(Some(60));
         assert_eq!(plan.next(0), Task::List);
         list(&mut plan, &["1", "2"], "a");
+        assert_eq!(plan.next(0), Task::Due);
         plan.hint("3".to_owned());
         plan.hint("3".to_owned());
-        for expected in ["3", "1", "2"] {
-            assert_eq!(read(&mut plan, 0).case_id, expected);
-        }
+        assert!(!plan.is_idle(0));
+        assert_eq!(read(&mut plan, 0).case_id, "3");
+        assert_eq!(read(&mut plan, 0).case_id, "1");
+        assert_eq!(plan.next(0), Task::Due);
+        assert_eq!(read(&mut plan, 0).case_id, "2");
+        assert!(plan.is_idle(0) && !plan.is_idle(60));
         assert_eq!((plan.next(0), plan.next(60)), (Task::Due, Task::List));
         assert_eq!(Plan::new(None).next(0), Task::Due);
+    }
+
+    #[test]
+    fn a_flood_of_hints_keeps_neither_the_listing_nor_what_is_due() {
+        let mut plan = Plan::new(Some(60));
+        (0..HINTS_MAX).for_each(|n| plan.hint(n.to_string()));
+        let tasks: Vec<Task> = (0..6).map(|_| plan.next(0)).collect();
+        assert_eq!(tasks.iter().filter(|task| **task == Task::List).count(), 2, "{tasks:?}");
+        assert_eq!(tasks.iter().filter(|task| **task == Task::Due).count(), 2, "{tasks:?}");
+    }
+
+    #[test]
+    fn a_listing_that_is_refused_is_asked_for_ever_more_seldom_and_begins_anew() {
+        let mut plan = Plan::new(Some(60_000_000));
+        let mut now_us = 0;
+        let mut anew = Vec::new();
+        for _ in 0..10 {
+            assert_eq!(plan.next(now_us), Task::List);
+            anew.push(plan.list_failed(now_us, true));
+            // What is due goes on.
+            assert_eq!((plan.next(now_us), plan.next(now_us)), (Task::Due, Task::Due));
+            now_us += PAUSE_MAX_US;
+        }
+        assert_eq!(anew.iter().filter(|anew| **anew).count(), 2, "{anew:?}");
+        assert!(anew[LIST_REFUSALS_MAX as usize - 1]);
+        assert!((0..10).all(|_| !Plan::new(Some(60)).list_failed(0, false)));
     }
 
     #[test]
@@ -294,6 +395,7 @@ mod tests {
                     plan.spent(now_us, 2, 600_000);
                 }
                 Task::Wait(until_us) => now_us = until_us,
+                Task::Due => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -307,10 +409,10 @@ mod tests {
             plan.hint((n % (2 * HINTS_MAX)).to_string());
         }
         let mut reads = 0;
-        while plan.next(0) != Task::Due {
-            reads += 1;
+        while !plan.is_idle(0) {
+            reads += u32::from(matches!(plan.next(0), Task::Read(_)));
         }
-        assert_eq!(reads, HINTS_MAX);
+        assert_eq!(reads as usize, HINTS_MAX);
     }
 
     #[test]
@@ -320,7 +422,7 @@ mod tests {
         assert_eq!(plan.cursor().as_deref(), Some("a"));
         list(&mut plan, &["1"], "b");
         assert_eq!(plan.cursor(), None);
-        let wanted = read(&mut plan, 0);
+        let wanted = read_next(&mut plan);
         plan.report(id("1"), TicketStatus::default(), Vec::new(), wanted.listing);
         list(&mut plan, &[], "c");
         assert_eq!(plan.cursor(), None);
@@ -348,12 +450,12 @@ mod tests {
     fn a_ticket_that_cannot_be_read_keeps_no_other() {
         let mut plan = Plan::new(Some(60));
         list(&mut plan, &["bad", "good"], "a");
-        let bad = read(&mut plan, 0);
+        let bad = read_next(&mut plan);
         assert!(plan.failed(bad));
-        assert_eq!(read(&mut plan, 0).case_id, "good");
-        let bad = read(&mut plan, 0);
+        assert_eq!(read_next(&mut plan).case_id, "good");
+        let bad = read_next(&mut plan);
         assert!(plan.failed(bad));
-        let bad = read(&mut plan, 0);
+        let bad = read_next(&mut plan);
         assert!(!plan.failed(bad), "three times are enough");
         assert_eq!(plan.cursor().as_deref(), Some("a"));
     }

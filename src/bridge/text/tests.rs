@@ -6,6 +6,7 @@ use super::*;
 
 fn shape(text_chars_max: usize) -> Shape {
     Shape {
+        erases_text: true,
         text_chars_max,
         four_byte: FourByte::Keep,
         levels: [90, 70, 40, 10].map(serde_json::Value::from),
@@ -160,6 +161,19 @@ fn what_may_stay_of_an_erased_ticket_says_nothing_of_the_person() {
         "The author has deleted their account. Its text, and what was known of the person, has been taken out of this \
          ticket.\n\nvigie-ref: 00ff"
     );
+}
+
+#[test]
+fn where_the_text_cannot_be_taken_out_the_note_says_so_and_nothing_else() {
+    let texts = Texts::new(Shape { erases_text: false, ..shape(30_000) }, Vec::new()).unwrap();
+    for language in [Language::En, Language::Fr] {
+        let about = About { language: Some(language), ..about() };
+        let body = text(&texts.erasure(&about, "post_deleted"), "body").to_owned();
+        assert!(body.contains("still in") || body.contains("restent dans"), "{body}");
+        assert!(!body.contains("been taken out") && !body.contains("ont été retirés"), "{body}");
+    }
+    let rt = crate::bridge::preset::BUILT_IN.iter().find(|(name, _)| *name == "rt").unwrap().1;
+    assert!(!Shape::of(&crate::bridge::preset::Preset::parse(rt).unwrap()).erases_text);
 }
 
 #[test]

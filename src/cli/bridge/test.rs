@@ -182,10 +182,10 @@ impl<'b> Test<'b> {
             CallError::Refused { status: 300..=399, .. } => {
                 "give the address that it sends us to as url, without the last part of the path".to_owned()
             }
-            CallError::Unclear(what) if what.contains("no answer of its API") => {
+            CallError::Trouble { status: 200..=299, .. } => {
                 format!("a page came instead of data: the url is not that of the API, or a login page is before it. {advice}")
             }
-            CallError::Unclear(_) => format!("the helpdesk is in trouble or too slow; its own log says more. {advice}"),
+            CallError::Unclear(_) | CallError::Trouble { .. } => format!("the helpdesk is in trouble or too slow; its own log says more. {advice}"),
             CallError::Limited { .. } => "wait and try again; a quota_per_minute that fits keeps us below".to_owned(),
             _ => advice,
         };

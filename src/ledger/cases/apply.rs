@@ -32,12 +32,13 @@ pub(super) fn apply(
         Change::Withdrawn => set("attempted_at_us = NULL"),
         Change::Placed { brand, level, language, place, others } => {
             let sql = "INSERT INTO entry (ticket_id, brand, level, case_id, captured, complete, how, others, gone,
-                                          touched_at_us, language)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+                                          touched_at_us, language, again_at_us)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?10)
                        ON CONFLICT (ticket_id) DO UPDATE SET level = excluded.level,
                            language = iif(excluded.language = '', language, excluded.language), case_id = excluded.case_id,
                            captured = excluded.captured, complete = excluded.complete, how = excluded.how,
-                           others = excluded.others, gone = excluded.gone, attempted_at_us = NULL";
+                           others = excluded.others, gone = excluded.gone, attempted_at_us = NULL,
+                           again_at_us = excluded.again_at_us";
             let how = match place.origin {
                 Origin::Made => 0,
                 Origin::Found => 1,
@@ -84,6 +85,7 @@ pub(super) fn apply(
             transaction.prepare_cached(sql)?.execute(params![id, now_us]).map(drop)
         }
         Change::Gone => set("gone = 1, open = 0"),
+        Change::Back => set("gone = 0, open = 1"),
         Change::Moved { id: case_id } => {
             let sql = "UPDATE entry SET case_id = ?2 WHERE ticket_id = ?1";
             transaction.prepare_cached(sql)?.execute(params![id, case_id]).map(drop)

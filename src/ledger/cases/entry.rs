@@ -117,6 +117,8 @@ pub enum Change {
     Erased,
     /// The helpdesk has it no more.
     Gone,
+    /// It has it again, or always had.
+    Back,
     /// It was merged into another one there.
     Moved {
         /// That one's id.

@@ -99,7 +99,7 @@ pub(super) fn entry(event: &Event) -> Entry {
                 }],
                 raises: true,
                 thanks: None,
-                terms: crate::desk::Config::default().terms(""),
+                terms: super::without_floors(),
                 join_us: 3_600_000_000,
                 otherwise: Otherwise::Bucket(Bucket::Unmatched),
             }))

@@ -154,7 +154,7 @@ impl World {
             ticket_id: twin::ticket_id(post),
             at: Timestamp::UNIX_EPOCH,
             change: rescored,
-            terms: crate::desk::Config::default().terms(""),
+            terms: super::without_floors(),
         };
         // Whether it is answered interests nobody here: what was not committed is provisional still.
         drop(self.daemon().handle.rescore(vec![rescoring]));

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{End, Fact, Job, Note, Outcome, REFUSALS_MAX, Stage, Step, values_of};
+use super::{End, Fact, Job, Note, Outcome, Stage, Step, values_of};
 use crate::parse::Network;
 use crate::ticket::TicketId;
 use crate::ticket::proto::update::Change;
@@ -90,19 +90,11 @@ impl Job {
     }
 
     pub(super) fn acted(&mut self, outcome: Outcome, failures: u32) -> Step {
-        let act = self.acts.front().cloned();
-        let outcome = match (outcome, &act) {
-            // The note itself is gone.
-            (Outcome::Failed(error, _), Some(Act::EraseNote(_))) if error.is_absence() => Outcome::Done,
-            (outcome, _) => outcome,
-        };
-        match (outcome, act) {
-            (Outcome::Failed(error, _), _) if error.is_absence() => self.done([Fact::Gone]),
-            (Outcome::Failed(error, _), _)
-                if error.is_of_one() && self.refusals() + 1 >= REFUSALS_MAX && !self.is_erasure() =>
-            {
-                self.done([Fact::Refused { seq: self.seq }])
+        match (outcome, self.acts.front().cloned()) {
+            (Outcome::Failed(error, _), _) if error.is_absence() || error.may_be_of_one() => {
+                self.doubt(error)
             }
+            (Outcome::Failed(error, _), _) if error.is_of_one() => self.refused_alone(&error),
             (Outcome::Failed(error, _), _) => self.failed(error, failures),
             (Outcome::Noted(captured), Some(Act::Note { post_id: Some(post_id) })) => {
                 let captured = serde_json::Value::from(captured).to_string();
@@ -126,7 +118,12 @@ impl Job {
         matches!(&self.record, delivery::Record::Update(Update { change: Some(Change::Erased(_)), .. }))
     }
 
-    fn is_erasure(&self) -> bool {
+    /// Whether a note's text is being taken out.
+    pub(super) fn erases_note(&self) -> bool {
+        matches!(self.acts.front(), Some(Act::EraseNote(_)))
+    }
+
+    pub(super) fn is_erasure(&self) -> bool {
         matches!(
             &self.record,
             delivery::Record::Update(Update { change: Some(Change::Erased(_) | Change::PostErased(_)), .. })

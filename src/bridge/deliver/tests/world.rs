@@ -24,7 +24,7 @@ use crate::ticket::proto::{Delivery, Post, Ticket, Update, delivery};
 pub(super) static TEXTS: LazyLock<Texts> = LazyLock::new(|| {
     let levels = ["P1", "P2", "P3", "P4"].map(Into::into);
     let zone = jiff::tz::TimeZone::UTC;
-    let shape = Shape { text_chars_max: 30_000, four_byte: FourByte::Keep, levels, zone };
+    let shape = Shape { text_chars_max: 30_000, erases_text: true, four_byte: FourByte::Keep, levels, zone };
     Texts::new(shape, Vec::new()).unwrap()
 });
 
@@ -36,6 +36,8 @@ pub(super) enum Fault {
     Unclear(bool),
     Limited,
     Refused(u16),
+    /// Nobody knows, and it is done so much later, in microseconds.
+    Late(i64),
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +63,10 @@ pub(super) struct World {
     pub(super) cannot_find: bool,
     pub(super) lag_us: i64,
     pub(super) now_us: i64,
+    /// Until when what was asked for last is under way.
+    pub(super) done_at_us: i64,
+    /// Whether it knows our account no more: everything is as if it were not there.
+    pub(super) is_strange: bool,
     /// Notes of which nobody was told that they are there.
     pub(super) lost_notes: BTreeSet<u64>,
 }
@@ -88,7 +94,8 @@ impl Fake {
                 (None, Some(random)) => match random.u32(0..20) {
                     0 => Some(Fault::NotSent),
                     1..=3 => Some(Fault::Unclear(false)),
-                    4..=6 => Some(Fault::Unclear(true)),
+                    4 | 5 => Some(Fault::Unclear(true)),
+                    6 => Some(Fault::Late(random.i64(0..SETTLE_US))),
                     7 => Some(Fault::Limited),
                     8 | 9 => Some(Fault::Refused(401)),
                     _ => None,
@@ -97,17 +104,27 @@ impl Fake {
             }
         };
         let unclear = || CallError::Unclear("no answer".to_owned());
+        {
+            let mut world = self.0.lock();
+            let late_us = if let Some(Fault::Late(us)) = fault { us } else { 0 };
+            world.done_at_us = world.now_us + late_us;
+            if world.is_strange {
+                return Err(CallError::Refused { status: 404, words: String::new() });
+            }
+        }
         match fault {
             None => {}
             Some(Fault::NotSent) => return Err(CallError::NotSent("refused".to_owned())),
             Some(Fault::Unclear(false)) => return Err(unclear()),
-            Some(Fault::Unclear(true)) => {
+            Some(Fault::Unclear(true) | Fault::Late(_)) => {
                 work(&mut self.0.lock());
                 moment().await;
                 return Err(unclear());
             }
             Some(Fault::Limited) => return Err(CallError::Limited { status: 429, wait: None }),
-            Some(Fault::Refused(status)) => return Err(CallError::Refused { status, words: String::new() }),
+            Some(Fault::Refused(status)) => {
+                return Err(CallError::Refused { status, words: "it says secret".to_owned() });
+            }
         }
         let done = work(&mut self.0.lock());
         moment().await;
@@ -151,7 +168,7 @@ impl Target for Fake {
                 reference: text(values, "ref"),
                 level: text(values, "level"),
                 body: text(values, "body"),
-                made_at_us: world.now_us,
+                made_at_us: world.done_at_us,
                 ..There::default()
             };
             world.tickets.insert(world.last, there);
@@ -190,6 +207,23 @@ impl Target for Fake {
         self.change("erase", case, |there| there.body = text(values, "body")).await
     }
 
+    async fn is_gone(&self, case: &Case) -> Result<bool, CallError> {
+        let id: u64 = case.id.parse().unwrap();
+        let is_strange = self.0.lock().is_strange;
+        match is_strange {
+            true => Err(CallError::Unclear("it knows no ticket, nor does it answer rightly".to_owned())),
+            false => self.call("look", |world| !world.tickets.contains_key(&id)).await,
+        }
+    }
+
+    async fn is_sound(&self) -> Result<bool, CallError> {
+        let is_strange = self.0.lock().is_strange;
+        match is_strange {
+            true => Ok(false),
+            false => self.call("probe", |_| true).await,
+        }
+    }
+
     async fn erase_note(&self, case: &Case, note: &Values, _: &Values) -> Result<(), CallError> {
         let number = note["number"].as_u64().unwrap();
         self.change("erase_note", case, |there| there.notes.get_mut(&number).unwrap().clear()).await
@@ -206,6 +240,9 @@ pub(super) struct Trial {
     pub(super) counts: Counts,
 }
 
+/// Nothing is under way there for longer after we have given it up.
+pub(super) const SETTLE_US: i64 = 3_000_000;
+pub(super) const SETTLE: Duration = Duration::from_micros(SETTLE_US.unsigned_abs());
 pub(super) const RETRY: Duration = Duration::from_secs(1);
 /// When the case store is made; tickets are made later.
 pub(super) const BEGIN_US: i64 = 1_000_000;
@@ -238,6 +275,8 @@ impl Trial {
             when_unknown: self.when_unknown,
             can_find: !cannot_find,
             find_lag: Duration::from_micros(lag_us.unsigned_abs()),
+            settle: SETTLE,
+            look_after: RETRY,
             can_erase_notes: true,
             cases_know_since_us: cases.knows_since_us(),
             started_at_us: now_us,
@@ -273,6 +312,10 @@ impl Trial {
 
     pub(super) fn whole(&mut self, seq: u64, record: &delivery::Record) -> End {
         self.deliver(seq, record, 1_000).unwrap()
+    }
+
+    pub(super) fn pass(&self, time: Duration) {
+        self.world.0.lock().now_us += i64::try_from(time.as_micros()).unwrap();
     }
 
     pub(super) fn counts(&self) -> Counts {

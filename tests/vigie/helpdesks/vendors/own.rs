@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use firehose::helpdesk::{Chatwoot, Fault, Faults, Glpi, OsTicket, Store, Zammad};
+use firehose::helpdesk::{Chatwoot, Fault, Faults, Glpi, OsTicket, Plain, Store, Zammad, serve};
 use serde_json::json;
+use vigie::bridge::preset::Preset;
 use vigie::ticket::proto::ticket_status::State;
 
-use super::super::{advice, read, state, values};
+use super::super::{advice, helpdesk, read, reference, state, values};
 use super::{Desk, refusal};
 
 pub(super) async fn zammad() -> Desk<Zammad> {
@@ -185,6 +186,22 @@ async fn what_glpi_refuses_within_a_good_answer_is_a_refusal() {
     assert_eq!(refusal(&other.find("x").await.unwrap_err()), 400);
     let login = desk.fake.log().calls.last().unwrap().request.clone();
     assert_eq!(login.header("app-token"), None, "an empty header is left out");
+}
+
+#[tokio::test]
+async fn an_answer_that_the_preset_cannot_read_comes_after_the_work() {
+    let fake = serve(Plain::default(), Default::default()).await.unwrap();
+    let check = async |there: &str, put: &str, count: usize| {
+        assert!(Plain::PRESET.contains(there), "{there}");
+        let preset = Preset::parse(&Plain::PRESET.replacen(there, put, 1)).unwrap();
+        let vigie = helpdesk(preset, &fake.url(), "secret", json!({}));
+        let (error, case) = vigie.create(&values(&vigie, &reference(), 0)).await.unwrap_err();
+        assert!(error.is_unclear() && case.is_none(), "{put}: {error:?}");
+        assert_eq!(fake.with(|plain| plain.tickets.len()), count, "{put}: it was made");
+    };
+    let capture = "capture = { id = \"response.id\" }";
+    check(capture, "capture = { id = \"response.id\", as_number = \"'x'|int\" }", 1).await;
+    check(capture, "capture = { id = \"response.id\" }\ndone = \"'x'|int\"", 2).await;
 }
 
 #[tokio::test]
