@@ -212,12 +212,18 @@ impl Config {
 /// Reads all sections; `None` only beside a mistake.
 fn read(root: &Section<'_, '_>) -> Option<Config> {
     let sources = sources(root);
-    let prefilter = brands(root);
+    let mut prefilter = brands(root);
     let classify = model(&root.section("model"));
     let names: Vec<_> = prefilter.brands.iter().map(|brand| brand.name.as_str()).collect();
     let mut warnings = Vec::new();
     let (mut desk, ageing_points_per_hour, zone) = desk::desk(root, &names, &mut warnings);
     desk.articles.weightless = crate::desk::articles::weightless(&prefilter.brands);
+    if prefilter.builtin_triggers {
+        // Who is in danger and names the brand calls for help, whatever else they say.
+        let (factors, _) = desk.priorities("");
+        let danger = factors.floors.iter().flat_map(|(topic, _)| desk.sensitive.words_of(topic));
+        prefilter.triggers.extend(danger.map(str::to_owned));
+    }
     let ledger = ledger(&root.section("ledger"), ageing_points_per_hour);
     let wire_section = root.section("wire");
     let mistakes = root.mistakes();

@@ -153,7 +153,8 @@ impl Config {
         let (topics, _) = self.sensitive.read(&candidate.post.text);
         topics.iter().any(|topic| factors.floors.of(topic).is_some())
             && SENTIMENTS[best(&verdict.sentiment)] != "positive"
-            && !self.is_unsupported(candidate.addressed, verdict)
+            // In a thread with us words of danger are for us, as a handle makes them.
+            && !self.is_unsupported(true, verdict)
     }
 
     /// What a surer verdict changes of a ticket that was made under overload; `None` if nothing that people

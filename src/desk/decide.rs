@@ -267,7 +267,8 @@ impl Desk {
         let at = posted_at(post, now);
         let Candidate { brand, addressed, .. } = candidate;
         let is_thanks = conversation::is_thanks(&post.text, verdict, &config.sensitive);
-        let place = self.conversations.place(&config.conversation, post, brand, *addressed, is_thanks, at);
+        let mut place =
+            self.conversations.place(&config.conversation, post, brand, *addressed, is_thanks, at);
         // Who is in danger, or a customer who speaks to us, has a ticket of their own in somebody else's thread.
         if let Some(ticket_id) = self.conversations.stranger_in(place, post)
             && !(is_refused || is_thanks)
@@ -277,8 +278,13 @@ impl Desk {
                 || matches!(place, Place::Joins { .. })
                     && people.author_of(post, config.contacts_window, now)?.customer.is_some())
         {
-            let ticket = self.begin(config, &of_brand, verdict, None, model, people, now)?;
-            return Ok(Decision::Ticket(ticket));
+            let Some(ticket_id) =
+                self.conversations.own_open(&config.conversation, post, &of_brand.brand, at)
+            else {
+                let ticket = self.begin(config, &of_brand, verdict, None, model, people, now)?;
+                return Ok(Decision::Ticket(ticket));
+            };
+            place = Place::Joins { ticket_id, thanks: None, has_part: false };
         }
         let (ticket_id, thanks) = match place {
             Place::Joins { has_part: false, .. } if is_refused => {

@@ -186,6 +186,12 @@ impl Topics {
         self.topics.iter().map(|topic| topic.name.as_str())
     }
 
+    /// The words of this topic, those that the company has added among them.
+    pub fn words_of(&self, topic: &str) -> impl Iterator<Item = &str> {
+        let words = self.compiled.meanings.iter().filter(move |meaning| *meaning.hit.topic == *topic);
+        words.filter(|meaning| !meaning.is_excluded).map(|meaning| &*meaning.hit.phrase)
+    }
+
     /// The topics that this text touches, in their order, and the words that say so.
     pub fn read(&self, text: &str) -> (Vec<String>, Vec<Hit>) {
         let Compiled { phrases, meanings } = &*self.compiled;

@@ -108,14 +108,7 @@ impl Conversations {
             return Place::Alone { earlier: None };
         }
         let of = again.map_or(brand, |(_, conversation)| &conversation.brand);
-        let (join_us, at_us) = (config.join_us(), at.as_microsecond());
-        let joinable = |ticket_id: &TicketId| {
-            let Some(conversation) = self.tickets.get(ticket_id) else { return false };
-            // A post may be older than what is remembered of its ticket: clocks differ, and after a restart that is when
-            // the ticket was decided about.
-            let is_near = join_us > 0 && at_us.saturating_sub(conversation.last_us) < join_us;
-            conversation.takes_more() && is_near
-        };
+        let joinable = |ticket_id: &TicketId| self.is_joinable(config, *ticket_id, at);
         let mut newest = self.newest_of(person).filter(|(brand, _)| brand == of).map(|(_, id)| *id);
         let earlier = newest.clone().next();
         match (newest.find(joinable), again) {
@@ -123,6 +116,29 @@ impl Conversations {
             (None, Some((ticket_id, _))) => Place::Again(ticket_id),
             (None, None) => Place::Alone { earlier },
         }
+    }
+
+    /// The newest ticket of this post's author about this brand that it may join, whatever thread it stands in.
+    pub fn own_open(
+        &self,
+        config: &Config,
+        post: &Post<'_>,
+        brand: &Arc<str>,
+        at: Timestamp,
+    ) -> Option<TicketId> {
+        let person = Person::of(post.network, &post.author.id);
+        let mut own = self.newest_of(person).filter(|(of, _)| of == brand).map(|(_, id)| *id);
+        own.find(|ticket_id| self.is_joinable(config, *ticket_id, at))
+    }
+
+    /// Whether its author's posts join this ticket at `at` for their author alone.
+    fn is_joinable(&self, config: &Config, ticket_id: TicketId, at: Timestamp) -> bool {
+        let Some(conversation) = self.tickets.get(&ticket_id) else { return false };
+        let (join_us, at_us) = (config.join_us(), at.as_microsecond());
+        // A post may be older than what is remembered of its ticket: clocks differ, and after a restart that is when the
+        // ticket was decided about.
+        let is_near = join_us > 0 && at_us.saturating_sub(conversation.last_us) < join_us;
+        conversation.takes_more() && is_near
     }
 
     fn newest_of(&self, person: Person) -> impl Iterator<Item = &(Arc<str>, TicketId)> + Clone {

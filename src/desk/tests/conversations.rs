@@ -325,6 +325,17 @@ fn who_is_in_danger_or_a_customer_who_speaks_to_us_has_a_ticket_of_their_own_in_
             assert_eq!(joined(decide(&mut desk, &post("c", "bob", "a", "", "et alors"), &PROBLEM)), id("b"));
         }
     };
+    // Who has one already goes on in that.
+    let mut desk = of_ana();
+    let own = post("own", "bob", "", "Lumio", "lumio en panne");
+    let config = Config::default();
+    let mut decide_of = |post: &Candidate| {
+        desk.decide(&config, post, &PROBLEM, opinion, &mut Customers, Timestamp::UNIX_EPOCH).unwrap()
+    };
+    assert!(is_ticket(&decide_of(&own)));
+    let mut answer = post("d", "bob", "a", "Lumio", "@lumio et moi ?");
+    answer.addressed = true;
+    assert_eq!(joined(decide_of(&answer)), id("own"));
     let (broken, fire) = ("@lumio chez moi aussi, en panne", "attention, la mienne a pris feu");
     check(broken, "Lumio", &PROBLEM, &mut Strangers, false);
     check(broken, "Lumio", &PROBLEM, &mut Customers, true);
@@ -333,6 +344,7 @@ fn who_is_in_danger_or_a_customer_who_speaks_to_us_has_a_ticket_of_their_own_in_
     check("chez moi aussi, en panne", "", &PROBLEM, &mut Customers, false);
     for brand in ["", "Lumio"] {
         check(fire, brand, &PROBLEM, &mut Strangers, true);
+        check(fire, brand, &other(0.7), &mut Strangers, true);
         check(fire, brand, &THANKFUL, &mut Strangers, false);
     }
 }
