@@ -4,7 +4,7 @@
 //! A bridge is a client of the ticket socket like anyone else's. Which calls a helpdesk takes is a file of templates
 //! ([`preset`]); how a call may end is [`http`]'s to tell; nothing here knows a vendor by name. [`deliver`] takes
 //! deliveries there, [`pace`] says when, and what was made of which ticket is in
-//! [`Cases`](crate::ledger::cases::Cases).
+//! [`Cases`].
 
 pub mod config;
 pub mod deliver;
