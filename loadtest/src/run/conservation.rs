@@ -135,7 +135,9 @@ pub(super) fn check(books: &Books<'_>) -> Balance {
             excess.filter(|ticket| !allowed(&ticket.id)).count() as u64
         };
         let withdrawn = |id: &TicketId| books.withdrawn.is_some_and(|withdrawn| withdrawn.contains(id));
-        let kept = excess(&small, &withdrawn);
+        // One that others have joined stays, whatever its first post was.
+        let joined: HashSet<TicketId> = books.joined.iter().map(|joined| joined.ticket).collect();
+        let kept = excess(&small, &|id| withdrawn(id) || joined.contains(id));
         balance.withdrawn = excess(&small, &|_| false) - kept;
         balance.unexpected = excess(&full, &|_| false);
         let joined = books.joined.iter().filter(|joined| !joined.post.model.starts_with(SMALL_MODEL));
@@ -354,6 +356,13 @@ mod tests {
         let withdrawn = HashSet::from([id_of("bluesky", "b")]);
         let balance = check(&Books { withdrawn: Some(&withdrawn), ..books });
         assert_eq!((balance.violations.len(), balance.unexpected, balance.withdrawn), (0, 0, 1));
+        let joined = [Joined { ticket: id_of("bluesky", "b"), post: ticket("a", "vigie 2") }];
+        let balance = check(&Books {
+            joined: &joined,
+            buckets: buckets(&[("unmatched", 7), ("ticketed", 2), ("merged", 1)]),
+            ..books
+        });
+        assert_eq!(balance.unexpected, 0, "{:?}", balance.violations);
     }
 
     #[test]

@@ -36,7 +36,7 @@ const SILENT_ONE_IN: usize = 100;
 const CALLS: u32 = 100;
 const MINUTE: Duration = Duration::from_millis(500);
 /// Longest wait for something to go on: a ticket that has ended unclear eight times waits four minutes.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(1200);
 /// Longest wait for the bridge's own counts, which it tells the daemon every two seconds.
 const TOLD_MAX: Duration = Duration::from_secs(20);
 
