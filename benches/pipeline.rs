@@ -31,11 +31,11 @@ use vigie::desk::told::Hearing;
 use vigie::desk::{self, Desk, Strangers};
 use vigie::ledger::Settlement;
 use vigie::parse::Format;
+use vigie::pipeline::desk_thread;
 use vigie::pipeline::lane::{Forward, Lane, LaneOutput, Waiting};
 use vigie::pipeline::model::{self, Decided};
 use vigie::pipeline::overload::Overload;
 use vigie::pipeline::reload::Rules;
-use vigie::pipeline::settle;
 use vigie::prefilter::{self, Prefilter};
 use vigie::source::FrameBatch;
 use vigie::telemetry::pulse::Pulse;
@@ -118,7 +118,7 @@ impl Path {
             let rules = ArcSwap::from_pointee(rules.expect("no brands are no mistake"));
             let nothing = Hearing::nothing();
             let (desk, pulse) = (Desk::default(), Pulse::default());
-            settle::run(
+            desk_thread::run(
                 desk,
                 &mut Strangers,
                 &mut NoArticles,

@@ -29,6 +29,7 @@ use crate::wire::{BindError, Hub, Listener};
 pub mod bridges;
 mod build;
 mod complaints;
+pub mod desk_thread;
 mod hear;
 pub mod inherited;
 pub mod lane;

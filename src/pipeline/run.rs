@@ -20,7 +20,7 @@ use super::overload::Overload;
 use super::reload::Rules;
 use super::rescore::Rescorer;
 use super::spawn::{Spawn, join};
-use super::{Control, Feed, Pipeline, PipelineError, QUEUE_DECIDED, lane_name, settle};
+use super::{Control, Feed, Pipeline, PipelineError, QUEUE_DECIDED, desk_thread, lane_name};
 use crate::config::{Engine, SourceConfig, UnderLoad};
 use crate::console;
 use crate::desk::Desk;
@@ -74,7 +74,7 @@ impl Pipeline {
             let mut underway = Underway::default();
             let hear = |desk: &mut Desk, heard| hear(desk, heard, &hear_rules, &hear_ledger, &mut underway);
             let pulse = &pulses.desk;
-            let run = settle::run(
+            let run = desk_thread::run(
                 desk,
                 &mut people,
                 &mut articles,
