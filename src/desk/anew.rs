@@ -1,9 +1,10 @@
 //! A ticket that has changed after it was made: whose it is and when its answer is due, decided again.
 //!
 //! By the same rules as of a new one, of what it is now: the priority that it has come to, the verdict that this stands
-//! by, the sensitive topics of all its posts and what these say. Who its author is stays as it was known with the first post, and so does
-//! the moment from which an answer is waited for. Where that post is erased, nobody knows any more whom the rules went by:
-//! then it stays where it is, and due as it is, unless a rule that goes by what is said speaks of it.
+//! by, the sensitive topics of all its posts and what these say. Who its author is stays as it was known with the first
+//! post, and so does the moment from which an answer is waited for. Where that post is erased, nobody knows any more whom
+//! the rules went by: then the ticket stays where it is, and due as it is, unless a rule that goes by what is said speaks
+//! of it.
 
 use jiff::Timestamp;
 

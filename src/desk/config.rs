@@ -96,14 +96,7 @@ impl Config {
         follow_ups: u32,
         now: Timestamp,
     ) -> (Score, proto::Level) {
-        let (sensitive, sensitive_words) = self.sensitive.read(&candidate.post.text);
-        self.score(&Facts {
-            sensitive: &sensitive,
-            sensitive_words: &sensitive_words,
-            said: &self.topic_words.read(&candidate.post.text),
-            follow_ups,
-            ..Facts::new(candidate, verdict, person, now)
-        })
+        self.score(&self.read(&candidate.post.text).facts(candidate, verdict, person, follow_ups, now))
     }
 
     /// Whether the model says that this is no customer message. `addressed`: the post names one of our handles.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::sensitive::Hit;
 use super::{Config, Facts, Person, follow_up, person};
 use crate::classify::{INTENTS, SENTIMENTS, URGENCIES, Verdict};
 use crate::parse::Post;
@@ -21,7 +22,41 @@ pub struct Draft {
     pub(super) said: Vec<Arc<str>>,
 }
 
+/// What a post's text says that factors and conditions go by.
+#[derive(Debug)]
+pub(super) struct Said {
+    sensitive: Vec<String>,
+    sensitive_words: Vec<Hit>,
+    topics: Vec<Arc<str>>,
+}
+
+impl Said {
+    /// What is known of a post by itself, whose author has posted `follow_ups` times before: see [`Facts::follow_ups`].
+    pub(super) fn facts<'a>(
+        &'a self,
+        candidate: &'a Candidate,
+        verdict: &'a Verdict,
+        person: &'a Person,
+        follow_ups: u32,
+        now: Timestamp,
+    ) -> Facts<'a> {
+        Facts {
+            sensitive: &self.sensitive,
+            sensitive_words: &self.sensitive_words,
+            said: &self.topics,
+            follow_ups,
+            ..Facts::new(candidate, verdict, person, now)
+        }
+    }
+}
+
 impl Config {
+    /// Reads a text for sensitive words, and for the topics that conditions ask for.
+    pub(super) fn read(&self, text: &str) -> Said {
+        let (sensitive, sensitive_words) = self.sensitive.read(text);
+        Said { sensitive, sensitive_words, topics: self.topic_words.read(text) }
+    }
+
     /// The ticket that this candidate makes at `now`, without a route, whatever tickets exist already.
     ///
     /// `model` is the name and version of what gave `verdict`.
@@ -75,18 +110,12 @@ impl Config {
         follow_ups: u32,
     ) -> Draft {
         let post = &candidate.post;
-        let (sensitive, sensitive_words) = self.sensitive.read(&post.text);
-        let said = self.topic_words.read(&post.text);
-        let facts = Facts {
-            sensitive: &sensitive,
-            sensitive_words: &sensitive_words,
-            said: &said,
-            follow_ups,
-            ..Facts::new(candidate, verdict, person, now)
-        };
+        let read = self.read(&post.text);
+        let facts = read.facts(candidate, verdict, person, follow_ups, now);
         let (score, level) = self.score(&facts);
         let due = self.expectations.of(&Facts { priority: score.priority, ..facts });
-        let watched = Some(due.at_risk_at).filter(|_| self.expectations.overdue_updates);
+        let (at_risk_at, due_at) = (due.at_risk_at, due.due_at);
+        let watched = Some(at_risk_at).filter(|_| self.expectations.overdue_updates);
         let ticket = proto::Ticket {
             id: TicketId::of_post(post.network, &post.id).as_bytes().to_vec(),
             post: Some(message_of(post, now)),
@@ -94,7 +123,7 @@ impl Config {
             priority: u32::from(score.priority),
             level: level.into(),
             created_at_us: now.as_microsecond(),
-            due_at_us: due.due_at.as_microsecond(),
+            due_at_us: due_at.as_microsecond(),
             verdict: Some(message_of_verdict(verdict, model)),
             factors: score.factors,
             hits: candidate.hits.clone(),
@@ -103,10 +132,10 @@ impl Config {
             person: message_of_person(person),
             assignment: None,
             articles: Vec::new(),
-            sensitive,
+            sensitive: read.sensitive,
             at_risk_at_us: watched.map_or(0, Timestamp::as_microsecond),
         };
-        Draft { ticket, said }
+        Draft { ticket, said: read.topics }
     }
 }
 

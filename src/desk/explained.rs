@@ -91,7 +91,7 @@ impl Desk {
 }
 
 impl Config {
-    /// The same with every factor, for people who ask why.
+    /// The priority that these facts give, with every factor.
     pub fn explain(&self, facts: &Facts<'_>) -> Explained {
         let (factors, levels) = self.priorities(&facts.candidate.brand);
         let lines = factors.lines(&Facts { is_noise: self.is_noise(facts), ..*facts }, true);
@@ -110,13 +110,6 @@ impl Config {
         follow_ups: u32,
         now: Timestamp,
     ) -> Explained {
-        let (sensitive, sensitive_words) = self.sensitive.read(&candidate.post.text);
-        self.explain(&Facts {
-            sensitive: &sensitive,
-            sensitive_words: &sensitive_words,
-            said: &self.topic_words.read(&candidate.post.text),
-            follow_ups,
-            ..Facts::new(candidate, verdict, person, now)
-        })
+        self.explain(&self.read(&candidate.post.text).facts(candidate, verdict, person, follow_ups, now))
     }
 }

@@ -108,13 +108,10 @@ impl Conversations {
             return Place::Alone { earlier: None };
         }
         let of = again.map_or(brand, |(_, conversation)| &conversation.brand);
-        let joinable = |ticket_id: &TicketId| self.is_joinable(config, *ticket_id, at);
-        let mut newest = self.newest_of(person).filter(|(brand, _)| brand == of).map(|(_, id)| *id);
-        let earlier = newest.clone().next();
-        match (newest.find(joinable), again) {
+        match (self.own_open(config, post, of, at), again) {
             (Some(ticket_id), _) => Place::Joins { ticket_id, thanks: None, has_part: again.is_some() },
             (None, Some((ticket_id, _))) => Place::Again(ticket_id),
-            (None, None) => Place::Alone { earlier },
+            (None, None) => Place::Alone { earlier: self.own(person, of).next() },
         }
     }
 
@@ -126,9 +123,13 @@ impl Conversations {
         brand: &Arc<str>,
         at: Timestamp,
     ) -> Option<TicketId> {
-        let person = Person::of(post.network, &post.author.id);
-        let mut own = self.newest_of(person).filter(|(of, _)| of == brand).map(|(_, id)| *id);
+        let mut own = self.own(Person::of(post.network, &post.author.id), brand);
         own.find(|ticket_id| self.is_joinable(config, *ticket_id, at))
+    }
+
+    /// Somebody's tickets of this brand, the newest first.
+    fn own(&self, person: Person, brand: &Arc<str>) -> impl Iterator<Item = TicketId> {
+        self.newest_of(person).filter(move |(of, _)| of == brand).map(|(_, id)| *id)
     }
 
     /// Whether its author's posts join this ticket at `at` for their author alone.
