@@ -201,12 +201,23 @@ fn secret_of(
     path: &Path,
     warnings: &mut Vec<String>,
 ) -> Option<String> {
+    read_secret(section, given, path, warnings, secret::token)
+}
+
+/// The secret that `taken` finds in this file; what is wrong with it is a mistake at `given`.
+pub(super) fn read_secret(
+    section: &Section<'_, '_>,
+    given: &Placed<String>,
+    path: &Path,
+    warnings: &mut Vec<String>,
+    taken: impl FnOnce(Vec<u8>) -> Result<String, String>,
+) -> Option<String> {
     let read = secret::read(path).map_err(|error| error.to_string());
-    let token = read.and_then(|read| {
+    let secret = read.and_then(|read| {
         warnings.extend(read.warning);
-        secret::token(read.bytes)
+        taken(read.bytes)
     });
-    token.map_err(|reason| section.mistake_at(given, format_args!("{}: {reason}", path.display()))).ok()
+    secret.map_err(|reason| section.mistake_at(given, format_args!("{}: {reason}", path.display()))).ok()
 }
 
 /// Reads `[tls]`; returns whether there is an authority for clients' certificates.

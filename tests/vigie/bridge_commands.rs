@@ -8,17 +8,7 @@ use firehose::helpdesk::{Fake, Fault, Faults, Options, Plain, serve};
 use serde_json::Value;
 
 use crate::access::certificates;
-use crate::daemon::{PATIENCE, State, run, vigie};
-
-const BRANDS: &str = r#"
-    [[brand]]
-    name = "Lumio"
-    handles = ["@lumio"]
-    names = ["lumio"]
-    [model]
-    name = "small"
-    runtime = "rten"
-"#;
+use crate::daemon::{PATIENCE, QUICK_BRAND, State, run, vigie};
 
 const POSTS: &str = r#"{"id":"1","author":"a1","text":"@lumio internet down again since this morning, fix it now","language":"en","created_at":"2026-11-02T10:00:00Z"}
 {"id":"2","author":"a2","text":"@lumio panne depuis ce matin, à l'aide 😡","language":"fr","created_at":"2026-11-02T10:00:00Z"}
@@ -37,7 +27,7 @@ fn state(url: &str, more: &str) -> State {
         token.display(),
         posts.display()
     );
-    state.configure(&source, BRANDS);
+    state.configure(&source, QUICK_BRAND);
     state
 }
 
@@ -325,7 +315,7 @@ async fn the_demo_takes_its_tickets_to_a_helpdesk_of_ones_own() {
     assert!(made.iter().all(|ticket| ticket["body"].as_str().unwrap().contains("vigie-ref: ")), "{made:?}");
     assert!(!state.path().join("bridge-desk.sqlite").exists(), "the demo has a case store of its own");
 
-    state.configure("[[source]]\nkind = \"jetstream\"\nurl = \"ws://127.0.0.1:1/\"\n", BRANDS);
+    state.configure("[[source]]\nkind = \"jetstream\"\nurl = \"ws://127.0.0.1:1/\"\n", QUICK_BRAND);
     let output = run(vigie().args(["demo", "-c"]).arg(&state.config), b"");
     assert_eq!(output.status.code(), Some(64));
     assert!(output.stderr.contains("has no [[bridge]]"), "{}", output.stderr);

@@ -39,9 +39,8 @@ fn write(state: &State, posts: &[(&str, &str, &str, &str)]) -> std::path::PathBu
     path
 }
 
-/// A daemon reads what there is and ends; where all frames of the ledger have ended then.
-async fn settled(state: &State, expected: &[(&str, i64)]) {
-    let frames: i64 = expected.iter().map(|(_, frames)| frames).sum();
+/// A daemon reads until so many frames have ended in all, and ends.
+async fn come(state: &State, frames: i64) {
     let daemon = state.start();
     patiently("all frames", async {
         while state.buckets().values().sum::<i64>() < frames {
@@ -51,6 +50,11 @@ async fn settled(state: &State, expected: &[(&str, i64)]) {
     .await;
     let (status, log) = daemon.terminate();
     assert!(status.success(), "{log}");
+}
+
+/// The same with all that there is; where the frames of the ledger have ended then.
+async fn settled(state: &State, expected: &[(&str, i64)]) {
+    come(state, expected.iter().map(|(_, frames)| frames).sum()).await;
     let buckets = state.buckets();
     let found: Vec<_> =
         expected.iter().map(|(bucket, _)| (*bucket, buckets.get(*bucket).copied().unwrap_or(0))).collect();
@@ -201,18 +205,7 @@ async fn explain_says_of_the_next_post_what_the_daemon_then_makes_of_it() {
     std::fs::write(&agents, "name,team,capacity\nLena,support,1\nMax,support,1\n").unwrap();
     let imported = run(vigie().args(["import", "agents"]).arg(&agents).arg("-c").arg(&state.config), b"");
     assert!(imported.status.success(), "{}", imported.stderr);
-    let come = async |frames: i64| {
-        let daemon = state.start();
-        patiently("all frames", async {
-            while state.buckets().values().sum::<i64>() < frames {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
-        })
-        .await;
-        let (status, log) = daemon.terminate();
-        assert!(status.success(), "{log}");
-    };
-    come(1).await;
+    come(&state, 1).await;
     let explain = |post: &str, json: bool| {
         let mut command = vigie();
         command.args(["explain", "-c"]).arg(&state.config);
@@ -240,7 +233,7 @@ async fn explain_says_of_the_next_post_what_the_daemon_then_makes_of_it() {
         let before = state.buckets().get(*bucket).copied().unwrap_or(0);
         let mut file = std::fs::OpenOptions::new().append(true).open(&posts).unwrap();
         file.write_all(line.as_bytes()).unwrap();
-        come(frames).await;
+        come(&state, frames).await;
         assert_eq!(state.buckets().get(*bucket).copied().unwrap_or(0), before + 1, "{post:?}");
         let made = match outcome {
             "ticketed" => &told["ticket"]["id"],

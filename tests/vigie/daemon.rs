@@ -16,6 +16,17 @@ use tempfile::TempDir;
 /// Longest wait for anything that must happen: far above what a loaded machine needs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
+/// A brand whose posts the small model reads: where labels do not matter.
+pub(crate) const QUICK_BRAND: &str = r#"
+    [[brand]]
+    name = "Lumio"
+    handles = ["@lumio"]
+    names = ["lumio"]
+    [model]
+    name = "small"
+    runtime = "rten"
+"#;
+
 /// The brand that firehose's posts are about.
 pub(crate) const BRAND: &str = r#"
     [[brand]]

@@ -4,17 +4,7 @@ use vigie::ticket::proto::update::{Change, overdue::State as Overdue};
 use vigie::ticket::proto::{TicketStatus, client_message::Kind, delivery::Record};
 use vigie::wire::{Address, Client, Introduction};
 
-use crate::daemon::{State, get, patiently, run, vigie};
-
-const BRAND: &str = r#"
-    [[brand]]
-    name = "Lumio"
-    handles = ["@lumio"]
-    names = ["lumio"]
-    [model]
-    name = "small"
-    runtime = "rten"
-"#;
+use crate::daemon::{QUICK_BRAND, State, get, patiently, run, vigie};
 
 const POSTS: &str = r#"{"id":"1","author":"a1","text":"@lumio internet down again since this morning, fix it now","created_at":"2026-10-23T15:00:00Z"}
 {"id":"2","author":"a2","text":"@lumio no internet since this morning, fix it now please","created_at":"2026-10-23T15:00:00Z"}
@@ -24,7 +14,7 @@ const POSTS: &str = r#"{"id":"1","author":"a1","text":"@lumio internet down agai
 fn state(rest: &str) -> State {
     let state = State::new("");
     std::fs::write(state.path().join("posts.ndjson"), POSTS).unwrap();
-    state.configure(&state.posts_source(), &format!("{BRAND}{rest}"));
+    state.configure(&state.posts_source(), &format!("{QUICK_BRAND}{rest}"));
     state
 }
 

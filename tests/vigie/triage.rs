@@ -88,6 +88,16 @@ const THEIR_TOUCHPOINTS: &str = "customer,channel,at\n\
     C-2,phone,2026-11-25T12:00:00Z\n\
     C-4,phone,2026-11-24T10:00:00Z\nC-4,phone,2026-11-25T16:30:00Z\nC-4,mail,2026-11-26T06:00:00Z\n";
 
+/// What `vigie replay` prints of these posts.
+fn replayed(state: &State, posts: &str) -> Vec<Value> {
+    let replayed = run(
+        vigie().args(["replay", "--format", "plain", "-c"]).arg(&state.config).arg("-"),
+        posts.as_bytes(),
+    );
+    assert!(replayed.status.success(), "{}", replayed.stderr);
+    replayed.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
 /// The built-in points know no company; only the words for tiers and flags are its own.
 #[test]
 fn built_in_points_put_danger_first_then_reasons_then_jokes_whoever_makes_them() {
@@ -105,13 +115,7 @@ fn built_in_points_put_danger_first_then_reasons_then_jokes_whoever_makes_them()
             format!("{post}\n")
         })
         .collect();
-    let replayed = run(
-        vigie().args(["replay", "--format", "plain", "-c"]).arg(&state.config).arg("-"),
-        posts.as_bytes(),
-    );
-    assert!(replayed.status.success(), "{}", replayed.stderr);
-    let tickets: Vec<Value> =
-        replayed.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let tickets = replayed(&state, &posts);
     let priority = |author: &str| {
         let ticket = tickets.iter().find(|ticket| ticket["post"]["author"]["id"] == author);
         ticket.unwrap_or_else(|| panic!("no ticket of {author}"))["priority"].as_u64().unwrap()
@@ -144,13 +148,7 @@ fn words_of_danger_are_an_emergency_where_there_is_one_and_nowhere_else() {
         format!("{post}\n")
     });
     let posts: String = posts.collect();
-    let replayed = run(
-        vigie().args(["replay", "--format", "plain", "-c"]).arg(&state.config).arg("-"),
-        posts.as_bytes(),
-    );
-    assert!(replayed.status.success(), "{}", replayed.stderr);
-    let tickets: Vec<Value> =
-        replayed.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let tickets = replayed(&state, &posts);
     let wrong = rows.iter().enumerate().filter_map(|(row, (expected, text))| {
         let id = row.to_string();
         let ticket = tickets.iter().find(|ticket| ticket["post"]["id"] == id);

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use crate::access::secret;
 use crate::bridge::config::Hidden;
-use crate::config::access::credential_path;
+use crate::config::access::{credential_path, read_secret};
 use crate::config::reader::{Placed, Section};
 
 /// Longest secret, in bytes: a JSON Web Token has some thousand.
@@ -39,10 +38,8 @@ pub(super) fn secret_in(
     path: &Path,
     warnings: &mut Vec<String>,
 ) -> Option<String> {
-    let read = secret::read(path).map_err(|error| error.to_string());
-    let secret = read.and_then(|read| {
-        warnings.extend(read.warning);
-        let text = String::from_utf8(read.bytes).map_err(|_| "is not UTF-8".to_owned())?;
+    read_secret(section, given, path, warnings, |bytes| {
+        let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
         let text = text.trim();
         match text.len() {
             0 => Err("is empty".to_owned()),
@@ -50,6 +47,5 @@ pub(super) fn secret_in(
             _ if text.chars().any(char::is_control) => Err("has more than one line".to_owned()),
             _ => Ok(text.to_owned()),
         }
-    });
-    secret.map_err(|reason| section.mistake_at(given, format_args!("{}: {reason}", path.display()))).ok()
+    })
 }
