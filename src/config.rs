@@ -219,10 +219,10 @@ fn read(root: &Section<'_, '_>) -> Option<Config> {
     let (mut desk, ageing_points_per_hour, zone) = desk::desk(root, &names, &mut warnings);
     desk.articles.weightless = crate::desk::articles::weightless(&prefilter.brands);
     if prefilter.builtin_triggers {
-        // Who is in danger and names the brand calls for help, whatever else they say.
+        // Who is in danger calls for help, whatever else they say.
         let (factors, _) = desk.priorities("");
         let danger = factors.floors.iter().flat_map(|(topic, _)| desk.sensitive.words_of(topic));
-        prefilter.triggers.extend(danger.map(str::to_owned));
+        prefilter.danger = danger.map(str::to_owned).collect();
     }
     let ledger = ledger(&root.section("ledger"), ageing_points_per_hour);
     let wire_section = root.section("wire");
@@ -415,7 +415,7 @@ fn brands(root: &Section<'_, '_>) -> prefilter::Config {
     let builtin_triggers = triggers.flag("builtin", true);
     let words = triggers.other_strings();
     let own = words.iter().map(|word| word.value.clone()).collect();
-    let config = prefilter::Config { brands, triggers: own, builtin_triggers };
+    let config = prefilter::Config { brands, triggers: own, builtin_triggers, danger: Vec::new() };
     if let Err(mistakes) = prefilter::Prefilter::check(&config) {
         // A brand without a name is told of above.
         let is_nameless =

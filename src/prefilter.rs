@@ -37,6 +37,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use crate::parse::{Network, Post};
 use dictionary::Search;
 use marks::Marks;
+use phrases::Phrases;
 use reading::{Reading, Seen};
 use tables::{BrandRule, Purpose, RulePlace, Tables, class_slot, first_slot};
 
@@ -49,11 +50,14 @@ pub struct Config {
     pub triggers: Vec<String>,
     /// Whether the built-in French and English service words are used. Default true.
     pub builtin_triggers: bool,
+    /// Words of danger: service words like the others, and whoever says one in a thread with us is heard, to whomever they
+    /// speak.
+    pub danger: Vec<String>,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config { brands: Vec::new(), triggers: Vec::new(), builtin_triggers: true }
+        Config { brands: Vec::new(), triggers: Vec::new(), builtin_triggers: true, danger: Vec::new() }
     }
 }
 
@@ -163,6 +167,7 @@ pub enum Scan {
 #[derive(Debug)]
 pub struct Prefilter {
     tables: Tables,
+    danger: Phrases,
 }
 
 /// What a lane's scans work in, reused from post to post. Fits any [`Prefilter`].
@@ -179,7 +184,13 @@ impl Prefilter {
     ///
     /// Every mistake in `config`, each with its place: show them all, and keep what ran before.
     pub fn build(config: &Config) -> Result<Prefilter, Vec<Mistake>> {
-        Ok(Prefilter { tables: compile::compile(config)? })
+        let danger = Phrases::compile(config.danger.iter().map(String::as_str));
+        Ok(Prefilter { tables: compile::compile(config)?, danger })
+    }
+
+    /// Whether this text holds a word of [`Config::danger`].
+    pub fn speaks_of_danger(&self, text: &str) -> bool {
+        !self.danger.find(text).is_empty()
     }
 
     /// Finds the mistakes that [`Prefilter::build`] would, in less time and memory.
@@ -634,6 +645,7 @@ mod tests {
             brands: vec![lumio()],
             triggers: texts(&["zut alors"]),
             builtin_triggers,
+            ..Config::default()
         };
         for (text, with, without) in [("lumio ZUT, alors", true, true), ("lumio en panne", true, false)] {
             for (builtin, expected) in [(true, with), (false, without)] {

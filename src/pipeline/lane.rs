@@ -98,7 +98,9 @@ impl Lane {
                             seen_at: post.seen_at,
                         }),
                         (Scan::Unmatched, None) => buckets[Bucket::Unmatched] += 1,
-                        (Scan::Unmatched, Some(Standing::Ours)) => {
+                        (Scan::Unmatched, Some(standing))
+                            if standing == Standing::Ours || prefilter.speaks_of_danger(&post.text) =>
+                        {
                             let mut post = post.into_owned();
                             if bound(&mut post) {
                                 watched.iter().for_each(|watched| watched.note(&post));
@@ -107,7 +109,7 @@ impl Lane {
                                 buckets[Bucket::Malformed] += 1;
                             }
                         }
-                        (Scan::Unmatched, Some(Standing::Bystander)) => match said(&post) {
+                        (Scan::Unmatched, Some(_)) => match said(&post) {
                             Some(overheard) => {
                                 watched.iter().for_each(|watched| watched.note_post(&overheard));
                                 items.push(Item::Overheard(overheard));

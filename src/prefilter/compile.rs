@@ -127,7 +127,9 @@ impl<'c> Compiler<'c> {
         let builtin = if config.builtin_triggers { triggers::builtin() } else { Vec::new() };
         let own = config.triggers.iter().enumerate();
         let own = own.map(|(idx, text)| (format!("triggers[{idx}]"), text.as_str()));
-        for (key, text) in builtin.into_iter().map(|text| ("builtin".into(), text)).chain(own) {
+        let danger = config.danger.iter().map(|text| ("danger".into(), text.as_str()));
+        let builtin = builtin.into_iter().map(|text| ("builtin".into(), text));
+        for (key, text) in builtin.chain(danger).chain(own) {
             match Term::phrase(text) {
                 Ok(term) => {
                     if self.trigger_keys.insert(term.key.as_str().into()) {

@@ -203,8 +203,12 @@ mod tests {
             rules: vec!["😡 -panne".into(), "😡 lang:und".into()],
             ..Brand::default()
         };
-        let config =
-            Config { brands: vec![brand], triggers: vec!["en panne".into()], builtin_triggers: false };
+        let config = Config {
+            brands: vec![brand],
+            triggers: vec!["en panne".into()],
+            builtin_triggers: false,
+            ..Config::default()
+        };
         let explanation = Prefilter::build(&config).unwrap().explain(&post);
         let hits: Vec<_> = (explanation.hits.iter())
             .map(|hit| {

@@ -191,6 +191,21 @@ async fn whoever_answers_whom_in_a_thread_each_goes_on_in_their_own_ticket() {
     assert_eq!(posts_of(&state, &tickets[1]), ["2", "4", "9"]);
 }
 
+/// Who is in danger below somebody else's post names nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_in_danger_in_somebodys_thread_has_a_ticket_and_who_wishes_luck_has_none() {
+    let state = State::new("");
+    write(
+        &state,
+        &[
+            ("1", "ana", "", "@lumio ma box est en panne depuis ce matin, rien ne marche, aidez-moi"),
+            ("2", "bob", "1", "bon courage"),
+            ("3", "cy", "1", "au secours, la mienne a pris feu et ma fille est brûlée"),
+        ],
+    );
+    settled(&state, &[("ticketed", 2), ("unmatched", 1)]).await;
+}
+
 const DESK: &str = "[routing]\ndefault_team = \"support\"\n[[team]]\nname = \"support\"\n";
 
 /// `vigie explain` of each post before it comes, and what the daemon then makes of it: which ticket, what priority, whose.

@@ -12,7 +12,9 @@ fn prefilter() -> Prefilter {
         listen: "handle OR name".to_owned(),
         ..prefilter::Brand::default()
     };
-    Prefilter::build(&prefilter::Config { brands: vec![brand], ..prefilter::Config::default() }).unwrap()
+    let danger = vec!["pris feu".to_owned()];
+    Prefilter::build(&prefilter::Config { brands: vec![brand], danger, ..prefilter::Config::default() })
+        .unwrap()
 }
 
 fn batch(sequence: u64, texts: &[&str]) -> FrameBatch {
@@ -107,6 +109,8 @@ fn what_is_said_in_a_thread_is_handed_on_by_whoever_says_it() {
         post("did:plc:ana", "5", "bob/app.bsky.feed.post/3", "merci"),
         post("did:plc:ana", "6", "nobody", "toujours rien"),
         post("lumio", "7", "nobody", "bonjour"),
+        post("did:plc:cy", "8", first, "la mienne a pris feu"),
+        post("did:plc:cy", "9", "nobody", "la mienne a pris feu"),
     ] {
         batch.push(frame.as_bytes());
     }
@@ -118,14 +122,16 @@ fn what_is_said_in_a_thread_is_handed_on_by_whoever_says_it() {
         Item::Overheard(said),
         Item::Answer(answer),
         Item::Reply(thanks),
+        Item::Reply(danger),
     ] = &output.items[..]
     else {
         panic!("{:?}", output.items);
     };
     assert_eq!((&*own.post.text, own.is_of_thread(), &*thanks.post.text), ("toujours rien", true, "merci"));
     assert_eq!((&*said.text, &*said.author.id, &*answer.author.id), ("", "did:plc:bob", "lumio"));
-    assert_eq!(output.candidates().count(), 3, "what the model reads");
-    assert_eq!((output.buckets[Bucket::Unmatched], output.buckets[Bucket::Own]), (1, 1));
+    assert_eq!(&*danger.post.author.id, "did:plc:cy", "whomever they speak to");
+    assert_eq!(output.candidates().count(), 4, "what the model reads");
+    assert_eq!((output.buckets[Bucket::Unmatched], output.buckets[Bucket::Own]), (2, 1));
 }
 
 #[test]
