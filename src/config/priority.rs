@@ -322,10 +322,10 @@ fn warn_of_limits(
         format!("{key} lets no more than {most} of it count")
     } else if points.value >= whole {
         format!(
-            "it comes to {whole}, the most that a priority is, by itself: tickets with it are in no order"
+            "it comes to {whole}, the most that a priority is, by itself: what else is known hardly counts"
         )
     } else if points.value <= -whole {
-        "it takes any priority to 0 by itself: tickets with it are in no order".to_owned()
+        "it takes nearly any priority to 0 by itself, where tickets are in no order".to_owned()
     } else {
         return;
     };

@@ -337,7 +337,7 @@ words = ["facture"]
     );
 }
 
-/// Where one weight decides alone, what it is given to comes in no order.
+/// Where one weight decides alone, what else is known hardly says in which order tickets come.
 #[test]
 fn a_weight_that_leaves_no_room_for_an_order_is_warned_of() {
     let config = read(
@@ -364,15 +364,15 @@ points = -50
         config.warnings,
         [
             "line 20: priority.combination[1].points = 1000: it comes to 1000, the most that a priority is, by itself: \
-             tickets with it are in no order",
-            "line 10: priority.urgency.low = -1000: it takes any priority to 0 by itself: tickets with it are in no order",
-            "line 9: priority.addressed = 1000: it comes to 1000, the most that a priority is, by itself: tickets with it \
-             are in no order",
+             what else is known hardly counts",
+            "line 10: priority.urgency.low = -1000: it takes nearly any priority to 0 by itself, where tickets are in no order",
+            "line 9: priority.addressed = 1000: it comes to 1000, the most that a priority is, by itself: what else \
+             is known hardly counts",
             "line 11: priority.tier.gold = 1000: priority.caps.customer lets no more than 260 of it count",
             "line 12: priority.flag.press = 90: priority.flag.cap lets no more than 80 of it count",
             "line 22: sensitive.safety.points = 950: priority.sensitive.cap lets no more than 900 of it count",
             "line 16: priority.brand[1].tier.gold = 1000: it comes to 1000, the most that a priority is, by itself: \
-             tickets with it are in no order",
+             what else is known hardly counts",
         ]
     );
 }

@@ -75,7 +75,8 @@ pub fn customer_of(path: &Path, network: Network, name: &str) -> Result<Option<S
     Ok(owner.map(|(_, key)| key))
 }
 
-/// Removes the customer of this key, or what is known of an account, from the ledger, beside a running daemon or without one.
+/// Removes the customer of this key, or what is known of an account, from the ledger, beside a running daemon or without
+/// one.
 ///
 /// Their tickets keep the post, the points and who answered; what the company had told of the author goes, and the
 /// evidence of the points with it. All tickets are read for that, which takes seconds for millions and keeps nobody
@@ -255,23 +256,6 @@ fn clear_tickets(
         }
         Ok(())
     };
-    // In a ticket of somebody else that they have joined, what is known of them stands in its updates alone.
-    let clear_joined = |connection: &mut Connection, updates: &[(Seq, TicketId)]| -> rusqlite::Result<()> {
-        for some in updates.chunks(TICKETS_AT_ONCE) {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            for (seq, ticket_id) in some {
-                for (_, body) in records::read(&transaction, &[*seq])? {
-                    if let Some(body) = erasure::without_person(&body) {
-                        records::replace_body(&transaction, *seq, &body)?;
-                    }
-                }
-                conversations::forget_words(&transaction, *ticket_id)?;
-            }
-            transaction.commit()?;
-            std::thread::sleep(PAUSE);
-        }
-        Ok(())
-    };
     // Those of an account that was linked later say what was known of the account, and no key. It may be linked by its
     // handle, where the ticket's row has the network's id.
     let is_of_account = |post: Option<&proto::Post>| {
@@ -324,6 +308,24 @@ fn clear_tickets(
         clear(connection, &theirs)?;
         clear_joined(connection, &joined)?;
     }
+}
+
+/// In a ticket of somebody else that they have joined, what is known of them stands in these updates alone.
+fn clear_joined(connection: &mut Connection, updates: &[(Seq, TicketId)]) -> rusqlite::Result<()> {
+    for some in updates.chunks(TICKETS_AT_ONCE) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for (seq, ticket_id) in some {
+            for (_, body) in records::read(&transaction, &[*seq])? {
+                if let Some(body) = erasure::without_person(&body) {
+                    records::replace_body(&transaction, *seq, &body)?;
+                }
+            }
+            conversations::forget_words(&transaction, *ticket_id)?;
+        }
+        transaction.commit()?;
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
 }
 
 fn remove_reports(connection: &Connection, rowids: &[i64]) -> rusqlite::Result<u64> {

@@ -69,8 +69,8 @@ impl Handle {
             .collect())
     }
 
-    /// Calls `visit` with the newest tickets, oldest first, at most `tickets_max`, as of the last commit. On a connection of its own,
-    /// since all tickets are looked at: nobody who delivers some waits for it.
+    /// Calls `visit` with the newest tickets, oldest first, at most `tickets_max`, as of the last commit. On a connection
+    /// of its own, since all tickets are looked at: nobody who delivers some waits for it.
     ///
     /// # Errors
     ///
