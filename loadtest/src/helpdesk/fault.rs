@@ -1,6 +1,6 @@
 //! How a helpdesk's calls go wrong.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
@@ -93,6 +93,19 @@ impl Faults {
             }
             let kind = random.below(kinds.len());
             Some(kinds[kind])
+        })
+    }
+
+    /// The same, and whoever was broken so often is broken no more: `whose` says whose a call is. One that ends unclear
+    /// again and again is tried ever later, and a run would wait for the last few alone.
+    pub fn sparing(mut self, whose: fn(&Request) -> String, times_max: u32) -> Faults {
+        let Some(mut choose) = self.choose.take() else { return self };
+        let mut broken: HashMap<String, u32> = HashMap::new();
+        Faults::choose(move |request| {
+            let fault = choose(request)?;
+            let times = broken.entry(whose(request)).or_default();
+            *times += 1;
+            (*times <= times_max).then_some(fault)
         })
     }
 

@@ -69,6 +69,11 @@ closed = "closed"
     pub fn is_creation(request: &Request) -> bool {
         request.method == "POST" && request.path == "/tickets"
     }
+
+    /// The reference that a creation gives.
+    pub fn reference(request: &Request) -> String {
+        request.body["ref"].as_str().unwrap_or_default().to_owned()
+    }
 }
 
 impl Vendor for Plain {

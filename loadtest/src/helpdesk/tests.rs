@@ -73,6 +73,20 @@ async fn a_silent_helpdesk_may_have_done_it() {
 }
 
 #[tokio::test]
+async fn whoever_was_broken_twice_is_spared_and_others_are_not() {
+    let broken = Faults::choose(|_| Some(Fault::Status { status: 502, done: false }));
+    let faults = broken.sparing(Plain::reference, 2);
+    let fake = serve(Plain::default(), Options { faults, ..Options::default() }).await.unwrap();
+    let mut seen = Vec::new();
+    for reference in ["a", "a", "b", "a", "b", "b"] {
+        let body = format!("{{\"ref\": \"{reference}\"}}");
+        let answer = call(&fake, "POST", "/tickets", &body).await.unwrap();
+        seen.push(answer[9..12].to_owned());
+    }
+    assert_eq!(seen, ["502", "502", "502", "201", "502", "201"]);
+}
+
+#[tokio::test]
 async fn an_answer_that_is_cut_ends_early() {
     let fake = fake([Some(Fault::Cut)]).await;
     // Either what there is arrives, or the connection breaks over it.
