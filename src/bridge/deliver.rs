@@ -16,6 +16,7 @@ mod run;
 mod target;
 mod work;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -31,6 +32,7 @@ use super::text::Texts;
 use crate::ledger::LedgerError;
 use crate::ledger::cases::{Cases, Change as Fact, Origin};
 use crate::source::backoff::Backoff;
+use crate::ticket::TicketId;
 use crate::wire::ClientError;
 
 /// What deliveries go by.
@@ -82,6 +84,11 @@ pub struct Counts {
     pub refused: u64,
     /// Tickets whose text was taken out.
     pub erased: u64,
+    /// Tickets with a text that its author has taken back and that is still there: the helpdesk refuses to take it out, or
+    /// it is merged with another's.
+    pub unerased: BTreeSet<TicketId>,
+    /// Tickets that the helpdesk does not show us any more, as where agents move them out of our sight.
+    pub hidden: u64,
     /// Changes done.
     pub changed: u64,
     /// Tickets that were seen solved, closed or deleted there; one that is opened again in between counts each time.

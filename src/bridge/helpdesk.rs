@@ -34,6 +34,17 @@ pub struct Helpdesk {
     session: Mutex<Option<serde_json::Value>>,
 }
 
+/// Where a ticket is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// Where it was.
+    There,
+    /// The helpdesk has it no more.
+    Gone,
+    /// It was merged into the one of this id.
+    In(String),
+}
+
 /// A ticket in the helpdesk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Case {
@@ -201,20 +212,21 @@ impl Helpdesk {
         }
     }
 
-    /// Whether the helpdesk has a ticket no more: it says so when it is asked for it, and answers its preset's first
+    /// Where a ticket is. It is gone where the helpdesk says so when it is asked for it, and answers its preset's first
     /// question rightly; else it is another's, or our account has lost its rights. Where its API reads no tickets they
     /// are all there.
     ///
     /// # Errors
     ///
     /// The calls', and where nobody can tell.
-    pub async fn is_gone(&self, case: &Case) -> Result<bool, CallError> {
-        let standing = self.read(case).await?;
-        if standing.is_none_or(|standing| standing.state_there != GONE) {
-            return Ok(false);
+    pub async fn whereabouts(&self, case: &Case) -> Result<Whereabouts, CallError> {
+        match self.read(case).await? {
+            Some(Standing { merged_into: Some(id), .. }) => return Ok(Whereabouts::In(id)),
+            Some(standing) if standing.state_there == GONE => {}
+            _ => return Ok(Whereabouts::There),
         }
         match self.is_sound().await? {
-            true => Ok(true),
+            true => Ok(Whereabouts::Gone),
             false => {
                 Err(CallError::Unclear(format!("it knows no ticket {}, nor does it answer rightly", case.id)))
             }

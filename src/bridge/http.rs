@@ -99,7 +99,7 @@ pub enum CallError {
         wait: Option<Duration>,
     },
     /// The helpdesk will not: nothing has been done, and asking again changes nothing.
-    #[error("the helpdesk refuses: status {status}{}{words}", if words.is_empty() { "" } else { ": " })]
+    #[error("{}{}{words}", self.in_short(), if words.is_empty() { "" } else { ": " })]
     Refused {
         /// 300 to 499; a good one where the answer itself says no.
         status: u16,
@@ -145,6 +145,9 @@ impl CallError {
     /// What it is without the helpdesk's own words, which may hold a post's text: for logs.
     pub fn in_short(&self) -> String {
         match self {
+            CallError::Refused { status: status @ 200..=299, .. } => {
+                format!("the helpdesk refuses: status {status} whose answer says that it was not done")
+            }
             CallError::Refused { status, .. } => format!("the helpdesk refuses: status {status}"),
             CallError::Trouble { status: status @ 200..=299, .. } => {
                 format!("status {status} with what is no answer of its API")

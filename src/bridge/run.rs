@@ -139,6 +139,8 @@ fn state(name: &str, kind: &str, shared: &Shared, now_us: i64) -> BridgeState {
         refused: counts.refused,
         changed: counts.changed,
         erased: counts.erased,
+        unerased: counts.unerased.len() as u64,
+        hidden: counts.hidden,
         ended: counts.ended,
         reported: counts.reported,
         calls_per_minute: pace.calls_per_minute,

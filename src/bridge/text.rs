@@ -282,6 +282,15 @@ impl Texts {
 
     /// What calls that take an author's text out of a ticket see: what may stay.
     pub fn erasure(&self, about: &About<'_>, reason: &str) -> Values {
+        self.erasure_that(self.erases_text, about, reason)
+    }
+
+    /// The same, where the helpdesk has not let the text be taken out: agents are told that it is still there.
+    pub fn left(&self, about: &About<'_>, reason: &str) -> Values {
+        self.erasure_that(false, about, reason)
+    }
+
+    fn erasure_that(&self, takes_out: bool, about: &About<'_>, reason: &str) -> Values {
         let language = about.language.unwrap_or_else(|| self.language_of_brand(about.brand));
         let view = View { texts: self, language };
         let (subject, body) = match (reason, language) {
@@ -296,7 +305,7 @@ impl Texts {
             }
             (_, Language::Fr) => ("Supprimé : l'auteur a retiré le message", "L'auteur a retiré le message."),
         };
-        let what = match self.erases_text {
+        let what = match takes_out {
             true => language.say(
                 "Its text, and what was known of the person, has been taken out of this ticket.",
                 "Son texte, et ce que l'on savait de la personne, ont été retirés de ce ticket.",

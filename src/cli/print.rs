@@ -479,6 +479,8 @@ fn bridges(out: &mut impl Write, bridges: &[BridgeStatus], now_us: i64) -> io::R
             (bridge.adopted, "found again", false),
             (bridge.changed, "changed", true),
             (bridge.erased, "erased", false),
+            (bridge.unerased, "NOT ERASED", false),
+            (bridge.hidden, "no longer visible", false),
             (bridge.ended, "closed there", true),
             (bridge.reported, "reported back", true),
             (bridge.refused, "refused", false),

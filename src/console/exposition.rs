@@ -174,6 +174,12 @@ fn bridges(page: &mut telemetry::Exposition, bridges: &[BridgeStatus]) {
         "News of tickets that the bridge has told since it began.",
         &|bridge| bridge.reported as f64,
     );
+    each(
+        "vigie_bridge_unerased_tickets",
+        "gauge",
+        "Tickets with a text that its author has taken back and that is still in the helpdesk.",
+        &|bridge| bridge.unerased as f64,
+    );
     page.family(
         "vigie_bridge_tickets_total",
         "counter",
@@ -189,6 +195,7 @@ fn bridges(page: &mut telemetry::Exposition, bridges: &[BridgeStatus]) {
             ("changed", bridge.changed),
             ("erased", bridge.erased),
             ("ended", bridge.ended),
+            ("hidden", bridge.hidden),
         ];
         for (outcome, tickets) in outcomes {
             let labels = [

@@ -203,6 +203,12 @@ pub struct BridgeStatus {
     pub changed: u64,
     /// Tickets whose text was taken out.
     pub erased: u64,
+    /// Tickets with a text that its author has taken back and that is still there.
+    #[serde(default)]
+    pub unerased: u64,
+    /// Tickets that the helpdesk does not show it any more.
+    #[serde(default)]
+    pub hidden: u64,
     /// Tickets seen solved, closed or deleted there; again if opened again in between.
     #[serde(default)]
     pub ended: u64,
@@ -239,6 +245,8 @@ impl BridgeStatus {
             refused: state.refused,
             changed: state.changed,
             erased: state.erased,
+            unerased: state.unerased,
+            hidden: state.hidden,
             ended: state.ended,
             reported: state.reported,
             calls_per_minute: state.calls_per_minute,

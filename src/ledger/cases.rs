@@ -158,7 +158,11 @@ impl Cases {
         self.read(|connection| {
             let sql =
                 "SELECT brand, level, attempted_at_us, unclear, case_id, captured, complete, how, done_seq,
-                              refused_seq, refusals, erased_at_us IS NOT NULL, gone, reported, again_at_us, language
+                              refused_seq, refusals, erased_at_us IS NOT NULL, gone, reported, again_at_us, language,
+                              others, json_extract(captured, '$.merged_from') IS NOT NULL OR EXISTS (
+                                  SELECT 1 FROM entry AS other
+                                  WHERE other.case_id = entry.case_id AND other.case_id <> ''
+                                      AND other.ticket_id <> entry.ticket_id AND other.erased_at_us IS NULL)
                        FROM entry WHERE ticket_id = ?1";
             let entry = connection
                 .prepare_cached(sql)?
@@ -187,6 +191,8 @@ impl Cases {
                         place,
                         done_seq: row.get::<_, i64>(8)?.unsigned_abs(),
                         refused: (row.get::<_, i64>(9)?.unsigned_abs(), row.get(10)?),
+                        others: row.get(16)?,
+                        is_shared: row.get(17)?,
                         is_erased: row.get(11)?,
                         notes: Vec::new(),
                         reported: row.get::<_, Option<Vec<u8>>>(13)?.unwrap_or_default(),

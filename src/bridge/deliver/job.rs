@@ -17,7 +17,7 @@ use std::time::Duration;
 use change::Act;
 
 use super::{Policy, WhenUnknown};
-use crate::bridge::helpdesk::{Case, Values};
+use crate::bridge::helpdesk::{Case, Values, Whereabouts};
 use crate::bridge::http::CallError;
 use crate::ledger::cases::{Change as Fact, Entry, Note, Origin, Place};
 use crate::ticket::TicketId;
@@ -25,8 +25,9 @@ use crate::ticket::proto::update::Change;
 use crate::ticket::proto::{Ticket, delivery};
 
 /// So often a helpdesk may refuse a change before agents do without it, so that what comes after it comes at all.
-/// Erasures are tried for ever.
 const REFUSALS_MAX: u32 = 6;
+/// So often an erasure: with the waits between them some 24 hours, within which an operator can give the right that lacks.
+const ERASURE_REFUSALS_MAX: u32 = 30;
 /// So many calls in a row must have ended unclear for it to be the helpdesk's fault and not a ticket's.
 const SUSPECT_FAILURES: u32 = 3;
 /// What is said of a ticket of which that is so.
@@ -51,7 +52,7 @@ pub enum Step {
     Erase(Case),
     /// Take the text out of one of its notes, of which this is known.
     EraseNote(Case, Values),
-    /// See whether the helpdesk has it no more.
+    /// See where it is.
     Look(Case),
     /// Ask the preset's first question: whether the helpdesk takes calls of ours at all.
     Probe,
@@ -76,8 +77,8 @@ pub enum Outcome {
     Done,
     /// It was added, and this is known of it.
     Noted(Values),
-    /// Whether the helpdesk has it no more.
-    Gone(bool),
+    /// Where it is.
+    Seen(Whereabouts),
     /// Whether the helpdesk's answer to the first question is right.
     Sound(bool),
     /// It was not, or nobody knows; with the ticket, if that was made before.
@@ -117,6 +118,8 @@ pub struct Job {
     /// Written with the end of the record.
     facts: Vec<Fact>,
     creations: u32,
+    /// Whether an erasure was refused so often that agents are told instead.
+    gave_up: bool,
     policy: Policy,
 }
 
@@ -134,6 +137,10 @@ enum Stage {
     /// The same, but what comes next has just failed.
     Partial(CallError),
     Completing,
+    /// Its text is to be erased: whether it is still a ticket of its own.
+    Checking,
+    /// The same, and it was found more than once.
+    Doubles,
     /// The first of the acts is under way.
     Acting,
     /// This failed as it does where a ticket is gone or out of our reach, or where all of them are.
@@ -177,6 +184,7 @@ impl Job {
             acts: VecDeque::new(),
             facts: Vec::new(),
             creations: 0,
+            gave_up: false,
             policy,
         })
     }
@@ -200,6 +208,11 @@ impl Job {
             delivery::Record::Ticket(ticket) => &ticket.brand,
             delivery::Record::Update(_) => &self.entry.brand,
         }
+    }
+
+    /// The helpdesk's id of the ticket; empty: not known.
+    pub fn case_id(&self) -> &str {
+        self.entry.place.as_ref().map_or("", |place| &place.id)
     }
 
     /// In which language the ticket was put into words, so that what follows is in the same; empty: not known.
@@ -234,6 +247,11 @@ impl Job {
             Stage::Completing => match outcome {
                 Outcome::Failed(error, _) => self.completing_failed(error, failures),
                 _ => self.done([Fact::Completed]),
+            },
+            Stage::Checking => self.checked(outcome, failures),
+            Stage::Doubles => match outcome {
+                Outcome::Found(found) => self.erase(found.unwrap_or_default()),
+                other => self.looking_failed(other, failures),
             },
             Stage::Acting => self.acted(outcome, failures),
             Stage::Ending(end) => Step::End(end),
@@ -459,10 +477,10 @@ impl Job {
 
     fn doubted(&mut self, error: CallError, outcome: Outcome, failures: u32) -> Step {
         match outcome {
-            Outcome::Gone(true) => self.done([Fact::Gone]),
-            // The note itself is gone.
-            Outcome::Gone(false) if self.erases_note() => self.acted(Outcome::Done, failures),
-            Outcome::Gone(false) | Outcome::Sound(true) => self.refused_alone(&error),
+            Outcome::Seen(Whereabouts::Gone) => self.done([Fact::Gone]),
+            // The note, or the double, itself is gone.
+            Outcome::Seen(_) if self.erases_beside() => self.acted(Outcome::Done, failures),
+            Outcome::Seen(_) | Outcome::Sound(true) => self.refused_alone(&error),
             Outcome::Failed(other, _) if other.may_be_of_one() && !error.may_be_of_one() => self.doubt(other),
             Outcome::Failed(other, _) => self.failed(other, failures),
             _ => Step::End(End::Hold(error)),
@@ -471,7 +489,7 @@ impl Job {
 
     fn missed(&mut self, outcome: Outcome, failures: u32) -> Step {
         match outcome {
-            Outcome::Gone(false) => {
+            Outcome::Seen(Whereabouts::There | Whereabouts::In(_)) => {
                 if let Some(place) = &mut self.entry.place {
                     place.is_gone = false;
                 }
@@ -485,14 +503,15 @@ impl Job {
 
     /// The helpdesk does not do it to this ticket and takes others.
     fn refused_alone(&mut self, error: &CallError) -> Step {
-        if self.refusals() + 1 < REFUSALS_MAX || self.is_erasure() {
+        let refusals_max = if self.is_erasure() { ERASURE_REFUSALS_MAX } else { REFUSALS_MAX };
+        if self.refusals() + 1 < refusals_max {
             return self.back(error.in_short());
         }
-        match self.ticket() {
+        if self.ticket().is_some() {
             // It is there; what is left is a label or the like.
-            Some(_) => self.done([Fact::Completed]),
-            None => self.done([Fact::Refused { seq: self.seq }]),
+            return self.done([Fact::Completed]);
         }
+        self.do_without()
     }
 
     /// An operation on a ticket that is there has failed.

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use crate::bridge::helpdesk::{Case, Helpdesk, Values};
+use crate::bridge::helpdesk::{Case, Helpdesk, Values, Whereabouts};
 use crate::bridge::http::CallError;
 
 /// A helpdesk, as far as deliveries go; faked in their tests. The operations are those of [`Helpdesk`].
@@ -26,8 +26,8 @@ pub trait Target {
         note: &Values,
         values: &Values,
     ) -> impl Future<Output = Result<(), CallError>>;
-    /// See [`Helpdesk::is_gone`].
-    fn is_gone(&self, case: &Case) -> impl Future<Output = Result<bool, CallError>>;
+    /// See [`Helpdesk::whereabouts`].
+    fn whereabouts(&self, case: &Case) -> impl Future<Output = Result<Whereabouts, CallError>>;
     /// See [`Helpdesk::is_sound`].
     fn is_sound(&self) -> impl Future<Output = Result<bool, CallError>>;
 }
@@ -61,8 +61,8 @@ impl Target for Helpdesk {
         Helpdesk::erase_note(self, case, note, values).await
     }
 
-    async fn is_gone(&self, case: &Case) -> Result<bool, CallError> {
-        Helpdesk::is_gone(self, case).await
+    async fn whereabouts(&self, case: &Case) -> Result<Whereabouts, CallError> {
+        Helpdesk::whereabouts(self, case).await
     }
 
     async fn is_sound(&self) -> Result<bool, CallError> {

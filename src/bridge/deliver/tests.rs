@@ -211,13 +211,111 @@ fn changes_that_are_refused_for_good_do_not_hold_up_an_erasure() {
     let note = change("a", Change::Answered(update::Answered::default()));
     let ends: Vec<bool> = (0..6).map(|_| trial.whole(2, &note) == End::Ack).collect();
     assert_eq!(ends, [false, false, false, false, false, true]);
-    trial.world.0.lock().script = std::iter::repeat_n(Some(Fault::Refused(422)), 20).collect();
-    assert!(
-        (0..20).all(|_| trial.whole(3, &change("a", erased())) != End::Ack),
-        "erasures are tried for ever"
-    );
+    for _ in 0..20 {
+        trial.world.0.lock().script = [None, Some(Fault::Refused(422))].into();
+        assert_ne!(trial.whole(3, &change("a", erased())), End::Ack, "erasures are tried for longer");
+        assert_eq!(trial.counts().unerased.len(), 1);
+    }
     assert_eq!(trial.whole(3, &change("a", erased())), End::Ack);
-    assert_eq!(trial.counts().erased, 1);
+    assert_eq!((trial.counts().erased, trial.counts().unerased.len()), (1, 0));
+}
+
+#[test]
+fn an_erasure_that_is_refused_for_a_day_is_left_to_people() {
+    let mut trial = Trial::new(World::default());
+    trial.whole(1, &ticket("a"));
+    let (mut waited, mut tries) = (Duration::ZERO, 0);
+    loop {
+        trial.world.0.lock().script = [None, Some(Fault::Refused(200))].into();
+        tries += 1;
+        match trial.whole(2, &change("a", erased())) {
+            End::Back(again, _) => waited += again,
+            end => break assert_eq!(end, End::Ack),
+        }
+    }
+    let hours = waited.as_secs() / 3600;
+    assert!((20..30).contains(&hours) && tries < 40, "{tries} tries within {hours} h");
+    assert_eq!((trial.counts().erased, trial.counts().unerased.len()), (0, 1));
+    let world = trial.world.0.lock();
+    let there = &world.tickets[&1];
+    assert!(there.body.contains("secret"), "it stays");
+    let told = there.notes.values().next_back().unwrap();
+    assert!(told.contains("still in this ticket") && told.contains("an administrator must"), "{told}");
+}
+
+#[test]
+fn what_follows_a_change_that_is_refused_comes_all_the_same() {
+    let mut trial = Trial::new(World::default());
+    trial.whole(1, &ticket("a"));
+    let mut ends = Vec::new();
+    while ends.last() != Some(&true) {
+        trial.world.0.lock().script = [Some(Fault::Refused(200))].into();
+        ends.push(trial.whole(2, &followed_up("a", "b", 1)) == End::Ack);
+    }
+    assert_eq!(ends.len(), 6);
+    let world = trial.world.0.lock();
+    assert_eq!(world.tickets[&1].notes.len(), 1, "the priority is refused, and agents read what was posted");
+}
+
+#[test]
+fn of_a_merged_ticket_only_its_own_part_is_erased() {
+    for is_noticed in [false, true] {
+        let mut trial = Trial::new(World::default());
+        trial.whole(1, &ticket("a"));
+        trial.whole(2, &ticket("b"));
+        trial.whole(3, &followed_up("a", "c", 2));
+        {
+            let mut world = trial.world.0.lock();
+            world.merged.insert(1, 2);
+            let of_a = world.tickets.remove(&1).unwrap();
+            world.tickets.get_mut(&2).unwrap().notes.extend(of_a.notes);
+        }
+        if is_noticed {
+            let moved = Fact::Moved { id: "2".to_owned() };
+            trial.bridge.as_ref().unwrap().shared.cases.lock().apply(id("a"), &[moved], BEGIN_US + 2).unwrap();
+        }
+        let text = |trial: &Trial| trial.world.0.lock().tickets[&2].body.clone();
+        assert_eq!(trial.whole(4, &change("a", erased())), End::Ack);
+        assert!(text(&trial).contains("secret"), "it is the other's");
+        assert_eq!((trial.counts().erased, trial.counts().unerased.len()), (0, 1));
+        {
+            let world = trial.world.0.lock();
+            let notes: Vec<&String> = world.tickets[&2].notes.values().collect();
+            assert!(notes.iter().all(|note| !note.contains("secret")), "{notes:?}");
+            assert!(notes.last().unwrap().contains("an administrator must"), "{notes:?}");
+        }
+        // What is left is the other's alone, and all that is ours goes with it.
+        assert_eq!(trial.whole(5, &change("b", erased())), End::Ack);
+        assert!(!text(&trial).contains("secret"));
+        assert_eq!((trial.counts().erased, trial.counts().unerased.len()), (1, 1));
+    }
+}
+
+#[test]
+fn the_text_of_a_ticket_into_which_another_was_merged_is_not_taken_with_the_others() {
+    let mut trial = Trial::new(World::default());
+    trial.whole(1, &ticket("a"));
+    trial.whole(2, &ticket("b"));
+    let moved = Fact::Moved { id: "2".to_owned() };
+    trial.bridge.as_ref().unwrap().shared.cases.lock().apply(id("a"), &[moved], BEGIN_US + 2).unwrap();
+    trial.calls();
+    assert_eq!(trial.whole(3, &change("b", erased())), End::Ack);
+    assert_eq!(trial.calls(), ["look", "note"]);
+    assert_eq!(trial.counts().unerased.len(), 1);
+}
+
+#[test]
+fn an_erasure_takes_the_text_of_doubles_too() {
+    let mut trial = Trial::new(World::default());
+    for number in [7, 9] {
+        let there = There { reference: id("a").to_string(), body: "secret".to_owned(), ..There::default() };
+        trial.world.0.lock().tickets.insert(number, there);
+    }
+    assert_eq!(trial.whole(1, &followed_up("a", "b", 1)), End::Ack);
+    assert_eq!(trial.counts().doubled, 1);
+    assert_eq!(trial.whole(2, &change("a", erased())), End::Ack);
+    let world = trial.world.0.lock();
+    assert!(world.tickets.values().all(|there| !there.body.contains("secret")), "{:?}", world.tickets);
 }
 
 #[test]
@@ -294,7 +392,7 @@ fn what_was_thought_gone_is_looked_at_before_its_erasure_is_left() {
     }
     trial.calls();
     assert_eq!(trial.whole(2, &change("a", erased())), End::Ack);
-    assert_eq!(trial.calls(), ["look", "erase"]);
+    assert_eq!(trial.calls(), ["look", "look", "erase"]);
     let cases = trial.bridge.as_ref().unwrap().shared.cases.lock();
     assert!(!cases.get(id("a")).unwrap().unwrap().place.unwrap().is_gone);
 }
@@ -312,15 +410,16 @@ fn one_ticket_out_of_our_reach_holds_up_nobody() {
         let mut trial = Trial::new(World::default());
         trial.whole(1, &ticket("a"));
         let refuse = |trial: &Trial| {
-            trial.world.0.lock().script = [Some(Fault::Refused(status))].into();
+            trial.world.0.lock().script = [None, Some(Fault::Refused(status))].into();
         };
         trial.calls();
         refuse(&trial);
         assert!(matches!(trial.whole(2, &change("a", erased())), End::Back(..)), "{status}");
-        assert_eq!(trial.calls(), ["erase", "probe"]);
+        assert_eq!(trial.calls(), ["look", "erase", "probe"]);
         assert_eq!(trial.whole(3, &ticket("b")), End::Ack);
         // The first question is not answered rightly either: it is the helpdesk, or our token.
-        trial.world.0.lock().script = [Some(Fault::Refused(status)), Some(Fault::Refused(401))].into();
+        trial.world.0.lock().script =
+            [None, Some(Fault::Refused(status)), Some(Fault::Refused(401))].into();
         assert!(matches!(trial.whole(2, &change("a", erased())), End::Hold(_)), "{status}");
         assert_eq!(trial.whole(2, &change("a", erased())), End::Ack);
     }

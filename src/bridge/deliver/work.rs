@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::job::{End, Job, Outcome, Step};
 use super::{Bridge, Policy, Target, Worked};
@@ -12,6 +12,7 @@ use crate::bridge::text::{About, Language};
 use crate::ledger::LedgerError;
 use crate::ledger::cases::Change as Fact;
 use crate::ticket::TicketId;
+use crate::ticket::proto::update::Change;
 use crate::ticket::proto::{Delivery, Level, delivery};
 
 impl<T: Target> Bridge<T> {
@@ -85,7 +86,10 @@ impl<T: Target> Bridge<T> {
                     self.heard(self.target.reprioritise(&case, &values).await.map(|()| Outcome::Done))
                 }
                 Step::Note(case) => {
-                    let values = self.values(&job, &reference);
+                    let mut values = self.values(&job, &reference);
+                    if job.leaves_text() {
+                        values.extend(self.left(&job, &reference));
+                    }
                     self.heard(self.target.note(&case, &values).await.map(Outcome::Noted))
                 }
                 Step::Erase(case) => {
@@ -96,7 +100,7 @@ impl<T: Target> Bridge<T> {
                     let values = self.values(&job, &reference);
                     self.heard(self.target.erase_note(&case, &note, &values).await.map(|()| Outcome::Done))
                 }
-                Step::Look(case) => self.heard(self.target.is_gone(&case).await.map(Outcome::Gone)),
+                Step::Look(case) => self.heard(self.target.whereabouts(&case).await.map(Outcome::Seen)),
                 Step::Probe => self.heard(self.target.is_sound().await.map(Outcome::Sound)),
                 Step::End(end) => {
                     self.ended(&job, &end);
@@ -152,8 +156,18 @@ impl<T: Target> Bridge<T> {
         match end {
             End::Ack => {
                 self.health.lock().refused = 0;
-                if job.ticket().is_none() {
-                    self.shared.counts.lock().changed += 1;
+                let mut counts = self.shared.counts.lock();
+                counts.changed += u64::from(job.ticket().is_none());
+                if job.leaves_text() {
+                    counts.unerased.insert(job.ticket_id);
+                    drop(counts);
+                    error!(
+                        bridge = %self.name, ticket = %job.ticket_id, case = job.case_id(),
+                        "an author's text stays in the helpdesk: it is merged with another's ticket, or the helpdesk refuses \
+                         to take it out; its agents are told, an administrator must"
+                    );
+                } else if job.is_erasure() {
+                    counts.unerased.remove(&job.ticket_id);
                 }
             }
             End::Back(again, why) => {
@@ -164,10 +178,26 @@ impl<T: Target> Bridge<T> {
                 };
                 self.shared.counts.lock().last_error = Some(said.unwrap_or_else(|| why.clone()));
                 let again_s = again.as_secs();
+                if job.is_erasure() {
+                    self.shared.counts.lock().unerased.insert(job.ticket_id);
+                }
                 warn!(bridge = %self.name, ticket = %job.ticket_id, %why, again_s, "not taken; tried again later");
             }
             End::Early(_) | End::Hold(_) => {}
         }
+    }
+
+    /// What agents read of a text that stays.
+    fn left(&self, job: &Job, reference: &str) -> Values {
+        let delivery::Record::Update(update) = &job.record else { return Values::new() };
+        let reason = match &update.change {
+            Some(Change::Erased(erased)) => &erased.reason,
+            Some(Change::PostErased(_)) => "",
+            _ => return Values::new(),
+        };
+        let about =
+            About { reference, brand: job.brand(), language: Language::of(job.language()), level: None };
+        self.texts.left(&about, reason)
     }
 
     /// What templates see of a delivery.

@@ -80,14 +80,16 @@ pub(super) fn apply(
                        WHERE ticket_id = ?1";
             transaction.prepare_cached(sql)?.execute(params![id, stored(*seq)]).map(drop)
         }
-        Change::Erased => {
+        Change::Erased | Change::Left => {
             let sql = "UPDATE entry SET erased_at_us = ?2 WHERE ticket_id = ?1";
             transaction.prepare_cached(sql)?.execute(params![id, now_us]).map(drop)
         }
         Change::Gone => set("gone = 1, open = 0"),
         Change::Back => set("gone = 0, open = 1"),
         Change::Moved { id: case_id } => {
-            let sql = "UPDATE entry SET case_id = ?2 WHERE ticket_id = ?1";
+            // That it was merged is remembered for good: what is there is never its own again.
+            let sql = "UPDATE entry SET captured = json_set(captured, '$.merged_from', case_id), case_id = ?2
+                       WHERE ticket_id = ?1";
             transaction.prepare_cached(sql)?.execute(params![id, case_id]).map(drop)
         }
         Change::Read { again_at_us } => {

@@ -45,6 +45,10 @@ pub struct Entry {
     pub done_seq: u64,
     /// The record that the helpdesk will not take, and how often it has said so.
     pub refused: (u64, u32),
+    /// Tickets with the same reference that were found beside it.
+    pub others: u32,
+    /// Whether what it is in the helpdesk is another ticket's, too: one of them was merged into the other.
+    pub is_shared: bool,
     /// Whether the author has taken it back.
     pub is_erased: bool,
     /// Notes that hold a post's text, the oldest first.
@@ -115,6 +119,8 @@ pub enum Change {
     },
     /// The author has taken it back, and the helpdesk was told.
     Erased,
+    /// The author has taken it back, and the helpdesk's agents were told that its text is still there.
+    Left,
     /// The helpdesk has it no more.
     Gone,
     /// It has it again, or always had.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{End, Fact, Job, Note, Outcome, Stage, Step, values_of};
+use super::{Case, End, Fact, Job, Note, Outcome, Stage, Step, Values, Whereabouts, values_of};
 use crate::parse::Network;
 use crate::ticket::TicketId;
 use crate::ticket::proto::update::Change;
@@ -17,6 +17,8 @@ pub(super) enum Act {
         post_id: Option<String>,
     },
     Erase,
+    /// Another ticket with our reference.
+    EraseDouble(String),
     EraseNote(Note),
 }
 
@@ -28,7 +30,54 @@ impl Job {
         if self.entry.is_erased && !is_erasure {
             return self.done([]);
         }
-        self.acts = self.acts_of(update);
+        match self.case().filter(|_| self.erases_ticket()) {
+            // Agents may have merged it since anybody looked, and what it is now is another's, too.
+            Some(case) => self.go(Stage::Checking, Step::Look(case)),
+            None => self.erase(Vec::new()),
+        }
+    }
+
+    /// Where a ticket is whose text is to be erased.
+    pub(super) fn checked(&mut self, outcome: Outcome, failures: u32) -> Step {
+        match outcome {
+            Outcome::Seen(Whereabouts::Gone) => self.done([Fact::Gone]),
+            Outcome::Seen(Whereabouts::In(id)) => {
+                if let Some(place) = &mut self.entry.place {
+                    place.id.clone_from(&id);
+                }
+                self.entry.is_shared = true;
+                // As if it had been known from the beginning: the one that it is in may be in yet another.
+                self.go(Stage::Begin, Step::Write(vec![Fact::Moved { id }]))
+            }
+            Outcome::Failed(error, _) if error.is_absence() || error.may_be_of_one() => self.doubt(error),
+            Outcome::Failed(error, _) if error.is_of_one() => self.refused_alone(&error),
+            Outcome::Failed(error, _) => self.failed(error, failures),
+            _ if self.entry.others > 0 && self.policy.can_find => self.go(Stage::Doubles, Step::Find),
+            _ => self.erase(Vec::new()),
+        }
+    }
+
+    /// Does the change; `ids` are all tickets with our reference, where its text is to be erased and there are several.
+    pub(super) fn erase(&mut self, ids: Vec<String>) -> Step {
+        let delivery::Record::Update(update) = &self.record else { return Step::End(End::Ack) };
+        let mut acts = self.acts_of(update);
+        let own = self.entry.place.as_ref().map(|place| place.id.as_str());
+        let doubles = ids.into_iter().filter(|id| Some(id.as_str()) != own).map(Act::EraseDouble);
+        acts.extend(doubles);
+        self.acts = acts;
+        self.act()
+    }
+
+    /// The helpdesk has refused the first of the acts for the last time: what is left is done without it, and agents are
+    /// told of a text that stays.
+    pub(super) fn do_without(&mut self) -> Step {
+        self.facts.push(Fact::Refused { seq: self.seq });
+        if self.is_erasure() {
+            let is_told = std::mem::replace(&mut self.gave_up, true);
+            self.acts = (!is_told).then_some(Act::Note { post_id: None }).into_iter().collect();
+        } else {
+            self.acts.pop_front();
+        }
         self.act()
     }
 
@@ -43,14 +92,17 @@ impl Job {
         match &update.change {
             Some(Change::Erased(_)) => {
                 let notes = erase_notes(None).into_iter().filter(|_| self.policy.can_erase_notes);
-                [Act::Erase].into_iter().chain(notes).collect()
+                // In what is another's, too, nothing but notes of which we know that they are this one's.
+                match self.entry.is_shared {
+                    true => notes.chain([note(None)]).collect(),
+                    false => [Act::Erase].into_iter().chain(notes).collect(),
+                }
             }
             Some(Change::PostErased(erased)) => {
-                let is_own =
-                    Network::ALL.iter().any(|on| TicketId::of_post(*on, &erased.post_id) == self.ticket_id);
+                let is_own = is_own(&erased.post_id, self.ticket_id);
                 let post_id = if is_own { "" } else { erased.post_id.as_str() };
                 let notes = erase_notes(Some(post_id));
-                let own = is_own.then_some(Act::Erase);
+                let own = is_own.then(|| if self.entry.is_shared { note(None) } else { Act::Erase });
                 match self.policy.can_erase_notes {
                     true => own.into_iter().chain(notes).collect(),
                     // Agents are asked to do what the API does not.
@@ -75,6 +127,7 @@ impl Job {
         let (Some(act), Some(case)) = (self.acts.front(), self.case()) else {
             let delivery::Record::Update(update) = &self.record else { return self.done([]) };
             let erased = match &update.change {
+                Some(Change::Erased(_)) if self.leaves_text() => vec![Fact::Left],
                 Some(Change::Erased(_)) => vec![Fact::Erased, Fact::NotesErased(None)],
                 _ => Vec::new(),
             };
@@ -84,6 +137,7 @@ impl Job {
             Act::Reprioritise => Step::Reprioritise(case),
             Act::Note { .. } => Step::Note(case),
             Act::Erase => Step::Erase(case),
+            Act::EraseDouble(id) => Step::Erase(Case { id: id.clone(), captured: Values::new() }),
             Act::EraseNote(note) => Step::EraseNote(case, values_of(&note.captured)),
         };
         self.go(Stage::Acting, step)
@@ -118,15 +172,36 @@ impl Job {
         matches!(&self.record, delivery::Record::Update(Update { change: Some(Change::Erased(_)), .. }))
     }
 
-    /// Whether a note's text is being taken out.
-    pub(super) fn erases_note(&self) -> bool {
-        matches!(self.acts.front(), Some(Act::EraseNote(_)))
+    /// Whether a text is being taken out of something beside the ticket itself.
+    pub(super) fn erases_beside(&self) -> bool {
+        matches!(self.acts.front(), Some(Act::EraseNote(_) | Act::EraseDouble(_)))
     }
 
-    pub(super) fn is_erasure(&self) -> bool {
+    /// Whether the text of the ticket's own post is to be taken out.
+    fn erases_ticket(&self) -> bool {
+        let delivery::Record::Update(update) = &self.record else { return false };
+        match &update.change {
+            Some(Change::Erased(_)) => true,
+            Some(Change::PostErased(erased)) => is_own(&erased.post_id, self.ticket_id),
+            _ => false,
+        }
+    }
+
+    /// Whether the helpdesk's agents are left with a text that its author has taken back.
+    pub fn leaves_text(&self) -> bool {
+        self.gave_up || (self.entry.is_shared && self.erases_ticket())
+    }
+
+    /// Whether an author's text is to be taken out.
+    pub fn is_erasure(&self) -> bool {
         matches!(
             &self.record,
             delivery::Record::Update(Update { change: Some(Change::Erased(_) | Change::PostErased(_)), .. })
         )
     }
+}
+
+/// Whether the ticket is that of this post, on whatever network.
+fn is_own(post_id: &str, ticket_id: TicketId) -> bool {
+    Network::ALL.iter().any(|on| TicketId::of_post(*on, post_id) == ticket_id)
 }

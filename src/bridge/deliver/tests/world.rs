@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::super::job::End;
 use super::super::{Bridge, Counts, Policy, Shared, Target, WhenUnknown};
-use crate::bridge::helpdesk::{Case, Values};
+use crate::bridge::helpdesk::{Case, Values, Whereabouts};
 use crate::bridge::http::CallError;
 use crate::bridge::pace::Pace;
 use crate::bridge::text::{FourByte, Shape, Texts};
@@ -55,6 +55,8 @@ pub(super) struct There {
 #[derive(Debug, Default)]
 pub(super) struct World {
     pub(super) tickets: BTreeMap<u64, There>,
+    /// Which were merged, and into which.
+    pub(super) merged: BTreeMap<u64, u64>,
     pub(super) last: u64,
     pub(super) calls: Vec<&'static str>,
     /// The next calls' faults; after them by chance.
@@ -207,12 +209,19 @@ impl Target for Fake {
         self.change("erase", case, |there| there.body = text(values, "body")).await
     }
 
-    async fn is_gone(&self, case: &Case) -> Result<bool, CallError> {
+    async fn whereabouts(&self, case: &Case) -> Result<Whereabouts, CallError> {
         let id: u64 = case.id.parse().unwrap();
         let is_strange = self.0.lock().is_strange;
         match is_strange {
             true => Err(CallError::Unclear("it knows no ticket, nor does it answer rightly".to_owned())),
-            false => self.call("look", |world| !world.tickets.contains_key(&id)).await,
+            false => {
+                let look = self.call("look", |world| match (world.merged.get(&id), world.tickets.get(&id)) {
+                    (Some(into), _) => Whereabouts::In(into.to_string()),
+                    (None, Some(_)) => Whereabouts::There,
+                    (None, None) => Whereabouts::Gone,
+                });
+                look.await
+            }
         }
     }
 
