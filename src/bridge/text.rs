@@ -367,7 +367,7 @@ impl Texts {
         })
     }
 
-    /// Every template of an operator's with every sample.
+    /// Every template of an operator's with every sample, in each language: which one a ticket has its post decides.
     fn try_samples(&self) -> Vec<TextError> {
         let mut mistakes: Vec<TextError> = Vec::new();
         for brand in self.brands.iter() {
@@ -384,14 +384,17 @@ impl Texts {
     }
 
     fn samples_of(&self, part: Part, brand: &str) -> Vec<serde_json::Value> {
-        let view = View { texts: self, language: self.language_of_brand(brand) };
         let about = About { reference: "00", brand, language: None, level: Some("P3") };
-        match part {
-            Part::Subject | Part::Body => {
-                sample::tickets(brand).iter().map(|ticket| view.ticket(ticket, "00")).collect()
+        let of = |language| -> Vec<_> {
+            let view = View { texts: self, language };
+            match part {
+                Part::Subject | Part::Body => {
+                    sample::tickets(brand).iter().map(|ticket| view.ticket(ticket, "00")).collect()
+                }
+                Part::Note => sample::updates().iter().map(|update| view.update(&about, update)).collect(),
             }
-            Part::Note => sample::updates().iter().map(|update| view.update(&about, update)).collect(),
-        }
+        };
+        [Language::En, Language::Fr].into_iter().flat_map(of).collect()
     }
 
     /// What a template gives, with the blank lines that agents would put there.
