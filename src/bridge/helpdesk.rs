@@ -15,6 +15,7 @@ use serde_json::Map;
 
 pub use self::answers::{Changes, GONE, Standing};
 pub(super) use self::answers::{id_of, seen_by};
+pub use self::calls::AGAIN_MAX;
 use super::http::{CallError, Http};
 use super::pace::Pace;
 use super::preset::{Escape, Preset, Step};
@@ -271,6 +272,9 @@ impl Helpdesk {
         };
         values.insert("cursor".to_owned(), cursor.clone().into());
         let is_answered = self.step("changed.call", &changed.call, &mut values).await?.is_some();
+        for (index, step) in changed.also.iter().enumerate() {
+            self.step(&format!("changed.also[{index}]"), step, &mut values).await?;
+        }
         Ok(Some(answers::changes(&self.preset, changed, values, cursor, is_answered)?))
     }
 

@@ -163,6 +163,9 @@ pub struct Step {
     pub body: Option<String>,
     /// A list: the call is made once for each of its elements, which is `item` then. Such a step captures nothing.
     pub each: Option<String>,
+    /// Of the answer: whether the step is made once more, as for the next page of a list. At most
+    /// [`AGAIN_MAX`](super::helpdesk::AGAIN_MAX) times.
+    pub again: Option<String>,
     /// The step is left out where this is false.
     pub when: Option<String>,
     /// How the answer is written.
@@ -239,6 +242,10 @@ pub struct Fields {
     pub recommendation: Option<String>,
     /// The ticket that it was merged into.
     pub merged_into: Option<String>,
+    /// What its level is called there: `vigie bridge test` sees whether a change has arrived.
+    pub level: Option<String>,
+    /// Its subject, likewise for an erasure.
+    pub subject: Option<String>,
 }
 
 /// Which tickets have changed since `cursor`.
@@ -247,10 +254,16 @@ pub struct Fields {
 pub struct Changed {
     /// The call.
     pub call: Step,
+    /// Calls after it, whose captures `items` and `fields` may use.
+    #[serde(default)]
+    pub also: Vec<Step>,
     /// The list in its answer.
     pub items: String,
     /// Of one `item`: the ticket's id.
     pub id: String,
+    /// Of one `item`: when it was changed last, RFC 3339. What is listed twice with the same time is read once, and what
+    /// only we have changed is not read first.
+    pub at: Option<String>,
     /// Of the whole `response`, or where it says nothing the old `cursor`: the next one.
     pub cursor: String,
     /// The call that `first` is of.
@@ -259,7 +272,7 @@ pub struct Changed {
     pub first: String,
     /// Whether there is more to ask for at once.
     pub more: Option<String>,
-    /// Present where an item says all that there is to know: no call is made for each.
+    /// Present where an item says all that there is to know: no call is made for each but those without a `state`.
     pub fields: Option<Fields>,
 }
 

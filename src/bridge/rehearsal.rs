@@ -76,6 +76,7 @@ pub fn rehearse(preset: &Preset, token: &str, options: &Values, texts: &Texts) -
             step_of(preset, "changed.start", start, &listed)?;
         }
         step_of(preset, "changed.call", &changed.call, &listed)?;
+        steps_of(preset, "changed.also", &changed.also, &listed)?;
     }
     for (index, probe) in calls.probe.iter().enumerate() {
         step_of(preset, &format!("probe[{index}].call"), &probe.call, &common)?;
@@ -93,10 +94,11 @@ fn steps_of(preset: &Preset, name: &str, steps: &[Step], values: &Values) -> Res
 fn step_of(preset: &Preset, key: &str, step: &Step, values: &Values) -> Result<(), RenderError> {
     let calls = &preset.calls;
     let read = calls.read.iter().flat_map(|read| std::iter::once(&read.call).chain(&read.also));
+    let listed = calls.changed.iter().flat_map(|list| std::iter::once(&list.call).chain(&list.also));
     let steps =
         [&calls.create, &calls.note, &calls.reprioritise, &calls.erase, &calls.erase_note, &calls.remove];
     let captured: Vec<&String> =
-        steps.into_iter().flatten().chain(read).flat_map(|step| step.capture.keys()).collect();
+        steps.into_iter().flatten().chain(read).chain(listed).flat_map(|step| step.capture.keys()).collect();
     let path = (format!("{key}.path"), step.path.as_str(), Escape::Url);
     let body = step.body.as_ref().map(|body| (format!("{key}.body"), body.as_str(), Escape::Json));
     let headers = step

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Failure, print};
 use crate::bridge::config::{Config as BridgeConfig, Place};
 use crate::config::Config;
+use crate::console::BridgeStatus;
 use crate::ledger::Accounting;
 use crate::pipeline::{Control, Pipeline, PipelineError, View};
 use crate::telemetry::Bucket;
@@ -105,15 +106,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         helpdesk.abort();
         drop(stop_firehose);
         settle(&serving, &view).await;
+        // While they are still there.
+        let bridges = view.status().bridges;
         drop(orders.send(Control::Drain).await);
-        collector.await
+        (collector.await, bridges)
     });
+    let (collected, told) = collected;
     let seconds = started.elapsed().as_secs_f64();
     let accounting: Result<Accounting, PipelineError> =
         daemon.join().map_err(|_| anyhow!("the daemon panicked; this is a bug in vigie"))?;
     let accounting = accounting?;
     let collected = collected.context("collector")?.map_err(anyhow::Error::from)?;
     summarise(&accounting, &collected, serving.frames(), seconds).context("stdout")?;
+    of_bridges(&bridges, &told).context("stdout")?;
     Ok(())
 }
 
@@ -289,6 +294,24 @@ async fn settle(serving: &Serving, view: &Arc<View>) {
     };
     // What is late shows in the figures; the demo ends all the same.
     drop(tokio::time::timeout(SETTLE_MAX, settled).await);
+}
+
+/// What each bridge's helpdesk has taken; one that took nothing says why.
+fn of_bridges(bridges: &[(String, String)], told: &[BridgeStatus]) -> std::io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    for (name, url) in bridges {
+        let status = told.iter().find(|status| status.name == *name);
+        let taken = status.map_or(0, |status| status.made + status.adopted + status.unknown);
+        if taken > 0 {
+            writeln!(out, "  bridge {name}: {} tickets at {url}", print::grouped(taken))?;
+            continue;
+        }
+        let why = status.map_or("", |status| status.last_error.as_str());
+        let why = if why.is_empty() { "it was not reached, or the time was too short" } else { why };
+        writeln!(out, "  bridge {name}: {BOLD}took nothing{BOLD:#}: {}", print::printable(why))?;
+        writeln!(out, "  {QUIET}`vigie bridge test` says step by step what to do{QUIET:#}")?;
+    }
+    out.flush()
 }
 
 fn summarise(

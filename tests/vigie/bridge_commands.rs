@@ -249,8 +249,10 @@ async fn a_test_says_what_is_right_and_leaves_nothing_behind() {
         "ok     address: 127.0.0.1",
         "ok     test ticket: made, it is 1",
         "ok     search by reference",
+        "ok     priority: changed, and read back",
         "ok     note: added",
         "ok     state: it is \"open\"",
+        "ok     erasure: done, and read back",
         "ok     test ticket: removed",
         "bridge desk: right",
     ] {
@@ -277,6 +279,30 @@ async fn a_test_says_what_is_right_and_leaves_nothing_behind() {
     let told = breaks("POST", "/tickets", Fault::Page { done: true });
     assert!(told.contains("a page came instead of data"), "{told}");
     assert_eq!(fake.counts().0, 4);
+
+    // One that says yes and does nothing, as where a right lacks.
+    for (field, said) in
+        [("level", "wrong  priority: it is still"), ("subject", "wrong  erasure: the subject is still")]
+    {
+        fake.with(|plain| plain.ignored = vec![field.to_owned()]);
+        let output = test();
+        assert!(!output.status.success() && output.stdout.contains(said), "{}", output.stdout);
+        assert!(output.stdout.contains("may the account change tickets"), "{}", output.stdout);
+    }
+    fake.with(|plain| plain.ignored = vec!["level".to_owned()]);
+    // And one that says so in what it answers.
+    let preset = Plain::PRESET.replace(
+        "\"points\": {{ priority }}}'\n\n[[erase]]",
+        "\"points\": {{ priority }}}'\ndone = \"response.level == level_value\"\n\n[[erase]]",
+    );
+    assert_ne!(preset, Plain::PRESET);
+    std::fs::write(state.path().join("plain.toml"), preset).unwrap();
+    let output = test();
+    assert!(
+        output.stdout.contains("wrong  priority: the helpdesk refuses: status 200 whose answer says"),
+        "{}",
+        output.stdout
+    );
 }
 
 #[test]
@@ -294,6 +320,56 @@ fn a_test_says_what_to_do_about_a_wrong_address_and_refuses_a_wrong_name() {
     assert_eq!(output.status.code(), Some(64));
     let output = run(vigie().args(["bridge", "preset", "rt"]), b"");
     assert!(output.status.success() && output.stdout.contains("title = \"Request Tracker\""));
+}
+
+#[test]
+fn a_test_that_has_tried_nothing_does_not_say_that_it_is_right() {
+    let url = always("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let state = state(&url, "");
+    let text = std::fs::read_to_string(&state.config).unwrap();
+    let text = text.replace("kind = \"http\"\npreset_file = \"plain.toml\"", "kind = \"osticket\"");
+    std::fs::write(&state.config, text).unwrap();
+    let output = run(vigie().args(["bridge", "test", "-c"]).arg(&state.config), b"");
+    assert!(output.status.success(), "{}{}", output.stdout, output.stderr);
+    assert!(
+        output.stdout.contains("bridge desk: it is reached, and nothing else was tried"),
+        "{}",
+        output.stdout
+    );
+    assert!(!output.stdout.contains("desk: right"), "{}", output.stdout);
+}
+
+#[test]
+fn a_test_says_that_a_port_speaks_no_tls_and_what_to_do_about_a_certificate_of_ones_own() {
+    let plain = always("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}");
+    let test = |url: &str| {
+        let state = state(url, "");
+        run(vigie().args(["bridge", "test", "-c"]).arg(&state.config), b"").stdout
+    };
+    let said = test(&plain.replace("http://", "https://"));
+    assert!(said.contains("does not speak TLS here, but plain HTTP"), "{said}");
+    // One that waits for the end of a line that never comes.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", silent.local_addr().unwrap());
+    let serving = std::thread::Builder::new().spawn(move || {
+        for stream in silent.incoming() {
+            let mut stream = stream.unwrap();
+            let serve = move || {
+                let mut asked = String::new();
+                let line = BufReader::new(stream.try_clone().unwrap()).read_line(&mut asked);
+                if line.is_ok() && asked.starts_with("GET") {
+                    let _ = std::io::Write::write_all(
+                        &mut stream,
+                        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+                    );
+                }
+            };
+            std::thread::Builder::new().spawn(serve).unwrap();
+        }
+    });
+    serving.unwrap();
+    let said = test(&url);
+    assert!(said.contains("does not speak TLS here, but plain HTTP"), "{said}");
 }
 
 /// The bridge would wait for the brand of its config, begin with what comes, and have its case store there.
@@ -314,6 +390,17 @@ async fn the_demo_takes_its_tickets_to_a_helpdesk_of_ones_own() {
     assert!(greeting.contains("status    vigie status --http 127.0.0.1:"), "{greeting}");
     assert!(made.iter().all(|ticket| ticket["body"].as_str().unwrap().contains("vigie-ref: ")), "{made:?}");
     assert!(!state.path().join("bridge-desk.sqlite").exists(), "the demo has a case store of its own");
+
+    // One that takes nothing is named at the end.
+    fake.set_faults(Faults::choose(|_| Some(Fault::Status { status: 401, done: false })));
+    let output =
+        run(vigie().args(["demo", "--rate", "500", "--duration", "6", "-c"]).arg(&state.config), b"");
+    assert!(output.status.success(), "{}", output.stderr);
+    assert!(
+        output.stdout.contains("bridge desk: took nothing: the helpdesk refuses: status 401"),
+        "{}",
+        output.stdout
+    );
 
     state.configure("[[source]]\nkind = \"jetstream\"\nurl = \"ws://127.0.0.1:1/\"\n", QUICK_BRAND);
     let output = run(vigie().args(["demo", "-c"]).arg(&state.config), b"");

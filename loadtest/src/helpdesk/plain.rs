@@ -15,6 +15,8 @@ pub struct Plain {
     pub tickets: BTreeMap<u64, Value>,
     /// How long a ticket exists before the search finds it.
     pub lag: Duration,
+    /// Whether it says yes to changes of these fields and leaves them as they are.
+    pub ignored: Vec<String>,
     made_at: BTreeMap<u64, Instant>,
     last: u64,
 }
@@ -58,7 +60,7 @@ path = "/tickets/{{ id }}"
 
 [read]
 call = { method = "GET", path = "/tickets/{{ id }}" }
-fields = { state = "item.state", agent = "item.agent" }
+fields = { state = "item.state", agent = "item.agent", level = "item.level", subject = "item.subject" }
 
 [states]
 open = "open"
@@ -112,7 +114,8 @@ impl Vendor for Plain {
                 match (method, rest) {
                     ("GET", []) => Reply::json(200, ticket),
                     ("PATCH", []) => {
-                        for (name, value) in request.body.as_object().into_iter().flatten() {
+                        let fields = request.body.as_object().into_iter().flatten();
+                        for (name, value) in fields.filter(|(name, _)| !self.ignored.contains(name)) {
                             ticket[name] = value.clone();
                         }
                         Reply::json(200, ticket)

@@ -1,5 +1,7 @@
 //! What a helpdesk's answers say, by its preset's expressions: plain code.
 
+use std::collections::{BTreeMap, HashMap};
+
 use minijinja::value::Value;
 
 use super::Values;
@@ -27,6 +29,10 @@ pub struct Standing {
     pub recommendation: Option<u32>,
     /// The ticket that it was merged into.
     pub merged_into: Option<String>,
+    /// What its level is called there.
+    pub level_there: Option<String>,
+    /// Its subject.
+    pub subject: Option<String>,
 }
 
 /// A page of changes.
@@ -34,6 +40,8 @@ pub struct Standing {
 pub struct Changes {
     /// Which tickets, and what has become of them where the listing says it.
     pub cases: Vec<(String, Option<Standing>)>,
+    /// When each was changed last, where the listing says it.
+    pub at: BTreeMap<String, String>,
     /// From where to go on.
     pub cursor: String,
     /// Whether there is more already.
@@ -57,6 +65,8 @@ impl Standing {
             satisfaction: None,
             recommendation: None,
             merged_into: None,
+            level_there: None,
+            subject: None,
         }
     }
 }
@@ -97,19 +107,34 @@ pub(super) fn changes(
         Some(more) => preset.evaluate("changed.more", more, &seen)?.is_true(),
         None => false,
     };
-    let mut cases = Vec::new();
+    // Each once, as it is said last.
+    let mut cases: Vec<(String, Option<Standing>)> = Vec::new();
+    let mut place_of: HashMap<String, usize> = HashMap::new();
+    let mut at = BTreeMap::new();
     for item in items(preset, "changed.items", &changed.items, &values, is_answered)? {
         values.insert("item".to_owned(), item);
         let seen = seen_by(&values);
         let Some(id) = id_of(&preset.evaluate("changed.id", &changed.id, &seen)?) else { continue };
         let standing = match &changed.fields {
-            Some(fields) => Some(standing(preset, "changed.fields", fields, &values)?),
+            // One of which the listing does not say it is to be read.
+            Some(fields) => Some(standing(preset, "changed.fields", fields, &values)?)
+                .filter(|standing| !standing.state_there.is_empty()),
             None => None,
         };
-        cases.push((id, standing));
+        if let Some(changed_at) = &changed.at {
+            let changed_at = preset.evaluate("changed.at", changed_at, &seen)?;
+            at.extend(id_of(&changed_at).map(|changed_at| (id.clone(), changed_at)));
+        }
+        match place_of.get(&id) {
+            Some(place) => cases[*place].1 = standing,
+            None => {
+                place_of.insert(id.clone(), cases.len());
+                cases.push((id, standing));
+            }
+        }
     }
     let next = if next.is_undefined() || next.is_none() { cursor } else { text_of(&next) };
-    Ok(Changes { cases, cursor: next, more })
+    Ok(Changes { cases, at, cursor: next, more })
 }
 
 /// What has become of a ticket, which is `item` among the values.
@@ -137,6 +162,8 @@ pub(super) fn standing(
         satisfaction: satisfaction.as_ref().and_then(number),
         recommendation: recommendation.as_ref().and_then(number),
         merged_into: field("merged_into", fields.merged_into.as_ref())?.and_then(|id| id_of(&id)),
+        level_there: field("level", fields.level.as_ref())?.map(|level| text_of(&level)),
+        subject: field("subject", fields.subject.as_ref())?.map(|subject| text_of(&subject)),
     })
 }
 

@@ -11,6 +11,9 @@ use super::{Case, Helpdesk, Values, answers};
 use crate::bridge::http::{Answer, Call, CallError};
 use crate::bridge::preset::{Escape, RenderError, Step};
 
+/// So often a step is made again at most: of a list with pages, so many are read.
+pub const AGAIN_MAX: usize = 50;
+
 impl Helpdesk {
     pub(super) fn values(&self, values: &Values) -> Values {
         let mut all = self.common.clone();
@@ -45,6 +48,17 @@ impl Helpdesk {
         step: &Step,
         values: &mut Values,
     ) -> Result<Option<Answer>, CallError> {
+        if let Some(again) = &step.again {
+            let key_of_again = format!("{key}.again");
+            for _ in 0..AGAIN_MAX {
+                let answer = self.once(key, step, values).await?;
+                let more = self.preset.evaluate(&key_of_again, again, &seen_by(&*values))?.is_true();
+                if answer.is_none() || !more {
+                    return Ok(answer);
+                }
+            }
+            return Err(CallError::Template(format!("{key}: there is more after {AGAIN_MAX} calls")));
+        }
         let Some(each) = &step.each else { return self.once(key, step, values).await };
         let mut last = None;
         for item in answers::items(&self.preset, &format!("{key}.each"), each, values, false)? {

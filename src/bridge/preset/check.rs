@@ -83,11 +83,15 @@ impl Preset {
         if let Some(changed) = &calls.changed {
             self.check_step("changed.call", &changed.call)?;
             changed.start.iter().try_for_each(|start| self.check_step("changed.start", start))?;
+            for (index, step) in changed.also.iter().enumerate() {
+                self.check_step(&format!("changed.also[{index}]"), step)?;
+            }
             let expressions = [
                 ("items", Some(&changed.items)),
                 ("id", Some(&changed.id)),
                 ("cursor", Some(&changed.cursor)),
                 ("first", Some(&changed.first)),
+                ("at", changed.at.as_ref()),
                 ("more", changed.more.as_ref()),
             ];
             self.check_expressions("changed", &expressions)?;
@@ -144,8 +148,15 @@ impl Preset {
         if let Some(body) = &step.body {
             self.check_template(&format!("{key}.body"), body, Escape::Json)?;
         }
-        let expressions =
-            [("when", step.when.as_ref()), ("each", step.each.as_ref()), ("done", step.done.as_ref())];
+        if step.each.is_some() && step.again.is_some() {
+            return Err(mistake(&format!("{key}.again"), "a step with each is not made again"));
+        }
+        let expressions = [
+            ("when", step.when.as_ref()),
+            ("each", step.each.as_ref()),
+            ("done", step.done.as_ref()),
+            ("again", step.again.as_ref()),
+        ];
         self.check_expressions(key, &expressions)?;
         for (name, expression) in &step.capture {
             self.check_expressions(&format!("{key}.capture"), &[(name, Some(expression))])?;
@@ -154,7 +165,8 @@ impl Preset {
     }
 
     fn check_fields(&self, key: &str, fields: &Fields) -> Result<(), PresetError> {
-        let Fields { state, agent, first_answer_at, satisfaction, recommendation, merged_into } = fields;
+        let Fields { state, agent, first_answer_at, satisfaction, recommendation, .. } = fields;
+        let Fields { merged_into, level, subject, .. } = fields;
         let expressions = [
             ("state", Some(state)),
             ("agent", agent.as_ref()),
@@ -162,6 +174,8 @@ impl Preset {
             ("satisfaction", satisfaction.as_ref()),
             ("recommendation", recommendation.as_ref()),
             ("merged_into", merged_into.as_ref()),
+            ("level", level.as_ref()),
+            ("subject", subject.as_ref()),
         ];
         self.check_expressions(key, &expressions)
     }
@@ -216,8 +230,9 @@ impl Preset {
         let calls = &self.calls;
         let read = calls.read.iter().flat_map(|read| std::iter::once(&read.call).chain(&read.also));
         let find = calls.find.iter().flat_map(|find| std::iter::once(&find.call).chain(&find.further));
+        let changed = calls.changed.iter().flat_map(|list| std::iter::once(&list.call).chain(&list.also));
         let steps = self.operations().into_iter().flat_map(|(_, steps)| steps);
-        steps.chain(read).chain(find).any(|step| step.capture.contains_key(name))
+        steps.chain(read).chain(find).chain(changed).any(|step| step.capture.contains_key(name))
     }
 }
 

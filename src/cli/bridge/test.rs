@@ -6,6 +6,7 @@ mod reach;
 mod ticket;
 mod webhook;
 
+use std::cell::Cell;
 use std::io::Write;
 
 use anyhow::{Context, anyhow};
@@ -40,7 +41,12 @@ pub(super) fn run(config: &Config, bridges: &[BridgeConfig], leave_ticket: bool)
             let is_clean = test.clean_up().await.inspect_err(Wrong::tell).is_ok();
             is_right && is_clean
         });
-        if is_right {
+        if is_right && !test.is_tried.get() {
+            say(&format!(
+                "bridge {}: it is reached, and nothing else was tried: neither the key nor what it may do",
+                bridge.name
+            ));
+        } else if is_right {
             say(&format!("bridge {}: right", bridge.name));
         } else {
             wrong.push(bridge.name.clone());
@@ -98,6 +104,8 @@ struct Test<'b> {
     ticket: proto::Ticket,
     reference: String,
     made: Mutex<Made>,
+    /// Whether any call of the helpdesk's API was made.
+    is_tried: Cell<bool>,
 }
 
 /// What of the test ticket may be there.
@@ -130,7 +138,8 @@ impl<'b> Test<'b> {
         let pace = std::sync::Arc::new(Pace::new(bridge.quota_per_minute));
         let helpdesk = bridge.helpdesk(pace);
         let reference = ticket.id.iter().map(|byte| format!("{byte:02x}")).collect();
-        Test { config, bridge, helpdesk, leave_ticket, ticket, reference, made: Mutex::new(Made::Nothing) }
+        let (made, is_tried) = (Mutex::new(Made::Nothing), Cell::new(true));
+        Test { config, bridge, helpdesk, leave_ticket, ticket, reference, made, is_tried }
     }
 
     /// Gives whether the webhook is right, too, which is told already and keeps nothing else from being tried.
@@ -144,6 +153,7 @@ impl<'b> Test<'b> {
                 "test ticket",
                 "not made, since this helpdesk's API cannot remove it; --leave-ticket makes one that you close by hand",
             );
+            self.is_tried.set(!calls.probe.is_empty());
             return Ok(webhook.is_ok());
         }
         let values = self.bridge.texts.ticket(&self.ticket);
@@ -151,6 +161,7 @@ impl<'b> Test<'b> {
         self.find(&case).await?;
         self.annotate(&case).await?;
         self.read(&case).await?;
+        self.erase(&case, &values).await?;
         Ok(webhook.is_ok())
     }
 

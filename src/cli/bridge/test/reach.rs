@@ -1,14 +1,20 @@
 //! Whether the helpdesk is there at all.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper::{Method, Uri};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use super::{Test, Wrong, ok};
+use super::{Test, Wrong, note, ok};
 use crate::bridge::http::{Call, CallError, Http};
 
 /// How long a name or a connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
+
+/// How long the first answer may take: whatever it is.
+const FIRST_MAX: Duration = Duration::from_secs(5);
 
 impl Test<'_> {
     /// Name, connection, certificate.
@@ -33,9 +39,13 @@ impl Test<'_> {
         let advice = format!(
             "does the helpdesk run, is {port} its port, and may this machine reach it through firewalls and proxies?"
         );
-        let tcp = tokio::time::timeout(CONNECT_MAX, tokio::net::TcpStream::connect(&*addresses)).await;
+        let tcp = tokio::time::timeout(CONNECT_MAX, TcpStream::connect(&*addresses)).await;
         match tcp {
-            Ok(Ok(_)) => ok("connection", &format!("port {port} answers")),
+            // Not kept open: some take one at a time.
+            Ok(Ok(stream)) => {
+                drop(stream);
+                ok("connection", &format!("port {port} answers"));
+            }
             Ok(Err(error)) => return Err(Wrong::new("connection", error, advice)),
             Err(_) => {
                 let what = format!("no answer within {} s", CONNECT_MAX.as_secs());
@@ -43,20 +53,60 @@ impl Test<'_> {
             }
         }
         let roots = self.bridge.roots.as_deref().cloned();
-        let http = Http::new(&self.bridge.url, roots, self.bridge.call_max);
+        let http = Http::new(&self.bridge.url, roots, self.bridge.call_max.min(FIRST_MAX));
         let call = Call { method: Method::GET, path: "/".into(), ..Call::default() };
-        match http.call(call).await {
-            Err(CallError::NotSent(what)) if is_tls => Err(Wrong::new(
-                "certificate",
-                what,
-                "a certificate of your company's own authority needs ca_file; one that has run out needs a new one",
-            )),
+        let called = http.call(call).await;
+        // Who waits for the end of a line never gets one of TLS.
+        if is_tls && called.is_err() && speaks_plainly(&addresses).await {
+            let what = format!("what answers on port {port} does not speak TLS here, but plain HTTP");
+            let advice =
+                "give the port that speaks TLS, or begin url with http:// where nobody else is on the way";
+            return Err(Wrong::new("certificate", what, advice));
+        }
+        match called {
+            Err(CallError::NotSent(what)) if is_tls => {
+                let advice = about_certificate(&what);
+                Err(Wrong::new("certificate", what, advice))
+            }
             Err(CallError::NotSent(what)) => Err(Wrong::new("connection", what, advice)),
+            Err(CallError::Unclear(what)) if is_tls => {
+                note("certificate", &format!("nothing is known of it: {what}"));
+                Ok(())
+            }
             _ if is_tls => {
                 ok("certificate", "");
                 Ok(())
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Whether what listens there answers to HTTP without TLS. Servers with TLS answer that it is a bad request.
+async fn speaks_plainly(addresses: &[SocketAddr]) -> bool {
+    let asking = async {
+        let mut stream = TcpStream::connect(addresses).await.ok()?;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.ok()?;
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.ok()?;
+        Some(head.starts_with(b"HTTP/1.") && !head.ends_with(b" 400"))
+    };
+    tokio::time::timeout(FIRST_MAX, asking).await.ok().flatten().unwrap_or(false)
+}
+
+/// What to do about a certificate of which TLS says this.
+fn about_certificate(what: &str) -> &'static str {
+    if what.contains("UnknownIssuer") {
+        "nobody whom this machine trusts has signed it. Give a file with the certificate (PEM) of who has, your company's own \
+         authority, or with the certificate itself where it has signed itself, as ca_file in the [[bridge]]"
+    } else if what.contains("CaUsedAsEndEntity") {
+        "it has signed itself and says that it is an authority, which no server may use as its own. Make it anew: openssl req \
+         -x509 with -addext basicConstraints=critical,CA:FALSE, and give it as ca_file in the [[bridge]]"
+    } else if what.contains("NotValidForName") {
+        "it is for another name: write url with the name that the certificate has"
+    } else if what.contains("Expired") {
+        "it has run out, and needs a new one; or this machine's clock is wrong"
+    } else {
+        "a certificate of your company's own authority needs ca_file in the [[bridge]]; one that has run out needs a new one"
     }
 }

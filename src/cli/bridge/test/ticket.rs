@@ -7,11 +7,18 @@ use crate::bridge::helpdesk::{Case, Standing, Values};
 use crate::bridge::http::CallError;
 use crate::bridge::text::{About, sample};
 use crate::ticket::proto::ticket_status::State;
-use crate::ticket::proto::update::Change;
+use crate::ticket::proto::update::{Change, Erased};
+use crate::ticket::proto::{Level, Update};
 
 /// Between two looks for a ticket where the helpdesk's search is late, and how much longer than it says we look.
 const FIND_EVERY: Duration = Duration::from_secs(2);
 const FIND_GRACE: Duration = Duration::from_secs(10);
+
+/// What to do where a change is not done.
+const MAY_CHANGE: &str =
+    "may the account change tickets? A helpdesk may say yes and leave what the account may not";
+const MAY_ERASE: &str = "may the account change tickets, and delete or blacken its own notes? Else what authors delete stays in the \
+                         helpdesk";
 
 impl Test<'_> {
     pub(super) async fn create(&self, values: &Values) -> Result<Case, Wrong> {
@@ -88,8 +95,17 @@ impl Test<'_> {
         let values = self.bridge.texts.update(&about, &followed_up.unwrap_or_default());
         if !calls.reprioritise.is_empty() {
             let done = self.helpdesk.reprioritise(case, &values).await;
-            done.map_err(|error| self.failed("priority", &error, "may the account change tickets?"))?;
-            ok("priority", "changed");
+            done.map_err(|error| self.failed("priority", &error, MAY_CHANGE))?;
+            let there = self.read_back("priority", case).await?.and_then(|standing| standing.level_there);
+            let asked = values.get("level_value").map(text_of);
+            match there {
+                Some(there) if asked.as_ref() != Some(&there) => {
+                    let what = format!("it is still {there:?}, although the helpdesk has taken the change");
+                    return Err(Wrong::new("priority", what, MAY_CHANGE));
+                }
+                Some(_) => ok("priority", "changed, and read back"),
+                None => ok("priority", "changed"),
+            }
         }
         if !calls.note.is_empty() {
             let done = self.helpdesk.note(case, &values).await;
@@ -99,6 +115,49 @@ impl Test<'_> {
             ok("note", "added");
         }
         Ok(())
+    }
+
+    /// Erases the test ticket as if its author had deleted the post, and sees that it has.
+    pub(super) async fn erase(&self, case: &Case, values: &Values) -> Result<(), Wrong> {
+        let calls = &self.helpdesk.preset().calls;
+        if calls.erase.is_empty() {
+            note("erasure", "this helpdesk's API cannot: what an author deletes is to be taken out by hand");
+            return Ok(());
+        }
+        let about = About {
+            reference: &self.reference,
+            brand: &self.ticket.brand,
+            language: None,
+            level: Some("P4"),
+        };
+        let erased = Update {
+            change: Some(Change::Erased(Erased { reason: "post_deleted".to_owned() })),
+            ..Update::default()
+        };
+        let left = self.bridge.texts.change(&about, &erased, Level::P4);
+        let done = self.helpdesk.erase(case, &left).await;
+        done.map_err(|error| self.failed("erasure", &error, MAY_ERASE))?;
+        let there = self.read_back("erasure", case).await?.and_then(|standing| standing.subject);
+        let before = values.get("subject").map(text_of);
+        match there {
+            Some(there) if before.as_ref() == Some(&there) => {
+                let what = "the subject is still the old one, although the helpdesk has taken the change";
+                Err(Wrong::new("erasure", what, MAY_ERASE))
+            }
+            _ if !calls.erases_text => {
+                note("erasure", "the subject goes; the text stays there, and agents are told to remove it");
+                Ok(())
+            }
+            there => {
+                ok("erasure", if there.is_some() { "done, and read back" } else { "done" });
+                Ok(())
+            }
+        }
+    }
+
+    async fn read_back(&self, step: &str, case: &Case) -> Result<Option<Standing>, Wrong> {
+        let advice = "without it nobody hears that a ticket is solved: may the account see tickets?";
+        self.helpdesk.read(case).await.map_err(|error| self.failed(step, &error, advice))
     }
 
     pub(super) async fn read(&self, case: &Case) -> Result<(), Wrong> {
@@ -162,4 +221,9 @@ impl Test<'_> {
         }
         Ok(())
     }
+}
+
+/// As the helpdesk's answers are read: a number and its digits are the same.
+fn text_of(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
