@@ -25,6 +25,8 @@ pub struct Chatwoot {
 
 /// The account.
 const ACCOUNT: &str = "1";
+/// Messages in an answer.
+const PAGE: usize = 20;
 /// Its inbox of the channel API.
 const INBOX: &str = "5";
 
@@ -115,7 +117,11 @@ impl Chatwoot {
                 Reply::json(200, &json!({ "payload": { "success": true } }))
             }
             ("GET", ["messages"]) => {
-                Reply::json(200, &json!({ "meta": {}, "payload": list(conversation, "_messages") }))
+                let before: u64 = request.query("before").and_then(|id| id.parse().ok()).unwrap_or(u64::MAX);
+                let mut messages = list(conversation, "_messages");
+                messages.retain(|message| message["id"].as_u64().is_some_and(|id| id < before));
+                let page = messages.split_off(messages.len().saturating_sub(PAGE));
+                Reply::json(200, &json!({ "meta": {}, "payload": page }))
             }
             ("POST", ["messages"]) => {
                 let message = message.unwrap_or_default();

@@ -96,8 +96,10 @@ impl Glpi {
         let mut answer = json!({ "totalcount": found.len(), "count": found.len() });
         // Where nothing is found there is no list either.
         if !found.is_empty() {
-            answer["data"] =
-                found.iter().map(|ticket| json!({ "2": ticket["id"], "1": ticket["name"] })).collect();
+            answer["data"] = found
+                .iter()
+                .map(|ticket| json!({ "2": ticket["id"], "1": ticket["name"], "21": ticket["content"] }))
+                .collect();
         }
         Reply::json(200, &answer)
     }

@@ -121,6 +121,8 @@ fn with_filters() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.add_filter("base64", |text: String| base64(text.as_bytes()));
     environment.add_filter("html", |text: String| html(&text));
+    environment.add_filter("wiki", |text: String| wiki(&text));
+    environment.add_filter("markdown", |text: String| markdown(&text));
     environment.add_filter("epoch", epoch);
     environment
 }
@@ -175,6 +177,33 @@ fn html(text: &str) -> String {
         }
     }
     html
+}
+
+/// Plain text as Jira's wiki markup in which nobody is mentioned, no macro or image stands and no link has another text.
+/// Addresses stay what they are: they have none of these characters.
+fn wiki(text: &str) -> String {
+    let mut wiki = String::with_capacity(text.len() + text.len() / 8);
+    for character in text.chars() {
+        match character {
+            // Two of them would be a line break, after which what follows is markup again.
+            '\\' => wiki.push_str("&#92;"),
+            '[' | ']' | '{' | '}' | '!' | '|' => wiki.extend(['\\', character]),
+            other => wiki.push(other),
+        }
+    }
+    wiki
+}
+
+/// The same as Markdown, and nothing that Liquid would fill in. `>` stays: lines of a post are quoted with it.
+fn markdown(text: &str) -> String {
+    let mut markdown = String::with_capacity(text.len() + text.len() / 8);
+    for character in text.chars() {
+        if matches!(character, '\\' | '[' | ']' | '{' | '}' | '<' | '`') {
+            markdown.push('\\');
+        }
+        markdown.push(character);
+    }
+    markdown
 }
 
 /// Seconds since 1970 of a time as RFC 3339 writes it; undefined of anything else.

@@ -144,6 +144,17 @@ fn the_filters_give_what_their_standards_say() {
     vectors.iter().for_each(|(plain, coded)| check("{{ note|base64 }}", plain, coded));
     check("{{ note|base64 }}", "\u{fb}\u{ff}~", "w7vDv34=");
     check("{{ note|html }}", "<b a=\"'\">&\n", "&lt;b a=&quot;&#39;&quot;&gt;&amp;<br>\n");
+    check(
+        "{{ note|wiki }}",
+        "[~ada] {code} !http://x/y.png! a|b",
+        r"\[~ada\] \{code\} \!http://x/y.png\! a\|b",
+    );
+    // An escape of a stranger's own does not undo ours.
+    check("{{ note|wiki }}", r"\[~ada] \\{code}", r"&#92;\[~ada\] &#92;&#92;\{code\}");
+    check("{{ note|wiki }}", "https://x.com/a_b/status/1?c=d#e", "https://x.com/a_b/status/1?c=d#e");
+    check("{{ note|markdown }}", "![x](y) [@a](mention://user/1/a)", r"!\[x\](y) \[@a\](mention://user/1/a)");
+    check("{{ note|markdown }}", r"\[x](y) {{ a }} <b> `c`", r"\\\[x\](y) \{\{ a \}\} \<b> \`c\`");
+    check("{{ note|markdown }}", "> https://x.com/a_b/1", "> https://x.com/a_b/1");
     check("{{ note|epoch }}", "2026-11-27T01:00:00+01:00", "1795737600");
     check("{{ note|epoch is undefined }}", "soon", "True");
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use vigie::bridge::preset::Preset;
 use vigie::ticket::proto::ticket_status::State;
 
-use super::super::{advice, helpdesk, read, reference, state, values};
+use super::super::{advice, also, helpdesk, read, reference, state, values};
 use super::{Desk, refusal};
 
 pub(super) async fn zammad() -> Desk<Zammad> {
@@ -92,6 +92,44 @@ async fn chatwoot_goes_round() {
     desk.states(&states.map(|(name, state)| (json!({ "status": name }), state)).collect::<Vec<_>>()).await;
     // All of it was one author's, and nothing was sent to them.
     assert_eq!(desk.fake.with(|chatwoot| (chatwoot.contacts.len(), chatwoot.sent)), (1, 0));
+}
+
+#[tokio::test]
+async fn chatwoots_messages_are_erased_however_many_pages_they_fill() {
+    let desk = chatwoot().await;
+    let (case, ticket) = desk.make(1).await;
+    for _ in 0..45 {
+        desk.vigie.note(&case, &also(&ticket, json!({ "note": "kaput again" }))).await.unwrap();
+    }
+    let left = json!({ "subject": "erased", "body": "Taken back." });
+    desk.vigie.erase(&case, &also(&ticket, left)).await.unwrap();
+    let kept = desk.kept(&case).to_string();
+    assert!(!kept.contains("kaput") && kept.contains("Taken back."), "{kept}");
+}
+
+#[tokio::test]
+async fn a_stranger_mentions_nobody_in_chatwoot_and_links_nothing() {
+    let desk = chatwoot().await;
+    let hostile = "[@Ada](mention://user/1/Ada) ![](http://x.example/y.png) {{ agent.email }}";
+    let ticket = also(&values(&desk.vigie, &reference(), 0), json!({ "body": hostile }));
+    let case = desk.vigie.create(&ticket).await.unwrap();
+    desk.vigie.note(&case, &also(&ticket, json!({ "note": hostile }))).await.unwrap();
+    let kept = desk.kept(&case).to_string();
+    assert_eq!((kept.matches("[@Ada").count(), kept.matches(r"\\[@Ada\\](").count()), (2, 2), "{kept}");
+    assert!(!kept.contains("{{ agent") && !kept.contains("![]("), "{kept}");
+}
+
+#[tokio::test]
+async fn glpi_does_not_take_a_ticket_that_quotes_ours_for_ours() {
+    let desk = glpi().await;
+    let quoted = reference();
+    let body =
+        format!("A colleague wrote: vigie-ref: {quoted} is open again.\n{}\nvigie-ref: 00", "x".repeat(100));
+    let quoting = also(&values(&desk.vigie, "00", 0), json!({ "body": body, "body_html": body }));
+    desk.vigie.create(&quoting).await.unwrap();
+    assert_eq!(desk.vigie.find(&quoted).await.unwrap(), Some(Vec::new()));
+    let case = desk.vigie.create(&values(&desk.vigie, &quoted, 0)).await.unwrap();
+    assert_eq!(desk.vigie.find(&quoted).await.unwrap(), Some(vec![case.id]));
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ async fn jira_is_asked_for_the_field() {
         log.calls.iter().rev().find_map(fields).unwrap()
     };
     read(&desk.vigie, &case).await;
-    assert_eq!(asked(), "status,assignee");
+    assert_eq!(asked(), "status,assignee,summary,priority");
     read(&desk.other("secret", json!({ "recommendation": 10060 })), &case).await;
-    assert_eq!(asked(), "status,assignee,customfield_10060");
+    assert_eq!(asked(), "status,assignee,summary,priority,customfield_10060");
 }
