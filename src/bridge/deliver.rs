@@ -87,7 +87,7 @@ pub struct Counts {
     /// Tickets with a text that its author has taken back and that is still there: the helpdesk refuses to take it out, or
     /// it is merged with another's.
     pub unerased: BTreeSet<TicketId>,
-    /// Tickets that the helpdesk does not show us any more, as where agents move them out of our sight.
+    /// Tickets that the helpdesk does not show us any more: agents have moved them to where we have no rights.
     pub hidden: u64,
     /// Changes done.
     pub changed: u64,

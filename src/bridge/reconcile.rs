@@ -17,7 +17,7 @@
 pub mod plan;
 pub mod status;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +44,14 @@ const MERGERS_MAX: usize = 5;
 const REST_MAX: Duration = Duration::from_secs(1);
 /// A hint that comes so soon after we have written a ticket is of that; else each write would cost a call more.
 const ECHO_MAX_US: i64 = 5_000_000;
+/// What a listing says was changed so shortly before or after we wrote it there was changed by us: such a ticket has its
+/// turn so much later, and those that agents have changed go first.
+const OWN_MAX_US: i64 = 2_000_000;
+const OWN_AFTER_US: i64 = 600_000_000;
+/// Tickets of which the time of their last change is remembered, so that what is listed twice is read once.
+const LISTED_MAX: usize = 10_000;
+/// So often, once a day, a ticket is looked at that the helpdesk does not show us any more.
+const HIDDEN_LOOKS_MAX: u32 = 14;
 /// States that the log names once each.
 const STATES_MAX: usize = 100;
 
@@ -57,6 +65,10 @@ pub struct Reconciler<'b> {
     clock: Arc<dyn Fn() -> i64 + Send + Sync>,
     /// States that the preset does not know and the log has named.
     unknown: parking_lot::Mutex<BTreeSet<String>>,
+    /// When tickets were changed last, as a listing has said it, by id.
+    listed: parking_lot::Mutex<HashMap<String, String>>,
+    /// Tickets that the helpdesk does not show us any more, and how often they were looked at since.
+    hidden: parking_lot::Mutex<BTreeMap<TicketId, u32>>,
 }
 
 /// What is known of the tickets that one ticket there is.
@@ -71,7 +83,8 @@ impl<'b> Reconciler<'b> {
         every: Duration,
         clock: Arc<dyn Fn() -> i64 + Send + Sync>,
     ) -> Reconciler<'b> {
-        Reconciler { name, helpdesk, shared, every, clock, unknown: parking_lot::Mutex::default() }
+        let (unknown, listed, hidden) = Default::default();
+        Reconciler { name, helpdesk, shared, every, clock, unknown, listed, hidden }
     }
 
     /// Looks until `stop`; gives what is new to `reports`, which go over the connection that `link` tells of. `hints`
@@ -182,7 +195,12 @@ impl<'b> Reconciler<'b> {
                 plan.succeeded();
                 let mut ours = Vec::new();
                 for (case_id, standing) in changes.cases {
-                    if !self.shared.cases.lock().of_case(&case_id)?.is_empty() {
+                    let known = self.shared.cases.lock().of_case(&case_id)?;
+                    let is_news = match changes.at.get(&case_id) {
+                        Some(at) if !known.is_empty() => self.is_news(&case_id, at, &known)?,
+                        _ => true,
+                    };
+                    if !known.is_empty() && is_news {
                         // Of one that was merged more is to be asked.
                         ours.push((case_id, standing.filter(|standing| standing.merged_into.is_none())));
                     }
@@ -203,6 +221,39 @@ impl<'b> Reconciler<'b> {
             }
         }
         Ok(())
+    }
+
+    /// Whether what a listing says to have been changed `at` is to be read first.
+    fn is_news(&self, case_id: &str, at: &str, known: &[TicketId]) -> Result<bool, LedgerError> {
+        let before = {
+            let mut listed = self.listed.lock();
+            if listed.len() >= LISTED_MAX {
+                listed.clear();
+            }
+            listed.insert(case_id.to_owned(), at.to_owned())
+        };
+        if before.as_deref() == Some(at) {
+            return Ok(false);
+        }
+        let Ok(at) = at.parse::<Timestamp>() else { return Ok(true) };
+        let mut cases = self.shared.cases.lock();
+        let is_ours = |id: &TicketId| {
+            let wrote_at_us = cases.wrote_at_us(*id);
+            wrote_at_us.is_some_and(|wrote| (at.as_microsecond() - wrote).abs() <= OWN_MAX_US)
+        };
+        if !known.iter().any(is_ours) {
+            return Ok(true);
+        }
+        // An agent may have changed it in the same moment.
+        let now_us = (self.clock)();
+        for ticket_id in known {
+            let again_at_us = cases.get(*ticket_id)?.and_then(|entry| entry.again_at_us);
+            if again_at_us.is_none_or(|again_at_us| again_at_us > now_us + OWN_AFTER_US) {
+                let again = Fact::Read { again_at_us: Some(now_us + OWN_AFTER_US) };
+                cases.apply(*ticket_id, &[again], now_us)?;
+            }
+        }
+        Ok(false)
     }
 
     /// Reads a ticket that something was heard of, if it is ours.
@@ -226,6 +277,9 @@ impl<'b> Reconciler<'b> {
             Ok((case_id, standing)) => self.learn(plan, known, &case_id, &standing, listing),
             Err(error) => {
                 let is_of_one = self.is_of_one(plan, &error).await;
+                if is_of_one && error.may_be_of_one() {
+                    return self.hide(known);
+                }
                 self.failed(plan, &error, is_of_one);
                 if !plan.failed(wanted) {
                     self.later(&known, 0)?;
@@ -250,6 +304,9 @@ impl<'b> Reconciler<'b> {
             Ok((case_id, standing)) => self.learn(plan, known, &case_id, &standing, None),
             Err(error) => {
                 let is_of_one = self.is_of_one(plan, &error).await;
+                if is_of_one && error.may_be_of_one() {
+                    return self.hide(known);
+                }
                 self.failed(plan, &error, is_of_one);
                 // It is no better known now, but others are to have their turn.
                 self.later(&known, self.round_us())
@@ -296,6 +353,11 @@ impl<'b> Reconciler<'b> {
             self.warn_of_state(&standing.state_there);
         }
         for (ticket_id, entry) in known {
+            if self.hidden.lock().remove(&ticket_id).is_some() {
+                info!(bridge = %self.name, ticket = %ticket_id, case = case_id, "visible again");
+                let mut counts = self.shared.counts.lock();
+                counts.hidden = counts.hidden.saturating_sub(1);
+            }
             let told = TicketStatus::decode(entry.reported.as_slice()).ok();
             let told = told.filter(|told| !told.ticket_id.is_empty());
             let before = plan.on_its_way(ticket_id).or(told.as_ref());
@@ -334,6 +396,32 @@ impl<'b> Reconciler<'b> {
             }
             facts.push(Fact::Reported(status.encode_to_vec()));
             plan.report(ticket_id, status, facts, listing);
+        }
+        Ok(())
+    }
+
+    /// The helpdesk does not show us these and shows us others: agents have moved them to where we have no rights. Said
+    /// once; they are looked at once a day for a while, since a right may be given back, then not unless something is heard
+    /// of them.
+    fn hide(&self, known: Known) -> Result<(), LedgerError> {
+        let now_us = (self.clock)();
+        for (ticket_id, entry) in known {
+            let looks = {
+                let mut hidden = self.hidden.lock();
+                let looks = hidden.entry(ticket_id).or_default();
+                *looks += 1;
+                *looks
+            };
+            if looks == 1 {
+                self.shared.counts.lock().hidden += 1;
+                let case = entry.place.map(|place| place.id).unwrap_or_default();
+                warn!(
+                    bridge = %self.name, ticket = %ticket_id, %case,
+                    "no longer visible: the helpdesk does not show it to our account any more; what becomes of it is not heard of"
+                );
+            }
+            let again_at_us = (looks < HIDDEN_LOOKS_MAX).then_some(now_us + status::ONCE_MORE_US);
+            self.shared.cases.lock().apply(ticket_id, &[Fact::Read { again_at_us }], now_us)?;
         }
         Ok(())
     }

@@ -43,6 +43,13 @@ impl Freshdesk {
     }
 
     /// A second later at each change, from the year 2100 on so that whatever is asked for has been.
+    /// The same at a time of the caller's own, `updated_at` among the fields.
+    pub fn changed_at(&mut self, id: &str, fields: &Value) {
+        if let Some(ticket) = self.store.ticket(id) {
+            set(ticket, fields);
+        }
+    }
+
     fn time(&mut self) -> Value {
         self.clock += 1;
         json!(format!(
@@ -100,7 +107,8 @@ impl Freshdesk {
         if request.query("order_type") == Some("desc") {
             found.reverse();
         }
-        found.truncate(PAGE);
+        let page: usize = request.query("page").and_then(|page| page.parse().ok()).unwrap_or(1);
+        let found: Vec<_> = found.into_iter().skip((page - 1) * PAGE).take(PAGE).collect();
         Reply::json(200, &found.into())
     }
 }

@@ -146,11 +146,16 @@ impl Zendesk {
         ids.dedup();
         let tickets: Vec<Value> = ids.iter().filter_map(|id| self.store.tickets.get(id)).map(shown).collect();
         let is_end = to == self.changes.len();
-        Reply::json(
-            200,
-            &json!({ "tickets": tickets, "after_cursor": to.to_string(), "end_of_stream": is_end }),
-        )
+        let mut page = json!({ "tickets": tickets, "after_cursor": to.to_string(), "end_of_stream": is_end });
+        if request.query("include").is_some_and(|include| include.contains("users")) {
+            page["users"] = users();
+        }
+        Reply::json(200, &page)
     }
+}
+
+fn users() -> Value {
+    json!([{ "id": ME, "name": "Vigie" }, { "id": 8, "name": "Ada Agent" }])
 }
 
 fn gone() -> Reply {
@@ -176,10 +181,7 @@ impl Vendor for Zendesk {
             }
             ("POST", ["api", "v2", "tickets"]) => self.create(request, now),
             ("GET", ["api", "v2", "tickets", id]) => match self.store.ticket(id) {
-                Some(ticket) => {
-                    let users = json!([{ "id": ME, "name": "Vigie" }, { "id": 8, "name": "Ada Agent" }]);
-                    Reply::json(200, &json!({ "ticket": shown(ticket), "users": users }))
-                }
+                Some(ticket) => Reply::json(200, &json!({ "ticket": shown(ticket), "users": users() })),
                 None => gone(),
             },
             ("PUT", ["api", "v2", "tickets", id]) => self.update(request, id),

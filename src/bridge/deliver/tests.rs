@@ -272,7 +272,15 @@ fn of_a_merged_ticket_only_its_own_part_is_erased() {
         }
         if is_noticed {
             let moved = Fact::Moved { id: "2".to_owned() };
-            trial.bridge.as_ref().unwrap().shared.cases.lock().apply(id("a"), &[moved], BEGIN_US + 2).unwrap();
+            trial
+                .bridge
+                .as_ref()
+                .unwrap()
+                .shared
+                .cases
+                .lock()
+                .apply(id("a"), &[moved], BEGIN_US + 2)
+                .unwrap();
         }
         let text = |trial: &Trial| trial.world.0.lock().tickets[&2].body.clone();
         assert_eq!(trial.whole(4, &change("a", erased())), End::Ack);
@@ -418,8 +426,7 @@ fn one_ticket_out_of_our_reach_holds_up_nobody() {
         assert_eq!(trial.calls(), ["look", "erase", "probe"]);
         assert_eq!(trial.whole(3, &ticket("b")), End::Ack);
         // The first question is not answered rightly either: it is the helpdesk, or our token.
-        trial.world.0.lock().script =
-            [None, Some(Fault::Refused(status)), Some(Fault::Refused(401))].into();
+        trial.world.0.lock().script = [None, Some(Fault::Refused(status)), Some(Fault::Refused(401))].into();
         assert!(matches!(trial.whole(2, &change("a", erased())), End::Hold(_)), "{status}");
         assert_eq!(trial.whole(2, &change("a", erased())), End::Ack);
     }

@@ -39,7 +39,11 @@ pub fn status(
         ticket_id: ticket_id.as_bytes().to_vec(),
         state: state as i32,
         agent: cut(agent),
-        first_answer_at_us: standing.first_answer_at_us.unwrap_or(known.first_answer_at_us),
+        // A listing may know of the latest answers alone.
+        first_answer_at_us: match (standing.first_answer_at_us, known.first_answer_at_us) {
+            (Some(at_us), known_us) if known_us > 0 => at_us.min(known_us),
+            (at_us, known_us) => at_us.unwrap_or(known_us),
+        },
         satisfaction: standing
             .satisfaction
             .filter(|given| (1..=5).contains(given))
@@ -98,6 +102,8 @@ mod tests {
             satisfaction: None,
             recommendation: None,
             merged_into: None,
+            level_there: None,
+            subject: None,
         }
     }
 

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use hyper::Method;
 use serde_json::{Value, json};
-use vigie::bridge::helpdesk::{Case, Helpdesk};
+use vigie::bridge::helpdesk::{Case, Helpdesk, Values};
 use vigie::bridge::http::{Call, CallError, Http};
 use vigie::bridge::preset::{Preset, Written};
 use vigie::ticket::proto::ticket_status::State;
 
 use super::{advice, also, built_in, helpdesk, read, reference, state, values};
-use crate::daemon::skip;
+use crate::daemon::{QUICK_BRAND, State as DaemonState, get, patiently, run, skip};
 
 /// A helpdesk that was started.
 struct Real {
@@ -102,7 +102,11 @@ async fn request_tracker_takes_a_ticket_once_and_says_what_became_of_it() {
 
     // Other tests' tickets change too.
     let mut changes = vigie.changed(Some(&before.cursor), now).await.unwrap().unwrap();
-    assert!(changes.cases.iter().any(|(id, _)| *id == case.id), "{changes:?}");
+    let listed = changes.cases.iter().find(|(id, _)| *id == case.id).cloned();
+    // Without a call for each.
+    let listed = listed.unwrap().1.unwrap();
+    assert_eq!((listed.state, listed.agent.as_str()), (Some(State::Solved), "ada"));
+    assert_eq!(listed.first_answer_at_us, Some(answered));
     while changes.more {
         changes = vigie.changed(Some(&changes.cursor), now).await.unwrap().unwrap();
     }
@@ -129,7 +133,16 @@ async fn request_tracker_shows_doubles_oldest_first_and_what_was_merged() {
     let second = vigie.create(&ticket).await.unwrap();
     assert_eq!(vigie.find(&reference).await.unwrap(), Some(vec![first.id.clone(), second.id.clone()]));
     let path = format!("/REST/2.0/ticket/{}", second.id);
+    let now = jiff::Timestamp::now();
+    let before = vigie.changed(None, now).await.unwrap().unwrap();
     rt.agent(Method::PUT, &path, json!({ "MergeInto": first.id })).await;
+    let changes = vigie.changed(Some(&before.cursor), now).await.unwrap().unwrap();
+    let listed = changes.cases.iter().find(|(id, _)| *id == second.id);
+    assert_eq!(
+        listed.map(|(_, standing)| standing.clone()),
+        Some(None),
+        "of a merged one more is to be asked"
+    );
     assert_eq!(read(&vigie, &second).await.merged_into, Some(first.id.clone()));
     assert_eq!(read(&vigie, &first).await.merged_into, None);
 }
@@ -146,6 +159,90 @@ async fn what_request_tracker_cannot_take_out_its_agents_are_told_of() {
     assert_eq!(rt.agent(Method::GET, &path, Value::Null).await["Subject"], "P2: erased");
     assert!(says(&rt, &case, "deleted%20the%20post").await && says(&rt, &case, "with%20rt-shredder").await);
     assert!(!says(&rt, &case, "never%20said").await);
+}
+
+#[tokio::test]
+async fn what_request_tracker_refuses_with_a_good_status_is_a_refusal() {
+    let Some(rt) = rt() else { return };
+    let vigie = helpdesk(built_in("rt"), &rt.word("url"), &rt.word("token"), json!({ "queue": "locked" }));
+    let ticket = values(&vigie, &reference(), 1);
+    let case = vigie.create(&ticket).await.unwrap();
+    let left = also(&ticket, json!({ "subject": "P2: erased", "body": "The author has deleted the post." }));
+    let (erased, changed) =
+        (vigie.erase(&case, &left).await, vigie.reprioritise(&case, &values(&vigie, "", 3)).await);
+    for refused in [erased.unwrap_err(), changed.unwrap_err()] {
+        assert!(
+            matches!(refused, CallError::Refused { status: 200, .. }) && refused.is_of_one(),
+            "{refused:?}"
+        );
+        assert!(refused.to_string().contains("Permission Denied"), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn request_tracker_gets_the_daemons_tickets_and_what_its_agents_do_comes_back() {
+    let Some(rt) = rt() else { return };
+    let vigie = vigie_in_rt(&rt);
+    let post = reference();
+    let daemon_state = DaemonState::new("");
+    let path = daemon_state.path();
+    let line = json!({
+        "id": post, "author": "a1", "text": "@lumio internet down again since this morning, fix it now",
+        "language": "en", "created_at": "2026-11-02T10:00:00Z"
+    });
+    std::fs::write(path.join("posts.ndjson"), format!("{line}\n")).unwrap();
+    std::fs::write(path.join("rt.token"), rt.word("token")).unwrap();
+    let config = format!(
+        "[[bridge]]\nname = \"desk\"\nkind = \"rt\"\nurl = \"{}\"\ntoken_file = \"{}\"\nfrom = \"oldest\"\n\
+         poll_interval_s = 5\nquota_per_minute = 6000\n[bridge.options]\nqueue = \"social\"\n\
+         [[source]]\nkind = \"ndjson\"\nformat = \"plain\"\npath = \"{}\"\n",
+        rt.word("url"),
+        path.join("rt.token").display(),
+        path.join("posts.ndjson").display()
+    );
+    daemon_state.configure(&config, QUICK_BRAND);
+    let daemon = daemon_state.start();
+    let console = daemon.console();
+    let bridge = || {
+        let status = get(&console, "/v1/status");
+        let status: Value = serde_json::from_str(status.split_once("\r\n\r\n").unwrap().1).unwrap();
+        status["bridges"][0].clone()
+    };
+    let until = async |what: &str, count: &str| {
+        patiently(what, async {
+            while bridge()[count] != 1 {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        })
+        .await;
+    };
+    until("a ticket in RT", "made").await;
+    let sql = "SELECT lower(hex(ticket_id)) FROM entry";
+    let cases = rusqlite::Connection::open(path.join("bridge-desk.sqlite")).unwrap();
+    let reference: String = cases.query_row(sql, [], |row| row.get(0)).unwrap();
+    let found = vigie.find(&reference).await.unwrap().unwrap();
+    let [id] = &found[..] else { panic!("{found:?}") };
+    let path = format!("/REST/2.0/ticket/{id}");
+    let answer = json!({ "Content": "We are on it", "ContentType": "text/plain" });
+    rt.agent(Method::POST, &format!("{path}/correspond"), answer).await;
+    rt.agent(Method::PUT, &path, json!({ "Owner": "ada", "Status": "resolved" })).await;
+    until("the ticket's end", "ended").await;
+    let stored = || -> i64 {
+        let sql = "SELECT count(*) FROM feedback WHERE kind = 'ticket_status'";
+        daemon_state.ledger().query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    patiently("the report", async {
+        while stored() == 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    let arguments = ["report", "--json", "--since", "520w", "-c"];
+    let report = run(crate::daemon::vigie().args(arguments).arg(&daemon_state.config), b"").stdout;
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["groups"][0]["answered"], 1, "{report}");
+    assert!(daemon.terminate().0.success());
+    vigie.remove(&Case { id: id.clone(), captured: Values::new() }).await.unwrap();
 }
 
 #[tokio::test]

@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use firehose::helpdesk::{Fake, Fault, Faults, Options, Plain, Request, Vendor, Zammad, Zendesk, serve};
+use firehose::helpdesk::{
+    Fake, Fault, Faults, Freshdesk, Options, Plain, Request, Vendor, Zammad, Zendesk, serve,
+};
 use parking_lot::Mutex;
 use ring::hmac;
 use serde_json::json;
@@ -141,6 +143,8 @@ fn told(state: There, agent: &str, id: &str) -> (There, String, String) {
 }
 
 const SOON: Duration = Duration::from_millis(20);
+/// Longer than the reconciler rests.
+const REST: Duration = Duration::from_millis(1_100);
 const NEVER: Duration = Duration::from_secs(3600);
 
 async fn zammad() -> Desk<Zammad> {
@@ -352,6 +356,83 @@ async fn one_ticket_out_of_our_reach_keeps_no_other_from_being_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_out_of_our_sight_is_told_once_and_not_asked_for_for_ever() {
+    let desk = zammad().await;
+    let (ticket_id, id) = desk.make().await;
+    let hide = || {
+        Faults::choose(|request| {
+            request.path.contains("/tickets/").then_some(Fault::Status { status: 403, done: false })
+        })
+    };
+    let hidden = || desk.shared.counts.lock().hidden;
+    let again_at_us = || desk.shared.cases.lock().get(ticket_id).unwrap().unwrap().again_at_us;
+    desk.while_looking(SOON, async |daemon| {
+        daemon.next().await;
+        desk.taken().await;
+        desk.fake.set_faults(hide());
+        desk.forward(DAY_US);
+        daemon.is_quiet().await;
+        assert_eq!(hidden(), 1);
+        let before = desk.calls();
+        daemon.is_quiet().await;
+        assert_eq!(desk.calls(), before, "not before a day is over");
+        // A right that is given back is noticed.
+        desk.fake.set_faults(Faults::none());
+        desk.fake.with(|zammad| zammad.store.ticket(&id).unwrap()["state"] = json!("closed"));
+        desk.forward(DAY_US + 1);
+        assert_eq!(daemon.told().await.0, There::Closed);
+        assert_eq!(hidden(), 0);
+        desk.taken().await;
+        desk.fake.set_faults(hide());
+        for day in 0..20 {
+            assert!(day < 15 || again_at_us().is_none(), "for ever");
+            desk.forward(DAY_US + 1);
+            tokio::time::sleep(REST).await;
+        }
+        assert_eq!((hidden(), again_at_us()), (1, None));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_agents_change_is_read_before_what_we_have_changed_ourselves() {
+    let options = json!({});
+    let desk = Desk::new(Freshdesk::default(), "freshdesk", options).await;
+    let mut ids = Vec::new();
+    for _ in 0..30 {
+        ids.push(desk.make().await);
+    }
+    desk.while_looking(SOON, async |daemon| {
+        for _ in &ids {
+            daemon.next().await;
+        }
+        desk.taken().await;
+        let reads = || {
+            let calls = desk.fake.log().calls;
+            let paths = calls.into_iter().map(|call| call.request.path);
+            paths.filter(|path| path.starts_with("/api/v2/tickets/")).collect::<Vec<_>>()
+        };
+        let before = reads().len();
+        // We write to all of them, an agent to one.
+        let now: jiff::Timestamp = "2100-03-01T00:00:00Z".parse().unwrap();
+        for (ticket_id, id) in &ids {
+            let done = Change::Done { seq: 9, level: 1 };
+            desk.shared.cases.lock().apply(*ticket_id, &[done], now.as_microsecond()).unwrap();
+            let at = json!({ "updated_at": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string() });
+            desk.fake.with(|freshdesk| freshdesk.changed_at(id, &at));
+        }
+        let later = now + Duration::from_secs(60);
+        let solved = json!({ "status": 4, "updated_at": later.strftime("%Y-%m-%dT%H:%M:%SZ").to_string() });
+        desk.fake.with(|freshdesk| freshdesk.changed_at(&ids[7].1, &solved));
+        assert_eq!(daemon.told().await, told(There::Solved, "", &ids[7].1));
+        daemon.is_quiet().await;
+        let own = format!("/api/v2/tickets/{}", ids[7].1);
+        assert!(reads()[before..].iter().all(|path| *path == own), "{:?}", &reads()[before..]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_listing_that_is_refused_keeps_nothing_from_being_read() {
     let desk = zendesk().await;
     let (_, id) = desk.make().await;
@@ -452,7 +533,7 @@ fn state(signed: &str, open: &str) -> State {
     let secret = write("secret", "Jefe");
     let posts = write("posts.ndjson", POST);
     let preset = Plain::PRESET
-        .replace("agent = \"item.agent\"", "agent = \"item.agent\", first_answer_at = \"item.answered\"");
+        .replace("agent = \"item.agent\",", "agent = \"item.agent\", first_answer_at = \"item.answered\",");
     write("open.toml", &format!("{preset}\n[webhook]\nid = \"event.ticket\"\n"));
     write(
         "signed.toml",

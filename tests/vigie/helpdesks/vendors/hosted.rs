@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use firehose::helpdesk::{Freshdesk, Jira, Store, Zendesk};
 use serde_json::json;
+use vigie::bridge::helpdesk::Changes;
 use vigie::bridge::http::CallError;
 use vigie::ticket::proto::ticket_status::State;
 
@@ -54,10 +55,16 @@ async fn what_zendesks_agents_do_is_read_and_listed() {
     assert_eq!(standing.satisfaction, Some(5));
     desk.agent(&case, json!({ "satisfaction_rating": { "score": "bad" } }));
     assert_eq!(read(&desk.vigie, &case).await.satisfaction, Some(1));
+    desk.agent(&case, json!({ "satisfaction_rating": { "score": "good" } }));
 
     let (other, _) = desk.make(1).await;
     let first = desk.vigie.changed(None, now).await.unwrap().unwrap();
-    assert_eq!((first.cases, first.more), (vec![(case.id.clone(), None)], true));
+    let ids = |changes: &Changes| changes.cases.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>();
+    assert_eq!((ids(&first), first.more), (vec![case.id.clone()], true));
+    // It says all that there is to know.
+    let listed = first.cases[0].1.clone().unwrap();
+    assert_eq!((listed.state, listed.agent.as_str()), (Some(State::Solved), "Ada Agent"));
+    assert_eq!((listed.first_answer_at_us, listed.satisfaction), (standing.first_answer_at_us, Some(5)));
     let started = desk
         .fake
         .log()
@@ -67,7 +74,7 @@ async fn what_zendesks_agents_do_is_read_and_listed() {
         .find_map(|call| call.request.query("start_time").map(str::to_owned));
     assert_eq!(started, Some((now.as_second() - 120).to_string()));
     let second = desk.vigie.changed(Some(&first.cursor), now).await.unwrap().unwrap();
-    assert_eq!((second.cases, second.more), (vec![(other.id, None)], false));
+    assert_eq!((ids(&second), second.more), (vec![other.id], false));
     let third = desk.vigie.changed(Some(&second.cursor), now).await.unwrap().unwrap();
     assert_eq!((third.cases.len(), third.cursor), (0, second.cursor));
 
@@ -108,6 +115,46 @@ async fn what_freshdesks_list_no_longer_shows_its_search_finds() {
     desk.fake.with(|freshdesk| freshdesk.lag = Duration::ZERO);
     assert_eq!(desk.vigie.find(reference).await.unwrap(), Some(vec![case.id]));
     assert_eq!(desk.fake.counts().1, calls + 100 + 4);
+}
+
+#[tokio::test]
+async fn freshdesk_lists_all_that_changed_in_the_same_second() {
+    let desk = freshdesk().await;
+    let now = jiff::Timestamp::now();
+    let mut made = std::collections::BTreeSet::new();
+    for _ in 0..250 {
+        let (case, _) = desk.make(3).await;
+        desk.agent(&case, json!({ "updated_at": "2100-02-01T00:00:00Z" }));
+        made.insert(case.id);
+    }
+    let (mut cursor, mut listed) = (None, std::collections::BTreeSet::new());
+    loop {
+        let page = desk.vigie.changed(cursor.as_deref(), now).await.unwrap().unwrap();
+        listed.extend(page.cases.iter().map(|(id, _)| id.clone()));
+        let is_over = !page.more || cursor.as_ref() == Some(&page.cursor);
+        cursor = Some(page.cursor);
+        if is_over {
+            break;
+        }
+    }
+    assert_eq!(listed.len(), made.len());
+    // What comes after it is listed, too, wherever the pages end now.
+    assert_eq!(cursor.as_deref(), Some("2100-02-01T00:00:00Z"));
+}
+
+#[tokio::test]
+async fn a_stranger_mentions_nobody_in_jira_and_runs_no_macro() {
+    let desk = jira().await;
+    let hostile = "[~accountid:ada] {html}x{html} !http://x.example/y.png! [us|http://x.example]";
+    let ticket = also(&values(&desk.vigie, "r", 0), json!({ "body": hostile }));
+    let case = desk.vigie.create(&ticket).await.unwrap();
+    desk.vigie.note(&case, &also(&ticket, json!({ "note": hostile }))).await.unwrap();
+    let kept = desk.kept(&case).to_string().replace("\\\\", "\\");
+    for markup in ["[~", "{html", "!http", "[us|"] {
+        let escaped = kept.matches(&format!("\\{markup}")).count();
+        assert!(escaped >= 2 || markup == "[us|", "{markup} {kept}");
+        assert_eq!(kept.matches(markup).count(), escaped, "{markup} {kept}");
+    }
 }
 
 #[tokio::test]
