@@ -219,6 +219,17 @@ impl Desk {
         .collect()
     }
 
+    /// Who gets tickets that had no agent so far, now that somebody can have them: a few at a time.
+    pub fn assign_waiting(&mut self, config: &Config, now: Timestamp) -> Vec<Anew> {
+        let given = self.router.assign_waiting(&config.routes, now).into_iter();
+        given
+            .map(|(ticket_id, assignment)| {
+                let assignment = Some(assignment);
+                Anew { ticket_id, at: now, change: None, assignment, needs: None, due: None }
+            })
+            .collect()
+    }
+
     /// Whether this text is a change of the ticket of this id, which then is remembered.
     pub fn edits(&mut self, id: TicketId, text: &str) -> bool {
         let hash = text_hash(text);
