@@ -113,7 +113,7 @@ impl Config {
         let read = self.read(&post.text);
         let facts = read.facts(candidate, verdict, person, follow_ups, now);
         let (score, level) = self.score(&facts);
-        let due = self.expectations.of(&Facts { priority: score.priority, ..facts });
+        let due = self.expectations.of(&Facts { priority: score.priority, ..facts }, &score.factors);
         let (at_risk_at, due_at) = (due.at_risk_at, due.due_at);
         let watched = Some(at_risk_at).filter(|_| self.expectations.overdue_updates);
         let ticket = proto::Ticket {
