@@ -127,6 +127,15 @@ async fn a_conversation_is_one_ticket_for_replay_the_daemon_and_whoever_asks() {
     for part in ["why: ", "this ticket was made", "toujours rien", "answered by lumio", "merci beaucoup"] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    assert!(text.contains("answered by lumio on the network: nobody waits any more"), "{text}");
+    // Who asks for once, and helps others.
+    let of_bob = show(&state, tickets[1], false);
+    assert!(of_bob.contains("author helps others: thanked once within 90 days"), "{of_bob}");
+    assert!(!text.contains("helps others"), "{text}");
+    let asks = lines_of(&[("30", "bob", "", "@lumio et mon remboursement, vous l'avez oublié ?")]);
+    let mut explain = vigie();
+    let explained = run(explain.args(["explain", "-c"]).arg(&state.config), asks.as_bytes());
+    assert!(explained.stdout.contains("helps others: thanked once"), "{}{}", explained.stdout, explained.stderr);
     let mut nobody = vigie();
     nobody.args(["ticket", "0123456789", "-c"]).arg(&state.config);
     assert_eq!(run(&mut nobody, b"").status.code(), Some(64));
