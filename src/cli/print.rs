@@ -152,7 +152,10 @@ pub(super) fn update(out: &mut impl Write, update: &proto::Update, clock: &Clock
         }
         Some(Change::Answered(answered)) => {
             let by = printable(&answered.account);
-            writeln!(out, "{QUIET}    –    ticket {id}… answered by {by} on the network: nobody waits any more{QUIET:#}")
+            writeln!(
+                out,
+                "{QUIET}    –    ticket {id}… answered by {by} on the network: nobody waits any more{QUIET:#}"
+            )
         }
         Some(Change::Overdue(overdue)) => {
             let told_at = Timestamp::from_microsecond(update.at_us).unwrap_or_default();

@@ -280,6 +280,10 @@ impl Desk {
         let is_thanks = conversation::is_thanks(&post.text, verdict, &config.sensitive);
         let mut place =
             self.conversations.place(&config.conversation, post, brand, *addressed, is_thanks, at);
+        // What only names the brand goes on with what its author has begun, or is nothing.
+        if candidate.is_only_named() && (is_refused || !matches!(place, Place::Joins { .. })) {
+            return Ok(Decision::Unmatched);
+        }
         // Who is in danger, or a customer who speaks to us, has a ticket of their own in somebody else's thread.
         if let Some(ticket_id) = self.conversations.stranger_in(place, post)
             && !(is_refused || is_thanks)
@@ -335,9 +339,9 @@ impl Desk {
         let person = people.author_of(post, config.contacts_window, now)?;
         let of_brand = self.about(ticket_id, candidate);
         let (score, _) = config.score_follow_up(&of_brand, verdict, &person, 1, now);
-        // By then the ticket is over, and thanks in its thread open nothing.
+        // By then the ticket is over, and what only names the brand, or thanks in its thread, opens nothing.
         let is_said_there = candidate.is_of_thread() || self.conversations.thread_of(post).is_some();
-        let is_one = !(is_refused || is_thanks && is_said_there);
+        let is_one = !(is_refused || candidate.is_only_named() || is_thanks && is_said_there);
         let mut needs = None;
         let otherwise = is_one.then(|| {
             let ticket = config.ticket_again(&of_brand, verdict, &person, model, now, ticket_id);

@@ -107,7 +107,7 @@ async fn a_conversation_is_one_ticket_for_replay_the_daemon_and_whoever_asks() {
 
     // Who starts again knows which tickets and posts there are: one that comes again is a duplicate, and one that is new
     // joins its ticket.
-    let more = [POSTS[1], ("8", "ana", "6", "finalement non, toujours en panne")];
+    let more = [POSTS[1], ("8", "ana", "", "lumio vous m'avez oublié")];
     for (further, joined, repeated) in [(&[][..], 3, 1), (&more[..], 4, 2)] {
         let mut file = std::fs::OpenOptions::new().append(true).open(&posts).unwrap();
         file.write_all(lines_of(further).as_bytes()).unwrap();
@@ -135,7 +135,12 @@ async fn a_conversation_is_one_ticket_for_replay_the_daemon_and_whoever_asks() {
     let asks = lines_of(&[("30", "bob", "", "@lumio et mon remboursement, vous l'avez oublié ?")]);
     let mut explain = vigie();
     let explained = run(explain.args(["explain", "-c"]).arg(&state.config), asks.as_bytes());
-    assert!(explained.stdout.contains("helps others: thanked once"), "{}{}", explained.stdout, explained.stderr);
+    assert!(
+        explained.stdout.contains("helps others: thanked once"),
+        "{}{}",
+        explained.stdout,
+        explained.stderr
+    );
     let mut nobody = vigie();
     nobody.args(["ticket", "0123456789", "-c"]).arg(&state.config);
     assert_eq!(run(&mut nobody, b"").status.code(), Some(64));

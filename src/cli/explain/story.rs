@@ -88,7 +88,8 @@ impl Raised {
         let Standing { ticket, further } = standing;
         let said: &[proto::Factor] = if joined.raises { &joined.factors } else { &[] };
         // Of others nobody counts how often they write.
-        let author = |post: &Option<proto::Post>| post.clone().and_then(|post| post.author).unwrap_or_default().id;
+        let author =
+            |post: &Option<proto::Post>| post.clone().and_then(|post| post.author).unwrap_or_default().id;
         let is_own = author(&ticket.post) == author(&Some(joined.post.clone()));
         let further = further + u32::from(joined.raises && is_own);
         let (after, level) = followed_up(&ticket.factors, said, further, &joined.terms);
