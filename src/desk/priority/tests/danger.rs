@@ -111,7 +111,7 @@ fn noise_that_is_not_addressed_is_kept_and_little_else() {
         assert_eq!((points(&near), is_in_danger(&near)), (Some(800), true), "{near:?}");
     }
     // Unless it is half a joke.
-    let amused = Verdict { sentiment: [0.0, 0.6, 0.4], ..noise.clone() };
+    let amused = Verdict { sentiment: [0.0, 0.6, 0.4], ..noise };
     assert!(!is_in_danger(&ticket("my cat caught fire", &amused, &nobody, false)));
     assert!(is_in_danger(&ticket("i want to die", &amused, &nobody, false)));
     // A surer model may take it for a message, or no longer.

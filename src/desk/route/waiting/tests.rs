@@ -58,7 +58,7 @@ fn once_a_shift_begins_or_a_ticket_is_done_somebody_has_what_nobody_had() {
     let noa = Agent { away: true, ..with(9, "noa", "night") };
     router.set_agents(&[lena.clone(), noa.clone()]);
     waiting(&mut router, 0..4, &[2]);
-    router.set_agents(&[Agent { shifts: day(), ..lena.clone() }, noa.clone()]);
+    router.set_agents(&[Agent { shifts: day(), ..lena }, noa]);
     check(&mut router, "07:59", &[]);
     // What is worth the best-rated first, then the oldest.
     check(&mut router, "08:00", &[(2, "support/lena"), (0, "support/lena")]);
