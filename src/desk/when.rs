@@ -119,6 +119,13 @@ impl When {
         self.words.iter().any(|(field, _)| matches!(field, Field::Topic | Field::Sensitive))
     }
 
+    /// Whether it asks for what the company knows of a customer; earlier contacts are not that, nor among its factors.
+    pub fn is_by_customer(&self) -> bool {
+        self.words.iter().any(|(field, _)| matches!(field, Field::Tier | Field::Flag))
+            || self.ranges.iter().any(|(of, _)| *of == Quantity::Value)
+            || self.answers.contains(&(Question::Customer, true))
+    }
+
     /// Whether it holds.
     pub fn holds(&self, facts: &Facts<'_>) -> bool {
         self.answers.iter().all(|(question, expected)| facts.answer(*question) == *expected)
