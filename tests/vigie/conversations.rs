@@ -234,6 +234,7 @@ async fn explain_says_of_the_next_post_what_the_daemon_then_makes_of_it() {
         let line = lines_of(std::slice::from_ref(post));
         let told: serde_json::Value = serde_json::from_str(&explain(&line, true)).unwrap();
         assert_eq!(told["outcome"], outcome, "{post:?}: {told}");
+        assert_eq!(told["because"] == "stranger", outcome == "bystander", "{post:?}: {told}");
         if post.0 == "4" {
             let shown = explain(&line, false);
             let ticket = told["ticket_id"].as_str().unwrap();
@@ -244,6 +245,8 @@ async fn explain_says_of_the_next_post_what_the_daemon_then_makes_of_it() {
             ] {
                 assert!(shown.contains(part), "{part}: {shown}");
             }
+            let (_, by_itself) = shown.split_once("priority of this post by itself").unwrap();
+            assert!(!by_itself.split_once("conversation").unwrap().0.contains("follow_ups"), "{shown}");
         }
         let before = state.buckets().get(*bucket).copied().unwrap_or(0);
         let mut file = std::fs::OpenOptions::new().append(true).open(&posts).unwrap();

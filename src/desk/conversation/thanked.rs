@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Config, Conversation, Conversations, Further, Part, Person, THANKED_MAX};
 use super::{THANKED_MIN_MAX, THANKS_COUNT_FOR_US};
-use crate::parse::Network;
+use crate::parse::{Network, Post};
 use crate::ticket::TicketId;
 
 impl Conversations {
@@ -67,6 +67,11 @@ impl Conversations {
         if let Some(thanks) = self.thanked.remove(&author) {
             self.thanked_ages.remove(&(last_of(&thanks), author));
         }
+    }
+
+    /// Whether the author of this post counts as a helper by then.
+    pub fn helps(&self, config: &Config, post: &Post<'_>, at: Timestamp) -> bool {
+        self.is_helper(config, Person::of(post.network, &post.author.id), at.as_microsecond())
     }
 
     pub(super) fn is_helper(&self, config: &Config, person: Person, at_us: i64) -> bool {
