@@ -185,7 +185,7 @@ async fn names_from_outside_are_no_formulas_in_a_spreadsheet() {
     row("brand", &format!("'{BRAND}"));
     row("agent", "'@SUM(A1)<b>");
     let helper = row("helper", &format!("'{HELPER}"));
-    assert_eq!((&helper[22], &helper[23]), ("bluesky", "3"));
+    assert_eq!((&helper[24], &helper[25]), ("bluesky", "3"));
     assert_eq!(&row("team", TEAM)[2], "2");
     assert!(rows.iter().any(|row| &row[0] == "factor"), "{sheet}");
     assert!(rows.iter().all(|row| !row[1].starts_with(['=', '+', '-', '@', '\t'])), "{sheet}");
