@@ -287,3 +287,21 @@ async fn explain_says_of_the_next_post_what_the_daemon_then_makes_of_it() {
     let alone: serde_json::Value = serde_json::from_str(&alone.stdout).unwrap();
     assert_eq!(alone["outcome"], "ticketed", "{alone}");
 }
+
+/// A log is rotated while the daemon is away: by as many lines, of which one was in the file before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_in_the_place_of_another_loses_nothing_and_doubles_nothing() {
+    let state = State::new("");
+    let post = |id: &'static str, author: &'static str| {
+        (id, author, "", "@lumio ma box est en panne depuis ce matin, rien ne marche, aidez-moi")
+    };
+    write(&state, &[post("1", "ana"), post("2", "bob")]);
+    settled(&state, &[("ticketed", 2), ("duplicate", 0)]).await;
+    write(&state, &[post("2", "bob"), post("3", "cy")]);
+    settled(&state, &[("ticketed", 3), ("duplicate", 1)]).await;
+    // And a start later it is the one that is known.
+    write(&state, &[post("2", "bob"), post("3", "cy"), post("4", "dan")]);
+    settled(&state, &[("ticketed", 4), ("duplicate", 1)]).await;
+    write(&state, &[post("5", "eve")]);
+    settled(&state, &[("ticketed", 5), ("duplicate", 1)]).await;
+}
