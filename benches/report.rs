@@ -5,6 +5,8 @@
 //! is, and its processor time and memory are the kernel's. The ledger's thread writes 8 tickets every 10 ms meanwhile, as
 //! a busy daemon would, so that the growth of its write-ahead log shows whether the report keeps it from being cut.
 
+#[path = "parts/command.rs"]
+mod command;
 #[path = "parts/keeping.rs"]
 #[allow(dead_code, reason = "each bench takes what it needs")]
 mod keeping;
@@ -20,9 +22,8 @@ mod threads;
 mod tickets;
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam::channel::RecvTimeoutError;
 use jiff::Timestamp;
@@ -32,6 +33,7 @@ use vigie::parse::Network;
 use vigie::telemetry::Buckets;
 use vigie::ticket::{TicketId, proto};
 
+use command::Ran;
 use keeping::{Commits, Keeping};
 
 #[global_allocator]
@@ -59,23 +61,19 @@ fn main() {
     let runs = if mode::measures() { RUNS } else { 1 };
     for (name, since) in [("30 days: all of them", "30d"), ("1 minute: none of the old ones", "1m")] {
         for _ in 0..runs {
-            let (report, log_bytes) = beside_a_writer(&folder, &templates, || report(&config, since));
-            let told = report.json["groups"][0].clone();
+            let ((ran, json), log_bytes) = beside_a_writer(&folder, &templates, || report(&config, since));
+            let told = json["groups"][0].clone();
             let (tickets, rated) = (told["tickets"].as_u64(), told["rated"].as_u64());
             if since == "30d" {
                 assert!(tickets >= Some(count) && rated >= Some(count / 2), "{told}");
-                assert!(told["nps"].is_f64() && report.json["factors"][0].is_object(), "{told}");
+                assert!(told["nps"].is_f64() && json["factors"][0].is_object(), "{told}");
             } else {
                 assert!(tickets < Some(count), "{told}");
             }
             if mode::measures() {
                 println!(
-                    "{count} tickets, {name}: {:.2} s on the clock, {:.2} s user, {:.2} s system, {} MiB at most; \
-                     write-ahead log at most {} KiB",
-                    report.clock.as_secs_f64(),
-                    report.user_s,
-                    report.system_s,
-                    report.peak_kib / 1024,
+                    "{count} tickets, {name}: {}; write-ahead log at most {} KiB",
+                    ran.shown(),
                     log_bytes / 1024
                 );
             }
@@ -145,42 +143,12 @@ fn fill(path: &Path, templates: &[NewTicket], count: u64) {
     assert_eq!(cut, Ok(0), "nobody else reads");
 }
 
-/// What a run of the command gave and took.
-struct Report {
-    json: serde_json::Value,
-    clock: Duration,
-    user_s: f64,
-    system_s: f64,
-    peak_kib: u64,
-}
-
-fn report(config: &Path, since: &str) -> Report {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vigie"));
-    command.args(["report", "--json", "--since", since, "-c"]).arg(config).stdout(Stdio::piped());
-    let begun = Instant::now();
-    let mut child = command.spawn().expect("the command was built beside this bench");
-    let process = format!("/proc/{}", child.id());
-    let (mut user_s, mut system_s, mut peak_kib) = (0.0, 0.0, 0);
-    // The last look is at most 2 ms before its end. It prints once, and less than a pipe holds.
-    while child.try_wait().expect("it is our child").is_none() {
-        let stat = std::fs::read_to_string(format!("{process}/stat")).unwrap_or_default();
-        let ticks = |field: usize| {
-            // Fields count from 1, and the second, the name, ends with the last bracket.
-            let (_, after) = stat.rsplit_once(") ")?;
-            after.split(' ').nth(field - 3)?.parse::<f64>().ok()
-        };
-        user_s = ticks(14).map_or(user_s, |ticks| f64::max(user_s, ticks / 100.0));
-        system_s = ticks(15).map_or(system_s, |ticks| f64::max(system_s, ticks / 100.0));
-        let status = std::fs::read_to_string(format!("{process}/status")).unwrap_or_default();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next());
-        peak_kib = peak.and_then(|kib| kib.parse().ok()).unwrap_or(peak_kib).max(peak_kib);
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    let clock = begun.elapsed();
-    let output = child.wait_with_output().expect("it has ended");
-    assert!(output.status.success());
-    let json = serde_json::from_slice(&output.stdout).expect("it prints one object");
-    Report { json, clock, user_s, system_s, peak_kib }
+fn report(config: &Path, since: &str) -> (Ran, serde_json::Value) {
+    let ran = command::run(|command| {
+        command.args(["report", "--json", "--since", since, "-c"]).arg(config);
+    });
+    let json = serde_json::from_slice(&ran.stdout).expect("it prints one object");
+    (ran, json)
 }
 
 /// Runs this while a ledger takes tickets; gives with its result the most bytes that the write-ahead log had.

@@ -14,7 +14,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI32;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
@@ -597,6 +597,9 @@ fn open_to_read(path: &Path) -> Result<(Connection, i64), LedgerError> {
     Ok((connection, found))
 }
 
+/// Longest wait for those who only look whether the lock is taken, and have it for microseconds.
+const GLANCE_MAX: Duration = Duration::from_millis(200);
+
 /// The file lock that keeps a second daemon away.
 #[derive(Debug)]
 pub(super) struct Lock {
@@ -617,17 +620,37 @@ impl Lock {
 
 /// Takes the lock. SQLite's own locks would let both in by turns.
 fn lock(path: &Path) -> Result<Lock, LedgerError> {
+    let lock_path = lock_path(path);
     let failed = |source| LedgerError::Io { path: path.to_owned(), source };
-    let mut lock_path = path.as_os_str().to_owned();
-    lock_path.push(".lock");
-    let lock_path = PathBuf::from(lock_path);
     let is_new = !lock_path.exists();
     let file = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Lock { _file: file, path: lock_path, is_new }),
-        Err(TryLockError::WouldBlock) => Err(LedgerError::InUse(path.to_owned())),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
+    let asked_since = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Lock { _file: file, path: lock_path, is_new }),
+            Err(TryLockError::WouldBlock) if asked_since.elapsed() < GLANCE_MAX => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(TryLockError::WouldBlock) => return Err(LedgerError::InUse(path.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
     }
+}
+
+/// Whether a daemon may have the ledger now. Whoever asks has its lock for an instant, shared with others who ask, for which
+/// a daemon that starts just then waits.
+fn is_locked(path: &Path) -> bool {
+    match File::open(lock_path(path)) {
+        // Closing the file unlocks it.
+        Ok(file) => file.try_lock_shared().is_err(),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
+}
+
+fn lock_path(path: &Path) -> PathBuf {
+    let mut lock_path = path.as_os_str().to_owned();
+    lock_path.push(".lock");
+    PathBuf::from(lock_path)
 }
 
 #[cfg(test)]

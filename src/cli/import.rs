@@ -16,7 +16,7 @@ use super::{Failure, LedgerFile};
 use crate::desk::calendar;
 use crate::ledger::LedgerError;
 use crate::ledger::context::import::{
-    CHUNK_BYTES, CHUNK_ROWS, CustomerChunk, CustomerRow, Importer, Numbered, Rejected,
+    CHUNK_BYTES, CHUNK_ROWS, CustomerChunk, CustomerRow, FIRST_CHUNK_ROWS, Importer, Numbered, Rejected,
 };
 use crate::ledger::context::{Contact, Reader};
 use crate::telemetry::log::remark;
@@ -214,15 +214,16 @@ fn read_all<T>(
     read: impl Fn(&Fields<'_>) -> Result<T, String>,
     mut give: impl FnMut(Chunk<T>) -> bool,
 ) -> anyhow::Result<()> {
-    let (mut cells, mut bytes) = (Cells::default(), 0);
+    let (mut cells, mut bytes, mut rows_max) = (Cells::default(), 0, FIRST_CHUNK_ROWS);
     let mut chunk = Chunk { rows: Vec::new(), rejected: Vec::new() };
     loop {
         let more = table.next(&mut cells)?;
         let count = chunk.rows.len() + chunk.rejected.len();
-        let is_full = count >= CHUNK_ROWS || bytes >= CHUNK_BYTES;
+        let is_full = count >= rows_max || bytes >= CHUNK_BYTES;
         if (more.is_none() || is_full) && count > 0 {
             let next = Chunk { rows: Vec::new(), rejected: Vec::new() };
             bytes = 0;
+            rows_max = CHUNK_ROWS.min(2 * rows_max);
             if !give(std::mem::replace(&mut chunk, next)) {
                 return Ok(());
             }

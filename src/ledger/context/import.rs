@@ -2,9 +2,9 @@
 //!
 //! # Beside a daemon
 //!
-//! SQLite lets one process write at a time. An import writes in steps of at most `STEP_MAX` and leaves the file
-//! alone for `PAUSE` after each; the daemon asks every millisecond, so that its commit waits for one step and no
-//! longer. What it sees meanwhile is the file as of some step. A step does not wait for the disk, the last one of an
+//! SQLite lets one process write at a time. An import writes in steps of at most `STEP_MAX` and, where a daemon has the
+//! ledger, leaves the file alone for `PAUSE` after each; the daemon asks every millisecond, so that its commit waits for
+//! one step and no longer. What it sees meanwhile is the file as of some step. A step does not wait for the disk, the last one of an
 //! import does, and with it all before are there; the write-ahead log is copied into the file as it grows.
 //!
 //! # Order
@@ -28,7 +28,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::size;
 use crate::ledger::outbox::AGEING_POINTS_PER_HOUR;
-use crate::ledger::{Config, Ledger, LedgerError, Retention, importing, schema, wal};
+use crate::ledger::{Config, Ledger, LedgerError, Retention, importing, is_locked, schema, wal};
 
 mod agents;
 mod customers;
@@ -42,6 +42,9 @@ use known::{Filter, Seen};
 /// Rows that are sorted and written together; a customer with two accounts takes some 500 bytes, and two chunks are in
 /// memory: an import of a million customers takes 430 MiB. Every chunk writes into every page of the tables again.
 pub const CHUNK_ROWS: usize = 131_072;
+/// Rows of the first chunk; each further one may have twice as many. While the tables are small that costs little, and the
+/// sooner the first is there, the sooner writing begins.
+pub const FIRST_CHUNK_ROWS: usize = CHUNK_ROWS / 16;
 /// The same in bytes of the rows' texts, for those with long ones.
 pub const CHUNK_BYTES: usize = 32 << 20;
 
@@ -221,9 +224,15 @@ fn in_asking_steps<T, A: Copy>(
         if log_pages.load(Ordering::Relaxed) >= LOG_PAGES_MAX {
             wal::copy_log(connection)?;
         }
-        std::thread::sleep(PAUSE);
+        if is_daemon_there(connection) {
+            std::thread::sleep(PAUSE);
+        }
     }
     Ok(())
+}
+
+fn is_daemon_there(connection: &Connection) -> bool {
+    connection.path().is_none_or(|path| is_locked(Path::new(path)))
 }
 
 /// Whether the ledger is there with this vigie's tables.

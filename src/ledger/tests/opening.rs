@@ -43,3 +43,25 @@ fn a_second_ledger_on_the_same_file_is_refused() {
     let error = Ledger::open(config(folder.path())).unwrap_err();
     assert!(matches!(error, LedgerError::InUse(_)), "{error}");
 }
+
+#[test]
+fn whoever_looks_whether_there_is_a_daemon_keeps_none_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = config(folder.path()).path;
+    assert!(!is_locked(&path), "there has never been one");
+    let ledger = Ledger::open(config(folder.path())).unwrap();
+    assert!(is_locked(&path));
+    drop(ledger);
+    assert!(!is_locked(&path));
+    // An import that looks, and is slow about it: the operating system may take the processor away in between.
+    let looking = File::open(lock_path(&path)).unwrap();
+    looking.lock_shared().unwrap();
+    assert!(!is_locked(&path), "two that look are in nobody's way");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(20));
+            drop(looking);
+        });
+        drop(Ledger::open(config(folder.path())).unwrap());
+    });
+}
