@@ -148,8 +148,8 @@ impl Known {
         while let Some(fallback) = routes.fallback(team) {
             let agents: Vec<_> = self.agents.iter().filter(|agent| is_same(&agent.team, fallback)).collect();
             let place = format!("route[{}]: team {team:?}: its fallback {fallback:?}", route + 1);
-            let has_all = |agent: &&Agent| wanted.iter().all(|skill| agent.skills.contains(skill));
-            if !agents.is_empty() && !agents.iter().any(|agent| has_all(&agent)) {
+            let has_all = |agent: &Agent| wanted.iter().all(|skill| agent.skills.contains(skill));
+            if !agents.is_empty() && !agents.iter().any(|agent| has_all(agent)) {
                 let wanted = listed(&wanted);
                 warnings.push(format!(
                     "{place} has no agent with the skill {wanted}: it takes none of these tickets"

@@ -194,7 +194,8 @@ impl Page {
                 }
                 Kind::Update => outcome.update(proto::Update::decode(body).unwrap_or_default()),
                 Kind::Status => {
-                    outcome.report(proto::TicketStatus::decode(body).unwrap_or_default(), *at_us, &mut said)
+                    let status = proto::TicketStatus::decode(body).unwrap_or_default();
+                    outcome.report(status, *at_us, &mut said);
                 }
             }
         }
