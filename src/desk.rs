@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod anew;
 pub mod articles;
+mod assigning;
 pub mod calendar;
 #[cfg(test)]
 pub(crate) mod case;
@@ -20,6 +21,7 @@ mod known;
 pub mod person;
 pub mod priority;
 pub mod recorded;
+mod remember;
 pub mod route;
 pub mod sensitive;
 pub mod told;
@@ -29,9 +31,10 @@ pub mod when;
 
 pub use agent::Agent;
 pub use anew::{Anew, Changed, Whose};
+pub use assigning::ORPHANS_MAX;
 pub use config::{BrandPriority, Config};
 pub use conversation::Conversations;
-pub use decide::{Decision, Desk, Joined, ORPHANS_MAX, Opinion, answered_at, posted_at};
+pub use decide::{Decision, Desk, Joined, Opinion, answered_at, posted_at};
 pub use draft::Draft;
 pub use expectation::{Due, Expectations};
 pub use explained::{Aside, Explained, Tried};

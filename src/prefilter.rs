@@ -136,7 +136,7 @@ pub struct Candidate {
     /// Whether one of the brand's handles was mentioned: the poster speaks to us.
     pub addressed: bool,
     /// What losing it would cost, to choose what is shed first: 3 where a handle was mentioned, 2 for a
-    /// hashtag or a rule of the brand's, 1 for a name.
+    /// hashtag or a rule of the brand's, 1 for a name, 0 where [no rule matches](Candidate::only_named).
     pub value: u8,
 }
 
@@ -146,9 +146,20 @@ impl Candidate {
         Candidate { post, brand: "".into(), hits: Vec::new(), addressed: false, value: 1 }
     }
 
-    /// Whether no rule has matched.
+    /// A post that names this brand and nothing else that a rule asks for, by an author who is [`watched`]: it may go on
+    /// with what they have begun, and begins nothing.
+    pub fn only_named(post: Post<'static>, brand: std::sync::Arc<str>) -> Candidate {
+        Candidate { post, brand, hits: Vec::new(), addressed: false, value: 0 }
+    }
+
+    /// Whether it names no brand.
     pub fn is_of_thread(&self) -> bool {
         self.brand.is_empty()
+    }
+
+    /// Whether it names a brand, and no rule has matched.
+    pub fn is_only_named(&self) -> bool {
+        self.value == 0
     }
 }
 
@@ -222,6 +233,17 @@ impl Prefilter {
             Some(best) => Scan::Candidate(Box::new(self.candidate(post, scratch, best))),
             None => Scan::Unmatched,
         }
+    }
+
+    /// The first brand that the post names which [`Prefilter::scan`] has just called [`Scan::Unmatched`].
+    ///
+    /// Costs nothing where no rule came into question.
+    pub fn named(&self, scratch: &Scratch) -> Option<std::sync::Arc<str>> {
+        let Scratch { marks, .. } = scratch;
+        let brands =
+            marks.touched.iter().filter_map(|rule_idx| Some(self.tables.rule(*rule_idx)?.brand as usize));
+        let named = brands.filter(|brand| marks.is_filled(class_slot(*brand, Purpose::Name))).min()?;
+        Some(self.tables.brands.get(named)?.name.clone())
     }
 
     /// Whether [`Prefilter::scan`] is sure to say [`Scan::Unmatched`], found out at a fraction of its cost; `false`

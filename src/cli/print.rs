@@ -169,7 +169,10 @@ pub(super) fn update(out: &mut impl Write, update: &proto::Update, clock: &Clock
         }
         Some(Change::Answered(answered)) => {
             let by = printable(&answered.account);
-            writeln!(out, "{QUIET}    –    ticket {id}… answered by {by} on the network{QUIET:#}")
+            writeln!(
+                out,
+                "{QUIET}    –    ticket {id}… answered by {by} on the network: nobody waits any more{QUIET:#}"
+            )
         }
         Some(Change::Overdue(overdue)) => {
             let told_at = Timestamp::from_microsecond(update.at_us).unwrap_or_default();
@@ -278,6 +281,12 @@ fn due(due_at_us: i64, now: Timestamp, clock: &Clock) -> String {
     } else {
         format!("{BAD}answer was due {clock} ({} ago){BAD:#}", span(-minutes))
     }
+}
+
+/// Of somebody who asks and was thanked so often for answers of their own.
+pub(super) fn helps_others(times: u64) -> String {
+    let times = if times == 1 { "once".to_owned() } else { format!("{times} times") };
+    format!("helps others: thanked {times} within 90 days")
 }
 
 /// The text without control and bidi characters, which could rewrite the reader's terminal.

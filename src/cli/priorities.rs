@@ -346,6 +346,7 @@ mod tests {
         ticket.set_level(level);
         let post = Some(crate::ticket::proto::Post {
             network: "x".into(),
+            author: ticket.post.clone().unwrap().author,
             text: further.into(),
             ..Default::default()
         });

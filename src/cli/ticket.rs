@@ -72,10 +72,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn show(Timeline { ticket, events }: &Timeline, clock: &Clock) -> std::io::Result<()> {
+fn show(Timeline { ticket, events, thanked }: &Timeline, clock: &Clock) -> std::io::Result<()> {
     let mut out = anstream::stdout().lock();
     print::ticket(&mut out, ticket, Timestamp::now(), clock)?;
     writeln!(out, "         id {}", ticket::to_json(ticket)["id"].as_str().unwrap_or_default())?;
+    if *thanked > 0 {
+        writeln!(out, "         author {}", print::helps_others(*thanked))?;
+    }
     writeln!(out)?;
     for Event { at_us, what } in events {
         write!(out, "{}  ", clock.second(Timestamp::from_microsecond(*at_us).unwrap_or_default()))?;
@@ -105,6 +108,9 @@ fn status_line(status: &proto::TicketStatus) -> String {
     if !status.agent.is_empty() {
         line.push_str(&format!(", {}", print::printable(&status.agent)));
     }
+    if status.first_answer_at_us > 0 {
+        line.push_str(", answered: nobody waits any more");
+    }
     if !status.helpdesk_ref.is_empty() {
         line.push_str(&format!(", number {}", print::printable(&status.helpdesk_ref)));
     }
@@ -117,7 +123,7 @@ fn status_line(status: &proto::TicketStatus) -> String {
     line
 }
 
-fn to_json(Timeline { ticket, events }: &Timeline) -> serde_json::Value {
+fn to_json(Timeline { ticket, events, thanked }: &Timeline) -> serde_json::Value {
     let time = |at_us: i64| Timestamp::from_microsecond(at_us).ok().map(|at| at.to_string());
     let event = |Event { at_us, what }: &Event| match what {
         What::Contact(contact) => {
@@ -139,7 +145,11 @@ fn to_json(Timeline { ticket, events }: &Timeline) -> serde_json::Value {
             "helpdesk_ref": status.helpdesk_ref,
         } }),
     };
-    json!({ "ticket": ticket::to_json(ticket), "timeline": events.iter().map(event).collect::<Vec<_>>() })
+    json!({
+        "ticket": ticket::to_json(ticket),
+        "author_thanked": thanked,
+        "timeline": events.iter().map(event).collect::<Vec<_>>(),
+    })
 }
 
 pub(super) fn helpers(arguments: &HelperArguments) -> Result<(), Failure> {

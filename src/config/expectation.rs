@@ -41,6 +41,15 @@ pub(super) fn expectations(
         let minutes = section.integer(key, 1..=ANSWER_MIN_MAX, default_min);
         *expectation = otherwise.expectation(&section, key, minutes);
     }
+    let default_min = i64::try_from(default.danger.answer_within.as_secs() / 60).unwrap_or(15);
+    let danger_min = section.integer("danger_min", 1..=ANSWER_MIN_MAX, default_min);
+    // Danger keeps no office hours, and minutes after which two hours are at risk say nothing of a few.
+    let danger_at_risk = match otherwise.at_risk {
+        AtRisk::Share(share) => AtRisk::Share(share),
+        AtRisk::Minutes(_) => AtRisk::Share(AT_RISK_SHARE),
+    };
+    let danger =
+        Terms { calendar: None, at_risk: danger_at_risk }.expectation(&section, "danger_min", danger_min);
     let overdue_updates = section.flag("overdue_updates", default.overdue_updates);
     section.refuse_unknown();
 
@@ -71,7 +80,7 @@ pub(super) fn expectations(
         let (earlier, later) = (earlier + 1, later + 1);
         format!("expectation[{later}] never counts: expectation[{earlier}] holds wherever it does, and comes first")
     }));
-    Expectations { rules, by_network, overdue_updates, zone: known.zone.clone() }
+    Expectations { rules, by_network, danger, overdue_updates, zone: known.zone.clone() }
 }
 
 /// What an expectation says beside its minutes.
@@ -220,7 +229,7 @@ mod tests {
     #[test]
     fn a_rule_takes_what_it_does_not_say_from_answer_within() {
         let config = read(
-            "[answer_within]\nx_min = 60\ncalendar = \"office\"\nat_risk_min = 30\n\
+            "[answer_within]\nx_min = 60\ndanger_min = 20\ncalendar = \"office\"\nat_risk_min = 30\n\
              [[calendar]]\nname = \"office\"\ntime_zone = \"Europe/Paris\"\nhours = \"mon-fri 9-17\"\nholidays = [\"07-14\"]\n\
              [[expectation]]\nwhen = { network = \"x\" }\nanswer_min = 40\n\
              [[expectation]]\nwhen = { network = \"bluesky\" }\nanswer_min = 40\ncalendar = \"always\"\nat_risk_share = 0.8\n\
@@ -239,6 +248,9 @@ mod tests {
         assert_eq!(seen, [(40, 30, Some("office")), (40, 32, None), (50, 30, Some("office"))]);
         assert_eq!(expectations.by_network[2].answer_within.as_secs(), 3600);
         assert!(expectations.by_network.iter().all(|of| of.calendar.is_some()));
+        let danger = &expectations.danger;
+        assert_eq!((danger.answer_within.as_secs(), danger.at_risk_after.as_secs()), (1200, 900));
+        assert!(danger.calendar.is_none());
         assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     }
 

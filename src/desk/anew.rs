@@ -102,7 +102,7 @@ impl Desk {
         let waiting = Facts { priority, ..recorded.facts() };
         // Whom the rules went by is erased with its post; what is said in the others is known.
         let has_its_author = !changed.own_is_erased;
-        let due = config.expectations.of(&waiting);
+        let due = config.expectations.of(&waiting, &ticket.factors);
         if !changed.is_answered && (has_its_author || config.expectations.is_by_text(&due)) {
             let due = DueAnew { at_risk_at: due.at_risk_at, due_at: due.due_at };
             anew.due = Some(due).filter(|due| due.due_at.as_microsecond() != ticket.due_at_us);

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::conversation::{self, FURTHER_MAX, Part, Place, Remembered, RememberedPost};
-use super::draft::{assigned, message_of, message_of_verdict};
+use super::conversation::{self, Part, Place};
+use super::draft::{Given, assigned, message_of, message_of_verdict};
 use super::known::{Known, Same, text_hash};
 use super::route::{Needs, Weighing};
-use super::{Agent, Anew, Config, Conversations, People, Router, Terms, Unreadable, told};
+use super::{Config, Conversations, People, Router, Terms, Unreadable, told};
 use crate::classify::Verdict;
 use crate::parse::Post;
 use crate::prefilter::Candidate;
@@ -76,23 +76,15 @@ pub struct Desk {
     pub(super) known: Known,
     /// Which tickets further posts join.
     pub conversations: Conversations,
-    posts_remembered: usize,
+    pub(super) posts_remembered: usize,
     pub(super) router: Router,
     /// Open tickets whose agent is no longer there.
-    orphans: VecDeque<TicketId>,
+    pub(super) orphans: VecDeque<TicketId>,
     /// Whether the ledger may have changed tickets that are to be decided about anew.
     pub(super) changed: bool,
 }
 
-/// Tickets that are assigned anew at once: some 10 ms of work, and a commit of the ledger that nobody notices.
-pub const ORPHANS_MAX: usize = 256;
-
 impl Desk {
-    /// Remembers a ticket of an earlier run with its post's [`text_hash`]; oldest first.
-    pub fn remember(&mut self, id: TicketId, text_hash: u64) {
-        self.known.insert(id, text_hash);
-    }
-
     /// Takes note of what helpdesks report.
     pub fn hear(&mut self, told: &told::Told) {
         self.router.hear(told);
@@ -115,108 +107,6 @@ impl Desk {
             }
             told::Told::Agent(_) | told::Told::Stands(..) | told::Told::Changed => {}
         }
-    }
-
-    /// Remembers a ticket of an earlier run as a conversation; oldest first, before the posts that belong to it.
-    pub fn remember_conversation(&mut self, known: &Remembered) {
-        let Remembered { ticket_id, network, author_id, brand, posted_at_us, thread, .. } = known;
-        self.conversations.begin(*ticket_id, *network, author_id, brand, *thread, *posted_at_us);
-        self.conversations.recall(known);
-        known.watch.iter().for_each(|watch| self.conversations.watch(*watch));
-    }
-
-    /// As the ledger has it, after reports were missed: whether it is closed, or began without our knowing.
-    ///
-    /// Oldest first. `is_newer`: whether one before it was known. What is older than all that is remembered was forgotten,
-    /// and begins only where there is room. Says whether it is known now.
-    pub fn recall_conversation(&mut self, known: &Remembered, is_newer: bool) -> bool {
-        let is_known = self.conversations.recall(known);
-        if !is_known && (is_newer || self.conversations.has_room()) {
-            self.remember_conversation(known);
-            return true;
-        }
-        is_known
-    }
-
-    /// Remembers a post that belongs to a ticket beside its own; oldest first.
-    pub fn remember_post(&mut self, known: &RememberedPost) {
-        let RememberedPost { post_id, ticket_id, network, author_id, part, at_us, .. } = known;
-        self.posts_remembered += 1;
-        if self.posts_remembered > FURTHER_MAX {
-            // There are older ones: the ledger knows them.
-            self.known.complete = false;
-        }
-        if *part == Part::Joined {
-            self.known.insert(*post_id, known.text_hash);
-        }
-        if known.is_erased {
-            if *part == Part::Joined {
-                self.conversations.count_joined(*ticket_id, *at_us);
-            }
-        } else {
-            let is_kept = self.conversations.add(*post_id, *ticket_id, *network, author_id, *part, *at_us);
-            known.watch.iter().filter(|_| is_kept).for_each(|watch| self.conversations.watch(*watch));
-        }
-    }
-
-    /// Takes the agents as they are now. Open tickets of those who are no longer there are
-    /// [assigned anew](Desk::assign_anew).
-    pub fn set_agents(&mut self, agents: &[Agent]) {
-        // Who came back before their tickets had gone to others keeps them.
-        self.orphans = self.router.set_agents(agents).into();
-    }
-
-    /// Whether tickets are left whose agent is no longer there.
-    pub fn has_orphans(&self) -> bool {
-        !self.orphans.is_empty()
-    }
-
-    /// Takes over what the ledger knows of an assigned ticket, as [`Router::restore`].
-    pub fn restore_assignment(
-        &mut self,
-        id: TicketId,
-        team: &str,
-        agent: &str,
-        is_ours: bool,
-        is_open: bool,
-    ) {
-        self.router.restore(id, team, agent, is_ours, is_open);
-    }
-
-    /// What the ledger knows that an open ticket needs, as [`Router::learn`].
-    pub fn restore_needs(&mut self, id: TicketId, needs: &Needs) {
-        self.router.learn(id, needs);
-    }
-
-    /// What an open ticket needs of whoever answers it; `None`: no route has spoken of it.
-    pub fn needs_of(&self, id: TicketId) -> Option<Needs> {
-        self.router.needs_of(id)
-    }
-
-    /// Remembers how many tickets an agent has got rid of since they said how many they have; before agents are known.
-    pub fn restore_relieved(&mut self, agent: &str, tickets: u32) {
-        self.router.relieved(agent, tickets);
-    }
-
-    /// Remembers who answered somebody in an earlier run.
-    pub fn remember_answer(&mut self, person: u64, agent: &str, at: Timestamp) {
-        self.router.remember_answer(person, agent, at);
-    }
-
-    /// The tickets that are somebody's, as far as is known here: for [`restore_assignment`](Desk::restore_assignment).
-    pub fn held(&self) -> Vec<TicketId> {
-        self.router.held()
-    }
-
-    /// Who takes over from agents who are no longer there: the next few of their tickets, empty once all are done.
-    pub fn assign_anew(&mut self, config: &Config, now: Timestamp) -> Vec<Anew> {
-        let few = self.orphans.drain(..self.orphans.len().min(ORPHANS_MAX));
-        let router = &mut self.router;
-        few.filter_map(|ticket_id| {
-            let assignment = Some(router.assign_anew(&config.routes, ticket_id, now)?);
-            Some(Anew { ticket_id, at: now, change: None, assignment, needs: None, due: None })
-        })
-        .collect()
     }
 
     /// Whether this text is a change of the ticket of this id, which then is remembered.
@@ -269,6 +159,10 @@ impl Desk {
         let is_thanks = conversation::is_thanks(&post.text, verdict, &config.sensitive);
         let mut place =
             self.conversations.place(&config.conversation, post, brand, *addressed, is_thanks, at);
+        // What only names the brand goes on with what its author has begun, or is nothing.
+        if candidate.is_only_named() && (is_refused || !matches!(place, Place::Joins { .. })) {
+            return Ok(Decision::Unmatched);
+        }
         // Who is in danger, or a customer who speaks to us, has a ticket of their own in somebody else's thread.
         if let Some(ticket_id) = self.conversations.stranger_in(place, post)
             && !(is_refused || is_thanks)
@@ -324,12 +218,13 @@ impl Desk {
         let person = people.author_of(post, config.contacts_window, now)?;
         let of_brand = self.about(ticket_id, candidate);
         let (score, _) = config.score_follow_up(&of_brand, verdict, &person, 1, now);
-        // By then the ticket is over, and thanks in its thread open nothing.
+        // By then the ticket is over, and what only names the brand, or thanks in its thread, opens nothing.
         let is_said_there = candidate.is_of_thread() || self.conversations.thread_of(post).is_some();
-        let is_one = !(is_refused || is_thanks && is_said_there);
+        let is_one = !(is_refused || candidate.is_only_named() || is_thanks && is_said_there);
         let mut needs = None;
         let otherwise = is_one.then(|| {
-            let ticket = config.ticket_again(&of_brand, verdict, &person, model, now, ticket_id);
+            let given = Given { candidate: &of_brand, verdict, person: &person, model, now };
+            let ticket = config.ticket_again(given, ticket_id);
             let facts = config.facts_of(&ticket, &of_brand, verdict, &person, now);
             // Nobody is given it yet: the ticket that it joins keeps its agent.
             let weighing = self.router.weigh(&config.routes, &facts);
@@ -370,9 +265,10 @@ impl Desk {
         self.conversations.begin(id, post.network, &post.author.id, brand, thread, at_us);
         self.conversations.watch(of_post(post.network, &post.id));
         let person = people.author_of(post, config.contacts_window, now)?;
+        let given = Given { candidate, verdict, person: &person, model, now };
         let ticket = match earlier {
-            Some(earlier) => config.ticket_again(candidate, verdict, &person, model, now, earlier),
-            None => config.draft(candidate, verdict, &person, model, now),
+            Some(earlier) => config.ticket_again(given, earlier),
+            None => config.draft(given),
         };
         let facts = config.facts_of(&ticket, candidate, verdict, &person, now);
         let assignment = self.router.route(&config.routes, &facts, id);

@@ -22,6 +22,17 @@ pub struct Draft {
     pub(super) said: Vec<Arc<str>>,
 }
 
+/// What a ticket is made of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Given<'a> {
+    pub(super) candidate: &'a Candidate,
+    pub(super) verdict: &'a Verdict,
+    pub(super) person: &'a Person,
+    /// The name and version of what gave `verdict`.
+    pub(super) model: &'a str,
+    pub(super) now: Timestamp,
+}
+
 /// What a post's text says that factors and conditions go by.
 #[derive(Debug)]
 pub(super) struct Said {
@@ -68,52 +79,30 @@ impl Config {
         model: &str,
         now: Timestamp,
     ) -> proto::Ticket {
-        self.draft(candidate, verdict, person, model, now).ticket
+        self.draft(Given { candidate, verdict, person, model, now }).ticket
     }
 
     /// The same with what is needed to find its route.
-    pub fn draft(
-        &self,
-        candidate: &Candidate,
-        verdict: &Verdict,
-        person: &Person,
-        model: &str,
-        now: Timestamp,
-    ) -> Draft {
-        self.draft_after(candidate, verdict, person, model, now, 0)
+    pub(super) fn draft(&self, given: Given<'_>) -> Draft {
+        self.draft_after(given, 0)
     }
 
     /// The same of somebody who has had a ticket before that nothing joins any more: they have posted again.
-    pub(super) fn ticket_again(
-        &self,
-        candidate: &Candidate,
-        verdict: &Verdict,
-        person: &Person,
-        model: &str,
-        now: Timestamp,
-        earlier: TicketId,
-    ) -> Draft {
-        let mut draft = self.draft_after(candidate, verdict, person, model, now, 1);
+    pub(super) fn ticket_again(&self, given: Given<'_>, earlier: TicketId) -> Draft {
+        let mut draft = self.draft_after(given, 1);
         for factor in draft.ticket.factors.iter_mut().filter(|factor| factor.name == follow_up::FACTOR) {
             factor.evidence = format!("earlier ticket {earlier}");
         }
         draft
     }
 
-    fn draft_after(
-        &self,
-        candidate: &Candidate,
-        verdict: &Verdict,
-        person: &Person,
-        model: &str,
-        now: Timestamp,
-        follow_ups: u32,
-    ) -> Draft {
+    fn draft_after(&self, given: Given<'_>, follow_ups: u32) -> Draft {
+        let Given { candidate, verdict, person, model, now } = given;
         let post = &candidate.post;
         let read = self.read(&post.text);
         let facts = read.facts(candidate, verdict, person, follow_ups, now);
         let (score, level) = self.score(&facts);
-        let due = self.expectations.of(&Facts { priority: score.priority, ..facts });
+        let due = self.expectations.of(&Facts { priority: score.priority, ..facts }, &score.factors);
         let (at_risk_at, due_at) = (due.at_risk_at, due.due_at);
         let watched = Some(at_risk_at).filter(|_| self.expectations.overdue_updates);
         let ticket = proto::Ticket {

@@ -1,7 +1,7 @@
 //! How soon a poster expects an answer, and when it is late for that.
 //!
 //! The first rule whose condition holds says it, else the network's own expectation does. Its time is working time
-//! where it has a calendar.
+//! where it has a calendar. Somebody in danger waits no longer than [`Expectations::danger`], whatever these say.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,11 +11,17 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::calendar::Calendar;
+use super::priority::is_floor;
 use super::when::{Facts, When};
 use crate::parse::Network;
+use crate::ticket::proto;
 
 /// The share of its time after which an answer is at risk, unless the config says otherwise.
 pub const AT_RISK_SHARE: f32 = 0.75;
+
+/// Who is in danger is answered within this, unless the config says otherwise: long enough for somebody who is there to
+/// read and call, and too short to be in any queue.
+pub const DANGER_WITHIN: Duration = Duration::from_secs(15 * 60);
 
 /// What is expected.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +61,8 @@ pub struct Expectations {
     pub rules: Vec<(When, Expectation)>,
     /// Where none holds, by network in the order of [`Network::ALL`].
     pub by_network: [Expectation; Network::ALL.len()],
+    /// Of who is in danger, where that is sooner.
+    pub danger: Expectation,
     /// Whether helpdesks are told when an answer is at risk, and when it was due.
     pub overdue_updates: bool,
     /// By whose wall clock people are told.
@@ -71,13 +79,19 @@ impl Default for Expectations {
             // "The same day": a working day, so that a report at opening time is due before closing.
             Network::Facebook => Expectation::always(8 * HOUR),
         });
-        Expectations { rules: Vec::new(), by_network, overdue_updates: true, zone: TimeZone::UTC }
+        Expectations {
+            rules: Vec::new(),
+            by_network,
+            danger: Expectation::always(DANGER_WITHIN),
+            overdue_updates: true,
+            zone: TimeZone::UTC,
+        }
     }
 }
 
 impl Expectations {
-    /// What is expected of this post from `facts.now` on.
-    pub fn of(&self, facts: &Facts<'_>) -> Due<'_> {
+    /// What is expected of this post from `facts.now` on; by its `factors` it may stand on a floor.
+    pub fn of(&self, facts: &Facts<'_>, factors: &[proto::Factor]) -> Due<'_> {
         let network = facts.candidate.post.network;
         let rule = self.rules.iter().position(|(when, _)| when.holds(facts));
         // `Network` has as many variants as the array has places.
@@ -85,22 +99,25 @@ impl Expectations {
             Some((_, expectation)) => expectation,
             None => self.by_network.get(network as usize).unwrap_or(&self.by_network[0]),
         };
+        let due = |expectation: &Expectation| expectation.after(facts.now, expectation.answer_within);
+        let is_in_danger = factors.iter().any(|factor| is_floor(&factor.name));
+        let is_danger = is_in_danger && due(&self.danger) < due(expectation);
+        let expectation = if is_danger { &self.danger } else { expectation };
         Due {
             expectation,
-            rule,
+            rule: rule.filter(|_| !is_danger),
+            is_danger,
             network,
             at_risk_at: expectation.after(facts.now, expectation.at_risk_after),
-            due_at: expectation.after(facts.now, expectation.answer_within),
+            due_at: due(expectation),
             zone: &self.zone,
         }
     }
-}
 
-impl Expectations {
-    /// Whether the rule that says this goes by what is said.
+    /// Whether what says this goes by what is said.
     pub(super) fn is_by_text(&self, due: &Due<'_>) -> bool {
         let rule = due.rule.and_then(|rule| self.rules.get(rule));
-        rule.is_some_and(|(when, _)| when.is_by_text())
+        due.is_danger || rule.is_some_and(|(when, _)| when.is_by_text())
     }
 }
 
@@ -109,8 +126,9 @@ impl Expectations {
 pub struct Due<'e> {
     /// What says so.
     pub expectation: &'e Expectation,
-    /// Its place among the rules, from 0; `None`: it is the network's.
+    /// Its place among the rules, from 0; `None`: it is the network's, or of who is in danger.
     pub rule: Option<usize>,
+    is_danger: bool,
     network: Network,
     /// From then on there is a risk that it will be late.
     pub at_risk_at: Timestamp,
@@ -128,6 +146,7 @@ impl fmt::Display for Due<'_> {
         f.write_str(if calendar.is_some() { " of working time: " } else { ": " })?;
         match self.rule {
             Some(rule) => write!(f, "expectation {}", rule + 1)?,
+            None if self.is_danger => f.write_str("answer_within.danger_min")?,
             None => write!(f, "answer_within.{}_min", self.network)?,
         }
         if let Some(calendar) = calendar {
@@ -189,7 +208,7 @@ mod tests {
             let mut case = Case { now, ..Case::new("ana") };
             case.candidate.post.network = network;
             case.candidate.brand = brand.into();
-            let due = expectations.of(&case.facts());
+            let due = expectations.of(&case.facts(), &[]);
             assert_eq!((due.rule, due.to_string().as_str()), (rule, expected));
         };
         check(
@@ -212,5 +231,22 @@ mod tests {
             "answer within 8 h: answer_within.facebook_min; \
              at risk Fri 2026-11-27 17:00, due Fri 2026-11-27 19:00 EST",
         );
+    }
+
+    #[test]
+    fn who_is_in_danger_waits_no_longer_than_anybody_at_any_hour() {
+        let floor = [proto::Factor { name: "floor of safety".to_owned(), ..Default::default() }];
+        let case = Case::new("ana");
+        let check = |expectations: &Expectations, factors: &[proto::Factor], expected: &str| {
+            let due = expectations.of(&case.facts(), factors).to_string();
+            assert_eq!(due.split_once(';').unwrap().0, expected);
+        };
+        let mut expectations = Expectations::default();
+        check(&expectations, &[], "answer within 2 h: answer_within.x_min");
+        check(&expectations, &floor, "answer within 15 min: answer_within.danger_min");
+        expectations.rules = vec![rule(Field::Network, "x", Expectation::always(HOUR))];
+        check(&expectations, &floor, "answer within 15 min: answer_within.danger_min");
+        expectations.rules[0].1 = Expectation::always(HOUR / 6);
+        check(&expectations, &floor, "answer within 10 min: expectation 1");
     }
 }

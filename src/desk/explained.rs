@@ -125,7 +125,7 @@ impl Desk {
             let said = config.topic_words.read(&candidate.post.text);
             let draft = Draft { ticket: (**ticket).clone(), said };
             let facts = config.facts_of(&draft, &candidate, verdict, &person, now);
-            due = Some(config.expectations.of(&facts).to_string());
+            due = Some(config.expectations.of(&facts, &ticket.factors).to_string());
             weighing = router.weigh(&config.routes, &facts);
         }
         Ok(Tried { decision, explained, due, weighing, aside })

@@ -1,7 +1,8 @@
 //! What a further post of a conversation makes of its ticket's priority.
 //!
 //! A person who writes again waits, and says more: the ticket keeps its own reasons, takes those of the new post where
-//! they are worse, and gets points for each further post. It never comes to matter less by one.
+//! they are worse, whoever wrote it, and gets points for each further post of its author's. It never comes to matter less
+//! by one.
 
 use super::priority::{
     Caps, FOLLOW_UPS, FORGOTTEN, Floors, Group, Levels, Repeated, Score, forgotten, is_floor, posted_again,
@@ -18,7 +19,7 @@ const SAID: [Group; 3] = [Group::Verdict, Group::Sensitive, Group::Combinations]
 /// By what the ledger reckons a ticket's priority anew, within the transaction in which a post joins it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
-    /// Points for each further post.
+    /// Points for each further post of the ticket's author.
     pub follow_ups: Repeated,
     /// Where the sum is cut.
     pub levels: Levels,
@@ -28,8 +29,8 @@ pub struct Terms {
     pub floors: Floors,
 }
 
-/// The ticket's factors, of which `further` posts of this conversation are the `follow_ups`, once a post with these
-/// factors of its own has joined.
+/// The ticket's factors, of which `further` posts of its author's are the `follow_ups`, once a post with these factors of
+/// its own has joined.
 pub fn followed_up(
     ticket: &[proto::Factor],
     post: &[proto::Factor],

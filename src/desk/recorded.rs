@@ -123,7 +123,8 @@ impl Config {
                 None => score_own(&Facts { verdict: &verdict, ..recorded.facts() }).factors,
                 Some(post) if is_thanks(&post.text, &verdict, &self.sensitive) => Vec::new(),
                 Some(post) => {
-                    further += 1;
+                    let author = post.author.as_ref().map_or("", |author| &author.id);
+                    further += u32::from(author == recorded.candidate.post.author.id);
                     let now = Timestamp::from_microsecond(*at_us).unwrap_or_default();
                     let candidate = Candidate {
                         post: post_of(post.clone(), *at_us),

@@ -20,6 +20,7 @@ mod choice;
 mod memory;
 mod needs;
 mod rules;
+mod waiting;
 mod weigh;
 mod words;
 
@@ -50,6 +51,8 @@ pub struct Router {
     given: u64,
     /// Tickets of an earlier run that agents got rid of since they said how many they have; taken with the first agents.
     relieved: FxHashMap<Box<str>, u32>,
+    /// How far the tickets without an agent have been looked at.
+    looked_at: u64,
 }
 
 impl Router {

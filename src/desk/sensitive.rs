@@ -69,6 +69,7 @@ const WORDS_SHOWN_MAX: usize = 3;
 
 const ENGLISH: &str = include_str!("sensitive/words/en.txt");
 const FRENCH: &str = include_str!("sensitive/words/fr.txt");
+const NEAR: &str = include_str!("sensitive/words/near.txt");
 
 /// A topic, as the company has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -228,6 +229,16 @@ impl Topics {
         }
         (topics, hits)
     }
+}
+
+/// Whether a text is of its author, speaks to the company, or of a thing that its author has before them: where words of
+/// danger are in it, that is no news and no figure of speech.
+pub fn is_near(text: &str) -> bool {
+    static WORDS: LazyLock<Phrases> = LazyLock::new(|| {
+        let lines = NEAR.lines().map(str::trim);
+        Phrases::compile(lines.filter(|line| !line.is_empty() && !line.starts_with('#')))
+    });
+    !WORDS.find(text).is_empty()
 }
 
 fn lies_in(word: &Found, phrase: &Found) -> bool {

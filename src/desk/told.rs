@@ -112,6 +112,8 @@ pub enum Heard {
     Agents(Vec<Agent>),
     /// Some tickets' agents are no longer there: a few may be assigned anew. Said once a turn while there are any.
     Orphans,
+    /// Once in a while: somebody may be there by now for tickets without an agent.
+    Waiting,
     /// Some tickets have changed: a few may be [decided about anew](super::Desk::decide_anew). Said likewise.
     Changed,
 }

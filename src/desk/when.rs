@@ -126,6 +126,12 @@ impl When {
             || self.answers.contains(&(Question::Customer, true))
     }
 
+    /// Whether it asks for what makes a ticket press: sensitive words, an urgency or a priority.
+    pub fn presses(&self) -> bool {
+        self.words.iter().any(|(field, _)| matches!(field, Field::Sensitive | Field::Urgency))
+            || self.ranges.iter().any(|(quantity, _)| *quantity == Quantity::Priority)
+    }
+
     /// Whether it holds.
     pub fn holds(&self, facts: &Facts<'_>) -> bool {
         self.answers.iter().all(|(question, expected)| facts.answer(*question) == *expected)

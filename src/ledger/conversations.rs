@@ -59,7 +59,7 @@ pub(super) const TABLES: &str = "
     -- What has become of tickets that are more than one post; others have no row.
     CREATE TABLE conversation (
         ticket_id        BLOB PRIMARY KEY,
-        further          INTEGER NOT NULL DEFAULT 0,   -- posts that joined and count
+        further          INTEGER NOT NULL DEFAULT 0,   -- posts of the ticket's author that joined and count
         factors          BLOB,             -- an encoded vigie.v1.Update.FollowedUp, its factors alone; NULL: the ticket's own
         closed_at_us     INTEGER,          -- solved, closed or deleted in the helpdesk, or no customer message
         erased_at_us     INTEGER           -- the ticket's own post, while others are still there

@@ -121,19 +121,36 @@ pub(super) fn add_update(
 /// How far a network's clock may run backwards between two events of one post, µs: Jetstream's does by 32 ms.
 const DISORDER_US: i64 = 100_000;
 
-/// Whether the ticket has this very edit, or a newer one: a stream that is rewound shows them all again.
+/// Edits of one post that are taken, the first: each is an update, which a helpdesk shows to people, and whoever corrects
+/// themselves has done so by then. The text of a post that is changed more often stays as the last of these left it.
+pub(super) const EDITS_MAX: usize = 20;
+
+/// What an edit is to the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Edit {
+    /// It changes the text.
+    New,
+    /// The same, and it is the last one that does: see [`EDITS_MAX`].
+    Last,
+    /// The ticket has this very edit, or a newer one: a stream that is rewound shows them all again.
+    Known,
+    /// Its post has been changed too often.
+    TooMany,
+}
+
+/// What this edit of a post is.
 ///
 /// When the ticket's first text was seen says nothing: that may be by our clock, and an edit's by the network's.
 ///
 /// `post_id` is empty for the ticket's own post.
-pub(super) fn has_edit(
+pub(super) fn edit(
     connection: &Connection,
     ticket_id: TicketId,
     post_id: &str,
     text: &str,
     at: Timestamp,
-) -> rusqlite::Result<bool> {
-    let mut texts = bodies_of(connection, ticket_id)?.into_iter().filter_map(|(_, body)| match body {
+) -> rusqlite::Result<Edit> {
+    let texts = bodies_of(connection, ticket_id)?.into_iter().filter_map(|(_, body)| match body {
         Body::Update(bytes) => {
             let update = proto::Update::decode(bytes.as_slice()).ok()?;
             let proto::update::Change::Edited(edited) = update.change? else { return None };
@@ -142,9 +159,18 @@ pub(super) fn has_edit(
         Body::Ticket(_) => None,
     });
     let at_us = at.as_microsecond();
-    Ok(texts.any(|(known_us, known)| {
-        (known_us == at_us && known == text) || known_us > at_us.saturating_add(DISORDER_US)
-    }))
+    let mut edits = 0;
+    for (known_us, known) in texts {
+        if (known_us == at_us && known == text) || known_us > at_us.saturating_add(DISORDER_US) {
+            return Ok(Edit::Known);
+        }
+        edits += 1;
+    }
+    Ok(match edits {
+        EDITS_MAX.. => Edit::TooMany,
+        _ if edits + 1 == EDITS_MAX => Edit::Last,
+        _ => Edit::New,
+    })
 }
 
 /// The text as last seen, so that a replay of the same edit is known after a restart.

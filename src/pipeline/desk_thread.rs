@@ -20,7 +20,8 @@ use crate::telemetry::pulse::Pulse;
 /// a queue that grows is worth more to shorten, and its tickets go without.
 const ARTICLES_WAITING_MAX: usize = 8;
 
-/// Between two looks at who can answer: `vigie import agents` takes effect within it.
+/// Between two looks at who can answer: `vigie import agents` takes effect within it, and so does the hour at which a shift
+/// begins.
 const AGENTS_EVERY: Duration = Duration::from_secs(1);
 
 /// Between two batches of tickets that are decided about anew, where nothing else wakes the desk.
@@ -63,6 +64,7 @@ pub fn run(
             if let Some(agents) = people.new_agents()? {
                 hear(&mut desk, Heard::Agents(agents));
             }
+            hear(&mut desk, Heard::Waiting);
             agents_due = Some(Instant::now() + AGENTS_EVERY);
         }
         if desk.has_orphans() {

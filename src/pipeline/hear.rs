@@ -18,6 +18,7 @@ use crate::ledger::recall::restore;
 #[derive(Debug, Default)]
 pub(super) struct Underway {
     orphans: Batch,
+    waiting: Batch,
     changed: Batch,
 }
 
@@ -50,6 +51,12 @@ pub(super) fn hear(
             if !underway.orphans.is_underway() {
                 let anew = desk.assign_anew(&rules.load().desk, Timestamp::now());
                 underway.orphans.send(ledger, anew);
+            }
+        }
+        Heard::Waiting => {
+            if !underway.waiting.is_underway() {
+                let anew = desk.assign_waiting(&rules.load().desk, Timestamp::now());
+                underway.waiting.send(ledger, anew);
             }
         }
         Heard::Changed => {

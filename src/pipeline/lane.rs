@@ -97,7 +97,23 @@ impl Lane {
                             text: cut(&post.text).to_owned(),
                             seen_at: post.seen_at,
                         }),
-                        (Scan::Unmatched, None) => buckets[Bucket::Unmatched] += 1,
+                        (Scan::Unmatched, None) => {
+                            let is_ours = || look.as_ref().is_some_and(|look| look.is_ours(&post));
+                            let named = prefilter.named(scratch);
+                            match named.filter(|_| post.reposted_by.is_none() && is_ours()) {
+                                None => buckets[Bucket::Unmatched] += 1,
+                                Some(brand) => {
+                                    let mut post = post.into_owned();
+                                    if bound(&mut post) {
+                                        watched.iter().for_each(|watched| watched.note(&post));
+                                        let candidate = Candidate::only_named(post, brand);
+                                        items.push(Item::Reply(Box::new(candidate)));
+                                    } else {
+                                        buckets[Bucket::Malformed] += 1;
+                                    }
+                                }
+                            }
+                        }
                         (Scan::Unmatched, Some(standing))
                             if standing == Standing::Ours || prefilter.speaks_of_danger(&post.text) =>
                         {

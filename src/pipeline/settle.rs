@@ -188,7 +188,7 @@ fn follow_up(
             let ticket = new_ticket(candidate, &ticket, provisional, at, joined.needs);
             Otherwise::Ticket(Box::new(NewTicket { thread, ..ticket }))
         }
-        None if candidate.is_of_thread() => Otherwise::Bucket(Bucket::Unmatched),
+        None if candidate.is_of_thread() || candidate.is_only_named() => Otherwise::Bucket(Bucket::Unmatched),
         None => Otherwise::Bucket(Bucket::Unsupported),
     };
     NewFollowUp {

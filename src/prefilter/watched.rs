@@ -7,6 +7,9 @@
 //! that is lost (overwritten in a full set, or by two lanes at the same instant) costs a reply that nobody sees; one
 //! that collides, or is out of date, costs a look of the desk.
 //!
+//! Of those who are in a conversation already a lane also hands on what names the brand and asks for nothing: "Lumio, vous
+//! m'avez oublié". Their author is looked for only where a brand is named, once in some hundred posts.
+//!
 //! Lanes note every candidate at once, in a small table that forgets: the reply may stand in the very same batch. The
 //! desk notes what has become a conversation, in one that grows with them.
 
@@ -98,9 +101,14 @@ impl Look<'_> {
         post.reply_to.as_deref().is_some_and(|parent| self.holds(of_post(post.network, parent)))
     }
 
-    /// The same, and whose it is.
+    /// Whether its author is in a conversation with us.
+    pub fn is_ours(&self, post: &Post<'_>) -> bool {
+        self.holds(of_author(post.network, &post.author.id))
+    }
+
+    /// Whether it is a reply that is watched, and whose.
     pub fn standing(&self, post: &Post<'_>) -> Option<Standing> {
-        self.is_reply(post).then(|| match self.holds(of_author(post.network, &post.author.id)) {
+        self.is_reply(post).then(|| match self.is_ours(post) {
             true => Standing::Ours,
             false => Standing::Bystander,
         })

@@ -107,7 +107,7 @@ async fn a_conversation_is_one_ticket_for_replay_the_daemon_and_whoever_asks() {
 
     // Who starts again knows which tickets and posts there are: one that comes again is a duplicate, and one that is new
     // joins its ticket.
-    let more = [POSTS[1], ("8", "ana", "6", "finalement non, toujours en panne")];
+    let more = [POSTS[1], ("8", "ana", "", "lumio vous m'avez oublié")];
     for (further, joined, repeated) in [(&[][..], 3, 1), (&more[..], 4, 2)] {
         let mut file = std::fs::OpenOptions::new().append(true).open(&posts).unwrap();
         file.write_all(lines_of(further).as_bytes()).unwrap();
@@ -127,6 +127,20 @@ async fn a_conversation_is_one_ticket_for_replay_the_daemon_and_whoever_asks() {
     for part in ["why: ", "this ticket was made", "toujours rien", "answered by lumio", "merci beaucoup"] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    assert!(text.contains("answered by lumio on the network: nobody waits any more"), "{text}");
+    // Who asks for once, and helps others.
+    let of_bob = show(&state, tickets[1], false);
+    assert!(of_bob.contains("author helps others: thanked once within 90 days"), "{of_bob}");
+    assert!(!text.contains("helps others"), "{text}");
+    let asks = lines_of(&[("30", "bob", "", "@lumio et mon remboursement, vous l'avez oublié ?")]);
+    let mut explain = vigie();
+    let explained = run(explain.args(["explain", "-c"]).arg(&state.config), asks.as_bytes());
+    assert!(
+        explained.stdout.contains("helps others: thanked once"),
+        "{}{}",
+        explained.stdout,
+        explained.stderr
+    );
     let mut nobody = vigie();
     nobody.args(["ticket", "0123456789", "-c"]).arg(&state.config);
     assert_eq!(run(&mut nobody, b"").status.code(), Some(64));

@@ -10,7 +10,8 @@ use vigie::wire::{Address, Client, Introduction};
 
 use crate::daemon::{BRAND, CONVERSATION, State, patiently, run, vigie};
 
-/// What is not urgent is Lena's and due in two hours; what is, is Max's and due in thirty minutes.
+/// What is not urgent is Lena's and due in two hours; what is, is Max's and due in thirty minutes, and in fifteen where
+/// somebody is in danger.
 const DESK: &str = r#"
     [routing]
     default_team = "support"
@@ -122,8 +123,8 @@ async fn a_ticket_that_has_become_urgent_goes_to_the_team_for_that_unless_a_help
         assert_eq!(due_after(ticket, &ticket["due_at"]), SignedDuration::from_mins(120));
         assert_eq!(joined["update"]["change"]["followed_up"]["level"], "P1", "{joined}");
         let said = &anew["update"]["change"]["assigned"];
-        let half_an_hour = SignedDuration::from_mins(30);
-        assert_eq!(due_after(ticket, &said["due_at"]), half_an_hour, "from the first post on: {anew}");
+        let quarter = SignedDuration::from_mins(15);
+        assert_eq!(due_after(ticket, &said["due_at"]), quarter, "from the first post on: {anew}");
     }
     let said = &ana[2]["update"]["change"]["assigned"];
     assert_eq!((&said["team"], &said["agent"]), (&"critical".into(), &"Max".into()), "{said}");
@@ -169,5 +170,5 @@ fn a_replay_routes_what_has_changed_again_and_the_same_way_each_time() {
             writeln!(anew, "{team} {agent} {due_at}").unwrap();
         }
     }
-    assert_eq!(anew, "critical Max 2026-07-06T09:30:00Z\ncritical Max 2026-07-06T09:31:00Z\n", "{replayed}");
+    assert_eq!(anew, "critical Max 2026-07-06T09:15:00Z\ncritical Max 2026-07-06T09:16:00Z\n", "{replayed}");
 }

@@ -79,6 +79,7 @@ fn decision(out: &mut impl Write, reading: &Reading, remembers: bool, clock: &Cl
         }
         Decision::Duplicate | Decision::Edited(_) => writeln!(out, "\n{BOLD}duplicate{BOLD:#}"),
         Decision::Joined(joined) => {
+            helps(out, reading)?;
             points(out, &tried.explained, "priority of this post by itself")?;
             joins(out, joined, reading.raised.as_ref())
         }
@@ -89,6 +90,7 @@ fn decision(out: &mut impl Write, reading: &Reading, remembers: bool, clock: &Cl
                     .map_or_else(String::new, |again| format!("; {}", print::printable(&again.evidence)));
                 writeln!(out, "\n{BOLD}conversation{BOLD:#}\n  joins no open ticket{earlier}")?;
             }
+            helps(out, reading)?;
             points(out, &tried.explained, "priority")?;
             writeln!(out, "{BOLD}due{BOLD:#}\n  {}", tried.due.as_deref().unwrap_or_default())?;
             route::route(out, tried.weighing.as_ref())?;
@@ -97,6 +99,14 @@ fn decision(out: &mut impl Write, reading: &Reading, remembers: bool, clock: &Cl
             }
             print::ticket(out, reading.ticket.as_ref().unwrap_or(ticket), reading.now, clock)
         }
+    }
+}
+
+/// Whoever answers them should know whom they speak to; it gives no points.
+fn helps(out: &mut impl Write, reading: &Reading) -> io::Result<()> {
+    match reading.thanked {
+        0 => Ok(()),
+        times => writeln!(out, "\n{BOLD}author{BOLD:#}\n  {}", print::helps_others(times as u64)),
     }
 }
 

@@ -65,6 +65,8 @@ pub(super) struct Reading {
     pub(super) runtime: String,
     pub(super) now: Timestamp,
     pub(super) tried: Tried,
+    /// How often its author was thanked for helping others.
+    pub(super) thanked: usize,
     /// The articles that were looked for; of a ticket that it makes.
     pub(super) articles: Option<(Question, Sought)>,
     /// The ticket that it makes, with its articles.
@@ -85,7 +87,11 @@ impl Raised {
     fn of(standing: Standing, joined: &Joined) -> Raised {
         let Standing { ticket, further } = standing;
         let said: &[proto::Factor] = if joined.raises { &joined.factors } else { &[] };
-        let further = further + u32::from(joined.raises);
+        // Of others nobody counts how often they write.
+        let author =
+            |post: &Option<proto::Post>| post.clone().and_then(|post| post.author).unwrap_or_default().id;
+        let is_own = author(&ticket.post) == author(&Some(joined.post.clone()));
+        let further = further + u32::from(joined.raises && is_own);
         let (after, level) = followed_up(&ticket.factors, said, further, &joined.terms);
         Raised { before: ticket, after, level }
     }
@@ -139,6 +145,7 @@ impl Teller<'_> {
         classifier.classify(&[&candidate.post.text], &mut verdicts).map_err(anyhow::Error::from)?;
         let verdict = verdicts.pop().ok_or_else(|| anyhow!("the model gave no verdict"))?;
         let opinion = Opinion { model: classifier.model(), provisional: false };
+        let thanked = desk.conversations.times_thanked(&candidate.post, now);
         let tried = desk.try_out(config, &candidate, &verdict, opinion, self.people.as_mut(), now);
         let tried = tried.map_err(anyhow::Error::from)?;
         let (mut articles, mut ticket, mut raised) = (None, None, None);
@@ -165,6 +172,7 @@ impl Teller<'_> {
             verdict,
             now,
             tried,
+            thanked,
             articles,
             ticket,
             raised,

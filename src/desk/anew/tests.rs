@@ -131,6 +131,18 @@ fn what_a_further_post_touches_counts_and_hours_are_those_of_the_decision() {
 }
 
 #[test]
+fn a_further_post_of_danger_makes_an_answer_due_soon() {
+    let config = config();
+    let mut danger = changed(&config);
+    let floor = proto::Factor { name: "floor of safety".to_owned(), ..Default::default() };
+    danger.ticket.factors.push(floor);
+    assert_eq!(decide(&config, &danger).1.as_deref(), Some("2026-07-06T09:11:15Z 2026-07-06T09:15:00Z"));
+    // Whoever wrote first.
+    danger.own_is_erased = true;
+    assert_eq!(decide(&config, &danger).1.as_deref(), Some("2026-07-06T09:11:15Z 2026-07-06T09:15:00Z"));
+}
+
+#[test]
 fn the_desk_looks_for_changed_tickets_once_it_is_told() {
     let mut desk = Desk::default();
     assert!(!desk.has_changed());

@@ -75,12 +75,17 @@ impl Conversations {
     }
 
     pub(super) fn is_helper(&self, config: &Config, person: Person, at_us: i64) -> bool {
+        config.thanked_min > 0 && self.times(person, at_us) >= config.thanked_min as usize
+    }
+
+    /// In how many tickets the author of this post was thanked for help, as far as that counts when they write it.
+    pub fn times_thanked(&self, post: &Post<'_>, at: Timestamp) -> usize {
+        self.times(Person::of(post.network, &post.author.id), at.as_microsecond())
+    }
+
+    fn times(&self, person: Person, at_us: i64) -> usize {
         let counts = |(_, then_us): &&(TicketId, i64)| at_us.saturating_sub(*then_us) < THANKS_COUNT_FOR_US;
-        config.thanked_min > 0
-            && self
-                .thanked
-                .get(&person)
-                .is_some_and(|thanks| thanks.iter().filter(counts).count() >= config.thanked_min as usize)
+        self.thanked.get(&person).map_or(0, |thanks| thanks.iter().filter(counts).count())
     }
 }
 

@@ -3,6 +3,11 @@
 //! It goes to whom a new one of its kind would go to, and stays where it is as far as that is as good: with its agent
 //! while it is their team's and they may have it, with its team where no rule speaks of it any more, and with a
 //! supplier, who has it outside the house, unless a rule names another one.
+//!
+//! An agent who is there has begun with it, and one word in a later post takes it from nobody: of another team it becomes
+//! only by a rule that [presses](crate::desk::when::When::presses), and then the reasons say from whom.
+
+use jiff::Timestamp;
 
 use super::choice::{self, Want};
 use super::memory::Open;
@@ -35,16 +40,22 @@ impl Router {
             self.restore(ticket, &before.team, &before.agent, true, true);
         }
         let (_, want) = Want::of(routes, &target, facts);
+        let team = has_it.map(|before| before.team.as_str());
+        let is_same_team = team.is_some_and(|team| is_same(team, &target.team)) && is_same_supplier;
         match self.open.get(ticket) {
             // A helpdesk has named somebody, and the ledger knows it by now or will.
             Some(Open { agent: Some(_), is_ours: false, .. }) => return None,
             Some(open) if is_same_supplier && open.want.is_as(&want) => return None,
+            Some(Open { agent: Some(agent), .. })
+                if !(is_same_team || target.presses) && self.is_at_work(agent, routes, facts.now) =>
+            {
+                return None;
+            }
             _ => {}
         }
         let before = self.open.remove(ticket);
         let agent = before.as_ref().and_then(|open| open.agent.clone());
         self.count_down(agent.as_deref());
-        let team = has_it.map(|before| before.team.as_str());
         let stays = |router: &Router, now_of: &str| {
             let member = agent.as_deref().and_then(|agent| router.by_name.get(agent));
             let member = member.and_then(|place| router.members.get(*place));
@@ -73,7 +84,17 @@ impl Router {
             return None;
         };
         self.keep(&weighing, ticket);
-        Some(weighing.assignment)
+        let mut assignment = weighing.assignment;
+        if let Some(agent) = agent.filter(|agent| **agent != *assignment.agent) {
+            // After the rule that says so.
+            assignment.reasons.insert(assignment.reasons.len().min(1), format!("taken over from {agent}"));
+        }
+        Some(assignment)
+    }
+
+    fn is_at_work(&self, agent: &str, routes: &Routes, now: Timestamp) -> bool {
+        let member = self.by_name.get(agent).and_then(|place| self.members.get(*place));
+        member.is_some_and(|member| choice::is_at_work(member, &routes.zone, now))
     }
 }
 

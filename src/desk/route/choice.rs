@@ -127,7 +127,8 @@ impl Want {
         let want = Want {
             team: target.team.clone(),
             skills: target.skills.clone(),
-            choice: target.agent,
+            // What a supplier has is no agent's, later either.
+            choice: if target.supplier.is_some() { AgentChoice::None } else { target.agent },
             tongues: [Tongue::new(of_customer), Tongue::new(of_text)],
             worth_it,
             person: memory::hash(&person_key(facts)),
@@ -375,20 +376,25 @@ fn standing(member: &Member, want: &Want, zone: &TimeZone, now: Timestamp) -> St
 
 /// Why an agent may not have a ticket, however much room they have.
 fn hindrance(member: &Member, want: &Want, zone: &TimeZone, now: Timestamp) -> Option<Standing> {
-    let agent = &member.agent;
-    let is_at_work = || {
-        let zone = member.zone.as_ref().unwrap_or(zone);
-        agent.shifts.as_ref().is_none_or(|shifts| shifts.contains(zone.to_datetime(now)))
-    };
-    if agent.away {
+    if member.agent.away {
         Some(Standing::Away)
     } else if !want.skills().iter().all(|skill| member.has(skill)) {
         Some(Standing::LacksSkill)
-    } else if !is_at_work() {
+    } else if !is_on_shift(member, zone, now) {
         Some(Standing::OffShift)
     } else {
         None
     }
+}
+
+fn is_on_shift(member: &Member, zone: &TimeZone, now: Timestamp) -> bool {
+    let zone = member.zone.as_ref().unwrap_or(zone);
+    member.agent.shifts.as_ref().is_none_or(|shifts| shifts.contains(zone.to_datetime(now)))
+}
+
+/// Whether an agent is there, whatever they can do.
+pub(super) fn is_at_work(member: &Member, zone: &TimeZone, now: Timestamp) -> bool {
+    !member.agent.away && is_on_shift(member, zone, now)
 }
 
 /// Whether an agent may keep a ticket of their team that has come to want this. They have made room for it, and whatever

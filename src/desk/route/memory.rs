@@ -1,12 +1,14 @@
 //! What the router keeps in mind, each within a bound: open tickets, and who answered whom.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 
 use super::choice::Want;
+use super::rules::AgentChoice;
 use crate::ticket::TicketId;
 
 /// Open tickets kept at most. Beyond, the oldest is forgotten as if it were closed: a helpdesk that never says what
@@ -44,6 +46,8 @@ pub(super) struct OpenTickets {
     ages: VecDeque<(u64, TicketId)>,
     next: u64,
     by_agent: FxHashMap<Arc<str>, u32>,
+    /// Those that are only their team's, and may be an agent's, the oldest first.
+    without: BTreeMap<u64, TicketId>,
 }
 
 impl OpenTickets {
@@ -53,6 +57,9 @@ impl OpenTickets {
             *self.by_agent.entry(agent.clone()).or_default() += 1;
         }
         self.next += 1;
+        if open.agent.is_none() && open.want.choice != AgentChoice::None {
+            self.without.insert(self.next, id);
+        }
         self.tickets.insert(id, (self.next, open));
         self.ages.push_back((self.next, id));
         if self.ages.len() > self.tickets.len() + self.tickets.len() / 4 + 1024 {
@@ -74,12 +81,24 @@ impl OpenTickets {
         self.tickets.get(&id).map(|(_, open)| open)
     }
 
-    pub(super) fn get_mut(&mut self, id: TicketId) -> Option<&mut Open> {
-        self.tickets.get_mut(&id).map(|(_, open)| open)
+    /// What a ticket wants is known now.
+    pub(super) fn learn(&mut self, id: TicketId, want: Want) {
+        let Some((age, open)) = self.tickets.get_mut(&id) else { return };
+        if want.choice == AgentChoice::None {
+            self.without.remove(age);
+        }
+        open.want = want;
+    }
+
+    /// The oldest of those without an agent that are younger than `after`.
+    pub(super) fn without_agent(&self, after: u64) -> impl Iterator<Item = (u64, TicketId, &Open)> {
+        let younger = self.without.range((Bound::Excluded(after), Bound::Unbounded));
+        younger.filter_map(|(age, id)| Some((*age, *id, self.get(*id)?)))
     }
 
     pub(super) fn remove(&mut self, id: TicketId) -> Option<Open> {
-        let (_, open) = self.tickets.remove(&id)?;
+        let (age, open) = self.tickets.remove(&id)?;
+        self.without.remove(&age);
         self.uncount(open.agent.as_deref());
         Some(open)
     }
@@ -96,7 +115,8 @@ impl OpenTickets {
 
     /// Makes it another agent's; gives whose it was.
     pub(super) fn give(&mut self, id: TicketId, agent: Arc<str>, is_ours: bool) -> Option<Arc<str>> {
-        let (_, open) = self.tickets.get_mut(&id)?;
+        let (age, open) = self.tickets.get_mut(&id)?;
+        self.without.remove(age);
         open.is_ours = is_ours;
         let before = open.agent.replace(agent.clone());
         *self.by_agent.entry(agent).or_default() += 1;

@@ -66,9 +66,9 @@ impl Router {
 
     /// What the ledger knows that an open ticket needs; nothing new where it was decided here.
     pub fn learn(&mut self, ticket: TicketId, needs: &Needs) {
-        let open = self.open.get_mut(ticket);
-        if let Some(open) = open.filter(|open| open.want.person == 0 && needs.person != 0) {
-            open.want = Want::of_needs(needs);
+        let open = self.open.get(ticket);
+        if open.is_some_and(|open| open.want.person == 0) && needs.person != 0 {
+            self.open.learn(ticket, Want::of_needs(needs));
         }
     }
 }

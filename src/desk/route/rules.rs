@@ -119,6 +119,8 @@ pub(super) struct Target<'r> {
     pub(super) supplier: Option<&'r str>,
     pub(super) skills: Option<Arc<[String]>>,
     pub(super) agent: AgentChoice,
+    /// Whether it presses: see [`When::presses`].
+    pub(super) presses: bool,
     /// In words.
     pub(super) why: String,
 }
@@ -126,15 +128,16 @@ pub(super) struct Target<'r> {
 impl Routes {
     /// Where this ticket goes.
     pub(super) fn target(&self, facts: &Facts<'_>) -> Option<Target<'_>> {
-        let of_team = |team: &str, why: String| Target {
+        let of_team = |team: &str, presses, why: String| Target {
             team: Arc::from(team),
             supplier: None,
             skills: None,
             agent: AgentChoice::Any,
+            presses,
             why,
         };
         if let Some((topic, team)) = self.sensitive_team(facts) {
-            return Some(of_team(team, format!("sensitive: {topic}")));
+            return Some(of_team(team, true, format!("sensitive: {topic}")));
         }
         let rule = self.rule(facts);
         if let Some((index, rule)) = rule {
@@ -143,11 +146,12 @@ impl Routes {
                 supplier: rule.supplier.as_deref(),
                 skills: rule.skills.clone(),
                 agent: rule.agent,
+                presses: rule.when.presses(),
                 why: format!("route {}: {}", index + 1, rule.when),
             });
         }
         let team = self.default_team.as_deref()?;
-        Some(of_team(team, "no route speaks of it: the default team".to_owned()))
+        Some(of_team(team, false, "no route speaks of it: the default team".to_owned()))
     }
 
     /// Whether what says where this ticket goes is what is said in it: a sensitive topic, or a rule that asks for one.
@@ -171,6 +175,12 @@ impl Routes {
     /// Who takes over from this team.
     pub fn fallback(&self, team: &str) -> Option<&str> {
         self.team(team)?.fallback.as_deref()
+    }
+
+    /// This team, and who takes over from it in turn.
+    pub(super) fn chain<'r>(&'r self, team: &'r str) -> impl Iterator<Item = &'r str> + Clone {
+        // The config refuses circles of fallbacks; a circle of hand-made ones ends here.
+        std::iter::successors(Some(team), |team| self.fallback(team)).take(self.teams.len() + 1)
     }
 
     /// The circles among the fallbacks, each from the first of its teams back to that one.

@@ -54,11 +54,9 @@ impl Router {
         }
         let before = self.seen.who_answered(want.person);
         let first = assignment.team.clone();
-        let chain = std::iter::successors(Some(first.as_str()), |team| routes.fallback(team));
         // The first team of which nobody is known: whose helpdesk decides, if no fallback's agent can.
         let mut unknown = None;
-        // The config refuses circles of fallbacks; a circle of hand-made ones ends here.
-        for team in chain.take(routes.teams.len() + 1) {
+        for team in routes.chain(&first) {
             let places = self.teams.get(&team.to_lowercase()).map_or(&[][..], Vec::as_slice);
             let weighed = choice::choose(&self.members, places, team, &want, before, &routes.zone, now);
             if weighed.chosen.is_some() {

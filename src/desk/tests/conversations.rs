@@ -75,6 +75,21 @@ fn a_bystanders_answer_never_cuts_the_thread_off() {
 }
 
 #[test]
+fn who_only_names_the_brand_goes_on_with_their_open_ticket_and_begins_none() {
+    let named = |id: &'static str, author: &'static str| Candidate {
+        value: 0,
+        ..post(id, author, "", "Lumio", "lumio, vous m'avez oublié")
+    };
+    let mut desk = of_ana();
+    let Decision::Joined(again) = decide(&mut desk, &named("b", "ana"), &PROBLEM) else { panic!() };
+    assert_eq!((again.ticket_id, again.otherwise), (id("a"), None), "should that be closed by then");
+    assert_eq!(decide(&mut desk, &named("c", "bob"), &PROBLEM), Decision::Unmatched);
+    assert_eq!(decide(&mut desk, &named("d", "ana"), &other(0.99)), Decision::Unmatched);
+    desk.hear(&solved("a"));
+    assert_eq!(decide(&mut desk, &named("e", "ana"), &PROBLEM), Decision::Unmatched);
+}
+
+#[test]
 fn who_writes_again_below_a_closed_ticket_gets_another_of_its_brand_which_says_so() {
     let mut desk = of_ana();
     desk.hear(&solved("a"));

@@ -62,7 +62,7 @@ fn joins(post: &str, to: &str, urgency: i32, raises: bool) -> Entry {
         post_id: id(post),
         ticket_id: id(to),
         network: Network::Bluesky,
-        author_id: "ana".to_owned(),
+        author_id: "did:plc:author".to_owned(),
         text_hash: 7,
         at: at(100),
         posted_at: at(100),

@@ -118,7 +118,8 @@ fn join(
     changes: &mut Changes,
 ) -> rusqlite::Result<Bucket> {
     let mut standing = standing(connection, new.ticket_id)?;
-    standing.further += u32::from(new.raises);
+    // What somebody else says there may be worse; but who has waited and writes again is the ticket's author alone.
+    standing.further += u32::from(new.raises && is_by_its_author(connection, new)?);
     let said: &[proto::Factor] = if new.raises { &new.factors } else { &[] };
     let (score, level) = followed_up(&standing.factors, said, standing.further, &new.terms);
     standing.factors.clone_from(&score.factors);
@@ -144,6 +145,12 @@ fn join(
         helpers::thank(connection, new, post_id)?;
     }
     Ok(Bucket::Merged)
+}
+
+fn is_by_its_author(connection: &Connection, new: &NewFollowUp) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM ticket WHERE id = ?1 AND network = ?2 AND author_id = ?3")?
+        .exists(params![new.ticket_id.as_bytes(), new.network.name(), new.author_id])
 }
 
 /// What a ticket's priority is made of now.

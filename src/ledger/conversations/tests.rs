@@ -80,6 +80,7 @@ fn reasoned(post: &str, urgency: u16) -> Entry {
     let mut message = proto::Ticket::decode(&*new.body).unwrap();
     message.factors = vec![factor("urgency", urgency.into())];
     new.body = message.encode_to_vec();
+    new.author_id = "ana".to_owned();
     Entry::Ticket(new)
 }
 
@@ -135,6 +136,18 @@ fn a_post_joins_once_and_raises_its_ticket() {
     let thanks = NewFollowUp { raises: false, ..new("d", "a", "ana", 900) };
     ledger.settle(vec![Entry::FollowUp(Box::new(thanks))]);
     assert_eq!(ledger.last_priority("a"), 580);
+}
+
+#[test]
+fn posts_of_others_in_a_ticket_are_none_that_its_author_has_waited_for() {
+    let mut ledger = Ledger::of(vec![reasoned("a", 300)]);
+    ledger.settle(vec![joins("b", "a", "ben", 100), joins("c", "a", "ana", 100), joins("d", "a", "cy", 100)]);
+    let Some(Change::FollowedUp(followed)) = ledger.changes("a").pop() else { panic!() };
+    let again = followed.factors.iter().find(|factor| factor.name == "follow_ups").unwrap();
+    assert_eq!((followed.priority, again.evidence.as_str()), (340, "posted again"));
+    // What one of them says may be worse than all before it.
+    ledger.settle(vec![joins("e", "a", "cy", 500)]);
+    assert_eq!(ledger.last_priority("a"), 540);
 }
 
 #[test]
@@ -252,12 +265,12 @@ fn a_second_reading_takes_nothing_back_that_further_posts_have_said() {
         terms: Terms { levels: Levels { p1_min: 600, p2_min: 430, p3_min: 250 }, ..terms() },
     };
     let check = |priority: u32, expected: u32| {
-        let mut ledger = Ledger::of(vec![provisional("a", 300), joins("b", "a", "ana", 400)]);
+        let mut ledger = Ledger::of(vec![provisional("a", 300), joins("b", "a", "did:plc:author", 400)]);
         assert_eq!(ledger.last_priority("a"), 440);
         let mut changes = Changes::default();
         rescoring::rescore(&ledger.0.connection, &reading(priority), 0, &mut changes).unwrap();
         assert_eq!((ledger.last_priority("a"), changes.provisional), (expected, -1), "{priority}");
-        ledger.settle(vec![joins("c", "a", "ana", 1)]);
+        ledger.settle(vec![joins("c", "a", "did:plc:author", 1)]);
         assert_eq!(ledger.last_priority("a"), expected + 40);
     };
     check(100, 440);

@@ -37,6 +37,8 @@ pub struct Timeline {
     pub ticket: proto::Ticket,
     /// In order, as far as clocks agree.
     pub events: Vec<Event>,
+    /// How often its author was thanked for helping others, within the 90 days before the last time.
+    pub thanked: u64,
 }
 
 /// Something that happened.
@@ -184,7 +186,14 @@ fn timeline(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<Fo
     all.extend(events);
     all.extend(later.into_iter().map(|contact| Event { at_us: contact.at_us, what: What::Contact(contact) }));
     all.sort_by_key(|event| event.at_us);
-    Ok(Found::Ticket(Box::new(Timeline { ticket, events: all })))
+    let thanked = connection
+        .prepare(
+            "SELECT coalesce(max(thanked), 0) FROM helper h JOIN ticket t ON t.network = h.network AND t.author_id = h.author_id
+             WHERE t.id = ?1 AND t.erased_at_us IS NULL",
+        )?
+        .query_row([ticket_id.as_bytes()], |row| row.get::<_, i64>(0))?
+        .cast_unsigned();
+    Ok(Found::Ticket(Box::new(Timeline { ticket, events: all, thanked })))
 }
 
 /// The ticket with what has changed of it.

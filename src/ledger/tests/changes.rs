@@ -1,6 +1,7 @@
 //! Edits and erasures.
 
 use super::*;
+use crate::ledger::store::EDITS_MAX;
 
 fn text_of(handle: &Handle, seq: Seq) -> String {
     match handle.read(&[seq]).unwrap().pop().unwrap().1 {
@@ -208,4 +209,30 @@ fn an_edit_that_comes_again_or_after_a_newer_one_changes_nothing() {
     let accounting = running.stop();
     let buckets = accounting.sources["bluesky"].buckets;
     assert_eq!((buckets[Bucket::Merged], buckets[Bucket::Duplicate], buckets[Bucket::Unmatched]), (3, 3, 0));
+}
+
+#[test]
+fn a_post_that_is_changed_for_ever_is_taken_so_often_and_its_other_posts_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    let ticket_id = TicketId::of_post(Network::Bluesky, "a");
+    let edit = |ticket_id, second: usize| Entry::Edit {
+        ticket_id,
+        text: format!("version {second}"),
+        at: Timestamp::from_second(i64::try_from(second).unwrap()).unwrap(),
+        otherwise: Bucket::Unmatched,
+    };
+    let entries = (1..=EDITS_MAX + 5).map(|second| edit(ticket_id, second));
+    running.settle(settlement(
+        1,
+        0,
+        [ticket("a", 100), ticket("b", 100)].into_iter().chain(entries).collect(),
+    ));
+    running.settle(settlement(1, 0, vec![edit(TicketId::of_post(Network::Bluesky, "b"), 1)]));
+    let accounting = running.stop();
+    let buckets = accounting.sources["bluesky"].buckets;
+    assert_eq!(
+        (buckets[Bucket::Merged], buckets[Bucket::Duplicate]),
+        (u64::try_from(EDITS_MAX).unwrap() + 1, 5)
+    );
 }

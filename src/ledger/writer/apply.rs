@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use rusqlite::Connection;
+use tracing::info;
 
 use crate::desk::text_hash;
 use crate::desk::told::Told;
 use crate::ledger::deadlines::Clocks;
 use crate::ledger::erasure::Erasure;
 use crate::ledger::outbox::Place;
+use crate::ledger::store::{EDITS_MAX, Edit};
 use crate::ledger::{Entry, RecordHead, Settlement, conversations, erasure, store};
 use crate::telemetry::{Bucket, Buckets};
 use crate::ticket::{TicketId, proto};
@@ -82,7 +84,8 @@ fn record(
         Entry::Edit { ticket_id: edited_id, text, at, otherwise } => {
             let joined = conversations::joined(connection, *edited_id)?;
             let (ticket_id, post_id) = joined.clone().unwrap_or((*edited_id, String::new()));
-            if store::has_edit(connection, ticket_id, &post_id, text, *at)? {
+            let edit = store::edit(connection, ticket_id, &post_id, text, *at)?;
+            if matches!(edit, Edit::Known | Edit::TooMany) {
                 return Ok(Bucket::Duplicate);
             }
             if joined.is_none() && conversations::has_lost_its_own(connection, ticket_id)? {
@@ -96,6 +99,9 @@ fn record(
             };
             match store::add_update(connection, ticket_id, &update, ageing_points_per_hour)? {
                 Some(head) => {
+                    if edit == Edit::Last {
+                        info!(ticket = %ticket_id, edits = EDITS_MAX, "further changes of a post are not taken");
+                    }
                     match joined {
                         Some(_) => conversations::set_text_hash(connection, *edited_id, text_hash(text))?,
                         None => store::set_text_hash(connection, ticket_id, text_hash(text))?,

@@ -5,11 +5,16 @@ use super::*;
 use crate::prefilter;
 
 fn prefilter() -> Prefilter {
+    listening("handle OR name")
+}
+
+fn listening(listen: &str) -> Prefilter {
     let brand = prefilter::Brand {
         name: "Lumio".to_owned(),
         handles: vec!["@lumio".to_owned()],
         names: vec!["lumio".to_owned()],
-        listen: "handle OR name".to_owned(),
+        exclude: vec!["lumio lamp".to_owned()],
+        listen: listen.to_owned(),
         ..prefilter::Brand::default()
     };
     let danger = vec!["pris feu".to_owned()];
@@ -81,6 +86,27 @@ fn what_is_passed_over_early_is_what_a_whole_reading_leaves_unmatched() {
         panic!("{:?}", output.items);
     };
     assert_eq!(text, "nobody");
+}
+
+#[test]
+fn what_only_names_the_brand_is_handed_on_where_its_author_is_in_a_conversation() {
+    let line = |author: &str, text: &str| {
+        serde_json::json!({ "id": format!("{author} {text}"), "author": author, "text": text }).to_string()
+    };
+    let mut batch = FrameBatch::empty(Arc::from("file"), Format::Plain, 0);
+    for frame in [
+        line("dan", "lumio, vous m'avez oublié"),
+        line("ana", "lumio en panne"),
+        line("ana", "lumio, vous m'avez oublié"),
+        line("ana", "vous m'avez oublié"),
+        line("ana", "my lumio lamp"),
+    ] {
+        batch.push(frame.as_bytes());
+    }
+    let output = Lane::watching(Arc::default()).process(&listening(prefilter::LISTEN_DEFAULT), batch);
+    let [Item::Candidate(_), Item::Reply(named)] = &output.items[..] else { panic!("{:?}", output.items) };
+    assert_eq!((&*named.post.author.id, &*named.brand, named.is_only_named()), ("ana", "Lumio", true));
+    assert_eq!(output.buckets[Bucket::Unmatched], 3);
 }
 
 /// However a reply is read: in full, or passed over early where nothing is watched.

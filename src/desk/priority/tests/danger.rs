@@ -100,9 +100,20 @@ fn noise_that_is_not_addressed_is_kept_and_little_else() {
     assert_eq!((points(&overheard), is_in_danger(&overheard)), (Some(120), false), "{overheard:?}");
     let told = ticket("the barn caught fire", &noise, &nobody, true);
     assert_eq!((points(&told), is_in_danger(&told)), (Some(800), true), "{told:?}");
-    let dying = ticket("i want to die", &noise, &nobody, false);
+    let dying = ticket("those who want to die", &noise, &nobody, false);
     assert_eq!((points(&dying), is_in_danger(&dying)), (Some(800), false), "{dying:?}");
     assert_eq!(dying.level(), proto::Level::P1);
+    // Of a danger of one's own the model is not asked: it knows too little of a few words.
+    for near in
+        ["my barn caught fire", "smell of gas in the kitchen", "odeur de gaz chez nous", "i want to die"]
+    {
+        let near = ticket(near, &noise, &nobody, false);
+        assert_eq!((points(&near), is_in_danger(&near)), (Some(800), true), "{near:?}");
+    }
+    // Unless it is half a joke.
+    let amused = Verdict { sentiment: [0.0, 0.6, 0.4], ..noise };
+    assert!(!is_in_danger(&ticket("my cat caught fire", &amused, &nobody, false)));
+    assert!(is_in_danger(&ticket("i want to die", &amused, &nobody, false)));
     // A surer model may take it for a message, or no longer.
     let config = Config::default();
     let again = config.rescored(&overheard, &GRAVE, "model 2").unwrap();

@@ -6,7 +6,7 @@ use super::super::tests::{agent, id};
 use super::super::*;
 use crate::desk::case::Case;
 use crate::desk::told::{Load, Status};
-use crate::desk::when::{Field, When};
+use crate::desk::when::{Field, Quantity, When};
 use crate::ticket::proto::ticket_status::State;
 
 fn topic(word: &str, team: &str) -> Rule {
@@ -14,7 +14,14 @@ fn topic(word: &str, team: &str) -> Rule {
     Rule { when, team: Arc::from(team), ..Rule::default() }
 }
 
-/// Fires are for `critical`, cables for a supplier, bills want a skill; the rest is for `support`, and `night` takes over.
+/// The same, once it is worth so much.
+fn pressing(word: &str, team: &str) -> Rule {
+    let rule = topic(word, team);
+    Rule { when: When { ranges: vec![(Quantity::Priority, 0..=i64::MAX)], ..rule.when }, ..rule }
+}
+
+/// Fires are for `critical`, and press, as cables do, which are for a supplier; parcels are for another one, bills want a
+/// skill, contracts are for `sales`; the rest is for `support`, and `night` takes over.
 fn routes() -> Routes {
     let team = |name: &str, fallback: Option<&str>| Team {
         name: name.to_owned(),
@@ -23,10 +30,11 @@ fn routes() -> Routes {
     let bills = Some(Arc::from(["bills".to_owned()]));
     Routes {
         rules: vec![
-            topic("fire", "critical"),
-            Rule { supplier: Some("Fibertech".to_owned()), ..topic("cable", "support") },
+            pressing("fire", "critical"),
+            Rule { supplier: Some("Fibertech".to_owned()), ..pressing("cable", "support") },
             Rule { supplier: Some("Colis".to_owned()), ..topic("parcel", "support") },
             Rule { skills: bills, ..topic("bill", "support") },
+            topic("contract", "sales"),
             topic("anything", "Support"),
         ],
         teams: vec![team("support", Some("night")), team("critical", None), team("night", None)],
@@ -87,6 +95,31 @@ fn another_team_takes_it_over_and_each_agent_counts_what_they_have() {
     assert_eq!(world.becomes(&about("nothing")), stays(&[1, 0, 0]));
     world.router.released(id(1));
     assert_eq!(world.router.agents().map(|(_, open)| open).sum::<u32>(), 0);
+}
+
+#[test]
+fn one_word_takes_a_ticket_from_nobody_who_is_there_unless_it_presses() {
+    let agents = [agent("ben", "critical"), agent("lena", "support"), agent("sam", "sales")];
+    let mut world = World::new("anything", &agents);
+    assert_eq!(world.becomes(&about("contract")), stays(&[0, 1, 0]));
+    assert_eq!(world.becomes(&about("parcel")), stays(&[0, 1, 0]));
+    let anew = world.router.reroute(&world.routes, &about("fire").facts(), id(1), world.has_it.as_ref());
+    let reasons = anew.unwrap().reasons;
+    assert_eq!((reasons[1].as_str(), reasons.len()), ("taken over from lena", 3), "{reasons:?}");
+
+    // Whoever is not there has nothing to go on with.
+    for lena in [
+        Agent { away: true, ..agent("lena", "support") },
+        Agent { shifts: Some("sat-sun 08:00-18:00".parse().unwrap()), ..agent("lena", "support") },
+    ] {
+        let mut world = World::new("anything", &agents);
+        world.router.set_agents(&[agents[0].clone(), lena, agents[2].clone()]);
+        assert_eq!(world.becomes(&about("contract")), moved("sales/sam", &[0, 0, 1]));
+    }
+    // What is only a team's goes where it belongs.
+    let mut world = World::new("anything", &[Agent { away: true, ..agent("lena", "support") }]);
+    world.router.set_agents(&agents);
+    assert_eq!(world.becomes(&about("contract")), moved("sales/sam", &[0, 0, 1]));
 }
 
 #[test]
