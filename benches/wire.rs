@@ -103,7 +103,8 @@ fn frames(criterion: &mut Criterion) {
     let tickets = tickets::tickets(512);
     let delivery = |(place, ticket): (usize, &NewTicket)| {
         let ticket = Ticket::decode(&*ticket.body).expect("a ticket is stored as it is read");
-        let delivery = Delivery { seq: place as u64 + 1, attempt: 1, record: Some(Record::Ticket(ticket)) };
+        let record = Some(Record::Ticket(ticket));
+        let delivery = Delivery { seq: place as u64 + 1, attempt: 1, record, priority_now: None };
         ServerMessage { kind: Some(server_message::Kind::Delivery(delivery)) }
     };
     let deliveries: Vec<_> = tickets.iter().enumerate().map(delivery).collect();

@@ -37,7 +37,7 @@ pub use conversation::Conversations;
 pub use decide::{Decision, Desk, Joined, Opinion, answered_at, posted_at};
 pub use draft::Draft;
 pub use expectation::{Due, Expectations};
-pub use explained::{Explained, Tried};
+pub use explained::{Aside, Explained, Tried};
 pub use follow_up::Terms;
 pub use known::{KNOWN_TICKETS_MAX, text_hash};
 pub use person::{People, Person, Strangers, Unreadable};

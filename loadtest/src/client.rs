@@ -342,7 +342,7 @@ mod tests {
     }
 
     fn delivery(seq: u64) -> Vec<u8> {
-        frame(Kind::Delivery(proto::Delivery { seq, attempt: 1, record: None }))
+        frame(Kind::Delivery(proto::Delivery { seq, attempt: 1, ..Default::default() }))
     }
 
     #[tokio::test]

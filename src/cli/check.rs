@@ -9,7 +9,7 @@ use super::{ConfigFile, Failure};
 use crate::access::brands::is_same;
 use crate::classify::Classifier;
 use crate::config::{Config, SourceConfig, nearest};
-use crate::desk::route::Routes;
+use crate::desk::route::{Routes, Rule};
 use crate::desk::when::{Field, When};
 use crate::desk::{Agent, Factors};
 use crate::ledger::context::{Reader, TiersAndFlags};
@@ -92,6 +92,7 @@ impl Known {
                     &skills,
                     &mut warnings,
                 );
+                warnings.extend(self.unfit_fallbacks(route, rule, &desk.routes, &skills));
             }
         }
         let Some(TiersAndFlags { tiers, flags }) = &self.words else { return warnings };
@@ -120,6 +121,53 @@ impl Known {
             for (field, words) in &when.words {
                 ask(&format!("{place}.when.{}", field.name()), *field, &mut words.iter());
             }
+        }
+        warnings
+    }
+}
+
+impl Known {
+    /// Teams that this route's tickets fall back to, of whose agents none has the skills, or speaks the language, that it
+    /// asks for. `skills` are all that there are: who lacks others is told already.
+    fn unfit_fallbacks(
+        &self,
+        route: usize,
+        rule: &Rule,
+        routes: &Routes,
+        skills: &BTreeSet<String>,
+    ) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let wanted: Vec<_> =
+            rule.skills.iter().flat_map(|all| all.iter()).filter(|skill| skills.contains(*skill)).collect();
+        let languages = rule.when.words.iter().filter(|(field, _)| *field == Field::Language);
+        let languages: Vec<_> = languages.flat_map(|(_, words)| words).collect();
+        let listed = |words: &[&String]| {
+            words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" and ")
+        };
+        let mut team = &*rule.team;
+        while let Some(fallback) = routes.fallback(team) {
+            let agents: Vec<_> = self.agents.iter().filter(|agent| is_same(&agent.team, fallback)).collect();
+            let place = format!("route[{}]: team {team:?}: its fallback {fallback:?}", route + 1);
+            let has_all = |agent: &Agent| wanted.iter().all(|skill| agent.skills.contains(skill));
+            if !agents.is_empty() && !agents.iter().any(|agent| has_all(agent)) {
+                let wanted = listed(&wanted);
+                warnings.push(format!(
+                    "{place} has no agent with the skill {wanted}: it takes none of these tickets"
+                ));
+            }
+            let speaks = |agent: &Agent, language: &String| {
+                agent.languages.is_empty() || agent.languages.contains(language)
+            };
+            let unspoken =
+                languages.iter().filter(|language| !agents.iter().any(|agent| speaks(agent, language)));
+            let unspoken: Vec<_> = unspoken.copied().collect();
+            if !agents.is_empty() && !unspoken.is_empty() {
+                let unspoken = listed(&unspoken);
+                warnings.push(format!(
+                    "{place} has no agent who speaks {unspoken}: somebody answers who does not"
+                ));
+            }
+            team = fallback;
         }
         warnings
     }
@@ -224,6 +272,43 @@ mod tests {
         let biling = format!("agent \"Lia\" and 1 more: team \"Biling\": {so}; did you mean \"Billing\"?");
         let other = format!("agent \"Zoe\": team \"x\": {so}; there are Billing, Frontline");
         assert_eq!(told(of), [biling, other]);
+    }
+
+    #[test]
+    fn a_fallback_that_cannot_take_a_routes_tickets_is_named() {
+        let text = "[[source]]\nkind = \"ndjson\"\npath = \"-\"\n[[brand]]\nname = \"Lumio\"\n\
+            [[team]]\nname = \"Billing\"\nfallback = \"Frontline\"\n[[team]]\nname = \"Frontline\"\nfallback = \"Night\"\n\
+            [[team]]\nname = \"Night\"\n\
+            [[route]]\nwhen = { language = [\"de\", \"fr\"] }\nteam = \"Billing\"\nskills = [\"invoices\", \"vat\"]\n\
+            [[route]]\nwhen = { intent = \"question\" }\nteam = \"Frontline\"\n";
+        let config = Config::parse(text).unwrap();
+        let agent = |team: &str, skills: &[&str], languages: &[&str]| {
+            let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+            let (skills, languages) = (owned(skills), owned(languages));
+            Agent { name: "ada".into(), team: team.into(), skills, languages, ..Agent::default() }
+        };
+        let told = |agents: Vec<Agent>| Known { agents, words: None }.warnings(&config);
+        let both = ["invoices", "vat"];
+        let billing = agent("billing", &both, &["de", "fr"]);
+        let fit = agent("frontline", &both, &["fr", "de"]);
+        let any = agent("Night", &both, &[]);
+        assert_eq!(told(vec![billing.clone(), fit.clone(), any.clone()]), [""; 0]);
+        // One with either skill is none with both.
+        let either = vec![
+            billing.clone(),
+            agent("Frontline", &["vat"], &["fr"]),
+            agent("Frontline", &["invoices"], &["en"]),
+            any,
+        ];
+        let frontline = "route[1]: team \"Billing\": its fallback \"Frontline\" has no agent";
+        let skill =
+            format!("{frontline} with the skill \"invoices\" and \"vat\": it takes none of these tickets");
+        let language = format!("{frontline} who speaks \"de\": somebody answers who does not");
+        assert_eq!(told(either), [skill, language]);
+        // And the fallback's own.
+        let night = "route[1]: team \"Frontline\": its fallback \"Night\" has no agent with the skill \"invoices\" \
+                     and \"vat\": it takes none of these tickets";
+        assert_eq!(told(vec![billing, fit, agent("Night", &["vat"], &[])]), [night]);
     }
 
     #[test]

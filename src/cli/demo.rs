@@ -221,7 +221,7 @@ async fn helpdesk(socket: Address) -> Result<(), ClientError> {
     let mut client = Client::connect(&socket, introduction("helpdesk", 1)).await?;
     loop {
         let delivery = client.next().await?;
-        if print::delivery(&delivery).is_err() {
+        if print::delivery(&mut anstream::stdout().lock(), &delivery, &print::Clock::of_reader()).is_err() {
             // Nobody reads any more; the summary will say so too.
             return Ok(());
         }

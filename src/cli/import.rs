@@ -82,7 +82,8 @@ Columns, * needed:
   value       a number, in whatever unit the company counts
   language    fr, en, fr-CA, ...
   flags       words, such as press vulnerable
-  purchases   DATE AMOUNT WHAT, several separated by |; AMOUNT may be -. In NDJSON a list of {at, amount, what}
+  purchases   DATE AMOUNT WHAT, several separated by |; AMOUNT may be -, or as 1290.5; 1 290,50 €
+              and $1,290.50 are read, too. In NDJSON a list of {at, amount, what}
   bluesky, mastodon, x, facebook, plain
               ids or handles, with or without @, several separated by spaces: a DID or handle, user@server, a
               number or screen name. An account that another customer has is rejected: the first keeps it

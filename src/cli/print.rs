@@ -33,18 +33,35 @@ const NAME_CHARS_MAX: usize = 31;
 /// Characters of a post that are shown; the whole text is in the ticket.
 const TEXT_CHARS_MAX: usize = 400;
 
-/// Prints what a delivery holds, to stdout; times by the reader's clock.
+/// Prints what a delivery holds.
 ///
 /// # Errors
 ///
-/// Stdout cannot be written.
-pub(super) fn delivery(delivery: &proto::Delivery) -> io::Result<()> {
-    let mut out = anstream::stdout().lock();
-    let clock = Clock::of_reader();
-    match &delivery.record {
-        Some(Record::Ticket(record)) => ticket(&mut out, record, Timestamp::now(), &clock)?,
-        Some(Record::Update(record)) => update(&mut out, record, &clock)?,
-        None => {}
+/// `out` cannot be written.
+pub(super) fn delivery(out: &mut impl Write, delivery: &proto::Delivery, clock: &Clock) -> io::Result<()> {
+    let said = match &delivery.record {
+        Some(Record::Ticket(record)) => {
+            ticket(out, record, Timestamp::now(), clock)?;
+            Some(record.priority)
+        }
+        Some(Record::Update(record)) => {
+            update(out, record, clock)?;
+            match &record.change {
+                Some(Change::Rescored(change)) => Some(change.priority),
+                Some(Change::FollowedUp(change)) => Some(change.priority),
+                _ => None,
+            }
+        }
+        None => None,
+    };
+    // It comes in the place of what the ticket is by now, and would otherwise look out of order.
+    if let (Some(said), Some(now)) = (said, delivery.priority_now)
+        && said != now
+    {
+        writeln!(
+            out,
+            "         by now {BOLD}{now}{BOLD:#}, and in its place by that; what made it so follows"
+        )?;
     }
     out.flush()
 }
@@ -593,6 +610,34 @@ mod tests {
             line_of(Change::Assigned(Assigned { assignment: Some(assignment), ..Assigned::default() }));
         let why = "         Vera is no longer there; Vico: suits best of 1\n";
         assert_eq!(shown, format!("    –    ticket abababab… is now for vip\n{why}"));
+    }
+
+    /// A tail shows each record where its ticket belongs by now.
+    #[test]
+    fn a_record_that_is_out_of_date_says_what_its_ticket_has_come_to() {
+        let shown = |record: Record, priority_now: Option<u32>| {
+            let delivery =
+                proto::Delivery { record: Some(record), priority_now, ..proto::Delivery::default() };
+            let mut out = anstream::StripStream::new(Vec::new());
+            super::delivery(&mut out, &delivery, &Clock::in_zone("UTC")).unwrap();
+            String::from_utf8(out.into_inner()).unwrap()
+        };
+        let ticket = Record::Ticket(proto::Ticket { priority: 210, level: 4, ..proto::Ticket::default() });
+        let line = "         by now 720, and in its place by that; what made it so follows\n";
+        let told = shown(ticket.clone(), Some(720));
+        assert!(told.starts_with("P4  210") && told.ends_with(line), "{told}");
+        assert!(!shown(ticket.clone(), None).contains("by now"));
+        assert!(!shown(ticket, Some(210)).contains("by now"));
+        let followed = |priority: u32| {
+            let change = proto::update::FollowedUp { priority, level: 2, ..Default::default() };
+            let change = Some(Change::FollowedUp(change));
+            Record::Update(proto::Update { change, ..proto::Update::default() })
+        };
+        assert!(shown(followed(480), Some(720)).ends_with(line));
+        assert!(!shown(followed(720), Some(720)).contains("by now"));
+        let assigned = Some(Change::Assigned(proto::update::Assigned::default()));
+        let assigned = Record::Update(proto::Update { change: assigned, ..proto::Update::default() });
+        assert!(!shown(assigned, Some(720)).contains("by now"));
     }
 
     #[test]

@@ -403,26 +403,39 @@ mod tests {
         let person = desk::Person { customer: Some(std::sync::Arc::new(gold)), touchpoints: Vec::new() };
         let mut ticket = before.ticket(&case.candidate, &case.verdict, &person, "model 1", case.now);
         ticket.person = None;
+        let kept = |ticket| Kept { ticket, is_again: false, later: Vec::new(), verdict: Default::default() };
+        let difference = |config: &desk::Config, kept: &Kept| {
+            let told = simulated(config, kept);
+            let of = |change: &Change| i64::from(change.after.0) - i64::from(change.before.0);
+            told.changes.iter().map(of).sum::<i64>()
+        };
+        let capped = priorities(100, 60, "[priority.caps]\ncustomer = 70\n");
+        let without = config("[priority]\ntier = { gold = 100 }\n");
+
+        let mut forgotten = ticket.clone();
+        desk::priority::forget(&mut forgotten.factors);
+        let names: Vec<_> = forgotten.factors.iter().map(|factor| factor.name.as_str()).collect();
+        assert!(names.contains(&"forgotten") && !names.contains(&"tier"), "{names:?}");
+        assert!(!names.contains(&"angry gold"), "{names:?}");
+        let forgotten = kept(forgotten);
+        let told = simulated(&before, &forgotten);
+        assert_eq!((told.moved, told.forgotten), (0, 1), "{told:?}");
+        for other in [&priorities(200, 90, ""), &capped, &without] {
+            assert_eq!(difference(other, &forgotten), 0, "of what nobody knows any more");
+        }
+
+        // As an older vigie left it: what is still known counts, a limit too, and a combination that is gone.
         for factor in &mut ticket.factors {
             if ["tier", "angry gold"].contains(&factor.name.as_str()) {
                 desk::priority::ERASED.clone_into(&mut factor.evidence);
             }
         }
-        let kept = Kept { ticket, is_again: false, later: Vec::new(), verdict: Default::default() };
-        let told = simulated(&before, &kept);
+        let erased = kept(ticket);
+        let told = simulated(&before, &erased);
         assert_eq!((told.moved, told.forgotten), (0, 1), "{told:?}");
-        assert_eq!(simulated(&priorities(200, 90, ""), &kept).moved, 0, "of what nobody knows any more");
-        // What is still known counts, a limit too, and a combination that is gone.
-        let difference = |config: &desk::Config| {
-            let told = simulated(config, &kept);
-            told.changes
-                .iter()
-                .map(|change| i64::from(change.after.0) - i64::from(change.before.0))
-                .sum::<i64>()
-        };
-        let capped = priorities(100, 60, "[priority.caps]\ncustomer = 70\n");
-        assert_eq!(difference(&capped), -30);
-        assert_eq!(difference(&config("[priority]\ntier = { gold = 100 }\n")), -60);
+        assert_eq!(difference(&priorities(200, 90, ""), &erased), 0);
+        assert_eq!(difference(&capped, &erased), -30);
+        assert_eq!(difference(&without, &erased), -60);
     }
 
     #[test]

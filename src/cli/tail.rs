@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use jiff::Timestamp;
 use tokio_rustls::TlsConnector;
 
-use super::{Failure, print};
+use super::print::{self, Clock};
+use super::{ConfigFile, Failure};
 use crate::access::tls;
 use crate::parse::Network;
 use crate::telemetry::log::remark;
@@ -57,6 +59,8 @@ pub(super) struct Arguments {
     /// Begin with what comes next, not with everything the ledger holds; a name that is known goes on where it was
     #[arg(long)]
     from_now: bool,
+    #[command(flatten)]
+    file: ConfigFile,
     /// End after this many tickets and updates
     #[arg(long, value_name = "COUNT")]
     count: Option<u64>,
@@ -104,11 +108,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         start_next: arguments.from_now,
         window: WINDOW,
     };
+    // Only for its time zone, so that times are those that every other command shows.
+    let clock = arguments.file.load().map_or_else(|_| Clock::of_reader(), |config| Clock::of_desk(&config));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("async runtime")?;
     runtime.block_on(async {
         tokio::select! {
-            followed = follow(arguments, &to, introduction) => followed,
+            followed = follow(arguments, &to, introduction, &clock) => followed,
             // Asked to end: what is printed and not acknowledged comes again, once.
             () = super::asked_to_end() => Ok(()),
         }
@@ -139,6 +145,7 @@ async fn follow(
     arguments: &Arguments,
     to: &Destination,
     mut introduction: Introduction,
+    clock: &Clock,
 ) -> Result<(), Failure> {
     let mut printed = 0;
     let mut was_connected = false;
@@ -149,9 +156,12 @@ async fn follow(
                 if was_connected && introduction.subscription == Wanted::Unnamed {
                     remark(&format!("vigie tail: connected again; {SKIPPED}"));
                 }
+                if !was_connected && !arguments.json {
+                    remark(&format!("vigie tail: times are {}", clock.zone(Timestamp::now())));
+                }
                 (was_connected, told) = (true, false);
                 introduction.start_next |= introduction.subscription == Wanted::Unnamed;
-                match take(arguments, &mut client, &mut printed).await {
+                match take(arguments, &mut client, &mut printed, clock).await {
                     Ok(()) => return Ok(()),
                     Err(TakeError::Output(error)) => return Err(error),
                     Err(TakeError::Client(error)) => error,
@@ -226,12 +236,17 @@ impl From<ClientError> for TakeError {
     }
 }
 
-async fn take(arguments: &Arguments, client: &mut Client, printed: &mut u64) -> Result<(), TakeError> {
+async fn take(
+    arguments: &Arguments,
+    client: &mut Client,
+    printed: &mut u64,
+    clock: &Clock,
+) -> Result<(), TakeError> {
     let mut last_acked = None;
     while arguments.count.is_none_or(|count| *printed < count) {
         let delivery = client.next().await?;
         // Acknowledged once it is out: a reader who has gone away gets it again.
-        show(arguments.json, &delivery)
+        show(arguments.json, &delivery, clock)
             .context("stdout")
             .map_err(|error| TakeError::Output(Failure::Fault(error)))?;
         client.ack(&[delivery.seq]).await?;
@@ -249,15 +264,19 @@ async fn take(arguments: &Arguments, client: &mut Client, printed: &mut u64) -> 
     Ok(())
 }
 
-fn show(json: bool, delivery: &proto::Delivery) -> std::io::Result<()> {
+fn show(json: bool, delivery: &proto::Delivery, clock: &Clock) -> std::io::Result<()> {
     if !json {
-        return print::delivery(delivery);
+        return print::delivery(&mut anstream::stdout().lock(), delivery, clock);
+    }
+    let mut line = match &delivery.record {
+        Some(Record::Ticket(ticket)) => ticket::to_json(ticket),
+        Some(Record::Update(update)) => ticket::update_to_json(update),
+        None => return Ok(()),
+    };
+    if let Some(now) = delivery.priority_now {
+        line["priority_now"] = now.into();
     }
     let mut out = std::io::stdout().lock();
-    match &delivery.record {
-        Some(Record::Ticket(ticket)) => writeln!(out, "{}", ticket::to_json(ticket))?,
-        Some(Record::Update(update)) => writeln!(out, "{}", ticket::update_to_json(update))?,
-        None => {}
-    }
+    writeln!(out, "{line}")?;
     out.flush()
 }

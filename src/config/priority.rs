@@ -278,11 +278,38 @@ impl Reading<'_, '_, '_> {
                 None => combinations.push(combination),
             }
         }
+        self.warn_of_the_customers_cap(
+            combinations.iter().filter(|one| names.contains(&one.name)),
+            caps,
+            warnings,
+        );
         if combinations.len() > COMBINATIONS_MAX {
             self.section
                 .mistake(format_args!("{} combinations: at most {COMBINATIONS_MAX}", combinations.len()));
         }
         combinations
+    }
+
+    /// What is known of a customer is limited, and combinations are a group of their own: together they may give more.
+    fn warn_of_the_customers_cap<'c>(
+        &self,
+        own: impl Iterator<Item = &'c Combination>,
+        caps: &Caps,
+        warnings: &mut Vec<String>,
+    ) {
+        let (Some(cap), None) = (caps.of(Group::Customer), caps.of(Group::Combinations)) else { return };
+        let theirs: Vec<_> = own.filter(|one| one.points > 0 && one.when().is_by_customer()).collect();
+        if theirs.is_empty() {
+            return;
+        }
+        let most = theirs.iter().fold(cap, |sum: i32, one| sum.saturating_add(one.points));
+        let names: Vec<_> = theirs.iter().map(|one| format!("{:?}", one.name)).collect();
+        warnings.push(format!(
+            "{}.combination: {} go by what is known of the customer, and caps.customer = {cap} is not for them: \
+             together up to {most}; caps.combinations sets a limit",
+            self.section.path_in_file(),
+            names.join(", "),
+        ));
     }
 
     /// A brand's own combination that asks for another brand never counts; one of all brands does, elsewhere.

@@ -194,7 +194,7 @@ mod tests {
     fn config(when: &str) -> Result<Config, Vec<String>> {
         let text = format!(
             "[[source]]\nkind = \"ndjson\"\npath = \"-\"\n[[brand]]\nname = \"Lumio\"\nnames = [\"lumio\"]\n\
-             [desk]\ntime_zone = \"Europe/Paris\"\n[[priority.combination]]\nname = \"a\"\npoints = 1\nwhen = {when}\n"
+             [desk]\ntime_zone = \"Europe/Paris\"\n[[priority.combination]]\nname = \"a\"\npoints = -1\nwhen = {when}\n"
         );
         Config::parse(&text).map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
     }

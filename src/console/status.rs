@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::service::ServiceStatus;
 use crate::ledger::{Figures, SourceAccount, Standing};
-use crate::source::{Health, HealthState};
+use crate::source::{Health, HealthState, ndjson};
 use crate::telemetry::Buckets;
 use crate::wire::bridges::Said;
 
@@ -295,7 +295,7 @@ impl SourceStatus {
             silent_s: health.pace.silent_since_us.map(since_s),
             silences: health.pace.silences,
             lag_ms,
-            position: account.position,
+            position: account.position.map(ndjson::lines_of),
             gaps: account.gaps,
             gaps_recovered: account.gaps_recovered,
             gap_s: seconds((account.gap_length - account.gap_length_recovered).max(0.0)),

@@ -5,10 +5,11 @@
 
 use jiff::Timestamp;
 
+use super::conversation::{Place, is_thanks};
 use super::draft::Draft;
 use super::priority::{self, FOLLOW_UPS};
 use super::route::Weighing;
-use super::{Config, Decision, Desk, Facts, Levels, Opinion, People, Person, Unreadable};
+use super::{Config, Decision, Desk, Facts, Levels, Opinion, People, Person, Unreadable, posted_at};
 use crate::classify::Verdict;
 use crate::prefilter::Candidate;
 use crate::ticket::proto;
@@ -39,6 +40,36 @@ pub struct Tried {
     pub due: Option<String>,
     /// Who was asked in turn; of a ticket that it makes.
     pub weighing: Option<Weighing>,
+    /// Why it is no ticket, though a rule matches it or its thread is watched.
+    pub aside: Aside,
+}
+
+/// Why a post that stands in a thread is not for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aside {
+    /// Its author was thanked for helping others often enough.
+    Helper,
+    /// Somebody who has no part in the thread speaks, and not to us.
+    Stranger,
+    /// It says thanks.
+    Thanks,
+    /// The model takes it for no customer message.
+    NoMessage,
+}
+
+impl Aside {
+    /// Of a post that belongs there.
+    fn of(desk: &Desk, config: &Config, candidate: &Candidate, verdict: &Verdict, now: Timestamp) -> Aside {
+        let Candidate { post, brand, addressed, .. } = candidate;
+        let (at, terms) = (posted_at(post, now), &config.conversation);
+        let is_thanks = is_thanks(&post.text, verdict, &config.sensitive);
+        match desk.conversations.place(terms, post, brand, *addressed, is_thanks, at) {
+            Place::Bystander(_) if desk.conversations.helps(terms, post, at) => Aside::Helper,
+            Place::Bystander(_) => Aside::Stranger,
+            _ if is_thanks => Aside::Thanks,
+            _ => Aside::NoMessage,
+        }
+    }
 }
 
 impl Desk {
@@ -58,6 +89,7 @@ impl Desk {
     ) -> Result<Tried, Unreadable> {
         // As it is before the decision changes it.
         let router = self.router.clone();
+        let aside = Aside::of(self, config, candidate, verdict, now);
         let decision = self.decide(config, candidate, verdict, opinion, people, now)?;
         let brand = match &decision {
             Decision::Ticket(ticket) => Some(ticket.brand.as_str().into()),
@@ -74,6 +106,16 @@ impl Desk {
         };
         let follow_ups = u32::from(earlier.is_some() || matches!(decision, Decision::Joined(_)));
         let mut explained = config.explain_post(&candidate, verdict, &person, follow_ups, now);
+        if matches!(decision, Decision::Joined(_)) {
+            // The ticket's, by how many have joined it: none of this post by itself.
+            let mut by_itself = config.clone();
+            let of_brands = by_itself.brands.values_mut().map(|own| &mut own.factors);
+            for factors in of_brands.chain([&mut by_itself.factors]) {
+                factors.follow_ups.points = 0;
+            }
+            explained = by_itself.explain_post(&candidate, verdict, &person, follow_ups, now);
+            explained.lines.retain(|line| line.name != FOLLOW_UPS);
+        }
         if let Some(earlier) = earlier {
             let line = explained.lines.iter_mut().find(|line| line.name == FOLLOW_UPS);
             line.into_iter().for_each(|line| line.evidence.clone_from(&earlier.evidence));
@@ -86,7 +128,7 @@ impl Desk {
             due = Some(config.expectations.of(&facts, &ticket.factors).to_string());
             weighing = router.weigh(&config.routes, &facts);
         }
-        Ok(Tried { decision, explained, due, weighing })
+        Ok(Tried { decision, explained, due, weighing, aside })
     }
 }
 

@@ -5,7 +5,8 @@
 //! by one.
 
 use super::priority::{
-    Caps, FOLLOW_UPS, Floors, Group, Levels, Repeated, Score, is_floor, posted_again, recorded_group,
+    Caps, FOLLOW_UPS, FORGOTTEN, Floors, Group, Levels, Repeated, Score, forgotten, is_floor, posted_again,
+    recorded_group,
 };
 use crate::ticket::proto;
 
@@ -51,14 +52,18 @@ pub fn followed_up(
         proto::Factor { name, points, evidence }
     });
     let mut factors = Vec::with_capacity(ticket.len() + 1);
+    // The same combination may hold again that is in it.
+    let forgotten = i64::from(forgotten(ticket));
     for group in Group::ALL {
-        let is_worse = SAID.contains(&group) && sum(post, group) > sum(ticket, group);
+        let before = sum(ticket, group) + if group == Group::Combinations { forgotten } else { 0 };
+        let is_worse = SAID.contains(&group) && sum(post, group) > before;
         let said = if is_worse { post } else { ticket };
         factors.extend(of(said, group).filter(|factor| factor.name != FACTOR).cloned());
         if group == Group::Post {
             factors.push(counted.clone());
         }
     }
+    factors.extend(ticket.iter().filter(|factor| factor.name == FORGOTTEN).cloned());
     // Who was in danger in one of the posts is in danger.
     factors.extend(ticket.iter().chain(post).filter(|factor| is_floor(&factor.name)).cloned());
     let score = Score::of_recorded(factors, &terms.caps, &terms.floors);
@@ -148,6 +153,22 @@ mod tests {
         check(&[fire], &[], &[again, fire]);
         // A combination of the operator's own.
         check(&[("angry", 50)], &[("angry and dear", 80)], &[again, ("angry and dear", 80)]);
+    }
+
+    #[test]
+    fn what_is_forgotten_keeps_its_points_and_no_combination_counts_twice() {
+        let mut terms = terms();
+        terms.caps.set(Group::Combinations, 10);
+        terms.caps.set(Group::Customer, 10);
+        let ticket = factors(&[("forgotten", 300), ("addressed", 80)]);
+        let check = |post: &[(&str, i32)], expected: u16| {
+            let (score, _) = followed_up(&ticket, &factors(post), 1, &terms);
+            assert_eq!(score.priority, expected, "{post:?}: {:?}", score.factors);
+            assert!(score.factors.iter().any(|factor| factor.name == "forgotten" && factor.points == 300));
+        };
+        check(&[], 300 + 80 + 40);
+        check(&[("angry", 200)], 300 + 80 + 40);
+        check(&[("angry and loud", 400)], 300 + 80 + 40 + 10);
     }
 
     #[test]

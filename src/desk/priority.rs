@@ -31,7 +31,11 @@ mod tests;
 pub use curve::{Curve, Shape};
 pub use customer::{Contacts, Purchase, Words};
 pub use danger::{Floors, SQUEEZED};
-pub use line::{ERASED, Group, Line, Score, cut, is_floor, is_knowing, is_reserved, recorded_group, sum};
+pub(in crate::desk) use line::forgotten;
+pub use line::{
+    ERASED, FORGOTTEN, Group, Line, Score, cut, forget, is_floor, is_knowing, is_reserved, recorded_group,
+    sum,
+};
 
 use customer::{STRANGER, limited, number, shown};
 use line::{FACTORS, Tally};
@@ -286,12 +290,17 @@ impl Factors {
                 tally.give(group, name, kept.points, kept.points, || kept.evidence.clone());
             }
         }
+        let forgotten = forgotten(&ticket.factors);
+        tally.keep_forgotten(forgotten);
         if !(self.combinations.is_empty() && ticket.sensitive.is_empty()) {
             let recorded = Recorded::of(ticket, topics);
             let (_, words) = sensitive.read(&recorded.candidate.post.text);
             let facts = Facts { verdict, sensitive_words: &words, is_noise, ..recorded.facts() };
             self.of_words(&mut tally, &facts);
-            self.of_combinations(&mut tally, &facts);
+            // Theirs are in what is forgotten.
+            if forgotten == 0 {
+                self.of_combinations(&mut tally, &facts);
+            }
         }
         Score::of(tally.finish())
     }
@@ -306,7 +315,11 @@ impl Factors {
         if kept.is_empty() {
             return score;
         }
-        let is_kept = |factor: &proto::Factor| kept.iter().any(|one| one.name == factor.name);
+        // What combinations gave is in what is forgotten.
+        let is_kept = |factor: &proto::Factor| {
+            kept.iter().any(|one| one.name == factor.name)
+                || forgotten(&kept) != 0 && recorded_group(&factor.name) == Some(Group::Combinations)
+        };
         let rest = score.factors.into_iter().filter(|factor| !is_kept(factor));
         Score::of_recorded(rest.chain(kept.clone()).collect::<Vec<_>>(), &self.caps, &self.floors)
     }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::conversation::is_thanks;
 use super::follow_up::followed_up;
 use super::person::{Customer, Person, Purchase, Touchpoint};
-use super::priority::{ERASED, is_floor, is_knowing};
+use super::priority::{ERASED, FORGOTTEN, is_floor, is_knowing};
 use super::sensitive::{self, Hit};
 use super::when::Facts;
 use super::{Config, Score, topic};
@@ -153,7 +153,11 @@ impl Config {
 }
 
 fn erased_of(factors: &[proto::Factor]) -> Vec<proto::Factor> {
-    factors.iter().filter(|factor| factor.evidence == ERASED && is_knowing(factor)).cloned().collect()
+    factors
+        .iter()
+        .filter(|factor| factor.evidence == ERASED && (is_knowing(factor) || factor.name == FORGOTTEN))
+        .cloned()
+        .collect()
 }
 
 /// Whether the post named one of our handles: they are the first hits. An erasure takes these, but leaves the factor.

@@ -232,6 +232,29 @@ fn scoring_again_tells_only_of_what_matters() {
     assert!(rescored(&other(0.9)).expect("no message").unsupported, "surer, as it names our handle");
 }
 
+/// The small model had read it; then its author was forgotten.
+#[test]
+fn scoring_again_keeps_the_points_of_what_is_forgotten() {
+    let mut config = Config::default();
+    let when = when::When { answers: vec![(when::Question::Addressed, true)], ..when::When::default() };
+    config.factors.combinations = vec![priority::Combination::new("to us".into(), when, 60)];
+    config.factors.caps = config.factors.caps.with(priority::Group::Combinations, 50);
+    let candidate = Candidate { addressed: true, hits: vec!["@lumio".into()], ..candidate("1", "panne") };
+    let mut ticket =
+        config.ticket(&candidate, &other(0.5), &Person::default(), "small 1", Timestamp::UNIX_EPOCH);
+    priority::forget(&mut ticket.factors);
+    let points = |factors: &[crate::ticket::proto::Factor]| {
+        let theirs = factors.iter().filter(|factor| ["forgotten", "to us"].contains(&factor.name.as_str()));
+        theirs.map(|factor| (factor.name.clone(), factor.points)).collect::<Vec<_>>()
+    };
+    let expected = [("forgotten".to_owned(), 50)];
+    assert_eq!(points(&ticket.factors), expected);
+    let mut urgent = PROBLEM;
+    urgent.urgency = [0.0, 0.0, 1.0];
+    let change = config.rescored(&ticket, &urgent, "full 1").expect("another class");
+    assert_eq!(points(&change.factors), expected);
+}
+
 #[test]
 fn a_ticket_says_which_model_read_it_and_in_what_language() {
     let french = Verdict { language: Language::from_code("fr").unwrap(), ..PROBLEM };

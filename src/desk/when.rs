@@ -119,6 +119,13 @@ impl When {
         self.words.iter().any(|(field, _)| matches!(field, Field::Topic | Field::Sensitive))
     }
 
+    /// Whether it asks for what the company knows of a customer; earlier contacts are not that, nor among its factors.
+    pub fn is_by_customer(&self) -> bool {
+        self.words.iter().any(|(field, _)| matches!(field, Field::Tier | Field::Flag))
+            || self.ranges.iter().any(|(of, _)| *of == Quantity::Value)
+            || self.answers.contains(&(Question::Customer, true))
+    }
+
     /// Whether it asks for what makes a ticket press: sensitive words, an urgency or a priority.
     pub fn presses(&self) -> bool {
         self.words.iter().any(|(field, _)| matches!(field, Field::Sensitive | Field::Urgency))

@@ -8,7 +8,7 @@ use super::records::{bodies_of, replace_body};
 use super::store::add_update;
 use super::writer::Changes;
 use super::{Body, assigned, conversations, deadlines};
-use crate::desk::priority::{ERASED, is_knowing};
+use crate::desk::priority::{ERASED, forget, is_knowing};
 use crate::desk::told::Told;
 use crate::ticket::{TicketId, proto};
 
@@ -113,10 +113,6 @@ const REPEATING: &str = "sensitive";
 /// stay.
 pub(super) fn without_words(factors: &mut [proto::Factor]) {
     factors.iter_mut().filter(|factor| factor.name == REPEATING).for_each(erase_evidence);
-    without_knowledge(factors);
-}
-
-fn without_knowledge(factors: &mut [proto::Factor]) {
     factors.iter_mut().filter(|factor| is_knowing(factor)).for_each(erase_evidence);
 }
 
@@ -139,15 +135,15 @@ pub(super) fn without_person(body: &Body) -> Option<Vec<u8>> {
         Body::Ticket(bytes) => {
             let mut ticket = proto::Ticket::decode(bytes.as_slice()).ok()?;
             ticket.person = None;
-            without_knowledge(&mut ticket.factors);
+            forget(&mut ticket.factors);
             ticket.assignment.iter_mut().for_each(without_reasons);
             (bytes, ticket.encode_to_vec())
         }
         Body::Update(bytes) => {
             let mut update = proto::Update::decode(bytes.as_slice()).ok()?;
             match &mut update.change {
-                Some(proto::update::Change::Rescored(rescored)) => without_knowledge(&mut rescored.factors),
-                Some(proto::update::Change::FollowedUp(followed)) => without_knowledge(&mut followed.factors),
+                Some(proto::update::Change::Rescored(rescored)) => forget(&mut rescored.factors),
+                Some(proto::update::Change::FollowedUp(followed)) => forget(&mut followed.factors),
                 Some(proto::update::Change::Assigned(assigned)) => {
                     assigned.assignment.iter_mut().for_each(without_reasons);
                 }
@@ -242,6 +238,10 @@ mod tests {
         );
         let forgotten = without_person(&Body::Ticket(ticket.encode_to_vec())).unwrap();
         assert_eq!(is_in(&forgotten), ["my kettle", "Ana Durand", "descale"], "the post stays");
+        // Nor does a name say what was known of them.
+        let kept = proto::Ticket::decode(&*forgotten).unwrap();
+        let line = proto::Factor { points: 18, ..factor("forgotten", "erased") };
+        assert_eq!(kept.factors, [line, factor("age", "1 min")]);
         let of_account = without_text_in_ticket(&ticket.encode_to_vec(), Erasure::AccountDeleted);
         assert_eq!(is_in(&of_account), <[&str; 0]>::default());
     }

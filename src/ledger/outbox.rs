@@ -142,6 +142,8 @@ pub struct Taken {
     pub seq: Seq,
     /// 1 the first time since the daemon started; one more after each nack or lost connection.
     pub attempt: u32,
+    /// What its ticket's priority has become, where that is another than the ticket itself says.
+    pub priority_now: Option<u16>,
 }
 
 /// Where a record is in the order: by its rank, then by when its answer is due. Its seq decides among equals.

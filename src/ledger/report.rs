@@ -9,6 +9,7 @@ use rusqlite::{Connection, Rows, params};
 
 use super::{LedgerError, open_to_read, schema};
 use crate::ticket::proto;
+use crate::ticket::proto::ticket_status::State;
 use crate::ticket::proto::update::Change;
 
 /// Version 4: tickets in the order in which they were made, with all that a report reads of their rows. A row itself lies
@@ -33,8 +34,11 @@ pub struct Outcome {
     pub intent: String,
     /// Who should have answered, by the latest assignment; empty: nobody was named.
     pub team: String,
-    /// Who answered as the helpdesk says, else who should have; empty: nobody known.
+    /// Who gave the first answer, as far as the helpdesk has said that; else who has the ticket as it says, else who should
+    /// have; empty: nobody known.
     pub agent: String,
+    /// Whom it was handed over to, by the latest assignment; empty: nobody.
+    pub supplier: String,
     /// When the first answer was given, in the helpdesk or on the network, µs since 1970.
     pub first_answer_at_us: Option<i64>,
     /// Whether somebody waits for an answer: not if the text is erased, the ticket is no customer message after all, or
@@ -46,6 +50,8 @@ pub struct Outcome {
     pub is_unsupported: bool,
     /// Another post has joined it.
     pub has_joined: bool,
+    /// When the helpdesk told that it is solved or closed, unless it has been opened again since.
+    pub solved_at_us: Option<i64>,
     /// 1 to 5, as last given.
     pub satisfaction: Option<u32>,
     /// 0 to 10, how likely the customer is to recommend the company, as last given.
@@ -100,6 +106,8 @@ struct Stored {
 #[derive(Debug)]
 struct Record {
     kind: Kind,
+    /// Of a report when it came, µs since 1970; else 0.
+    at_us: i64,
     /// In the page's bytes.
     body: Range<usize>,
 }
@@ -120,14 +128,14 @@ impl Page {
         let reading = connection.unchecked_transaction()?;
         {
             let mut tickets = reading.prepare_cached(TICKETS)?;
-            let mut own = reading.prepare_cached("SELECT body FROM record WHERE seq = ?1")?;
+            let mut own = reading.prepare_cached("SELECT body, 0 FROM record WHERE seq = ?1")?;
             // A ticket's updates come after it.
             let mut updates = reading.prepare_cached(
-                "SELECT body FROM record INDEXED BY record_ticket
+                "SELECT body, 0 FROM record INDEXED BY record_ticket
                  WHERE ticket_id = ?1 AND seq > ?2 AND kind = 1 ORDER BY seq",
             )?;
             let mut statuses = reading.prepare_cached(
-                "SELECT body FROM feedback INDEXED BY feedback_ticket
+                "SELECT body, at_us FROM feedback INDEXED BY feedback_ticket
                  WHERE ticket_id = ?1 AND kind = 'ticket_status' ORDER BY rowid",
             )?;
             let mut rows = tickets.query(params![after.0, after.1, TICKETS_MAX])?;
@@ -160,7 +168,7 @@ impl Page {
         while let Some(row) = rows.next()? {
             let begin = self.bytes.len();
             self.bytes.extend_from_slice(row.get_ref(0)?.as_blob()?);
-            self.records.push(Record { kind, body: begin..self.bytes.len() });
+            self.records.push(Record { kind, at_us: row.get(1)?, body: begin..self.bytes.len() });
         }
         Ok(())
     }
@@ -168,7 +176,8 @@ impl Page {
     /// What became of the ticket. `None` if it is damaged, and says nothing: we wrote these bytes.
     fn outcome(&self, stored: &Stored) -> Option<Outcome> {
         let records = self.records.get(stored.records.clone())?;
-        let bodies = records.iter().map(|record| (record.kind, &self.bytes[record.body.clone()]));
+        let bodies = records.iter().map(|record| (record, &self.bytes[record.body.clone()]));
+        let mut said = Said::default();
         let mut outcome = Outcome {
             intent: stored.intent.clone(),
             first_answer_at_us: stored.answered_at_us,
@@ -177,18 +186,34 @@ impl Page {
             ..Outcome::default()
         };
         let mut is_there = false;
-        for (kind, body) in bodies {
+        for (Record { kind, at_us, .. }, body) in bodies {
             match kind {
                 Kind::Ticket => {
                     outcome.begin(proto::Ticket::decode(body).ok()?);
                     is_there = true;
                 }
                 Kind::Update => outcome.update(proto::Update::decode(body).unwrap_or_default()),
-                Kind::Status => outcome.report(proto::TicketStatus::decode(body).unwrap_or_default()),
+                Kind::Status => {
+                    let status = proto::TicketStatus::decode(body).unwrap_or_default();
+                    outcome.report(status, *at_us, &mut said);
+                }
             }
+        }
+        if let Some(agent) = said.answered_by.or(said.agent) {
+            outcome.agent = agent;
         }
         is_there.then_some(outcome)
     }
+}
+
+/// Of whom the reports of a ticket speak, one after another.
+#[derive(Debug, Default)]
+struct Said {
+    /// Who has it, as last told.
+    agent: Option<String>,
+    /// Who had it when an answer was told of first, and when that was given. A hand-over later changes nothing of it.
+    answered_by: Option<String>,
+    answered_at_us: Option<i64>,
 }
 
 const TICKETS: &str = "
@@ -210,9 +235,7 @@ impl Outcome {
 
     fn begin(&mut self, ticket: proto::Ticket) {
         match &ticket.assignment {
-            Some(assignment) => {
-                (self.team, self.agent) = (assignment.team.clone(), assignment.agent.clone());
-            }
+            Some(assignment) => self.assigned(assignment.clone()),
             None => self.team.clone_from(&ticket.route),
         }
         self.ticket = ticket;
@@ -222,9 +245,7 @@ impl Outcome {
         match update.change {
             Some(Change::Answered(_)) => self.answered(update.at_us),
             Some(Change::Assigned(assigned)) => {
-                if let Some(assignment) = assigned.assignment {
-                    (self.team, self.agent) = (assignment.team, assignment.agent);
-                }
+                assigned.assignment.into_iter().for_each(|assignment| self.assigned(assignment));
                 if assigned.due_at_us != 0 {
                     self.ticket.due_at_us = assigned.due_at_us;
                 }
@@ -241,10 +262,25 @@ impl Outcome {
         }
     }
 
-    fn report(&mut self, status: proto::TicketStatus) {
+    fn assigned(&mut self, assignment: proto::Assignment) {
+        let proto::Assignment { team, agent, supplier, .. } = assignment;
+        (self.team, self.agent, self.supplier) = (team, agent, supplier);
+    }
+
+    /// Takes what a helpdesk said at `at_us`.
+    fn report(&mut self, status: proto::TicketStatus, at_us: i64, said: &mut Said) {
         self.answered(status.first_answer_at_us);
+        match status.state() {
+            State::Solved | State::Closed => _ = self.solved_at_us.get_or_insert(at_us),
+            State::Open | State::Pending => self.solved_at_us = None,
+            State::Deleted | State::Unspecified => {}
+        }
         if !status.agent.is_empty() {
-            self.agent = status.agent;
+            said.agent = Some(status.agent);
+        }
+        let answered_at_us = Some(status.first_answer_at_us).filter(|at_us| *at_us > 0);
+        if answered_at_us.is_some_and(|at_us| said.answered_at_us.is_none_or(|first| at_us < first)) {
+            (said.answered_at_us, said.answered_by) = (answered_at_us, said.agent.clone());
         }
         if status.satisfaction > 0 {
             self.satisfaction = Some(status.satisfaction);
@@ -288,7 +324,9 @@ mod tests {
         };
         report("ana", 0, 0);
         report("", 7_000_000, 2);
+        // Who takes it over has not answered first.
         report("bo", 9_000_000, 5);
+        report("cy", 7_000_000, 0);
         let mut seen = Vec::new();
         let path = folder.path().join("ledger.sqlite");
         outcomes(&path, i64::MIN, |outcome| seen.push(outcome)).unwrap();
@@ -296,7 +334,7 @@ mod tests {
         let a = seen.iter().find(|outcome| outcome.ticket.id == id.as_bytes()).unwrap();
         assert_eq!(
             (a.agent.as_str(), a.first_answer_at_us, a.satisfaction),
-            ("bo", Some(7_000_000), Some(5))
+            ("ana", Some(7_000_000), Some(5))
         );
         let b = seen.iter().find(|outcome| outcome.ticket.id != id.as_bytes()).unwrap();
         assert_eq!((b.agent.as_str(), b.first_answer_at_us, b.satisfaction), ("", None, None));
@@ -317,6 +355,41 @@ mod tests {
         outcomes(&path, i64::MAX, |outcome| seen.push(outcome)).unwrap();
         assert_eq!(seen, []);
         running.stop();
+    }
+
+    #[test]
+    fn who_answered_first_and_when_it_was_solved_is_what_was_told_last_of_that() {
+        let told = |statuses: &[(State, &str, i64)]| {
+            let (mut outcome, mut said) = (Outcome::default(), Said::default());
+            let assignment = proto::Assignment { agent: "lena".into(), ..proto::Assignment::default() };
+            outcome.begin(proto::Ticket { assignment: Some(assignment), ..proto::Ticket::default() });
+            for (at_us, (state, agent, first_answer_at_us)) in (10..).step_by(10).zip(statuses) {
+                let (state, agent) = ((*state).into(), (*agent).to_owned());
+                let first_answer_at_us = *first_answer_at_us;
+                let status = proto::TicketStatus {
+                    state,
+                    agent,
+                    first_answer_at_us,
+                    ..proto::TicketStatus::default()
+                };
+                outcome.report(status, at_us, &mut said);
+            }
+            (said.answered_by, said.agent, outcome.solved_at_us)
+        };
+        let some = |name: &str| Some(name.to_owned());
+        let (open, solved) = (State::Open, State::Solved);
+        assert_eq!(told(&[]), (None, None, None));
+        assert_eq!(told(&[(open, "ana", 5), (open, "bo", 5)]), (some("ana"), some("bo"), None));
+        // An earlier one comes to light; one without a name is by whom it was with.
+        assert_eq!(told(&[(open, "ana", 5), (open, "bo", 3)]).0, some("bo"));
+        assert_eq!(told(&[(open, "ana", 0), (open, "", 5), (open, "bo", 5)]).0, some("ana"));
+        assert_eq!(told(&[(open, "", 5), (open, "bo", 5)]), (None, some("bo"), None));
+        let closed = (State::Closed, "", 0);
+        assert_eq!(told(&[(open, "", 0), (solved, "", 0), closed]).2, Some(20));
+        assert_eq!(told(&[(solved, "", 0), (State::Unspecified, "", 0)]).2, Some(10));
+        assert_eq!(told(&[(solved, "", 0), (open, "", 0)]).2, None);
+        assert_eq!(told(&[(solved, "", 0), (State::Pending, "", 0), closed]).2, Some(30));
+        assert_eq!(told(&[(State::Deleted, "", 0)]).2, None);
     }
 
     /// The report and the deadlines go by the same clocks.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::parse::{Format, Frame, Parser, Post};
 use crate::prefilter::watched::{Standing, Watched};
 use crate::prefilter::{Candidate, Prefilter, Scan, Scratch};
-use crate::source::FrameBatch;
+use crate::source::{FrameBatch, ndjson};
 use crate::telemetry::{Bucket, Buckets};
 
 mod bound;
@@ -53,7 +53,7 @@ impl Lane {
         let mut malformed = Vec::new();
         let lines =
             if batch.oversize + batch.unreadable + batch.heartbeats == 0 { batch.position } else { None };
-        let before = lines.map(|last| last.saturating_sub(batch.frames.len() as i64));
+        let before = lines.map(|last| ndjson::lines_of(last).saturating_sub(batch.frames.len() as i64));
         for (index, range) in batch.frames.into_iter().enumerate() {
             let frame = batch.bytes.get_mut(range).unwrap_or_default();
             let mut passes = |post: &Post<'_>| {

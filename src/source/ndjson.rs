@@ -1,8 +1,10 @@
 //! Recorded posts as a source of the daemon: one file or standard input, read once to its end.
 //!
-//! A post's position is the number of its line, so a restart goes on where it stopped as long as nobody
-//! changes what the file holds before that line. The file waits for us, so the source is patient: it is
-//! slowed down under load, never shed.
+//! A restart goes on after the last line that was read, if the file still holds the lines before it as they were.
+//! If not, it is another file, whatever its name, length or inode, and is read from its start: posts that were in both
+//! are duplicates, so that none is lost and none makes a second ticket. What was written into the one before after our
+//! last look at it is nobody's but its owner's to replay. The file waits for us, so the source is patient: it is slowed
+//! down under load, never shed.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,8 +19,12 @@ use super::{BatchSender, FrameBatch, Health, Mistake, stopped};
 use crate::parse::Format;
 
 mod lines;
+mod place;
 
 pub use lines::{Line, Lines, LinesError};
+pub use place::lines_of;
+
+use place::Place;
 
 /// What to read.
 #[derive(Debug, Clone)]
@@ -83,28 +89,28 @@ impl Config {
 /// hand whenever it waits for the file, so this is only ever spent on a pipe that nobody writes to.
 const STOP_TIME_MAX: Duration = Duration::from_millis(250);
 
-/// Hands the lines after the first `start_line` to `out` until the file ends, `stop` turns true or the
-/// lanes are gone. `start_line` is the position that the ledger stored.
+/// Hands the lines that were not read before to `out` until the file ends, `stop` turns true or the lanes are gone.
+/// `position` is what the ledger stored.
 ///
 /// Reads on one of the runtime's blocking threads. On a pipe or standard input that thread may outlive
 /// this function, waiting for a writer: end the runtime with a time-out.
 pub async fn run(
     config: Config,
-    start_line: Option<i64>,
+    position: Option<i64>,
     out: BatchSender,
     health: Arc<Health>,
     mut stop: watch::Receiver<bool>,
 ) {
     let name = config.name.clone();
-    let start_line = start_line.and_then(|line| u64::try_from(line).ok()).unwrap_or(0);
-    info!(source = %name, path = %config.path.display(), start_line, "reading");
+    let before = position.map(Place::of).unwrap_or_default();
+    info!(source = %name, path = %config.path.display(), start_line = before.lines, "reading");
     health.update(|state| state.connected = true);
 
     // One batch on the way beside the one being read and those in the lanes' queue.
     let (batches, mut read) = mpsc::channel(1);
     let reading = {
-        let (stop, health) = (stop.clone(), health.clone());
-        tokio::task::spawn_blocking(move || read_file(&config, start_line, &batches, &health, &stop))
+        let stop = stop.clone();
+        tokio::task::spawn_blocking(move || read_file(&config, before, &batches, &stop))
     };
     let mut is_stopping = false;
     let is_cut_short = loop {
@@ -118,7 +124,7 @@ pub async fn run(
             }
         };
         let Some(batch) = batch else { break is_stopping };
-        let position = batch.position;
+        let position = batch.position.map(lines_of);
         if out.send(batch).await.is_err() {
             break true;
         }
@@ -152,21 +158,11 @@ pub async fn run(
 /// never waits for the next one.
 fn read_file(
     config: &Config,
-    start_line: u64,
+    before: Place,
     batches: &mpsc::Sender<FrameBatch>,
-    health: &Health,
     stop: &watch::Receiver<bool>,
 ) -> Result<Option<u64>, LinesError> {
-    let mut lines = Lines::open(&config.path, config.frame_bytes_max)?;
-    let skipped = lines.skip(start_line)?;
-    if skipped < start_line {
-        let path = config.path.display();
-        warn!(source = %config.name, %path, lines = skipped, start_line, "file is shorter than it was");
-        health.update(|state| {
-            state.trouble = format!("{path} has {skipped} lines, and {start_line} were read before");
-        });
-    }
-
+    let (mut lines, file) = open(config, before)?;
     let limits = Limits {
         frames_max: config.batch_frames_max,
         bytes_max: config.batch_bytes_max,
@@ -192,11 +188,30 @@ fn read_file(
             Ok(Some(Line::Oversize)) => batcher.push_oversize(arrival),
             Err(error) => break Err(error),
         }
-        batcher.reach(i64::try_from(lines.taken()).unwrap_or(i64::MAX));
+        batcher.reach(Place::after(file, lines.taken(), lines.digest()).position());
     };
     // If nobody takes it, nobody asks for the outcome either.
     hand_over(&mut batcher, batches);
     end.map(|()| Some(lines.taken()))
+}
+
+/// The file where reading it goes on, and how many there were before it under this source's name.
+fn open(config: &Config, before: Place) -> Result<(Lines, u64), LinesError> {
+    let lines = || Lines::open(&config.path, config.frame_bytes_max);
+    // What comes through a pipe is never what came through it before, and cannot be read twice.
+    let is_pipe = std::fs::metadata(&config.path).is_ok_and(|metadata| !metadata.is_file());
+    if before.lines == 0 || is_pipe {
+        return Ok((lines()?, before.file));
+    }
+    let mut old = lines()?;
+    let there = old.skip(before.lines)?;
+    let found = Place::after(before.file, there, old.digest());
+    if there == before.lines && before.digest.is_none_or(|_| found == before) {
+        return Ok((old, before.file));
+    }
+    let (path, lines_read_before) = (config.path.display(), before.lines);
+    warn!(source = %config.name, %path, lines_read_before, "another file than was read before: reading it from its start");
+    Ok((lines()?, before.file + 1))
 }
 
 /// Whether there is still somebody to read for.
@@ -274,26 +289,90 @@ mod tests {
         let content: String = (1..=10).map(|line| format!("post {line}\n")).collect();
         let whole = read(&content, None, |config| config.batch_frames_max = 3).await;
         let positions: Vec<_> = whole.batches.iter().map(|batch| batch.position).collect();
-        assert_eq!(positions, [Some(3), Some(6), Some(9), Some(10)]);
+        let lines: Vec<_> = positions.iter().map(|position| position.map(lines_of)).collect();
+        assert_eq!(lines, [Some(3), Some(6), Some(9), Some(10)]);
         let sequences: Vec<_> = whole.batches.iter().map(|batch| batch.sequence).collect();
         assert_eq!(sequences, [0, 1, 2, 3]);
-        for position in 0..=10 {
+        let stored = positions.into_iter().flatten();
+        // An older vigie stored the number of lines.
+        for position in (0..=10).chain(stored) {
             let rest = read(&content, Some(position), |_| {}).await;
-            assert_eq!(rest.frames(), whole.frames()[usize::try_from(position).unwrap()..]);
+            assert_eq!(rest.frames(), whole.frames()[usize::try_from(lines_of(position)).unwrap()..]);
             assert!(rest.state.finished);
         }
     }
 
+    /// Where reading a file of this content to its end comes to.
+    async fn position_after(content: &str, position: Option<i64>) -> Option<i64> {
+        read(content, position, |_| {}).await.batches.last().and_then(|batch| batch.position).or(position)
+    }
+
     #[tokio::test]
-    async fn a_file_that_became_shorter_is_reported() {
+    async fn a_file_that_took_the_place_of_another_is_read_from_its_start() {
+        let position = position_after("one\ntwo\nthree\n", None).await;
+        let check = async |what: &str, content: &str, expected: &[&str]| {
+            let read = read(content, position, |_| {}).await;
+            assert_eq!(read.frames(), expected, "{what}");
+            assert!(read.state.finished && read.state.trouble.is_empty(), "{what}");
+            // It is known again after the next restart, and the ledger takes no position that is less.
+            let after = read.batches.last().and_then(|batch| batch.position).or(position);
+            assert!(after >= position, "{what}");
+            let more = format!("{content}more\n");
+            assert_eq!(super::tests::read(&more, after, |_| {}).await.frames(), ["more"], "{what}");
+        };
+        check("the same", "one\ntwo\nthree\n", &[]).await;
+        check("grown", "one\ntwo\nthree\nfour\n", &["four"]).await;
+        check("as long", "uno\ndue\ntre\n", &["uno", "due", "tre"]).await;
+        check("longer", "uno\ndue\ntre\nquattro\n", &["uno", "due", "tre", "quattro"]).await;
+        check("shorter", "uno\n", &["uno"]).await;
+        check("cut short", "one\ntwo\n", &["one", "two"]).await;
+        check("rotated: it has lost its first lines", "three\nfour\nfive\n", &["three", "four", "five"])
+            .await;
+        check("with another last line", "one\ntwo\ntre\n", &["one", "two", "tre"]).await;
+        check("with another first line, as long", "uno\ntwo\nthree\n", &["uno", "two", "three"]).await;
+        check("with a line that ends elsewhere", "onet\nwo\nthree\n", &["onet", "wo", "three"]).await;
+    }
+
+    #[tokio::test]
+    async fn the_last_line_is_the_same_with_its_end_and_without() {
+        let position = position_after("one\ntwo", None).await;
+        assert_eq!(read("one\ntwo\nthree\n", position, |_| {}).await.frames(), ["three"]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_emptied_is_read_once_it_has_lines() {
+        let position = position_after("one\ntwo\n", None).await;
+        let empty = read("", position, |_| {}).await;
+        assert!(empty.batches.is_empty() && empty.state.finished);
+        assert_eq!(read("three\nfour\nfive\n", position, |_| {}).await.frames(), ["three", "four", "five"]);
+    }
+
+    #[tokio::test]
+    async fn file_after_file_is_told_apart() {
+        let mut position = None;
+        for day in 0..5 {
+            let content = format!("morning {day}\nevening {day}\n");
+            let before = position;
+            let read = read(&content, position, |_| {}).await;
+            assert_eq!(read.frames().len(), 2, "day {day}");
+            position = read.batches.last().unwrap().position;
+            assert!(position > before, "day {day}");
+            assert_eq!(read.state.position, Some(2));
+        }
+    }
+
+    /// Somebody still writes the last line when it is read.
+    #[tokio::test]
+    async fn a_line_that_was_read_half_comes_whole_at_the_next_start() {
+        let position = position_after("one\ntw", None).await;
+        assert_eq!(read("one\ntwo\nthree\n", position, |_| {}).await.frames(), ["one", "two", "three"]);
+    }
+
+    #[tokio::test]
+    async fn a_file_shorter_than_an_older_vigie_read_is_another() {
         let read = read("one\ntwo\n", Some(3), |_| {}).await;
-        assert!(read.batches.is_empty());
-        assert!(
-            read.state.trouble.ends_with("posts.jsonl has 2 lines, and 3 were read before"),
-            "{:?}",
-            read.state
-        );
-        assert!(read.state.finished);
+        assert_eq!(read.frames(), ["one", "two"]);
+        assert!(read.batches[0].position > Some(3));
     }
 
     #[tokio::test]
@@ -319,17 +398,17 @@ mod tests {
         let health = Arc::new(Health::default());
         let (stop, stopping) = watch::channel(false);
         let config = Config::new("test", &path, Format::Plain);
-        let source = tokio::spawn(run(config, None, out, health.clone(), stopping));
+        let source = tokio::spawn(run(config, Some(2), out, health.clone(), stopping));
         let mut writer = tokio::fs::OpenOptions::new().write(true).open(&path).await.unwrap();
 
         tokio::io::AsyncWriteExt::write_all(&mut writer, b"one\ntwo\nthr").await.unwrap();
         tokio::io::AsyncWriteExt::flush(&mut writer).await.unwrap();
         let first = batch(&lanes).await;
-        assert_eq!((first.bytes.as_slice(), first.position), (&b"onetwo"[..], Some(2)));
+        assert_eq!((first.bytes.as_slice(), first.position.map(lines_of)), (&b"onetwo"[..], Some(2)));
         tokio::io::AsyncWriteExt::write_all(&mut writer, b"ee\n").await.unwrap();
         tokio::io::AsyncWriteExt::flush(&mut writer).await.unwrap();
         let second = batch(&lanes).await;
-        assert_eq!((second.bytes.as_slice(), second.position), (&b"three"[..], Some(3)));
+        assert_eq!((second.bytes.as_slice(), second.position.map(lines_of)), (&b"three"[..], Some(3)));
 
         stop.send(true).unwrap();
         tokio::time::timeout(PATIENCE, source).await.expect("an end in time").unwrap();
@@ -348,12 +427,12 @@ mod tests {
         let (stop, stopping) = watch::channel(false);
         let health = Arc::new(Health::default());
         let source = tokio::spawn(run(config, None, out, health.clone(), stopping));
-        assert_eq!(batch(&lanes).await.position, Some(1));
+        assert_eq!(batch(&lanes).await.position.map(lines_of), Some(1));
         stop.send(true).unwrap();
         let mut expected = 2;
         while !source.is_finished() {
             for batch in lanes.try_iter() {
-                assert_eq!(batch.position, Some(expected));
+                assert_eq!(batch.position.map(lines_of), Some(expected));
                 expected += 1;
             }
             tokio::task::yield_now().await;

@@ -23,6 +23,8 @@ struct Sealed {
     ticket: Option<Vec<u8>>,
     #[prost(bytes = "vec", optional, tag = "4")]
     update: Option<Vec<u8>>,
+    #[prost(uint32, optional, tag = "5")]
+    priority_now: Option<u32>,
 }
 
 impl Envelope {
@@ -32,7 +34,9 @@ impl Envelope {
             Body::Ticket(bytes) => (Some(bytes), None),
             Body::Update(bytes) => (None, Some(bytes)),
         };
-        Envelope { delivery: Sealed { seq: taken.seq.get(), attempt: taken.attempt, ticket, update } }
+        let Taken { seq, attempt, priority_now } = taken;
+        let priority_now = priority_now.map(u32::from);
+        Envelope { delivery: Sealed { seq: seq.get(), attempt, ticket, update, priority_now } }
     }
 }
 
@@ -47,12 +51,15 @@ mod tests {
     };
 
     fn check(body: Body, expected: Option<Record>) {
-        let taken = Taken { seq: Seq::new(300).unwrap(), attempt: 2 };
-        let bytes = Envelope::seal(taken, body).encode_to_vec();
-        let message = ServerMessage::decode(bytes.as_slice()).unwrap();
-        let delivery = Delivery { seq: 300, attempt: 2, record: expected };
-        assert_eq!(message.kind, Some(Kind::Delivery(delivery.clone())));
-        assert_eq!(ServerMessage { kind: Some(Kind::Delivery(delivery)) }.encode_to_vec(), bytes);
+        for priority_now in [None, Some(0), Some(720)] {
+            let taken = Taken { seq: Seq::new(300).unwrap(), attempt: 2, priority_now };
+            let bytes = Envelope::seal(taken, body.clone()).encode_to_vec();
+            let message = ServerMessage::decode(bytes.as_slice()).unwrap();
+            let priority_now = priority_now.map(u32::from);
+            let delivery = Delivery { seq: 300, attempt: 2, record: expected.clone(), priority_now };
+            assert_eq!(message.kind, Some(Kind::Delivery(delivery.clone())));
+            assert_eq!(ServerMessage { kind: Some(Kind::Delivery(delivery)) }.encode_to_vec(), bytes);
+        }
     }
 
     #[test]

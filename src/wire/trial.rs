@@ -160,7 +160,7 @@ fn a_hello(hello: proto::Hello) {
 
 /// A stored record is sent unchanged, and can be shown, whatever it holds.
 fn a_record(body: Body) {
-    let taken = Taken { seq: Seq::new(1).expect("not 0"), attempt: 1 };
+    let taken = Taken { seq: Seq::new(1).expect("not 0"), attempt: 1, priority_now: Some(7) };
     let (bytes, is_ticket) = match &body {
         Body::Ticket(bytes) => (bytes.clone(), true),
         Body::Update(bytes) => (bytes.clone(), false),

@@ -190,7 +190,7 @@ fn what_lies_in_the_future_and_contacts_of_nobody_are_taken_and_counted() {
 fn check_warns_of_teams_skills_tiers_and_flags_that_nobody_has() {
     let state = state_of_posts("", "");
     let rules = "[priority]\ntier = { gold = 100, platinum = 200 }\n\
-        [[priority.combination]]\nname = \"angry\"\npoints = 9\nwhen = { flag = [\"press\", \"vip\"] }\n\
+        caps = { combinations = 9 }\n[[priority.combination]]\nname = \"angry\"\npoints = 9\nwhen = { flag = [\"press\", \"vip\"] }\n\
         [[team]]\nname = \"Billing\"\n[[team]]\nname = \"Nobody\"\n\
         [[team]]\nname = \"Night\"\nfallback = \"billing\"\n\
         [[route]]\nwhen = { tier = \"glod\" }\nteam = \"Billing\"\nskills = [\"invoices\", \"fibre\"]\n\

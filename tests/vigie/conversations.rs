@@ -248,6 +248,7 @@ async fn explain_says_of_the_next_post_what_the_daemon_then_makes_of_it() {
         let line = lines_of(std::slice::from_ref(post));
         let told: serde_json::Value = serde_json::from_str(&explain(&line, true)).unwrap();
         assert_eq!(told["outcome"], outcome, "{post:?}: {told}");
+        assert_eq!(told["because"] == "stranger", outcome == "bystander", "{post:?}: {told}");
         if post.0 == "4" {
             let shown = explain(&line, false);
             let ticket = told["ticket_id"].as_str().unwrap();
@@ -258,6 +259,8 @@ async fn explain_says_of_the_next_post_what_the_daemon_then_makes_of_it() {
             ] {
                 assert!(shown.contains(part), "{part}: {shown}");
             }
+            let (_, by_itself) = shown.split_once("priority of this post by itself").unwrap();
+            assert!(!by_itself.split_once("conversation").unwrap().0.contains("follow_ups"), "{shown}");
         }
         let before = state.buckets().get(*bucket).copied().unwrap_or(0);
         let mut file = std::fs::OpenOptions::new().append(true).open(&posts).unwrap();
@@ -297,4 +300,22 @@ async fn explain_says_of_the_next_post_what_the_daemon_then_makes_of_it() {
     let alone = run(&mut command, lines_of(&[("9", "ana", "", "@lumio toujours en panne")]).as_bytes());
     let alone: serde_json::Value = serde_json::from_str(&alone.stdout).unwrap();
     assert_eq!(alone["outcome"], "ticketed", "{alone}");
+}
+
+/// A log is rotated while the daemon is away: by as many lines, of which one was in the file before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_in_the_place_of_another_loses_nothing_and_doubles_nothing() {
+    let state = State::new("");
+    let post = |id: &'static str, author: &'static str| {
+        (id, author, "", "@lumio ma box est en panne depuis ce matin, rien ne marche, aidez-moi")
+    };
+    write(&state, &[post("1", "ana"), post("2", "bob")]);
+    settled(&state, &[("ticketed", 2), ("duplicate", 0)]).await;
+    write(&state, &[post("2", "bob"), post("3", "cy")]);
+    settled(&state, &[("ticketed", 3), ("duplicate", 1)]).await;
+    // And a start later it is the one that is known.
+    write(&state, &[post("2", "bob"), post("3", "cy"), post("4", "dan")]);
+    settled(&state, &[("ticketed", 4), ("duplicate", 1)]).await;
+    write(&state, &[post("5", "eve")]);
+    settled(&state, &[("ticketed", 5), ("duplicate", 1)]).await;
 }

@@ -86,6 +86,18 @@ async fn tail_prints_what_comes_and_acknowledges_it() {
         "{}",
         readable.stdout
     );
+
+    // By the desk's clock, where its config can be read.
+    let config = state.path().join("elsewhere.toml");
+    let kiritimati = "[[source]]\nkind = \"ndjson\"\npath = \"-\"\n[[brand]]\nname = \"Lumio\"\nnames = [\"lumio\"]\n\
+                      [desk]\ntime_zone = \"Pacific/Kiritimati\"\n";
+    std::fs::write(&config, kiritimati).unwrap();
+    let mut command = vigie();
+    command.args(["tail", "--count", "1", "-c"]).arg(config).arg("--socket").arg(state.socket());
+    let shown = tokio::task::spawn_blocking(move || run(&mut command, b"")).await.unwrap();
+    let said = "vigie tail: times are those of Pacific/Kiritimati, UTC+14:00 now\n";
+    assert!(shown.stderr.contains(said), "{}", shown.stderr);
+    assert!(shown.stdout.contains(" +14"), "{}", shown.stdout);
 }
 
 /// Who has looked once must not keep the ledger from forgetting, for ever.

@@ -30,16 +30,19 @@ fn a_report_shows_groups_and_factors_as_table_csv_and_json() {
     let lines: Vec<_> =
         table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     assert!(lines[0].ends_with(", UTC"), "{table}");
-    assert_eq!(lines[2], "all tickets answered p50 p90 p99 in time rated CSAT mean NPS", "{table}");
-    assert_eq!(lines[3], "all 11 0 - - - - 0 - - -", "{table}");
-    assert!(lines.contains(&"Lumio 11 0 - - - - 0 - - -".to_owned()), "{table}");
-    assert!(lines.contains(&"bluesky 11 0 - - - - 0 - - -".to_owned()), "{table}");
+    assert_eq!(
+        lines[2], "all tickets answered p50 p90 p99 in time rated CSAT mean NPS solved solved p50",
+        "{table}"
+    );
+    assert_eq!(lines[3], "all 11 0 - - - - 0 - - - 0 -", "{table}");
+    assert!(lines.contains(&"Lumio 11 0 - - - - 0 - - - 0 -".to_owned()), "{table}");
+    assert!(lines.contains(&"bluesky 11 0 - - - - 0 - - - 0 -".to_owned()), "{table}");
     assert!(lines.iter().any(|line| line.starts_with("urgency ")), "{table}");
 
     let csv = report(&["--by", "intent", "--csv"]).stdout;
-    assert!(csv.starts_with("by,value,tickets,answered,p50_s,p90_s,p99_s,in_time,rated,csat,satisfaction,recommended,nps,late_with,"), "{csv}");
-    assert!(csv.contains("\nall,all,11,0,,,,,0,,,0,,,,,,,,,,,,,\n"), "{csv}");
-    assert!(csv.contains("\nfactor,urgency,11,,,,,,,,,,,,,"), "{csv}");
+    assert!(csv.starts_with("by,value,tickets,answered,p50_s,p90_s,p99_s,in_time,rated,csat,satisfaction,recommended,nps,solved,solve_p50_s,late_with,"), "{csv}");
+    assert!(csv.contains("\nall,all,11,0,,,,,0,,,0,,0,,,,,,,,,,,,,\n"), "{csv}");
+    assert!(csv.contains("\nfactor,urgency,11,,,,,,,,,,,,,,,"), "{csv}");
     let json: serde_json::Value = serde_json::from_str(&report(&["--json"]).stdout).unwrap();
     assert_eq!(json["groups"][0]["tickets"], 11);
     assert!(json["until"].as_str().unwrap().ends_with(" +00:00"), "{json}");
@@ -97,7 +100,7 @@ async fn answered() -> State {
             ..status(0)
         },
         TicketStatus { satisfaction: 2, recommendation: Some(0), ..status(1) },
-        TicketStatus { recommendation: Some(8), ..status(1) },
+        TicketStatus { recommendation: Some(8), state: 3, ..status(1) },
     ];
     for status in statuses {
         client.report(Kind::TicketStatus(status)).await.unwrap();
@@ -157,6 +160,11 @@ async fn an_answer_to_how_likely_one_recommends_goes_from_the_socket_to_the_repo
     check("brand", BRAND, 2, Some(50.0));
     check("agent", AGENT, 1, Some(100.0));
     check("agent", "", 1, Some(0.0));
+    let solved = |by: &str, value: &str| {
+        let group = group(&json, by, value);
+        (group["solved"].as_u64(), group["solve_p50_s"].is_number())
+    };
+    assert_eq!([solved("all", "all"), solved("agent", AGENT)], [(Some(1), true), (Some(0), false)]);
     let all = group(&json, "all", "all");
     assert_eq!(
         (all["answered"].as_u64(), all["p50_s"].is_u64(), all["csat"].as_f64()),
@@ -177,7 +185,7 @@ async fn names_from_outside_are_no_formulas_in_a_spreadsheet() {
     row("brand", &format!("'{BRAND}"));
     row("agent", "'@SUM(A1)<b>");
     let helper = row("helper", &format!("'{HELPER}"));
-    assert_eq!((&helper[22], &helper[23]), ("bluesky", "3"));
+    assert_eq!((&helper[24], &helper[25]), ("bluesky", "3"));
     assert_eq!(&row("team", TEAM)[2], "2");
     assert!(rows.iter().any(|row| &row[0] == "factor"), "{sheet}");
     assert!(rows.iter().all(|row| !row[1].starts_with(['=', '+', '-', '@', '\t'])), "{sheet}");
@@ -216,7 +224,7 @@ async fn the_page_has_the_figures_of_the_json_and_no_markup_from_outside() {
             break (before, page);
         }
     };
-    const FIGURES: [&str; 11] = [
+    const FIGURES: [&str; 13] = [
         "/tickets",
         "/answered",
         "/p50_s",
@@ -228,6 +236,8 @@ async fn the_page_has_the_figures_of_the_json_and_no_markup_from_outside() {
         "/satisfaction",
         "/recommended",
         "/nps",
+        "/solved",
+        "/solve_p50_s",
     ];
     for by in ALL.split(',') {
         let found = rows(&page, by);
@@ -277,6 +287,8 @@ async fn the_page_has_the_figures_of_the_json_and_no_markup_from_outside() {
             "/satisfaction",
             "/nps",
             "/recommended",
+            "/solved",
+            "/solve_p50_s",
         ],
     );
     assert_eq!(values(head), of_all);

@@ -118,7 +118,7 @@ mod tests {
             (1, Some(Record::Update(Update::default()))),
             (1, None),
         ] {
-            counts.add(&Delivery { seq: 1, attempt, record });
+            counts.add(&Delivery { seq: 1, attempt, record, ..Delivery::default() });
         }
         assert_eq!(
             counts.to_string(),

@@ -118,7 +118,8 @@ impl Intake {
         let mut confirmed = self.tickets.iter().filter(|ticket| self.confirmed.contains(&ticket.seq));
         let Some(Taken { id, seq, .. }) = confirmed.next() else { return };
         let ticket = Ticket { id: id.to_vec(), ..Ticket::default() };
-        let delivery = Delivery { seq: *seq, attempt: 2, record: Some(Record::Ticket(ticket)) };
+        let delivery =
+            Delivery { seq: *seq, attempt: 2, record: Some(Record::Ticket(ticket)), ..Delivery::default() };
         self.add(delivery, now_us(), now_us());
     }
 
@@ -497,12 +498,12 @@ mod tests {
 
     fn ticket(seq: u64, id: u8) -> Delivery {
         let ticket = Ticket { id: vec![id; 16], ..Ticket::default() };
-        Delivery { seq, attempt: 1, record: Some(Record::Ticket(ticket)) }
+        Delivery { seq, attempt: 1, record: Some(Record::Ticket(ticket)), ..Delivery::default() }
     }
 
     fn update(seq: u64, change: Option<Change>) -> Delivery {
         let update = Update { ticket_id: vec![1; 16], at_us: 0, change };
-        Delivery { seq, attempt: 1, record: Some(Record::Update(update)) }
+        Delivery { seq, attempt: 1, record: Some(Record::Update(update)), ..Delivery::default() }
     }
 
     #[test]

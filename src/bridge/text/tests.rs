@@ -281,3 +281,19 @@ proptest! {
         prop_assert!(!rest.contains(['<', '>', '"', '\'']), "{html}");
     }
 }
+
+/// What is forgotten of a person is no reason that an agent reads.
+#[test]
+fn reasons_that_are_erased_are_not_told() {
+    let mut ticket = sample::tickets("Lumio").swap_remove(0);
+    crate::desk::priority::forget(&mut ticket.factors);
+    let body = text(&texts().ticket(&ticket), "body").to_owned();
+    assert!(body.contains("it is urgent") && body.contains("speaks to us by name"), "{body}");
+    for word in ["erased", "forgotten", "angry gold", "been in touch", "limit to what"] {
+        assert!(!body.contains(word), "{word}: {body}");
+    }
+    for factor in &mut ticket.factors {
+        factor.evidence = crate::desk::priority::ERASED.to_owned();
+    }
+    assert!(!text(&texts().ticket(&ticket), "body").contains("erased"));
+}

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::safe;
 use super::words::{self, Language};
 use super::{About, Texts};
+use crate::desk::priority::ERASED;
 use crate::ticket::proto::{self, update::Change};
 
 /// Purchases and contacts that are shown, the newest.
@@ -201,7 +202,11 @@ impl View<'_> {
 
     /// The factors in words, those that weigh most first, then those that speak against it.
     fn why(&self, factors: &[proto::Factor], ticket: Option<&proto::Ticket>) -> Vec<Value> {
-        let mut factors: Vec<_> = factors.iter().filter(|factor| factor.points != 0).collect();
+        let mut factors: Vec<_> = factors
+            .iter()
+            // Of what is erased nothing is left to tell.
+            .filter(|factor| factor.points != 0 && factor.evidence != ERASED)
+            .collect();
         factors.sort_by_key(|factor| std::cmp::Reverse(factor.points));
         let said = factors.into_iter().map(|factor| {
             let text = self.factor(factor, ticket);

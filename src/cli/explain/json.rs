@@ -6,8 +6,8 @@ use super::story::{Outcome, Raised, Reading, Story};
 use crate::classify::INTENTS;
 use crate::config::Config;
 use crate::desk::priority::Line;
-use crate::desk::{Decision, Explained};
-use crate::ticket;
+use crate::desk::{Aside, Decision, Explained};
+use crate::ticket::{self, TicketId};
 
 /// Nothing but what becomes of it.
 pub(super) fn outcome(outcome: &str) -> Value {
@@ -20,9 +20,7 @@ pub(super) fn story(config: &Config, story: &Story) -> Value {
         Outcome::Own(None) => outcome("own"),
         Outcome::Own(Some(ticket_id)) => json!({ "outcome": "answer", "ticket_id": ticket_id.to_string() }),
         Outcome::Unmatched => outcome("unmatched"),
-        Outcome::Bystander(ticket_id) => {
-            json!({ "outcome": "bystander", "ticket_id": ticket_id.to_string() })
-        }
+        Outcome::Bystander(ticket_id) => bystander(*ticket_id, Aside::Stranger),
         Outcome::Read(reading) => of_reading(config, reading),
     };
     if let (Some(ticket_id), Some(object)) = (story.known, value.as_object_mut()) {
@@ -42,9 +40,7 @@ fn of_reading(config: &Config, reading: &Reading) -> Value {
                 "outcome": "unsupported", "other": verdict.intent[INTENTS.len() - 1], "at_least": least, "key": key,
             })
         }
-        Decision::Bystander(ticket_id) => {
-            json!({ "outcome": "bystander", "ticket_id": ticket_id.to_string() })
-        }
+        Decision::Bystander(ticket_id) => bystander(*ticket_id, tried.aside),
         Decision::Unmatched => outcome("unmatched"),
         Decision::Duplicate | Decision::Edited(_) => outcome("duplicate"),
         Decision::Joined(joined) => json!({
@@ -63,6 +59,16 @@ fn of_reading(config: &Config, reading: &Reading) -> Value {
             "ticket": reading.ticket.as_ref().map(ticket::to_json),
         }),
     }
+}
+
+fn bystander(ticket_id: TicketId, aside: Aside) -> Value {
+    let because = match aside {
+        Aside::Helper => "helper",
+        Aside::Stranger => "stranger",
+        Aside::Thanks => "thanks",
+        Aside::NoMessage => "no_message",
+    };
+    json!({ "outcome": "bystander", "ticket_id": ticket_id.to_string(), "because": because })
 }
 
 fn raised(raised: &Raised) -> Value {

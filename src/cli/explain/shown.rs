@@ -12,7 +12,7 @@ use crate::cli::priorities::{Difference, differences};
 use crate::config::Config;
 use crate::desk::articles::{Match, Question, Sought, Unfit};
 use crate::desk::follow_up;
-use crate::desk::{Decision, Explained, Joined};
+use crate::desk::{Aside, Decision, Explained, Joined};
 use crate::parse::Post;
 use crate::prefilter::{Explanation, Standing};
 use crate::ticket::TicketId;
@@ -44,7 +44,7 @@ pub(super) fn story(
             )
         }
         Outcome::Unmatched => writeln!(out, "\n{BOLD}unmatched{BOLD:#}: no rule matches"),
-        Outcome::Bystander(ticket_id) => bystander(out, *ticket_id),
+        Outcome::Bystander(ticket_id) => bystander(out, *ticket_id, Aside::Stranger),
         Outcome::Read(reading) => {
             classes(out, reading)?;
             unsupported(out, config, reading)?;
@@ -53,18 +53,27 @@ pub(super) fn story(
     }
 }
 
-fn bystander(out: &mut impl Write, ticket_id: TicketId) -> io::Result<()> {
-    writeln!(
-        out,
-        "\n{BOLD}bystander{BOLD:#}: said in the thread of ticket {ticket_id} by somebody who has no part in it: no ticket"
-    )
+fn bystander(out: &mut impl Write, ticket_id: TicketId, aside: Aside) -> io::Result<()> {
+    let why = why_aside(aside);
+    writeln!(out, "\n{BOLD}bystander{BOLD:#}: said in the thread of ticket {ticket_id} {why}: no ticket")
+}
+
+fn why_aside(aside: Aside) -> &'static str {
+    match aside {
+        Aside::Helper => {
+            "by a helper, who was thanked often enough for answering others ([helpers] thanked_min)"
+        }
+        Aside::Stranger => "by somebody who has no part in it and does not speak to us",
+        Aside::Thanks => "to say thanks",
+        Aside::NoMessage => "and no customer message",
+    }
 }
 
 fn decision(out: &mut impl Write, reading: &Reading, remembers: bool, clock: &Clock) -> io::Result<()> {
     let Reading { tried, .. } = reading;
     match &tried.decision {
         Decision::Unsupported => Ok(()),
-        Decision::Bystander(ticket_id) => bystander(out, *ticket_id),
+        Decision::Bystander(ticket_id) => bystander(out, *ticket_id, tried.aside),
         Decision::Unmatched => {
             writeln!(out, "\n{BOLD}unmatched{BOLD:#}: no rule matches, and no ticket of its thread is open")
         }
@@ -146,7 +155,12 @@ fn joins(out: &mut impl Write, joined: &Joined, raised: Option<&Raised>) -> io::
 fn unsupported(out: &mut impl Write, config: &Config, reading: &Reading) -> io::Result<()> {
     let Reading { candidate, verdict, tried, .. } = reading;
     if !config.desk.is_unsupported(candidate.addressed, verdict) {
-        return Ok(());
+        return match tried.decision {
+            Decision::Unsupported => {
+                writeln!(out, "\n{BOLD}unsupported{BOLD:#}: said in a thread {}", why_aside(tried.aside))
+            }
+            _ => Ok(()),
+        };
     }
     let other = verdict.intent[INTENTS.len() - 1];
     let (key, least) = config.desk.unsupported_least(candidate.addressed);

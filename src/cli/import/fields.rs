@@ -190,25 +190,83 @@ fn separate(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '|')).filter(|item| !item.is_empty())
 }
 
-/// `1234.5`, and as spreadsheets of other countries write it: `1234,50`, `1 234,50`. What `1,234` means nobody can tell.
+/// A number between these; see [`read_number`].
 fn number(name: &str, text: &str, least: f64, most: f64) -> Field<f64> {
-    let plain: String = text.chars().filter(|c| !matches!(c, ' ' | '\u{a0}' | '\u{202f}')).collect();
-    let plain = match plain.split_once(',') {
-        Some((whole, part)) if !part.contains([',', '.']) && !whole.contains('.') && part.len() != 3 => {
-            format!("{whole}.{part}")
-        }
-        _ => plain,
-    };
-    match plain.parse::<f64>() {
-        Ok(number) if number.is_finite() && (least..=most).contains(&number) => Ok(number),
-        Ok(number) if number.is_finite() && most < f64::MAX => {
-            Err(format!("{name} = {}: must be {least} to {most}", quoted(text)))
-        }
-        Ok(number) if number.is_finite() => {
-            Err(format!("{name} = {}: must be at least {least}", quoted(text)))
-        }
-        _ => Err(format!("{name} = {}: must be a number, such as 1234.5 or 1234,50", quoted(text))),
+    let number = read_number(text).map_err(|why| format!("{name} = {}: {why}", quoted(text)))?;
+    match (least..=most).contains(&number) {
+        true => Ok(number),
+        false if most < f64::MAX => Err(format!("{name} = {}: must be {least} to {most}", quoted(text))),
+        false => Err(format!("{name} = {}: must be at least {least}", quoted(text))),
     }
+}
+
+/// What may stand before or after an amount. All are of the company's own unit.
+const CURRENCIES: [&str; 9] = ["€", "$", "£", "¥", "eur", "usd", "gbp", "chf", "cad"];
+
+/// `1234.5`, and as spreadsheets and people of other countries write it: `1234,50`, `1 234,50 €`, `$1,234.50`, `1.234,50`,
+/// `1'234.50`. What `1,234` means nobody can tell; `1.234` is what programs write.
+fn read_number(text: &str) -> Result<f64, String> {
+    let must = || "must be a number, such as 1234.5, 1 234,50 or 1,234.50".to_owned();
+    let plain = without_currency(text.trim());
+    if let Ok(number) = plain.parse::<f64>() {
+        return if number.is_finite() { Ok(number) } else { Err(must()) };
+    }
+    let (sign, digits) = match plain.strip_prefix(['-', '+']) {
+        Some(digits) => (plain.get(..1).unwrap_or_default(), digits),
+        None => ("", plain),
+    };
+    let count = |mark: char| digits.matches(mark).count();
+    // The last mark is the decimal one, unless it stands there twice.
+    let mark = digits.chars().rev().find(|c| matches!(c, ',' | '.')).filter(|mark| count(*mark) == 1);
+    let (whole, part) = mark.and_then(|mark| digits.split_once(mark)).unwrap_or((digits, ""));
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let group = whole.chars().find(|c| !c.is_ascii_digit());
+    if mark == Some(',')
+        && group.is_none()
+        && part.len() == 3
+        && (1..=3).contains(&whole.len())
+        && whole != "0"
+    {
+        return Err(format!(
+            "may be {whole}{part} or {whole}.{part}: write {whole}{part} or {whole}.{part}0"
+        ));
+    }
+    let is_grouped = |mark: char| {
+        let mut groups = whole.split(mark);
+        let is_first = groups.next().is_some_and(|first| (1..=3).contains(&first.len()) && is_digits(first));
+        (is_space(mark) || matches!(mark, ',' | '.' | '\'' | '’'))
+            && is_first
+            && groups.all(|group| group.len() == 3 && is_digits(group))
+    };
+    if whole.is_empty() && part.is_empty() || !is_digits(part) || !group.is_none_or(is_grouped) {
+        return Err(must());
+    }
+    let whole: String = whole.chars().filter(char::is_ascii_digit).collect();
+    format!("{sign}0{whole}.{part}0").parse().map_err(|_| must())
+}
+
+/// Between thousands: a space, one that breaks no line, a narrow one that does not, a thin one.
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\u{a0}' | '\u{202f}' | '\u{2009}')
+}
+
+fn is_currency(text: &str) -> bool {
+    CURRENCIES.contains(&text.to_lowercase().as_str())
+}
+
+/// The amount without the currency before or after it.
+fn without_currency(text: &str) -> &str {
+    for mark in CURRENCIES {
+        let is_mark = |part: Option<&str>| part.is_some_and(|part| part.to_lowercase() == mark);
+        if is_mark(text.get(..mark.len())) {
+            return text.get(mark.len()..).unwrap_or_default().trim();
+        }
+        let end = text.len().saturating_sub(mark.len());
+        if is_mark(text.get(end..)) {
+            return text.get(..end).unwrap_or_default().trim();
+        }
+    }
+    text
 }
 
 /// A time as people and programs write it.
@@ -238,15 +296,7 @@ fn purchases(text: &str, zone: &TimeZone) -> Field<Vec<Purchase>> {
         let date = at.parse::<Date>().ok().filter(|_| at.len() == "2026-11-02".len());
         let at = time("purchases", at, zone)?;
         let rest = rest.trim();
-        let (first, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-        let (amount, what) = match first {
-            "-" => (None, after),
-            // A text that begins with a digit is an amount that nobody could read.
-            first if first.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | '+' | '-')) => {
-                (Some(number("purchases", first, 0.0, f64::MAX)?), after)
-            }
-            _ => (None, rest),
-        };
+        let (amount, what) = amount_of(rest)?;
         let what = what.trim();
         if what.len() > NAME_BYTES_MAX {
             return Err(format!(
@@ -262,6 +312,60 @@ fn purchases(text: &str, zone: &TimeZone) -> Field<Vec<Purchase>> {
     purchases.sort_by_key(|purchase| std::cmp::Reverse(purchase.at));
     purchases.truncate(PURCHASES_MAX);
     Ok(purchases)
+}
+
+/// The amount that a purchase begins with, and the rest: what was bought. A number may have spaces in it.
+fn amount_of(text: &str) -> Field<(Option<f64>, &str)> {
+    let (first, after) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    if first == "-" {
+        return Ok((None, after));
+    }
+    // What begins with a digit or a currency is an amount, also where nobody can read it.
+    let begins =
+        without_currency(first).starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | '+' | '-'));
+    if !(begins || is_currency(first)) {
+        return Ok((None, text));
+    }
+    let mut end = first.len();
+    let next = |end: usize| {
+        let space = text.get(end..).and_then(|rest| rest.chars().next())?;
+        let rest = text.get(end + space.len_utf8()..).unwrap_or_default();
+        let word = rest.split(char::is_whitespace).next().unwrap_or_default();
+        Some((space, word, end + space.len_utf8() + word.len()))
+    };
+    if is_currency(first)
+        && let Some((_, _, after)) = next(end)
+    {
+        end = after;
+    }
+    // `1 290` and a text, or `1` and a text that begins with a number: a space that breaks lines leaves it open.
+    let mut doubt = false;
+    while let Some((space, word, after)) = next(end).filter(|(space, ..)| is_space(*space)) {
+        let so_far = text.get(..end).unwrap_or_default();
+        let last = so_far.rsplit(is_space).next().unwrap_or_default();
+        let is_whole = !so_far.contains([',', '.']) && last.ends_with(|c: char| c.is_ascii_digit());
+        let digits = word.chars().take_while(char::is_ascii_digit).count();
+        let rest = word.get(digits..).unwrap_or_default();
+        if is_whole && digits == 3 && (rest.is_empty() || rest.starts_with([',', '.']) || is_currency(rest)) {
+            doubt = rest.is_empty() && (doubt || space == ' ');
+            end = after;
+        } else if is_currency(word) && !is_currency(first) {
+            (doubt, end) = (false, after);
+            break;
+        } else {
+            break;
+        }
+    }
+    let (amount, what) = text.split_at(end);
+    if doubt {
+        let whole: String = amount.chars().filter(|c| !is_space(*c)).collect();
+        return Err(format!(
+            "purchases = {}: {} may be an amount, or one before a text: write {whole}, or {first}.0 before the text",
+            quoted(text),
+            quoted(amount)
+        ));
+    }
+    Ok((Some(number("purchases", amount, 0.0, f64::MAX)?), what))
 }
 
 pub(super) fn customer(fields: &Fields<'_>) -> Field<CustomerRow> {
@@ -346,19 +450,47 @@ mod tests {
 
     #[test]
     fn numbers_are_read_as_spreadsheets_write_them() {
+        let check = |text: &str, expected: f64| assert_eq!(read_number(text), Ok(expected), "{text}");
         for (text, expected) in [
-            ("1234.5", Some(1234.5)),
-            ("1234,50", Some(1234.5)),
-            ("1 234,5", Some(1234.5)),
-            ("1\u{a0}234", Some(1234.0)),
-            ("1,234", None),
-            ("1.234,5", None),
-            ("1,2,3", None),
-            ("5000€", None),
-            ("inf", None),
+            ("1234.5", 1234.5),
+            ("1234,50", 1234.5),
+            ("1 234,5", 1234.5),
+            ("1\u{a0}234", 1234.0),
+            ("1\u{202f}290,50 €", 1290.5),
+            ("1\u{a0}290,50\u{a0}€", 1290.5),
+            ("1 290,50€", 1290.5),
+            ("€1290", 1290.0),
+            ("€ 1,290.50", 1290.5),
+            ("5000€", 5000.0),
+            ("EUR 12,5", 12.5),
+            ("12.5 chf", 12.5),
+            ("1,290.50", 1290.5),
+            ("1.290,50", 1290.5),
+            ("1'290.50", 1290.5),
+            ("1,290,000", 1_290_000.0),
+            ("1.290.000,5", 1_290_000.5),
+            ("1 234,567", 1234.567),
+            ("1234,567", 1234.567),
+            ("0,125", 0.125),
+            ("-1 234,5", -1234.5),
+            // As programs write it.
+            ("1.234", 1.234),
+            (",5", 0.5),
         ] {
-            assert_eq!(number("value", text, 0.0, f64::MAX).ok(), expected, "{text}");
+            check(text, expected);
         }
+        let refused = |text: &str, why: &str| {
+            let told = number("value", text, 0.0, f64::MAX).unwrap_err();
+            assert!(told.starts_with("value = ") && told.contains(why), "{text}: {told}");
+        };
+        refused("1,234", "may be 1234 or 1.234: write 1234 or 1.2340");
+        refused("€1,234", "may be 1234 or 1.234");
+        for text in
+            ["1,2,3", "12 34", "1 2345", "1.23,4.5", "1,23.456,7", "inf", "€", "", "12 €€", "1..5", "1-5"]
+        {
+            refused(text, "must be a number, such as 1234.5, 1 234,50 or 1,234.50");
+        }
+        refused("-3", "must be at least 0");
     }
 
     #[test]
@@ -367,6 +499,29 @@ mod tests {
         let bought = read("2026-11-20 1200,50 box | 2026-11-19 - cable").unwrap();
         let bought: Vec<_> = bought.iter().map(|one| (one.amount, one.what.as_str())).collect();
         assert_eq!(bought, [(Some(1200.5), "box"), (None, "cable")]);
-        assert!(read("2026-11-20 5000€ tv").unwrap_err().contains("5000€"));
+        let check = |text: &str, amount: f64, what: &str| {
+            let bought = read(&format!("2026-11-20 {text}")).unwrap();
+            assert_eq!((bought[0].amount, bought[0].what.as_str()), (Some(amount), what), "{text}");
+        };
+        check("5000€ tv", 5000.0, "tv");
+        check("1\u{202f}290,50 € tv", 1290.5, "tv");
+        check("1\u{a0}290 tv", 1290.0, "tv");
+        check("1 290,50 tv 55", 1290.5, "tv 55");
+        check("1 290 € tv", 1290.0, "tv");
+        check("1 290 000,5 tv", 1_290_000.5, "tv");
+        check("€ 1 290,50 tv", 1290.5, "tv");
+        check("€1290 tv", 1290.0, "tv");
+        check("1,290.50 EUR tv", 1290.5, "tv");
+        check("15.0 100 m of cable", 15.0, "100 m of cable");
+        check("15 2 m of cable", 15.0, "2 m of cable");
+        check("15", 15.0, "");
+        let refused = |text: &str, why: &str| {
+            let told = read(&format!("2026-11-20 {text}")).unwrap_err();
+            assert!(told.starts_with("purchases = ") && told.contains(why), "{text}: {told}");
+        };
+        refused("1 290 tv", "write 1290, or 1.0 before the text");
+        refused("1,290 tv", "may be 1290 or 1.290");
+        refused("5000x tv", "must be a number");
+        refused("€ tv", "must be a number");
     }
 }

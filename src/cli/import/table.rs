@@ -390,7 +390,12 @@ fn write_purchase(
         Ok(text.trim().replace('|', "/"))
     };
     let (at, amount, what) = (part("at")?, part("amount")?, part("what")?);
-    let amount = if amount.is_empty() { "-" } else { &amount };
+    let amount = match amount.as_str() {
+        "" => "-".to_owned(),
+        // Where it ends is known here: not in what was bought.
+        whole if whole.bytes().all(|byte| byte.is_ascii_digit()) => format!("{whole}.0"),
+        _ => amount,
+    };
     text.push_str(&format!("{} {amount} {what}", at.replace(' ', "T")));
     Ok(())
 }

@@ -333,7 +333,7 @@ fn a_wrong_row_is_rejected_with_its_line_and_the_others_are_taken() {
     customers("key,tier", "C1,gold,5,6", "has more than 3 fields, and the header 2");
     customers("key,name", "C1,\"Ana", "a quote that is opened in this line is never closed");
     customers("key,tier", "C1,very good", "must be one word");
-    customers("key,value", "C1,\"1.234,50\"", "value = \"1.234,50\": must be a number, such as 1234.5");
+    customers("key,value", "C1,\"1,234\"", "value = \"1,234\": may be 1234 or 1.234: write 1234 or 1.2340");
     customers("key,value", "C1,NaN", "must be a number");
     customers("key,value", "C1,inf", "must be a number");
     customers("key,value", "C1,-5", "value = \"-5\": must be at least 0");

@@ -46,6 +46,16 @@ impl Clock {
         self.show(at, "%Z")
     }
 
+    /// `those of Europe/Paris, UTC+01:00 now`, where `now` decides the offset.
+    pub(in crate::cli) fn zone(&self, now: Timestamp) -> String {
+        let offset = self.show(now, "UTC%:z");
+        match self.0.iana_name() {
+            Some("UTC") => "UTC".to_owned(),
+            Some(name) => format!("those of {name}, {offset} now"),
+            None => format!("{offset} now"),
+        }
+    }
+
     fn show(&self, at: Timestamp, format: &str) -> String {
         at.to_zoned(self.0.clone()).strftime(format).to_string()
     }
@@ -70,6 +80,8 @@ mod tests {
         assert_eq!(clock.beside(now, at("2026-11-27T22:45:00Z")), "23:45 CET");
         assert_eq!(clock.beside(now, at("2026-11-27T23:15:00Z")), "Sat 00:15 CET");
         assert_eq!(clock.minute_and_name(at("2026-07-01T10:00:00Z")), "2026-07-01 12:00 CEST");
+        assert_eq!(clock.zone(now), "those of Europe/Paris, UTC+01:00 now");
+        assert_eq!(Clock::in_zone("UTC").zone(now), "UTC");
         assert_eq!((clock.name(now).as_str(), clock.second(now).as_str()), ("CET", "2026-11-27 23:30:00"));
     }
 }

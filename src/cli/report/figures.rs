@@ -50,6 +50,9 @@ pub(super) struct Figures {
     pub(super) satisfaction: Option<f64>,
     pub(super) recommended: u64,
     pub(super) nps: Option<f64>,
+    pub(super) solved: u64,
+    /// Of those, from the ticket on.
+    pub(super) solve_p50_s: Option<u64>,
 }
 
 /// What the points of a priority factor went with.
@@ -147,6 +150,8 @@ impl Figures {
             satisfaction: group.satisfaction(),
             recommended: group.recommended,
             nps: group.nps(),
+            solved: group.solved,
+            solve_p50_s: group.solving_seconds(0.5),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::figures::{FactorFigures, Figures, HelperFigures, Report};
 use super::rank::Correlation;
 use crate::cli::print::printable;
 
-const COLUMNS: [&str; 25] = [
+const COLUMNS: [&str; 27] = [
     "by",
     "value",
     "tickets",
@@ -20,6 +20,8 @@ const COLUMNS: [&str; 25] = [
     "satisfaction",
     "recommended",
     "nps",
+    "solved",
+    "solve_p50_s",
     // Of factors alone.
     "late_with",
     "late_without",
@@ -67,6 +69,8 @@ fn group_cells(group: &Figures) -> Cells {
         ("satisfaction", number(group.satisfaction)),
         ("recommended", group.recommended.to_string()),
         ("nps", number(group.nps)),
+        ("solved", group.solved.to_string()),
+        ("solve_p50_s", seconds(group.solve_p50_s)),
     ]
 }
 
@@ -148,6 +152,8 @@ mod tests {
             satisfaction: Some(2.0),
             recommended: 1,
             nps: Some(-100.0),
+            solved: 2,
+            solve_p50_s: Some(7200),
         };
         let correlation = Some(Correlation { rho: -0.25, tickets: 90 });
         let factor = FactorFigures {
@@ -181,8 +187,8 @@ mod tests {
         write(&mut out, &report).unwrap();
         let out = String::from_utf8(out).unwrap();
         let lines: Vec<_> = out.lines().collect();
-        assert_eq!(lines[1], "team,'=A1,3,2,60,,,0.5000,1,0.0000,2.0000,1,-100.0000,,,,,,,,,,,,");
-        assert_eq!(lines[2], "factor,'@reach,40,,,,,,,,,,,0.2500,,3.0000,4.0000,-0.2500,90,,,quick bad,,,");
-        assert_eq!(lines[3], "helper,'-77,,,,,,,,,,,,,,,,,,,,,x,4,2026-11-27 09:00");
+        assert_eq!(lines[1], "team,'=A1,3,2,60,,,0.5000,1,0.0000,2.0000,1,-100.0000,2,7200,,,,,,,,,,,,");
+        assert_eq!(lines[2], "factor,'@reach,40,,,,,,,,,,,,,0.2500,,3.0000,4.0000,-0.2500,90,,,quick bad,,,");
+        assert_eq!(lines[3], "helper,'-77,,,,,,,,,,,,,,,,,,,,,,,x,4,2026-11-27 09:00");
     }
 }

@@ -1,5 +1,6 @@
 //! The arithmetic of a report, in memory that does not grow with the tickets.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::By;
@@ -37,6 +38,8 @@ pub(super) struct Group {
     promoters: u64,
     detractors: u64,
     times: Vec<u64>,
+    pub(super) solved: u64,
+    solving: Vec<u64>,
 }
 
 impl Group {
@@ -54,15 +57,14 @@ impl Group {
             self.promoters += u64::from(answer >= PROMOTER_MIN);
             self.detractors += u64::from(answer < PASSIVE_MIN);
         }
+        let made_at_us = outcome.ticket.created_at_us;
         if let Some(at_us) = outcome.first_answer_at_us {
             self.answered += 1;
-            // A helpdesk's clock may be behind ours.
-            let seconds =
-                (at_us.saturating_sub(outcome.ticket.created_at_us) / 1_000_000).max(0).unsigned_abs();
-            self.times.resize(BUCKETS, 0);
-            if let Some(bucket) = self.times.get_mut(bucket(seconds)) {
-                *bucket += 1;
-            }
+            count(&mut self.times, at_us.saturating_sub(made_at_us));
+        }
+        if let Some(at_us) = outcome.solved_at_us {
+            self.solved += 1;
+            count(&mut self.solving, at_us.saturating_sub(made_at_us));
         }
     }
 
@@ -89,14 +91,34 @@ impl Group {
 
     /// The response time that this share of the answers was within.
     pub(super) fn seconds(&self, within: f64) -> Option<u64> {
-        let wanted = (within * self.answered as f64).ceil().max(1.0) as u64;
-        let mut seen = 0;
-        let bucket = self.times.iter().position(|count| {
-            seen += count;
-            seen >= wanted
-        });
-        bucket.map(least)
+        percentile(&self.times, self.answered, within)
     }
+
+    /// The time to solve them that this share of those that are solved was within.
+    pub(super) fn solving_seconds(&self, within: f64) -> Option<u64> {
+        percentile(&self.solving, self.solved, within)
+    }
+}
+
+/// Counts a time.
+fn count(times: &mut Vec<u64>, us: i64) {
+    // A helpdesk's clock may be behind ours.
+    let seconds = (us / 1_000_000).max(0).unsigned_abs();
+    times.resize(BUCKETS, 0);
+    if let Some(bucket) = times.get_mut(bucket(seconds)) {
+        *bucket += 1;
+    }
+}
+
+/// Of so many times that are counted, the one that this share was within; `None` of nothing.
+fn percentile(times: &[u64], all: u64, within: f64) -> Option<u64> {
+    let wanted = (within * all as f64).ceil().max(1.0) as u64;
+    let mut seen = 0;
+    let bucket = times.iter().position(|count| {
+        seen += count;
+        seen >= wanted
+    });
+    bucket.map(least)
 }
 
 /// `None` of nothing.
@@ -164,12 +186,12 @@ impl Sums {
         period.into_iter().chain(hour).for_each(|group| group.add(outcome, late));
         for (by, groups) in &mut self.by {
             let value = value(*by, outcome);
-            if let Some(group) = groups.get_mut(value) {
+            if let Some(group) = groups.get_mut(&*value) {
                 group.add(outcome, late);
                 continue;
             }
-            let value = if groups.len() >= GROUPS_MAX { OTHERS } else { value };
-            groups.entry(value.to_owned()).or_default().add(outcome, late);
+            let value = if groups.len() >= GROUPS_MAX { OTHERS.into() } else { value };
+            groups.entry(value.into_owned()).or_default().add(outcome, late);
         }
         if outcome.is_unsupported {
             return;
@@ -211,14 +233,19 @@ impl Sums {
     }
 }
 
-fn value(by: By, outcome: &Outcome) -> &str {
+fn value(by: By, outcome: &Outcome) -> Cow<'_, str> {
+    // Somebody else's whom it was handed over to, unless one of our own has it all the same.
+    let or_supplier = |ours: &'_ str| match outcome.supplier.as_str() {
+        supplier if ours.is_empty() && !supplier.is_empty() => Some(format!("{supplier} (supplier)").into()),
+        _ => None,
+    };
     match by {
-        By::Brand => &outcome.ticket.brand,
-        By::Network => outcome.ticket.post.as_ref().map_or("", |post| &post.network),
-        By::Team => &outcome.team,
-        By::Agent => &outcome.agent,
-        By::Intent => &outcome.intent,
-        By::Time | By::Hour => "",
+        By::Brand => outcome.ticket.brand.as_str().into(),
+        By::Network => outcome.ticket.post.as_ref().map_or("", |post| &post.network).into(),
+        By::Team => or_supplier(&outcome.team).unwrap_or(outcome.team.as_str().into()),
+        By::Agent => or_supplier(&outcome.agent).unwrap_or(outcome.agent.as_str().into()),
+        By::Intent => outcome.intent.as_str().into(),
+        By::Time | By::Hour => "".into(),
     }
 }
 
@@ -289,6 +316,37 @@ mod tests {
         sums.add(&Outcome { is_unsupported: true, ..one });
         assert_eq!((sums.all.tickets, sums.factors["reach"].tickets), (2, 1));
         assert_eq!(sums.factors["reach"].late(&sums.supported), (Some(0.0), None), "without it is nobody");
+    }
+
+    #[test]
+    fn what_was_handed_over_is_its_suppliers_unless_somebody_of_ours_has_it() {
+        let mut sums = sums(&[By::Team, By::Agent], 10_000);
+        for (team, agent, supplier) in
+            [("", "", "Colis"), ("care", "", "Colis"), ("care", "ana", "Colis"), ("", "", "")]
+        {
+            let [team, agent, supplier] = [team, agent, supplier].map(str::to_owned);
+            sums.add(&Outcome { team, agent, supplier, ..outcome(None) });
+        }
+        let of = |kind: usize| {
+            let groups = sums.by[kind].1.iter().map(|(name, group)| (name.as_str(), group.tickets));
+            groups.collect::<Vec<_>>()
+        };
+        assert_eq!(of(0), [("", 1), ("Colis (supplier)", 1), ("care", 2)]);
+        assert_eq!(of(1), [("", 1), ("Colis (supplier)", 2), ("ana", 1)]);
+    }
+
+    #[test]
+    fn what_is_solved_is_counted_with_how_long_it_took() {
+        let mut sums = sums(&[], 10_000);
+        assert_eq!((sums.all.solved, sums.all.solving_seconds(0.5)), (0, None));
+        for solved_s in [Some(100), Some(1000), Some(9000), None] {
+            let solved_at_us = solved_s.map(|seconds: i64| seconds * 1_000_000);
+            sums.add(&Outcome { solved_at_us, ..outcome(Some(10)) });
+        }
+        let middle = sums.all.solving_seconds(0.5).unwrap();
+        assert_eq!((sums.all.solved, sums.all.answered), (3, 4));
+        assert!((940..=1000).contains(&middle), "{middle}");
+        assert_eq!(sums.all.seconds(0.5), Some(10));
     }
 
     #[test]

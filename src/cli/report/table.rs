@@ -16,7 +16,7 @@ pub(super) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
             let title = if kind == "time" { report.period } else { kind };
             writeln!(
                 out,
-                "{}{title:<24}{:>10}{:>10}{:>11}{:>11}{:>11}{:>9}{:>8}{:>7}{:>6}{:>6}",
+                "{}{title:<24}{:>10}{:>10}{:>11}{:>11}{:>11}{:>9}{:>8}{:>7}{:>6}{:>6}{:>9}{:>11}",
                 if kind == "all" { "" } else { "\n" },
                 "tickets",
                 "answered",
@@ -27,7 +27,9 @@ pub(super) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
                 "rated",
                 "CSAT",
                 "mean",
-                "NPS"
+                "NPS",
+                "solved",
+                "solved p50"
             )?;
         }
         row(out, group)?;
@@ -52,7 +54,7 @@ fn row(out: &mut impl Write, group: &Figures) -> io::Result<()> {
     let time = |seconds: Option<u64>| or_dash(seconds.map(duration));
     writeln!(
         out,
-        "{:<24}{:>10}{:>10}{:>11}{:>11}{:>11}{:>9}{:>8}{:>7}{:>6}{:>6}",
+        "{:<24}{:>10}{:>10}{:>11}{:>11}{:>11}{:>9}{:>8}{:>7}{:>6}{:>6}{:>9}{:>11}",
         if group.value.is_empty() { "(none)".to_owned() } else { printable(&group.value) },
         grouped(group.tickets),
         grouped(group.answered),
@@ -64,6 +66,8 @@ fn row(out: &mut impl Write, group: &Figures) -> io::Result<()> {
         or_dash(group.csat.map(percent)),
         or_dash(group.satisfaction.map(|mean| format!("{mean:.1}"))),
         or_dash(group.nps.map(signed)),
+        grouped(group.solved),
+        time(group.solve_p50_s),
     )
 }
 

@@ -137,7 +137,7 @@ points = 5
 name = "Nox"
 [[priority.brand.combination]]
 name = "gold"
-when = { tier = "gold", brand = "Nox" }
+when = { verified = true, brand = "Nox" }
 points = 7
 "#,
     );
@@ -488,10 +488,55 @@ fn the_tables_of_the_example_are_right_once_they_are_no_comments() {
         }
     }
     assert_eq!(text.lines().filter(|line| line.starts_with('[')).count(), 4, "{text}");
-    let config = read(&format!("{text}[[team]]\nname = \"Frontline\"\n"));
+    // As the example's own [priority] shows it.
+    let caps = "[priority.caps]\ncustomer = 260\ncombinations = 200\n";
+    assert!(example.contains("\n# caps = { customer = 260, combinations = 200 }"));
+    let config = read(&format!("{caps}{text}[[team]]\nname = \"Frontline\"\n"));
     assert_eq!(config.warnings, [""; 0]);
     assert_eq!(config.desk.factors.combinations.len(), 1);
     assert_eq!(config.desk.brands["Lumio"].levels.p1_min, 550);
     assert_eq!(config.desk.sensitive.teams["safety"], "Frontline");
     assert_eq!(config.desk.sensitive.read("no screen reader").0, ["accessibility"]);
+}
+
+#[test]
+fn combinations_that_go_beyond_the_customers_limit_are_told_of_until_they_have_their_own() {
+    let told = |priority: &str| {
+        let text = format!(
+            "[[source]]\nkind = \"ndjson\"\npath = \"-\"\n[[brand]]\nname = \"Lumio\"\nnames = [\"lumio\"]\n[priority]\n{priority}"
+        );
+        Config::parse(&text).unwrap().warnings
+    };
+    let combination = |name: &str, when: &str, points: i32| {
+        format!("[[priority.combination]]\nname = \"{name}\"\nwhen = {{ {when} }}\npoints = {points}\n")
+    };
+    let gold = combination("angry gold", "sentiment = \"negative\", tier = \"gold\"", 100);
+    let dear = combination("dear", "value_min = 5000", 60);
+    let both = format!("{gold}{dear}");
+    let beyond = |names: &str, cap: i32, most: i32| {
+        format!(
+            "priority.combination: {names} go by what is known of the customer, and caps.customer = {cap} is not for \
+             them: together up to {most}; caps.combinations sets a limit"
+        )
+    };
+    assert_eq!(told(&both), [beyond("\"angry gold\", \"dear\"", 260, 420)]);
+    assert_eq!(told(&format!("caps = {{ customer = 100 }}\n{gold}")), [beyond("\"angry gold\"", 100, 200)]);
+    for (when, is_theirs) in [
+        ("flag = \"press\"", true),
+        ("channel = \"phone\"", false),
+        ("contacts_min = 2", false),
+        ("customer = true", true),
+        ("customer = false", false),
+        ("followers_min = 5", false),
+        ("topic = \"gold\"", false),
+    ] {
+        assert_eq!(!told(&combination("one", when, 100)).is_empty(), is_theirs, "{when}");
+    }
+    assert_eq!(told(&format!("caps = {{ combinations = 100 }}\n{both}")), [""; 0]);
+    assert_eq!(told(&combination("less", "tier = \"gold\"", -50)), [""; 0]);
+    // A brand's own are told of once, and beside those of all.
+    let brand = "[[priority.brand]]\nname = \"Lumio\"\n[[priority.brand.combination]]\nname = \"own\"\n\
+                 when = { tier = \"gold\" }\npoints = 40\n";
+    let [of_all, own] = &told(&format!("{gold}{brand}"))[..] else { panic!() };
+    assert!(of_all.contains("up to 360") && own.contains("\"own\"") && own.contains("up to 300"), "{own}");
 }

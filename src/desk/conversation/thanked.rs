@@ -69,6 +69,11 @@ impl Conversations {
         }
     }
 
+    /// Whether the author of this post counts as a helper by then.
+    pub fn helps(&self, config: &Config, post: &Post<'_>, at: Timestamp) -> bool {
+        self.is_helper(config, Person::of(post.network, &post.author.id), at.as_microsecond())
+    }
+
     pub(super) fn is_helper(&self, config: &Config, person: Person, at_us: i64) -> bool {
         config.thanked_min > 0 && self.times(person, at_us) >= config.thanked_min as usize
     }

@@ -89,7 +89,7 @@ pub(super) fn group_of(name: &str) -> Option<Group> {
 
 /// The group of a factor that a ticket names; `None` for what keeps a group or the sum within its limits.
 pub fn recorded_group(name: &str) -> Option<Group> {
-    (!is_limit(name)).then(|| group_of(name).unwrap_or(Group::Combinations))
+    (!is_limit(name) && name != FORGOTTEN).then(|| group_of(name).unwrap_or(Group::Combinations))
 }
 
 /// Whether a ticket names this for a topic's floor, on which it stands.
@@ -110,9 +110,35 @@ pub fn is_knowing(factor: &proto::Factor) -> bool {
     matches!(recorded_group(&factor.name), Some(Group::Customer | Group::Contacts | Group::Combinations))
 }
 
+/// The one line that a ticket keeps of all that was known of somebody who is forgotten. A name such as `contacts`, or that of
+/// a combination, would still say something of them.
+pub const FORGOTTEN: &str = "forgotten";
+
+/// Makes one [line](FORGOTTEN) of those that say what is known of the author: their points stay, with what limited them, and
+/// nothing else.
+pub fn forget(factors: &mut Vec<proto::Factor>) {
+    let limits = [Group::Customer, Group::Contacts, Group::Combinations].map(Group::cap_name);
+    let is_theirs = |factor: &proto::Factor| {
+        is_knowing(factor) || limits.contains(&factor.name.as_str()) || factor.name == FORGOTTEN
+    };
+    let Some(place) = factors.iter().position(is_theirs) else { return };
+    let theirs = factors.iter().filter(|factor| is_theirs(factor));
+    let points = theirs.fold(0, |sum: i32, factor| sum.saturating_add(factor.points));
+    factors.retain(|factor| !is_theirs(factor));
+    if points != 0 {
+        let (name, evidence) = (FORGOTTEN.to_owned(), ERASED.to_owned());
+        factors.insert(place, proto::Factor { name, points, evidence });
+    }
+}
+
+/// The points of that line; 0: there is none.
+pub(in crate::desk) fn forgotten(factors: &[proto::Factor]) -> i32 {
+    factors.iter().find(|factor| factor.name == FORGOTTEN).map_or(0, |factor| factor.points)
+}
+
 /// Whether tickets use this word for something else than a combination.
 pub fn is_reserved(name: &str) -> bool {
-    group_of(name).is_some() || is_limit(name)
+    group_of(name).is_some() || is_limit(name) || name == FORGOTTEN
 }
 
 /// What one factor gave.
@@ -144,12 +170,22 @@ pub(super) struct Tally<'c> {
     all: bool,
     lines: Vec<Line>,
     sums: [i64; Group::ALL.len()],
+    forgotten: i64,
 }
 
 impl<'c> Tally<'c> {
     pub(super) fn new(caps: &'c Caps, floors: &'c Floors, all: bool) -> Tally<'c> {
         let (lines, sums) = (Vec::with_capacity(8), [0; Group::ALL.len()]);
-        Tally { caps, floors, place: Place::default(), all, lines, sums }
+        Tally { caps, floors, place: Place::default(), all, lines, sums, forgotten: 0 }
+    }
+
+    /// Keeps what a ticket has of somebody who is [forgotten](FORGOTTEN). What limits groups has no say in it: it had.
+    pub(super) fn keep_forgotten(&mut self, points: i32) {
+        if points != 0 {
+            self.forgotten = points.into();
+            let (name, evidence) = (Cow::Borrowed(FORGOTTEN), ERASED.to_owned());
+            self.lines.push(Line { name, points, most: None, evidence });
+        }
     }
 
     /// Notes that the floor of this topic holds, if it has one.
@@ -196,7 +232,7 @@ impl<'c> Tally<'c> {
                 self.lines.push(Line { name, points, most: None, evidence });
             }
         }
-        let total = self.sums.iter().fold(0, |sum: i64, points| sum.saturating_add(*points));
+        let total = self.sums.iter().fold(self.forgotten, |sum: i64, points| sum.saturating_add(*points));
         let danger = self.sums.get(Group::Sensitive as usize).copied().unwrap_or(0);
         self.lines.extend(self.place.line(self.floors, total, total.saturating_sub(danger)));
         self.lines
@@ -224,7 +260,9 @@ impl Score {
             if let Some(topic) = Place::topic(&name) {
                 tally.raise(topic);
             }
-            if let Some(group) = recorded_group(&name) {
+            if name == FORGOTTEN {
+                tally.keep_forgotten(points);
+            } else if let Some(group) = recorded_group(&name) {
                 tally.give(group, name, points, points, || evidence);
             }
         }

@@ -363,3 +363,44 @@ fn who_is_in_danger_or_a_customer_who_speaks_to_us_has_a_ticket_of_their_own_in_
         check(fire, brand, &THANKFUL, &mut Strangers, false);
     }
 }
+
+/// For people who ask why.
+#[test]
+fn a_post_that_is_no_ticket_is_told_why_not() {
+    let check = |candidate: Candidate, verdict: &Verdict, helps: bool, expected: Aside| {
+        let mut desk = of_ana();
+        if expected == Aside::Thanks {
+            desk.hear(&solved("a"));
+        }
+        for ticket in 0..if helps { 3 } else { 2 } {
+            desk.conversations.remember_thanks(Network::Plain, "bob", id(&ticket.to_string()), 0);
+        }
+        let opinion = Opinion { model: "model 1", provisional: false };
+        let (config, now) = (Config::default(), Timestamp::UNIX_EPOCH);
+        let tried = desk.try_out(&config, &candidate, verdict, opinion, &mut Strangers, now).unwrap();
+        assert_eq!((tried.decision, tried.aside), (Decision::Bystander(id("a")), expected));
+    };
+    let advice = |brand: &str| post("b", "bob", "a", brand, "lumio does that, try restarting");
+    check(advice("Lumio"), &PROBLEM, true, Aside::Helper);
+    check(advice(""), &PROBLEM, true, Aside::Helper);
+    check(advice(""), &PROBLEM, false, Aside::Stranger);
+    check(advice("Lumio"), &other(0.99), false, Aside::NoMessage);
+    check(post("b", "bob", "a", "Lumio", "lumio merci beaucoup !"), &THANKFUL, false, Aside::Thanks);
+}
+
+#[test]
+fn what_a_post_gives_by_itself_holds_nothing_of_how_many_there_were() {
+    let mut desk = of_ana();
+    let opinion = Opinion { model: "model 1", provisional: false };
+    let (mut config, now) = (Config::default(), Timestamp::UNIX_EPOCH);
+    let further = post("b", "ana", "a", "Lumio", "lumio panne");
+    // A limit of the group would take away what is not there.
+    config.factors.caps = config.factors.caps.with(priority::Group::Post, 30);
+    let tried = desk.try_out(&config, &further, &PROBLEM, opinion, &mut Strangers, now).unwrap();
+    assert!(matches!(tried.decision, Decision::Joined(_)));
+    assert!(
+        tried.explained.lines.iter().all(|line| line.name != follow_up::FACTOR && line.name != "cap of post")
+    );
+    let alone = config.ticket(&further, &PROBLEM, &Person::default(), "model 1", now);
+    assert_eq!(u32::from(tried.explained.priority), alone.priority);
+}

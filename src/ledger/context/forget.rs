@@ -247,7 +247,7 @@ fn clear_tickets(
                     }
                 }
                 // The same evidence is kept for the ticket's next post.
-                conversations::forget_words(&transaction, *ticket_id)?;
+                conversations::forget_person(&transaction, *ticket_id)?;
                 assigned::forget_person(&transaction, *ticket_id)?;
                 cleared += u64::from(is_cleared);
             }

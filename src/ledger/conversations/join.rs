@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{FOLLOW_UP, ThreadPost, add_post, bystander, helpers, is_known, update};
 use crate::desk::conversation::{JOINED_MAX, NEWEST_MAX};
 use crate::desk::follow_up::{Terms, followed_up};
+use crate::desk::priority::forget;
 use crate::desk::told::Told;
 use crate::ledger::rescoring::{Reading, publish};
 use crate::ledger::writer::Changes;
@@ -200,13 +201,29 @@ fn set_standing(connection: &Connection, ticket_id: TicketId, standing: &Standin
 
 /// Which sensitive words a text held that is erased now is not known any more.
 pub(in crate::ledger) fn forget_words(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<()> {
+    change_factors(connection, ticket_id, |factors| texts::without_words(factors))
+}
+
+/// As [`forget_words`], and nothing that was known of who wrote it either.
+pub(in crate::ledger) fn forget_person(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<()> {
+    change_factors(connection, ticket_id, |factors| {
+        forget(factors);
+        texts::without_words(factors);
+    })
+}
+
+fn change_factors(
+    connection: &Connection,
+    ticket_id: TicketId,
+    change: impl FnOnce(&mut Vec<proto::Factor>),
+) -> rusqlite::Result<()> {
     let factors = connection
         .prepare_cached("SELECT factors FROM conversation WHERE ticket_id = ?1 AND factors IS NOT NULL")?
         .query_row([ticket_id.as_bytes()], |row| row.get::<_, Vec<u8>>(0))
         .optional()?;
     let Some(factors) = factors else { return Ok(()) };
     let mut factors = proto::update::FollowedUp::decode(factors.as_slice()).unwrap_or_default();
-    texts::without_words(&mut factors.factors);
+    change(&mut factors.factors);
     connection
         .prepare_cached("UPDATE conversation SET factors = ?2 WHERE ticket_id = ?1")?
         .execute(params![ticket_id.as_bytes(), factors.encode_to_vec()])?;

@@ -188,8 +188,10 @@ impl Queue {
         };
         self.trim();
         let attempt = self.attempts.remove(&seq).unwrap_or(0).saturating_add(1);
+        let Traits { priority, rescored, .. } = &head.traits;
+        let priority_now = rescored.as_ref().map(|(now, _)| *now).filter(|now| now != priority);
         self.in_flight.insert(seq, InFlight { client, attempt, head });
-        Some(Taken { seq, attempt })
+        Some(Taken { seq, attempt, priority_now })
     }
 
     /// Gives the records of a ticket another place in the order, as far as they still wait for one.

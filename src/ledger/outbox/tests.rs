@@ -59,6 +59,33 @@ fn greater_rank_then_nearer_due_then_smaller_seq_goes_first() {
     assert_eq!(take_all(&mut outbox, ANNE, now), [(3, 1), (2, 1), (5, 1), (1, 1), (4, 1)]);
 }
 
+/// Its first form would look out of order otherwise.
+#[test]
+fn a_record_comes_with_what_its_ticket_has_come_to() {
+    let now_at = |rank: i64, rescored: Option<u16>| {
+        let mut record = (*head(1, 1, rank, 0, "lumio")).clone();
+        record.traits.rescored = rescored.map(|priority| (priority, "outage".into()));
+        Arc::new(record)
+    };
+    let check = |rescored: Option<u16>, expected: Option<u16>| {
+        let first = now_at(500, None);
+        let (mut outbox, now) = opened(&[first.clone(), head(2, 2, 600, 0, "lumio")]);
+        outbox.rerank(&[Reranked {
+            records: vec![(now_at(720, rescored), Vec::new())],
+            place_before: super::Place::of(&first),
+            rescored_before: None,
+        }]);
+        let taken: Vec<_> = std::iter::from_fn(|| outbox.take(NAME, ANNE, now))
+            .map(|taken| (taken.seq.get(), taken.priority_now))
+            .collect();
+        assert_eq!(taken, [(1, expected), (2, None)], "{rescored:?}");
+    };
+    check(Some(720), Some(720));
+    check(Some(0), Some(0));
+    check(Some(500), None);
+    check(None, None);
+}
+
 #[test]
 fn acknowledgements_are_counted_once_and_only_for_what_was_in_flight() {
     let (mut outbox, now) =

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
+use super::place;
+
 /// Reads lines.
 pub struct Lines {
     path: PathBuf,
@@ -16,6 +18,8 @@ pub struct Lines {
     line_bytes_max: usize,
     /// Lines taken so far, skipped and blank ones too.
     taken: u64,
+    /// What they held: see [`Lines::digest`].
+    digest: u64,
 }
 
 /// What a line was.
@@ -83,7 +87,7 @@ impl Lines {
     /// Reads from `reader`; `path` is for messages.
     fn new(path: &Path, reader: Box<dyn Read + Send>, line_bytes_max: usize) -> Lines {
         let reader = BufReader::with_capacity(BUFFER_BYTES, reader);
-        Lines { path: path.to_owned(), reader, line_bytes_max, taken: 0 }
+        Lines { path: path.to_owned(), reader, line_bytes_max, taken: 0, digest: 0 }
     }
 
     /// Reads the next line into `line`, replacing what it held; `None` at the end. Both `\n` and `\r\n`
@@ -106,6 +110,7 @@ impl Lines {
         } else if read == room {
             self.reader.skip_until(b'\n').map_err(|error| self.read_error(error))?;
         }
+        self.digest = place::fold(self.digest, line);
         if line.last() == Some(&b'\r') {
             line.pop();
         }
@@ -130,11 +135,11 @@ impl Lines {
     ///
     /// The file cannot be read any further.
     pub fn skip(&mut self, lines: u64) -> Result<u64, LinesError> {
+        let mut line = Vec::new();
         for skipped in 0..lines {
-            if self.reader.skip_until(b'\n').map_err(|error| self.read_error(error))? == 0 {
+            if self.next_line(&mut line)?.is_none() {
                 return Ok(skipped);
             }
-            self.taken += 1;
         }
         Ok(lines)
     }
@@ -142,6 +147,11 @@ impl Lines {
     /// How many lines were taken or skipped: the number, from 1, of the last one.
     pub fn taken(&self) -> u64 {
         self.taken
+    }
+
+    /// Sums up what those lines held, without their ends; of one that is too long, its beginning.
+    pub(super) fn digest(&self) -> u64 {
+        self.digest
     }
 
     /// Whether the next line is in memory as a whole: otherwise taking it may wait for whoever writes

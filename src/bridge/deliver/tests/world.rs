@@ -304,7 +304,7 @@ impl Trial {
     /// Works a delivery off, unless the bridge dies after so many moments.
     pub(super) fn deliver(&mut self, seq: u64, record: &delivery::Record, moments: usize) -> Option<End> {
         let bridge = self.bridge.as_ref().unwrap();
-        let delivery = Delivery { seq, attempt: 1, record: Some(record.clone()) };
+        let delivery = Delivery { seq, attempt: 1, record: Some(record.clone()), priority_now: None };
         let ended = {
             let mut work = pin!(bridge.work(delivery));
             let mut context = Context::from_waker(Waker::noop());
