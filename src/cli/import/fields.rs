@@ -204,13 +204,11 @@ fn number(name: &str, text: &str, least: f64, most: f64) -> Field<f64> {
 const CURRENCIES: [&str; 9] = ["€", "$", "£", "¥", "eur", "usd", "gbp", "chf", "cad"];
 
 /// `1234.5`, and as spreadsheets and people of other countries write it: `1234,50`, `1 234,50 €`, `$1,234.50`, `1.234,50`,
-/// `1'234.50`. What `1,234` means nobody can tell; `1.234` is what programs write.
+/// `1'234.50`. What `1,234` means nobody can tell; `1.234` is what programs write, but beside a currency people do.
 fn read_number(text: &str) -> Result<f64, String> {
     let must = || "must be a number, such as 1234.5, 1 234,50 or 1,234.50".to_owned();
-    let plain = without_currency(text.trim());
-    if let Ok(number) = plain.parse::<f64>() {
-        return if number.is_finite() { Ok(number) } else { Err(must()) };
-    }
+    let text = text.trim();
+    let plain = without_currency(text);
     let (sign, digits) = match plain.strip_prefix(['-', '+']) {
         Some(digits) => (plain.get(..1).unwrap_or_default(), digits),
         None => ("", plain),
@@ -221,15 +219,20 @@ fn read_number(text: &str) -> Result<f64, String> {
     let (whole, part) = mark.and_then(|mark| digits.split_once(mark)).unwrap_or((digits, ""));
     let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let group = whole.chars().find(|c| !c.is_ascii_digit());
-    if mark == Some(',')
+    let is_in_doubt = mark == Some(',') || mark == Some('.') && plain != text;
+    if is_in_doubt
         && group.is_none()
         && part.len() == 3
+        && is_digits(part)
         && (1..=3).contains(&whole.len())
         && whole != "0"
     {
         return Err(format!(
             "may be {whole}{part} or {whole}.{part}: write {whole}{part} or {whole}.{part}0"
         ));
+    }
+    if let Ok(number) = plain.parse::<f64>() {
+        return if number.is_finite() { Ok(number) } else { Err(must()) };
     }
     let is_grouped = |mark: char| {
         let mut groups = whole.split(mark);
@@ -475,6 +478,9 @@ mod tests {
             ("-1 234,5", -1234.5),
             // As programs write it.
             ("1.234", 1.234),
+            ("0.125 €", 0.125),
+            ("1.2900 €", 1.29),
+            ("1290.125 €", 1290.125),
             (",5", 0.5),
         ] {
             check(text, expected);
@@ -485,6 +491,9 @@ mod tests {
         };
         refused("1,234", "may be 1234 or 1.234: write 1234 or 1.2340");
         refused("€1,234", "may be 1234 or 1.234");
+        for text in ["1.290 €", "€1.290", "1.290 EUR", "-1.290 €", "$ 1.290"] {
+            refused(text, "may be 1290 or 1.290: write 1290 or 1.2900");
+        }
         for text in
             ["1,2,3", "12 34", "1 2345", "1.23,4.5", "1,23.456,7", "inf", "€", "", "12 €€", "1..5", "1-5"]
         {
@@ -521,6 +530,8 @@ mod tests {
         };
         refused("1 290 tv", "write 1290, or 1.0 before the text");
         refused("1,290 tv", "may be 1290 or 1.290");
+        refused("1.290 € tv", "may be 1290 or 1.290");
+        refused("EUR 1.290 tv", "may be 1290 or 1.290");
         refused("5000x tv", "must be a number");
         refused("€ tv", "must be a number");
     }
