@@ -191,7 +191,7 @@ fn separate(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A number between these; see [`read_number`].
-fn number(name: &str, text: &str, least: f64, most: f64) -> Field<f64> {
+pub(super) fn number(name: &str, text: &str, least: f64, most: f64) -> Field<f64> {
     let number = read_number(text).map_err(|why| format!("{name} = {}: {why}", quoted(text)))?;
     match (least..=most).contains(&number) {
         true => Ok(number),
@@ -251,6 +251,18 @@ fn read_number(text: &str) -> Result<f64, String> {
 /// Between thousands: a space, one that breaks no line, a narrow one that does not, a thin one.
 fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\u{a0}' | '\u{202f}' | '\u{2009}')
+}
+
+/// Whether it begins with a digit, behind a sign and a point or without.
+fn begins_figure(text: &str) -> bool {
+    let text = text.strip_prefix(['+', '-']).unwrap_or(text);
+    text.strip_prefix('.').unwrap_or(text).starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// Whether it is a number, or the first part of one, by what it is written with.
+fn is_figure(text: &str) -> bool {
+    let of_figures = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | ',' | '.' | '\'' | '’');
+    begins_figure(text) && text.chars().all(of_figures)
 }
 
 fn is_currency(text: &str) -> bool {
@@ -323,10 +335,14 @@ fn amount_of(text: &str) -> Field<(Option<f64>, &str)> {
     if first == "-" {
         return Ok((None, after));
     }
-    // What begins with a digit or a currency is an amount, also where nobody can read it.
-    let begins =
-        without_currency(first).starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | '+' | '-'));
-    if !(begins || is_currency(first)) {
+    // What begins with a digit or a currency's sign is an amount, also where nobody can read it. A currency's letters are a
+    // word as others are, unless a number follows: `CAD software`, `EUR-Palette`.
+    let begins = match first.starts_with(char::is_alphabetic) {
+        true if is_currency(first) => after.split_whitespace().next().is_some_and(is_figure),
+        true => is_figure(without_currency(first)) && !without_currency(first).starts_with(['+', '-']),
+        false => is_currency(first) || begins_figure(without_currency(first)),
+    };
+    if !begins {
         return Ok((None, text));
     }
     let mut end = first.len();
@@ -524,6 +540,23 @@ mod tests {
         check("15.0 100 m of cable", 15.0, "100 m of cable");
         check("15 2 m of cable", 15.0, "2 m of cable");
         check("15", 15.0, "");
+        check("EUR 1 290,50 tv", 1290.5, "tv");
+        check("CAD 5 software", 5.0, "software");
+        check("EUR12 tv", 12.0, "tv");
+        for text in [
+            "CAD software",
+            "cad",
+            "EUR-Palette",
+            "EUR-6 Palette",
+            "CAD 3D course",
+            "CAD3D course",
+            "Cadre 12",
+            ".NET course",
+            "-box",
+        ] {
+            let bought = read(&format!("2026-11-02 {text}")).unwrap();
+            assert_eq!((bought[0].amount, bought[0].what.as_str()), (None, text));
+        }
         let refused = |text: &str, why: &str| {
             let told = read(&format!("2026-11-20 {text}")).unwrap_err();
             assert!(told.starts_with("purchases = ") && told.contains(why), "{text}: {told}");
