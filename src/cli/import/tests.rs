@@ -163,7 +163,7 @@ fn an_amount_of_ndjson_ends_where_it_says() {
         let desk = Desk::new();
         let purchase = format!(r#"{{"at":"2026-11-01","amount":{amount},"what":"{what}"}}"#);
         let row = format!(r#"{{"key":"C1","purchases":[{purchase}],"plain":"ana"}}"#);
-        desk.takes("customers", "a.ndjson", row, &[]);
+        desk.takes("customers", "a.ndjson", &row, &[]);
         let found = desk.find(Network::Plain, "ana", None).customer.unwrap();
         assert_eq!((found.purchases[0].amount, found.purchases[0].what.as_str()), (expected, what));
     };
