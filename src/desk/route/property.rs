@@ -15,7 +15,7 @@ use crate::desk::person::Customer;
 use crate::desk::told::Load;
 use crate::desk::when::{Field, When};
 
-/// A second's worth in a debug build.
+/// Some seconds' worth in a debug build.
 const ASSIGNMENTS: u64 = 20_000;
 const TEAMS: [&str; 4] = ["billing", "frontline", "parcels", "night"];
 const SKILLS: [&str; 3] = ["invoices", "parcels", "contracts"];
