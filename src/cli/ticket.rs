@@ -122,11 +122,11 @@ fn somebody_waits(events: &[Event]) -> bool {
             What::Status(_) | What::Contact(_) | What::Post { .. } => {}
         }
     }
-    let states = events.iter().filter_map(|Event { what, .. }| match what {
+    let mut states = events.iter().filter_map(|Event { what, .. }| match what {
         What::Status(status) if status.state() != State::Unspecified => Some(status.state()),
         _ => None,
     });
-    waits && states.last().is_none_or(|state| matches!(state, State::Open))
+    waits && states.next_back().is_none_or(|state| matches!(state, State::Open))
 }
 
 fn status_line(status: &proto::TicketStatus) -> String {

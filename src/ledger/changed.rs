@@ -56,7 +56,8 @@ const OLDEST: &str = "
 
 /// Those that have waited longest, at most `tickets_max`.
 pub(super) fn read(connection: &Connection, tickets_max: usize) -> rusqlite::Result<Vec<Changed>> {
-    let marked: Vec<(TicketId, Seq, Seq, Option<i64>, Option<i64>)> = connection
+    type Marked = (TicketId, Seq, Seq, Option<i64>, Option<i64>);
+    let marked: Vec<Marked> = connection
         .prepare_cached(OLDEST)?
         .query_map([i64::try_from(tickets_max).unwrap_or(i64::MAX)], |row| {
             Ok((
