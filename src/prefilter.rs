@@ -131,6 +131,8 @@ pub struct Candidate {
     pub post: Post<'static>,
     /// The best-matching brand's name.
     pub brand: std::sync::Arc<str>,
+    /// The other brands that it names, of a post that [only names](Candidate::only_named) them, in config order.
+    pub also_named: Vec<std::sync::Arc<str>>,
     /// What matched, for people: `@lumio`, `#lumio`, `lumiobox + panne`, `rule: …`.
     pub hits: Vec<String>,
     /// Whether one of the brand's handles was mentioned: the poster speaks to us.
@@ -143,13 +145,17 @@ pub struct Candidate {
 impl Candidate {
     /// A post that no rule matches, in a thread that is [`watched`]: it has no brand of its own.
     pub fn in_thread(post: Post<'static>) -> Candidate {
-        Candidate { post, brand: "".into(), hits: Vec::new(), addressed: false, value: 1 }
+        Candidate { value: 1, ..Candidate::only_named(post, "".into(), Vec::new()) }
     }
 
-    /// A post that names this brand and nothing else that a rule asks for, by an author who is [`watched`]: it may go on
-    /// with what they have begun, and begins nothing.
-    pub fn only_named(post: Post<'static>, brand: std::sync::Arc<str>) -> Candidate {
-        Candidate { post, brand, hits: Vec::new(), addressed: false, value: 0 }
+    /// A post that names these brands and nothing else that a rule asks for, by an author who is [`watched`]: it may go on
+    /// with what they have begun of any of them, and begins nothing.
+    pub fn only_named(
+        post: Post<'static>,
+        brand: std::sync::Arc<str>,
+        also_named: Vec<std::sync::Arc<str>>,
+    ) -> Candidate {
+        Candidate { post, brand, also_named, hits: Vec::new(), addressed: false, value: 0 }
     }
 
     /// Whether it names no brand.
@@ -235,15 +241,19 @@ impl Prefilter {
         }
     }
 
-    /// The first brand that the post names which [`Prefilter::scan`] has just called [`Scan::Unmatched`].
+    /// The brands that the post names which [`Prefilter::scan`] has just called [`Scan::Unmatched`], in config order; of
+    /// those whose rules ask for names.
     ///
     /// Costs nothing where no rule came into question.
-    pub fn named(&self, scratch: &Scratch) -> Option<std::sync::Arc<str>> {
+    pub fn named(&self, scratch: &Scratch) -> Vec<std::sync::Arc<str>> {
         let Scratch { marks, .. } = scratch;
         let brands =
             marks.touched.iter().filter_map(|rule_idx| Some(self.tables.rule(*rule_idx)?.brand as usize));
-        let named = brands.filter(|brand| marks.is_filled(class_slot(*brand, Purpose::Name))).min()?;
-        Some(self.tables.brands.get(named)?.name.clone())
+        let mut named: Vec<usize> =
+            brands.filter(|brand| marks.is_filled(class_slot(*brand, Purpose::Name))).collect();
+        named.sort_unstable();
+        named.dedup();
+        named.iter().filter_map(|brand| Some(self.tables.brands.get(*brand)?.name.clone())).collect()
     }
 
     /// Whether [`Prefilter::scan`] is sure to say [`Scan::Unmatched`], found out at a fraction of its cost; `false`
@@ -348,6 +358,7 @@ impl Prefilter {
         Candidate {
             post: post.clone().into_owned(),
             brand,
+            also_named: Vec::new(),
             hits,
             addressed: reason == Reason::Handle,
             value: match reason {

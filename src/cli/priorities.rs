@@ -352,7 +352,7 @@ mod tests {
         });
         let verdict = ticket.verdict.clone().unwrap();
         let later = vec![Reading { post, verdict, at_us: 0, factors: score.factors }];
-        Kept { ticket, is_again: false, later, verdict: Default::default() }
+        Kept { ticket, is_again: false, later, verdict: Default::default(), floors: Vec::new() }
     }
 
     fn simulated(desk: &desk::Config, kept: &Kept) -> Simulation {
@@ -403,7 +403,13 @@ mod tests {
         let person = desk::Person { customer: Some(std::sync::Arc::new(gold)), touchpoints: Vec::new() };
         let mut ticket = before.ticket(&case.candidate, &case.verdict, &person, "model 1", case.now);
         ticket.person = None;
-        let kept = |ticket| Kept { ticket, is_again: false, later: Vec::new(), verdict: Default::default() };
+        let kept = |ticket| Kept {
+            ticket,
+            is_again: false,
+            later: Vec::new(),
+            verdict: Default::default(),
+            floors: Vec::new(),
+        };
         let difference = |config: &desk::Config, kept: &Kept| {
             let told = simulated(config, kept);
             let of = |change: &Change| i64::from(change.after.0) - i64::from(change.before.0);

@@ -103,21 +103,30 @@ fn show(Timeline { ticket, events, thanked }: &Timeline, clock: &Clock) -> std::
     out.flush()
 }
 
-/// Whether nobody has answered yet, and nobody has said that none is to.
+/// Whether nobody has answered yet, or somebody is in danger since, and nobody has said that no answer is to come.
 fn somebody_waits(events: &[Event]) -> bool {
-    let is_answer = |what: &What| match what {
-        What::Update(update) => {
-            matches!(update.change, Some(Change::Answered(_) | Change::Erased(_)))
+    let (mut waits, mut first_us) = (true, 0);
+    for Event { what, .. } in events {
+        match what {
+            What::Update(update) => match &update.change {
+                Some(Change::Answered(_)) => waits = false,
+                Some(Change::Erased(_)) => return false,
+                // What is answered is due anew for danger alone.
+                Some(Change::Assigned(assigned)) => waits |= assigned.due_at_us != 0,
+                _ => {}
+            },
+            // Helpdesks tell of the first answer again and again.
+            What::Status(status) if status.first_answer_at_us > first_us => {
+                (waits, first_us) = (false, status.first_answer_at_us);
+            }
+            What::Status(_) | What::Contact(_) | What::Post { .. } => {}
         }
-        What::Status(status) => status.first_answer_at_us > 0,
-        What::Contact(_) | What::Post { .. } => false,
-    };
+    }
     let mut states = events.iter().filter_map(|Event { what, .. }| match what {
         What::Status(status) if status.state() != State::Unspecified => Some(status.state()),
         _ => None,
     });
-    !events.iter().any(|event| is_answer(&event.what))
-        && states.next_back().is_none_or(|state| matches!(state, State::Open))
+    waits && states.next_back().is_none_or(|state| matches!(state, State::Open))
 }
 
 fn status_line(status: &proto::TicketStatus) -> String {
@@ -245,6 +254,13 @@ mod tests {
         check(vec![status(State::Open, 0), status(State::Unspecified, 5)], false);
         check(vec![update(Change::Answered(Default::default()))], false);
         check(vec![update(Change::Erased(Default::default()))], false);
+        // Somebody is in danger after an answer.
+        let due = || update(Change::Assigned(proto::update::Assigned { due_at_us: 9, ..Default::default() }));
+        let (answer, other) = (|| status(State::Open, 5), || update(Change::Answered(Default::default())));
+        check(vec![answer(), due()], true);
+        check(vec![answer(), due(), answer()], true);
+        check(vec![answer(), due(), other()], false);
+        check(vec![answer(), update(Change::Assigned(Default::default()))], false);
         for state in [State::Pending, State::Solved, State::Closed, State::Deleted] {
             check(vec![status(state, 0), status(State::Unspecified, 0)], false);
             check(vec![status(state, 0), status(State::Open, 0)], true);

@@ -2,7 +2,8 @@
 //!
 //! By the same rules as of a new one, of what it is now: the priority that it has come to, the verdict that this stands
 //! by, the sensitive topics of all its posts and what these say. Who its author is stays as it was known with the first
-//! post, and so does the moment from which an answer is waited for. Where that post is erased, nobody knows any more whom
+//! post, and so does the moment from which an answer is waited for, but for danger: that is
+//! waited for from the post on that first says it, after an answer, too. Where the first post is erased, nobody knows any more whom
 //! the rules went by: then the ticket stays where it is, and due as it is, unless a rule that goes by what is said speaks
 //! of it.
 
@@ -34,8 +35,11 @@ pub struct Changed {
     pub change: u64,
     /// Who may say whose it is.
     pub whose: Whose,
-    /// Whether somebody has answered it: nobody waits any more.
+    /// Whether somebody has answered it: nobody waits any more, unless somebody is in danger since.
     pub is_answered: bool,
+    /// When a post first said that somebody is in danger, in a way that none had said before; of what is answered only
+    /// what was said since.
+    pub danger_at: Option<Timestamp>,
     /// Whether its own post is erased, and with it who its author is.
     pub own_is_erased: bool,
 }
@@ -75,6 +79,8 @@ pub struct DueAnew {
     pub at_risk_at: Timestamp,
     /// When it is late.
     pub due_at: Timestamp,
+    /// The moment of the post by which somebody is in danger, if that says it: an answer from before it is none to that.
+    pub danger_at: Option<Timestamp>,
 }
 
 impl Desk {
@@ -102,11 +108,20 @@ impl Desk {
         let waiting = Facts { priority, ..recorded.facts() };
         // Whom the rules went by is erased with its post; what is said in the others is known.
         let has_its_author = !changed.own_is_erased;
-        let due = config.expectations.of(&waiting, &ticket.factors);
-        if !changed.is_answered && (has_its_author || config.expectations.is_by_text(&due)) {
-            let due = DueAnew { at_risk_at: due.at_risk_at, due_at: due.due_at };
-            anew.due = Some(due).filter(|due| due.due_at.as_microsecond() != ticket.due_at_us);
-        }
+        let due = match (changed.is_answered, changed.danger_at) {
+            (false, danger_at) => Some(config.expectations.of_both(&waiting, danger_at)),
+            (true, Some(danger_at)) => {
+                Some(config.expectations.of_danger(danger_at, recorded.candidate.post.network))
+            }
+            (true, None) => None,
+        };
+        let due = due.filter(|due| has_its_author || config.expectations.is_by_text(due));
+        let due = due.map(|due| DueAnew {
+            at_risk_at: due.at_risk_at,
+            due_at: due.due_at,
+            danger_at: changed.danger_at.filter(|_| due.is_danger),
+        });
+        anew.due = due.filter(|due| due.due_at.as_microsecond() != ticket.due_at_us);
         let (facts, has_it) = (Facts { now, ..waiting }, ticket.assignment.as_ref());
         let may_move = has_its_author || has_it.is_none() || config.routes.is_by_text(&facts);
         if *whose == Whose::Ours && may_move {

@@ -24,6 +24,7 @@ impl Case {
             candidate: Candidate {
                 post: Post::new(Network::X, "1".into(), author, "text".into()),
                 brand: "Lumio".into(),
+                also_named: Vec::new(),
                 hits: Vec::new(),
                 addressed: false,
                 value: 1,

@@ -157,8 +157,10 @@ impl Desk {
         let at = posted_at(post, now);
         let Candidate { brand, addressed, .. } = candidate;
         let is_thanks = conversation::is_thanks(&post.text, verdict, &config.sensitive);
-        let mut place =
-            self.conversations.place(&config.conversation, post, brand, *addressed, is_thanks, at);
+        let places = std::iter::once(brand).chain(&candidate.also_named).map(|brand| {
+            self.conversations.place(&config.conversation, post, brand, *addressed, is_thanks, at)
+        });
+        let mut place = self.conversations.liveliest(places);
         // What only names the brand goes on with what its author has begun, or is nothing.
         if candidate.is_only_named() && (is_refused || !matches!(place, Place::Joins { .. })) {
             return Ok(Decision::Unmatched);

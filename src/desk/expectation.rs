@@ -92,6 +92,12 @@ impl Default for Expectations {
 impl Expectations {
     /// What is expected of this post from `facts.now` on; by its `factors` it may stand on a floor.
     pub fn of(&self, facts: &Facts<'_>, factors: &[proto::Factor]) -> Due<'_> {
+        let is_in_danger = factors.iter().any(|factor| is_floor(&factor.name));
+        self.of_both(facts, is_in_danger.then_some(facts.now))
+    }
+
+    /// What is expected from `facts.now` on, and of danger from when a post has said it.
+    pub(super) fn of_both(&self, facts: &Facts<'_>, danger_at: Option<Timestamp>) -> Due<'_> {
         let network = facts.candidate.post.network;
         let rule = self.rules.iter().position(|(when, _)| when.holds(facts));
         // `Network` has as many variants as the array has places.
@@ -99,17 +105,24 @@ impl Expectations {
             Some((_, expectation)) => expectation,
             None => self.by_network.get(network as usize).unwrap_or(&self.by_network[0]),
         };
-        let due = |expectation: &Expectation| expectation.after(facts.now, expectation.answer_within);
-        let is_in_danger = factors.iter().any(|factor| is_floor(&factor.name));
-        let is_danger = is_in_danger && due(&self.danger) < due(expectation);
-        let expectation = if is_danger { &self.danger } else { expectation };
+        let due = Due { rule, ..self.due(expectation, facts.now, network) };
+        let danger = danger_at.map(|danger_at| self.of_danger(danger_at, network));
+        danger.filter(|danger| danger.due_at < due.due_at).unwrap_or(due)
+    }
+
+    /// What is expected of somebody who is in danger since then.
+    pub(super) fn of_danger(&self, danger_at: Timestamp, network: Network) -> Due<'_> {
+        Due { is_danger: true, ..self.due(&self.danger, danger_at, network) }
+    }
+
+    fn due<'e>(&'e self, expectation: &'e Expectation, from: Timestamp, network: Network) -> Due<'e> {
         Due {
             expectation,
-            rule: rule.filter(|_| !is_danger),
-            is_danger,
+            rule: None,
+            is_danger: false,
             network,
-            at_risk_at: expectation.after(facts.now, expectation.at_risk_after),
-            due_at: due(expectation),
+            at_risk_at: expectation.after(from, expectation.at_risk_after),
+            due_at: expectation.after(from, expectation.answer_within),
             zone: &self.zone,
         }
     }
@@ -128,7 +141,8 @@ pub struct Due<'e> {
     pub expectation: &'e Expectation,
     /// Its place among the rules, from 0; `None`: it is the network's, or of who is in danger.
     pub rule: Option<usize>,
-    is_danger: bool,
+    /// Whether that somebody is in danger says so.
+    pub(super) is_danger: bool,
     network: Network,
     /// From then on there is a risk that it will be late.
     pub at_risk_at: Timestamp,

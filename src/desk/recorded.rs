@@ -55,6 +55,7 @@ impl Recorded {
             candidate: Candidate {
                 post: post_of(post, ticket.created_at_us),
                 brand: Arc::from(ticket.brand.as_str()),
+                also_named: Vec::new(),
                 hits: ticket.hits.clone(),
                 addressed: is_addressed(ticket),
                 value: 1,
@@ -129,6 +130,7 @@ impl Config {
                     let candidate = Candidate {
                         post: post_of(post.clone(), *at_us),
                         brand: recorded.candidate.brand.clone(),
+                        also_named: Vec::new(),
                         hits: Vec::new(),
                         addressed: false,
                         value: 1,

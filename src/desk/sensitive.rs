@@ -231,14 +231,27 @@ impl Topics {
     }
 }
 
-/// Whether a text is of its author, speaks to the company, or of a thing that its author has before them: where words of
-/// danger are in it, that is no news and no figure of speech.
+/// Words of a text in which a thing or a place is near: real danger in `tests/data/danger.tsv` that names nothing else has
+/// 12 at most, news and tales mostly more.
+const NEAR_WORDS_MAX: usize = 12;
+
+/// Whether a text is of its author, or speaks to the company; or names, in a few words, a thing or a place that people have
+/// before them, and no word of news: where words of danger are in it, that is rarely a tale. The words are French and
+/// English alone.
 pub fn is_near(text: &str) -> bool {
-    static WORDS: LazyLock<Phrases> = LazyLock::new(|| {
-        let lines = NEAR.lines().map(str::trim);
-        Phrases::compile(lines.filter(|line| !line.is_empty() && !line.starts_with('#')))
+    static NEAR_PHRASES: LazyLock<(Phrases, Vec<(&str, bool)>)> = LazyLock::new(|| {
+        let phrases = Phrases::compile(words_of_list(NEAR).map(|(_, _, word)| word));
+        (phrases, words_of_list(NEAR).map(|(of, is_excluded, _)| (of, is_excluded)).collect())
     });
-    !WORDS.find(text).is_empty()
+    let (phrases, meanings) = &*NEAR_PHRASES;
+    let found = phrases.find(text);
+    let of = |meaning| found.iter().filter(move |found| meanings.get(found.phrase) == Some(&meaning));
+    let is_excluded = |word: &Found| of(("who", true)).any(|phrase| lies_in(word, phrase));
+    let is_word = |word: &&str| word.contains(char::is_alphanumeric) && !word.starts_with("http");
+    of(("who", false)).any(|word| !is_excluded(word))
+        || of(("what", false)).next().is_some()
+            && of(("news", false)).next().is_none()
+            && text.split_whitespace().filter(is_word).count() <= NEAR_WORDS_MAX
 }
 
 fn lies_in(word: &Found, phrase: &Found) -> bool {
@@ -247,20 +260,22 @@ fn lies_in(word: &Found, phrase: &Found) -> bool {
 
 /// The built-in words of a topic, with whether they are excluded phrases.
 fn builtin_words(topic: &str) -> impl Iterator<Item = (bool, &'static str)> {
-    let of_list = |list: &'static str| {
-        let mut current = "";
-        let lines = list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        lines.filter_map(move |line| {
-            if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-                current = name;
-                return None;
-            }
-            let word = line.strip_prefix("- ");
-            Some((current, word.is_some(), word.unwrap_or(line)))
-        })
-    };
-    of_list(ENGLISH)
-        .chain(of_list(FRENCH))
+    words_of_list(ENGLISH)
+        .chain(words_of_list(FRENCH))
         .filter(move |(of, _, _)| *of == topic)
         .map(|(_, is_excluded, word)| (is_excluded, word))
+}
+
+/// The words of a list, with their heading and whether they are excluded phrases.
+fn words_of_list(list: &'static str) -> impl Iterator<Item = (&'static str, bool, &'static str)> {
+    let mut current = "";
+    let lines = list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.filter_map(move |line| {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            current = name;
+            return None;
+        }
+        let word = line.strip_prefix("- ");
+        Some((current, word.is_some(), word.unwrap_or(line)))
+    })
 }

@@ -27,7 +27,7 @@ fn candidate(id: &str, text: &str) -> Candidate {
     let mut frame = json.into_bytes();
     let mut parser = crate::parse::Parser::new(crate::parse::Format::Plain);
     let crate::parse::Frame::Post(post) = parser.parse(&mut frame).unwrap().frame else { panic!("no post") };
-    Candidate { post: post.into_owned(), brand: "Lumio".into(), hits: Vec::new(), addressed: false, value: 1 }
+    Candidate { brand: "Lumio".into(), ..Candidate::in_thread(post.into_owned()) }
 }
 
 fn decide(desk: &mut Desk, candidate: &Candidate, verdict: &Verdict) -> Decision {

@@ -182,6 +182,7 @@ mod tests {
             change: 1,
             whose: Whose::Ours,
             is_answered: false,
+            danger_at: None,
             own_is_erased: false,
         };
         assert_eq!(desk.decide_anew(&config, &changed("toujours en panne"), now).assignment, None);

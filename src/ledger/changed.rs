@@ -51,20 +51,27 @@ pub(super) fn forget(connection: &Connection, ticket_id: TicketId) -> rusqlite::
 
 /// By `ticket_changed`, however many tickets there are.
 const OLDEST: &str = "
-    SELECT id, seq, changed_seq, answered_at_us IS NOT NULL FROM ticket INDEXED BY ticket_changed
+    SELECT id, seq, changed_seq, answered_at_us, stopped_at_us FROM ticket INDEXED BY ticket_changed
     WHERE changed_seq IS NOT NULL ORDER BY changed_seq LIMIT ?1";
 
 /// Those that have waited longest, at most `tickets_max`.
 pub(super) fn read(connection: &Connection, tickets_max: usize) -> rusqlite::Result<Vec<Changed>> {
-    let marked: Vec<(TicketId, Seq, Seq, bool)> = connection
+    type Marked = (TicketId, Seq, Seq, Option<i64>, Option<i64>);
+    let marked: Vec<Marked> = connection
         .prepare_cached(OLDEST)?
         .query_map([i64::try_from(tickets_max).unwrap_or(i64::MAX)], |row| {
-            Ok((records::ticket_id(row, 0)?, records::seq(row, 1)?, records::seq(row, 2)?, row.get(3)?))
+            Ok((
+                records::ticket_id(row, 0)?,
+                records::seq(row, 1)?,
+                records::seq(row, 2)?,
+                row.get(3)?,
+                row.get(4)?,
+            ))
         })?
         .collect::<rusqlite::Result<_>>()?;
     marked
         .into_iter()
-        .map(|(ticket_id, seq, change, is_answered)| {
+        .map(|(ticket_id, seq, change, answered_at_us, stopped_at_us)| {
             let (mut ticket, mut at) = (proto::Ticket::default(), Timestamp::default());
             // We wrote these bytes; what does not decode is damaged, and says nothing.
             for (_, body) in records::read(connection, &[seq, change])? {
@@ -78,6 +85,11 @@ pub(super) fn read(connection: &Connection, tickets_max: usize) -> rusqlite::Res
             }
             // Read after the mark: what is newer than that is marked again, and no outcome of this one unmarks it.
             let kept = tickets::updated(connection, ticket_id, ticket)?;
+            // What was said before an answer is answered.
+            let heard_us = answered_at_us.map(|answered_at_us| stopped_at_us.unwrap_or(answered_at_us));
+            let floors_us = kept.floors.iter().map(|(_, at_us)| *at_us);
+            let danger_at_us =
+                floors_us.filter(|at_us| heard_us.is_none_or(|heard_us| *at_us > heard_us)).min();
             let texts = kept.later.into_iter().filter_map(|reading| reading.post).map(|post| post.text);
             Ok(Changed {
                 ticket_id,
@@ -87,7 +99,8 @@ pub(super) fn read(connection: &Connection, tickets_max: usize) -> rusqlite::Res
                 at,
                 change: change.get(),
                 whose: assigned::whose(connection, ticket_id)?,
-                is_answered,
+                is_answered: answered_at_us.is_some(),
+                danger_at: danger_at_us.and_then(|at_us| Timestamp::from_microsecond(at_us).ok()),
                 own_is_erased: conversations::has_lost_its_own(connection, ticket_id)?,
             })
         })

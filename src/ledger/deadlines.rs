@@ -4,7 +4,8 @@
 //! the transaction that makes it so: a crash or a restart never tells it again. Whatever passed while vigie was down is
 //! told after the next start, a breach alone where its risk passed, too. The clock stands still once somebody has
 //! answered, or the helpdesk calls the ticket pending, solved, closed or deleted; of a ticket that nobody has answered it
-//! goes on if the helpdesk opens it again, or a further post joins it. A ticket whose text was erased, or that turned
+//! goes on if the helpdesk opens it again, or a further post joins it; of one that is answered only if somebody is in danger
+//! since. A ticket whose text was erased, or that turned
 //! out to be no customer message, has no clock any more.
 //!
 //! Nobody is told anything of a brand while the ledger has had no report on any of its tickets: where no helpdesk says
@@ -281,23 +282,35 @@ fn tell(
 struct Clock {
     overdue: Option<i64>,
     next_at_us: Option<i64>,
-    is_answered: bool,
-    is_stopped: bool,
+    answered_at_us: Option<i64>,
+    stopped_at_us: Option<i64>,
     brand: String,
+}
+
+impl Clock {
+    /// Whether an answer is waited for: nobody has given one, or somebody is in danger since.
+    fn waits(&self) -> bool {
+        self.answered_at_us.is_none() || self.stopped_at_us.is_none()
+    }
+
+    /// Whether an answer of then is one to what is waited for: helpdesks tell of the first one again and again.
+    fn is_news(&self, answered_at_us: i64) -> bool {
+        self.answered_at_us.is_none_or(|known_us| answered_at_us > known_us)
+    }
 }
 
 fn clock(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<Option<Clock>> {
     connection
         .prepare_cached(
-            "SELECT overdue, next_at_us, answered_at_us IS NOT NULL, stopped_at_us IS NOT NULL, brand
+            "SELECT overdue, next_at_us, answered_at_us, stopped_at_us, brand
              FROM ticket WHERE id = ?1",
         )?
         .query_row([ticket_id.as_bytes()], |row| {
             Ok(Clock {
                 overdue: row.get(0)?,
                 next_at_us: row.get(1)?,
-                is_answered: row.get(2)?,
-                is_stopped: row.get(3)?,
+                answered_at_us: row.get(2)?,
+                stopped_at_us: row.get(3)?,
                 brand: row.get(4)?,
             })
         })
@@ -330,7 +343,8 @@ pub(super) fn reported(
     let answered_at_us = Some(status.first_answer_at_us.min(now_us)).filter(|at_us| *at_us > 0);
     let is_done = matches!(status.state(), State::Pending | State::Solved | State::Closed | State::Deleted);
     if answered_at_us.is_some() || is_done {
-        return stop(connection, ticket_id, &clock, now_us, answered_at_us, changes);
+        let stops = is_done || answered_at_us.is_some_and(|at_us| clock.is_news(at_us));
+        return stop(connection, ticket_id, &clock, stops.then_some(now_us), answered_at_us, changes);
     }
     match status.state() {
         State::Open => go_on(connection, ticket_id, &clock, changes),
@@ -339,7 +353,8 @@ pub(super) fn reported(
 }
 
 /// The ticket has come to matter more or less, and its answer is due at another time; gives that, and from when on it is at
-/// risk (0: nobody is told), in µs since 1970. `None`: nothing changes, or it is answered already.
+/// risk (0: nobody is told), in µs since 1970. `None`: nothing changes, or it is answered already, and nobody in danger since:
+/// else the clock of what is answered runs again.
 ///
 /// What was told of the time before is told again of the new one, once that comes: not what has passed of both.
 pub(super) fn date_anew(
@@ -351,9 +366,13 @@ pub(super) fn date_anew(
     changes: &mut Changes,
 ) -> rusqlite::Result<Option<(i64, i64)>> {
     let (due_at_us, at_risk_at_us) = (due.due_at.as_microsecond(), due.at_risk_at.as_microsecond());
-    let Some(clock) = clock(connection, ticket_id)?.filter(|clock| !clock.is_answered) else {
+    let Some(clock) = clock(connection, ticket_id)? else { return Ok(None) };
+    let danger_at_us = due.danger_at.map(Timestamp::as_microsecond);
+    let is_new_danger = clock.stopped_at_us.is_some_and(|stopped_us| danger_at_us > Some(stopped_us));
+    let begins_again = clock.answered_at_us.is_some() && is_new_danger;
+    if !(clock.waits() || begins_again) {
         return Ok(None);
-    };
+    }
     let before = records::heads_of(connection, ticket_id, ageing_points_per_hour)?.into_iter().next();
     let Some(before) = before.filter(|before| before.due_at_us != due_at_us) else { return Ok(None) };
     let now_us = now.as_microsecond();
@@ -366,8 +385,13 @@ pub(super) fn date_anew(
     connection
         .prepare_cached("UPDATE ticket SET due_at_us = ?2, overdue = ?3, next_at_us = ?4 WHERE id = ?1")?
         .execute(params![ticket_id.as_bytes(), due_at_us, overdue, next_at_us])?;
-    if !clock.is_stopped {
+    if begins_again {
+        run_again(connection, ticket_id)?;
+    }
+    if clock.stopped_at_us.is_none() {
         changes.clocks.moves.add(clock.overdue, -1);
+    }
+    if clock.stopped_at_us.is_none() || begins_again {
         changes.clocks.moves.add(overdue, 1);
         changes.clocks.next_at_us = earlier(changes.clocks.next_at_us, next_at_us);
     }
@@ -392,13 +416,18 @@ fn go_on(
     clock: &Clock,
     changes: &mut Changes,
 ) -> rusqlite::Result<()> {
-    if clock.is_stopped && !clock.is_answered {
-        connection
-            .prepare_cached("UPDATE ticket SET stopped_at_us = NULL WHERE id = ?1")?
-            .execute([ticket_id.as_bytes()])?;
+    if clock.stopped_at_us.is_some() && clock.answered_at_us.is_none() {
+        run_again(connection, ticket_id)?;
         changes.clocks.moves.add(clock.overdue, 1);
         changes.clocks.next_at_us = earlier(changes.clocks.next_at_us, clock.next_at_us);
     }
+    Ok(())
+}
+
+fn run_again(connection: &Connection, ticket_id: TicketId) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE ticket SET stopped_at_us = NULL WHERE id = ?1")?
+        .execute([ticket_id.as_bytes()])?;
     Ok(())
 }
 
@@ -411,14 +440,17 @@ pub(super) fn answered(
 ) -> rusqlite::Result<()> {
     assigned::answered(connection, ticket_id, None, at.as_microsecond())?;
     let Some(clock) = clock(connection, ticket_id)? else { return Ok(()) };
-    stop(connection, ticket_id, &clock, at.as_microsecond(), Some(at.as_microsecond()), changes)
+    let at_us = at.as_microsecond();
+    let stops = clock.is_news(at_us).then_some(at_us);
+    stop(connection, ticket_id, &clock, stops, Some(at_us), changes)
 }
 
+/// `stopped_at_us`: since when nobody waits, if that is so.
 fn stop(
     connection: &Connection,
     ticket_id: TicketId,
     clock: &Clock,
-    at_us: i64,
+    stopped_at_us: Option<i64>,
     answered_at_us: Option<i64>,
     changes: &mut Changes,
 ) -> rusqlite::Result<()> {
@@ -429,8 +461,8 @@ fn stop(
                                answered_at_us = coalesce(min(answered_at_us, ?3), answered_at_us, ?3)
              WHERE id = ?1",
         )?
-        .execute(params![ticket_id.as_bytes(), at_us, answered_at_us])?;
-    if !clock.is_stopped {
+        .execute(params![ticket_id.as_bytes(), stopped_at_us, answered_at_us])?;
+    if clock.stopped_at_us.is_none() && stopped_at_us.is_some() {
         changes.clocks.moves.add(clock.overdue, -1);
     }
     Ok(())
@@ -446,7 +478,7 @@ pub(super) fn forget(
     connection
         .prepare_cached("UPDATE ticket SET overdue = NULL, next_at_us = NULL WHERE id = ?1")?
         .execute([ticket_id.as_bytes()])?;
-    if !clock.is_stopped {
+    if clock.stopped_at_us.is_none() {
         changes.clocks.moves.add(clock.overdue, -1);
     }
     Ok(())

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{LedgerError, open_to_read, records};
 use crate::desk::follow_up;
+use crate::desk::priority::is_floor;
 use crate::desk::recorded::Reading;
 use crate::ticket::{TicketId, proto};
 
@@ -26,6 +27,8 @@ pub struct Kept {
     pub later: Vec<Reading>,
     /// The verdict that its priority stands by: of its own post, or of a worse one that has joined it.
     pub verdict: proto::Verdict,
+    /// The floors that it stands on, each with the moment of the post that first brought it, µs since 1970.
+    pub floors: Vec<(String, i64)>,
 }
 
 /// Calls `visit` with each ticket made at `since` or later, newest first, at most `tickets_max` of them. Writes nothing.
@@ -117,7 +120,8 @@ pub(super) fn updated(
     // A ticket's own record names the factor for an earlier ticket alone.
     let is_again = ticket.factors.iter().any(|factor| factor.name == follow_up::FACTOR);
     let verdict = ticket.verdict.clone().unwrap_or_default();
-    let mut kept = Kept { ticket, is_again, later: Vec::new(), verdict };
+    let mut kept = Kept { ticket, is_again, later: Vec::new(), verdict, floors: Vec::new() };
+    kept.note_floors(kept.ticket.created_at_us);
     let mut statement = connection
         .prepare_cached("SELECT body FROM record WHERE ticket_id = ?1 AND kind = 1 ORDER BY seq")?;
     let bodies = statement.query_map([id.as_bytes()], |row| row.get::<_, Vec<u8>>(0))?;
@@ -160,10 +164,22 @@ impl Kept {
             self.verdict.clone_from(&verdict);
         }
         ticket.factors.clone_from(&factors);
+        // A better model has read again what was there from the beginning.
+        let at_us = if post.is_some() { update.at_us } else { ticket.created_at_us };
         if is_own {
             ticket.verdict = Some(verdict);
         } else {
             self.later.push(Reading { post, verdict, at_us: update.at_us, factors });
+        }
+        self.note_floors(at_us);
+    }
+
+    /// Those floors are new that are noted for no earlier post.
+    fn note_floors(&mut self, at_us: i64) {
+        for factor in self.ticket.factors.iter().filter(|factor| is_floor(&factor.name)) {
+            if !self.floors.iter().any(|(name, _)| *name == factor.name) {
+                self.floors.push((factor.name.clone(), at_us));
+            }
         }
     }
 }
@@ -212,8 +228,13 @@ mod tests {
         let factor = |points| proto::Factor { name: "urgency".into(), points, evidence: String::new() };
         let update = |change| proto::Update { ticket_id: Vec::new(), at_us: 9, change: Some(change) };
         let ticket = proto::Ticket { priority: 1, ..Default::default() };
-        let mut kept =
-            Kept { ticket, is_again: false, later: Vec::new(), verdict: proto::Verdict::default() };
+        let mut kept = Kept {
+            ticket,
+            is_again: false,
+            later: Vec::new(),
+            verdict: proto::Verdict::default(),
+            floors: Vec::new(),
+        };
         let verdict = |model: &str| proto::Verdict { model: model.into(), ..Default::default() };
         let rescored = |model: &str, points| Rescored {
             priority: 2,

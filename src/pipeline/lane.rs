@@ -99,14 +99,14 @@ impl Lane {
                         }),
                         (Scan::Unmatched, None) => {
                             let is_ours = || look.as_ref().is_some_and(|look| look.is_ours(&post));
-                            let named = prefilter.named(scratch);
-                            match named.filter(|_| post.reposted_by.is_none() && is_ours()) {
+                            let mut named = prefilter.named(scratch).into_iter();
+                            match named.next().filter(|_| post.reposted_by.is_none() && is_ours()) {
                                 None => buckets[Bucket::Unmatched] += 1,
                                 Some(brand) => {
                                     let mut post = post.into_owned();
                                     if bound(&mut post) {
                                         watched.iter().for_each(|watched| watched.note(&post));
-                                        let candidate = Candidate::only_named(post, brand);
+                                        let candidate = Candidate::only_named(post, brand, named.collect());
                                         items.push(Item::Reply(Box::new(candidate)));
                                     } else {
                                         buckets[Bucket::Malformed] += 1;

@@ -82,6 +82,7 @@ fn changed(config: &Config) -> Changed {
         change: 7,
         whose: Whose::Ours,
         is_answered: false,
+        danger_at: None,
         own_is_erased: false,
     }
 }
@@ -136,10 +137,21 @@ fn a_further_post_of_danger_makes_an_answer_due_soon() {
     let mut danger = changed(&config);
     let floor = proto::Factor { name: "floor of safety".to_owned(), ..Default::default() };
     danger.ticket.factors.push(floor);
-    assert_eq!(decide(&config, &danger).1.as_deref(), Some("2026-07-06T09:11:15Z 2026-07-06T09:15:00Z"));
+    let due = |changed: &Changed| decide(&config, changed).1;
+    danger.danger_at = Some(at("2026-07-06T10:00:00Z"));
+    let soon = Some("2026-07-06T10:11:15Z 2026-07-06T10:15:00Z".to_owned());
+    assert_eq!(due(&danger), soon, "from that post on");
     // Whoever wrote first.
     danger.own_is_erased = true;
-    assert_eq!(decide(&config, &danger).1.as_deref(), Some("2026-07-06T09:11:15Z 2026-07-06T09:15:00Z"));
+    assert_eq!(due(&danger), soon);
+    // What was due before that still is.
+    danger.danger_at = Some(at("2026-07-06T10:50:00Z"));
+    assert_eq!(due(&danger), None);
+    // Danger after an answer is waited for again, whatever was due.
+    danger.is_answered = true;
+    assert_eq!(due(&danger), Some("2026-07-06T11:01:15Z 2026-07-06T11:05:00Z".to_owned()));
+    danger.danger_at = None;
+    assert_eq!(due(&danger), None);
 }
 
 #[test]

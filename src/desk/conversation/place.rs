@@ -115,6 +115,17 @@ impl Conversations {
         }
     }
 
+    /// Of the places that a post may have by the brands that it names, the first: but what it joins before what it does
+    /// not, and the ticket of the newest post before others.
+    pub fn liveliest(&self, places: impl Iterator<Item = Place>) -> Place {
+        let last_us = |place: &Place| match place {
+            Place::Joins { ticket_id, .. } => self.tickets.get(ticket_id).map(|joined| joined.last_us),
+            Place::Bystander(_) | Place::Again(_) | Place::Alone { .. } => None,
+        };
+        let first = places.reduce(|one, other| if last_us(&other) > last_us(&one) { other } else { one });
+        first.unwrap_or(Place::Alone { earlier: None })
+    }
+
     /// The newest ticket of this post's author about this brand that it may join, whatever thread it stands in.
     pub fn own_open(
         &self,

@@ -13,6 +13,7 @@ fn candidate(change: impl FnOnce(&mut Candidate)) -> Candidate {
     let mut candidate = Candidate {
         post: post(Network::X),
         brand: "Lumio".into(),
+        also_named: Vec::new(),
         hits: Vec::new(),
         addressed: false,
         value: 1,

@@ -182,3 +182,19 @@ fn every_excluded_phrase_holds_a_word_of_its_topic() {
         }
     }
 }
+
+#[test]
+fn danger_is_near_by_who_speaks_or_in_a_few_words_by_a_thing_that_is_no_news() {
+    let check = |expected: bool, text: &str| assert_eq!(is_near(text), expected, "{text}");
+    check(true, "my charger caught fire, the police said");
+    check(true, "en feu, aidez nous");
+    check(false, "raconte notre guide");
+    check(true, "notre guide dit que notre box prend feu");
+    check(
+        true,
+        "lumio fuite de gaz dans la cave, ça sent jusque dans l'escalier !!! https://lumio.example/x",
+    );
+    check(false, "lumio fuite de gaz dans la cave, ça sent jusque dans tout l'escalier de pierre");
+    check(false, "feu à la cave, selon les pompiers");
+    check(false, "lumio plant on fire");
+}

@@ -90,6 +90,35 @@ fn who_only_names_the_brand_goes_on_with_their_open_ticket_and_begins_none() {
 }
 
 #[test]
+fn who_names_several_brands_goes_on_with_their_open_ticket_of_any() {
+    let named = |id: &'static str| Candidate {
+        value: 0,
+        also_named: vec!["Lumio Mobile".into()],
+        ..post(id, "ana", "", "Lumio", "lumio mobile, vous m'avez oublié")
+    };
+    let mut desk = Desk::default();
+    assert!(is_ticket(&decide(
+        &mut desk,
+        &post("a", "ana", "", "Lumio Mobile", "@lumiomobile en panne"),
+        &PROBLEM
+    )));
+    assert_eq!(joined(decide(&mut desk, &named("b"), &PROBLEM)), id("a"), "none of the first is open");
+    // Of two that are, the one of the newest post.
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let opinion = Opinion { model: "model 1", provisional: false };
+    let mut decide = |candidate: &Candidate, second| {
+        desk.decide(&Config::default(), candidate, &PROBLEM, opinion, &mut Strangers, at(second)).unwrap()
+    };
+    assert!(is_ticket(&decide(&post("c", "ana", "", "Lumio", "@lumio en panne"), 10)));
+    assert_eq!(joined(decide(&named("d"), 20)), id("c"));
+    assert_eq!(
+        joined(decide(&post("e", "ana", "", "Lumio Mobile", "@lumiomobile panne encore"), 30)),
+        id("a")
+    );
+    assert_eq!(joined(decide(&named("f"), 40)), id("a"));
+}
+
+#[test]
 fn who_writes_again_below_a_closed_ticket_gets_another_of_its_brand_which_says_so() {
     let mut desk = of_ana();
     desk.hear(&solved("a"));

@@ -3,7 +3,7 @@
 use super::super::tests::{Running, config, settlement, ticket};
 use super::super::{
     Entry, Feedback, NewFollowUp, NewTicket, Otherwise, Outcome, Records, Rescoring, Scratch, assigned,
-    feedback, rescoring,
+    deadlines, feedback, rescoring,
 };
 use super::*;
 use crate::desk::anew::DueAnew;
@@ -54,6 +54,14 @@ fn of_team(post: &str, urgency: u16, team: &str) -> NewTicket {
     new.due_at_us = message.due_at_us;
     new.body = message.encode_to_vec();
     *new
+}
+
+/// As [`joins`], at this second, by which somebody is in danger: on this floor.
+fn in_danger(post: &str, to: &str, floor: &str, second: i64) -> Entry {
+    let Entry::FollowUp(mut new) = joins(post, to, 100, true) else { unreachable!() };
+    (new.at, new.posted_at) = (at(second), at(second));
+    new.factors.push(proto::Factor { name: format!("floor of {floor}"), ..Default::default() });
+    Entry::FollowUp(new)
 }
 
 /// A post of these points joins the ticket of post `to`.
@@ -110,7 +118,7 @@ fn critical(changed: &Changed) -> Anew {
         change: Some(changed.change),
         assignment: Some(assignment),
         needs: None,
-        due: Some(DueAnew { at_risk_at: at(300), due_at: at(400) }),
+        due: Some(DueAnew { at_risk_at: at(300), due_at: at(400), danger_at: None }),
     }
 }
 
@@ -122,6 +130,34 @@ fn said(outcome: &Outcome) -> Vec<(String, i64)> {
         (format!("{}/{}", assignment.team, assignment.agent), assigned.due_at_us / 1_000_000)
     };
     outcome.updates.iter().map(assigned).collect()
+}
+
+#[test]
+fn danger_is_of_the_post_that_first_said_it_and_after_an_answer_of_one_that_says_so_since() {
+    let mut ledger = ledger(vec![of_team("a", 300, "support")]);
+    let read = |ledger: &Scratch| {
+        let changed = one(ledger);
+        (changed.is_answered, changed.danger_at.map(Timestamp::as_second))
+    };
+    settle(&mut ledger, vec![joins("b", "a", 500, true)]);
+    assert_eq!(read(&ledger), (false, None));
+    settle(&mut ledger, vec![in_danger("c", "a", "safety", 200), in_danger("d", "a", "safety", 300)]);
+    assert_eq!(read(&ledger), (false, Some(200)));
+    let answers = |ledger: &Scratch, second: i64| {
+        let status = proto::TicketStatus {
+            ticket_id: id("a").as_bytes().to_vec(),
+            first_answer_at_us: second * 1_000_000,
+            ..Default::default()
+        };
+        let report = Feedback::TicketStatus(id("a"), status.encode_to_vec());
+        deadlines::reported(&ledger.connection, &report, at(second), &mut Changes::default()).unwrap();
+    };
+    answers(&ledger, 350);
+    assert_eq!(read(&ledger), (true, None), "all of that is answered");
+    settle(&mut ledger, vec![in_danger("e", "a", "safety", 400)]);
+    assert_eq!(read(&ledger), (true, None), "nothing new");
+    settle(&mut ledger, vec![in_danger("f", "a", "selfharm", 500)]);
+    assert_eq!(read(&ledger), (true, Some(500)));
 }
 
 #[test]
@@ -257,7 +293,7 @@ fn a_nearer_time_puts_a_ticket_that_still_waits_before_its_equals() {
     let entry = |post| Entry::Ticket(Box::new(of_team(post, 300, "support")));
     running.settle(settlement(1, 0, vec![entry("a"), entry("b")]));
     let b = |due_at| {
-        let due = Some(DueAnew { at_risk_at: due_at, due_at });
+        let due = Some(DueAnew { at_risk_at: due_at, due_at, danger_at: None });
         Anew { ticket_id: id("b"), at: at(200), change: None, assignment: None, needs: None, due }
     };
     running.handle.assign(vec![b(at(400))]).blocking_recv().unwrap().unwrap();

@@ -101,8 +101,12 @@ impl Ledger {
 
     /// It is due then from now on; says whether that is told.
     fn date_anew(&mut self, now_us: i64, of: &str, at_risk_at_us: i64, due_at_us: i64) -> Option<(i64, i64)> {
+        let due = DueAnew { at_risk_at: at(at_risk_at_us), due_at: at(due_at_us), danger_at: None };
+        self.decide_anew(now_us, of, due)
+    }
+
+    fn decide_anew(&mut self, now_us: i64, of: &str, due: DueAnew) -> Option<(i64, i64)> {
         let mut dated = None;
-        let due = DueAnew { at_risk_at: at(at_risk_at_us), due_at: at(due_at_us) };
         self.commit(now_us, |connection, changes| {
             dated = date_anew(connection, id(of), &due, at(now_us), 0, changes).unwrap();
         });
@@ -314,6 +318,39 @@ fn nobody_is_given_another_time_who_has_an_answer_and_a_clock_that_stands_goes_o
     ledger.add(60, &NewTicket { at_risk_at_us: None, ..watched("c", 0, 100) });
     assert_eq!(ledger.date_anew(60, "c", 70, 80), Some((80, 0)));
     assert_eq!((ledger.pass(90), ledger.date_anew(60, "nobody's", 70, 80)), (0, None));
+}
+
+#[test]
+fn who_is_in_danger_after_an_answer_is_waited_for_again() {
+    let mut ledger = Ledger::new();
+    ledger.add(0, &watched("a", 75, 100));
+    ledger.report(50, &status("a", State::Open, 40));
+    let danger = |at_us: i64| DueAnew {
+        at_risk_at: at(at_us + 10),
+        due_at: at(at_us + 20),
+        danger_at: Some(at(at_us)),
+    };
+    assert_eq!(ledger.decide_anew(60, "a", danger(45)), None, "the clock stands since 50");
+    assert_eq!(ledger.decide_anew(210, "a", danger(200)), Some((220, 210)));
+    assert_eq!(ledger.standing, standing(0, 1, 0), "at risk at once");
+    // The helpdesk tells of the first answer as often as anything changes; that is none to this.
+    ledger.report(212, &status("a", State::Open, 40));
+    ledger.commit(213, |connection, changes| answered(connection, id("a"), at(30), changes).unwrap());
+    assert_eq!((ledger.pass(220), ledger.standing), (1, standing(0, 0, 1)));
+    let a = |state| (id("a"), state);
+    assert_eq!(told(&ledger.connection), [Overdue::AtRisk, Overdue::Breached].map(a));
+    ledger.commit(230, |connection, changes| answered(connection, id("a"), at(230), changes).unwrap());
+    assert_eq!((ledger.answered_at_us("a"), ledger.standing), (Some(30), standing(0, 0, 0)));
+    // What is decided of it again is answered by now; what a helpdesk has done with is, too.
+    assert_eq!(ledger.decide_anew(240, "a", danger(201)), None);
+    assert_eq!(ledger.decide_anew(300, "a", danger(290)), Some((310, 300)));
+    ledger.report(305, &status("a", State::Pending, 30));
+    assert_eq!((ledger.pass(400), ledger.standing), (0, standing(0, 0, 0)));
+    // Whoever had no clock gets none.
+    ledger.add(400, &NewTicket { at_risk_at_us: None, ..watched("c", 0, 500) });
+    ledger.report(410, &status("c", State::Open, 405));
+    assert_eq!(ledger.decide_anew(430, "c", danger(420)), Some((440, 0)));
+    assert_eq!((ledger.pass(600), ledger.standing), (0, standing(0, 0, 0)));
 }
 
 #[test]

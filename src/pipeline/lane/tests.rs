@@ -109,6 +109,32 @@ fn what_only_names_the_brand_is_handed_on_where_its_author_is_in_a_conversation(
     assert_eq!(output.buckets[Bucket::Unmatched], 3);
 }
 
+#[test]
+fn all_brands_that_a_post_only_names_are_handed_on() {
+    let brand = |name: &str, handle: &str| prefilter::Brand {
+        name: name.into(),
+        handles: vec![handle.into()],
+        ..prefilter::Brand::default()
+    };
+    let brands = vec![
+        brand("Lumio", "@lumio"),
+        brand("Another", "@another"),
+        brand("Lumio Mobile", "@lumiomobile"),
+        prefilter::Brand { listen: "handle".into(), ..brand("Mobile", "@mobile") },
+    ];
+    let config = prefilter::Config { brands, ..prefilter::Config::default() };
+    let mut batch = FrameBatch::empty(Arc::from("file"), Format::Plain, 0);
+    for text in ["@lumiomobile en panne", "lumio mobile, vous m'avez oublié"] {
+        let line = serde_json::json!({ "id": text, "author": "ana", "text": text });
+        batch.push(line.to_string().as_bytes());
+    }
+    let output = Lane::watching(Arc::default()).process(&Prefilter::build(&config).unwrap(), batch);
+    let [Item::Candidate(_), Item::Reply(named)] = &output.items[..] else { panic!("{:?}", output.items) };
+    let brands: Vec<&str> =
+        [&named.brand].into_iter().chain(&named.also_named).map(|brand| &**brand).collect();
+    assert_eq!(brands, ["Lumio", "Lumio Mobile"], "one whose `listen` asks for no name is not looked for");
+}
+
 /// However a reply is read: in full, or passed over early where nothing is watched.
 #[test]
 fn what_is_said_in_a_thread_is_handed_on_by_whoever_says_it() {

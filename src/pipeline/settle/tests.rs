@@ -154,7 +154,8 @@ fn a_reply_that_names_no_brand_and_makes_a_ticket_gets_its_brands_articles() {
     let mut post = Post::new(Network::X, "2".into(), ana, "toujours en panne".into());
     post.reply_to = Some("1".into());
     let brand = "".into();
-    let reply = Candidate { post, brand, hits: Vec::new(), addressed: false, value: 1 };
+    let reply =
+        Candidate { post, brand, also_named: Vec::new(), hits: Vec::new(), addressed: false, value: 1 };
     let verdict = Verdict {
         sentiment: [1.0, 0.0, 0.0],
         intent: [0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
@@ -187,7 +188,8 @@ fn a_post_that_comes_late_is_recorded_with_when_it_was_posted() {
         let mut post = Post::new(Network::X, name.into(), ana, "lumio est en panne".into());
         post.seen_at = Some(at(seen));
         let brand = "Lumio".into();
-        let candidate = Candidate { post, brand, hits: Vec::new(), addressed: false, value: 1 };
+        let candidate =
+            Candidate { post, brand, also_named: Vec::new(), hits: Vec::new(), addressed: false, value: 1 };
         decided.output.items.push(Item::Candidate(Box::new(candidate)));
         decided.verdicts.push(verdict);
     }
