@@ -647,8 +647,9 @@ fn is_locked(path: &Path) -> bool {
     }
 }
 
+/// Beside the file itself, as SQLite's own files are, whatever link led to it.
 fn lock_path(path: &Path) -> PathBuf {
-    let mut lock_path = path.as_os_str().to_owned();
+    let mut lock_path = path.canonicalize().unwrap_or_else(|_| path.to_owned()).into_os_string();
     lock_path.push(".lock");
     PathBuf::from(lock_path)
 }

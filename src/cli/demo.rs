@@ -326,7 +326,7 @@ fn summarise(
     let mut tickets: Vec<_> = collected.tickets.iter().collect();
     tickets.sort_by_key(|ticket| (std::cmp::Reverse(ticket.priority), ticket.due_at_us));
     for ticket in tickets.iter().take(WORST) {
-        print::ticket(&mut out, ticket, Timestamp::now(), &print::Clock::of_reader())?;
+        print::ticket(&mut out, ticket, Timestamp::now(), &print::Clock::of_reader(), true)?;
     }
 
     let mut levels: BTreeMap<&str, u64> = BTreeMap::new();

@@ -110,7 +110,7 @@ Columns, * needed:
 const TOUCHPOINTS_HELP: &str = help!(
     "\
 Columns, * needed:
-  customer    the company's own key, or instead:
+  customer    the company's own key, or instead (beside it, it counts alone):
   network, account   bluesky, mastodon, x, facebook or plain, and the account there
   at*         when
   channel*    phone, mail, chat, shop, visit, or a word of the company's own

@@ -41,7 +41,7 @@ const TEXT_CHARS_MAX: usize = 400;
 pub(super) fn delivery(out: &mut impl Write, delivery: &proto::Delivery, clock: &Clock) -> io::Result<()> {
     let said = match &delivery.record {
         Some(Record::Ticket(record)) => {
-            ticket(out, record, Timestamp::now(), clock)?;
+            ticket(out, record, Timestamp::now(), clock, true)?;
             Some(record.priority)
         }
         Some(Record::Update(record)) => {
@@ -76,6 +76,7 @@ pub(super) fn ticket(
     ticket: &proto::Ticket,
     now: Timestamp,
     clock: &Clock,
+    waits: bool,
 ) -> io::Result<()> {
     let post = ticket.post.clone().unwrap_or_default();
     let verdict = ticket.verdict.clone().unwrap_or_default();
@@ -91,7 +92,7 @@ pub(super) fn ticket(
         best(&verdict.intent),
         best(&verdict.sentiment),
         best(&verdict.urgency),
-        due(ticket.due_at_us, now, clock),
+        if waits { due(ticket.due_at_us, now, clock) } else { String::new() },
     )?;
     let text = if post.text.is_empty() { "(erased by its author)" } else { &post.text };
     for line in wrapped(text) {
@@ -598,7 +599,7 @@ mod tests {
         let ticket =
             proto::Ticket { id: vec![0xAB; 16], post: Some(post.clone()), ..proto::Ticket::default() };
         let mut out = anstream::StripStream::new(Vec::new());
-        super::ticket(&mut out, &ticket, Timestamp::UNIX_EPOCH, &Clock::in_zone("UTC")).unwrap();
+        super::ticket(&mut out, &ticket, Timestamp::UNIX_EPOCH, &Clock::in_zone("UTC"), true).unwrap();
         let shown = String::from_utf8(out.into_inner()).unwrap();
         assert!(shown.ends_with("\n         ticket abababab…\n"), "{shown}");
         let followed = FollowedUp { post: Some(post), priority: 500, level: 2, ..FollowedUp::default() };

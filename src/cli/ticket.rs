@@ -12,6 +12,8 @@ use super::print::Clock;
 use super::{Failure, LedgerFile, print};
 use crate::desk;
 use crate::ledger::conversations::timeline::{self, Event, Found, PREFIX_MIN, Timeline, What};
+use crate::ticket::proto::ticket_status::State;
+use crate::ticket::proto::update::Change;
 use crate::ticket::{self, TicketId, proto};
 
 #[derive(Debug, Args)]
@@ -74,23 +76,22 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 fn show(Timeline { ticket, events, thanked }: &Timeline, clock: &Clock) -> std::io::Result<()> {
     let mut out = anstream::stdout().lock();
-    print::ticket(&mut out, ticket, Timestamp::now(), clock)?;
+    let now = Timestamp::now();
+    print::ticket(&mut out, ticket, now, clock, somebody_waits(events))?;
     writeln!(out, "         id {}", ticket::to_json(ticket)["id"].as_str().unwrap_or_default())?;
     if *thanked > 0 {
         writeln!(out, "         author {}", print::helps_others(*thanked))?;
     }
     writeln!(out)?;
     for Event { at_us, what } in events {
-        write!(out, "{}  ", clock.second(Timestamp::from_microsecond(*at_us).unwrap_or_default()))?;
+        let at = Timestamp::from_microsecond(*at_us).unwrap_or_default();
+        write!(out, "{}  ", clock.second(at))?;
         match what {
             What::Contact(contact) => {
                 let note = print::printable(&contact.note);
-                writeln!(
-                    out,
-                    "{}{}{note}",
-                    print::printable(&contact.channel),
-                    if note.is_empty() { "" } else { ": " }
-                )?;
+                let colon = if note.is_empty() { "" } else { ": " };
+                let ahead = if at > now { " (still to come)" } else { "" };
+                writeln!(out, "{}{ahead}{colon}{note}", print::printable(&contact.channel))?;
             }
             What::Post { level, priority } => {
                 writeln!(out, "posted; this ticket was made: {} {priority}", level.as_str_name())?;
@@ -100,6 +101,23 @@ fn show(Timeline { ticket, events, thanked }: &Timeline, clock: &Clock) -> std::
         }
     }
     out.flush()
+}
+
+/// Whether nobody has answered yet, and nobody has said that none is to.
+fn somebody_waits(events: &[Event]) -> bool {
+    let is_answer = |what: &What| match what {
+        What::Update(update) => {
+            matches!(update.change, Some(Change::Answered(_) | Change::Erased(_)))
+        }
+        What::Status(status) => status.first_answer_at_us > 0,
+        What::Contact(_) | What::Post { .. } => false,
+    };
+    let states = events.iter().filter_map(|Event { what, .. }| match what {
+        What::Status(status) if status.state() != State::Unspecified => Some(status.state()),
+        _ => None,
+    });
+    !events.iter().any(|event| is_answer(&event.what))
+        && states.last().is_none_or(|state| matches!(state, State::Open))
 }
 
 fn status_line(status: &proto::TicketStatus) -> String {
@@ -201,4 +219,35 @@ pub(super) fn helpers(arguments: &HelperArguments) -> Result<(), Failure> {
         Ok(())
     };
     Ok(print().context("stdout")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_what_is_answered_halted_or_over() {
+        let status = |state: State, first_answer_at_us| {
+            What::Status(proto::TicketStatus {
+                state: state.into(),
+                first_answer_at_us,
+                ..Default::default()
+            })
+        };
+        let update =
+            |change| What::Update(Box::new(proto::Update { change: Some(change), ..Default::default() }));
+        let check = |events: Vec<What>, expected: bool| {
+            let events: Vec<_> = events.into_iter().map(|what| Event { at_us: 1, what }).collect();
+            assert_eq!(somebody_waits(&events), expected, "{events:?}");
+        };
+        check(vec![], true);
+        check(vec![status(State::Open, 0), update(Change::Rescored(Default::default()))], true);
+        check(vec![status(State::Open, 0), status(State::Unspecified, 5)], false);
+        check(vec![update(Change::Answered(Default::default()))], false);
+        check(vec![update(Change::Erased(Default::default()))], false);
+        for state in [State::Pending, State::Solved, State::Closed, State::Deleted] {
+            check(vec![status(state, 0), status(State::Unspecified, 0)], false);
+            check(vec![status(state, 0), status(State::Open, 0)], true);
+        }
+    }
 }

@@ -117,11 +117,12 @@ pub(super) fn when(section: &Section<'_, '_>, known: &Known<'_>, warnings: &mut 
             words.push((field, given));
         }
     }
-    let bounds: [(Quantity, &'static str, &'static str, i64); 4] = [
+    let bounds: [(Quantity, &'static str, &'static str, i64); 5] = [
         (Quantity::Priority, "priority_min", "priority_max", PRIORITY_MAX.into()),
         (Quantity::Followers, "followers_min", "followers_max", 1_000_000_000),
         (Quantity::Value, "value_min", "value_max", 1_000_000_000_000),
         (Quantity::Contacts, "contacts_min", "contacts_max", 32),
+        (Quantity::Bought, "bought_days_min", "bought_days_max", 36_500),
     ];
     let mut ranges = Vec::new();
     for (quantity, min, max, limit) in bounds {
@@ -157,8 +158,9 @@ pub(super) fn when(section: &Section<'_, '_>, known: &Known<'_>, warnings: &mut 
     if answers.contains(&(Question::Customer, false)) {
         let of_customers = words.iter().filter(|(field, _)| matches!(field, Field::Tier | Field::Flag));
         let of_customers = of_customers.map(|(field, _)| field.name());
-        let value = ranges.iter().filter(|(quantity, _)| *quantity == Quantity::Value);
-        if let Some(key) = of_customers.chain(value.map(|(quantity, _)| quantity.name())).next() {
+        let theirs = ranges.iter().map(|(quantity, _)| *quantity);
+        let theirs = theirs.filter(|quantity| matches!(quantity, Quantity::Value | Quantity::Bought));
+        if let Some(key) = of_customers.chain(theirs.map(Quantity::name)).next() {
             let path = section.path_in_file();
             warnings.push(format!(
                 "{path}: customer = false beside {key}, which customers alone have: it never holds"
@@ -233,9 +235,12 @@ mod tests {
     #[test]
     fn what_only_customers_have_is_never_found_where_nobody_is_one() {
         let warnings = |when: &str| config(when).unwrap().warnings;
-        for (key, asked) in
-            [("tier", "tier = \"gold\""), ("flag", "flag = \"press\""), ("value", "value_min = 5")]
-        {
+        for (key, asked) in [
+            ("tier", "tier = \"gold\""),
+            ("flag", "flag = \"press\""),
+            ("value", "value_min = 5"),
+            ("bought_days", "bought_days_max = 14"),
+        ] {
             let expected = format!(
                 "priority.combination[1].when: customer = false beside {key}, which customers alone have: it never holds"
             );

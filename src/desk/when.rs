@@ -82,6 +82,8 @@ pub enum Quantity {
     Value,
     /// Earlier contacts that are known.
     Contacts,
+    /// Whole days since the customer last bought something.
+    Bought,
 }
 
 /// What is asked with yes or no.
@@ -122,7 +124,7 @@ impl When {
     /// Whether it asks for what the company knows of a customer; earlier contacts are not that, nor among its factors.
     pub fn is_by_customer(&self) -> bool {
         self.words.iter().any(|(field, _)| matches!(field, Field::Tier | Field::Flag))
-            || self.ranges.iter().any(|(of, _)| *of == Quantity::Value)
+            || self.ranges.iter().any(|(of, _)| matches!(of, Quantity::Value | Quantity::Bought))
             || self.answers.contains(&(Question::Customer, true))
     }
 
@@ -213,6 +215,11 @@ impl Facts<'_> {
             // A finite number: the cast saturates.
             Quantity::Value => self.person.customer.as_ref()?.value.map(|value| value as i64),
             Quantity::Contacts => i64::try_from(self.person.touchpoints.len()).ok(),
+            Quantity::Bought => {
+                let bought = self.person.customer.as_ref()?.purchases.iter().map(|purchase| purchase.at);
+                let last = bought.filter(|at| *at <= self.now).max()?;
+                Some((self.now.as_second() - last.as_second()) / (24 * 3600))
+            }
         }
     }
 
@@ -260,9 +267,11 @@ fn without_mark(hit: &str) -> Option<&str> {
 mod tests {
     use std::sync::Arc;
 
+    use jiff::SignedDuration;
+
     use super::*;
     use crate::desk::case::Case;
-    use crate::desk::person::{Customer, Touchpoint};
+    use crate::desk::person::{Customer, Purchase, Touchpoint};
 
     fn words(field: Field, words: &[&str]) -> When {
         When {
@@ -305,6 +314,14 @@ mod tests {
                 tier: "gold".to_owned(),
                 value: Some(1200.9),
                 flags: vec!["press".to_owned()],
+                purchases: [-1, 75, 500]
+                    .map(|hours| Purchase {
+                        at: case.now - SignedDuration::from_hours(hours),
+                        date: None,
+                        amount: None,
+                        what: String::new(),
+                    })
+                    .into(),
                 ..Customer::default()
             })),
             touchpoints: vec![Touchpoint { at: case.now, channel: "phone".to_owned(), note: String::new() }],
@@ -337,6 +354,7 @@ mod tests {
             (Quantity::Followers, 500),
             (Quantity::Value, 1200),
             (Quantity::Contacts, 1),
+            (Quantity::Bought, 3),
         ] {
             check(range(quantity, exact..=exact), true);
             check(range(quantity, exact + 1..=i64::MAX), false);
@@ -355,7 +373,7 @@ mod tests {
     #[test]
     fn what_is_not_known_lies_in_no_range() {
         let case = Case::new("ana");
-        for quantity in [Quantity::Followers, Quantity::Value] {
+        for quantity in [Quantity::Followers, Quantity::Value, Quantity::Bought] {
             assert!(!range(quantity, i64::MIN..=i64::MAX).holds(&case.facts()), "{quantity:?}");
         }
     }

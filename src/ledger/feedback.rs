@@ -8,7 +8,8 @@ use super::{Feedback, assigned, context, conversations};
 /// Reports about one ticket that are kept, the newest: a helpdesk sends a handful.
 pub(super) const STATUSES_MAX: i64 = 100;
 
-/// Whether it was kept: what speaks of a ticket that we do not have, or that its client may not see, is not.
+/// Whether it changes anything: what speaks of a ticket that we do not have, or that its client may not see, is not kept, and
+/// one that is erased is nobody's work any more, whatever a helpdesk makes of the little that is left.
 pub(super) fn add_feedback(
     connection: &Connection,
     feedback: &Feedback,
@@ -57,6 +58,10 @@ pub(super) fn add_feedback(
     if let Feedback::TicketStatus(id, body) | Feedback::TicketStatusWithin { ticket_id: id, body, .. } =
         feedback
     {
+        let is_erased = "SELECT 1 FROM ticket WHERE id = ?1 AND erased_at_us IS NOT NULL";
+        if connection.prepare_cached(is_erased)?.exists([id.as_bytes()])? {
+            return Ok(false);
+        }
         assigned::report(connection, *id, body)?;
         conversations::set_status(connection, *id, body, at)?;
     }

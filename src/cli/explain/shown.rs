@@ -97,7 +97,7 @@ fn decision(out: &mut impl Write, reading: &Reading, remembers: bool, clock: &Cl
             if let Some((question, sought)) = &reading.articles {
                 articles(out, sought, question)?;
             }
-            print::ticket(out, reading.ticket.as_ref().unwrap_or(ticket), reading.now, clock)
+            print::ticket(out, reading.ticket.as_ref().unwrap_or(ticket), reading.now, clock, true)
         }
     }
 }

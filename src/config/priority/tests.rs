@@ -487,13 +487,13 @@ fn the_tables_of_the_example_are_right_once_they_are_no_comments() {
             text.push('\n');
         }
     }
-    assert_eq!(text.lines().filter(|line| line.starts_with('[')).count(), 4, "{text}");
+    assert_eq!(text.lines().filter(|line| line.starts_with('[')).count(), 5, "{text}");
     // As the example's own [priority] shows it.
     let caps = "[priority.caps]\ncustomer = 260\ncombinations = 200\n";
     assert!(example.contains("\n# caps = { customer = 260, combinations = 200 }"));
     let config = read(&format!("{caps}{text}[[team]]\nname = \"Frontline\"\n"));
     assert_eq!(config.warnings, [""; 0]);
-    assert_eq!(config.desk.factors.combinations.len(), 1);
+    assert_eq!(config.desk.factors.combinations.len(), 2);
     assert_eq!(config.desk.brands["Lumio"].levels.p1_min, 550);
     assert_eq!(config.desk.sensitive.teams["safety"], "Frontline");
     assert_eq!(config.desk.sensitive.read("no screen reader").0, ["accessibility"]);

@@ -195,9 +195,11 @@ fn reasons_say_what_decided_and_not_what_else_is_so() {
                     suits best of 2, by speed (0 of 10 open, answers in 5 min, satisfaction 4.0)";
     assert_eq!(told, [expected]);
     let told = why(&[rated("a", 4.0, 0), rated("b", 4.5, 8)], &case);
-    let expected = "a: the only one with room, satisfaction 4.0 of 5 (priority 700); \
+    let expected = "a: by far the least busy, satisfaction 4.0 of 5 (priority 700); \
                     better rated and much fuller: b (8 of 10 open)";
     assert_eq!(told, [expected]);
+    let told = why(&[rated("a", 4.0, 0)], &case);
+    assert_eq!(told, ["a: the only one who may have it, satisfaction 4.0 of 5 (priority 700)"]);
     let told = why(&[agent("a", "billing"), rated("b", 2.0, 0)], &case);
     assert_eq!(
         told,

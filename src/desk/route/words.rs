@@ -75,7 +75,10 @@ fn best_rated(member: &Member, rivals: &[Rival<'_>], want: &Want) -> String {
     let (equal, others): (Vec<Rival<'_>>, Vec<Rival<'_>>) =
         roomy.iter().copied().partition(|(rival, _)| rival.satisfaction() == member.satisfaction());
     let mut text = match (equal.len(), others.len()) {
-        (0 | 1, 0) => format!("{name}: the only one with room, {rating} ({worth})"),
+        (0 | 1, 0) if fuller.is_empty() => {
+            format!("{name}: the only one who may have it, {rating} ({worth})")
+        }
+        (0 | 1, 0) => format!("{name}: by far the least busy, {rating} ({worth})"),
         (0 | 1, _) => format!("{name}: best rated of {} with room, {rating} ({worth})", roomy.len()),
         (count, 0) => format!(
             "{name}: {count} with room are rated alike, {rating} ({worth}); {}",

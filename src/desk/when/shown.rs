@@ -31,6 +31,7 @@ impl Quantity {
             Quantity::Followers => "followers",
             Quantity::Value => "value",
             Quantity::Contacts => "contacts",
+            Quantity::Bought => "bought_days",
         }
     }
 }

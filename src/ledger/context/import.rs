@@ -92,13 +92,33 @@ pub struct Tally {
     pub of_nobody: u64,
 }
 
+/// What the steps of an import go by.
+#[derive(Debug)]
+struct Pace {
+    /// The ledger, as the daemon names it: its lock lies beside that, whatever a link points to.
+    path: PathBuf,
+    /// Pages in the write-ahead log, as of the last commit.
+    log_pages: Arc<AtomicI32>,
+}
+
+impl Pace {
+    /// Lets others write, after a step.
+    fn rest(&self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.log_pages.load(Ordering::Relaxed) >= LOG_PAGES_MAX {
+            wal::copy_log(connection)?;
+        }
+        if is_locked(&self.path) {
+            std::thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+}
+
 /// An import into one ledger.
 #[derive(Debug)]
 pub struct Importer {
     connection: Connection,
-    path: PathBuf,
-    /// Pages in the write-ahead log, as of the last commit.
-    log_pages: Arc<AtomicI32>,
+    pace: Pace,
     /// Whether the file's rows are the whole truth, and what is not among them goes at the end.
     replace: bool,
     tally: Tally,
@@ -146,8 +166,7 @@ impl Importer {
         let is_empty: bool = connection.query_row(is_empty, [], |row| row.get(0)).map_err(failed)?;
         Ok(Importer {
             connection,
-            path: path.to_owned(),
-            log_pages,
+            pace: Pace { path: path.to_owned(), log_pages },
             replace,
             tally: Tally::default(),
             knows_old_touchpoints: false,
@@ -184,24 +203,24 @@ impl Importer {
     }
 
     fn failed(&self, error: rusqlite::Error) -> LedgerError {
-        LedgerError::Sqlite { path: self.path.clone(), error }
+        LedgerError::Sqlite { path: self.pace.path.clone(), error }
     }
 }
 
 /// Does something for each item, in as many steps as it takes. Whoever prepares statements does so once, before.
 fn in_steps<T>(
     connection: &Connection,
-    log_pages: &AtomicI32,
+    pace: &Pace,
     items: impl IntoIterator<Item = T>,
     mut each: impl FnMut(T) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
-    in_asking_steps(connection, log_pages, items, || Ok(()), |(), item| each(item))
+    in_asking_steps(connection, pace, items, || Ok(()), |(), item| each(item))
 }
 
 /// The same; what `ask` reads holds for the whole step, in which nobody else writes.
 fn in_asking_steps<T, A: Copy>(
     connection: &Connection,
-    log_pages: &AtomicI32,
+    pace: &Pace,
     items: impl IntoIterator<Item = T>,
     mut ask: impl FnMut() -> rusqlite::Result<A>,
     mut each: impl FnMut(A, T) -> rusqlite::Result<()>,
@@ -221,18 +240,9 @@ fn in_asking_steps<T, A: Copy>(
         }
         before.account(&transaction)?;
         transaction.commit()?;
-        if log_pages.load(Ordering::Relaxed) >= LOG_PAGES_MAX {
-            wal::copy_log(connection)?;
-        }
-        if is_daemon_there(connection) {
-            std::thread::sleep(PAUSE);
-        }
+        pace.rest(connection)?;
     }
     Ok(())
-}
-
-fn is_daemon_there(connection: &Connection) -> bool {
-    connection.path().is_none_or(|path| is_locked(Path::new(path)))
 }
 
 /// Whether the ledger is there with this vigie's tables.

@@ -36,6 +36,34 @@ fn the_desk_is_told_what_is_durable_and_speaks_of_a_ticket_that_there_is() {
     running.stop();
 }
 
+/// A bridge makes its ticket of the little that is left, and finds it open.
+#[test]
+fn whatever_a_helpdesk_says_an_erased_ticket_is_nobodys_work_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (teller, mut hearing) = told::channel(8);
+    let running = Running::start_telling(folder.path(), config(folder.path()).retention, Some(teller));
+    let id = |name: &str| TicketId::of_post(Network::Bluesky, name);
+    let erase = Entry::Erase { ticket_id: id("a"), at: Timestamp::UNIX_EPOCH };
+    running.settle(settlement(1, 2, vec![of_lena("a"), of_lena("b"), erase]));
+    for name in ["a", "b"] {
+        let status = proto::TicketStatus { state: 1, agent: "max".to_owned(), ..Default::default() };
+        let report = Feedback::TicketStatus(id(name), status.encode_to_vec());
+        running.handle.feedback(report).blocking_recv().unwrap().unwrap();
+    }
+    let mut statuses = Vec::new();
+    hearing.hear(|heard| {
+        if let Heard::Told(Told::Status(ticket_id, status)) = heard {
+            statuses.push((ticket_id, status.agent));
+        }
+    });
+    assert_eq!(statuses, [(id("b"), "max".into())]);
+    running.stop();
+    let ledger = Ledger::open(config(folder.path())).unwrap();
+    let mut open = Vec::new();
+    ledger.open_assigned(|assigned| open.push(assigned.ticket_id)).unwrap();
+    assert_eq!(open, [id("b")]);
+}
+
 /// A ticket that the desk gave to lena.
 fn of_lena(name: &str) -> Entry {
     let Entry::Ticket(mut ticket) = provisional(name, 500) else { panic!() };

@@ -51,6 +51,11 @@ fn whoever_looks_whether_there_is_a_daemon_keeps_none_from_starting() {
     assert!(!is_locked(&path), "there has never been one");
     let ledger = Ledger::open(config(folder.path())).unwrap();
     assert!(is_locked(&path));
+    let link = folder.path().join("link.sqlite");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    assert!(is_locked(&link));
+    let second = Ledger::open(Config { path: link, ..config(folder.path()) });
+    assert!(matches!(second, Err(LedgerError::InUse(_))), "by another name");
     drop(ledger);
     assert!(!is_locked(&path));
     // An import that looks, and is slow about it: the operating system may take the processor away in between.

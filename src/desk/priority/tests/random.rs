@@ -47,7 +47,12 @@ fn when() -> impl Strategy<Value = When> {
             .prop_map(move |word| When { words: vec![(field, vec![word.to_lowercase()])], ..When::default() })
     };
     let answer = prop::sample::select(vec![Question::Customer, Question::Addressed, Question::Verified]);
-    let quantity = prop::sample::select(vec![Quantity::Followers, Quantity::Value, Quantity::Contacts]);
+    let quantity = prop::sample::select(vec![
+        Quantity::Followers,
+        Quantity::Value,
+        Quantity::Contacts,
+        Quantity::Bought,
+    ]);
     prop_oneof![
         word(Field::Sentiment, &SENTIMENTS),
         word(Field::Intent, &INTENTS),

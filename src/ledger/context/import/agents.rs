@@ -69,7 +69,7 @@ impl Importer {
     ) -> Result<(), LedgerError> {
         let mut tally = self.tally;
         let connection = &self.connection;
-        let taken = in_steps(connection, &self.log_pages, chunk, |Numbered { line, row }| {
+        let taken = in_steps(connection, &self.pace, chunk, |Numbered { line, row }| {
             let first: Option<i64> = connection
                 .prepare_cached("SELECT line FROM temp.seen_agent WHERE name = ?1")?
                 .query_row([&row.name], |row| row.get(0))
@@ -117,7 +117,7 @@ impl Importer {
         let gone: Vec<String> = list.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
         let mut remove = connection.prepare("DELETE FROM agent WHERE name = ?1")?;
         let mut removed = 0;
-        in_steps(connection, &self.log_pages, gone, |name| {
+        in_steps(connection, &self.pace, gone, |name| {
             removed += remove.execute([name])? as u64;
             Ok(())
         })?;

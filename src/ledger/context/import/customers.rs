@@ -187,7 +187,7 @@ impl Importer {
                 return Ok(());
             }
             self.tally.removed += gone.len() as u64;
-            in_steps(connection, &self.log_pages, gone, |(id, accounts)| {
+            in_steps(connection, &self.pace, gone, |(id, accounts)| {
                 remove.execute([id])?;
                 for (network, name) in listed(&accounts) {
                     release.execute(params![network.name(), name, id])?;
@@ -241,14 +241,14 @@ impl Importer {
     }
 
     fn write(&mut self, plans: &mut [Plan<'_>], links: Vec<Link<'_>>) -> rusqlite::Result<()> {
-        let Importer { connection, log_pages, tally, seen, .. } = self;
+        let Importer { connection, pace, tally, seen, .. } = self;
         let connection = &*connection;
         {
             let mut insert = connection.prepare(INSERT)?;
             let mut update = connection.prepare(UPDATE)?;
             let mut relist = connection.prepare("UPDATE customer SET accounts = ?2 WHERE id = ?1")?;
             let planned = plans.iter_mut().filter(|plan| !plan.is_refused);
-            in_steps(connection, log_pages, planned, |plan| {
+            in_steps(connection, pace, planned, |plan| {
                 let id = match plan.id {
                     None => {
                         let id = insert.insert(params![
@@ -292,7 +292,7 @@ impl Importer {
             .filter(|plan| !plan.is_refused)
             .flat_map(|plan| plan.release.iter().map(|(network, name)| (*network, name.as_str(), plan.id)));
         let mut release = connection.prepare(RELEASE)?;
-        in_steps(connection, log_pages, releases, |(network, name, id)| {
+        in_steps(connection, pace, releases, |(network, name, id)| {
             release.execute(params![network.name(), name, id]).map(|_| ())
         })?;
         let mut link = connection.prepare(
@@ -305,7 +305,7 @@ impl Importer {
         });
         // A contact that was reported between two steps lies under the bare account, where nobody would see it any more.
         let ask = || touchpoints::any_of_accounts(connection);
-        in_asking_steps(connection, log_pages, links, ask, |has_contacts, (network, name, id, key)| {
+        in_asking_steps(connection, pace, links, ask, |has_contacts, (network, name, id, key)| {
             link.execute(params![network.name(), name, id])?;
             if has_contacts {
                 touchpoints::adopt(connection, network, name, key)?;

@@ -36,7 +36,7 @@ impl Importer {
         let connection = &self.connection;
         // Whose the last row was, and whether there is such a customer: the next one is often theirs, too.
         let mut last: Option<(&Contact, bool)> = None;
-        let taken = in_steps(connection, &self.log_pages, rows, |contact| {
+        let taken = in_steps(connection, &self.pace, rows, |contact| {
             match touchpoints::keep(connection, contact)? {
                 Kept::New => tally.new += 1,
                 Kept::Changed => tally.changed += 1,
@@ -105,7 +105,7 @@ impl Importer {
             let mut remove = connection.prepare(&format!("DELETE FROM touchpoint WHERE {KEY}"))?;
             let mut strike = connection.prepare(&format!("DELETE FROM temp.old_touchpoint WHERE {KEY}"))?;
             let mut removed = 0;
-            in_steps(connection, &self.log_pages, gone, |key| {
+            in_steps(connection, &self.pace, gone, |key| {
                 let gone = remove.execute(key.clone())?;
                 removed += gone as u64;
                 touchpoints::count(connection, -i64::try_from(gone).unwrap_or_default())?;
