@@ -112,12 +112,12 @@ fn somebody_waits(events: &[Event]) -> bool {
         What::Status(status) => status.first_answer_at_us > 0,
         What::Contact(_) | What::Post { .. } => false,
     };
-    let states = events.iter().filter_map(|Event { what, .. }| match what {
+    let mut states = events.iter().filter_map(|Event { what, .. }| match what {
         What::Status(status) if status.state() != State::Unspecified => Some(status.state()),
         _ => None,
     });
     !events.iter().any(|event| is_answer(&event.what))
-        && states.last().is_none_or(|state| matches!(state, State::Open))
+        && states.next_back().is_none_or(|state| matches!(state, State::Open))
 }
 
 fn status_line(status: &proto::TicketStatus) -> String {
