@@ -152,6 +152,7 @@ fn desk(reader: &mut Reader, posts: &[(Post<'static>, bool)], commit: &mut dyn F
         hits: vec!["@lumio_help".to_owned(), "panne".to_owned()],
         addressed: true,
         value: 1,
+        also_named: Vec::new(),
     };
     let candidates: Vec<_> = posts.iter().enumerate().map(candidate).collect();
     let before_kib = resident_kib();

@@ -34,6 +34,7 @@ fn route(criterion: &mut Criterion) {
         hits: vec!["@lumio_help".to_owned(), "panne".to_owned()],
         addressed: true,
         value: 1,
+        also_named: Vec::new(),
     };
     let verdict = Verdict {
         sentiment: [0.9, 0.08, 0.02],
