@@ -142,7 +142,9 @@ pub fn open(config: &Config, preset: Preset) -> Result<Bridge<Helpdesk>, LedgerE
         settle: config.call_max + config.call_max.min(SETTLE_MARGIN_MAX),
         look_after: config.look_after,
         find_lag: find.map_or(Duration::ZERO, |find| Duration::from_millis(find.lag_max_ms)),
-        can_erase_notes: !preset.calls.erase_note.is_empty(),
+        takes_text_out: preset.calls.takes_text_out(),
+        // Where there are none no text is in one.
+        can_erase_notes: !preset.calls.erase_note.is_empty() || preset.calls.note.is_empty(),
         cases_know_since_us: cases.knows_since_us(),
         started_at_us: now_us,
     };

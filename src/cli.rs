@@ -93,10 +93,13 @@ enum Command {
     Token(token::Arguments),
 }
 
+/// Where a config is looked for that nobody names.
+const CONFIG_DEFAULT: &str = "/etc/vigie/vigie.toml";
+
 #[derive(Debug, Args)]
 struct ConfigFile {
     /// The config file
-    #[arg(short, long, value_name = "FILE", default_value = "/etc/vigie/vigie.toml")]
+    #[arg(short, long, value_name = "FILE", default_value = CONFIG_DEFAULT)]
     config: PathBuf,
 }
 

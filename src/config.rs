@@ -499,7 +499,7 @@ fn wire(section: &Section<'_, '_>, roster: Option<&Roster>) -> wire::connection:
         roster.into_iter().for_each(|roster| access::check_door(section, tcp, Door::Socket, roster));
     }
     let config = wire::connection::Config {
-        unix: unix.or_else(|| tcp.is_none().then(|| PathBuf::from("/run/vigie/vigie.sock"))),
+        unix: unix.or_else(|| tcp.is_none().then(|| PathBuf::from(wire::connection::UNIX_DEFAULT))),
         tcp: tcp.map(|tcp| tcp.value),
         frame_bytes_max: section.count("frame_bytes_max", 4096..=1 << 20, default.frame_bytes_max).get(),
         window_max: u32::try_from(section.integer("window_max", 1..=65_536, default.window_max.into()))

@@ -655,4 +655,4 @@ fn lock_path(path: &Path) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

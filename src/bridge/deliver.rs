@@ -16,7 +16,6 @@ mod run;
 mod target;
 mod work;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -32,7 +31,6 @@ use super::text::Texts;
 use crate::ledger::LedgerError;
 use crate::ledger::cases::{Cases, Change as Fact, Origin};
 use crate::source::backoff::Backoff;
-use crate::ticket::TicketId;
 use crate::wire::ClientError;
 
 /// What deliveries go by.
@@ -52,7 +50,9 @@ pub struct Policy {
     pub settle: Duration,
     /// How long after it was made a ticket is looked at.
     pub look_after: Duration,
-    /// Whether the text of one note can be taken out.
+    /// Whether the text of a ticket can be taken out.
+    pub takes_text_out: bool,
+    /// Whether that of one note can.
     pub can_erase_notes: bool,
     /// Since when the case store knows of every ticket; microseconds since 1970.
     pub cases_know_since_us: i64,
@@ -84,9 +84,6 @@ pub struct Counts {
     pub refused: u64,
     /// Tickets whose text was taken out.
     pub erased: u64,
-    /// Tickets with a text that its author has taken back and that is still there: the helpdesk refuses to take it out, or
-    /// it is merged with another's.
-    pub unerased: BTreeSet<TicketId>,
     /// Tickets that the helpdesk does not show us any more: agents have moved them to where we have no rights.
     pub hidden: u64,
     /// Changes done.
@@ -175,8 +172,6 @@ struct Health {
     random: fastrand::Rng,
     /// Whether the operator has been told.
     is_told: bool,
-    /// What it said last of a call that failed, in full: it may hold a post's text.
-    said: Option<String>,
 }
 
 /// One delivery worked off.
@@ -202,7 +197,6 @@ impl<T: Target> Bridge<T> {
             backoff: Backoff::new(policy.retry_min, policy.retry_max),
             random: fastrand::Rng::new(),
             is_told: false,
-            said: None,
         };
         let name = name.to_owned();
         Bridge {

@@ -23,6 +23,9 @@ use super::preset::{Escape, Preset, Step};
 /// What templates see, by name.
 pub type Values = Map<String, serde_json::Value>;
 
+/// Mergers that are followed from one ticket to the next.
+pub const MERGERS_MAX: usize = 5;
+
 /// One helpdesk.
 #[derive(Debug)]
 pub struct Helpdesk {

@@ -137,9 +137,19 @@ impl CallError {
     }
 
     /// Whether it may be about one ticket alone, if that is there and the helpdesk takes other calls of ours: agents
-    /// have moved it to where we have no rights, locked it, or it is too old to be changed.
+    /// have moved it to where we have no rights, which Chatwoot answers with 401, locked it, or it is too old to be changed.
     pub fn may_be_of_one(&self) -> bool {
-        matches!(self, CallError::Refused { status: 402 | 403 | 405 | 412 | 423 | 451, .. })
+        matches!(self, CallError::Refused { status: 401 | 402 | 403 | 405 | 412 | 423 | 451, .. })
+    }
+
+    /// The same without the helpdesk's own words.
+    pub fn without_words(self) -> CallError {
+        let words = String::new();
+        match self {
+            CallError::Refused { status, .. } => CallError::Refused { status, words },
+            CallError::Trouble { status, wait, .. } => CallError::Trouble { status, words, wait },
+            other => other,
+        }
     }
 
     /// What it is without the helpdesk's own words, which may hold a post's text: for logs.

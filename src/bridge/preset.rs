@@ -385,6 +385,13 @@ pub enum PresetError {
     },
 }
 
+impl Calls {
+    /// Whether an erasure takes the text out of a ticket.
+    pub fn takes_text_out(&self) -> bool {
+        self.erases_text && !self.erase.is_empty()
+    }
+}
+
 impl Preset {
     /// Reads a preset's file.
     ///

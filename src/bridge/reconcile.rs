@@ -28,8 +28,9 @@ use tracing::{debug, info, warn};
 
 use self::plan::{Plan, Task, Wanted};
 use super::deliver::{Link, Shared};
-use super::helpdesk::{Case, GONE, Helpdesk, Standing, Values};
+use super::helpdesk::{Case, GONE, Helpdesk, MERGERS_MAX, Standing, Values};
 use super::http::CallError;
+use super::preset::Changed;
 use crate::ledger::LedgerError;
 use crate::ledger::cases::{Change as Fact, Entry};
 use crate::ticket::TicketId;
@@ -38,8 +39,6 @@ use crate::ticket::proto::{TicketStatus, client_message::Kind};
 /// How often an open ticket is asked for where a listing says what has changed: of what that leaves out, such as
 /// deletions, one hears within that.
 const ROUND: Duration = Duration::from_secs(6 * 60 * 60);
-/// Mergers that are followed from one ticket to the next.
-const MERGERS_MAX: usize = 5;
 /// Longest rest: a ticket that was just made is due, and nobody says so.
 const REST_MAX: Duration = Duration::from_secs(1);
 /// A hint that comes so soon after we have written a ticket is of that; else each write would cost a call more.
@@ -189,7 +188,9 @@ impl<'b> Reconciler<'b> {
     async fn list(&self, plan: &mut Plan, cursor: &mut Option<String>) -> Result<(), LedgerError> {
         let now = Timestamp::from_microsecond((self.clock)()).unwrap_or_default();
         let answer = self.helpdesk.changed(cursor.as_deref(), now).await;
-        self.spent(plan, 1 + u32::from(cursor.is_none()));
+        let is_empty = matches!(&answer, Ok(Some(changes)) if changes.cases.is_empty());
+        let listing = self.helpdesk.preset().calls.changed.as_ref();
+        self.spent(plan, listing.map_or(0, |listing| calls_of(listing, cursor.is_none(), is_empty)));
         match answer {
             Ok(Some(changes)) => {
                 plan.succeeded();
@@ -212,7 +213,7 @@ impl<'b> Reconciler<'b> {
             Ok(None) => {}
             Err(error) => {
                 // One that is refused says nothing of the tickets: they are asked for all the same.
-                let is_of_listing = error.is_of_one() || error.may_be_of_one();
+                let is_of_listing = self.is_of_one(plan, &error).await;
                 if plan.list_failed((self.clock)(), is_of_listing) {
                     warn!(bridge = %self.name, "the listing of changes begins anew: what has changed since is found late");
                     *cursor = None;
@@ -483,6 +484,13 @@ impl<'b> Reconciler<'b> {
     }
 }
 
+/// How many calls a listing takes, at most: of nothing there is nothing more to ask.
+fn calls_of(listing: &Changed, is_first: bool, is_empty: bool) -> u32 {
+    let also = if is_empty { 0 } else { listing.also.len() };
+    let calls = 1 + also + usize::from(is_first && listing.start.is_some());
+    u32::try_from(calls).unwrap_or(u32::MAX)
+}
+
 /// The ticket there that these are.
 fn case_of(known: &Known) -> Option<Case> {
     let place = known.first()?.1.place.as_ref()?;
@@ -492,4 +500,23 @@ fn case_of(known: &Known) -> Option<Case> {
 
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::calls_of;
+    use crate::bridge::preset::{BUILT_IN, Preset};
+
+    #[test]
+    fn each_call_of_a_listing_is_counted() {
+        let calls = |kind: &str, is_first, is_empty| {
+            let text = BUILT_IN.iter().find(|(name, _)| *name == kind).unwrap().1;
+            calls_of(Preset::parse(text).unwrap().calls.changed.as_ref().unwrap(), is_first, is_empty)
+        };
+        assert_eq!(
+            (calls("rt", true, false), calls("rt", false, false), calls("rt", false, true)),
+            (3, 2, 1)
+        );
+        assert_eq!((calls("zendesk", true, false), calls("zendesk", false, false)), (1, 1));
+    }
 }

@@ -139,7 +139,8 @@ fn state(name: &str, kind: &str, shared: &Shared, now_us: i64) -> BridgeState {
         refused: counts.refused,
         changed: counts.changed,
         erased: counts.erased,
-        unerased: counts.unerased.len() as u64,
+        // That the file cannot be read ends the bridge elsewhere.
+        unerased: shared.cases.lock().unerased().unwrap_or_default(),
         hidden: counts.hidden,
         ended: counts.ended,
         reported: counts.reported,

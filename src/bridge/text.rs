@@ -108,7 +108,7 @@ impl Shape {
         let levels = preset.calls.levels.clone();
         Shape {
             text_chars_max: preset.calls.text_chars_max,
-            erases_text: preset.calls.erases_text,
+            erases_text: preset.calls.takes_text_out(),
             four_byte: FourByte::Keep,
             levels: levels.map(|level| serde_json::to_value(level).unwrap_or_default()),
             zone: TimeZone::UTC,

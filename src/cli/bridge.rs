@@ -33,7 +33,7 @@ pub(super) enum Command {
         file: ConfigFile,
         /// Only the bridge of this name
         name: Option<String>,
-        /// Also make a test ticket where the helpdesk's API cannot remove one: close it by hand
+        /// Also make a test ticket where the helpdesk's API cannot remove one: look at it, and close it by hand
         #[arg(long)]
         leave_ticket: bool,
     },

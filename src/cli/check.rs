@@ -9,7 +9,7 @@ use super::{ConfigFile, Failure};
 use crate::access::brands::is_same;
 use crate::classify::Classifier;
 use crate::config::{Config, SourceConfig, nearest};
-use crate::desk::route::{Routes, Rule};
+use crate::desk::route::{AgentChoice, Routes, Rule};
 use crate::desk::when::{Field, When};
 use crate::desk::{Agent, Factors};
 use crate::ledger::context::{Reader, TiersAndFlags};
@@ -92,8 +92,8 @@ impl Known {
                     &skills,
                     &mut warnings,
                 );
-                warnings.extend(self.unfit_fallbacks(route, rule, &desk.routes, &skills));
             }
+            warnings.extend(self.unfit_fallbacks(&desk.routes, &skills));
         }
         let Some(TiersAndFlags { tiers, flags }) = &self.words else { return warnings };
         let mut ask = |place: &str, field: Field, words: &mut dyn Iterator<Item = &String>| {
@@ -127,50 +127,67 @@ impl Known {
 }
 
 impl Known {
-    /// Teams that this route's tickets fall back to, of whose agents none has the skills, or speaks the language, that it
-    /// asks for. `skills` are all that there are: who lacks others is told already.
-    fn unfit_fallbacks(
-        &self,
-        route: usize,
-        rule: &Rule,
-        routes: &Routes,
-        skills: &BTreeSet<String>,
-    ) -> Vec<String> {
-        let mut warnings = Vec::new();
-        let wanted: Vec<_> =
-            rule.skills.iter().flat_map(|all| all.iter()).filter(|skill| skills.contains(*skill)).collect();
-        let languages = rule.when.words.iter().filter(|(field, _)| *field == Field::Language);
-        let languages: Vec<_> = languages.flat_map(|(_, words)| words).collect();
+    /// Teams that tickets fall back to, of whose agents none has the skills, or speaks the language, that routes ask for; each
+    /// told once. `skills` are all that there are: who lacks others is told already.
+    fn unfit_fallbacks(&self, routes: &Routes, skills: &BTreeSet<String>) -> Vec<String> {
         let listed = |words: &[&String]| {
             words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" and ")
         };
-        let mut team = &*rule.team;
-        while let Some(fallback) = routes.fallback(team) {
-            let agents: Vec<_> = self.agents.iter().filter(|agent| is_same(&agent.team, fallback)).collect();
-            let place = format!("route[{}]: team {team:?}: its fallback {fallback:?}", route + 1);
-            let has_all = |agent: &Agent| wanted.iter().all(|skill| agent.skills.contains(skill));
-            if !agents.is_empty() && !agents.iter().any(|agent| has_all(agent)) {
-                let wanted = listed(&wanted);
-                warnings.push(format!(
-                    "{place} has no agent with the skill {wanted}: it takes none of these tickets"
-                ));
+        // What is missing, and on which routes.
+        type Missing = BTreeMap<String, Vec<String>>;
+        let mut unfit: BTreeMap<&str, (Missing, Missing)> = BTreeMap::new();
+        for (route, rule) in routes.rules.iter().enumerate().filter(|(_, rule)| is_for_agents(rule)) {
+            let wanted = rule.skills.iter().flat_map(|all| all.iter());
+            let wanted: Vec<_> = wanted.filter(|skill| skills.contains(*skill)).collect();
+            let languages = rule.when.words.iter().filter(|(field, _)| *field == Field::Language);
+            let languages: Vec<_> = languages.flat_map(|(_, words)| words).collect();
+            let mut team = &*rule.team;
+            while let Some(fallback) = routes.fallback(team) {
+                team = fallback;
+                let agents = || self.agents.iter().filter(|agent| is_same(&agent.team, fallback));
+                if agents().next().is_none() {
+                    continue;
+                }
+                let place = format!("route[{}]", route + 1);
+                let (no_skill, no_language) = unfit.entry(fallback).or_default();
+                let has_all = |agent: &Agent| wanted.iter().all(|skill| agent.skills.contains(skill));
+                if !agents().any(has_all) {
+                    no_skill.entry(listed(&wanted)).or_default().push(place.clone());
+                }
+                let speaks = |agent: &Agent, language: &String| {
+                    agent.languages.is_empty() || agent.languages.contains(language)
+                };
+                let unspoken =
+                    languages.iter().filter(|language| !agents().any(|agent| speaks(agent, language)));
+                let unspoken: Vec<_> = unspoken.copied().collect();
+                if !unspoken.is_empty() {
+                    no_language.entry(listed(&unspoken)).or_default().push(place);
+                }
             }
-            let speaks = |agent: &Agent, language: &String| {
-                agent.languages.is_empty() || agent.languages.contains(language)
-            };
-            let unspoken =
-                languages.iter().filter(|language| !agents.iter().any(|agent| speaks(agent, language)));
-            let unspoken: Vec<_> = unspoken.copied().collect();
-            if !agents.is_empty() && !unspoken.is_empty() {
-                let unspoken = listed(&unspoken);
-                warnings.push(format!(
-                    "{place} has no agent who speaks {unspoken}: somebody answers who does not"
-                ));
+        }
+        let told = |missing: &Missing| {
+            let told = missing.iter().map(|(what, places)| format!("{what} ({})", places.join(", ")));
+            told.collect::<Vec<_>>().join(", or ")
+        };
+        let mut warnings = Vec::new();
+        for (fallback, (no_skill, no_language)) in &unfit {
+            let place = format!("team {fallback:?}: as a fallback it has no agent");
+            if !no_skill.is_empty() {
+                let wanted = told(no_skill);
+                warnings.push(format!("{place} with the skill {wanted}: it takes none of these tickets"));
             }
-            team = fallback;
+            if !no_language.is_empty() {
+                let unspoken = told(no_language);
+                warnings.push(format!("{place} who speaks {unspoken}: somebody answers who does not"));
+            }
         }
         warnings
     }
+}
+
+/// Whether its tickets are somebody's of its team, or of one that the team falls back to.
+fn is_for_agents(rule: &Rule) -> bool {
+    rule.supplier.is_none() && rule.agent != AgentChoice::None
 }
 
 /// Agents of teams that the config does not have: no route leads to them. A config without teams has no use for any.
@@ -280,7 +297,10 @@ mod tests {
             [[team]]\nname = \"Billing\"\nfallback = \"Frontline\"\n[[team]]\nname = \"Frontline\"\nfallback = \"Night\"\n\
             [[team]]\nname = \"Night\"\n\
             [[route]]\nwhen = { language = [\"de\", \"fr\"] }\nteam = \"Billing\"\nskills = [\"invoices\", \"vat\"]\n\
-            [[route]]\nwhen = { intent = \"question\" }\nteam = \"Frontline\"\n";
+            [[route]]\nwhen = { intent = \"question\" }\nteam = \"Frontline\"\n\
+            [[route]]\nwhen = { language = \"it\" }\nteam = \"Billing\"\nskills = [\"invoices\", \"vat\"]\n\
+            [[route]]\nwhen = { language = \"nl\" }\nteam = \"Billing\"\nskills = [\"vat\"]\nagent = \"none\"\n\
+            [[route]]\nwhen = { language = \"pl\" }\nteam = \"Billing\"\nsupplier = \"Colis\"\n";
         let config = Config::parse(text).unwrap();
         let agent = |team: &str, skills: &[&str], languages: &[&str]| {
             let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
@@ -289,8 +309,8 @@ mod tests {
         };
         let told = |agents: Vec<Agent>| Known { agents, words: None }.warnings(&config);
         let both = ["invoices", "vat"];
-        let billing = agent("billing", &both, &["de", "fr"]);
-        let fit = agent("frontline", &both, &["fr", "de"]);
+        let billing = agent("billing", &both, &["de", "fr", "it"]);
+        let fit = agent("frontline", &both, &["fr", "de", "it"]);
         let any = agent("Night", &both, &[]);
         assert_eq!(told(vec![billing.clone(), fit.clone(), any.clone()]), [""; 0]);
         // One with either skill is none with both.
@@ -300,14 +320,17 @@ mod tests {
             agent("Frontline", &["invoices"], &["en"]),
             any,
         ];
-        let frontline = "route[1]: team \"Billing\": its fallback \"Frontline\" has no agent";
-        let skill =
-            format!("{frontline} with the skill \"invoices\" and \"vat\": it takes none of these tickets");
-        let language = format!("{frontline} who speaks \"de\": somebody answers who does not");
+        let frontline = "team \"Frontline\": as a fallback it has no agent";
+        let skill = format!(
+            "{frontline} with the skill \"invoices\" and \"vat\" (route[1], route[3]): it takes none of these tickets"
+        );
+        let language = format!(
+            "{frontline} who speaks \"de\" (route[1]), or \"it\" (route[3]): somebody answers who does not"
+        );
         assert_eq!(told(either), [skill, language]);
         // And the fallback's own.
-        let night = "route[1]: team \"Frontline\": its fallback \"Night\" has no agent with the skill \"invoices\" \
-                     and \"vat\": it takes none of these tickets";
+        let night = "team \"Night\": as a fallback it has no agent with the skill \"invoices\" and \"vat\" \
+                     (route[1], route[3]): it takes none of these tickets";
         assert_eq!(told(vec![billing, fit, agent("Night", &["vat"], &[])]), [night]);
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{ConfigFile, Failure, print};
 use crate::classify::Classifier;
@@ -80,6 +81,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut sequence = 0;
     let (mut timeless, mut unread) = (0, 0);
     let mut troubles = Troubles::default();
+    let mut waiting = Waiting::default();
     for file in &arguments.files {
         let mut lines = Lines::open(file, LINE_BYTES_MAX).map_err(|error| Failure::Mistake(error.into()))?;
         while let Some((batch, numbers)) = next_batch(&mut lines, arguments.format, sequence)? {
@@ -91,6 +93,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             (timeless, unread) = posts_without.fold((timeless, unread), |(timeless, unread), post| {
                 (timeless + 1, unread + usize::from(post.time_unread))
             });
+            waiting.hear(&output_of_lane);
             let outputs: Vec<LaneOutput> = vec![output_of_lane];
             for decided in model.classify(Pace::Full, outputs).map_err(anyhow::Error::from)? {
                 let mut written = Ok(());
@@ -112,6 +115,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 let (buckets, outcome) = ledger.settle(&settlement).map_err(anyhow::Error::from)?;
                 take_note(&mut desk, &outcome, &mut output)?;
                 decide_anew(&mut desk, &config.desk, &mut ledger, &mut output)?;
+                waiting.assign(&mut desk, &config.desk, &mut ledger, &mut output)?;
                 total.add(&buckets);
             }
         }
@@ -221,6 +225,48 @@ fn decide_anew(
             changed.iter().map(|changed| desk.decide_anew(config, changed, changed.at)).collect();
         let outcome = ledger.assign(&decided).map_err(anyhow::Error::from)?;
         take_note(desk, &outcome, output)?;
+    }
+}
+
+/// When tickets without an agent are offered again: as in the daemon once a second, which here is one of the posts'.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// The newest post's.
+    now: Timestamp,
+    offered_at: Option<Timestamp>,
+}
+
+impl Waiting {
+    fn hear(&mut self, output: &LaneOutput) {
+        let at = output.items.iter().filter_map(|item| match item {
+            Item::Candidate(candidate) | Item::Reply(candidate) => {
+                Some(Clock::Posts.now(&candidate.post, output.received_at))
+            }
+            _ => None,
+        });
+        self.now = at.max().unwrap_or_default().max(self.now);
+    }
+
+    fn assign(
+        &mut self,
+        desk: &mut Desk,
+        config: &desk::Config,
+        ledger: &mut Scratch,
+        output: &mut impl Write,
+    ) -> Result<(), Failure> {
+        let is_due = |offered_at| self.now.duration_since(offered_at) >= SignedDuration::from_secs(1);
+        if !self.offered_at.is_none_or(is_due) {
+            return Ok(());
+        }
+        self.offered_at = Some(self.now);
+        loop {
+            let given = desk.assign_waiting(config, self.now);
+            if given.is_empty() {
+                return Ok(());
+            }
+            let outcome = ledger.assign(&given).map_err(anyhow::Error::from)?;
+            take_note(desk, &outcome, output)?;
+        }
     }
 }
 

@@ -10,20 +10,27 @@ use jiff::Timestamp;
 use tokio_rustls::TlsConnector;
 
 use super::print::{self, Clock};
-use super::{ConfigFile, Failure};
+use super::{CONFIG_DEFAULT, Failure};
 use crate::access::tls;
+use crate::config::Config;
 use crate::parse::Network;
 use crate::telemetry::log::remark;
 use crate::ticket::proto::delivery::Record;
 use crate::ticket::proto::goodbye::Code;
 use crate::ticket::{self, proto};
+use crate::wire::connection::UNIX_DEFAULT;
 use crate::wire::{Address, Client, ClientError, Event, Introduction, Wanted};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Where the daemon listens: a socket file or HOST:PORT
-    #[arg(long, value_name = "ADDRESS", default_value = "/run/vigie/vigie.sock")]
-    socket: String,
+    /// Where the daemon listens: a socket file or HOST:PORT; else where its config says
+    #[arg(long, value_name = "ADDRESS")]
+    socket: Option<String>,
+    /// The daemon's config file, for its socket and its time zone. Without one that is named,
+    /// /etc/vigie/vigie.toml is read if it can be; else the socket is /run/vigie/vigie.sock, and times are those of
+    /// this machine
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Take from the durable subscription of this name: the daemon keeps for it what it has not shown yet, also
     /// while nobody looks, and never shows it a ticket twice. Without a name nothing is kept, and it begins with the
     /// newest 10,000 tickets
@@ -59,8 +66,6 @@ pub(super) struct Arguments {
     /// Begin with what comes next, not with everything the ledger holds; a name that is known goes on where it was
     #[arg(long)]
     from_now: bool,
-    #[command(flatten)]
-    file: ConfigFile,
     /// End after this many tickets and updates
     #[arg(long, value_name = "COUNT")]
     count: Option<u64>,
@@ -81,15 +86,25 @@ const SKIPPED: &str = "what came meanwhile or waited before is not shown (--name
 const WINDOW: u32 = 16;
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let config = match &arguments.config {
+        Some(path) => Some(Config::load(path)?),
+        // It is often for the daemon's eyes alone.
+        None => Config::load(Path::new(CONFIG_DEFAULT)).ok(),
+    };
+    let address = match (&arguments.socket, &config) {
+        (Some(given), _) => Address::parse(given),
+        (None, Some(config)) => config.wire.address(),
+        (None, None) => Address::Unix(UNIX_DEFAULT.into()),
+    };
     let token = super::token_of(arguments.token_file.as_deref())?;
     let identity = arguments.cert.as_deref().zip(arguments.key.as_deref());
     let connector = arguments.tls_ca.as_deref().map(|ca| tls::client(ca, identity)).transpose();
     let connector = connector.map_err(|error| Failure::Mistake(error.into()))?;
-    let to = match (Address::parse(&arguments.socket), connector) {
+    let to = match (address, connector) {
         (Address::Unix(path), Some(_)) => {
             let path = path.display();
             return Err(Failure::Mistake(anyhow::anyhow!(
-                "--tls-ca: {path} is a socket file; TLS is for TCP"
+                "--tls-ca: {path} is a socket file; TLS is for TCP: give --socket HOST:PORT"
             )));
         }
         (address, connector) => Destination { address, connector },
@@ -108,8 +123,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         start_next: arguments.from_now,
         window: WINDOW,
     };
-    // Only for its time zone, so that times are those that every other command shows.
-    let clock = arguments.file.load().map_or_else(|_| Clock::of_reader(), |config| Clock::of_desk(&config));
+    // Times are those that every other command shows.
+    let clock = config.as_ref().map_or_else(Clock::of_reader, Clock::of_desk);
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("async runtime")?;
     runtime.block_on(async {

@@ -34,9 +34,9 @@ impl Desk {
         self.router.restore(id, team, agent, is_ours, is_open);
     }
 
-    /// What the ledger knows that an open ticket needs, as [`Router::learn`].
-    pub fn restore_needs(&mut self, id: TicketId, needs: &Needs) {
-        self.router.learn(id, needs);
+    /// What the ledger knows that an open ticket needs and how much it matters, as [`Router::learn`].
+    pub fn restore_needs(&mut self, id: TicketId, needs: &Needs, priority: u16) {
+        self.router.learn(id, needs, priority);
     }
 
     /// What an open ticket needs of whoever answers it; `None`: no route has spoken of it.

@@ -51,8 +51,6 @@ pub struct Router {
     given: u64,
     /// Tickets of an earlier run that agents got rid of since they said how many they have; taken with the first agents.
     relieved: FxHashMap<Box<str>, u32>,
-    /// How far the tickets without an agent have been looked at.
-    looked_at: u64,
 }
 
 impl Router {
@@ -111,7 +109,7 @@ impl Router {
         ticket: TicketId,
     ) -> Option<proto::Assignment> {
         let weighing = self.weigh(routes, facts)?;
-        self.keep(&weighing, ticket);
+        self.keep(&weighing, ticket, 0);
         Some(weighing.assignment)
     }
 
@@ -127,17 +125,18 @@ impl Router {
             open.is_ours && open.agent.as_deref().is_some_and(|agent| !self.by_name.contains_key(agent))
         };
         self.open.get(ticket).filter(|open| is_orphan(open))?;
-        let Open { agent, want, .. } = self.open.remove(ticket)?;
+        let Open { age, agent, want, .. } = self.open.remove(ticket)?;
         self.count_down(agent.as_deref());
         let why = format!("{} is no longer there", agent.as_deref().unwrap_or("its agent"));
         let assignment =
             proto::Assignment { team: want.team.to_string(), reasons: vec![why], ..Default::default() };
         let weighing = self.weigh_agents(routes, want, assignment, now);
-        self.keep(&weighing, ticket);
+        self.keep(&weighing, ticket, age);
         Some(weighing.assignment)
     }
 
-    fn keep(&mut self, weighing: &Weighing, ticket: TicketId) {
+    /// `age`: as it had it before, or 0.
+    fn keep(&mut self, weighing: &Weighing, ticket: TicketId, age: u64) {
         if let Some((chosen, weighed)) = weighing.chosen() {
             self.given += 1;
             for candidate in &weighed.candidates {
@@ -151,7 +150,7 @@ impl Router {
             member.open = member.open.saturating_add(1);
         }
         let agent = weighing.chosen().map(|(place, _)| self.members[place].name.clone());
-        self.hold(ticket, Open { agent, is_ours: true, want: weighing.want.without_words() });
+        self.hold(ticket, Open { age, agent, is_ours: true, want: weighing.want.without_words() });
     }
 
     /// Keeps in mind whose an open ticket is, whose agent has counted it by now. Whoever had it before, and whoever has
@@ -195,11 +194,12 @@ impl Router {
         let before = self.open.remove(ticket);
         self.count_down(before.as_ref().and_then(|open| open.agent.as_deref()));
         let Some(Holder { team, agent, is_ours }) = holder else { return };
+        let age = before.as_ref().map_or(0, |open| open.age);
         // What was decided here speaks of the same post: whoever takes over is found by that.
         let want = before.map_or_else(|| Want::only(team), |open| open.want.of_team(team));
         let agent = (!agent.is_empty()).then(|| self.name_of(agent));
         agent.iter().for_each(|agent| self.count_up(agent));
-        self.hold(ticket, Open { agent, is_ours: *is_ours, want });
+        self.hold(ticket, Open { age, agent, is_ours: *is_ours, want });
     }
 
     /// The ticket is this agent's, whoever had it before; `is_ours` unless the helpdesk said so.
@@ -220,7 +220,7 @@ impl Router {
         let member = &mut self.members[*place];
         member.open = member.open.saturating_add(1);
         let want = Want::only(&member.agent.team);
-        let open = Open { agent: Some(member.name.clone()), is_ours: false, want };
+        let open = Open { age: 0, agent: Some(member.name.clone()), is_ours: false, want };
         self.hold(ticket, open);
     }
 
@@ -300,7 +300,7 @@ impl Router {
             let member = &mut self.members[place];
             member.open = member.open.max(counted.saturating_add(1));
         }
-        self.hold(ticket, Open { agent, is_ours, want: Want::only(team) });
+        self.hold(ticket, Open { age: 0, agent, is_ours, want: Want::only(team) });
     }
 
     /// The open tickets that the router knows of, in no order.

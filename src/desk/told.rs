@@ -97,7 +97,7 @@ pub struct Holder {
     pub team: Box<str>,
     /// Empty: only the team's.
     pub agent: Box<str>,
-    /// Whether the desk named the agent, and not a helpdesk.
+    /// Whether the desk named the agent, and not a helpdesk, or may name one: not of what a supplier has.
     pub is_ours: bool,
 }
 

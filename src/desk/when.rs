@@ -128,10 +128,13 @@ impl When {
             || self.answers.contains(&(Question::Customer, true))
     }
 
-    /// Whether it asks for what makes a ticket press: sensitive words, an urgency or a priority.
+    /// Whether it asks for what makes a ticket press: sensitive words, a high urgency, or a priority from some point on.
     pub fn presses(&self) -> bool {
-        self.words.iter().any(|(field, _)| matches!(field, Field::Sensitive | Field::Urgency))
-            || self.ranges.iter().any(|(quantity, _)| *quantity == Quantity::Priority)
+        let is_high = |words: &[String]| words.iter().any(|word| word == "high");
+        self.words
+            .iter()
+            .any(|(field, words)| *field == Field::Sensitive || *field == Field::Urgency && is_high(words))
+            || self.ranges.iter().any(|(of, range)| *of == Quantity::Priority && *range.start() > 0)
     }
 
     /// Whether it holds.
@@ -368,6 +371,20 @@ mod tests {
         check(hours("thu 13-14"), false);
         let paris = TimeZone::get("Europe/Paris").unwrap();
         check(When { hours: Some(("thu 13-14".parse().unwrap(), paris)), ..When::default() }, true);
+    }
+
+    #[test]
+    fn only_what_makes_a_ticket_matter_more_presses() {
+        let check = |when: When, expected: bool| assert_eq!(when.presses(), expected, "{when:?}");
+        check(words(Field::Sensitive, &["legal"]), true);
+        check(words(Field::Urgency, &["high"]), true);
+        check(words(Field::Urgency, &["high", "normal"]), true);
+        check(words(Field::Urgency, &["low"]), false);
+        check(words(Field::Topic, &["high"]), false);
+        check(range(Quantity::Priority, 1..=i64::MAX), true);
+        check(range(Quantity::Priority, 0..=i64::MAX), false);
+        check(range(Quantity::Priority, i64::MIN..=200), false);
+        check(range(Quantity::Followers, 1_000..=i64::MAX), false);
     }
 
     #[test]

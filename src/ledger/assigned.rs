@@ -6,9 +6,9 @@ use prost::Message;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::writer::Changes;
-use super::{changed, deadlines, store};
+use super::{changed, deadlines, store, tickets};
 use crate::desk::conversation::is_closed;
-use crate::desk::route::Needs;
+use crate::desk::route::{AgentChoice, Needs};
 use crate::desk::told::Told;
 use crate::desk::{Anew, Whose};
 use crate::ticket::{TicketId, proto};
@@ -72,6 +72,8 @@ pub struct Assigned {
     pub by_helpdesk: bool,
     /// Whether somebody still works on it, as far as helpdesks have said.
     pub is_open: bool,
+    /// The ticket's by now, `0..=1000`.
+    pub priority: u16,
 }
 
 pub(super) fn add(
@@ -189,7 +191,10 @@ pub(super) fn assign(
     if let Some(change) = anew.change {
         changed::decided(connection, id, change)?;
     }
-    let whose = whose(connection, id)?;
+    let mut whose = whose(connection, id)?;
+    if whose == Whose::Ours && anew.change.is_none() && leave_to_supplier(connection, id)? {
+        whose = Whose::Theirs;
+    }
     if anew.assignment.is_some() && whose != Whose::Ours {
         changes.told.push(Told::Stands(id, holder(connection, id)?));
     }
@@ -216,7 +221,7 @@ pub(super) fn assign(
         .prepare_cached(
             "INSERT INTO assigned (ticket_id, seq, team, agent, is_open, route_team, person, skills, languages, choice,
                                    worth_it)
-             SELECT id, seq, ?2, ?3, 1, ?2, 0, '', '', '', 0 FROM ticket WHERE id = ?1
+             SELECT id, seq, ?2, ?3, 1, '', 0, '', '', '', 0 FROM ticket WHERE id = ?1
              ON CONFLICT (ticket_id) DO UPDATE SET team = excluded.team, agent = excluded.agent",
         )?
         .execute(params![id.as_bytes(), assignment.team, assignment.agent])?;
@@ -224,6 +229,24 @@ pub(super) fn assign(
         set_needs(connection, id, needs)?;
     }
     Ok(())
+}
+
+/// Whether a ticket without an agent is a supplier's, whatever is noted of it: builds before this one noted nothing. From
+/// now on it is.
+fn leave_to_supplier(connection: &Connection, id: TicketId) -> rusqlite::Result<bool> {
+    let may_be = connection
+        .prepare_cached("SELECT 1 FROM assigned WHERE ticket_id = ?1 AND agent = ''")?
+        .exists([id.as_bytes()])?;
+    let is_suppliers = may_be
+        && tickets::one(connection, id)?
+            .and_then(|kept| kept.ticket.assignment)
+            .is_some_and(|assignment| !assignment.supplier.is_empty());
+    if is_suppliers {
+        connection
+            .prepare_cached("UPDATE assigned SET choice = ?2 WHERE ticket_id = ?1")?
+            .execute(params![id.as_bytes(), AgentChoice::None.name()])?;
+    }
+    Ok(is_suppliers)
 }
 
 /// Who may say whose this ticket is.

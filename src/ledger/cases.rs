@@ -26,7 +26,7 @@ use crate::ticket::TicketId;
 use apply::apply;
 
 /// The schema that this vigie writes.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// "vigB", so that a ledger is not taken for one of these, nor the other way round.
 const APPLICATION_ID: i64 = 0x7669_6742;
 /// Pages in the write-ahead log, of 4 KiB, from which on it is copied into the file.
@@ -83,6 +83,18 @@ const VERSION_1: &str = "
     ) STRICT;
 ";
 
+const TO_VERSION_2: &str = "
+    -- Erasures after which a text is still there: refused until now or for good, or in what is another's, too.
+    CREATE TABLE unerased (
+        ticket_id  BLOB NOT NULL,
+        seq        INTEGER NOT NULL,           -- the record that asks for it
+        PRIMARY KEY (ticket_id, seq)
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// What brings a file to each version, in order.
+const SCHEMAS: [(i64, &str); 2] = [(1, VERSION_1), (2, TO_VERSION_2)];
+
 /// A bridge's open file.
 #[derive(Debug)]
 pub struct Cases {
@@ -123,8 +135,10 @@ impl Cases {
         }
         let log_pages = schema::prepare(&mut connection).map_err(failed)?;
         if found < VERSION {
+            let steps: String =
+                SCHEMAS.iter().filter(|(version, _)| *version > found).map(|(_, schema)| *schema).collect();
             let made = format!(
-                "BEGIN IMMEDIATE; {VERSION_1} PRAGMA application_id = {APPLICATION_ID}; \
+                "BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION_ID}; \
                  PRAGMA user_version = {VERSION}; COMMIT;"
             );
             connection.execute_batch(&made).map_err(failed)?;
@@ -159,7 +173,12 @@ impl Cases {
             let sql =
                 "SELECT brand, level, attempted_at_us, unclear, case_id, captured, complete, how, done_seq,
                               refused_seq, refusals, erased_at_us IS NOT NULL, gone, reported, again_at_us, language,
-                              others, json_extract(captured, '$.merged_from') IS NOT NULL OR EXISTS (
+                              others,
+                              json_extract(captured, '$.merged_from') IS NOT NULL AND NOT EXISTS (
+                                  SELECT 1 FROM entry AS ours
+                                  WHERE ours.case_id = entry.case_id
+                                      AND json_extract(ours.captured, '$.merged_from') IS NULL),
+                              EXISTS (
                                   SELECT 1 FROM entry AS other
                                   WHERE other.case_id = entry.case_id AND other.case_id <> ''
                                       AND other.ticket_id <> entry.ticket_id AND other.erased_at_us IS NULL)
@@ -192,7 +211,8 @@ impl Cases {
                         done_seq: row.get::<_, i64>(8)?.unsigned_abs(),
                         refused: (row.get::<_, i64>(9)?.unsigned_abs(), row.get(10)?),
                         others: row.get(16)?,
-                        is_shared: row.get(17)?,
+                        is_in_anothers: row.get(17)?,
+                        is_joined: row.get(18)?,
                         is_erased: row.get(11)?,
                         notes: Vec::new(),
                         reported: row.get::<_, Option<Vec<u8>>>(13)?.unwrap_or_default(),
@@ -209,6 +229,19 @@ impl Cases {
             })?;
             entry.notes = notes.collect::<rusqlite::Result<_>>()?;
             Ok(Some(entry))
+        })
+    }
+
+    /// How many tickets have a text that its author has taken back and that is still there.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn unerased(&self) -> Result<u64, LedgerError> {
+        self.read(|connection| {
+            let sql =
+                "SELECT count(DISTINCT ticket_id) FROM unerased JOIN entry USING (ticket_id) WHERE gone = 0";
+            connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
         })
     }
 
@@ -312,9 +345,10 @@ impl Cases {
                             OR (case_id IS NULL AND attempted_at_us IS NULL)
                         ) ORDER BY touched_at_us, ticket_id LIMIT ?3";
             let values = params![before_us, is_told_of_ends, limit];
-            transaction
-                .prepare_cached(&format!("DELETE FROM note WHERE ticket_id IN ({over})"))?
-                .execute(values)?;
+            for table in ["note", "unerased"] {
+                let sql = format!("DELETE FROM {table} WHERE ticket_id IN ({over})");
+                transaction.prepare_cached(&sql)?.execute(values)?;
+            }
             let count = transaction
                 .prepare_cached(&format!("DELETE FROM entry WHERE ticket_id IN ({over})"))?
                 .execute(values)?;

@@ -142,7 +142,8 @@ pub struct Taken {
     pub seq: Seq,
     /// 1 the first time since the daemon started; one more after each nack or lost connection.
     pub attempt: u32,
-    /// What its ticket's priority has become, where that is another than the ticket itself says.
+    /// What its ticket's priority has become, where that is another than the ticket itself says; also with an update that
+    /// says so, or that names none.
     pub priority_now: Option<u16>,
 }
 

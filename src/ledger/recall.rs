@@ -15,9 +15,9 @@ use crate::ticket::{TicketId, proto};
 
 /// Takes over who has a ticket.
 pub(crate) fn restore(desk: &mut Desk, assigned: &Assigned) {
-    let Assigned { ticket_id, assignee, by_helpdesk, is_open } = assigned;
+    let Assigned { ticket_id, assignee, by_helpdesk, is_open, priority } = assigned;
     desk.restore_assignment(*ticket_id, &assignee.team, &assignee.agent, !by_helpdesk, *is_open);
-    desk.restore_needs(*ticket_id, &assignee.needs);
+    desk.restore_needs(*ticket_id, &assignee.needs, *priority);
 }
 
 /// Who is in conversation with us, and who helps others.

@@ -190,30 +190,61 @@ impl Page {
             match kind {
                 Kind::Ticket => {
                     outcome.begin(proto::Ticket::decode(body).ok()?);
+                    said.assigned.push((i64::MIN, outcome.agent.clone()));
                     is_there = true;
                 }
-                Kind::Update => outcome.update(proto::Update::decode(body).unwrap_or_default()),
+                Kind::Update => outcome.update(proto::Update::decode(body).unwrap_or_default(), &mut said),
                 Kind::Status => {
                     let status = proto::TicketStatus::decode(body).unwrap_or_default();
                     outcome.report(status, *at_us, &mut said);
                 }
             }
         }
-        if let Some(agent) = said.answered_by.or(said.agent) {
+        if let Some(agent) = said.answerer().or(said.agent()) {
             outcome.agent = agent;
         }
         is_there.then_some(outcome)
     }
 }
 
-/// Of whom the reports of a ticket speak, one after another.
+/// Of whom the records of a ticket speak, each with when they say so, µs since 1970, one after another. Updates are read
+/// before reports, so that who had it when is only known at the end.
 #[derive(Debug, Default)]
 struct Said {
+    /// Who has it, as a helpdesk told.
+    told: Vec<(i64, String)>,
+    /// Who should have it, as vigie has assigned it; empty: nobody was named.
+    assigned: Vec<(i64, String)>,
+    /// The first answer that a helpdesk told of, when it was given, and when it was told of.
+    answered_at_us: Option<(i64, i64)>,
+    /// When the first one on the network was given.
+    on_network_at_us: Option<i64>,
+}
+
+impl Said {
     /// Who has it, as last told.
-    agent: Option<String>,
-    /// Who had it when an answer was told of first, and when that was given. A hand-over later changes nothing of it.
-    answered_by: Option<String>,
-    answered_at_us: Option<i64>,
+    fn agent(&self) -> Option<String> {
+        last(&self.told, i64::MAX)
+    }
+
+    /// Who had it when the first answer was given. A hand-over later changes nothing of it.
+    fn answerer(&self) -> Option<String> {
+        let (at_us, told_at_us) = match (self.answered_at_us, self.on_network_at_us) {
+            (Some((at_us, _)), Some(on_network_at_us)) if on_network_at_us < at_us => {
+                (on_network_at_us, on_network_at_us)
+            }
+            (Some(told), _) => told,
+            (None, Some(at_us)) => (at_us, at_us),
+            (None, None) => return None,
+        };
+        last(&self.told, told_at_us).or_else(|| last(&self.assigned, at_us))
+    }
+}
+
+/// Who was named last until then, if anybody was.
+fn last(named: &[(i64, String)], until_us: i64) -> Option<String> {
+    let last = named.iter().rev().find(|(at_us, _)| *at_us <= until_us);
+    last.map(|(_, name)| name.clone()).filter(|name| !name.is_empty())
 }
 
 const TICKETS: &str = "
@@ -241,11 +272,18 @@ impl Outcome {
         self.ticket = ticket;
     }
 
-    fn update(&mut self, update: proto::Update) {
+    fn update(&mut self, update: proto::Update, said: &mut Said) {
         match update.change {
-            Some(Change::Answered(_)) => self.answered(update.at_us),
+            Some(Change::Answered(_)) => {
+                self.answered(update.at_us);
+                let first = said.on_network_at_us.map_or(update.at_us, |first| first.min(update.at_us));
+                said.on_network_at_us = Some(first);
+            }
             Some(Change::Assigned(assigned)) => {
-                assigned.assignment.into_iter().for_each(|assignment| self.assigned(assignment));
+                if let Some(assignment) = assigned.assignment {
+                    said.assigned.push((update.at_us, assignment.agent.clone()));
+                    self.assigned(assignment);
+                }
                 if assigned.due_at_us != 0 {
                     self.ticket.due_at_us = assigned.due_at_us;
                 }
@@ -276,11 +314,13 @@ impl Outcome {
             State::Deleted | State::Unspecified => {}
         }
         if !status.agent.is_empty() {
-            said.agent = Some(status.agent);
+            said.told.push((at_us, status.agent));
         }
         let answered_at_us = Some(status.first_answer_at_us).filter(|at_us| *at_us > 0);
-        if answered_at_us.is_some_and(|at_us| said.answered_at_us.is_none_or(|first| at_us < first)) {
-            (said.answered_at_us, said.answered_by) = (answered_at_us, said.agent.clone());
+        if let Some(answered_at_us) = answered_at_us
+            && said.answered_at_us.is_none_or(|(first, _)| answered_at_us < first)
+        {
+            said.answered_at_us = Some((answered_at_us, at_us));
         }
         if status.satisfaction > 0 {
             self.satisfaction = Some(status.satisfaction);
@@ -361,8 +401,7 @@ mod tests {
     fn who_answered_first_and_when_it_was_solved_is_what_was_told_last_of_that() {
         let told = |statuses: &[(State, &str, i64)]| {
             let (mut outcome, mut said) = (Outcome::default(), Said::default());
-            let assignment = proto::Assignment { agent: "lena".into(), ..proto::Assignment::default() };
-            outcome.begin(proto::Ticket { assignment: Some(assignment), ..proto::Ticket::default() });
+            said.assigned.push((i64::MIN, "lena".to_owned()));
             for (at_us, (state, agent, first_answer_at_us)) in (10..).step_by(10).zip(statuses) {
                 let (state, agent) = ((*state).into(), (*agent).to_owned());
                 let first_answer_at_us = *first_answer_at_us;
@@ -374,7 +413,7 @@ mod tests {
                 };
                 outcome.report(status, at_us, &mut said);
             }
-            (said.answered_by, said.agent, outcome.solved_at_us)
+            (said.answerer(), said.agent(), outcome.solved_at_us)
         };
         let some = |name: &str| Some(name.to_owned());
         let (open, solved) = (State::Open, State::Solved);
@@ -383,13 +422,50 @@ mod tests {
         // An earlier one comes to light; one without a name is by whom it was with.
         assert_eq!(told(&[(open, "ana", 5), (open, "bo", 3)]).0, some("bo"));
         assert_eq!(told(&[(open, "ana", 0), (open, "", 5), (open, "bo", 5)]).0, some("ana"));
-        assert_eq!(told(&[(open, "", 5), (open, "bo", 5)]), (None, some("bo"), None));
+        // Without any, it is whom vigie had chosen.
+        assert_eq!(told(&[(open, "", 5), (open, "bo", 5)]), (some("lena"), some("bo"), None));
         let closed = (State::Closed, "", 0);
         assert_eq!(told(&[(open, "", 0), (solved, "", 0), closed]).2, Some(20));
         assert_eq!(told(&[(solved, "", 0), (State::Unspecified, "", 0)]).2, Some(10));
         assert_eq!(told(&[(solved, "", 0), (open, "", 0)]).2, None);
         assert_eq!(told(&[(solved, "", 0), (State::Pending, "", 0), closed]).2, Some(30));
         assert_eq!(told(&[(State::Deleted, "", 0)]).2, None);
+    }
+
+    #[test]
+    fn an_answer_on_the_network_is_of_whoever_had_the_ticket_then() {
+        let check = |changes: &[(i64, Option<&str>)], told: &[(i64, &str, i64)], expected: &str| {
+            let (mut outcome, mut said) = (Outcome::default(), Said::default());
+            said.assigned.push((i64::MIN, "lena".to_owned()));
+            for (at_us, assigned) in changes {
+                let change = match assigned {
+                    None => Change::Answered(proto::update::Answered::default()),
+                    Some(agent) => {
+                        let agent = (*agent).to_owned();
+                        let assignment = Some(proto::Assignment { agent, ..proto::Assignment::default() });
+                        Change::Assigned(proto::update::Assigned { assignment, ..Default::default() })
+                    }
+                };
+                let update = proto::Update { at_us: *at_us, change: Some(change), ..Default::default() };
+                outcome.update(update, &mut said);
+            }
+            for (at_us, agent, first_answer_at_us) in told {
+                let (agent, first_answer_at_us) = ((*agent).to_owned(), *first_answer_at_us);
+                let status = proto::TicketStatus { agent, first_answer_at_us, ..Default::default() };
+                outcome.report(status, *at_us, &mut said);
+            }
+            assert_eq!(said.answerer().unwrap_or_default(), expected, "{changes:?} {told:?}");
+        };
+        let answered = |at_us| (at_us, None);
+        check(&[answered(20)], &[(10, "ana", 0), (30, "bo", 0)], "ana");
+        check(&[answered(20)], &[(30, "bo", 0)], "lena");
+        check(&[(10, Some("mia")), answered(20), (30, Some("zoe"))], &[], "mia");
+        check(&[(10, Some("")), answered(20)], &[(30, "bo", 0)], "");
+        // Whichever was first.
+        check(&[answered(20)], &[(10, "ana", 0), (30, "bo", 15)], "bo");
+        check(&[answered(20)], &[(10, "ana", 0), (40, "bo", 35)], "ana");
+        check(&[answered(40), answered(20)], &[(10, "ana", 0), (30, "bo", 0)], "ana");
+        check(&[(10, Some("mia")), (25, Some("zoe"))], &[(30, "", 20), (40, "bo", 20)], "mia");
     }
 
     /// The report and the deadlines go by the same clocks.
@@ -444,7 +520,10 @@ mod tests {
             let mut outcome = Outcome::default();
             outcome.begin(proto::Ticket { factors: factors(&[1]), ..proto::Ticket::default() });
             for change in changes {
-                outcome.update(proto::Update { change: Some(change), ..proto::Update::default() });
+                outcome.update(
+                    proto::Update { change: Some(change), ..proto::Update::default() },
+                    &mut Said::default(),
+                );
             }
             let points = outcome.ticket.factors.iter().map(|factor| factor.points).sum::<i32>();
             (points, outcome.is_unsupported)

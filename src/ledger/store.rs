@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::records::{HEAD, KIND_TICKET, KIND_UPDATE, add_record, bodies_of, head, seq, ticket_id};
 use super::writer::Changes;
-use super::{Body, NewTicket, RecordHead, assigned, conversations, outbox};
+use super::{Body, NewTicket, RecordHead, Seq, assigned, conversations, outbox};
 use crate::desk::told::Told;
 use crate::parse::Network;
 use crate::telemetry::Bucket;
@@ -121,21 +121,23 @@ pub(super) fn add_update(
 /// How far a network's clock may run backwards between two events of one post, µs: Jetstream's does by 32 ms.
 const DISORDER_US: i64 = 100_000;
 
-/// Edits of one post that are taken, the first: each is an update, which a helpdesk shows to people, and whoever corrects
-/// themselves has done so by then. The text of a post that is changed more often stays as the last of these left it.
+/// Edits of one post that are told, the first: each is an update, which a helpdesk shows to people, and whoever corrects
+/// themselves has done so by then. Of later ones each hour's first is told; the others only take the place of the text
+/// that was stored last, so that nothing stays that its author has taken out.
 pub(super) const EDITS_MAX: usize = 20;
+const HOUR_US: i64 = 3_600_000_000;
 
 /// What an edit is to the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Edit {
     /// It changes the text.
     New,
-    /// The same, and it is the last one that does: see [`EDITS_MAX`].
+    /// The same, and it is the last one of those that are told whenever they come: see [`EDITS_MAX`].
     Last,
     /// The ticket has this very edit, or a newer one: a stream that is rewound shows them all again.
     Known,
-    /// Its post has been changed too often.
-    TooMany,
+    /// Its post is changed too often: it goes into the place of the one in this record.
+    Instead(Seq),
 }
 
 /// What this edit of a post is.
@@ -150,27 +152,45 @@ pub(super) fn edit(
     text: &str,
     at: Timestamp,
 ) -> rusqlite::Result<Edit> {
-    let texts = bodies_of(connection, ticket_id)?.into_iter().filter_map(|(_, body)| match body {
+    let texts = bodies_of(connection, ticket_id)?.into_iter().filter_map(|(seq, body)| match body {
         Body::Update(bytes) => {
             let update = proto::Update::decode(bytes.as_slice()).ok()?;
             let proto::update::Change::Edited(edited) = update.change? else { return None };
-            (edited.post_id == post_id).then_some((update.at_us, edited.text))
+            (edited.post_id == post_id).then_some((seq, update.at_us, edited.text))
         }
         Body::Ticket(_) => None,
     });
     let at_us = at.as_microsecond();
     let mut edits = 0;
-    for (known_us, known) in texts {
+    let mut last = None;
+    for (seq, known_us, known) in texts {
         if (known_us == at_us && known == text) || known_us > at_us.saturating_add(DISORDER_US) {
             return Ok(Edit::Known);
         }
         edits += 1;
+        last = Some((seq, known_us));
     }
-    Ok(match edits {
-        EDITS_MAX.. => Edit::TooMany,
-        _ if edits + 1 == EDITS_MAX => Edit::Last,
-        _ => Edit::New,
+    let is_of_its_hour = |other_us: &i64| at_us.div_euclid(HOUR_US) <= other_us.div_euclid(HOUR_US);
+    Ok(match last.filter(|(_, last_us)| edits >= EDITS_MAX && is_of_its_hour(last_us)) {
+        Some((seq, _)) => Edit::Instead(seq),
+        None if edits + 1 == EDITS_MAX => Edit::Last,
+        None => Edit::New,
     })
+}
+
+/// Puts a change in the place of the one in this record; `false` if its ticket is erased.
+pub(super) fn replace_update(
+    connection: &Connection,
+    seq: Seq,
+    update: &proto::Update,
+) -> rusqlite::Result<bool> {
+    let replaced = connection
+        .prepare_cached(
+            "UPDATE record SET body = ?2 WHERE seq = ?1
+             AND (SELECT erased_at_us IS NULL FROM ticket WHERE id = record.ticket_id)",
+        )?
+        .execute(params![seq.get().cast_signed(), update.encode_to_vec()])?;
+    Ok(replaced > 0)
 }
 
 /// The text as last seen, so that a replay of the same edit is known after a restart.

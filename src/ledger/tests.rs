@@ -31,7 +31,7 @@ pub(super) struct Running {
     thread: Option<std::thread::JoinHandle<Result<(), LedgerError>>>,
 }
 
-pub(super) fn config(folder: &Path) -> Config {
+pub(crate) fn config(folder: &Path) -> Config {
     Config {
         path: folder.join("ledger.sqlite"),
         bookkeeping_delay_max: Duration::from_millis(1),
@@ -103,7 +103,7 @@ pub(super) fn terms() -> Terms {
     crate::desk::Config::default().terms("")
 }
 
-pub(super) fn ticket(id: &str, priority: u16) -> Entry {
+pub(crate) fn ticket(id: &str, priority: u16) -> Entry {
     let post = proto::Post { id: id.to_owned(), text: format!("text of {id}"), ..proto::Post::default() };
     let id = TicketId::of_post(Network::Bluesky, id);
     let message = proto::Ticket { id: id.as_bytes().to_vec(), post: Some(post), ..proto::Ticket::default() };
@@ -132,7 +132,7 @@ pub(super) fn ticket(id: &str, priority: u16) -> Entry {
 }
 
 /// Batch 0 of a source.
-pub(super) fn settlement(position: i64, unmatched: u64, entries: Vec<Entry>) -> Settlement {
+pub(crate) fn settlement(position: i64, unmatched: u64, entries: Vec<Entry>) -> Settlement {
     let mut buckets = Buckets::default();
     buckets[Bucket::Unmatched] = unmatched;
     Settlement {

@@ -22,6 +22,16 @@ pub(super) struct Underway {
     changed: Batch,
 }
 
+impl Underway {
+    /// Waits for the ledger's next commit at most, which itself waits for nobody here. One that has ended or failed ends the
+    /// daemon.
+    fn finish(&mut self) {
+        for batch in [&mut self.orphans, &mut self.waiting, &mut self.changed] {
+            let _ = batch.0.take().map(oneshot::Receiver::blocking_recv);
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Batch(Option<oneshot::Receiver<Result<(), String>>>);
 
@@ -80,6 +90,8 @@ pub(super) fn hear(
             }
         }
         Heard::Missed => {
+            // What is on its way to somebody is nobody's in the file yet, or whoever's it was.
+            underway.finish();
             desk.look_for_changed(true);
             warn!(
                 "helpdesks reported faster than the desk could hear: it reads from the ledger what became of tickets"
@@ -99,3 +111,6 @@ pub(super) fn hear(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

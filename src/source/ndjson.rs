@@ -1,10 +1,10 @@
 //! Recorded posts as a source of the daemon: one file or standard input, read once to its end.
 //!
 //! A restart goes on after the last line that was read, if the file still holds the lines before it as they were.
-//! If not, it is another file, whatever its name, length or inode, and is read from its start: posts that were in both
-//! are duplicates, so that none is lost and none makes a second ticket. What was written into the one before after our
-//! last look at it is nobody's but its owner's to replay. The file waits for us, so the source is patient: it is slowed
-//! down under load, never shed.
+//! If not, it is another file, whatever its name, length or inode, and is read from its start, so that no post is lost:
+//! one that was in both makes no second ticket, and counts once more where it makes none. What was written into the one
+//! before after our last look at it is nobody's but its owner's to replay. The file waits for us, so the source is
+//! patient: it is slowed down under load, never shed.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -337,6 +337,15 @@ mod tests {
     async fn the_last_line_is_the_same_with_its_end_and_without() {
         let position = position_after("one\ntwo", None).await;
         assert_eq!(read("one\ntwo\nthree\n", position, |_| {}).await.frames(), ["three"]);
+        assert_eq!(read("one\ntwo\r\nthree\r\n", position, |_| {}).await.frames(), ["three"]);
+    }
+
+    #[tokio::test]
+    async fn a_file_is_the_same_under_another_limit() {
+        let content = "one\ntwo, which is longer\nthree\n";
+        let limited = |config: &mut Config| config.frame_bytes_max = 8;
+        let position = read(content, None, limited).await.batches.last().unwrap().position;
+        assert_eq!(read(&format!("{content}four\n"), position, |_| {}).await.frames(), ["four"]);
     }
 
     #[tokio::test]

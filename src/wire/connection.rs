@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, error, info, warn};
 
+use super::client::Address;
 use super::conversation::{converse, refuse, stopped};
 use super::frame::FRAME_BYTES_MAX;
 use super::hello::WINDOW_MAX;
@@ -26,6 +27,9 @@ use crate::access::tls::Tls;
 use crate::access::{Access, Door as Entrance};
 use crate::telemetry::log::seconds;
 use crate::ticket::proto::goodbye::Code;
+
+/// The socket file where the config names neither one nor a TCP address.
+pub const UNIX_DEFAULT: &str = "/run/vigie/vigie.sock";
 
 /// Who may use the socket file: the daemon's user and group.
 const SOCKET_MODE: u32 = 0o660;
@@ -89,6 +93,17 @@ impl Default for Config {
             connections_max: 64,
             connections_per_peer_max: 32,
             strangers_max: 64,
+        }
+    }
+}
+
+impl Config {
+    /// Where a client on this machine finds the daemon: its socket file, if it has one.
+    pub fn address(&self) -> Address {
+        match (&self.unix, self.tcp) {
+            (Some(unix), _) => Address::Unix(unix.clone()),
+            (None, Some(tcp)) => Address::Tcp(tcp.to_string()),
+            (None, None) => Address::Unix(UNIX_DEFAULT.into()),
         }
     }
 }

@@ -252,7 +252,7 @@ async fn a_test_says_what_is_right_and_leaves_nothing_behind() {
         "ok     priority: changed, and read back",
         "ok     note: added",
         "ok     state: it is \"open\"",
-        "ok     erasure: done, and read back",
+        "ok     erasure: done; the subject is gone when it is read back, of the text nothing is seen",
         "ok     test ticket: removed",
         "bridge desk: right",
     ] {
@@ -320,6 +320,19 @@ fn a_test_says_what_to_do_about_a_wrong_address_and_refuses_a_wrong_name() {
     assert_eq!(output.status.code(), Some(64));
     let output = run(vigie().args(["bridge", "preset", "rt"]), b"");
     assert!(output.status.success() && output.stdout.contains("title = \"Request Tracker\""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_ticket_that_stays_is_as_agents_would_read_it() {
+    let fake = helpdesk().await;
+    let state = state(&fake.url(), "");
+    let (preset, remove) = Plain::PRESET.split_once("[[remove]]").unwrap();
+    let rest = remove.split_once("\n\n").unwrap().1;
+    std::fs::write(state.path().join("plain.toml"), format!("{preset}{rest}")).unwrap();
+    let output = run(vigie().args(["bridge", "test", "--leave-ticket", "-c"]).arg(&state.config), b"");
+    assert!(output.status.success(), "{}{}", output.stdout, output.stderr);
+    let body = tickets(&fake, 1).await[0]["body"].as_str().unwrap().to_owned();
+    assert!(body.contains("This is a test by"), "{body}");
 }
 
 #[test]

@@ -333,6 +333,7 @@ fn arguments_that_are_wrong_exit_with_64_and_help_with_0() {
     );
     check(&["evaluate", "-", "--where", "lang"], 64, "must be COLUMN=VALUE");
     check(&["tail", "--socket", "/nowhere/vigie.sock"], 1, "/nowhere/vigie.sock");
+    check(&["tail", "-c", "/nowhere/vigie.toml"], 64, "/nowhere/vigie.toml");
     check(&["status", "--http", "127.0.0.1:9"], 1, "no vigie console at 127.0.0.1:9");
 }
 

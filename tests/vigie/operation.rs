@@ -98,6 +98,12 @@ async fn tail_prints_what_comes_and_acknowledges_it() {
     let said = "vigie tail: times are those of Pacific/Kiritimati, UTC+14:00 now\n";
     assert!(shown.stderr.contains(said), "{}", shown.stderr);
     assert!(shown.stdout.contains(" +14"), "{}", shown.stdout);
+
+    // And where its config says, unless somebody says otherwise.
+    let mut command = vigie();
+    command.args(["tail", "--count", "1", "--json", "-c"]).arg(state.path().join("vigie.toml"));
+    let shown = tokio::task::spawn_blocking(move || run(&mut command, b"")).await.unwrap();
+    assert_eq!(shown.stdout.lines().count(), 1, "{}", shown.stderr);
 }
 
 /// Who has looked once must not keep the ledger from forgetting, for ever.

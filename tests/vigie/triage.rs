@@ -289,3 +289,30 @@ async fn tickets_that_found_nobody_are_somebodys_once_there_is_somebody() {
     let (status, log) = daemon.terminate();
     assert!(status.success(), "{log}");
 }
+
+/// As in the daemon, by the posts' own time: who wrote at night is somebody's in the morning, the same one each time.
+#[test]
+fn a_replay_gives_what_found_nobody_once_there_is_somebody() {
+    let state = State::new("");
+    state.configure(&state.posts_source(), &format!("{}\n{DESK}", crate::daemon::BRAND));
+    import(&state, &["agents"], "name,team,capacity,shifts\nLena,support,9,mon-fri 09:00-18:00\n");
+    let post = |id: u32, at: &str| {
+        let text = "Lumio en panne chez moi depuis hier, c'est pénible";
+        format!(
+            "{{\"id\":\"{id}\",\"author\":\"u-{id}\",\"text\":\"{text}\",\"created_at\":\"2026-11-26T{at}Z\"}}\n"
+        )
+    };
+    let posts = [post(1, "02:00:00"), post(2, "03:00:00"), post(3, "09:00:10")].concat();
+    let records = replayed(&state, &posts);
+    assert_eq!(records, replayed(&state, &posts));
+    let agents: Vec<_> = records[..3].iter().map(|ticket| ticket["assignment"]["agent"].clone()).collect();
+    assert_eq!(agents, ["", "", "Lena"]);
+    let given: Vec<_> = records[3..].iter().map(|record| &record["update"]["change"]["assigned"]).collect();
+    assert_eq!(
+        given.iter().map(|given| &given["agent"]).collect::<Vec<_>>(),
+        ["Lena", "Lena"],
+        "{records:?}"
+    );
+    assert_eq!(given[0]["reasons"][0], "had no agent so far");
+    assert_eq!(records[3]["update"]["at"], "2026-11-26T09:00:10Z");
+}

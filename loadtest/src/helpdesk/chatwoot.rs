@@ -21,6 +21,8 @@ pub struct Chatwoot {
     pub is_admin: bool,
     /// Messages that went to a person: those that are neither private nor incoming.
     pub sent: u64,
+    /// Users and teams that messages have mentioned, who are written to.
+    pub mentioned: u64,
 }
 
 /// The account.
@@ -39,6 +41,7 @@ impl Default for Chatwoot {
             attributes: vec!["vigie_ref".to_owned()],
             is_admin: true,
             sent: 0,
+            mentioned: 0,
         }
     }
 }
@@ -49,6 +52,7 @@ impl Chatwoot {
         if !is_private && asked["message_type"] != "incoming" {
             self.sent += 1;
         }
+        self.mentioned += mentions(asked["content"].as_str().unwrap_or_default());
         let id = self.store.number();
         json!({ "id": id, "content": asked["content"], "private": is_private, "sender": { "id": 7, "type": "user" } })
     }
@@ -138,6 +142,20 @@ impl Chatwoot {
             _ => gone(),
         }
     }
+}
+
+/// How many `\(mention://(user|team)/(\d+)/(.+?)\)` there are, which is what it looks for in the raw text.
+fn mentions(content: &str) -> u64 {
+    let is_mention = |rest: &&str| {
+        let who = rest.strip_prefix("user/").or_else(|| rest.strip_prefix("team/"));
+        let named = who.and_then(|who| who.split_once('/'));
+        named.is_some_and(|(number, name)| {
+            let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+            let line = name.lines().next().unwrap_or_default();
+            is_number && line.chars().skip(1).any(|c| c == ')')
+        })
+    };
+    content.split("(mention://").skip(1).filter(is_mention).count() as u64
 }
 
 impl Vendor for Chatwoot {

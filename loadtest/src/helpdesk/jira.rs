@@ -23,6 +23,8 @@ pub struct Jira {
     pub mailed: u64,
 }
 
+/// Longest text.
+const TEXT_UNITS_MAX: usize = 32_767;
 /// The account.
 const ME: &str = "557058:vigie";
 /// The field of the request type for our reference.
@@ -60,6 +62,9 @@ impl Jira {
             return Reply::json(404, &json!({ "errorMessage": words }));
         }
         let values = &asked["requestFieldValues"];
+        if is_too_long(&values["description"]) {
+            return too_long();
+        }
         let known = |name: &str| ["summary", "description", FIELD].contains(&name);
         if let Some((name, _)) = values.as_object().into_iter().flatten().find(|(name, _)| !known(name)) {
             let words =
@@ -111,6 +116,8 @@ impl Jira {
         let Some(issue) = self.issue(key) else { return gone() };
         match (request.method.as_str(), rest) {
             ("GET", []) => Reply::json(200, &json!({ "key": key, "fields": issue["fields"] })),
+            ("PUT", []) if is_too_long(&request.body["fields"]["description"]) => too_long(),
+            ("POST", ["comment"]) if is_too_long(&request.body["body"]) => too_long(),
             ("PUT", []) => {
                 set(&mut issue["fields"], &request.body["fields"]);
                 Reply::empty(204)
@@ -141,6 +148,16 @@ impl Jira {
             _ => gone(),
         }
     }
+}
+
+/// As Java counts.
+fn is_too_long(text: &Value) -> bool {
+    text.as_str().is_some_and(|text| text.encode_utf16().count() > TEXT_UNITS_MAX)
+}
+
+fn too_long() -> Reply {
+    let words = "The entered text is too long. It exceeds the allowed limit of 32,767 characters.";
+    Reply::json(400, &json!({ "errorMessages": [words] }))
 }
 
 impl Vendor for Jira {

@@ -120,6 +120,12 @@ pub struct Job {
     creations: u32,
     /// Whether an erasure was refused so often that agents are told instead.
     gave_up: bool,
+    /// Whether a text that its author has taken back was left there.
+    stays: bool,
+    /// The helpdesk has the ticket itself no more.
+    is_gone: bool,
+    /// Mergers that were followed.
+    mergers: usize,
     policy: Policy,
 }
 
@@ -185,6 +191,9 @@ impl Job {
             facts: Vec::new(),
             creations: 0,
             gave_up: false,
+            stays: false,
+            is_gone: false,
+            mergers: 0,
             policy,
         })
     }
@@ -220,6 +229,16 @@ impl Job {
         if self.language.is_empty() { &self.entry.language } else { &self.language }
     }
 
+    /// What is known of the ticket now, after it was found in another one.
+    pub fn learn(&mut self, entry: Entry) {
+        self.entry = entry;
+    }
+
+    /// Whether the helpdesk refuses so often to make the ticket that people are to be told, which is once.
+    pub fn is_stuck(&self) -> bool {
+        self.ticket().is_some() && self.entry.place.is_none() && self.refusals() + 1 == REFUSALS_MAX
+    }
+
     /// What to do next. `failures` are the calls in a row, of whatever ticket, that have ended unclear.
     pub fn next(&mut self, outcome: Outcome, now_us: i64, failures: u32) -> Step {
         match std::mem::replace(&mut self.stage, Stage::Begin) {
@@ -250,7 +269,7 @@ impl Job {
             },
             Stage::Checking => self.checked(outcome, failures),
             Stage::Doubles => match outcome {
-                Outcome::Found(found) => self.erase(found.unwrap_or_default()),
+                Outcome::Found(found) => self.doubles(found.unwrap_or_default()),
                 other => self.looking_failed(other, failures),
             },
             Stage::Acting => self.acted(outcome, failures),
@@ -275,7 +294,8 @@ impl Job {
     fn done(&mut self, facts: impl IntoIterator<Item = Fact>) -> Step {
         let done = Fact::Done { seq: self.seq, level: self.level() };
         let noted = std::mem::take(&mut self.facts);
-        self.end_with(End::Ack, facts.into_iter().chain(noted).chain([done]))
+        let stays = self.stays.then_some(Fact::TextStays { seq: self.seq });
+        self.end_with(End::Ack, facts.into_iter().chain(noted).chain([done]).chain(stays))
     }
 
     fn case(&self) -> Option<Case> {
@@ -477,7 +497,7 @@ impl Job {
 
     fn doubted(&mut self, error: CallError, outcome: Outcome, failures: u32) -> Step {
         match outcome {
-            Outcome::Seen(Whereabouts::Gone) => self.done([Fact::Gone]),
+            Outcome::Seen(Whereabouts::Gone) if !self.is_gone => self.gone(),
             // The note, or the double, itself is gone.
             Outcome::Seen(_) if self.erases_beside() => self.acted(Outcome::Done, failures),
             Outcome::Seen(_) | Outcome::Sound(true) => self.refused_alone(&error),
@@ -497,7 +517,7 @@ impl Job {
             }
             Outcome::Failed(error, _) if error.may_be_of_one() => self.doubt(error),
             Outcome::Failed(error, _) => self.failed(error, failures),
-            _ => self.done([]),
+            _ => self.gone(),
         }
     }
 
@@ -527,7 +547,8 @@ impl Job {
     fn back(&mut self, why: String) -> Step {
         let again = self.again();
         // Where there is no entry there is nothing to count in.
-        self.end_with(End::Back(again, why), [Fact::Refused { seq: self.seq }])
+        let stays = self.is_erasure().then_some(Fact::TextStays { seq: self.seq });
+        self.end_with(End::Back(again, why), [Fact::Refused { seq: self.seq }].into_iter().chain(stays))
     }
 
     fn refusals(&self) -> u32 {

@@ -57,13 +57,23 @@ impl<T: Target> Bridge<T> {
         let Some(mut job) = job else { return Ok(End::Ack) };
         let reference = job.ticket_id.to_string();
         let mut outcome = Outcome::Begun;
+        // What the helpdesk said last of a call that failed, in full: it may hold a post's text, and of one that takes a
+        // text out it is nobody's business.
+        let mut said = None;
         loop {
             let failures = self.health.lock().failures;
             let step = job.next(outcome, (self.clock)(), failures);
             *calls += u32::from(!matches!(step, Step::Write(_) | Step::End(_)));
             outcome = match step {
                 Step::Write(facts) => {
-                    self.shared.cases.lock().apply(job.ticket_id, &facts, (self.clock)())?;
+                    let mut cases = self.shared.cases.lock();
+                    cases.apply(job.ticket_id, &facts, (self.clock)())?;
+                    if facts.iter().any(|fact| matches!(fact, Fact::Moved { .. }))
+                        && let Some(entry) = cases.get(job.ticket_id)?
+                    {
+                        job.learn(entry);
+                    }
+                    drop(cases);
                     self.wrote(&job, &facts);
                     Outcome::Written
                 }
@@ -103,10 +113,19 @@ impl<T: Target> Bridge<T> {
                 Step::Look(case) => self.heard(self.target.whereabouts(&case).await.map(Outcome::Seen)),
                 Step::Probe => self.heard(self.target.is_sound().await.map(Outcome::Sound)),
                 Step::End(end) => {
-                    self.ended(&job, &end);
+                    let end = match end {
+                        End::Hold(error) if job.is_erasure() => End::Hold(error.without_words()),
+                        end => end,
+                    };
+                    self.ended(&job, &end, said);
                     return Ok(end);
                 }
             };
+            if let Outcome::Failed(error, _) = &outcome
+                && !job.is_erasure()
+            {
+                said = Some(error.to_string());
+            }
         }
     }
 
@@ -116,7 +135,6 @@ impl<T: Target> Bridge<T> {
         if let Err(error) = &called {
             // Some repeat what they were sent: that is for nobody's log.
             debug!(bridge = %self.name, %error, "a call has failed");
-            health.said = Some(error.to_string());
         }
         match &called {
             Ok(_) => {
@@ -152,34 +170,28 @@ impl<T: Target> Bridge<T> {
         }
     }
 
-    fn ended(&self, job: &Job, end: &End) {
+    fn ended(&self, job: &Job, end: &End, said: Option<String>) {
         match end {
             End::Ack => {
                 self.health.lock().refused = 0;
-                let mut counts = self.shared.counts.lock();
-                counts.changed += u64::from(job.ticket().is_none());
-                if job.leaves_text() {
-                    counts.unerased.insert(job.ticket_id);
-                    drop(counts);
+                self.shared.counts.lock().changed += u64::from(job.ticket().is_none());
+                if job.has_left_text() {
                     error!(
                         bridge = %self.name, ticket = %job.ticket_id, case = job.case_id(),
                         "an author's text stays in the helpdesk: it is merged with another's ticket, or the helpdesk refuses \
-                         to take it out; its agents are told, an administrator must"
+                         to take it out or cannot; an administrator must"
                     );
-                } else if job.is_erasure() {
-                    counts.unerased.remove(&job.ticket_id);
                 }
             }
             End::Back(again, why) => {
-                let said = {
-                    let mut health = self.health.lock();
-                    health.refused += 1;
-                    health.said.take()
-                };
+                self.health.lock().refused += 1;
                 self.shared.counts.lock().last_error = Some(said.unwrap_or_else(|| why.clone()));
                 let again_s = again.as_secs();
-                if job.is_erasure() {
-                    self.shared.counts.lock().unerased.insert(job.ticket_id);
+                if job.is_stuck() {
+                    error!(
+                        bridge = %self.name, ticket = %job.ticket_id, %why,
+                        "the helpdesk refuses again and again to make this ticket: its agents do not know of it"
+                    );
                 }
                 warn!(bridge = %self.name, ticket = %job.ticket_id, %why, again_s, "not taken; tried again later");
             }

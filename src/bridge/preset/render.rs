@@ -121,7 +121,7 @@ fn with_filters() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.add_filter("base64", |text: String| base64(text.as_bytes()));
     environment.add_filter("html", |text: String| html(&text));
-    environment.add_filter("wiki", |text: String| wiki(&text));
+    environment.add_filter("wiki", |text: String, units_max: Option<usize>| wiki(&text, units_max));
     environment.add_filter("markdown", |text: String| markdown(&text));
     environment.add_filter("epoch", epoch);
     environment
@@ -180,21 +180,36 @@ fn html(text: &str) -> String {
 }
 
 /// Plain text as Jira's wiki markup in which nobody is mentioned, no macro or image stands and no link has another text.
-/// Addresses stay what they are: they have none of these characters.
-fn wiki(text: &str) -> String {
+/// Addresses stay what they are: they have none of these characters. At most so long, in UTF-16, which is what Jira
+/// counts; cut after it is escaped, since that makes some texts five times as long.
+fn wiki(text: &str, units_max: Option<usize>) -> String {
+    let units_max = units_max.unwrap_or(usize::MAX);
     let mut wiki = String::with_capacity(text.len() + text.len() / 8);
+    // How long it is, and where it is cut if it grows too long: with a mark it fits there.
+    let (mut units, mut cut) = (0, 0);
     for character in text.chars() {
+        let before = wiki.len();
         match character {
             // Two of them would be a line break, after which what follows is markup again.
             '\\' => wiki.push_str("&#92;"),
             '[' | ']' | '{' | '}' | '!' | '|' => wiki.extend(['\\', character]),
             other => wiki.push(other),
         }
+        units += wiki[before..].encode_utf16().count();
+        if units > units_max {
+            wiki.truncate(cut);
+            wiki.push('…');
+            return wiki;
+        }
+        if units < units_max {
+            cut = wiki.len();
+        }
     }
     wiki
 }
 
-/// The same as Markdown, and nothing that Liquid would fill in. `>` stays: lines of a post are quoted with it.
+/// The same as Markdown, and nothing that Liquid would fill in. `>` stays: lines of a post are quoted with it. Chatwoot
+/// looks for `(mention://user/1/Ada)` in the text as it is written, whatever stands around it.
 fn markdown(text: &str) -> String {
     let mut markdown = String::with_capacity(text.len() + text.len() / 8);
     for character in text.chars() {
@@ -203,7 +218,7 @@ fn markdown(text: &str) -> String {
         }
         markdown.push(character);
     }
-    markdown
+    markdown.replace("mention://", r"mention\://")
 }
 
 /// Seconds since 1970 of a time as RFC 3339 writes it; undefined of anything else.

@@ -128,6 +128,15 @@ fn hostile_texts_stay_where_they_are_put() {
 }
 
 #[test]
+fn what_rt_says_of_a_strangers_subject_decides_nothing() {
+    let (_, text) = BUILT_IN.iter().find(|(name, _)| *name == "rt").unwrap();
+    let erase = Preset::parse(text).unwrap().calls.erase;
+    let done: Vec<_> =
+        erase.iter().filter_map(|step| Some((step.method.as_str(), step.done.as_deref()?))).collect();
+    assert_eq!(done, [("GET", "response.Subject == subject")]);
+}
+
+#[test]
 fn the_filters_give_what_their_standards_say() {
     let check = |template: &str, value: &str, expected: &str| {
         assert_eq!(rendered(template, Escape::Nothing, value), expected);
@@ -152,7 +161,14 @@ fn the_filters_give_what_their_standards_say() {
     // An escape of a stranger's own does not undo ours.
     check("{{ note|wiki }}", r"\[~ada] \\{code}", r"&#92;\[~ada\] &#92;&#92;\{code\}");
     check("{{ note|wiki }}", "https://x.com/a_b/status/1?c=d#e", "https://x.com/a_b/status/1?c=d#e");
-    check("{{ note|markdown }}", "![x](y) [@a](mention://user/1/a)", r"!\[x\](y) \[@a\](mention://user/1/a)");
+    check("{{ note|wiki(11) }}", r"\\\", "&#92;&#92;…");
+    check("{{ note|wiki(10) }}", r"\\", "&#92;&#92;");
+    check("{{ note|wiki(4) }}", "a🔥🔥", "a🔥…");
+    check(
+        "{{ note|markdown }}",
+        "![x](y) [@a](mention://user/1/a)",
+        r"!\[x\](y) \[@a\](mention\://user/1/a)",
+    );
     check("{{ note|markdown }}", r"\[x](y) {{ a }} <b> `c`", r"\\\[x\](y) \{\{ a \}\} \<b> \`c\`");
     check("{{ note|markdown }}", "> https://x.com/a_b/1", "> https://x.com/a_b/1");
     check("{{ note|epoch }}", "2026-11-27T01:00:00+01:00", "1795737600");

@@ -191,7 +191,7 @@ fn separate(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A number between these; see [`read_number`].
-fn number(name: &str, text: &str, least: f64, most: f64) -> Field<f64> {
+pub(super) fn number(name: &str, text: &str, least: f64, most: f64) -> Field<f64> {
     let number = read_number(text).map_err(|why| format!("{name} = {}: {why}", quoted(text)))?;
     match (least..=most).contains(&number) {
         true => Ok(number),
@@ -204,13 +204,11 @@ fn number(name: &str, text: &str, least: f64, most: f64) -> Field<f64> {
 const CURRENCIES: [&str; 9] = ["€", "$", "£", "¥", "eur", "usd", "gbp", "chf", "cad"];
 
 /// `1234.5`, and as spreadsheets and people of other countries write it: `1234,50`, `1 234,50 €`, `$1,234.50`, `1.234,50`,
-/// `1'234.50`. What `1,234` means nobody can tell; `1.234` is what programs write.
+/// `1'234.50`. What `1,234` means nobody can tell; `1.234` is what programs write, but beside a currency people do.
 fn read_number(text: &str) -> Result<f64, String> {
     let must = || "must be a number, such as 1234.5, 1 234,50 or 1,234.50".to_owned();
-    let plain = without_currency(text.trim());
-    if let Ok(number) = plain.parse::<f64>() {
-        return if number.is_finite() { Ok(number) } else { Err(must()) };
-    }
+    let text = text.trim();
+    let plain = without_currency(text);
     let (sign, digits) = match plain.strip_prefix(['-', '+']) {
         Some(digits) => (plain.get(..1).unwrap_or_default(), digits),
         None => ("", plain),
@@ -221,15 +219,20 @@ fn read_number(text: &str) -> Result<f64, String> {
     let (whole, part) = mark.and_then(|mark| digits.split_once(mark)).unwrap_or((digits, ""));
     let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let group = whole.chars().find(|c| !c.is_ascii_digit());
-    if mark == Some(',')
+    let is_in_doubt = mark == Some(',') || mark == Some('.') && plain != text;
+    if is_in_doubt
         && group.is_none()
         && part.len() == 3
+        && is_digits(part)
         && (1..=3).contains(&whole.len())
         && whole != "0"
     {
         return Err(format!(
             "may be {whole}{part} or {whole}.{part}: write {whole}{part} or {whole}.{part}0"
         ));
+    }
+    if let Ok(number) = plain.parse::<f64>() {
+        return if number.is_finite() { Ok(number) } else { Err(must()) };
     }
     let is_grouped = |mark: char| {
         let mut groups = whole.split(mark);
@@ -248,6 +251,18 @@ fn read_number(text: &str) -> Result<f64, String> {
 /// Between thousands: a space, one that breaks no line, a narrow one that does not, a thin one.
 fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\u{a0}' | '\u{202f}' | '\u{2009}')
+}
+
+/// Whether it begins with a digit, behind a sign and a point or without.
+fn begins_figure(text: &str) -> bool {
+    let text = text.strip_prefix(['+', '-']).unwrap_or(text);
+    text.strip_prefix('.').unwrap_or(text).starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// Whether it is a number, or the first part of one, by what it is written with.
+fn is_figure(text: &str) -> bool {
+    let of_figures = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | ',' | '.' | '\'' | '’');
+    begins_figure(text) && text.chars().all(of_figures)
 }
 
 fn is_currency(text: &str) -> bool {
@@ -320,10 +335,14 @@ fn amount_of(text: &str) -> Field<(Option<f64>, &str)> {
     if first == "-" {
         return Ok((None, after));
     }
-    // What begins with a digit or a currency is an amount, also where nobody can read it.
-    let begins =
-        without_currency(first).starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | '+' | '-'));
-    if !(begins || is_currency(first)) {
+    // What begins with a digit or a currency's sign is an amount, also where nobody can read it. A currency's letters are a
+    // word as others are, unless a number follows: `CAD software`, `EUR-Palette`.
+    let begins = match first.starts_with(char::is_alphabetic) {
+        true if is_currency(first) => after.split_whitespace().next().is_some_and(is_figure),
+        true => is_figure(without_currency(first)) && !without_currency(first).starts_with(['+', '-']),
+        false => is_currency(first) || begins_figure(without_currency(first)),
+    };
+    if !begins {
         return Ok((None, text));
     }
     let mut end = first.len();
@@ -475,6 +494,9 @@ mod tests {
             ("-1 234,5", -1234.5),
             // As programs write it.
             ("1.234", 1.234),
+            ("0.125 €", 0.125),
+            ("1.2900 €", 1.29),
+            ("1290.125 €", 1290.125),
             (",5", 0.5),
         ] {
             check(text, expected);
@@ -485,6 +507,9 @@ mod tests {
         };
         refused("1,234", "may be 1234 or 1.234: write 1234 or 1.2340");
         refused("€1,234", "may be 1234 or 1.234");
+        for text in ["1.290 €", "€1.290", "1.290 EUR", "-1.290 €", "$ 1.290"] {
+            refused(text, "may be 1290 or 1.290: write 1290 or 1.2900");
+        }
         for text in
             ["1,2,3", "12 34", "1 2345", "1.23,4.5", "1,23.456,7", "inf", "€", "", "12 €€", "1..5", "1-5"]
         {
@@ -515,12 +540,31 @@ mod tests {
         check("15.0 100 m of cable", 15.0, "100 m of cable");
         check("15 2 m of cable", 15.0, "2 m of cable");
         check("15", 15.0, "");
+        check("EUR 1 290,50 tv", 1290.5, "tv");
+        check("CAD 5 software", 5.0, "software");
+        check("EUR12 tv", 12.0, "tv");
+        for text in [
+            "CAD software",
+            "cad",
+            "EUR-Palette",
+            "EUR-6 Palette",
+            "CAD 3D course",
+            "CAD3D course",
+            "Cadre 12",
+            ".NET course",
+            "-box",
+        ] {
+            let bought = read(&format!("2026-11-02 {text}")).unwrap();
+            assert_eq!((bought[0].amount, bought[0].what.as_str()), (None, text));
+        }
         let refused = |text: &str, why: &str| {
             let told = read(&format!("2026-11-20 {text}")).unwrap_err();
             assert!(told.starts_with("purchases = ") && told.contains(why), "{text}: {told}");
         };
         refused("1 290 tv", "write 1290, or 1.0 before the text");
         refused("1,290 tv", "may be 1290 or 1.290");
+        refused("1.290 € tv", "may be 1290 or 1.290");
+        refused("EUR 1.290 tv", "may be 1290 or 1.290");
         refused("5000x tv", "must be a number");
         refused("€ tv", "must be a number");
     }

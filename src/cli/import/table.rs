@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 
 use super::csv::{Header, Splitter, miscounted, untaken};
+use super::fields::number;
 use super::lines::{Lines, Taken};
 use super::{Encoding, FileFormat};
 
@@ -392,10 +393,10 @@ fn write_purchase(
     let (at, amount, what) = (part("at")?, part("amount")?, part("what")?);
     let amount = match amount.as_str() {
         "" => "-".to_owned(),
-        // Where it ends is known here: not in what was bought.
-        whole if whole.bytes().all(|byte| byte.is_ascii_digit()) => format!("{whole}.0"),
-        _ => amount,
+        "-" => amount,
+        given => number("amount", given, 0.0, f64::MAX)?.to_string(),
     };
-    text.push_str(&format!("{} {amount} {what}", at.replace(' ', "T")));
+    // Where the amount ends is known here: a tab never stands inside one.
+    text.push_str(&format!("{} {amount}\t{what}", at.replace(' ', "T")));
     Ok(())
 }

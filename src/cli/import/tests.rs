@@ -158,6 +158,25 @@ fn a_customer_comes_out_as_the_file_says() {
 }
 
 #[test]
+fn an_amount_of_ndjson_ends_where_it_says() {
+    let check = |amount: &str, what: &str, expected: Option<f64>| {
+        let desk = Desk::new();
+        let purchase = format!(r#"{{"at":"2026-11-01","amount":{amount},"what":"{what}"}}"#);
+        let row = format!(r#"{{"key":"C1","purchases":[{purchase}],"plain":"ana"}}"#);
+        desk.takes("customers", "a.ndjson", &row, &[]);
+        let found = desk.find(Network::Plain, "ana", None).customer.unwrap();
+        assert_eq!((found.purchases[0].amount, found.purchases[0].what.as_str()), (expected, what));
+    };
+    check("\"1 290\"", "box", Some(1290.0));
+    check("\"1 290,50 €\"", "box", Some(1290.5));
+    check("15", "100 m of cable", Some(15.0));
+    check("15", "CAD software", Some(15.0));
+    check("1e20", "100 boxes", Some(1e20));
+    check("null", "5 m of cable", None);
+    check("\"-\"", "EUR 5 voucher", None);
+}
+
+#[test]
 fn what_is_no_table_is_refused_with_a_reason_and_changes_nothing() {
     let check = |kind: &str, name: &str, text: &[u8], more: &[&str], reason: &str| {
         let desk = Desk::new();
@@ -404,9 +423,10 @@ fn a_line_of_ndjson_is_rejected_for_what_it_is() {
         r#"{"key":"C5","purchases":[{"when":"2026-11-01"}]}"#,
         "",
         r#"{"key":"C6","value":null}"#,
+        r#"{"key":"C7","purchases":[{"at":"2026-11-01","amount":"1.290 €"}]}"#,
     ];
     let (said, rejected) = desk.import("customers", "a.ndjson", lines.join("\n"), &[]);
-    assert!(said.contains("6 of 8 rows"), "{said}");
+    assert!(said.contains("7 of 9 rows"), "{said}");
     for expected in [
         "2\tis no JSON object",
         "3\tis no JSON object",
@@ -414,6 +434,7 @@ fn a_line_of_ndjson_is_rejected_for_what_it_is() {
         "5\tkey is missing",
         "6\ttier: an object",
         "7\tpurchases: unknown key \"when\"",
+        "10\tpurchases: amount = \"1.290 €\": may be 1290 or 1.290",
     ] {
         assert!(rejected.contains(expected), "{expected} is not in {rejected}");
     }

@@ -1,6 +1,6 @@
 //! Where a bridge connects to.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hyper::Uri;
 use tokio_rustls::TlsConnector;
@@ -54,11 +54,7 @@ pub(super) fn url(
 pub(super) fn socket(section: &Section<'_, '_>, wire: &wire::connection::Config) -> Address {
     match section.file("socket") {
         Some(given) => Address::parse(&given.value),
-        None => match (&wire.unix, wire.tcp) {
-            (None, Some(tcp)) => Address::Tcp(tcp.to_string()),
-            (Some(unix), _) => Address::Unix(unix.clone()),
-            (None, None) => Address::Unix(PathBuf::from("/run/vigie/vigie.sock")),
-        },
+        None => wire.address(),
     }
 }
 

@@ -27,6 +27,7 @@ impl Router {
         ticket: TicketId,
         has_it: Option<&proto::Assignment>,
     ) -> Option<proto::Assignment> {
+        self.open.wants(ticket, |want| want.priority = facts.priority);
         let target = routes.target(facts)?;
         let supplier = has_it.map_or("", |before| before.supplier.as_str());
         let is_same_supplier = is_same(supplier, target.supplier.unwrap_or_default());
@@ -76,14 +77,15 @@ impl Router {
             let is_of_nobody_else = now.agent.is_empty() || agent.as_deref() == Some(&*now.agent);
             !(is_where_it_was && (is_of_nobody_else || stays(self, &now.team)))
         });
+        let age = before.as_ref().map_or(0, |open| open.age);
         let Some(weighing) = moves else {
             if let Some(Open { is_ours, .. }) = before {
                 agent.iter().for_each(|agent| self.count_up(agent));
-                self.hold(ticket, Open { agent, is_ours, want: want.without_words() });
+                self.hold(ticket, Open { age, agent, is_ours, want: want.without_words() });
             }
             return None;
         };
-        self.keep(&weighing, ticket);
+        self.keep(&weighing, ticket, age);
         let mut assignment = weighing.assignment;
         if let Some(agent) = agent.filter(|agent| **agent != *assignment.agent) {
             // After the rule that says so.

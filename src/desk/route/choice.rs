@@ -83,6 +83,10 @@ pub(super) struct Want {
     pub(super) worth_it: Option<Worth>,
     /// Hash of whom the ticket is from; 0 if that is not known.
     pub(super) person: u64,
+    /// The ticket's, `0..=1000`.
+    pub(super) priority: u16,
+    /// Whether all this is known: else the rest says nothing, and the ticket may be a supplier's.
+    pub(super) is_known: bool,
     /// Hashes of the words that an agent's skill may be about: brand, intent, topics.
     pub(super) about: Vec<u64>,
 }
@@ -132,6 +136,8 @@ impl Want {
             tongues: [Tongue::new(of_customer), Tongue::new(of_text)],
             worth_it,
             person: memory::hash(&person_key(facts)),
+            priority: facts.priority,
+            is_known: true,
             about,
         };
         (target.why.clone(), want)
@@ -146,6 +152,8 @@ impl Want {
             tongues: [None, None],
             worth_it: None,
             person: 0,
+            priority: 0,
+            is_known: false,
             about: Vec::new(),
         }
     }
@@ -168,10 +176,17 @@ impl Want {
         Want { team: Arc::from(team), ..self }
     }
 
+    pub(super) fn alike(&self) -> Alike {
+        (self.team.clone(), self.skills.clone())
+    }
+
     pub(super) fn skills(&self) -> &[String] {
         self.skills.as_deref().unwrap_or_default()
     }
 }
+
+/// Of which team and with what skills: where nobody of that kind has room for one ticket, there is nobody for another.
+pub(super) type Alike = (Arc<str>, Option<Arc<[String]>>);
 
 /// Words of a ticket that skills are compared with, at most.
 const ABOUT_MAX: usize = 16;

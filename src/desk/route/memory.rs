@@ -1,13 +1,13 @@
 //! What the router keeps in mind, each within a bound: open tickets, and who answered whom.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::Bound;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 
-use super::choice::Want;
+use super::choice::{Alike, Want};
 use super::rules::AgentChoice;
 use crate::ticket::TicketId;
 
@@ -30,47 +30,87 @@ pub(super) fn hash(key: &str) -> u64 {
 /// An open ticket.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Open {
+    /// Which of all tickets it is, by when each came; 0: it has just come.
+    pub(super) age: u64,
     /// Whose it is; `None`: only the team's.
     pub(super) agent: Option<Arc<str>>,
-    /// Whether the desk chose that agent; whom a helpdesk named stays.
+    /// Whether the desk chose that agent, or may; whom a helpdesk named stays.
     pub(super) is_ours: bool,
     /// What is needed to find another agent.
     pub(super) want: Want,
 }
 
+/// The most important first, of those the oldest.
+pub(super) type Turn = (Reverse<u16>, u64, TicketId);
+
+impl Open {
+    fn turn(&self, id: TicketId) -> Turn {
+        (Reverse(self.want.priority), self.age, id)
+    }
+
+    /// Whether it waits for an agent. Of whom nobody knows what it needs may be a supplier's.
+    fn waits(&self) -> bool {
+        let Open { agent, is_ours, want, .. } = self;
+        agent.is_none() && *is_ours && want.is_known && want.choice != AgentChoice::None
+    }
+}
+
 /// The open tickets, the oldest first.
 #[derive(Debug, Clone, Default)]
 pub(super) struct OpenTickets {
-    tickets: FxHashMap<TicketId, (u64, Open)>,
+    tickets: FxHashMap<TicketId, Open>,
     /// With tickets that are closed by now: those are left out when there are more of them than others.
     ages: VecDeque<(u64, TicketId)>,
     next: u64,
     by_agent: FxHashMap<Arc<str>, u32>,
-    /// Those that are only their team's, and may be an agent's, the oldest first.
-    without: BTreeMap<u64, TicketId>,
+    waiting: Waiting,
+}
+
+/// Those that wait for an agent.
+#[derive(Debug, Clone, Default)]
+struct Waiting(BTreeMap<Alike, BTreeSet<Turn>>);
+
+impl Waiting {
+    fn add(&mut self, id: TicketId, open: &Open) {
+        if open.waits() {
+            self.0.entry(open.want.alike()).or_default().insert(open.turn(id));
+        }
+    }
+
+    fn remove(&mut self, id: TicketId, open: &Open) {
+        let alike = open.want.alike();
+        if let Some(turns) = self.0.get_mut(&alike) {
+            turns.remove(&open.turn(id));
+            if turns.is_empty() {
+                self.0.remove(&alike);
+            }
+        }
+    }
 }
 
 impl OpenTickets {
-    /// Takes one that is not there; gives back the oldest if there is no room for it any more.
-    pub(super) fn insert(&mut self, id: TicketId, open: Open) -> Option<Open> {
+    /// Takes one that is not there; gives back the oldest if there is no room for it any more. One that was there just
+    /// before keeps its age.
+    pub(super) fn insert(&mut self, id: TicketId, mut open: Open) -> Option<Open> {
         if let Some(agent) = &open.agent {
             *self.by_agent.entry(agent.clone()).or_default() += 1;
         }
-        self.next += 1;
-        if open.agent.is_none() && open.want.choice != AgentChoice::None {
-            self.without.insert(self.next, id);
+        if open.age == 0 {
+            self.next += 1;
+            open.age = self.next;
+            self.ages.push_back((open.age, id));
         }
-        self.tickets.insert(id, (self.next, open));
-        self.ages.push_back((self.next, id));
+        self.waiting.add(id, &open);
+        self.tickets.insert(id, open);
         if self.ages.len() > self.tickets.len() + self.tickets.len() / 4 + 1024 {
             let tickets = &self.tickets;
-            self.ages.retain(|(age, id)| tickets.get(id).is_some_and(|(own, _)| own == age));
+            self.ages.retain(|(age, id)| tickets.get(id).is_some_and(|open| open.age == *age));
         }
         if self.tickets.len() <= OPEN_TICKETS_MAX {
             return None;
         }
         while let Some((age, id)) = self.ages.pop_front() {
-            if self.tickets.get(&id).is_some_and(|(own, _)| *own == age) {
+            if self.tickets.get(&id).is_some_and(|open| open.age == age) {
                 return self.remove(id);
             }
         }
@@ -78,27 +118,30 @@ impl OpenTickets {
     }
 
     pub(super) fn get(&self, id: TicketId) -> Option<&Open> {
-        self.tickets.get(&id).map(|(_, open)| open)
+        self.tickets.get(&id)
     }
 
-    /// What a ticket wants is known now.
-    pub(super) fn learn(&mut self, id: TicketId, want: Want) {
-        let Some((age, open)) = self.tickets.get_mut(&id) else { return };
-        if want.choice == AgentChoice::None {
-            self.without.remove(age);
-        }
-        open.want = want;
+    /// What a ticket wants is another thing now.
+    pub(super) fn wants(&mut self, id: TicketId, change: impl FnOnce(&mut Want)) {
+        let Some(open) = self.tickets.get_mut(&id) else { return };
+        self.waiting.remove(id, open);
+        change(&mut open.want);
+        self.waiting.add(id, open);
     }
 
-    /// The oldest of those without an agent that are younger than `after`.
-    pub(super) fn without_agent(&self, after: u64) -> impl Iterator<Item = (u64, TicketId, &Open)> {
-        let younger = self.without.range((Bound::Excluded(after), Bound::Unbounded));
-        younger.filter_map(|(age, id)| Some((*age, *id, self.get(*id)?)))
+    /// Who is needed for those that wait for an agent.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Alike> {
+        self.waiting.0.keys()
+    }
+
+    /// Whose turn it is of those that need such an agent.
+    pub(super) fn next_of(&self, alike: &Alike) -> Option<Turn> {
+        self.waiting.0.get(alike)?.first().copied()
     }
 
     pub(super) fn remove(&mut self, id: TicketId) -> Option<Open> {
-        let (age, open) = self.tickets.remove(&id)?;
-        self.without.remove(&age);
+        let open = self.tickets.remove(&id)?;
+        self.waiting.remove(id, &open);
         self.uncount(open.agent.as_deref());
         Some(open)
     }
@@ -115,8 +158,8 @@ impl OpenTickets {
 
     /// Makes it another agent's; gives whose it was.
     pub(super) fn give(&mut self, id: TicketId, agent: Arc<str>, is_ours: bool) -> Option<Arc<str>> {
-        let (age, open) = self.tickets.get_mut(&id)?;
-        self.without.remove(age);
+        let open = self.tickets.get_mut(&id)?;
+        self.waiting.remove(id, open);
         open.is_ours = is_ours;
         let before = open.agent.replace(agent.clone());
         *self.by_agent.entry(agent).or_default() += 1;
@@ -137,8 +180,8 @@ impl OpenTickets {
         let gone = self
             .tickets
             .iter()
-            .filter(|(_, (_, open))| open.is_ours && open.agent.as_deref().is_some_and(&is_gone));
-        let mut gone: Vec<_> = gone.map(|(id, (age, _))| (*age, *id)).collect();
+            .filter(|(_, open)| open.is_ours && open.agent.as_deref().is_some_and(&is_gone));
+        let mut gone: Vec<_> = gone.map(|(id, open)| (open.age, *id)).collect();
         gone.sort_unstable_by_key(|(age, _)| *age);
         gone.into_iter().map(|(_, id)| id).collect()
     }

@@ -9,7 +9,7 @@ use crate::ticket::TicketId;
 /// What is needed to find another agent, and to know the person again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// The route's team, of which the ticket's may be a fallback.
+    /// The route's team, of which the ticket's may be a fallback; empty: nothing is known of what it needs.
     pub team: String,
     /// Hash of whom the ticket is from; 0 if that is not known.
     pub person: u64,
@@ -25,6 +25,9 @@ pub struct Needs {
 
 impl Want {
     fn needs(&self) -> Needs {
+        if !self.is_known {
+            return Needs::default();
+        }
         Needs {
             team: self.team.to_string(),
             person: self.person,
@@ -46,6 +49,7 @@ impl Want {
                 AgentChoice::Any | AgentChoice::None => Worth::Before,
             }),
             person: needs.person,
+            is_known: true,
             ..Want::only(&needs.team)
         }
     }
@@ -64,11 +68,13 @@ impl Router {
         self.open.get(ticket).map(|open| open.want.needs())
     }
 
-    /// What the ledger knows that an open ticket needs; nothing new where it was decided here.
-    pub fn learn(&mut self, ticket: TicketId, needs: &Needs) {
-        let open = self.open.get(ticket);
-        if open.is_some_and(|open| open.want.person == 0) && needs.person != 0 {
-            self.open.learn(ticket, Want::of_needs(needs));
-        }
+    /// What the ledger knows that an open ticket needs, nothing new where it was decided here; and how much it matters.
+    pub fn learn(&mut self, ticket: TicketId, needs: &Needs, priority: u16) {
+        self.open.wants(ticket, |want| {
+            if !want.is_known && !needs.team.is_empty() {
+                *want = Want::of_needs(needs);
+            }
+            want.priority = priority;
+        });
     }
 }

@@ -1,9 +1,10 @@
-//! Fairness, over random teams, tickets, completions and changes of agents, against a plain twin that knows the
+//! Fairness, over random teams, tickets, completions, restarts and changes of agents, against a plain twin that knows the
 //! promises and nothing of how they are kept.
 //!
 //! `VIGIE_TEST_ASSIGNMENTS` says how many assignments to make, `VIGIE_TEST_SEED` from which seed.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 
 use jiff::tz::TimeZone;
 
@@ -14,7 +15,7 @@ use crate::desk::person::Customer;
 use crate::desk::told::Load;
 use crate::desk::when::{Field, When};
 
-/// A second's worth in a debug build.
+/// Some seconds' worth in a debug build.
 const ASSIGNMENTS: u64 = 20_000;
 const TEAMS: [&str; 4] = ["billing", "frontline", "parcels", "night"];
 const SKILLS: [&str; 3] = ["invoices", "parcels", "contracts"];
@@ -68,6 +69,11 @@ struct Ticket {
     agent: Option<String>,
     /// Its route's.
     team: String,
+    /// As the ledger has it, where it has no agent.
+    of_team: String,
+    priority: u16,
+    /// Whether it is known what it needs.
+    is_known: bool,
     skills: Vec<String>,
     languages: Vec<String>,
     person: String,
@@ -196,7 +202,7 @@ fn nobody_starves_and_nobody_has_more_than_their_capacity() {
     let mut agents_max: HashMap<String, u32> = HashMap::new();
     let (mut made, mut tickets, mut longest, mut unassigned) = (0_u64, 0_u64, 0, 0_u64);
     let mut because = [0_u64; 4];
-    let mut weather = 0;
+    let (mut weather, mut given_later) = (0, 0_u64);
     while made < assignments {
         tickets += 1;
         if tickets % 512 == 1 {
@@ -221,6 +227,23 @@ fn nobody_starves_and_nobody_has_more_than_their_capacity() {
         if random.chance(200) && !twins.is_empty() {
             report_state(&mut random, &mut router, &mut twins);
         }
+        let now = Timestamp::from_second(1_795_000_000 + tickets as i64 * 300).unwrap();
+        if random.chance(500) {
+            router = restart(&mut random, &router, &mut twins, &mut open);
+        }
+        // Reports were missed: the ledger says again whose it is.
+        if random.chance(20) && !open.is_empty() {
+            let place = random.below(open.len() as u64) as usize;
+            let ticket = &mut open[place];
+            let agent = ticket.agent.as_deref().unwrap_or_default();
+            router.restore(id(ticket.n), &ticket.of_team, agent, true, true);
+            if agent.is_empty() {
+                ticket.team.clone_from(&ticket.of_team);
+            }
+        }
+        if random.chance(4) {
+            given_later += assign_waiting(&mut router, &routes, &mut twins, &mut open, &agents_max, now);
+        }
 
         let mut case = Case::new(&random.below(if weather == 1 { 2 } else { 300 }).to_string());
         case.candidate.hits =
@@ -241,7 +264,7 @@ fn nobody_starves_and_nobody_has_more_than_their_capacity() {
         if weather == 3 || random.chance(4) {
             case.verdict.sentiment = [0.9, 0.1, 0.0];
         }
-        case.now = Timestamp::from_second(1_795_000_000 + tickets as i64 * 300).unwrap();
+        (case.now, case.priority) = (now, random.below(8) as u16 * 50);
 
         let person = person_key(&case.facts());
         let known = router.seen.who_answered(memory::hash(&person)).map(str::to_owned);
@@ -261,14 +284,23 @@ fn nobody_starves_and_nobody_has_more_than_their_capacity() {
         let target = routes.target(&case.facts()).unwrap();
         let skills = target.skills.as_deref().unwrap_or_default().to_vec();
         let team = target.team.to_string();
-        let mut ticket = Ticket { n: tickets, agent: None, team, skills, languages, person };
+        let mut ticket = Ticket {
+            n: tickets,
+            agent: None,
+            team,
+            of_team: assignment.team.clone(),
+            priority: case.priority,
+            is_known: true,
+            skills,
+            languages,
+            person,
+        };
         let (expected, able) = able(&twins, &routes, &ticket, case.now);
         assert_eq!(assignment.team, expected, "ticket {tickets}");
         if assignment.agent.is_empty() {
             assert!(able.is_empty(), "ticket {tickets}: {able:?} had room");
             unassigned += 1;
-            // The team deals with it: agents alone are what this is about.
-            router.released(id(tickets));
+            open.push(ticket);
             continue;
         }
         assert!(able.contains(&assignment.agent), "ticket {tickets}: {}", assignment.agent);
@@ -283,10 +315,12 @@ fn nobody_starves_and_nobody_has_more_than_their_capacity() {
         made += 1;
     }
     println!(
-        "{made} assignments of {tickets} tickets, {unassigned} without an agent; longest passed over {longest} times; \
+        "{made} assignments of {tickets} tickets, {unassigned} without an agent, of which {given_later} had \
+         one later; longest passed over {longest} times; \
          because of waiting {}, acquaintance {}, rating {}, points {}",
         because[0], because[1], because[2], because[3]
     );
+    assert!(given_later > made / 100, "some waited: {given_later}");
     assert!(because.iter().all(|times| *times > made / 1_000), "every reason was seen: {because:?}");
 }
 
@@ -334,6 +368,7 @@ fn change_agents(
         let anew = router.assign_anew(routes, ticket, now).unwrap();
         let (expected, able) = able(twins, routes, held, now);
         assert_eq!(anew.team, expected, "ticket {}", held.n);
+        held.of_team.clone_from(&anew.team);
         if anew.agent.is_empty() {
             assert!(able.is_empty(), "ticket {}: {able:?} had room", held.n);
             continue;
@@ -343,6 +378,66 @@ fn change_agents(
         give(twins, &able, held, &anew.agent, known.as_deref(), most);
         held.agent = Some(anew.agent);
     }
+}
+
+/// Those without an agent get one, the most important first; how many.
+fn assign_waiting(
+    router: &mut Router,
+    routes: &Routes,
+    twins: &mut HashMap<String, Twin>,
+    open: &mut [Ticket],
+    agents_max: &HashMap<String, u32>,
+    now: Timestamp,
+) -> u64 {
+    let given = router.assign_waiting(routes, now);
+    let mut turns = Vec::new();
+    for (ticket, anew) in &given {
+        let held = open.iter_mut().find(|held| id(held.n) == *ticket).unwrap();
+        assert!(held.is_known && held.agent.is_none(), "ticket {}", held.n);
+        turns.push((Reverse(held.priority), held.n));
+        let known = router.seen.who_answered(memory::hash(&held.person)).map(str::to_owned);
+        let (expected, able) = able(twins, routes, held, now);
+        assert_eq!(anew.team, expected, "ticket {}", held.n);
+        assert!(able.contains(&anew.agent), "ticket {}: {}", held.n, anew.agent);
+        let most = passed_over_max(agents_max[&expected]);
+        give(twins, &able, held, &anew.agent, known.as_deref(), most);
+        (held.agent, held.of_team) = (Some(anew.agent.clone()), expected);
+    }
+    assert!(turns.is_sorted(), "{turns:?}");
+    let has_agents = |team: &str| twins.values().any(|twin| twin.agent.team == team);
+    // One of each kind: whoever has room has it for all of them.
+    let mut kinds = HashSet::new();
+    for held in open.iter().filter(|held| held.is_known && held.agent.is_none()) {
+        if kinds.insert((&held.team, &held.skills)) && routes.chain(&held.team).all(has_agents) {
+            let (_, able) = able(twins, routes, held, now);
+            assert!(able.is_empty(), "ticket {}: {able:?} have room", held.n);
+        }
+    }
+    given.len() as u64
+}
+
+/// What the ledger has is known again: of some tickets not what they need.
+fn restart(
+    random: &mut Random,
+    router: &Router,
+    twins: &mut HashMap<String, Twin>,
+    open: &mut [Ticket],
+) -> Router {
+    let mut after = Router { seen: router.seen.clone(), ..Router::default() };
+    open.sort_by_key(|ticket| ticket.n);
+    for Ticket { n, agent, of_team, priority, is_known, .. } in open.iter_mut() {
+        after.restore(id(*n), of_team, agent.as_deref().unwrap_or_default(), true, true);
+        *is_known &= agent.is_some() || !random.chance(4);
+        let needs = router.needs_of(id(*n)).filter(|_| *is_known).unwrap_or_default();
+        after.learn(id(*n), &needs, *priority);
+    }
+    let agents: Vec<_> = twins.values().map(|twin| twin.agent.clone()).collect();
+    assert_eq!(after.set_agents(&agents), []);
+    for twin in twins.values_mut() {
+        let own = open.iter().filter(|ticket| ticket.agent.as_ref() == Some(&twin.agent.name)).count() as u32;
+        (twin.open, twin.passed) = (own.max(twin.agent.open_tickets), 0);
+    }
+    after
 }
 
 /// An agent's own count is the truth.

@@ -534,7 +534,7 @@ fn whoever_takes_over_after_a_restart_can_do_what_the_ticket_needs() {
     let others = [agent("a", "billing"), able("b", "fr"), able("c", "de")];
     let mut after = Router::default();
     after.restore(id(1), "billing", "first", true, true);
-    after.learn(id(1), &needs);
+    after.learn(id(1), &needs, 100);
     after.remember_answer(needs.person, "b", Timestamp::UNIX_EPOCH);
     assert_eq!(after.set_agents(&others), [id(1)]);
     assert_eq!(after.needs_of(id(1)), Some(needs.clone()));
@@ -542,12 +542,12 @@ fn whoever_takes_over_after_a_restart_can_do_what_the_ticket_needs() {
     assert_eq!((by.agent.as_str(), by.reasons[1].as_str()), ("b", "b: answered this person before"));
     let mut unknown = Router::default();
     unknown.restore(id(1), "billing", "first", true, true);
-    unknown.learn(id(1), &Needs { person: 7, ..needs.clone() });
+    unknown.learn(id(1), &Needs { person: 7, ..needs.clone() }, 100);
     unknown.set_agents(&others);
     let by = unknown.assign_anew(&routes, id(1), german.now).unwrap();
     assert_eq!(by.agent, "c", "{:?}", by.reasons);
     // What was read here counts for more.
-    before.learn(id(1), &Needs { person: 8, ..needs.clone() });
+    before.learn(id(1), &Needs { person: 8, ..needs.clone() }, 100);
     assert_eq!(before.needs_of(id(1)), Some(needs));
 }
 

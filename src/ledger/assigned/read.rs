@@ -10,10 +10,12 @@ use crate::ticket::TicketId;
 
 /// By `assigned_open`, however many are closed.
 pub(in crate::ledger) const NEWEST: &str = "
-    SELECT ticket_id, team, agent, by_helpdesk, is_open, route_team, person, skills, languages, choice, worth_it
+    SELECT ticket_id, team, agent, by_helpdesk, is_open, route_team, person, skills, languages, choice, worth_it,
+           (SELECT coalesce(rescored, priority) FROM ticket WHERE id = ticket_id)
     FROM assigned WHERE is_open = 1 ORDER BY seq DESC LIMIT ?1";
 const ONE: &str = "
-    SELECT ticket_id, team, agent, by_helpdesk, is_open, route_team, person, skills, languages, choice, worth_it
+    SELECT ticket_id, team, agent, by_helpdesk, is_open, route_team, person, skills, languages, choice, worth_it,
+           (SELECT coalesce(rescored, priority) FROM ticket WHERE id = ticket_id)
     FROM assigned WHERE ticket_id = ?1 AND is_open = ?2";
 /// By `assigned_answered`, which holds all that is read.
 const ANSWERED: &str = "
@@ -62,7 +64,7 @@ pub(in crate::ledger) fn visit_closed(
             visit(&closed);
         } else if pruned.exists([id.as_bytes()])? {
             let assignee = Assignee::default();
-            visit(&Assigned { ticket_id: *id, assignee, by_helpdesk: false, is_open: false });
+            visit(&Assigned { ticket_id: *id, assignee, by_helpdesk: false, is_open: false, priority: 0 });
         }
     }
     Ok(())
@@ -71,8 +73,9 @@ pub(in crate::ledger) fn visit_closed(
 /// Whose this ticket is, for the desk; `None`: nobody works on it.
 pub(in crate::ledger) fn holder(connection: &Connection, id: TicketId) -> rusqlite::Result<Option<Holder>> {
     let holder = |row: &Row<'_>| {
-        let Assigned { assignee: Assignee { team, agent, .. }, by_helpdesk, .. } = read(row)?;
-        Ok(Holder { team: team.into(), agent: agent.into(), is_ours: !by_helpdesk })
+        let Assigned { assignee: Assignee { team, agent, needs }, by_helpdesk, .. } = read(row)?;
+        let is_nobodys = agent.is_empty() && needs.choice == AgentChoice::None;
+        Ok(Holder { team: team.into(), agent: agent.into(), is_ours: !by_helpdesk && !is_nobodys })
     };
     connection.prepare_cached(ONE)?.query_row(params![id.as_bytes(), true], holder).optional()
 }
@@ -104,5 +107,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Assigned> {
         assignee: Assignee { team: row.get(1)?, agent: row.get(2)?, needs },
         by_helpdesk: row.get(3)?,
         is_open: row.get(4)?,
+        priority: row.get::<_, Option<u16>>(11)?.unwrap_or_default(),
     })
 }

@@ -63,7 +63,9 @@ pub(super) fn apply(
         Change::Completed => set("complete = 1"),
         Change::Done { seq, level } => {
             let sql = "UPDATE entry SET done_seq = max(done_seq, ?2), level = ?3 WHERE ticket_id = ?1";
-            transaction.prepare_cached(sql)?.execute(params![id, stored(*seq), level]).map(drop)
+            transaction.prepare_cached(sql)?.execute(params![id, stored(*seq), level])?;
+            let sql = "DELETE FROM unerased WHERE ticket_id = ?1 AND seq = ?2";
+            transaction.prepare_cached(sql)?.execute(params![id, stored(*seq)]).map(drop)
         }
         Change::Noted(note) => {
             let sql =
@@ -82,7 +84,21 @@ pub(super) fn apply(
         }
         Change::Erased | Change::Left => {
             let sql = "UPDATE entry SET erased_at_us = ?2 WHERE ticket_id = ?1";
-            transaction.prepare_cached(sql)?.execute(params![id, now_us]).map(drop)
+            transaction.prepare_cached(sql)?.execute(params![id, now_us])?;
+            if *change == Change::Left {
+                return Ok(());
+            }
+            // With it that of the one into which we had it merged, where that waited for its end.
+            let sql = "DELETE FROM unerased WHERE ticket_id = ?1 OR ticket_id IN (
+                           SELECT ours.ticket_id FROM entry AS ours JOIN entry ON ours.case_id = entry.case_id
+                           WHERE entry.ticket_id = ?1 AND entry.case_id <> ''
+                               AND json_extract(ours.captured, '$.merged_from') IS NULL)";
+            transaction.prepare_cached(sql)?.execute([id]).map(drop)
+        }
+        Change::TextStays { seq } => {
+            let sql = "INSERT OR IGNORE INTO unerased (ticket_id, seq)
+                       SELECT ticket_id, ?2 FROM entry WHERE ticket_id = ?1";
+            transaction.prepare_cached(sql)?.execute(params![id, stored(*seq)]).map(drop)
         }
         Change::Gone => set("gone = 1, open = 0"),
         Change::Back => set("gone = 0, open = 1"),

@@ -47,8 +47,10 @@ pub struct Entry {
     pub refused: (u64, u32),
     /// Tickets with the same reference that were found beside it.
     pub others: u32,
-    /// Whether what it is in the helpdesk is another ticket's, too: one of them was merged into the other.
-    pub is_shared: bool,
+    /// Whether agents have merged it into a ticket that we did not make.
+    pub is_in_anothers: bool,
+    /// Whether it was merged with another one of ours whose author has not taken it back.
+    pub is_joined: bool,
     /// Whether the author has taken it back.
     pub is_erased: bool,
     /// Notes that hold a post's text, the oldest first.
@@ -57,6 +59,13 @@ pub struct Entry {
     pub reported: Vec<u8>,
     /// When to look at it again, microseconds since 1970; `None`: not unless something is heard of it.
     pub again_at_us: Option<i64>,
+}
+
+impl Entry {
+    /// Whether what it is in the helpdesk is another's, too.
+    pub fn is_shared(&self) -> bool {
+        self.is_in_anothers || self.is_joined
+    }
 }
 
 /// A note in the helpdesk that holds a post's text.
@@ -101,7 +110,7 @@ pub enum Change {
     },
     /// All steps of its creation are done.
     Completed,
-    /// A record is in the helpdesk.
+    /// A record is in the helpdesk; if it is an erasure the text is gone, unless [`Change::TextStays`] comes after it.
     Done {
         /// Which.
         seq: u64,
@@ -121,6 +130,11 @@ pub enum Change {
     Erased,
     /// The author has taken it back, and the helpdesk's agents were told that its text is still there.
     Left,
+    /// A text that its author has taken back is still there.
+    TextStays {
+        /// The record that asks for its erasure.
+        seq: u64,
+    },
     /// The helpdesk has it no more.
     Gone,
     /// It has it again, or always had.

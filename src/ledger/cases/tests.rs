@@ -56,6 +56,52 @@ fn what_was_applied_is_there_when_it_is_opened_again() {
 }
 
 #[test]
+fn a_file_of_version_1_is_brought_to_this_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(VERSION_1).unwrap();
+    let sql =
+        "INSERT INTO entry (ticket_id, brand, level, case_id, touched_at_us) VALUES (?1, '', 1, '17', 1)";
+    old.execute(sql, [id("1").as_bytes()]).unwrap();
+    old.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    drop(old);
+    let mut cases = open(&path);
+    assert_eq!((cases.of_case("17").unwrap(), cases.unerased().unwrap()), (vec![id("1")], 0));
+    cases.apply(id("1"), &[Change::TextStays { seq: 3 }], 2).unwrap();
+    drop(cases);
+    assert_eq!(open(&path).unerased().unwrap(), 1);
+}
+
+#[test]
+fn a_text_that_stays_is_counted_until_it_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut cases = open(&folder.path().join("c"));
+    let stays = |seq| Change::TextStays { seq };
+    let done = |seq| Change::Done { seq, level: 1 };
+    let mut check = |post: &str, changes: &[Change], expected| {
+        cases.apply(id(post), changes, 1).unwrap();
+        assert_eq!(cases.unerased().unwrap(), expected, "{changes:?}");
+    };
+    check("never made", &[stays(1)], 0);
+    check("1", &[placed("1"), stays(2), stays(3)], 1);
+    check("1", &[done(2)], 1);
+    check("1", &[done(4)], 1);
+    check("1", &[done(3)], 0);
+    check("1", &[done(5), stays(5)], 1);
+    check("2", &[placed("2"), done(6), stays(6)], 2);
+    check("2", &[Change::Gone], 1);
+    check("2", &[Change::Back], 2);
+    check("2", &[Change::Erased], 1);
+    check("1", &[Change::Read { again_at_us: None }], 1);
+    assert_eq!(cases.prune(9, false, 9).unwrap(), 2);
+    let rows: i64 =
+        cases.connection.query_row("SELECT count(*) FROM unerased", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 0);
+}
+
+#[test]
 fn notes_are_forgotten_by_the_post_whose_text_they_held() {
     let folder = tempfile::tempdir().unwrap();
     let mut cases = open(&folder.path().join("c"));

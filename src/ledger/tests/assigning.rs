@@ -285,6 +285,37 @@ fn what_a_helpdesk_has_said_meanwhile_counts_for_more_than_an_agent_who_takes_ov
     running.stop();
 }
 
+/// Builds before this one noted of a supplier's ticket that any agent might have it.
+#[test]
+fn what_a_supplier_has_is_given_to_nobody_whatever_was_noted_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (teller, mut hearing) = told::channel(16);
+    let running = Running::start_telling(folder.path(), config(folder.path()).retention, Some(teller));
+    let of = |name: &str, supplier: &str| {
+        let Entry::Ticket(mut ticket) = ticket(name, 500) else { panic!() };
+        let (team, supplier) = ("billing".to_owned(), supplier.to_owned());
+        let mut message = proto::Ticket::decode(&*ticket.body).unwrap();
+        message.assignment =
+            Some(proto::Assignment { team: team.clone(), supplier, ..proto::Assignment::default() });
+        ticket.body = message.encode_to_vec();
+        ticket.assignee = Some(Assignee { team, ..Assignee::default() });
+        Entry::Ticket(ticket)
+    };
+    let id = |name: &str| TicketId::of_post(Network::Bluesky, name);
+    running.settle(settlement(1, 1, vec![of("a", "Colis"), of("b", "")]));
+    assign(&running, &["a", "b"].map(id), "billing");
+    let mut rows = Vec::new();
+    let row = |one: &Assigned| (one.assignee.agent.clone(), one.assignee.needs.choice, one.priority);
+    running.handle.assigned(&[], |one| rows.push(row(one))).unwrap();
+    running.stop();
+    let rows: Vec<_> = rows.iter().map(|(agent, choice, priority)| (&**agent, *choice, *priority)).collect();
+    assert_eq!(rows, [("", AgentChoice::None, 500), ("max", AgentChoice::Any, 500)]);
+    let mut heard = Vec::new();
+    hearing.hear(|told| heard.push(told));
+    let nobodys = Holder { team: "billing".into(), agent: "".into(), is_ours: false };
+    assert_eq!(heard, [Heard::Told(Told::Stands(id("a"), Some(nobodys)))]);
+}
+
 /// Decides that these tickets are for max of this team, and waits until that is recorded.
 fn assign(running: &Running, tickets: &[TicketId], team: &str) -> proto::Assignment {
     let assignment =

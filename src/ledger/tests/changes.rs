@@ -1,6 +1,7 @@
 //! Edits and erasures.
 
 use super::*;
+use crate::ledger::records::bodies_of;
 use crate::ledger::store::EDITS_MAX;
 
 fn text_of(handle: &Handle, seq: Seq) -> String {
@@ -212,27 +213,51 @@ fn an_edit_that_comes_again_or_after_a_newer_one_changes_nothing() {
 }
 
 #[test]
-fn a_post_that_is_changed_for_ever_is_taken_so_often_and_its_other_posts_all_the_same() {
+fn a_post_that_is_changed_for_ever_is_told_so_often_and_the_ledger_has_its_last_text() {
     let folder = tempfile::tempdir().unwrap();
     let running = Running::start(folder.path());
-    let ticket_id = TicketId::of_post(Network::Bluesky, "a");
-    let edit = |ticket_id, second: usize| Entry::Edit {
-        ticket_id,
+    let edit = |name: &str, second: usize| Entry::Edit {
+        ticket_id: TicketId::of_post(Network::Bluesky, name),
         text: format!("version {second}"),
         at: Timestamp::from_second(i64::try_from(second).unwrap()).unwrap(),
         otherwise: Bucket::Unmatched,
     };
-    let entries = (1..=EDITS_MAX + 5).map(|second| edit(ticket_id, second));
-    running.settle(settlement(
-        1,
-        0,
-        [ticket("a", 100), ticket("b", 100)].into_iter().chain(entries).collect(),
-    ));
-    running.settle(settlement(1, 0, vec![edit(TicketId::of_post(Network::Bluesky, "b"), 1)]));
-    let accounting = running.stop();
-    let buckets = accounting.sources["bluesky"].buckets;
-    assert_eq!(
-        (buckets[Bucket::Merged], buckets[Bucket::Duplicate]),
-        (u64::try_from(EDITS_MAX).unwrap() + 1, 5)
-    );
+    let last = EDITS_MAX + 5;
+    let edits = |name: &'static str| (1..=last).map(move |second| edit(name, second));
+    let tickets = [ticket("a", 100), ticket("b", 100)];
+    running.settle(settlement(1, 0, tickets.into_iter().chain(edits("a")).collect()));
+    // The stream is rewound; and another post is changed.
+    running.settle(settlement(1, 0, edits("a").chain([edit("b", 1)]).collect()));
+    let path = folder.path().join("ledger.sqlite");
+    let file = rusqlite::Connection::open(&path).unwrap();
+    let texts = |name: &str| -> Vec<String> {
+        // Answered once what was settled before is durable.
+        running.subscribe("helpdesk", false);
+        let bodies = bodies_of(&file, TicketId::of_post(Network::Bluesky, name)).unwrap().into_iter();
+        let texts = bodies.filter_map(|(_, body)| match body {
+            Body::Update(bytes) => match proto::Update::decode(bytes.as_slice()).unwrap().change {
+                Some(proto::update::Change::Edited(edited)) => Some(edited.text),
+                _ => None,
+            },
+            Body::Ticket(_) => None,
+        });
+        texts.collect()
+    };
+    let told = texts("a");
+    assert_eq!((told.len(), told.last().unwrap().as_str()), (EDITS_MAX, "version 25"));
+    assert!(!told.contains(&"version 20".to_owned()), "what was taken out is nowhere");
+    assert_eq!(texts("b").len(), 1);
+    // Each hour's first is told.
+    running.settle(settlement(1, 0, vec![edit("a", 3600), edit("a", 3700)]));
+    assert_eq!(texts("a")[EDITS_MAX - 1..], ["version 25", "version 3700"]);
+    // Whoever is erased does not come back by a change.
+    let ticket_id = TicketId::of_post(Network::Bluesky, "a");
+    let erase = Entry::Erase { ticket_id, at: Timestamp::from_second(3800).unwrap() };
+    running.settle(settlement(1, 0, vec![erase, edit("a", 3900)]));
+    assert!(texts("a").iter().all(String::is_empty));
+    let buckets = running.stop().sources["bluesky"].buckets;
+    let buckets =
+        [Bucket::Merged, Bucket::Duplicate, Bucket::Erased, Bucket::Unmatched].map(|one| buckets[one]);
+    let last = u64::try_from(last).unwrap();
+    assert_eq!(buckets, [last + 3, last, 1, 1]);
 }

@@ -85,7 +85,7 @@ fn record(
             let joined = conversations::joined(connection, *edited_id)?;
             let (ticket_id, post_id) = joined.clone().unwrap_or((*edited_id, String::new()));
             let edit = store::edit(connection, ticket_id, &post_id, text, *at)?;
-            if matches!(edit, Edit::Known | Edit::TooMany) {
+            if matches!(edit, Edit::Known) {
                 return Ok(Bucket::Duplicate);
             }
             if joined.is_none() && conversations::has_lost_its_own(connection, ticket_id)? {
@@ -97,21 +97,27 @@ fn record(
                 at_us: at.as_microsecond(),
                 change: Some(proto::update::Change::Edited(edited)),
             };
-            match store::add_update(connection, ticket_id, &update, ageing_points_per_hour)? {
-                Some(head) => {
-                    if edit == Edit::Last {
-                        info!(ticket = %ticket_id, edits = EDITS_MAX, "further changes of a post are not taken");
-                    }
-                    match joined {
-                        Some(_) => conversations::set_text_hash(connection, *edited_id, text_hash(text))?,
-                        None => store::set_text_hash(connection, ticket_id, text_hash(text))?,
-                    }
-                    changes.heads.push(head);
-                    Bucket::Merged
+            let is_taken = match edit {
+                Edit::Instead(seq) => store::replace_update(connection, seq, &update)?,
+                _ => {
+                    let head = store::add_update(connection, ticket_id, &update, ageing_points_per_hour)?;
+                    let is_taken = head.is_some();
+                    changes.heads.extend(head);
+                    is_taken
                 }
-                // No such ticket, or erased before: the text stays away.
-                None => *otherwise,
+            };
+            // No such ticket, or erased before: the text stays away.
+            if !is_taken {
+                return Ok(*otherwise);
             }
+            if edit == Edit::Last {
+                info!(ticket = %ticket_id, edits = EDITS_MAX, "further changes of a post are told once an hour");
+            }
+            match joined {
+                Some(_) => conversations::set_text_hash(connection, *edited_id, text_hash(text))?,
+                None => store::set_text_hash(connection, ticket_id, text_hash(text))?,
+            }
+            Bucket::Merged
         }
         Entry::Erase { ticket_id, at } => {
             let reason = Erasure::PostDeleted;

@@ -98,28 +98,31 @@ impl Lines {
     /// The file cannot be read any further. Asking again is pointless.
     pub fn next_line(&mut self, line: &mut Vec<u8>) -> Result<Option<Line>, LinesError> {
         line.clear();
-        // Room for `\r\n`, or else for the proof that the line is too long.
-        let room = self.line_bytes_max.saturating_add(2);
+        // Room for `\r\n`, or else for the proof that the line is too long. What is summed up is read whatever the limit.
+        let room = self.line_bytes_max.max(place::FOLDED_BYTES_MAX).saturating_add(2);
         let read = (&mut self.reader).take(room as u64).read_until(b'\n', line);
         let read = read.map_err(|error| self.read_error(error))?;
         if read == 0 {
             return Ok(None);
         }
+        let mut beyond = Beyond::default();
         if line.last() == Some(&b'\n') {
             line.pop();
         } else if read == room {
-            self.reader.skip_until(b'\n').map_err(|error| self.read_error(error))?;
+            beyond = self.skip_rest().map_err(|error| self.read_error(error))?;
         }
-        self.digest = place::fold(self.digest, line);
-        if line.last() == Some(&b'\r') {
-            line.pop();
+        let mut line_bytes = line.len() + beyond.bytes;
+        if beyond.last.or(line.last().copied()) == Some(b'\r') {
+            line_bytes -= 1;
+            line.truncate(line_bytes);
         }
+        self.digest = place::fold(self.digest, line, line_bytes);
         if self.taken == 0 && line.starts_with(BYTE_ORDER_MARK) {
             line.drain(..BYTE_ORDER_MARK.len());
         }
         self.taken += 1;
 
-        if line.len() > self.line_bytes_max {
+        if line.len() > self.line_bytes_max || beyond.bytes > 0 {
             line.clear();
             Ok(Some(Line::Oversize))
         } else if line.trim_ascii().is_empty() {
@@ -149,7 +152,7 @@ impl Lines {
         self.taken
     }
 
-    /// Sums up what those lines held, without their ends; of one that is too long, its beginning.
+    /// Sums up what those lines held, without their ends; of a long one, its beginning and its length.
     pub(super) fn digest(&self) -> u64 {
         self.digest
     }
@@ -160,9 +163,38 @@ impl Lines {
         self.reader.buffer().contains(&b'\n')
     }
 
+    /// Skips what is left of the line.
+    fn skip_rest(&mut self) -> io::Result<Beyond> {
+        let mut beyond = Beyond::default();
+        loop {
+            let there = match self.reader.fill_buf() {
+                Ok(there) => there,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            let end = memchr::memchr(b'\n', there);
+            let rest = there.get(..end.unwrap_or(there.len())).unwrap_or_default();
+            let is_end = end.is_some() || there.is_empty();
+            beyond.bytes += rest.len();
+            beyond.last = rest.last().copied().or(beyond.last);
+            let bytes = rest.len() + usize::from(end.is_some());
+            self.reader.consume(bytes);
+            if is_end {
+                return Ok(beyond);
+            }
+        }
+    }
+
     fn read_error(&self, error: io::Error) -> LinesError {
         LinesError::Read { path: self.path.clone(), line: self.taken + 1, error }
     }
+}
+
+/// What a line holds beyond what is in memory, without `\n`.
+#[derive(Default)]
+struct Beyond {
+    bytes: usize,
+    last: Option<u8>,
 }
 
 fn named(path: &Path) -> String {
@@ -258,7 +290,7 @@ mod tests {
         let mut lines = Lines::open(&path, LIMIT).expect("it exists");
         let mut line = Vec::new();
         assert_eq!(lines.next_line(&mut line).expect("it is whole"), Some(Line::Oversize));
-        assert!(line.is_empty() && line.capacity() < 1_024, "{}", line.capacity());
+        assert!(line.is_empty() && line.capacity() < BUFFER_BYTES, "{}", line.capacity());
         assert_eq!(lines.next_line(&mut line).expect("it is whole"), Some(Line::Text));
         assert_eq!(line, b"short");
     }
@@ -308,6 +340,27 @@ mod tests {
         check(3, 3, &["d"]);
         check(4, 4, &[]);
         check(5, 4, &[]);
+    }
+
+    #[test]
+    fn the_digest_is_the_same_whatever_the_limit_and_the_ends_of_lines() {
+        let digest = |content: &[u8], line_bytes_max: usize| {
+            let (_folder, path) = file("a", content);
+            let mut lines = Lines::open(&path, line_bytes_max).expect("it exists");
+            lines.skip(u64::MAX).expect("it is whole");
+            lines.digest()
+        };
+        let long = |bytes: usize, end: &str| format!("{}{end}", "x".repeat(bytes)).into_bytes();
+        for bytes in [3, 9, 100, 65_534, 65_535, 65_536, 65_537, 65_538, 65_539, 300_000] {
+            let known = digest(&long(bytes, ""), LIMIT);
+            for limit in [1, 64, 1_000, 65_536, 1 << 20] {
+                for end in ["", "\n", "\r", "\r\n"] {
+                    assert_eq!(digest(&long(bytes, end), limit), known, "{bytes} {limit} {end:?}");
+                }
+                assert_ne!(digest(&long(bytes + 1, ""), limit), known, "{bytes} {limit}: still written");
+                assert_eq!(digest(&long(bytes, "\r\r\n"), limit), digest(&long(bytes, "\r\r\n"), LIMIT));
+            }
+        }
     }
 
     /// Gives its pieces one read at a time, as a pipe does.

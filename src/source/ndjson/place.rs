@@ -25,7 +25,8 @@ pub(super) struct Place {
     pub(super) file: u64,
     /// Its lines that were read; beyond 2^32 they count as so many.
     pub(super) lines: u64,
-    /// What they held, as [`fold`] sums it up, cut to 18 bits; `None`: an older vigie did not say.
+    /// What they held, as [`fold`] sums it up, cut to 18 bits; `None`: an older vigie did not say, or they are too many
+    /// to count, so that it is unknown which lines it is of.
     pub(super) digest: Option<u64>,
 }
 
@@ -37,10 +38,11 @@ impl Place {
             return Place { lines: number, ..Place::default() };
         }
         let part = |below: u32, bits: u32| number >> below & low(bits);
+        let lines = part(DIGEST_BITS, LINE_BITS);
         Place {
             file: part(LINE_BITS + DIGEST_BITS, FILE_BITS),
-            lines: part(DIGEST_BITS, LINE_BITS),
-            digest: Some(part(0, DIGEST_BITS)),
+            lines,
+            digest: (lines < low(LINE_BITS)).then_some(part(0, DIGEST_BITS)),
         }
     }
 
@@ -65,9 +67,13 @@ pub fn lines_of(position: i64) -> i64 {
     if position & MARK == 0 || position < 0 { position } else { Place::of(position).lines.cast_signed() }
 }
 
-/// `digest` with one more line. Not meant to withstand anybody who looks for two files alike, and the same on any
+/// How much of a line goes into the digest beside its length: the same whatever limit is set on lines.
+pub(super) const FOLDED_BYTES_MAX: usize = 64 * 1024;
+
+/// `digest` with one more line of `line_bytes` bytes, of which at least the first [`FOLDED_BYTES_MAX`] are given. Not meant to withstand anybody who looks for two files alike, and the same on any
 /// machine and in any version: 8 bytes a step, since every line that is read goes through here.
-pub(super) fn fold(digest: u64, line: &[u8]) -> u64 {
+pub(super) fn fold(digest: u64, line: &[u8], line_bytes: usize) -> u64 {
+    let line = line.get(..FOLDED_BYTES_MAX).unwrap_or(line);
     // The golden ratio's fraction, odd: as in Fibonacci hashing.
     let step = |digest: u64, word: u64| {
         (digest.wrapping_add(1) ^ word).rotate_left(29).wrapping_mul(0x9e37_79b9_7f4a_7c15)
@@ -77,7 +83,7 @@ pub(super) fn fold(digest: u64, line: &[u8]) -> u64 {
     let mut last = [0; 8];
     last[..rest.len()].copy_from_slice(rest);
     // The length tells a line's end from what a next line begins with.
-    step(step(digest, u64::from_le_bytes(last)), line.len() as u64)
+    step(step(digest, u64::from_le_bytes(last)), line_bytes as u64)
 }
 
 fn low(bits: u32) -> u64 {
@@ -93,7 +99,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_place_comes_back_as_it_was_stored(
-            file in 0..1_u64 << 12, lines in 0..1_u64 << 32, digest in any::<u64>(),
+            file in 0..1_u64 << 12, lines in 0..(1_u64 << 32) - 1, digest in any::<u64>(),
         ) {
             let place = Place::after(file, lines, digest);
             prop_assert_eq!(Place::of(place.position()), place);
@@ -126,11 +132,14 @@ mod tests {
     fn what_is_too_great_stays_at_the_greatest() {
         let place = Place::after(1 << 20, 1 << 40, u64::MAX);
         assert_eq!(place.position(), i64::MAX);
+        // The digest is of other lines than the position can tell.
+        assert_eq!(Place::of(i64::MAX), Place { file: low(FILE_BITS), lines: low(LINE_BITS), digest: None });
     }
 
     #[test]
     fn lines_differ_by_what_they_hold_and_where_they_end() {
-        let digest = |lines: &[&str]| lines.iter().fold(0, |digest, line| fold(digest, line.as_bytes()));
+        let digest =
+            |lines: &[&str]| lines.iter().fold(0, |digest, line| fold(digest, line.as_bytes(), line.len()));
         let all = [
             digest(&[]),
             digest(&[""]),

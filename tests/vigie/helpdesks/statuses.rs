@@ -463,6 +463,40 @@ async fn a_listing_that_is_refused_keeps_nothing_from_being_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_refused_for_long_loses_no_change() {
+    let desk = zendesk().await;
+    desk.make().await;
+    // Whether each listing went on from where the one before it was.
+    let lists = || -> Vec<bool> {
+        let calls = desk.fake.log().calls.into_iter().map(|call| call.request);
+        let lists = calls.filter(|request| request.path.contains("incremental"));
+        lists.map(|request| request.query("cursor").is_some()).collect()
+    };
+    let next = async || {
+        let before = lists().len();
+        desk.forward(2 * DAY_US);
+        let listed = async {
+            while lists().len() == before {
+                tokio::time::sleep(SOON).await;
+            }
+        };
+        patiently("a listing", listed).await;
+    };
+    desk.while_looking(SOON, async |daemon| {
+        assert_eq!(daemon.told().await.0, There::Open);
+        desk.taken().await;
+        desk.fake.set_faults(Faults::choose(|_| Some(Fault::Status { status: 401, done: false })));
+        for _ in 0..6 {
+            next().await;
+        }
+        desk.fake.set_faults(Faults::none());
+        next().await;
+        assert_eq!(lists().last(), Some(&true));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_thought_gone_and_is_read_is_there_again() {
     let desk = zammad().await;
     let (ticket_id, id) = desk.make().await;

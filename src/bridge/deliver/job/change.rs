@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{Case, End, Fact, Job, Note, Outcome, Stage, Step, Values, Whereabouts, values_of};
+use crate::bridge::helpdesk::MERGERS_MAX;
 use crate::parse::Network;
 use crate::ticket::TicketId;
 use crate::ticket::proto::update::Change;
@@ -40,27 +41,52 @@ impl Job {
     /// Where a ticket is whose text is to be erased.
     pub(super) fn checked(&mut self, outcome: Outcome, failures: u32) -> Step {
         match outcome {
-            Outcome::Seen(Whereabouts::Gone) => self.done([Fact::Gone]),
-            Outcome::Seen(Whereabouts::In(id)) => {
-                if let Some(place) = &mut self.entry.place {
-                    place.id.clone_from(&id);
-                }
-                self.entry.is_shared = true;
+            Outcome::Seen(Whereabouts::Gone) => self.gone(),
+            Outcome::Seen(Whereabouts::In(id)) if id != self.case_id() && self.mergers < MERGERS_MAX => {
+                self.mergers += 1;
                 // As if it had been known from the beginning: the one that it is in may be in yet another.
                 self.go(Stage::Begin, Step::Write(vec![Fact::Moved { id }]))
             }
             Outcome::Failed(error, _) if error.is_absence() || error.may_be_of_one() => self.doubt(error),
             Outcome::Failed(error, _) if error.is_of_one() => self.refused_alone(&error),
             Outcome::Failed(error, _) => self.failed(error, failures),
-            _ if self.entry.others > 0 && self.policy.can_find => self.go(Stage::Doubles, Step::Find),
+            _ if self.may_have_doubles() => self.go(Stage::Doubles, Step::Find),
             _ => self.erase(Vec::new()),
+        }
+    }
+
+    /// The helpdesk has the ticket no more; another one with its text may still be there.
+    pub(super) fn gone(&mut self) -> Step {
+        self.is_gone = true;
+        match self.may_have_doubles() {
+            true => self.go(Stage::Doubles, Step::Find),
+            false => self.done([Fact::Gone]),
+        }
+    }
+
+    /// Whether there may be other tickets whose text is to be erased with this one's: some were found beside it, or it was
+    /// made again since the search was late.
+    fn may_have_doubles(&self) -> bool {
+        let may_be = self.entry.others > 0 || self.entry.is_unclear;
+        self.erases_ticket() && self.policy.can_find && may_be
+    }
+
+    /// All tickets with our reference are these.
+    pub(super) fn doubles(&mut self, ids: Vec<String>) -> Step {
+        if ids.iter().any(|id| id == self.case_id()) {
+            // Where it was merged into one of them, that is no other's.
+            self.entry.is_in_anothers = false;
+        }
+        match self.is_gone && ids.iter().all(|id| id == self.case_id()) {
+            true => self.done([Fact::Gone]),
+            false => self.erase(ids),
         }
     }
 
     /// Does the change; `ids` are all tickets with our reference, where its text is to be erased and there are several.
     pub(super) fn erase(&mut self, ids: Vec<String>) -> Step {
         let delivery::Record::Update(update) = &self.record else { return Step::End(End::Ack) };
-        let mut acts = self.acts_of(update);
+        let mut acts = if self.is_gone { VecDeque::new() } else { self.acts_of(update) };
         let own = self.entry.place.as_ref().map(|place| place.id.as_str());
         let doubles = ids.into_iter().filter(|id| Some(id.as_str()) != own).map(Act::EraseDouble);
         acts.extend(doubles);
@@ -68,15 +94,14 @@ impl Job {
         self.act()
     }
 
-    /// The helpdesk has refused the first of the acts for the last time: what is left is done without it, and agents are
-    /// told of a text that stays.
+    /// The helpdesk has refused the first of the acts for the last time: the others are done without it, and at the end
+    /// agents are told of a text that stays.
     pub(super) fn do_without(&mut self) -> Step {
         self.facts.push(Fact::Refused { seq: self.seq });
-        if self.is_erasure() {
-            let is_told = std::mem::replace(&mut self.gave_up, true);
-            self.acts = (!is_told).then_some(Act::Note { post_id: None }).into_iter().collect();
-        } else {
-            self.acts.pop_front();
+        let refused = self.acts.pop_front();
+        if self.is_erasure() && !std::mem::replace(&mut self.gave_up, true) && !self.is_gone {
+            let is_told = refused.iter().chain(&self.acts).any(|act| matches!(act, Act::Note { .. }));
+            self.acts.extend((!is_told).then_some(Act::Note { post_id: None }));
         }
         self.act()
     }
@@ -87,13 +112,15 @@ impl Job {
                 self.entry.notes.iter().filter(|note| of.is_none_or(|post_id| note.post_id == post_id));
             notes.cloned().map(Act::EraseNote).collect()
         };
-        let reprioritise = (self.level() != self.entry.level).then_some(Act::Reprioritise);
+        // Agents decide how urgent another's ticket is.
+        let is_shared = self.entry.is_shared();
+        let reprioritise = (self.level() != self.entry.level && !is_shared).then_some(Act::Reprioritise);
         let note = |post_id: Option<&str>| Act::Note { post_id: post_id.map(str::to_owned) };
         match &update.change {
             Some(Change::Erased(_)) => {
                 let notes = erase_notes(None).into_iter().filter(|_| self.policy.can_erase_notes);
                 // In what is another's, too, nothing but notes of which we know that they are this one's.
-                match self.entry.is_shared {
+                match is_shared {
                     true => notes.chain([note(None)]).collect(),
                     false => [Act::Erase].into_iter().chain(notes).collect(),
                 }
@@ -102,7 +129,7 @@ impl Job {
                 let is_own = is_own(&erased.post_id, self.ticket_id);
                 let post_id = if is_own { "" } else { erased.post_id.as_str() };
                 let notes = erase_notes(Some(post_id));
-                let own = is_own.then(|| if self.entry.is_shared { note(None) } else { Act::Erase });
+                let own = is_own.then(|| if is_shared { note(None) } else { Act::Erase });
                 match self.policy.can_erase_notes {
                     true => own.into_iter().chain(notes).collect(),
                     // Agents are asked to do what the API does not.
@@ -125,9 +152,13 @@ impl Job {
     /// The first of the acts that are left, or the end.
     pub(super) fn act(&mut self) -> Step {
         let (Some(act), Some(case)) = (self.acts.front(), self.case()) else {
+            self.stays = self.leaves_text();
+            if self.is_gone && !self.stays {
+                self.facts.push(Fact::Gone);
+            }
             let delivery::Record::Update(update) = &self.record else { return self.done([]) };
             let erased = match &update.change {
-                Some(Change::Erased(_)) if self.leaves_text() => vec![Fact::Left],
+                Some(Change::Erased(_)) if self.stays => vec![Fact::Left],
                 Some(Change::Erased(_)) => vec![Fact::Erased, Fact::NotesErased(None)],
                 _ => Vec::new(),
             };
@@ -189,7 +220,21 @@ impl Job {
 
     /// Whether the helpdesk's agents are left with a text that its author has taken back.
     pub fn leaves_text(&self) -> bool {
-        self.gave_up || (self.entry.is_shared && self.erases_ticket())
+        let ticket_stays = self.entry.is_shared() || !self.policy.takes_text_out;
+        self.gave_up || (!self.is_gone && ((self.erases_ticket() && ticket_stays) || self.leaves_note()))
+    }
+
+    /// The same, once the record is in the helpdesk as far as it can be.
+    pub fn has_left_text(&self) -> bool {
+        self.stays
+    }
+
+    /// Whether one is left in a note that cannot be erased alone.
+    fn leaves_note(&self) -> bool {
+        let delivery::Record::Update(update) = &self.record else { return false };
+        let Some(Change::PostErased(erased)) = &update.change else { return false };
+        let post_id = if is_own(&erased.post_id, self.ticket_id) { "" } else { erased.post_id.as_str() };
+        !self.policy.can_erase_notes && self.entry.notes.iter().any(|note| note.post_id == post_id)
     }
 
     /// Whether an author's text is to be taken out.

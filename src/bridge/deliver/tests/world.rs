@@ -99,7 +99,7 @@ impl Fake {
                     4 | 5 => Some(Fault::Unclear(true)),
                     6 => Some(Fault::Late(random.i64(0..SETTLE_US))),
                     7 => Some(Fault::Limited),
-                    8 | 9 => Some(Fault::Refused(401)),
+                    8 | 9 => Some(Fault::Refused(302)),
                     _ => None,
                 },
                 (None, None) => None,
@@ -245,6 +245,8 @@ pub(super) struct Trial {
     pub(super) world: Fake,
     pub(super) bridge: Option<Bridge<Fake>>,
     pub(super) when_unknown: WhenUnknown,
+    /// Whether its API takes no text out.
+    pub(super) keeps_text: bool,
     /// Counts of the bridges that have died.
     pub(super) counts: Counts,
 }
@@ -262,7 +264,8 @@ impl Trial {
         let world = Fake(Arc::new(Mutex::new(world)));
         world.0.lock().now_us = BEGIN_US;
         let counts = Counts::default();
-        let mut trial = Trial { folder, world, bridge: None, when_unknown: WhenUnknown::Again, counts };
+        let when_unknown = WhenUnknown::Again;
+        let mut trial = Trial { folder, world, bridge: None, when_unknown, keeps_text: false, counts };
         trial.restart();
         trial
     }
@@ -286,7 +289,8 @@ impl Trial {
             find_lag: Duration::from_micros(lag_us.unsigned_abs()),
             settle: SETTLE,
             look_after: RETRY,
-            can_erase_notes: true,
+            takes_text_out: !self.keeps_text,
+            can_erase_notes: !self.keeps_text,
             cases_know_since_us: cases.knows_since_us(),
             started_at_us: now_us,
         };
@@ -329,6 +333,11 @@ impl Trial {
 
     pub(super) fn counts(&self) -> Counts {
         self.bridge.as_ref().unwrap().shared.counts.lock().clone()
+    }
+
+    /// Tickets with a text that its author has taken back and that is still there.
+    pub(super) fn unerased(&self) -> u64 {
+        self.bridge.as_ref().unwrap().shared.cases.lock().unerased().unwrap()
     }
 
     pub(super) fn calls(&self) -> Vec<&'static str> {

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{Test, Wrong, note, ok};
-use crate::bridge::http::{Call, CallError, Http};
+use crate::bridge::http::{Answer, Call, CallError, Http};
 
 /// How long a name or a connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -53,17 +53,18 @@ impl Test<'_> {
             }
         }
         let roots = self.bridge.roots.as_deref().cloned();
-        let http = Http::new(&self.bridge.url, roots, self.bridge.call_max.min(FIRST_MAX));
+        let http = Http::new(&self.bridge.url, roots, 2 * FIRST_MAX);
         let call = Call { method: Method::GET, path: "/".into(), ..Call::default() };
-        let called = http.call(call).await;
-        // Who waits for the end of a line never gets one of TLS.
-        if is_tls && called.is_err() && speaks_plainly(&addresses).await {
+        let first_max = self.bridge.call_max.min(FIRST_MAX);
+        let called = tokio::time::timeout(first_max, http.call(call)).await.ok();
+        if is_tls && may_be_plain(called.as_ref()) && speaks_plainly(&addresses).await {
             let what = format!("what answers on port {port} does not speak TLS here, but plain HTTP");
             let advice =
                 "give the port that speaks TLS, or begin url with http:// where nobody else is on the way";
             return Err(Wrong::new("certificate", what, advice));
         }
-        match called {
+        let late = || Err(CallError::Unclear(format!("no answer within {} s", first_max.as_secs())));
+        match called.unwrap_or_else(late) {
             Err(CallError::NotSent(what)) if is_tls => {
                 let advice = about_certificate(&what);
                 Err(Wrong::new("certificate", what, advice))
@@ -80,6 +81,12 @@ impl Test<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a call that ended so, or not in time, may be one to which nobody speaks TLS: who waits for the end of a line
+/// never gets one of TLS. Whatever has answered speaks it.
+fn may_be_plain(called: Option<&Result<Answer, CallError>>) -> bool {
+    matches!(called, None | Some(Err(CallError::NotSent(_))))
 }
 
 /// Whether what listens there answers to HTTP without TLS. Servers with TLS answer that it is a bad request.
@@ -108,5 +115,21 @@ fn about_certificate(what: &str) -> &'static str {
         "it has run out, and needs a new one; or this machine's clock is wrong"
     } else {
         "a certificate of your company's own authority needs ca_file in the [[bridge]]; one that has run out needs a new one"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_answered_over_tls_is_asked_nothing_without_it() {
+        let refused = CallError::Refused { status: 404, words: String::new() };
+        let trouble = CallError::Trouble { status: 500, words: String::new(), wait: None };
+        for answered in [refused, trouble, CallError::Unclear("it hangs up".to_owned())] {
+            assert!(!may_be_plain(Some(&Err(answered))));
+        }
+        assert!(may_be_plain(Some(&Err(CallError::NotSent("corrupt message".to_owned())))));
+        assert!(may_be_plain(None), "nothing within its time");
     }
 }

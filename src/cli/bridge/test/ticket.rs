@@ -144,12 +144,16 @@ impl Test<'_> {
                 let what = "the subject is still the old one, although the helpdesk has taken the change";
                 Err(Wrong::new("erasure", what, MAY_ERASE))
             }
-            _ if !calls.erases_text => {
+            _ if !calls.takes_text_out() => {
                 note("erasure", "the subject goes; the text stays there, and agents are told to remove it");
                 Ok(())
             }
             there => {
-                ok("erasure", if there.is_some() { "done, and read back" } else { "done" });
+                let seen = match there {
+                    Some(_) => "done; the subject is gone when it is read back, of the text nothing is seen",
+                    None => "done, as the helpdesk says; nothing of it is read back",
+                };
+                ok("erasure", seen);
                 Ok(())
             }
         }

@@ -17,7 +17,7 @@ fn topic(word: &str, team: &str) -> Rule {
 /// The same, once it is worth so much.
 fn pressing(word: &str, team: &str) -> Rule {
     let rule = topic(word, team);
-    Rule { when: When { ranges: vec![(Quantity::Priority, 0..=i64::MAX)], ..rule.when }, ..rule }
+    Rule { when: When { ranges: vec![(Quantity::Priority, 1..=i64::MAX)], ..rule.when }, ..rule }
 }
 
 /// Fires are for `critical`, and press, as cables do, which are for a supplier; parcels are for another one, bills want a

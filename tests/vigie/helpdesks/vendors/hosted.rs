@@ -158,6 +158,17 @@ async fn a_stranger_mentions_nobody_in_jira_and_runs_no_macro() {
 }
 
 #[tokio::test]
+async fn jira_takes_what_is_long_once_it_is_escaped() {
+    let desk = jira().await;
+    for hostile in ["\\".repeat(7_000), "\u{1f525}".repeat(20_000), "{!}".repeat(10_000)] {
+        let ticket = also(&values(&desk.vigie, "r", 0), json!({ "body": hostile, "note": hostile }));
+        let case = desk.vigie.create(&ticket).await.unwrap();
+        desk.vigie.note(&case, &ticket).await.unwrap();
+        desk.vigie.erase(&case, &ticket).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn what_freshdesks_agents_do_is_read_and_listed() {
     let desk = freshdesk().await;
     let (case, _) = desk.make(0).await;

@@ -110,13 +110,15 @@ async fn chatwoots_messages_are_erased_however_many_pages_they_fill() {
 #[tokio::test]
 async fn a_stranger_mentions_nobody_in_chatwoot_and_links_nothing() {
     let desk = chatwoot().await;
-    let hostile = "[@Ada](mention://user/1/Ada) ![](http://x.example/y.png) {{ agent.email }}";
+    let hostile =
+        "[@Ada](mention://user/1/Ada) (mention://team/2/all) ![](http://x.example/y.png) {{ agent.email }}";
     let ticket = also(&values(&desk.vigie, &reference(), 0), json!({ "body": hostile }));
     let case = desk.vigie.create(&ticket).await.unwrap();
     desk.vigie.note(&case, &also(&ticket, json!({ "note": hostile }))).await.unwrap();
     let kept = desk.kept(&case).to_string();
     assert_eq!((kept.matches("[@Ada").count(), kept.matches(r"\\[@Ada\\](").count()), (2, 2), "{kept}");
     assert!(!kept.contains("{{ agent") && !kept.contains("![]("), "{kept}");
+    assert_eq!(desk.fake.with(|chatwoot| chatwoot.mentioned), 0, "{kept}");
 }
 
 #[tokio::test]
