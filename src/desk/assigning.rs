@@ -22,7 +22,7 @@ impl Desk {
         !self.orphans.is_empty()
     }
 
-    /// Takes over what the ledger knows of an assigned ticket, as [`Router::restore`].
+    /// Takes over what the ledger knows of an assigned ticket, as [`Router::restore`](super::route::Router::restore).
     pub fn restore_assignment(
         &mut self,
         id: TicketId,
@@ -34,7 +34,7 @@ impl Desk {
         self.router.restore(id, team, agent, is_ours, is_open);
     }
 
-    /// What the ledger knows that an open ticket needs and how much it matters, as [`Router::learn`].
+    /// What the ledger knows that an open ticket needs and how much it matters, as [`Router::learn`](super::route::Router::learn).
     pub fn restore_needs(&mut self, id: TicketId, needs: &Needs, priority: u16) {
         self.router.learn(id, needs, priority);
     }

@@ -5,7 +5,7 @@ use super::conversation::{FURTHER_MAX, Part, Remembered, RememberedPost};
 use crate::ticket::TicketId;
 
 impl Desk {
-    /// Remembers a ticket of an earlier run with its post's [`text_hash`]; oldest first.
+    /// Remembers a ticket of an earlier run with its post's [`text_hash`](super::text_hash); oldest first.
     pub fn remember(&mut self, id: TicketId, text_hash: u64) {
         self.known.insert(id, text_hash);
     }
