@@ -116,7 +116,7 @@ fn replay(
         let errors = errors.context("thread")?;
         let mut told = Instant::now();
         for line in BufReader::new(stdout).lines() {
-            replayed.tickets.insert(post_of(&line.context("replay's output")?)?);
+            replayed.tickets.extend(post_of(&line.context("replay's output")?)?);
             if told.elapsed() >= PROGRESS_EVERY {
                 told = Instant::now();
                 progress(&format!("replay: {} of {what}", fed.load(Ordering::Relaxed)));
@@ -139,13 +139,16 @@ fn replay(
     Ok(replayed)
 }
 
-/// The id in a ticket's JSON, or that of the post that has joined one.
-fn post_of(line: &str) -> anyhow::Result<TicketId> {
+/// The id in a ticket's JSON, or that of the post that has joined one; `None`: it is decided anew about one that was printed.
+fn post_of(line: &str) -> anyhow::Result<Option<TicketId>> {
     let ticket: serde_json::Value = serde_json::from_str(line).context("replay printed no JSON")?;
+    if ticket["update"]["change"]["assigned"].is_object() {
+        return Ok(None);
+    }
     let joined = &ticket["update"]["change"]["followed_up"]["post"];
     let joined = joined["network"].as_str().zip(joined["id"].as_str());
     let id = joined.map(|(network, id)| id_of(network, id)).or_else(|| ticket["id"].as_str().and_then(id));
-    id.with_context(|| format!("replay printed no ticket: {line}"))
+    id.map(Some).with_context(|| format!("replay printed no ticket: {line}"))
 }
 
 /// Sixteen bytes in hexadecimal.
@@ -179,7 +182,9 @@ mod tests {
         }
         assert!(post_of("{}").is_err());
         let line = r#"{"update":{"change":{"followed_up":{"post":{"network":"x","id":"7"}}}}}"#;
-        assert_eq!(post_of(line).unwrap(), id_of("x", "7"));
+        assert_eq!(post_of(line).unwrap(), Some(id_of("x", "7")));
+        let line = r#"{"update":{"change":{"assigned":{"team":"vip"}},"ticket_id":"00"}}"#;
+        assert_eq!(post_of(line).unwrap(), None);
     }
 
     #[test]
