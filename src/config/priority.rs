@@ -305,8 +305,8 @@ impl Reading<'_, '_, '_> {
         let most = theirs.iter().fold(cap, |sum: i32, one| sum.saturating_add(one.points));
         let names: Vec<_> = theirs.iter().map(|one| format!("{:?}", one.name)).collect();
         warnings.push(format!(
-            "{}.combination: {} go by what is known of the customer, and caps.customer = {cap} is not for them: \
-             together up to {most}; caps.combinations sets a limit",
+            "{}.combination: what is known of the customer counts in {} beside caps.customer = {cap}: together up to \
+             {most}; caps.combinations sets a limit",
             self.section.path_in_file(),
             names.join(", "),
         ));

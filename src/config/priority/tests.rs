@@ -515,8 +515,8 @@ fn combinations_that_go_beyond_the_customers_limit_are_told_of_until_they_have_t
     let both = format!("{gold}{dear}");
     let beyond = |names: &str, cap: i32, most: i32| {
         format!(
-            "priority.combination: {names} go by what is known of the customer, and caps.customer = {cap} is not for \
-             them: together up to {most}; caps.combinations sets a limit"
+            "priority.combination: what is known of the customer counts in {names} beside caps.customer = {cap}: \
+             together up to {most}; caps.combinations sets a limit"
         )
     };
     assert_eq!(told(&both), [beyond("\"angry gold\", \"dear\"", 260, 420)]);

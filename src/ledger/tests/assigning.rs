@@ -7,11 +7,16 @@ use crate::desk::told::{self, Heard, Holder, Load, Status, Told};
 use crate::ledger::assigned::{Assigned, Assignee};
 use crate::ticket::proto::ticket_status::State;
 
+/// A ledger at work, and what it tells the desk.
+fn telling(folder: &Path) -> (Running, told::Hearing) {
+    let (teller, hearing) = told::channel(16);
+    (Running::start_telling(folder, config(folder).retention, Some(teller)), hearing)
+}
+
 #[test]
 fn the_desk_is_told_what_is_durable_and_speaks_of_a_ticket_that_there_is() {
     let folder = tempfile::tempdir().unwrap();
-    let (teller, mut hearing) = told::channel(8);
-    let running = Running::start_telling(folder.path(), config(folder.path()).retention, Some(teller));
+    let (running, mut hearing) = telling(folder.path());
     running.settle(settlement(1, 1, vec![ticket("a", 500)]));
     let status = |of: TicketId| {
         let ticket_id = of.as_bytes().to_vec();
@@ -40,8 +45,7 @@ fn the_desk_is_told_what_is_durable_and_speaks_of_a_ticket_that_there_is() {
 #[test]
 fn whatever_a_helpdesk_says_an_erased_ticket_is_nobodys_work_again() {
     let folder = tempfile::tempdir().unwrap();
-    let (teller, mut hearing) = told::channel(8);
-    let running = Running::start_telling(folder.path(), config(folder.path()).retention, Some(teller));
+    let (running, mut hearing) = telling(folder.path());
     let id = |name: &str| TicketId::of_post(Network::Bluesky, name);
     let erase = Entry::Erase { ticket_id: id("a"), at: Timestamp::UNIX_EPOCH };
     running.settle(settlement(1, 2, vec![of_lena("a"), of_lena("b"), erase]));
@@ -75,8 +79,7 @@ fn of_lena(name: &str) -> Entry {
 #[test]
 fn the_desk_is_told_where_it_counted_otherwise() {
     let folder = tempfile::tempdir().unwrap();
-    let (teller, mut hearing) = told::channel(16);
-    let running = Running::start_telling(folder.path(), config(folder.path()).retention, Some(teller));
+    let (running, mut hearing) = telling(folder.path());
     let id = |name: &str| TicketId::of_post(Network::Bluesky, name);
     let joins = |name: &str, otherwise: Entry| {
         let Entry::Ticket(otherwise) = otherwise else { panic!() };
@@ -217,8 +220,7 @@ fn who_has_which_ticket_is_known_after_a_restart() {
 #[test]
 fn a_ticket_that_is_pruned_is_nobodys_work_any_more() {
     let folder = tempfile::tempdir().unwrap();
-    let (teller, mut hearing) = told::channel(8);
-    let running = Running::start_telling(folder.path(), config(folder.path()).retention, Some(teller));
+    let (running, mut hearing) = telling(folder.path());
     let id = |name: &str| TicketId::of_post(Network::Bluesky, name);
     let solved = |name: &str| {
         let Entry::Ticket(mut ticket) = ticket(name, 500) else { panic!() };
@@ -262,8 +264,7 @@ fn a_ticket_that_is_pruned_is_nobodys_work_any_more() {
 #[test]
 fn what_a_helpdesk_has_said_meanwhile_counts_for_more_than_an_agent_who_takes_over() {
     let folder = tempfile::tempdir().unwrap();
-    let (teller, mut hearing) = told::channel(16);
-    let running = Running::start_telling(folder.path(), config(folder.path()).retention, Some(teller));
+    let (running, mut hearing) = telling(folder.path());
     running.settle(settlement(1, 1, vec![of_lena("a"), of_lena("b"), of_lena("c")]));
     let id = |name: &str| TicketId::of_post(Network::Bluesky, name);
     report(&running, "a", 2, "kim", 0);
@@ -289,8 +290,7 @@ fn what_a_helpdesk_has_said_meanwhile_counts_for_more_than_an_agent_who_takes_ov
 #[test]
 fn what_a_supplier_has_is_given_to_nobody_whatever_was_noted_of_it() {
     let folder = tempfile::tempdir().unwrap();
-    let (teller, mut hearing) = told::channel(16);
-    let running = Running::start_telling(folder.path(), config(folder.path()).retention, Some(teller));
+    let (running, mut hearing) = telling(folder.path());
     let of = |name: &str, supplier: &str| {
         let Entry::Ticket(mut ticket) = ticket(name, 500) else { panic!() };
         let (team, supplier) = ("billing".to_owned(), supplier.to_owned());
