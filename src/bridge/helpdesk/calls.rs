@@ -90,7 +90,11 @@ impl Helpdesk {
         if let Some(done) = &step.done {
             let is_done = self.preset.evaluate(&format!("{key}.done"), done, &seen_by(&*values));
             if !is_done.map_err(failed)?.is_true() {
-                return Err(answer.refusal());
+                // What was asked for is the thing itself, an author's text with it, and says nothing of why.
+                return Err(match step.method == "GET" {
+                    true => answer.refusal().without_words(),
+                    false => answer.refusal(),
+                });
             }
         }
         for (name, expression) in &step.capture {
