@@ -293,8 +293,22 @@ pub struct Webhook {
     /// How it is written.
     #[serde(default)]
     pub encoding: Encoding,
-    /// A header whose value comes before the body in what is signed.
+    /// A header whose value is signed with the body.
     pub timestamp_header: Option<String>,
+    /// Where it stands in what is signed.
+    #[serde(default)]
+    pub timestamp_comes: Comes,
+}
+
+/// Where a time stands in what is signed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Comes {
+    /// Before the body.
+    #[default]
+    Before,
+    /// After it.
+    After,
 }
 
 /// HMAC's hash.
