@@ -166,6 +166,8 @@ pub struct Bridge<T> {
 struct Health {
     /// Calls in a row that nobody knows the end of, or that did not leave.
     failures: u32,
+    /// Calls that it had answered when an operation was last over.
+    answers: u64,
     /// Tickets in a row that it did not take.
     refused: u32,
     backoff: Backoff,
@@ -193,6 +195,7 @@ impl<T: Target> Bridge<T> {
     ) -> Bridge<T> {
         let health = Health {
             failures: 0,
+            answers: 0,
             refused: 0,
             backoff: Backoff::new(policy.retry_min, policy.retry_max),
             random: fastrand::Rng::new(),

@@ -9,6 +9,7 @@ mod calls;
 pub(crate) mod trial;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use serde_json::Map;
@@ -36,6 +37,7 @@ pub struct Helpdesk {
     common: Values,
     /// What the login captured.
     session: Mutex<Option<serde_json::Value>>,
+    answers: AtomicU64,
 }
 
 /// Where a ticket is.
@@ -71,7 +73,7 @@ impl Helpdesk {
         let mut common = Values::new();
         common.insert("token".to_owned(), token.into());
         common.insert("option".to_owned(), all.into());
-        Helpdesk { preset, http, pace, common, session: Mutex::default() }
+        Helpdesk { preset, http, pace, common, session: Mutex::default(), answers: AtomicU64::default() }
     }
 
     /// Its calls.
@@ -214,6 +216,11 @@ impl Helpdesk {
                 Ok(Some(answers::standing(&self.preset, "read.fields", &read.fields, &values)?))
             }
         }
+    }
+
+    /// How many calls it has answered well.
+    pub fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
     }
 
     /// Where a ticket is. It is gone where the helpdesk says so when it is asked for it, and answers its preset's first
