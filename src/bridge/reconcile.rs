@@ -363,8 +363,15 @@ impl<'b> Reconciler<'b> {
             let told = told.filter(|told| !told.ticket_id.is_empty());
             let before = plan.on_its_way(ticket_id).or(told.as_ref());
             let status = status::status(ticket_id, case_id, standing, before);
-            let again_at_us =
-                status::again_at_us(now_us, self.round_us(), &status, told.as_ref(), entry.again_at_us);
+            let touched_at_us = self.shared.cases.lock().touched_at_us(ticket_id)?.unwrap_or(now_us);
+            let again_at_us = status::again_at_us(
+                now_us,
+                self.round_us(),
+                &status,
+                told.as_ref(),
+                entry.again_at_us,
+                touched_at_us,
+            );
             let is_back =
                 standing.state_there != GONE && entry.place.as_ref().is_some_and(|place| place.is_gone);
             if is_back {
