@@ -86,6 +86,8 @@ pub struct Counts {
     pub erased: u64,
     /// Tickets that the helpdesk does not show us any more: agents have moved them to where we have no rights.
     pub hidden: u64,
+    /// Tickets of which a field holds what we do not understand: a state, a rating.
+    pub misread: u64,
     /// Changes done.
     pub changed: u64,
     /// Tickets that were seen solved, closed or deleted there; one that is opened again in between counts each time.

@@ -113,6 +113,7 @@ mod tests {
             merged_into: None,
             level_there: None,
             subject: None,
+            misread: Vec::new(),
         }
     }
 
