@@ -201,11 +201,13 @@ impl Helpdesk {
     ///
     /// # Errors
     ///
-    /// The call's, but for one that says that there is no such ticket: it was deleted.
+    /// The call's, but for one that says that there is no such ticket: it was deleted, or, where the helpdesk says the
+    /// same of what our account may not see, that is the error.
     pub async fn read(&self, case: &Case) -> Result<Option<Standing>, CallError> {
         let Some(read) = &self.preset.calls.read else { return Ok(None) };
         let mut values = self.of_case(case, &Values::new());
         match self.step("read.call", &read.call, &mut values).await {
+            Err(error) if error.is_absence() && read.hides_as_absent => Err(error.as_hidden()),
             Err(error) if error.is_absence() => Ok(Some(Standing::gone())),
             Err(error) => Err(error),
             Ok(answer) => {

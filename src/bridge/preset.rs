@@ -219,6 +219,10 @@ pub struct Find {
 pub struct Read {
     /// The call; 404 and 410 say that it is deleted.
     pub call: Step,
+    /// They may as well say that our account may not see it: then it is told to be no longer visible, and nobody says
+    /// that it was deleted.
+    #[serde(default)]
+    pub hides_as_absent: bool,
     /// Calls after it, whose captures `fields` may use.
     #[serde(default)]
     pub also: Vec<Step>,
