@@ -143,7 +143,7 @@ impl CallError {
     }
 
     /// The same, said of what our account may not see.
-    pub(super) fn as_hidden(self) -> CallError {
+    pub(super) fn hidden(self) -> CallError {
         match self {
             CallError::Refused { words, .. } => CallError::Refused { status: 403, words },
             other => other,

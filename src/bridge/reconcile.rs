@@ -150,7 +150,7 @@ impl<'b> Reconciler<'b> {
         let now_us = (self.clock)();
         match plan.next(now_us) {
             Task::List => self.list(plan, cursor).await?,
-            Task::Read(wanted) => self.read(plan, wanted).await?,
+            Task::Read(wanted) => self.read(plan, *wanted).await?,
             Task::Due => match self.due(now_us)? {
                 Some(known) => self.look(plan, known).await?,
                 None if plan.is_idle(now_us) => return Ok(Some(now_us + micros(REST_MAX))),
@@ -324,9 +324,9 @@ impl<'b> Reconciler<'b> {
     async fn ask(&self, plan: &mut Plan, mut case: Case) -> Result<(String, Standing), CallError> {
         let mut seen = BTreeSet::new();
         loop {
-            let read = self.helpdesk.read(&case).await;
-            let also = self.helpdesk.preset().calls.read.as_ref().map_or(0, |read| read.also.len());
-            self.spent(plan, 1 + u32::try_from(also).unwrap_or(u32::MAX));
+            let mut calls = 0;
+            let read = self.helpdesk.read_counting(&case, &mut calls).await;
+            self.spent(plan, calls);
             let standing =
                 read?.ok_or_else(|| CallError::Template("read: there is no such call".to_owned()))?;
             if standing.state_there == GONE && !self.helpdesk.preset().calls.probe.is_empty() {

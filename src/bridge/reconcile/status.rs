@@ -72,7 +72,7 @@ pub fn again_at_us(
         return Some(now_us + every_us);
     }
     // Some survey only what is closed, days after it was solved.
-    if !before.is_some_and(|before| before.state == status.state) {
+    if before.is_none_or(|before| before.state != status.state) {
         return Some(now_us + ONCE_MORE_US);
     }
     // Heard of before its time: that look is still to come. What had rested for no longer than a day until this one is

@@ -800,6 +800,12 @@ async fn a_webhook_brings_what_an_agent_did_into_status_and_report() {
             run(vigie().args(["report", "--json", "--since", "520w", "-c"]).arg(&state.config), b"").stdout;
         let report: serde_json::Value = serde_json::from_str(&report).unwrap();
         assert_eq!(report["groups"][0]["answered"], 1, "{report}");
+        signed.with(|plain| plain.tickets.get_mut(&1).unwrap()["state"] = json!("lost in the post"));
+        assert!(post(&console, "/v1/bridge/signed", &sign(&told(1)), &told(1)).contains("202"));
+        eventually("what is not understood", || {
+            let shown = run(vigie().args(["status", "--http", &console]), b"").stdout;
+            shown.contains("1 not understood")
+        });
     });
     let (status, log) = daemon.terminate();
     assert!(status.success(), "{log}");

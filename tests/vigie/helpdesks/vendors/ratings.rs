@@ -68,15 +68,19 @@ async fn rated<V: Vendor>(
     ratings: &[(Value, u32)],
 ) {
     let (case, _) = desk.make(0).await;
-    let reads = || desk.fake.counts().1;
-    let before = reads();
-    assert_eq!(read(&desk.vigie, &case).await.satisfaction, None, "{}: open", desk.kind);
-    let calls_open = reads() - before;
+    let read_counted = async || {
+        let (before, mut counted) = (desk.fake.counts().1, 0);
+        let standing = desk.vigie.read_counting(&case, &mut counted).await.unwrap().unwrap();
+        let calls = desk.fake.counts().1 - before;
+        assert_eq!(calls, counted as usize, "{}: so much of our share of the calls is used up", desk.kind);
+        (standing, calls)
+    };
+    let (standing, calls_open) = read_counted().await;
+    assert_eq!(standing.satisfaction, None, "{}: open", desk.kind);
     desk.agent(&case, ended);
-    let before = reads();
-    let standing = read(&desk.vigie, &case).await;
+    let (standing, calls_ended) = read_counted().await;
     assert_eq!((standing.satisfaction, standing.misread), (None, Vec::new()), "{}: not rated", desk.kind);
-    assert_eq!(reads() - before, calls_open + 1, "{}: who has not ended is not asked for", desk.kind);
+    assert_eq!(calls_ended, calls_open + 1, "{}: who has not ended is not asked for", desk.kind);
     for (given, expected) in ratings {
         desk.fake.with(|vendor| rate(vendor, &case, given));
         let standing = read(&desk.vigie, &case).await;
