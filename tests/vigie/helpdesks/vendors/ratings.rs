@@ -143,6 +143,11 @@ async fn how_content_customers_are_is_read_where_the_helpdesk_asks_them() {
     };
     rated(&desk, ended.clone(), rate, &one_to_five).await;
     is_read_without(&desk, ended, |jira| jira.shows_feedback = false).await;
+
+    let desk = zendesk().await;
+    let ended = json!({ "status": "solved" });
+    rated(&desk, ended.clone(), |zendesk, case, given| zendesk.rate(&case.id, given), &one_to_five).await;
+    is_read_without(&desk, ended, |zendesk| zendesk.has_surveys = false).await;
 }
 
 #[tokio::test]
