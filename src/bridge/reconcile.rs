@@ -51,7 +51,7 @@ const OWN_AFTER_US: i64 = 600_000_000;
 const LISTED_MAX: usize = 10_000;
 /// So often, once a day, a ticket is looked at that the helpdesk does not show us any more.
 const HIDDEN_LOOKS_MAX: u32 = 14;
-/// What nobody understands is named in the log once, so much of it.
+/// What nobody understands is named in the log once, so much of each field.
 const MISREAD_MAX: usize = 100;
 /// Tickets with such a thing that are counted.
 const MISREAD_TICKETS_MAX: usize = 10_000;
@@ -497,7 +497,8 @@ impl<'b> Reconciler<'b> {
         self.shared.counts.lock().misread = misread.len() as u64;
         let mut named = self.named.lock();
         for (field, value) in &standing.misread {
-            if named.len() < MISREAD_MAX && named.insert((field, value.clone())) {
+            let of_field = named.iter().filter(|(of, _)| of == field).count();
+            if of_field < MISREAD_MAX && named.insert((field, value.clone())) {
                 let why = match *field {
                     "state" => "the preset's states lack this one",
                     "satisfaction" => "no whole number from 1 to 5",

@@ -158,24 +158,28 @@ async fn glpis_stars_are_read_of_what_is_closed() {
         desk.agent(&case, json!({ "status": 6, "_survey": survey }));
         let standing = read(&desk.vigie, &case).await;
         assert_eq!(standing.state, Some(State::Closed));
-        (standing.satisfaction, standing.misread.len())
+        (standing.satisfaction, standing.misread.first().map(|(_, value)| value.clone()))
     };
-    assert_eq!(surveyed(json!(null)).await, (None, 0));
-    assert_eq!(surveyed(json!({ "satisfaction": null, "date_answered": null })).await, (None, 0));
+    assert_eq!(surveyed(json!(null)).await, (None, None));
+    assert_eq!(surveyed(json!({ "satisfaction": null, "date_answered": null })).await, (None, None));
     for (stars, expected) in [(0, 1), (1, 1), (2, 2), (3, 3), (4, 4), (5, 5)] {
-        assert_eq!(surveyed(json!({ "satisfaction": stars })).await, (Some(expected), 0), "GLPI 10: {stars}");
+        assert_eq!(
+            surveyed(json!({ "satisfaction": stars })).await,
+            (Some(expected), None),
+            "GLPI 10: {stars}"
+        );
     }
     // Of ten, since GLPI 11; what was given before it has not been reckoned down.
     for (stars, scaled, expected) in
         [(10, json!(5.0), 5), (7, json!(3.5), 4), (0, json!(0), 1), (4, json!(null), 4)]
     {
         let survey = json!({ "satisfaction": stars, "satisfaction_scaled_to_5": scaled });
-        assert_eq!(surveyed(survey).await, (Some(expected), 0), "GLPI 11: {stars}");
+        assert_eq!(surveyed(survey).await, (Some(expected), None), "GLPI 11: {stars}");
     }
-    assert_eq!(surveyed(json!({ "satisfaction": "great" })).await, (None, 1));
-    assert_eq!(surveyed(json!({ "satisfaction": 9 })).await, (None, 1));
+    assert_eq!(surveyed(json!({ "satisfaction": "great" })).await, (None, Some("great".to_owned())));
+    assert_eq!(surveyed(json!({ "satisfaction": 9 })).await, (None, Some("9".to_owned())));
     desk.fake.with(|glpi| glpi.shows_surveys = false);
-    assert_eq!(surveyed(json!({ "satisfaction": 5 })).await, (None, 0));
+    assert_eq!(surveyed(json!({ "satisfaction": 5 })).await, (None, None));
 }
 
 #[tokio::test]
