@@ -9,6 +9,7 @@ mod calls;
 pub(crate) mod trial;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use serde_json::Map;
@@ -36,6 +37,7 @@ pub struct Helpdesk {
     common: Values,
     /// What the login captured.
     session: Mutex<Option<serde_json::Value>>,
+    answers: AtomicU64,
 }
 
 /// Where a ticket is.
@@ -71,7 +73,7 @@ impl Helpdesk {
         let mut common = Values::new();
         common.insert("token".to_owned(), token.into());
         common.insert("option".to_owned(), all.into());
-        Helpdesk { preset, http, pace, common, session: Mutex::default() }
+        Helpdesk { preset, http, pace, common, session: Mutex::default(), answers: AtomicU64::default() }
     }
 
     /// Its calls.
@@ -199,21 +201,41 @@ impl Helpdesk {
     ///
     /// # Errors
     ///
-    /// The call's, but for one that says that there is no such ticket: it was deleted.
+    /// The call's, but for one that says that there is no such ticket: it was deleted, or, where the helpdesk says the
+    /// same of what our account may not see, that is the error.
     pub async fn read(&self, case: &Case) -> Result<Option<Standing>, CallError> {
+        self.read_counting(case, &mut 0).await
+    }
+
+    /// The same; `calls` grows by those that it takes, however it ends.
+    ///
+    /// # Errors
+    ///
+    /// As [`Helpdesk::read`].
+    pub async fn read_counting(&self, case: &Case, calls: &mut u32) -> Result<Option<Standing>, CallError> {
         let Some(read) = &self.preset.calls.read else { return Ok(None) };
         let mut values = self.of_case(case, &Values::new());
+        *calls += 1;
         match self.step("read.call", &read.call, &mut values).await {
+            Err(error) if error.is_absence() && read.hides_as_absent => Err(error.hidden()),
             Err(error) if error.is_absence() => Ok(Some(Standing::gone())),
             Err(error) => Err(error),
             Ok(answer) => {
                 values.insert("item".to_owned(), answer.map(|answer| answer.body).unwrap_or_default());
                 for (index, step) in read.also.iter().enumerate() {
-                    self.step(&format!("read.also[{index}]"), step, &mut values).await?;
+                    let asked = self.step(&format!("read.also[{index}]"), step, &mut values).await;
+                    // Most are left out of a ticket that is open.
+                    *calls += u32::from(!matches!(asked, Ok(None)));
+                    asked?;
                 }
                 Ok(Some(answers::standing(&self.preset, "read.fields", &read.fields, &values)?))
             }
         }
+    }
+
+    /// How many calls it has answered well.
+    pub fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
     }
 
     /// Where a ticket is. It is gone where the helpdesk says so when it is asked for it, and answers its preset's first

@@ -219,6 +219,10 @@ pub struct Find {
 pub struct Read {
     /// The call; 404 and 410 say that it is deleted.
     pub call: Step,
+    /// They may as well say that our account may not see it: then it is told to be no longer visible, and nobody says
+    /// that it was deleted.
+    #[serde(default)]
+    pub hides_as_absent: bool,
     /// Calls after it, whose captures `fields` may use.
     #[serde(default)]
     pub also: Vec<Step>,
@@ -293,8 +297,22 @@ pub struct Webhook {
     /// How it is written.
     #[serde(default)]
     pub encoding: Encoding,
-    /// A header whose value comes before the body in what is signed.
+    /// A header whose value is signed with the body.
     pub timestamp_header: Option<String>,
+    /// Where it stands in what is signed.
+    #[serde(default)]
+    pub timestamp_comes: Comes,
+}
+
+/// Where a time stands in what is signed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Comes {
+    /// Before the body.
+    #[default]
+    Before,
+    /// After it.
+    After,
 }
 
 /// HMAC's hash.

@@ -54,7 +54,32 @@ impl Chatwoot {
         }
         self.mentioned += mentions(asked["content"].as_str().unwrap_or_default());
         let id = self.store.number();
-        json!({ "id": id, "content": asked["content"], "private": is_private, "sender": { "id": 7, "type": "user" } })
+        json!({
+            "id": id, "content": asked["content"], "content_type": "text", "content_attributes": {}, "private": is_private,
+            "sender": { "id": 7, "type": "user" },
+        })
+    }
+
+    /// Asks the customer, as it does when a conversation is resolved; what they say is in the same message later.
+    pub fn survey(&mut self, id: &str) {
+        let number = self.store.number();
+        if let Some(conversation) = self.store.ticket(id) {
+            let question = json!({
+                "id": number, "content": "Please rate the conversation", "content_type": "input_csat", "private": false,
+                "content_attributes": {}, "message_type": 3,
+            });
+            push(conversation, "_messages", question);
+        }
+    }
+
+    /// What the customer says to the last survey.
+    pub fn rate(&mut self, id: &str, rating: &Value) {
+        let messages =
+            self.store.ticket(id).and_then(|conversation| conversation["_messages"].as_array_mut());
+        let survey = messages.into_iter().flatten().rfind(|message| message["content_type"] == "input_csat");
+        if let Some(survey) = survey {
+            survey["content_attributes"]["submitted_values"] = json!({ "csat_survey_response": { "rating": rating, "feedback_message": "they wrote something" } });
+        }
     }
 
     fn contact(&mut self, asked: &Value) -> Reply {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::store::{basic, list, push, remove, set, shown};
 use super::{Reply, Request, Store, Vendor};
 
-/// Its tickets, with their notes as `_notes`.
+/// Its tickets, with their notes as `_notes` and their ratings as `_ratings`.
 #[derive(Debug)]
 pub struct Freshdesk {
     /// What it keeps.
@@ -19,6 +19,8 @@ pub struct Freshdesk {
     pub lag: Duration,
     /// Tickets whose requester has an address, which is written to.
     pub mailed: u64,
+    /// Whether its plan has surveys.
+    pub has_surveys: bool,
     clock: u64,
 }
 
@@ -28,7 +30,8 @@ const PAGE: usize = 100;
 impl Default for Freshdesk {
     fn default() -> Freshdesk {
         let lag = Duration::from_secs(180);
-        Freshdesk { store: Store::default(), key: "secret".to_owned(), lag, mailed: 0, clock: 0 }
+        let store = Store::default();
+        Freshdesk { store, key: "secret".to_owned(), lag, mailed: 0, has_surveys: true, clock: 0 }
     }
 }
 
@@ -47,6 +50,21 @@ impl Freshdesk {
     pub fn changed_at(&mut self, id: &str, fields: &Value) {
         if let Some(ticket) = self.store.ticket(id) {
             set(ticket, fields);
+        }
+    }
+
+    /// What a customer says to the question that each survey has; nothing of it shows that the ticket has changed.
+    pub fn rate(&mut self, id: &str, default_question: &Value) {
+        let (number, now) = (self.store.number(), self.time());
+        if let Some(ticket) = self.store.ticket(id) {
+            let rating = json!({
+                "id": number, "survey_id": 1, "ticket_id": ticket["id"], "feedback": "they wrote something",
+                "ratings": { "default_question": default_question }, "created_at": now,
+            });
+            // In no order that is documented.
+            let mut ratings = list(ticket, "_ratings");
+            ratings.insert(0, rating);
+            ticket["_ratings"] = ratings.into();
         }
     }
 
@@ -166,6 +184,14 @@ impl Vendor for Freshdesk {
                 push(ticket, "_notes", note.clone());
                 Reply::json(201, &note)
             }
+            ("GET", ["api", "v2", "tickets", _, "satisfaction_ratings"]) if !self.has_surveys => {
+                let words = "The Surveys feature(s) is/are not supported in your plan.";
+                Reply::json(403, &json!({ "code": "require_feature", "message": words }))
+            }
+            ("GET", ["api", "v2", "tickets", id, "satisfaction_ratings"]) => match self.store.ticket(id) {
+                Some(ticket) => Reply::json(200, &list(ticket, "_ratings").into()),
+                None => gone(),
+            },
             ("GET", ["api", "v2", "tickets", id, "conversations"]) => match self.store.ticket(id) {
                 Some(ticket) => Reply::json(200, &list(ticket, "_notes").into()),
                 None => gone(),

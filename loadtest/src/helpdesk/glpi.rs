@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::store::{list, push, remove, set, shown};
 use super::{Reply, Request, Store, Vendor};
 
-/// Its tickets, with their followups as `_followups` and the agent as `_agent`.
+/// Its tickets, with their followups as `_followups`, the agent as `_agent` and the survey as `_survey`.
 #[derive(Debug)]
 pub struct Glpi {
     /// What it keeps.
@@ -28,6 +28,8 @@ pub struct Glpi {
     pub refuses_update: bool,
     /// Tickets with a requester, who is written to.
     pub mailed: u64,
+    /// Whether our account may see surveys.
+    pub shows_surveys: bool,
 }
 
 impl Default for Glpi {
@@ -41,6 +43,7 @@ impl Default for Glpi {
             pages: false,
             refuses_update: false,
             mailed: 0,
+            shows_surveys: true,
         }
     }
 }
@@ -78,7 +81,7 @@ impl Glpi {
         let urgency = input["urgency"].clone();
         let ticket = json!({
             "name": input["name"], "content": content, "urgency": urgency, "impact": input["impact"], "status": 1,
-            "is_deleted": 0, "_followups": [], "_agent": null,
+            "is_deleted": 0, "_followups": [], "_agent": null, "_survey": null,
         });
         let id = self.store.add(ticket, now);
         Reply::json(201, &json!({ "id": id, "message": "" })).making(&reference, id, &urgency)
@@ -167,6 +170,15 @@ impl Vendor for Glpi {
                     let people = json!([{ "users_id": "nobody", "type": 1 }, { "users_id": ticket["_agent"], "type": 2 }]);
                     Reply::json(200, &people)
                 }
+                None => gone(),
+            },
+            ("GET", ["Ticket", _, "TicketSatisfaction"]) if !self.shows_surveys => {
+                let words = "You don't have permission to perform this action.";
+                Reply::json(403, &json!(["ERROR_RIGHT_MISSING", words]))
+            }
+            ("GET", ["Ticket", id, "TicketSatisfaction"]) => match self.store.ticket(id) {
+                Some(ticket) if ticket["_survey"].is_null() => Reply::json(200, &json!([])),
+                Some(ticket) => Reply::json(200, &json!([ticket["_survey"]])),
                 None => gone(),
             },
             ("GET", ["Ticket", id, "ITILFollowup"]) => match self.store.ticket(id) {

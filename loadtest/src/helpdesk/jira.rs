@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::store::{basic, list, push, remove, set};
 use super::{Reply, Request, Store, Vendor};
 
-/// Its issues as `fields`, with comments as `_comments`.
+/// Its issues as `fields`, with comments as `_comments` and the customer's rating as `_rating`.
 #[derive(Debug)]
 pub struct Jira {
     /// What it keeps.
@@ -21,6 +21,8 @@ pub struct Jira {
     pub budget: Option<u32>,
     /// Tickets raised on somebody's behalf, who is written to.
     pub mailed: u64,
+    /// Whether our account may see feedback.
+    pub shows_feedback: bool,
 }
 
 /// Longest text.
@@ -38,6 +40,7 @@ impl Default for Jira {
             lag: Duration::ZERO,
             budget: None,
             mailed: 0,
+            shows_feedback: true,
         }
     }
 }
@@ -100,7 +103,7 @@ impl Jira {
     }
 
     fn issue_call(&mut self, request: &Request, key: &str, rest: &[&str]) -> Reply {
-        let number = self.store.number();
+        let (number, shows_feedback) = (self.store.number(), self.shows_feedback);
         let gone = || {
             Reply::json(
                 404,
@@ -134,6 +137,19 @@ impl Jira {
                 push(issue, "_comments", comment.clone());
                 Reply::json(201, &comment)
             }
+            ("GET", ["feedback"]) if request.header("x-experimentalapi") != Some("opt-in") => {
+                Reply::json(412, &json!({ "errorMessage": "This API is experimental." }))
+            }
+            ("GET", ["feedback"]) if !shows_feedback => {
+                Reply::json(403, &json!({ "errorMessage": "You do not have permission." }))
+            }
+            ("GET", ["feedback"]) => match &issue["_rating"] {
+                Value::Null => Reply::json(404, &json!({ "errorMessage": "No feedback was given." })),
+                rating => {
+                    let comment = json!({ "body": "they wrote something" });
+                    Reply::json(200, &json!({ "type": "csat", "rating": rating, "comment": comment }))
+                }
+            },
             ("GET", ["sla"]) => {
                 let cycles = match issue["_answered"].as_str() {
                     Some(at) => json!([{ "stopTime": { "iso8601": at }, "breached": false }]),

@@ -22,6 +22,8 @@ pub struct Zendesk {
     changes: Vec<u64>,
     /// Tickets whose requester was written to: those that were made with a public comment.
     pub mailed: u64,
+    /// Whether its plan has surveys.
+    pub has_surveys: bool,
 }
 
 /// The agent.
@@ -35,6 +37,7 @@ impl Default for Zendesk {
             keys: BTreeMap::new(),
             changes: Vec::new(),
             mailed: 0,
+            has_surveys: true,
         }
     }
 }
@@ -45,6 +48,21 @@ impl Zendesk {
         if let Some(ticket) = self.store.ticket(id) {
             set(ticket, fields);
             self.changes.extend(id.parse::<u64>().ok());
+        }
+    }
+
+    /// What a customer says to a survey, which is no part of the ticket.
+    pub fn rate(&mut self, id: &str, rating: &Value) {
+        let number = self.store.number();
+        if let Some(ticket) = self.store.ticket(id) {
+            let scale = json!({ "type": "rating_scale_numeric", "sub_type": "customer_satisfaction" });
+            let effort = json!({ "type": "rating_scale_numeric", "sub_type": "other" });
+            let answers = json!([
+                { "type": "skipped", "question": { "type": "open_ended" } },
+                { "type": "rating_scale", "question": effort, "rating": 2 },
+                { "type": "rating_scale", "question": scale, "rating": rating, "rating_category": "good" },
+            ]);
+            push(ticket, "_surveys", json!({ "id": format!("01J{number:09}"), "answers": answers }));
         }
     }
 
@@ -195,6 +213,19 @@ impl Vendor for Zendesk {
                 Some(ticket) => Reply::json(200, &json!({ "comments": list(ticket, "_comments") })),
                 None => gone(),
             },
+            ("GET", ["api", "v2", "guide", "survey_responses"]) if !self.has_surveys => {
+                Reply::json(403, &json!({ "error": "Forbidden" }))
+            }
+            ("GET", ["api", "v2", "guide", "survey_responses"]) => {
+                let zrn =
+                    request.query("filter[subject_zrns]").and_then(|zrn| zrn.strip_prefix("zen:ticket:"));
+                let ticket = zrn.and_then(|id| self.store.ticket(id));
+                let mut found = ticket.map(|ticket| list(ticket, "_surveys")).unwrap_or_default();
+                if request.query("sort") == Some("-id") {
+                    found.reverse();
+                }
+                Reply::json(200, &json!({ "survey_responses": found, "meta": { "has_more": false } }))
+            }
             ("PUT", ["api", "v2", "comment_redactions", id]) => self.redact(request, id),
             ("GET", ["api", "v2", "incremental", "tickets", "cursor"]) => self.changed(request),
             _ => gone(),

@@ -1,6 +1,7 @@
 //! The calls of which operations are made: logged in, at the helpdesk's pace, rendered by the preset.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
@@ -161,6 +162,7 @@ impl Helpdesk {
         let _turn = self.pace.turn().await;
         let answer = self.http.call(call).await;
         self.pace.heard(&answer);
+        self.answers.fetch_add(u64::from(answer.is_ok()), Ordering::Relaxed);
         answer
     }
 
