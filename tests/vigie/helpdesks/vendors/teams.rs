@@ -166,7 +166,10 @@ async fn jira_has_a_request_type_a_desk_and_a_project_by_team() {
             (json!({ "request_type": 27 }), "The request type does not exist"),
             (json!({ "project": "NO" }), "no such resource"),
         ],
-        unknown: Some(("10061", "has not all of these fields, by the numbers of customfield_N: 10060, 10061")),
+        unknown: Some((
+            "10061",
+            "has not all of these fields, by the numbers of customfield_N: 10060, 10061",
+        )),
     };
     expected.check(hosted::jira().await).await;
     // One request type has the field, the other has not.
