@@ -240,7 +240,7 @@ impl Texts {
             "brand": text_of("brand"),
             "language": view.language.tag(),
             "tags": tags(ticket),
-            "fields": self.fields.of(ticket, ticket.level()),
+            "fields": self.fields.of(ticket),
             "ticket": text_of("ticket"),
         }))
     }

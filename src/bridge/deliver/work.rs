@@ -215,19 +215,16 @@ impl<T: Target> Bridge<T> {
     /// What templates see of a delivery.
     fn values(&self, job: &Job, reference: &str) -> Values {
         let level = Level::try_from(job.level()).unwrap_or_default();
-        // One that comes late may have another level by now.
-        match &job.record {
-            delivery::Record::Ticket(ticket) => {
-                let mut values = self.texts.ticket(ticket);
-                self.texts.set_level(&mut values, level);
-                values.insert("fields".to_owned(), self.texts.fields().of(ticket, level).into());
-                values
-            }
+        let mut values = match &job.record {
+            delivery::Record::Ticket(ticket) => self.texts.ticket(ticket),
             delivery::Record::Update(update) => {
                 let language = Language::of(job.language());
                 let about = About { reference, brand: job.brand(), language, level: None };
-                self.texts.change(&about, update, level)
+                return self.texts.change(&about, update, level);
             }
-        }
+        };
+        // One that comes late may have another level by now.
+        self.texts.set_level(&mut values, level);
+        values
     }
 }

@@ -71,8 +71,7 @@ impl Fields {
             mistakes.extend(added.err().map(|error| mistake(&name, &error)));
         }
         let fields = Fields { names, templates, four_byte };
-        let samples: Vec<_> =
-            sample::tickets("Sample").iter().map(|ticket| seen(ticket, ticket.level())).collect();
+        let samples: Vec<_> = sample::tickets("Sample").iter().map(seen).collect();
         for (name, template) in fields.templates.templates() {
             let asked = template.undeclared_variables(false).into_iter();
             let mut unknown: Vec<String> =
@@ -94,12 +93,12 @@ impl Fields {
         &self.names
     }
 
-    /// What stands in them of a ticket that has this level by now; nothing in those that are empty.
-    pub fn of(&self, ticket: &proto::Ticket, level: proto::Level) -> Values {
+    /// What stands in them of a ticket; those that are empty are left out.
+    pub fn of(&self, ticket: &proto::Ticket) -> Values {
         if self.names.is_empty() {
             return Values::new();
         }
-        let seen = Value::from(Serde(seen(ticket, level)));
+        let seen = Value::from(Serde(seen(ticket)));
         let text = |name: &String| {
             let rendered = self.templates.get_template(name).and_then(|template| template.render(&seen));
             let text = rendered.unwrap_or_else(|failed| {
@@ -114,7 +113,7 @@ impl Fields {
 }
 
 /// Empty is what is not known. Words are those of conditions in the config: `x`, `fr`, `negative`.
-fn seen(ticket: &proto::Ticket, level: proto::Level) -> Map<String, serde_json::Value> {
+fn seen(ticket: &proto::Ticket) -> Map<String, serde_json::Value> {
     let post = ticket.post.clone().unwrap_or_default();
     let verdict = ticket.verdict.clone().unwrap_or_default();
     let person = ticket.person.clone().unwrap_or_default();
@@ -129,7 +128,7 @@ fn seen(ticket: &proto::Ticket, level: proto::Level) -> Map<String, serde_json::
         "intent": most_likely(&verdict.intent),
         "urgency": most_likely(&verdict.urgency),
         "sensitive": ticket.sensitive.join(", "),
-        "level": level_name(level),
+        "level": level_name(ticket.level()),
         "priority": ticket.priority,
         "team": team_of(ticket),
         "agent": assignment.agent,

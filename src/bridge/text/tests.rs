@@ -56,7 +56,7 @@ fn the_same_ticket_reads_well_in_french() {
 
 fn fields(ticket: &proto::Ticket, four_byte: FourByte, template: &str) -> Option<String> {
     let fields = Fields::new(vec![("f".to_owned(), template.to_owned())], four_byte).unwrap();
-    fields.of(ticket, proto::Level::P2).remove("f").map(|text| text.as_str().unwrap().to_owned())
+    fields.of(ticket).remove("f").map(|text| text.as_str().unwrap().to_owned())
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_field_holds_what_vigie_makes_of_a_ticket_and_nothing_of_the_authors() {
         {{ priority }}|{{ team }}|{{ agent }}|{{ supplier }}|{{ customer }}|{{ tier }}|{{ incident }}|{{ tags }}";
     assert_eq!(
         fields(&ticket, FourByte::Keep, all).unwrap(),
-        "Lumio|bluesky|en|negative|problem|high|safety|P2|780|Frontline|lea||C-1017|gold|abab|\
+        "Lumio|bluesky|en|negative|problem|high|safety|P1|780|Frontline|lea||C-1017|gold|abab|\
          vigie, bluesky, lumio, problem, negative, gold, safety"
     );
     // A language's tag may be a word of the author's.

@@ -13,7 +13,7 @@ use super::super::{Bridge, Counts, Policy, Shared, Target, WhenUnknown};
 use crate::bridge::helpdesk::{Case, Values, Whereabouts};
 use crate::bridge::http::CallError;
 use crate::bridge::pace::Pace;
-use crate::bridge::text::{Fields, FourByte, Shape, Texts};
+use crate::bridge::text::{FourByte, Shape, Texts};
 use crate::ledger::cases::Cases;
 use crate::parse::Network;
 use crate::ticket::TicketId;
@@ -24,10 +24,8 @@ use crate::ticket::proto::{Delivery, Post, Ticket, Update, delivery};
 pub(super) static TEXTS: LazyLock<Texts> = LazyLock::new(|| {
     let levels = ["P1", "P2", "P3", "P4"].map(Into::into);
     let zone = jiff::tz::TimeZone::UTC;
-    let four_byte = FourByte::Keep;
-    let shape = Shape { text_chars_max: 30_000, erases_text: true, four_byte, levels, zone };
-    let fields = Fields::new(vec![("level".to_owned(), "{{ level }}".to_owned())], four_byte).unwrap();
-    Texts::new(shape, Vec::new()).unwrap().with_fields(fields)
+    let shape = Shape { text_chars_max: 30_000, erases_text: true, four_byte: FourByte::Keep, levels, zone };
+    Texts::new(shape, Vec::new()).unwrap()
 });
 
 /// How a call goes wrong.
@@ -166,8 +164,6 @@ impl Target for Fake {
     }
 
     async fn create(&self, values: &Values) -> Result<Case, (CallError, Option<Case>)> {
-        // One that comes late is made with the level of by then, everywhere.
-        assert_eq!(values["fields"]["level"], values["level"]);
         let made = self.call("create", |world| {
             world.last += 1;
             let there = There {
