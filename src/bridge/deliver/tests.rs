@@ -46,7 +46,7 @@ fn what_follows_a_ticket_is_in_its_language() {
         followed.post.as_mut().unwrap().language = "en".to_owned();
     }
     trial.whole(3, &delivery::Record::Update(joined));
-    assert!(note(&trial).contains("a réécrit"), "{}", note(&trial));
+    assert!(note(&trial).contains("Nouveau message"), "{}", note(&trial));
     trial.whole(4, &change("a", erased()));
     let body = trial.world.0.lock().tickets[&1].body.clone();
     assert!(body.contains("retiré"), "{body}");

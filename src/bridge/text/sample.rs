@@ -82,6 +82,8 @@ fn customer(brand: &str) -> proto::Ticket {
             factor("addressed", 80, "names one of our handles"),
             factor("reach", 90, "12345 followers"),
             factor("tier", 100, "gold customer"),
+            factor("value", 30, "worth 1240.50"),
+            factor("sensitive", 60, "safety: sparks, burnt; health: blood; counts less: positive 0.40"),
             factor("contacts", 120, "called 2 times, mailed 3 h ago"),
             factor("cap of customer", -20, "+220 of customer: no more than +200 counts"),
             factor("angry gold", 40, "sentiment = negative, tier = gold"),

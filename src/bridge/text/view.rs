@@ -43,7 +43,7 @@ impl View<'_> {
             "contacts": ticket.person.as_ref().map(|person| self.contacts(person)).unwrap_or_default(),
             "priority": ticket.priority,
             "level": super::level_name(ticket.level()),
-            "why": self.why(&ticket.factors, Some(ticket)),
+            "why": self.why(&ticket.factors),
             "sensitive": ticket.sensitive.iter().map(|topic| self.line(self.language.topic(topic))).collect::<Vec<_>>(),
             "articles": ticket.articles.iter().map(|article| json!({
                 "title": self.line(&article.title), "url": self.line(&article.url),
@@ -102,7 +102,7 @@ impl View<'_> {
                 "kind": "rescored",
                 "level": level(rescored.level()),
                 "priority": rescored.priority,
-                "why": self.why(&rescored.factors, None),
+                "why": self.why(&rescored.factors),
                 "unsupported": rescored.unsupported,
             })),
             Some(Change::FollowedUp(followed)) => {
@@ -114,7 +114,7 @@ impl View<'_> {
                     "author": self.author(&post),
                     "level": level(followed.level()),
                     "priority": followed.priority,
-                    "why": self.why(&followed.factors, None),
+                    "why": self.why(&followed.factors),
                 }));
             }
             Some(Change::Answered(answered)) => set(json!({
@@ -198,7 +198,7 @@ impl View<'_> {
     }
 
     /// The factors in words, those that weigh most first, then those that speak against it.
-    fn why(&self, factors: &[proto::Factor], ticket: Option<&proto::Ticket>) -> Vec<Value> {
+    fn why(&self, factors: &[proto::Factor]) -> Vec<Value> {
         let mut factors: Vec<_> = factors
             .iter()
             // Of what is erased nothing is left to tell.
@@ -206,20 +206,19 @@ impl View<'_> {
             .collect();
         factors.sort_by_key(|factor| std::cmp::Reverse(factor.points));
         let said = factors.into_iter().map(|factor| {
-            let text = self.factor(factor, ticket);
+            let text = self.factor(factor);
             json!({ "text": text, "points": factor.points, "shown": format!("{text} ({:+})", factor.points) })
         });
         said.collect()
     }
 
-    fn factor(&self, factor: &proto::Factor, ticket: Option<&proto::Ticket>) -> String {
+    fn factor(&self, factor: &proto::Factor) -> String {
         let language = self.language;
         let say = |en, fr| language.say(en, fr).to_owned();
         // What the daemon's own words lead with is a class, a number or a word of the operator's.
         let evidence = self.line(&factor.evidence);
         let first = evidence.split_whitespace().next().unwrap_or_default().to_owned();
         let number = evidence.split_whitespace().find_map(|word| word.parse::<u64>().ok());
-        let person = ticket.and_then(|ticket| ticket.person.as_ref());
         let words = match factor.name.as_str() {
             "urgency" | "intent" | "sentiment" => language.class(&first).map(str::to_owned),
             "addressed" => Some(say("speaks to us by name", "s'adresse à nous")),
@@ -244,22 +243,24 @@ impl View<'_> {
                 format!("{count} {}", language.say("people follow", "abonnés"))
             }),
             "verified" => Some(say("verified by the network", "compte certifié par le réseau")),
-            "tier" => person.map(|person| match language {
-                Language::En => format!("{} customer", self.line(&person.tier)),
-                Language::Fr => format!("client {}", self.line(&person.tier)),
+            "tier" => evidence.strip_suffix(" customer").map(|tier| match language {
+                Language::En => evidence.clone(),
+                Language::Fr => format!("client {tier}"),
             }),
             "flag" => Some(format!("{}{evidence}", language.say("marked as: ", "signalé : "))),
-            "value" => person.filter(|person| person.value_known).map(|person| {
-                let value = language.amount(person.value);
+            "value" => evidence.strip_prefix("worth ").and_then(|value| value.parse().ok()).map(|value| {
+                let value = language.amount(value);
                 format!("{} {value}", language.say("worth", "vaut"))
             }),
             "purchase" => Some(say("has bought something lately", "a acheté récemment")),
             "contacts" => Some(say("has been in touch lately", "nous a contactés récemment")),
-            "sensitive" => ticket.map(|ticket| {
-                let topics: Vec<_> =
-                    ticket.sensitive.iter().map(|topic| self.line(language.topic(topic))).collect();
-                format!("{}{}", language.say("sensitive: ", "sujet sensible : "), topics.join(", "))
-            }),
+            "sensitive" => {
+                // `TOPIC: WORDS; TOPIC: WORDS`, then what makes them count less.
+                let topics = evidence.split("; ").filter(|topic| !topic.starts_with("counts l"));
+                let topics = topics.map(|topic| topic.split_once(": ").map_or(topic, |(topic, _)| topic));
+                let topics = topics.map(|topic| language.topic(topic)).collect::<Vec<_>>();
+                Some(format!("{}{}", language.say("sensitive: ", "sujet sensible : "), topics.join(", ")))
+            }
             name if name.starts_with("cap of ") => Some(say(
                 "limit to what these reasons count for together",
                 "plafond de ces raisons prises ensemble",
