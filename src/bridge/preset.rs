@@ -146,6 +146,9 @@ pub struct Opt {
     pub about: String,
     /// Absent: it must be given.
     pub default: Option<toml::Value>,
+    /// Whether it is of a ticket and not of the helpdesk: it may be another one for the tickets of a team.
+    #[serde(default)]
+    pub by_team: bool,
 }
 
 /// One call.

@@ -330,7 +330,7 @@ impl<'b> Reconciler<'b> {
             let standing =
                 read?.ok_or_else(|| CallError::Template("read: there is no such call".to_owned()))?;
             if standing.state_there == GONE && !self.helpdesk.preset().calls.probe.is_empty() {
-                let answer = self.helpdesk.probe(0).await;
+                let answer = self.helpdesk.probe(0, None).await;
                 self.spent(plan, 1);
                 if let Err(advice) = answer? {
                     return Err(CallError::Unclear(format!("it knows no ticket {}: {advice}", case.id)));

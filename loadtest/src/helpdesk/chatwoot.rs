@@ -29,8 +29,10 @@ pub struct Chatwoot {
 const ACCOUNT: &str = "1";
 /// Messages in an answer.
 const PAGE: usize = 20;
-/// Its inbox of the channel API.
-const INBOX: &str = "5";
+/// Its inboxes of the channel API.
+const INBOXES: [&str; 2] = ["5", "8"];
+/// Its team.
+const TEAM: u64 = 3;
 
 impl Default for Chatwoot {
     fn default() -> Chatwoot {
@@ -38,7 +40,7 @@ impl Default for Chatwoot {
             store: Store::default(),
             token: "secret".to_owned(),
             contacts: Vec::new(),
-            attributes: vec!["vigie_ref".to_owned()],
+            attributes: ["vigie_ref", "network"].map(str::to_owned).to_vec(),
             is_admin: true,
             sent: 0,
             mentioned: 0,
@@ -94,7 +96,8 @@ impl Chatwoot {
     }
 
     fn conversation(&mut self, asked: &Value, now: Instant) -> Reply {
-        if asked["inbox_id"].to_string().trim_matches('"') != INBOX
+        if !INBOXES.contains(&asked["inbox_id"].to_string().trim_matches('"'))
+            || asked.get("team_id").is_some_and(|team| *team != TEAM)
             || !self.contacts.iter().any(|contact| contact["id"] == asked["contact_id"])
         {
             return Reply::json(404, &json!({ "error": "Resource could not be found" }));
@@ -102,7 +105,7 @@ impl Chatwoot {
         let message = self.message(&asked["message"]);
         let conversation = json!({
             "status": asked["status"], "custom_attributes": asked["custom_attributes"], "priority": null, "labels": [],
-            "meta": { "sender": { "id": asked["contact_id"] } }, "first_reply_created_at": 0, "_messages": [message],
+            "inbox_id": asked["inbox_id"], "meta": { "team": { "id": asked["team_id"] }, "sender": { "id": asked["contact_id"] } }, "first_reply_created_at": 0, "_messages": [message],
         });
         let id = self.store.add(conversation, now);
         let reference = asked["custom_attributes"]["vigie_ref"].as_str().unwrap_or_default();
@@ -204,10 +207,15 @@ impl Vendor for Chatwoot {
         };
         match (request.method.as_str(), rest) {
             ("GET", ["inboxes", id]) => match *id {
-                INBOX => Reply::json(200, &json!({ "id": 5, "channel_type": "Channel::Api" })),
+                id if INBOXES.contains(&id) => {
+                    Reply::json(200, &json!({ "id": 5, "channel_type": "Channel::Api" }))
+                }
                 "6" => Reply::json(200, &json!({ "id": 6, "channel_type": "Channel::Email" })),
                 _ => Reply::json(404, &json!({ "error": "Resource could not be found" })),
             },
+            ("GET", ["teams", id]) if *id == TEAM.to_string() => {
+                Reply::json(200, &json!({ "id": TEAM, "name": "billing" }))
+            }
             ("GET", ["custom_attribute_definitions"]) => {
                 let definitions = self.attributes.iter().map(|key| json!({ "attribute_key": key }));
                 Reply::json(200, &definitions.collect())

@@ -15,6 +15,8 @@ pub struct Freshdesk {
     pub store: Store,
     /// The API key of agent 42.
     pub key: String,
+    /// Whether the agent may look at groups.
+    pub is_admin: bool,
     /// How late the search is; the list is not.
     pub lag: Duration,
     /// Tickets whose requester has an address, which is written to.
@@ -26,12 +28,22 @@ pub struct Freshdesk {
 
 /// Longest list, in tickets.
 const PAGE: usize = 100;
+/// Its groups, and the names of its ticket fields.
+const GROUPS: [u64; 2] = [31, 32];
+const FIELDS: [&str; 2] = ["cf_vigie_ref", "cf_network"];
 
 impl Default for Freshdesk {
     fn default() -> Freshdesk {
         let lag = Duration::from_secs(180);
-        let store = Store::default();
-        Freshdesk { store, key: "secret".to_owned(), lag, mailed: 0, has_surveys: true, clock: 0 }
+        Freshdesk {
+            store: Store::default(),
+            key: "secret".to_owned(),
+            is_admin: true,
+            lag,
+            mailed: 0,
+            has_surveys: true,
+            clock: 0,
+        }
     }
 }
 
@@ -91,9 +103,15 @@ impl Freshdesk {
             );
         }
         for name in asked["custom_fields"].as_object().into_iter().flatten().map(|(name, _)| name) {
-            if name != "cf_vigie_ref" {
+            if !FIELDS.contains(&name.as_str()) {
                 errors.push(json!({ "field": name, "message": "Unexpected field", "code": "invalid_field" }));
             }
+        }
+        if asked.get("group_id").is_some_and(|group| !GROUPS.iter().any(|known| *group == *known)) {
+            errors.push(
+                json!({ "field": "group_id", "message": "There is no group matching the given group_id",
+                "code": "invalid_value" }),
+            );
         }
         if asked.get("unique_external_id").is_none() && asked.get("email").is_none() {
             errors.push(json!({ "field": "requester_id", "message": "is missing", "code": "missing_field" }));
@@ -156,6 +174,16 @@ impl Vendor for Freshdesk {
                 let mut found = self.store.seen(self.lag, now);
                 found.retain(|ticket| ticket["custom_fields"]["cf_vigie_ref"].as_str() == reference);
                 Reply::json(200, &json!({ "total": found.len(), "results": found }))
+            }
+            ("GET", ["api", "v2", "groups", _]) if !self.is_admin => {
+                let words = "You are not authorized to perform this action.";
+                Reply::json(403, &json!({ "code": "access_denied", "message": words }))
+            }
+            ("GET", ["api", "v2", "groups", id]) => {
+                match GROUPS.iter().find(|known| known.to_string() == **id) {
+                    Some(number) => Reply::json(200, &json!({ "id": number, "name": "Billing" })),
+                    None => gone(),
+                }
             }
             ("POST", ["api", "v2", "tickets"]) => self.create(request, now),
             ("GET", ["api", "v2", "tickets", id]) => match self.store.ticket(id) {

@@ -25,8 +25,20 @@ impl Default for OsTicket {
 }
 
 /// What a ticket may be made of; anything else is an error.
-const KNOWN: [&str; 10] =
-    ["alert", "autorespond", "source", "name", "email", "subject", "message", "ip", "priorityId", "topicId"];
+const KNOWN: [&str; 11] = [
+    "alert",
+    "autorespond",
+    "source",
+    "name",
+    "email",
+    "subject",
+    "message",
+    "ip",
+    "priorityId",
+    "topicId",
+    // A field of the ticket form's own.
+    "network",
+];
 
 impl Vendor for OsTicket {
     fn handle(&mut self, request: &Request, now: Instant) -> Reply {
@@ -55,7 +67,10 @@ impl Vendor for OsTicket {
             return said(400, "message: not a data URL".to_owned());
         };
         let reference = html.rsplit("vigie-ref: ").next().unwrap_or_default().to_owned();
-        let ticket = json!({ "subject": asked["subject"], "message": html, "priority": asked["priorityId"] });
+        let ticket = json!({
+            "subject": asked["subject"], "message": html, "priority": asked["priorityId"], "topic": asked["topicId"],
+            "network": asked["network"],
+        });
         let id = self.store.add(ticket, now);
         // A number of six digits, which as JSON would be none.
         let number = format!("{id:06}");

@@ -28,6 +28,9 @@ pub struct Zendesk {
 
 /// The agent.
 const ME: u64 = 35_436;
+/// Its groups, and its ticket fields.
+const GROUPS: [u64; 2] = [21, 22];
+const FIELDS: [u64; 2] = [360_001, 360_002];
 
 impl Default for Zendesk {
     fn default() -> Zendesk {
@@ -97,6 +100,17 @@ impl Zendesk {
                 &json!({ "error": "RecordInvalid", "description": "Priority is invalid" }),
             );
         }
+        let group = &asked["group_id"];
+        if !group.is_null() && !GROUPS.iter().any(|known| is_number(group, *known)) {
+            return Reply::json(422, &json!({ "error": "RecordInvalid", "description": "Group is invalid" }));
+        }
+        // A list of fields by their numbers; those that it does not know it leaves out, without a word.
+        let given = asked.get("custom_fields").map(|fields| fields.as_array().cloned());
+        if given == Some(None) {
+            return Reply::json(400, &json!({ "error": "custom_fields is not a list" }));
+        }
+        let mut custom_fields = given.flatten().unwrap_or_default();
+        custom_fields.retain(|field| FIELDS.iter().any(|known| field["id"] == *known));
         if asked["comment"]["public"] != false {
             self.mailed += 1;
         }
@@ -104,7 +118,7 @@ impl Zendesk {
         let ticket = json!({
             "subject": asked["subject"], "priority": asked["priority"], "external_id": asked["external_id"],
             "tags": asked["tags"], "status": "new", "assignee_id": null, "created_at": "2026-11-27T00:00:00Z",
-            "satisfaction_rating": { "score": "unoffered" }, "group_id": asked["group_id"], "_comments": [comment],
+            "satisfaction_rating": { "score": "unoffered" }, "group_id": group, "custom_fields": custom_fields, "_comments": [comment],
             "metric_set": { "reply_time_in_minutes": { "calendar": null, "business": null } },
         });
         let id = self.store.add(ticket, now);
@@ -172,6 +186,11 @@ impl Zendesk {
     }
 }
 
+/// Whether this is the number, as one or as a text: Zendesk takes both.
+fn is_number(value: &Value, number: u64) -> bool {
+    *value == number || value.as_str() == Some(&number.to_string())
+}
+
 fn users() -> Value {
     json!([{ "id": ME, "name": "Vigie" }, { "id": 8, "name": "Ada Agent" }])
 }
@@ -196,6 +215,14 @@ impl Vendor for Zendesk {
                 let mut found = self.store.seen(Duration::ZERO, now);
                 found.retain(|ticket| ticket["external_id"].as_str() == request.query("external_id"));
                 Reply::json(200, &json!({ "tickets": found, "count": found.len() }))
+            }
+            ("GET", ["api", "v2", kind @ ("groups" | "ticket_fields"), id]) => {
+                let (name, known) =
+                    if *kind == "groups" { ("group", GROUPS) } else { ("ticket_field", FIELDS) };
+                match known.iter().find(|known| known.to_string() == **id) {
+                    Some(number) => Reply::json(200, &json!({ name: { "id": number, "deleted": false } })),
+                    None => gone(),
+                }
             }
             ("POST", ["api", "v2", "tickets"]) => self.create(request, now),
             ("GET", ["api", "v2", "tickets", id]) => match self.store.ticket(id) {
