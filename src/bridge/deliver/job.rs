@@ -331,9 +331,11 @@ impl Job {
                 // Of a ticket that is older than our file an earlier file may have known more.
                 let may_be_there = self.entry.attempted_at_us.is_some()
                     || (self.is_new && ticket.created_at_us < self.policy.cases_know_since_us);
-                match may_be_there {
-                    true => self.go(Stage::Looking, Step::Find),
-                    false => self.attempt(),
+                match (may_be_there, ticket.erased) {
+                    (true, _) => self.go(Stage::Looking, Step::Find),
+                    (false, false) => self.attempt(),
+                    // Nobody is to work on what its author has taken back.
+                    (false, true) => Step::End(End::Ack),
                 }
             }
             // Its ticket came before it, and our file has forgotten it, or is another one.
@@ -392,7 +394,7 @@ impl Job {
                     _ => End::Back(wait.max(self.again()), UNCLEAR_AGAIN.to_owned()),
                 });
             }
-            if !can_look && self.policy.when_unknown == WhenUnknown::Leave {
+            if !can_look && (self.policy.when_unknown == WhenUnknown::Leave || self.is_taken_back()) {
                 let place = Place {
                     id: String::new(),
                     captured: "{}".to_owned(),
@@ -402,6 +404,9 @@ impl Job {
                 };
                 return self.placed(place, 0, Stage::Ending(End::Ack));
             }
+        }
+        if self.is_taken_back() {
+            return Step::End(End::Ack);
         }
         // Others first.
         if self.creations > 0 {
@@ -573,6 +578,11 @@ impl Job {
     fn again(&self) -> Duration {
         let factor = 4_u32.checked_pow(self.refusals()).unwrap_or(u32::MAX);
         self.policy.retry_min.saturating_mul(factor).min(AGAIN_MAX.max(self.policy.retry_min))
+    }
+
+    /// Whether the ticket is delivered, and its author has taken it back already.
+    fn is_taken_back(&self) -> bool {
+        self.ticket().is_some_and(|ticket| ticket.erased)
     }
 
     /// The ticket, if that is what is delivered.

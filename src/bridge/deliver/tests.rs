@@ -456,6 +456,46 @@ fn whatever_becomes_of_the_one_that_we_know_its_double_is_erased() {
         for number in [7, 9] {
             let (reference, body) = (id("a").to_string(), "secret".to_owned());
             trial.world.0.lock().tickets.insert(number, There { reference, body, ..There::default() });
+#[test]
+fn what_its_author_has_taken_back_is_not_made_any_more() {
+    let taken_back = |name: &str| {
+        let delivery::Record::Ticket(mut ticket) = ticket(name) else { panic!() };
+        (ticket.post.as_mut().unwrap().text, ticket.erased) = (String::new(), true);
+        delivery::Record::Ticket(ticket)
+    };
+    let mut trial = Trial::new(World::default());
+    assert_eq!(trial.whole(1, &taken_back("a")), End::Ack);
+    assert_eq!(trial.calls(), [""; 0]);
+    assert_eq!(trial.whole(2, &change("a", erased())), End::Ack);
+    assert_eq!((trial.world.0.lock().tickets.len(), trial.unerased()), (0, 0));
+    trial.calls();
+    // One that was refused while the text was there.
+    trial.world.0.lock().script = [Some(Fault::Refused(422))].into();
+    assert!(matches!(trial.whole(3, &ticket("b")), End::Back(..)));
+    assert_eq!(trial.whole(3, &taken_back("b")), End::Ack);
+    assert_eq!((trial.calls(), trial.world.0.lock().tickets.len()), (vec!["create"], 0));
+    // One that may have been made: it is looked for as long as it may still come, and erased if it is there.
+    for is_made in [true, false] {
+        let script = [Some(Fault::Unclear(is_made)), Some(Fault::NotSent)].into();
+        let mut trial = Trial::new(World { script, ..World::default() });
+        assert!(matches!(trial.whole(1, &ticket("c")), End::Back(..) | End::Hold(_)));
+        let first = trial.whole(1, &taken_back("c"));
+        if !is_made {
+            assert!(matches!(first, End::Early(_)), "{first:?}");
+            trial.pass(SETTLE);
+            assert_eq!(trial.whole(1, &taken_back("c")), End::Ack);
+        }
+        assert_eq!(trial.whole(2, &change("c", erased())), End::Ack);
+        let world = trial.world.0.lock();
+        assert_eq!(world.tickets.len(), usize::from(is_made));
+        assert!(world.tickets.values().all(|there| !there.body.contains("secret")), "{:?}", world.tickets);
+    }
+    // Where nobody can look nobody knows.
+    let script = [Some(Fault::Unclear(true))].into();
+    let mut trial = Trial::new(World { cannot_find: true, script, ..World::default() });
+    assert!(matches!(trial.whole(1, &ticket("d")), End::Back(..)));
+    assert_eq!(trial.whole(1, &taken_back("d")), End::Ack);
+    assert_eq!((trial.counts().unknown, trial.world.0.lock().tickets.len()), (1, 1));
         }
         assert_eq!(trial.whole(1, &followed_up("a", "b", 1)), End::Ack);
         trial.world.0.lock().tickets.remove(&7);
