@@ -3,6 +3,7 @@
 mod hosted;
 mod limits;
 mod own;
+mod pages;
 mod ratings;
 
 use firehose::helpdesk::{Fake, Faults, Options, Store, Vendor, serve};

@@ -1,0 +1,31 @@
+//! What stands beyond the first page of a list, and what is longer than a page.
+
+use firehose::helpdesk::{OsTicket, Store, Vendor};
+use serde_json::json;
+use vigie::bridge::text::{Texts, sample};
+
+use super::super::{also, values};
+use super::Desk;
+use super::hosted::{jira, zendesk};
+use super::own::glpi;
+
+async fn what_is_too_long_for_osticket_arrives_with_all_that_agents_need() {
+    let store: fn(&mut OsTicket) -> &mut Store = |osticket| &mut osticket.store;
+    let desk = Desk::new(OsTicket::default(), "osticket", json!({}), "/api/tickets.json", store).await;
+    let texts = Texts::built_in(desk.vigie.preset());
+    for text in ["é", "\"", "a\n", "\n\n>", "\u{1f525} "] {
+        let mut ticket = sample::tickets("Lumio").remove(0);
+        let post = ticket.post.as_mut().unwrap();
+        post.text = text.repeat(100_000);
+        let url = post.url.clone();
+        let case = desk.vigie.create(&texts.ticket(&ticket)).await.unwrap();
+        let kept = desk.kept(&case)["message"].as_str().unwrap().to_owned();
+        for needed in [url.as_str(), "cut here", "WHO THIS IS", "WHY P", "HOW TO ANSWER"] {
+            assert!(kept.contains(needed), "{text:?}: {needed} is not in {} bytes", kept.len());
+        }
+        assert!(
+            kept.trim_end_matches("</p>").ends_with("vigie-ref: 000102030405060708090a0b0c0d0e0f"),
+            "{text:?}"
+        );
+    }
+}
