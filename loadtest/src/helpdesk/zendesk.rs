@@ -1,4 +1,4 @@
-//! Zendesk: idempotency keys, comments that are blackened, a cursor over what changed.
+//! Zendesk: idempotency keys, comments that are blackened, placeholders that are filled in, a cursor over what changed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -49,7 +49,7 @@ impl Zendesk {
     }
 
     fn comment(&mut self, asked: &Value) -> Value {
-        let body = asked["body"].as_str().unwrap_or_default();
+        let body = &filled_in(&asked["body"]);
         let html = body.replace('&', "&amp;").replace('<', "&lt;").replace('\n', "<br>");
         let html = format!("<div class=\"zd-comment\" dir=\"auto\"><p dir=\"auto\">{html}</p></div>");
         json!({ "id": self.store.number(), "author_id": ME, "public": asked["public"], "html_body": html })
@@ -84,7 +84,7 @@ impl Zendesk {
         }
         let comment = self.comment(&asked["comment"]);
         let ticket = json!({
-            "subject": asked["subject"], "priority": asked["priority"], "external_id": asked["external_id"],
+            "subject": filled_in(&asked["subject"]), "priority": asked["priority"], "external_id": asked["external_id"],
             "tags": asked["tags"], "status": "new", "assignee_id": null, "created_at": "2026-11-27T00:00:00Z",
             "satisfaction_rating": { "score": "unoffered" }, "group_id": asked["group_id"], "_comments": [comment],
             "metric_set": { "reply_time_in_minutes": { "calendar": null, "business": null } },
@@ -178,6 +178,30 @@ impl Vendor for Zendesk {
                 let mut found = self.store.seen(Duration::ZERO, now);
                 found.retain(|ticket| ticket["external_id"].as_str() == request.query("external_id"));
                 Reply::json(200, &json!({ "tickets": found, "count": found.len() }))
+/// A page of a list: by a cursor where a size is asked for, else the first.
+fn page(request: &Request, name: &str, all: Vec<Value>) -> Reply {
+    let size = request.query("page[size]").and_then(|size| size.parse().ok());
+    let from = request
+        .query("page[after]")
+        .and_then(|after| after.strip_prefix("after-")?.parse().ok())
+        .unwrap_or(0);
+    let to = all.len().min(from + size.unwrap_or(PAGE).min(PAGE));
+    let mut page = json!({ name: all[from.min(to)..to] });
+    if size.is_some() {
+        page["meta"] = json!({ "has_more": to < all.len(), "after_cursor": format!("after-{to}") });
+    }
+    Reply::json(200, &page)
+}
+
+/// As Zendesk fills placeholders in: its documentation says it of a subject and of what rules write, and of what comes by the
+/// API not that it does not.
+fn filled_in(text: &Value) -> String {
+    text.as_str()
+        .unwrap_or_default()
+        .replace("{{ticket.id}}", "1729")
+        .replace("{{ticket.assignee.email}}", "ada@vigie.test")
+}
+
             }
             ("POST", ["api", "v2", "tickets"]) => self.create(request, now),
             ("GET", ["api", "v2", "tickets", id]) => match self.store.ticket(id) {

@@ -9,6 +9,18 @@ use super::Desk;
 use super::hosted::{jira, zendesk};
 use super::own::glpi;
 
+async fn zendesk_fills_nothing_in_where_a_stranger_writes_a_placeholder() {
+    let desk = zendesk().await;
+    let hostile = "{{ticket.assignee.email}} {{{ticket.id}}} {% if true %}{{ticket.id}}{% endif %}";
+    let ticket =
+        also(&values(&desk.vigie, "r", 0), json!({ "subject": hostile, "body": hostile, "note": hostile }));
+    let case = desk.vigie.create(&ticket).await.unwrap();
+    desk.vigie.note(&case, &ticket).await.unwrap();
+    let kept = desk.kept(&case).to_string();
+    assert!(!kept.contains("ada@vigie.test") && !kept.contains("1729"), "{kept}");
+    assert_eq!(kept.matches("ticket.assignee.email").count(), 3, "{kept}");
+}
+
 async fn what_is_too_long_for_osticket_arrives_with_all_that_agents_need() {
     let store: fn(&mut OsTicket) -> &mut Store = |osticket| &mut osticket.store;
     let desk = Desk::new(OsTicket::default(), "osticket", json!({}), "/api/tickets.json", store).await;
