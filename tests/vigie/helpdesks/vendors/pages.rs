@@ -9,6 +9,30 @@ use super::Desk;
 use super::hosted::{jira, zendesk};
 use super::own::glpi;
 
+async fn are_erased_on_all_pages<V: Vendor>(desk: Desk<V>, list: &str) {
+    let (case, ticket) = desk.make(1).await;
+    let mut last = None;
+    for n in 0..250 {
+        let note = also(&ticket, json!({ "note": format!("kaput again, {n}.") }));
+        last = Some(desk.vigie.note(&case, &note).await.unwrap());
+    }
+    desk.vigie.erase_note(&case, &last.unwrap(), &ticket).await.unwrap();
+    let kept = desk.kept(&case).to_string();
+    assert!(!kept.contains("again, 249.") && kept.contains("again, 248."), "{}", desk.kind);
+    let left = json!({ "subject": "erased", "body": "Taken back." });
+    desk.vigie.erase(&case, &also(&ticket, left)).await.unwrap();
+    let kept = desk.kept(&case);
+    let notes = kept[list].as_array().unwrap();
+    let secrets = notes.iter().filter(|note| note.to_string().contains("kaput")).count();
+    assert_eq!(secrets, 0, "{}", desk.kind);
+}
+
+async fn notes_are_erased_however_many_pages_they_fill() {
+    are_erased_on_all_pages(zendesk().await, "_comments").await;
+    are_erased_on_all_pages(glpi().await, "_followups").await;
+    are_erased_on_all_pages(jira().await, "_comments").await;
+}
+
 async fn zendesk_fills_nothing_in_where_a_stranger_writes_a_placeholder() {
     let desk = zendesk().await;
     let hostile = "{{ticket.assignee.email}} {{{ticket.id}}} {% if true %}{{ticket.id}}{% endif %}";
