@@ -2,6 +2,7 @@
 
 mod hosted;
 mod limits;
+mod merged;
 mod own;
 mod pages;
 mod ratings;

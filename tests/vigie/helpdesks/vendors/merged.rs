@@ -1,0 +1,48 @@
+//! What agents make of tickets: one of two, and two of one.
+
+use serde_json::json;
+use tokio::time::Instant;
+use vigie::bridge::helpdesk::{Case, Values};
+use vigie::ticket::proto::ticket_status::State;
+
+use super::super::{also, read, reference, values};
+use super::hosted::zendesk;
+use super::own::{glpi, zammad};
+
+fn case(id: &str) -> Case {
+    Case { id: id.to_owned(), captured: Values::new() }
+}
+
+async fn a_mail_that_quotes_ours_to_its_end_is_no_ticket_of_ours_in_glpi() {
+    let desk = glpi().await;
+    let ours = reference();
+    let quotes = [
+        format!("<p>Still broken!</p><blockquote><p>the post</p><p>vigie-ref: {ours}</p></blockquote>"),
+        format!("<p>Still broken!</p><div><p>From: vigie</p><p>vigie-ref: {ours}</p></div>"),
+        format!("Still broken!<br>&gt; the post<br>&gt; vigie-ref: {ours}"),
+        format!("Still broken!\n> the post\n>\n> vigie-ref: {ours}\n"),
+        format!("&#60;p&#62;Still broken!&#60;/p&#62;&#60;p&#62;&#38;gt; vigie-ref: {ours}&#60;/p&#62;"),
+        format!("<p>As to vigie-ref: {ours}</p>"),
+        format!("<p>vigie-ref: {ours}</p><p>Still broken!</p>"),
+    ];
+    for body in &quotes {
+        let quoting = also(&values(&desk.vigie, &ours, 0), json!({ "body": body, "body_html": body }));
+        desk.vigie.create(&quoting).await.unwrap();
+    }
+    assert_eq!(desk.vigie.find(&ours).await.unwrap(), Some(Vec::new()));
+    // However GLPI gives what we have sent.
+    let mut made = Vec::new();
+    for body in [
+        format!("<blockquote>the post</blockquote><p>vigie-ref: {ours}</p>"),
+        format!("&lt;blockquote&gt;the post&lt;/blockquote&gt;&lt;p&gt;vigie-ref: {ours}&lt;/p&gt;"),
+        format!(
+            "&#60;blockquote&#62;the post&#60;/blockquote&#62;&#60;p&#62;vigie-ref: {ours}&#60;/p&#62;\n"
+        ),
+        format!("Taken back.<br>\n<br>\nvigie-ref: {ours}"),
+        format!("Taken back.<br /><br />vigie-ref: {ours}"),
+    ] {
+        let ticket = also(&values(&desk.vigie, &ours, 0), json!({ "body": body, "body_html": body }));
+        made.push(desk.vigie.create(&ticket).await.unwrap().id);
+    }
+    assert_eq!(desk.vigie.find(&ours).await.unwrap(), Some(made));
+}
