@@ -13,6 +13,40 @@ fn case(id: &str) -> Case {
     Case { id: id.to_owned(), captured: Values::new() }
 }
 
+async fn of_what_agents_split_in_zammad_title_and_reference_are_ours() {
+    let desk = zammad().await;
+    let (made, ticket) = desk.make(0).await;
+    let reference = ticket["ref"].as_str().unwrap();
+    let split = desk.fake.with(|zammad| zammad.split(&made.id, Instant::now()));
+    assert_eq!(desk.vigie.find(reference).await.unwrap(), Some(vec![made.id.clone(), split.clone()]));
+    let left = json!({ "subject": "erased", "body": "Taken back. What agents have copied of it, ..." });
+    for id in [&made.id, &split] {
+        desk.vigie.erase(&case(id), &also(&ticket, left.clone())).await.unwrap();
+    }
+    assert!(!desk.kept(&made).to_string().contains("kaput"));
+    let kept = desk.kept(&case(&split));
+    assert_eq!(kept["title"], "erased");
+    // What the agent wrote there is the agent's to take out, who is told.
+    let articles = kept["_articles"].as_array().unwrap();
+    assert_eq!((articles.len(), &articles[0]["created_by"]), (2, &json!("ada@vigie.test")), "{kept}");
+    assert!(articles[1]["body"].as_str().unwrap().contains("What agents have copied"), "{kept}");
+}
+
+async fn of_what_agents_copy_in_glpi_the_text_goes_too() {
+    let desk = glpi().await;
+    let (made, ticket) = desk.make(0).await;
+    let reference = ticket["ref"].as_str().unwrap();
+    let copy = desk.fake.with(|glpi| glpi.clone_ticket(&made.id, Instant::now()));
+    assert_eq!(desk.vigie.find(reference).await.unwrap(), Some(vec![made.id.clone(), copy.clone()]));
+    let left = json!({ "subject": "erased", "body": format!("Taken back.\n\nvigie-ref: {reference}") });
+    for id in [&made.id, &copy] {
+        desk.vigie.erase(&case(id), &also(&ticket, left.clone())).await.unwrap();
+    }
+    assert!(!desk.text().contains("kaput"), "{}", desk.text());
+    // As it is erased it is still found.
+    assert_eq!(desk.vigie.find(reference).await.unwrap(), Some(vec![made.id, copy]));
+}
+
 async fn a_mail_that_quotes_ours_to_its_end_is_no_ticket_of_ours_in_glpi() {
     let desk = glpi().await;
     let ours = reference();
