@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::store::{basic, has_id, list, push, set, shown};
 use super::{Reply, Request, Store, Vendor};
 
-/// Its tickets, with their comments as `_comments`.
+/// Its tickets, with their comments as `_comments` and what was done to them as `_audits`.
 #[derive(Debug)]
 pub struct Zendesk {
     /// What it keeps.
@@ -26,6 +26,8 @@ pub struct Zendesk {
 
 /// The agent.
 const ME: u64 = 35_436;
+/// Longest page of a list.
+const PAGE: usize = 100;
 
 impl Default for Zendesk {
     fn default() -> Zendesk {
@@ -46,6 +48,27 @@ impl Zendesk {
             set(ticket, fields);
             self.changes.extend(id.parse::<u64>().ok());
         }
+    }
+
+    /// What an agent does: closes one ticket into another, which gets its last comment. The one keeps its own.
+    pub fn merge(&mut self, from: &str, into: &str) {
+        let number = |id: &str| id.parse::<u64>().unwrap_or_default();
+        let (source, target) = (number(from), number(into));
+        let audit = |from: Value| json!({ "via": { "channel": "web", "source": { "from": from, "to": {}, "rel": "merge" } } });
+        let mut last = Value::Null;
+        if let Some(ticket) = self.store.ticket(from) {
+            last = list(ticket, "_comments").pop().unwrap_or_default();
+            push(ticket, "tags", json!("closed_by_merge"));
+            push(ticket, "_audits", audit(json!({ "ticket_id": target, "subject": "that one" })));
+        }
+        last["id"] = self.store.number().into();
+        last["author_id"] = json!(8);
+        if let Some(ticket) = self.store.ticket(into) {
+            push(ticket, "_comments", last);
+            push(ticket, "_audits", audit(json!({ "ticket_ids": [source] })));
+        }
+        self.change(from, &json!({ "status": "closed" }));
+        self.change(into, &json!({}));
     }
 
     fn comment(&mut self, asked: &Value) -> Value {
@@ -87,6 +110,7 @@ impl Zendesk {
             "subject": filled_in(&asked["subject"]), "priority": asked["priority"], "external_id": asked["external_id"],
             "tags": asked["tags"], "status": "new", "assignee_id": null, "created_at": "2026-11-27T00:00:00Z",
             "satisfaction_rating": { "score": "unoffered" }, "group_id": asked["group_id"], "_comments": [comment],
+            "_audits": [{ "via": { "channel": "api", "source": { "from": {}, "to": {}, "rel": null } } }],
             "metric_set": { "reply_time_in_minutes": { "calendar": null, "business": null } },
         });
         let id = self.store.add(ticket, now);
@@ -154,30 +178,6 @@ impl Zendesk {
     }
 }
 
-fn users() -> Value {
-    json!([{ "id": ME, "name": "Vigie" }, { "id": 8, "name": "Ada Agent" }])
-}
-
-fn gone() -> Reply {
-    Reply::json(404, &json!({ "error": "RecordNotFound", "description": "Not found" }))
-}
-
-impl Vendor for Zendesk {
-    fn handle(&mut self, request: &Request, now: Instant) -> Reply {
-        let right = basic("agent@vigie.test/token", &self.token);
-        if request.header("authorization") != Some(&right) {
-            return Reply::json(401, &json!({ "error": "Couldn't authenticate you" }));
-        }
-        let path = request.path.strip_suffix(".json").unwrap_or(&request.path);
-        let segments: Vec<&str> = path.split('/').skip(1).collect();
-        match (request.method.as_str(), segments.as_slice()) {
-            ("GET", ["api", "v2", "users", "me"]) => {
-                Reply::json(200, &json!({ "user": { "id": ME, "role": "admin", "name": "Vigie" } }))
-            }
-            ("GET", ["api", "v2", "tickets"]) => {
-                let mut found = self.store.seen(Duration::ZERO, now);
-                found.retain(|ticket| ticket["external_id"].as_str() == request.query("external_id"));
-                Reply::json(200, &json!({ "tickets": found, "count": found.len() }))
 /// A page of a list: by a cursor where a size is asked for, else the first.
 fn page(request: &Request, name: &str, all: Vec<Value>) -> Reply {
     let size = request.query("page[size]").and_then(|size| size.parse().ok());
@@ -202,6 +202,30 @@ fn filled_in(text: &Value) -> String {
         .replace("{{ticket.assignee.email}}", "ada@vigie.test")
 }
 
+fn users() -> Value {
+    json!([{ "id": ME, "name": "Vigie" }, { "id": 8, "name": "Ada Agent" }])
+}
+
+fn gone() -> Reply {
+    Reply::json(404, &json!({ "error": "RecordNotFound", "description": "Not found" }))
+}
+
+impl Vendor for Zendesk {
+    fn handle(&mut self, request: &Request, now: Instant) -> Reply {
+        let right = basic("agent@vigie.test/token", &self.token);
+        if request.header("authorization") != Some(&right) {
+            return Reply::json(401, &json!({ "error": "Couldn't authenticate you" }));
+        }
+        let path = request.path.strip_suffix(".json").unwrap_or(&request.path);
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        match (request.method.as_str(), segments.as_slice()) {
+            ("GET", ["api", "v2", "users", "me"]) => {
+                Reply::json(200, &json!({ "user": { "id": ME, "role": "admin", "name": "Vigie" } }))
+            }
+            ("GET", ["api", "v2", "tickets"]) => {
+                let mut found = self.store.seen(Duration::ZERO, now);
+                found.retain(|ticket| ticket["external_id"].as_str() == request.query("external_id"));
+                Reply::json(200, &json!({ "tickets": found, "count": found.len() }))
             }
             ("POST", ["api", "v2", "tickets"]) => self.create(request, now),
             ("GET", ["api", "v2", "tickets", id]) => match self.store.ticket(id) {
@@ -215,10 +239,12 @@ fn filled_in(text: &Value) -> String {
                     None => gone(),
                 }
             }
-            ("GET", ["api", "v2", "tickets", id, "comments"]) => match self.store.ticket(id) {
-                Some(ticket) => Reply::json(200, &json!({ "comments": list(ticket, "_comments") })),
-                None => gone(),
-            },
+            ("GET", ["api", "v2", "tickets", id, what @ ("comments" | "audits")]) => {
+                match self.store.ticket(id) {
+                    Some(ticket) => page(request, what, list(ticket, &format!("_{what}"))),
+                    None => gone(),
+                }
+            }
             ("PUT", ["api", "v2", "comment_redactions", id]) => self.redact(request, id),
             ("GET", ["api", "v2", "incremental", "tickets", "cursor"]) => self.changed(request),
             _ => gone(),

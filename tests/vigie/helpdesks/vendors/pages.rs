@@ -9,6 +9,7 @@ use super::Desk;
 use super::hosted::{jira, zendesk};
 use super::own::glpi;
 
+/// Notes of two pages and a half: all of them go, and so does the last one alone.
 async fn are_erased_on_all_pages<V: Vendor>(desk: Desk<V>, list: &str) {
     let (case, ticket) = desk.make(1).await;
     let mut last = None;
@@ -27,12 +28,14 @@ async fn are_erased_on_all_pages<V: Vendor>(desk: Desk<V>, list: &str) {
     assert_eq!(secrets, 0, "{}", desk.kind);
 }
 
+#[tokio::test]
 async fn notes_are_erased_however_many_pages_they_fill() {
     are_erased_on_all_pages(zendesk().await, "_comments").await;
     are_erased_on_all_pages(glpi().await, "_followups").await;
     are_erased_on_all_pages(jira().await, "_comments").await;
 }
 
+#[tokio::test]
 async fn zendesk_fills_nothing_in_where_a_stranger_writes_a_placeholder() {
     let desk = zendesk().await;
     let hostile = "{{ticket.assignee.email}} {{{ticket.id}}} {% if true %}{{ticket.id}}{% endif %}";
@@ -45,6 +48,7 @@ async fn zendesk_fills_nothing_in_where_a_stranger_writes_a_placeholder() {
     assert_eq!(kept.matches("ticket.assignee.email").count(), 3, "{kept}");
 }
 
+#[tokio::test]
 async fn what_is_too_long_for_osticket_arrives_with_all_that_agents_need() {
     let store: fn(&mut OsTicket) -> &mut Store = |osticket| &mut osticket.store;
     let desk = Desk::new(OsTicket::default(), "osticket", json!({}), "/api/tickets.json", store).await;
