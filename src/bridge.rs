@@ -148,6 +148,7 @@ pub fn open(config: &Config, preset: Preset) -> Result<Bridge<Helpdesk>, LedgerE
         takes_text_out: preset.calls.takes_text_out(),
         // Where there are none no text is in one.
         can_erase_notes: !preset.calls.erase_note.is_empty() || preset.calls.note.is_empty(),
+        merged_keeps_text: preset.calls.merged_keeps_text,
         cases_know_since_us: cases.knows_since_us(),
         started_at_us: now_us,
     };

@@ -54,6 +54,8 @@ pub struct Policy {
     pub takes_text_out: bool,
     /// Whether that of one note can.
     pub can_erase_notes: bool,
+    /// Whether a ticket that was merged keeps its text beside the one that it went into.
+    pub merged_keeps_text: bool,
     /// Since when the case store knows of every ticket; microseconds since 1970.
     pub cases_know_since_us: i64,
     /// When we began; likewise.

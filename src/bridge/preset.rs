@@ -65,6 +65,9 @@ pub struct Calls {
     /// Whether `erase` takes the text out of a ticket; if not, agents are told that it is still there.
     #[serde(default = "yes")]
     pub erases_text: bool,
+    /// Whether a ticket that was merged keeps its text beside the one that it went into, and takes an erasure.
+    #[serde(default)]
+    pub merged_keeps_text: bool,
     /// A call that opens a session, whose captures are `session` in templates; made again after a 401.
     pub login: Option<Step>,
     /// How a ticket is found by our reference; absent where the helpdesk cannot.

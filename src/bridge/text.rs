@@ -323,8 +323,10 @@ impl Texts {
         };
         let what = match takes_out {
             true => language.say(
-                "Its text, and what was known of the person, has been taken out of this ticket.",
-                "Son texte, et ce que l'on savait de la personne, ont été retirés de ce ticket.",
+                "Its text, and what was known of the person, has been taken out of this ticket. What agents have copied of \
+                 it, into notes of their own or other tickets, is still there: please take it out, too.",
+                "Son texte, et ce que l'on savait de la personne, ont été retirés de ce ticket. Ce que des agents en ont \
+                 recopié, dans leurs notes ou d'autres tickets, y reste : merci de le retirer aussi.",
             ),
             false => language.say(
                 "Its text, and what was known of the person, is still in this ticket's earlier messages: no program can \

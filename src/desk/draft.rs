@@ -123,6 +123,7 @@ impl Config {
             articles: Vec::new(),
             sensitive: read.sensitive,
             at_risk_at_us: watched.map_or(0, Timestamp::as_microsecond),
+            erased: false,
         };
         Draft { ticket, said: read.topics }
     }

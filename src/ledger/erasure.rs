@@ -56,7 +56,7 @@ pub(super) fn erase(
         .execute(params![ticket_id.as_bytes(), at.as_microsecond()])?;
     for (seq, body) in bodies_of(connection, ticket_id)? {
         let body = match body {
-            Body::Ticket(bytes) => without_text_in_ticket(&bytes, reason),
+            Body::Ticket(bytes) => without_ticket(&bytes, reason),
             Body::Update(bytes) => without_text_in_update(&bytes, reason),
         };
         replace_body(connection, seq, &body)?;
@@ -77,6 +77,14 @@ pub(super) fn read_no_more(
         .execute([ticket_id.as_bytes()])?;
     changes.provisional -= i64::from(awaited > 0);
     Ok(())
+}
+
+/// The same of a ticket of which nothing is left: who has not fetched it need not make one.
+fn without_ticket(bytes: &[u8], reason: Erasure) -> Vec<u8> {
+    let mut ticket =
+        proto::Ticket::decode(&*without_text_in_ticket(bytes, reason)).expect("it was encoded just now");
+    ticket.erased = true;
+    ticket.encode_to_vec()
 }
 
 pub(super) fn without_text_in_ticket(bytes: &[u8], reason: Erasure) -> Vec<u8> {

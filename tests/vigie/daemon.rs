@@ -165,6 +165,14 @@ impl State {
         statement.query_map([subscription], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
     }
 
+    /// Tickets whose text their authors have taken back.
+    pub(crate) fn erased(&self) -> std::collections::BTreeSet<String> {
+        let ledger = self.ledger();
+        let sql = "SELECT lower(hex(id)) FROM ticket WHERE erased_at_us IS NOT NULL";
+        let mut statement = ledger.prepare(sql).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
     /// Changes of tickets that are recorded.
     pub(crate) fn updates(&self) -> i64 {
         self.ledger().query_row("SELECT count(*) FROM record WHERE kind = 1", [], |row| row.get(0)).unwrap()

@@ -56,6 +56,51 @@ impl Default for Glpi {
 }
 
 impl Glpi {
+    /// What an agent does: one ticket's text becomes a followup of another, and it goes into the bin.
+    pub fn merge(&mut self, from: &str, into: &str) {
+        let number = self.store.number();
+        let Some(ticket) = self.store.ticket(from) else { return };
+        ticket["is_deleted"] = json!(1);
+        let text = |name: &str| ticket[name].as_str().unwrap_or_default().to_owned();
+        let content = format!("{}<br /><br />{}", text("name"), text("content"));
+        let followup = json!({
+            "id": number, "users_id": 6, "itemtype": "Ticket", "items_id": into.parse::<u64>().unwrap_or_default(),
+            "sourceitems_id": ticket["id"], "content": content, "is_private": 0,
+        });
+        if let Some(ticket) = self.store.ticket(into) {
+            push(ticket, "_followups", followup);
+        }
+    }
+
+    /// What an agent does: a copy of a ticket, text and all; its number.
+    pub fn clone_ticket(&mut self, id: &str, now: Instant) -> String {
+        let mut copy = self.store.ticket(id).cloned().unwrap_or_default();
+        copy["_followups"] = json!([]);
+        self.store.add(copy, now).to_string()
+    }
+
+    /// Followups of all tickets with these values of their fields.
+    fn followups(&self, request: &Request) -> Vec<Value> {
+        let mut found: Vec<Value> =
+            self.store.tickets.values().flat_map(|ticket| list(ticket, "_followups")).collect();
+        for (name, value) in &request.query {
+            let Some(field) = name.strip_prefix("searchText[").and_then(|name| name.strip_suffix(']')) else {
+                continue;
+            };
+            // Anchored at both ends, else anywhere.
+            let whole = value.strip_prefix('^').and_then(|value| value.strip_suffix('$'));
+            found.retain(|followup| {
+                let there = &followup[field];
+                let there = there.as_str().map_or_else(|| there.to_string(), str::to_owned);
+                whole.map_or_else(|| there.contains(value.as_str()), |whole| there == whole)
+            });
+        }
+        if request.query("order") == Some("DESC") {
+            found.reverse();
+        }
+        found
+    }
+
     fn login(&mut self, request: &Request) -> Reply {
         if request.header("app-token") != Some(&self.app_token) {
             return Reply::json(
@@ -108,6 +153,7 @@ impl Glpi {
         }
         let asked = request.query("criteria[0][value]").unwrap_or_default();
         let mut found = self.store.seen(Duration::ZERO, now);
+        found.retain(|ticket| ticket["is_deleted"] == 0);
         found.retain(|ticket| ticket["content"].as_str().is_some_and(|content| content.contains(asked)));
         let mut answer = json!({ "totalcount": found.len(), "count": found.len() });
         // Where nothing is found there is no list either.
@@ -131,6 +177,18 @@ impl Glpi {
         }
         Reply::json(if refuses { 207 } else { 200 }, &json!([done]))
     }
+}
+
+/// What a list gives of all for `range`, 0-49 where none is asked for: partial content, unless that is all.
+fn ranged(request: &Request, all: &[Value]) -> Reply {
+    let (from, to) = request.query("range").and_then(|range| range.split_once('-')).unwrap_or(("0", "49"));
+    let (from, to): (usize, usize) = (from.parse().unwrap_or_default(), to.parse().unwrap_or_default());
+    if from > all.len() {
+        let words = format!("Provided range exceed total count of data: {}", all.len());
+        return Reply::json(400, &json!(["ERROR_RANGE_EXCEED_TOTAL", words]));
+    }
+    let page = &all[from..all.len().min(to + 1)];
+    Reply::json(if page.len() < all.len() { 206 } else { 200 }, &json!(page))
 }
 
 fn gone() -> Reply {
@@ -210,13 +268,14 @@ impl Vendor for Glpi {
                 None => gone(),
             },
             ("GET", ["Ticket", id, "ITILFollowup"]) => match self.store.ticket(id) {
-                Some(ticket) => Reply::json(200, &list(ticket, "_followups").into()),
+                Some(ticket) => ranged(request, &list(ticket, "_followups")),
                 None => gone(),
             },
+            ("GET", ["ITILFollowup"]) => ranged(request, &self.followups(request)),
             ("POST", ["ITILFollowup"]) => {
                 let number = self.store.number();
                 let Some(ticket) = self.store.ticket(&input["items_id"].to_string()) else { return gone() };
-                let mut followup = json!({ "id": number, "users_id": 6 });
+                let mut followup = json!({ "id": number, "users_id": 6, "sourceitems_id": 0 });
                 set(&mut followup, input);
                 push(ticket, "_followups", followup);
                 Reply::json(201, &json!({ "id": number, "message": "" }))

@@ -27,6 +27,8 @@ pub struct Jira {
 
 /// Longest text.
 const TEXT_UNITS_MAX: usize = 32_767;
+/// Longest page of comments, whatever is asked for.
+const PAGE: usize = 100;
 /// The account.
 const ME: &str = "557058:vigie";
 /// The field of the request types for our reference.
@@ -152,7 +154,16 @@ impl Jira {
                 self.store.tickets.remove(&id);
                 Reply::empty(204)
             }
-            ("GET", ["comment"]) => Reply::json(200, &json!({ "comments": list(issue, "_comments") })),
+            ("GET", ["comment"]) => {
+                let asked = |name: &str| request.query(name).and_then(|value| value.parse::<usize>().ok());
+                let (all, from) = (list(issue, "_comments"), asked("startAt").unwrap_or(0));
+                let to = all.len().min(from + asked("maxResults").unwrap_or(PAGE).min(PAGE));
+                let page = &all[from.min(to)..to];
+                Reply::json(
+                    200,
+                    &json!({ "comments": page, "startAt": from, "maxResults": PAGE, "total": all.len() }),
+                )
+            }
             ("POST", ["comment"]) => {
                 let mut comment = json!({ "id": number, "author": { "accountId": ME } });
                 set(&mut comment, &request.body);

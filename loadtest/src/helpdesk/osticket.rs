@@ -24,6 +24,8 @@ impl Default for OsTicket {
     }
 }
 
+/// Longest text that a column of the type TEXT holds.
+const TEXT_BYTES_MAX: usize = 65_535;
 /// What a ticket may be made of; anything else is an error.
 const KNOWN: [&str; 11] = [
     "alert",
@@ -67,6 +69,9 @@ impl Vendor for OsTicket {
             return said(400, "message: not a data URL".to_owned());
         };
         let reference = html.rsplit("vigie-ref: ").next().unwrap_or_default().to_owned();
+        // MySQL cuts a text that its column does not hold.
+        let held = (0..=TEXT_BYTES_MAX.min(html.len())).rev().find(|at| html.is_char_boundary(*at));
+        let html = &html[..held.unwrap_or_default()];
         let ticket = json!({
             "subject": asked["subject"], "message": html, "priority": asked["priorityId"], "topic": asked["topicId"],
             "network": asked["network"],

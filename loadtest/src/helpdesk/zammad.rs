@@ -54,6 +54,19 @@ impl Zammad {
         }
     }
 
+    /// What an agent does: another ticket of a ticket's first article, with its title and attributes; its number.
+    pub fn split(&mut self, id: &str, now: Instant) -> String {
+        let mut split = self.store.ticket(id).cloned().unwrap_or_default();
+        let number = self.store.number();
+        let mut article = split["_articles"][0].clone();
+        set(
+            &mut article,
+            &json!({ "id": number, "subject": split["title"], "type": "phone", "internal": false, "created_by": "ada@vigie.test" }),
+        );
+        split["_articles"] = json!([article]);
+        self.store.add(split, now).to_string()
+    }
+
     fn create(&mut self, request: &Request, now: Instant) -> Reply {
         let asked = &request.body;
         if !self.groups.iter().any(|group| asked["group"] == group.as_str()) {

@@ -1,4 +1,4 @@
-//! Zendesk: idempotency keys, comments that are blackened, a cursor over what changed.
+//! Zendesk: idempotency keys, comments that are blackened, placeholders that are filled in, a cursor over what changed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::store::{basic, has_id, list, push, set, shown};
 use super::{Reply, Request, Store, Vendor};
 
-/// Its tickets, with their comments as `_comments`.
+/// Its tickets, with their comments as `_comments` and what was done to them as `_audits`.
 #[derive(Debug)]
 pub struct Zendesk {
     /// What it keeps.
@@ -31,6 +31,8 @@ const ME: u64 = 35_436;
 /// Its groups, and its ticket fields.
 const GROUPS: [u64; 2] = [21, 22];
 const FIELDS: [u64; 2] = [360_001, 360_002];
+/// Longest page of a list.
+const PAGE: usize = 100;
 
 impl Default for Zendesk {
     fn default() -> Zendesk {
@@ -69,8 +71,29 @@ impl Zendesk {
         }
     }
 
+    /// What an agent does: closes one ticket into another, which gets its last comment. The one keeps its own.
+    pub fn merge(&mut self, from: &str, into: &str) {
+        let number = |id: &str| id.parse::<u64>().unwrap_or_default();
+        let (source, target) = (number(from), number(into));
+        let audit = |from: Value| json!({ "via": { "channel": "web", "source": { "from": from, "to": {}, "rel": "merge" } } });
+        let mut last = Value::Null;
+        if let Some(ticket) = self.store.ticket(from) {
+            last = list(ticket, "_comments").pop().unwrap_or_default();
+            push(ticket, "tags", json!("closed_by_merge"));
+            push(ticket, "_audits", audit(json!({ "ticket_id": target, "subject": "that one" })));
+        }
+        last["id"] = self.store.number().into();
+        last["author_id"] = json!(8);
+        if let Some(ticket) = self.store.ticket(into) {
+            push(ticket, "_comments", last);
+            push(ticket, "_audits", audit(json!({ "ticket_ids": [source] })));
+        }
+        self.change(from, &json!({ "status": "closed" }));
+        self.change(into, &json!({}));
+    }
+
     fn comment(&mut self, asked: &Value) -> Value {
-        let body = asked["body"].as_str().unwrap_or_default();
+        let body = &filled_in(&asked["body"]);
         let html = body.replace('&', "&amp;").replace('<', "&lt;").replace('\n', "<br>");
         let html = format!("<div class=\"zd-comment\" dir=\"auto\"><p dir=\"auto\">{html}</p></div>");
         json!({ "id": self.store.number(), "author_id": ME, "public": asked["public"], "html_body": html })
@@ -116,9 +139,10 @@ impl Zendesk {
         }
         let comment = self.comment(&asked["comment"]);
         let ticket = json!({
-            "subject": asked["subject"], "priority": asked["priority"], "external_id": asked["external_id"],
+            "subject": filled_in(&asked["subject"]), "priority": asked["priority"], "external_id": asked["external_id"],
             "tags": asked["tags"], "status": "new", "assignee_id": null, "created_at": "2026-11-27T00:00:00Z",
-            "satisfaction_rating": { "score": "unoffered" }, "group_id": group, "custom_fields": custom_fields, "_comments": [comment],
+            "satisfaction_rating": { "score": "unoffered" }, "group_id": group, "custom_fields": custom_fields,
+            "_audits": [{ "via": { "channel": "api", "source": { "from": {}, "to": {}, "rel": null } } }], "_comments": [comment],
             "metric_set": { "reply_time_in_minutes": { "calendar": null, "business": null } },
         });
         let id = self.store.add(ticket, now);
@@ -191,6 +215,30 @@ fn is_number(value: &Value, number: u64) -> bool {
     *value == number || value.as_str() == Some(&number.to_string())
 }
 
+/// A page of a list: by a cursor where a size is asked for, else the first.
+fn page(request: &Request, name: &str, all: Vec<Value>) -> Reply {
+    let size = request.query("page[size]").and_then(|size| size.parse().ok());
+    let from = request
+        .query("page[after]")
+        .and_then(|after| after.strip_prefix("after-")?.parse().ok())
+        .unwrap_or(0);
+    let to = all.len().min(from + size.unwrap_or(PAGE).min(PAGE));
+    let mut page = json!({ name: all[from.min(to)..to] });
+    if size.is_some() {
+        page["meta"] = json!({ "has_more": to < all.len(), "after_cursor": format!("after-{to}") });
+    }
+    Reply::json(200, &page)
+}
+
+/// As Zendesk fills placeholders in: its documentation says it of a subject and of what rules write, and of what comes by the
+/// API not that it does not.
+fn filled_in(text: &Value) -> String {
+    text.as_str()
+        .unwrap_or_default()
+        .replace("{{ticket.id}}", "1729")
+        .replace("{{ticket.assignee.email}}", "ada@vigie.test")
+}
+
 fn users() -> Value {
     json!([{ "id": ME, "name": "Vigie" }, { "id": 8, "name": "Ada Agent" }])
 }
@@ -236,10 +284,6 @@ impl Vendor for Zendesk {
                     None => gone(),
                 }
             }
-            ("GET", ["api", "v2", "tickets", id, "comments"]) => match self.store.ticket(id) {
-                Some(ticket) => Reply::json(200, &json!({ "comments": list(ticket, "_comments") })),
-                None => gone(),
-            },
             ("GET", ["api", "v2", "guide", "survey_responses"]) if !self.has_surveys => {
                 Reply::json(403, &json!({ "error": "Forbidden" }))
             }
@@ -252,6 +296,12 @@ impl Vendor for Zendesk {
                     found.reverse();
                 }
                 Reply::json(200, &json!({ "survey_responses": found, "meta": { "has_more": false } }))
+            }
+            ("GET", ["api", "v2", "tickets", id, what @ ("comments" | "audits")]) => {
+                match self.store.ticket(id) {
+                    Some(ticket) => page(request, what, list(ticket, &format!("_{what}"))),
+                    None => gone(),
+                }
             }
             ("PUT", ["api", "v2", "comment_redactions", id]) => self.redact(request, id),
             ("GET", ["api", "v2", "incremental", "tickets", "cursor"]) => self.changed(request),

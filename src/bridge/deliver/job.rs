@@ -118,6 +118,8 @@ pub struct Job {
     /// Written with the end of the record.
     facts: Vec<Fact>,
     creations: u32,
+    /// How often the record had been refused before this delivery, and has been in it.
+    refused: (u32, u32),
     /// Whether an erasure was refused so often that agents are told instead.
     gave_up: bool,
     /// Whether a text that its author has taken back was left there.
@@ -179,6 +181,8 @@ impl Job {
         let mut entry = known.unwrap_or_default();
         // An attempt that a crash has cut short may still be on its way.
         entry.is_unclear |= entry.attempted_at_us.is_some();
+        let (refused_seq, times) = entry.refused;
+        let refused_before = if refused_seq == seq { times } else { 0 };
         Some(Job {
             seq,
             ticket_id,
@@ -190,6 +194,7 @@ impl Job {
             acts: VecDeque::new(),
             facts: Vec::new(),
             creations: 0,
+            refused: (refused_before, 0),
             gave_up: false,
             stays: false,
             is_gone: false,
@@ -234,9 +239,18 @@ impl Job {
         self.entry = entry;
     }
 
-    /// Whether the helpdesk refuses so often to make the ticket that people are to be told, which is once.
+    /// These were written of it.
+    pub fn wrote(&mut self, facts: &[Fact]) {
+        let refusals = facts.iter().filter(|fact| matches!(fact, Fact::Refused { .. })).count();
+        self.refused.1 += u32::try_from(refusals).unwrap_or(u32::MAX);
+    }
+
+    /// Whether the helpdesk refuses so often to make the ticket that people are to be told, which is once: at the delivery
+    /// that comes to so many. One may be refused more than once.
     pub fn is_stuck(&self) -> bool {
-        self.ticket().is_some() && self.entry.place.is_none() && self.refusals() + 1 == REFUSALS_MAX
+        let (before, now) = self.refused;
+        let is_now = before < REFUSALS_MAX && before + now >= REFUSALS_MAX;
+        self.ticket().is_some() && self.entry.place.is_none() && is_now
     }
 
     /// What to do next. `failures` are the calls in a row, of whatever ticket, that have ended unclear.
@@ -317,9 +331,11 @@ impl Job {
                 // Of a ticket that is older than our file an earlier file may have known more.
                 let may_be_there = self.entry.attempted_at_us.is_some()
                     || (self.is_new && ticket.created_at_us < self.policy.cases_know_since_us);
-                match may_be_there {
-                    true => self.go(Stage::Looking, Step::Find),
-                    false => self.attempt(),
+                match (may_be_there, ticket.erased) {
+                    (true, _) => self.go(Stage::Looking, Step::Find),
+                    (false, false) => self.attempt(),
+                    // Nobody is to work on what its author has taken back.
+                    (false, true) => Step::End(End::Ack),
                 }
             }
             // Its ticket came before it, and our file has forgotten it, or is another one.
@@ -378,7 +394,7 @@ impl Job {
                     _ => End::Back(wait.max(self.again()), UNCLEAR_AGAIN.to_owned()),
                 });
             }
-            if !can_look && self.policy.when_unknown == WhenUnknown::Leave {
+            if !can_look && (self.policy.when_unknown == WhenUnknown::Leave || self.is_taken_back()) {
                 let place = Place {
                     id: String::new(),
                     captured: "{}".to_owned(),
@@ -388,6 +404,9 @@ impl Job {
                 };
                 return self.placed(place, 0, Stage::Ending(End::Ack));
             }
+        }
+        if self.is_taken_back() {
+            return Step::End(End::Ack);
         }
         // Others first.
         if self.creations > 0 {
@@ -559,6 +578,11 @@ impl Job {
     fn again(&self) -> Duration {
         let factor = 4_u32.checked_pow(self.refusals()).unwrap_or(u32::MAX);
         self.policy.retry_min.saturating_mul(factor).min(AGAIN_MAX.max(self.policy.retry_min))
+    }
+
+    /// Whether the ticket is delivered, and its author has taken it back already.
+    fn is_taken_back(&self) -> bool {
+        self.ticket().is_some_and(|ticket| ticket.erased)
     }
 
     /// The ticket, if that is what is delivered.

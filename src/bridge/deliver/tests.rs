@@ -212,7 +212,7 @@ fn changes_that_are_refused_for_good_do_not_hold_up_an_erasure() {
     let ends: Vec<bool> = (0..6).map(|_| trial.whole(2, &note) == End::Ack).collect();
     assert_eq!(ends, [false, false, false, false, false, true]);
     for _ in 0..20 {
-        trial.world.0.lock().script = [None, Some(Fault::Refused(422))].into();
+        trial.world.0.lock().script = [None, None, Some(Fault::Refused(422))].into();
         assert_ne!(trial.whole(3, &change("a", erased())), End::Ack, "erasures are tried for longer");
         assert_eq!(trial.unerased(), 1);
     }
@@ -228,7 +228,8 @@ fn an_erasure_that_is_refused_for_a_day_is_left_to_people() {
     trial.whole(3, &followed_up("a", "c", 2));
     let (mut waited, mut tries) = (Duration::ZERO, 0);
     loop {
-        trial.world.0.lock().script = [None, Some(Fault::Refused(200)), Some(Fault::Refused(200))].into();
+        trial.world.0.lock().script =
+            [None, None, Some(Fault::Refused(200)), Some(Fault::Refused(200))].into();
         tries += 1;
         match trial.whole(4, &change("a", erased())) {
             End::Back(again, _) => waited += again,
@@ -328,6 +329,41 @@ fn of_a_merged_ticket_that_was_deleted_nothing_stays() {
 }
 
 #[test]
+fn a_ticket_that_was_merged_and_kept_its_text_is_erased_itself() {
+    let mut trial = Trial::new(World::default());
+    trial.merged_keeps_text = true;
+    trial.restart();
+    trial.whole(1, &ticket("a"));
+    for id in [8, 9] {
+        let of_another = There { body: format!("secret of {id}"), ..There::default() };
+        trial.world.0.lock().tickets.insert(id, of_another);
+    }
+    // Into one of somebody else's, and that into another one.
+    trial.world.0.lock().merged.extend([(1, 8), (8, 9)]);
+    assert_eq!(trial.whole(2, &change("a", erased())), End::Ack);
+    let world = trial.world.0.lock();
+    let keep = |id: u64| world.tickets[&id].body.contains("secret");
+    assert_eq!([1, 8, 9].map(keep), [false, true, true], "what is others' stays");
+    assert!(world.tickets[&9].notes.values().any(|note| note.contains("an administrator must")));
+    drop(world);
+    assert_eq!(trial.unerased(), 1, "they hold it, too");
+    // Where that is refused they are told once.
+    trial.whole(3, &ticket("b"));
+    moved(&trial, "b", "8");
+    trial.world.0.lock().merged.clear();
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        trial.world.0.lock().script = [None, Some(Fault::Refused(422))].into();
+        if trial.whole(4, &change("b", erased())) == End::Ack {
+            break;
+        }
+    }
+    assert!(tries > 20);
+    assert_eq!(trial.world.0.lock().tickets[&8].notes.len(), 1);
+}
+
+#[test]
 fn the_last_of_ours_in_a_ticket_of_ours_takes_all_of_it() {
     let mut trial = Trial::new(World::default());
     trial.whole(1, &ticket("a"));
@@ -391,11 +427,11 @@ fn a_text_that_no_api_takes_out_is_not_erased() {
 fn what_is_said_of_an_erasure_is_nobodys_business() {
     let mut trial = Trial::new(World::default());
     trial.whole(1, &ticket("a"));
-    trial.world.0.lock().script = [None, Some(Fault::Refused(422))].into();
+    trial.world.0.lock().script = [None, None, Some(Fault::Refused(422))].into();
     assert!(matches!(trial.whole(2, &change("a", erased())), End::Back(..)));
     let told = trial.counts().last_error.unwrap();
     assert!(told.contains("422") && !told.contains("secret"), "{told}");
-    trial.world.0.lock().script = [None, Some(Fault::Refused(302))].into();
+    trial.world.0.lock().script = [None, None, Some(Fault::Refused(302))].into();
     let End::Hold(error) = trial.whole(2, &change("a", erased())) else { panic!() };
     assert!(!error.to_string().contains("secret"), "{error}");
 }
@@ -404,11 +440,62 @@ fn what_is_said_of_an_erasure_is_nobodys_business() {
 fn a_ticket_that_is_refused_again_and_again_is_told_of_once() {
     let trial = Trial::new(World::default());
     let policy = trial.bridge.as_ref().unwrap().policy;
-    let told = (0..20_u32).filter(|times| {
-        let entry = crate::ledger::cases::Entry { refused: (1, *times), ..Default::default() };
-        job::Job::new(1, ticket("a"), "en", |_| Some(entry), policy).unwrap().is_stuck()
-    });
-    assert_eq!(told.count(), 1);
+    let refused = Fact::Refused { seq: 1 };
+    // One delivery may be refused twice: while it is made, and since it ends unclear again.
+    for at_once in [1, 2, 4] {
+        let told = (0..40).step_by(at_once).filter(|times| {
+            let entry = crate::ledger::cases::Entry {
+                refused: (1, (*times).try_into().unwrap()),
+                ..Default::default()
+            };
+            let mut job = job::Job::new(1, ticket("a"), "en", |_| Some(entry), policy).unwrap();
+            job.wrote(&vec![refused.clone(); at_once]);
+            job.is_stuck()
+        });
+        assert_eq!(told.count(), 1, "{at_once} at once");
+    }
+}
+
+#[test]
+fn what_its_author_has_taken_back_is_not_made_any_more() {
+    let taken_back = |name: &str| {
+        let delivery::Record::Ticket(mut ticket) = ticket(name) else { panic!() };
+        (ticket.post.as_mut().unwrap().text, ticket.erased) = (String::new(), true);
+        delivery::Record::Ticket(ticket)
+    };
+    let mut trial = Trial::new(World::default());
+    assert_eq!(trial.whole(1, &taken_back("a")), End::Ack);
+    assert_eq!(trial.calls(), [""; 0]);
+    assert_eq!(trial.whole(2, &change("a", erased())), End::Ack);
+    assert_eq!((trial.world.0.lock().tickets.len(), trial.unerased()), (0, 0));
+    trial.calls();
+    // One that was refused while the text was there.
+    trial.world.0.lock().script = [Some(Fault::Refused(422))].into();
+    assert!(matches!(trial.whole(3, &ticket("b")), End::Back(..)));
+    assert_eq!(trial.whole(3, &taken_back("b")), End::Ack);
+    assert_eq!((trial.calls(), trial.world.0.lock().tickets.len()), (vec!["create"], 0));
+    // One that may have been made: it is looked for as long as it may still come, and erased if it is there.
+    for is_made in [true, false] {
+        let script = [Some(Fault::Unclear(is_made)), Some(Fault::NotSent)].into();
+        let mut trial = Trial::new(World { script, ..World::default() });
+        assert!(matches!(trial.whole(1, &ticket("c")), End::Back(..) | End::Hold(_)));
+        let first = trial.whole(1, &taken_back("c"));
+        if !is_made {
+            assert!(matches!(first, End::Early(_)), "{first:?}");
+            trial.pass(SETTLE);
+            assert_eq!(trial.whole(1, &taken_back("c")), End::Ack);
+        }
+        assert_eq!(trial.whole(2, &change("c", erased())), End::Ack);
+        let world = trial.world.0.lock();
+        assert_eq!(world.tickets.len(), usize::from(is_made));
+        assert!(world.tickets.values().all(|there| !there.body.contains("secret")), "{:?}", world.tickets);
+    }
+    // Where nobody can look nobody knows.
+    let script = [Some(Fault::Unclear(true))].into();
+    let mut trial = Trial::new(World { cannot_find: true, script, ..World::default() });
+    assert!(matches!(trial.whole(1, &ticket("d")), End::Back(..)));
+    assert_eq!(trial.whole(1, &taken_back("d")), End::Ack);
+    assert_eq!((trial.counts().unknown, trial.world.0.lock().tickets.len()), (1, 1));
 }
 
 #[test]
@@ -468,6 +555,44 @@ fn whatever_becomes_of_the_one_that_we_know_its_double_is_erased() {
 }
 
 #[test]
+fn a_copy_that_agents_have_made_is_erased_and_is_no_double_of_ours() {
+    let mut trial = Trial::new(World::default());
+    trial.whole(1, &ticket("a"));
+    // They have split it, and the new one has our reference and the text.
+    let copy = There { reference: id("a").to_string(), body: "secret a".to_owned(), ..There::default() };
+    trial.world.0.lock().tickets.insert(9, copy);
+    assert_eq!(trial.whole(2, &followed_up("a", "b", 2)), End::Ack);
+    assert_eq!(trial.whole(3, &change("a", erased())), End::Ack);
+    assert_eq!((trial.counts().made, trial.counts().doubled, trial.counts().erased), (1, 0, 1));
+    assert_eq!(trial.unerased(), 0);
+    let world = trial.world.0.lock();
+    assert!(world.tickets.values().all(|there| !there.body.contains("secret")), "{:?}", world.tickets);
+    drop(world);
+    // One that we may not change: what is ours goes all the same, and agents are told of it, once.
+    trial.whole(4, &ticket("b"));
+    let copy = There { reference: id("b").to_string(), body: "secret b".to_owned(), ..There::default() };
+    trial.world.0.lock().tickets.insert(99, copy);
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        // It is looked at, looked for, and erased.
+        trial.world.0.lock().script = [None, None, None, Some(Fault::Refused(422))].into();
+        if trial.whole(5, &change("b", erased())) == End::Ack {
+            break;
+        }
+        assert_eq!(trial.unerased(), 1);
+    }
+    let world = trial.world.0.lock();
+    let of_b =
+        world.tickets.iter().find(|(id, there)| **id != 99 && there.reference == self::id("b").to_string());
+    let (_, there) = of_b.unwrap();
+    assert!(tries > 20 && !there.body.contains("secret"), "{there:?}");
+    assert_eq!(there.notes.len(), 1, "{there:?}");
+    let told = there.notes.values().next().unwrap();
+    assert!(told.contains("an administrator must"), "{told}");
+}
+
+#[test]
 fn a_double_that_the_search_found_too_late_is_erased() {
     let mut trial = Trial::new(World { script: [Some(Fault::Unclear(true))].into(), ..World::default() });
     assert_eq!(trial.whole(1, &ticket("a")), End::Ack);
@@ -522,7 +647,7 @@ fn a_ticket_that_the_helpdesk_has_no_more_is_left() {
     assert_eq!(trial.whole(3, &followed_up("a", "c", 2)), End::Ack);
     assert_eq!(trial.calls(), [""; 0]);
     assert_eq!(trial.whole(4, &change("a", erased())), End::Ack);
-    assert_eq!(trial.calls(), ["look"], "whether it is still gone");
+    assert_eq!(trial.calls(), ["look", "find"], "whether it is still gone");
 }
 
 #[test]
@@ -553,7 +678,7 @@ fn what_was_thought_gone_is_looked_at_before_its_erasure_is_left() {
     }
     trial.calls();
     assert_eq!(trial.whole(2, &change("a", erased())), End::Ack);
-    assert_eq!(trial.calls(), ["look", "look", "erase"]);
+    assert_eq!(trial.calls(), ["look", "look", "find", "erase"]);
     let cases = trial.bridge.as_ref().unwrap().shared.cases.lock();
     assert!(!cases.get(id("a")).unwrap().unwrap().place.unwrap().is_gone);
 }
@@ -571,15 +696,16 @@ fn one_ticket_out_of_our_reach_holds_up_nobody() {
         let mut trial = Trial::new(World::default());
         trial.whole(1, &ticket("a"));
         let refuse = |trial: &Trial| {
-            trial.world.0.lock().script = [None, Some(Fault::Refused(status))].into();
+            trial.world.0.lock().script = [None, None, Some(Fault::Refused(status))].into();
         };
         trial.calls();
         refuse(&trial);
         assert!(matches!(trial.whole(2, &change("a", erased())), End::Back(..)), "{status}");
-        assert_eq!(trial.calls(), ["look", "erase", "probe"]);
+        assert_eq!(trial.calls(), ["look", "find", "erase", "probe"]);
         assert_eq!(trial.whole(3, &ticket("b")), End::Ack);
         // The first question is not answered rightly either: it is the helpdesk, or our token.
-        trial.world.0.lock().script = [None, Some(Fault::Refused(status)), Some(Fault::Refused(401))].into();
+        trial.world.0.lock().script =
+            [None, None, Some(Fault::Refused(status)), Some(Fault::Refused(401))].into();
         assert!(matches!(trial.whole(2, &change("a", erased())), End::Hold(_)), "{status}");
         assert_eq!(trial.whole(2, &change("a", erased())), End::Ack);
     }

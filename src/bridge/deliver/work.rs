@@ -74,6 +74,7 @@ impl<T: Target> Bridge<T> {
                         job.learn(entry);
                     }
                     drop(cases);
+                    job.wrote(&facts);
                     self.wrote(&job, &facts);
                     Outcome::Written
                 }

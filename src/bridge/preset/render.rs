@@ -123,6 +123,7 @@ fn with_filters() -> Environment<'static> {
     environment.add_filter("html", |text: String| html(&text));
     environment.add_filter("wiki", |text: String, units_max: Option<usize>| wiki(&text, units_max));
     environment.add_filter("markdown", |text: String| markdown(&text));
+    environment.add_filter("liquid", |text: String| liquid(&text));
     environment.add_filter("epoch", epoch);
     environment
 }
@@ -219,6 +220,20 @@ fn markdown(text: &str) -> String {
         markdown.push(character);
     }
     markdown.replace("mention://", r"mention\://")
+}
+
+/// Plain text in which Liquid fills nothing in: no two braces are side by side, nor one and a percent sign.
+fn liquid(text: &str) -> String {
+    let mut parted = String::with_capacity(text.len());
+    let mut is_open = false;
+    for character in text.chars() {
+        if is_open && matches!(character, '{' | '%') {
+            parted.push(' ');
+        }
+        parted.push(character);
+        is_open = character == '{';
+    }
+    parted
 }
 
 /// Seconds since 1970 of a time as RFC 3339 writes it; undefined of anything else.

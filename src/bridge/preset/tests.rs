@@ -160,6 +160,11 @@ fn the_filters_give_what_their_standards_say() {
     );
     // An escape of a stranger's own does not undo ours.
     check("{{ note|wiki }}", r"\[~ada] \\{code}", r"&#92;\[~ada\] &#92;&#92;\{code\}");
+    check(
+        "{{ note|liquid }}",
+        "{{ticket.id}} {{{a}}} {%if%} {x} 100 %",
+        "{ {ticket.id}} { { {a}}} { %if%} {x} 100 %",
+    );
     check("{{ note|wiki }}", "https://x.com/a_b/status/1?c=d#e", "https://x.com/a_b/status/1?c=d#e");
     check("{{ note|wiki(11) }}", r"\\\", "&#92;&#92;…");
     check("{{ note|wiki(10) }}", r"\\", "&#92;&#92;");

@@ -193,7 +193,8 @@ fn what_may_stay_of_an_erased_ticket_says_nothing_of_the_person() {
     assert_eq!(
         text(&values, "body"),
         "The author has deleted their account. Its text, and what was known of the person, has been taken out of this \
-         ticket.\n\nvigie-ref: 00ff"
+         ticket. What agents have copied of it, into notes of their own or other tickets, is still there: please take it \
+         out, too.\n\nvigie-ref: 00ff"
     );
 }
 

@@ -142,8 +142,13 @@ impl View<'_> {
     fn post(&self, post: &proto::Post) -> Value {
         let texts = self.texts;
         let text = safe::lines(&post.text, texts.four_byte);
-        // The post comes first: a long one must not push everything else out.
-        let text = safe::cut(text.trim(), texts.text_chars_max / 2, |missing| self.mark(missing));
+        // The post comes first: a long one must not push everything else out, nor one of many lines, each of which is marked.
+        let chars_max = texts.text_chars_max / 2;
+        let cut = |chars_max| safe::cut(text.trim(), chars_max, |missing| self.mark(missing));
+        let fits = |text: &String| safe::quoted(text).chars().count() <= chars_max + chars_max / 8;
+        let shorter =
+            std::iter::successors(Some(chars_max), |chars_max| Some(chars_max / 2).filter(|max| *max > 0));
+        let text = shorter.map(cut).find(fits).unwrap_or_default();
         json!({
             "text": text,
             "quoted": safe::quoted(&text),

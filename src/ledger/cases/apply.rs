@@ -103,8 +103,9 @@ pub(super) fn apply(
         Change::Gone => set("gone = 1, open = 0"),
         Change::Back => set("gone = 0, open = 1"),
         Change::Moved { id: case_id } => {
-            // That it was merged is remembered for good: what is there is never its own again.
-            let sql = "UPDATE entry SET captured = json_set(captured, '$.merged_from', case_id), case_id = ?2
+            // That it was merged is remembered for good, and what it was at first: what is there is never its own again.
+            let sql =
+                "UPDATE entry SET captured = json_insert(captured, '$.merged_from', case_id), case_id = ?2
                        WHERE ticket_id = ?1";
             transaction.prepare_cached(sql)?.execute(params![id, case_id]).map(drop)
         }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use firehose::helpdesk::{
-    Fake, Fault, Faults, Freshdesk, Jira, Options, Plain, Request, Vendor, Zammad, Zendesk, serve,
+    Fake, Fault, Faults, Freshdesk, Glpi, Jira, Options, Plain, Request, Vendor, Zammad, Zendesk, serve,
 };
 use parking_lot::Mutex;
 use ring::hmac;
@@ -233,6 +233,42 @@ async fn a_ticket_that_was_merged_goes_on_as_the_one_that_it_went_into() {
     let mut expected = [one, two];
     expected.sort();
     assert_eq!(both, expected);
+}
+
+/// The same where the ticket that was merged stays beside the other one, closed or in the bin.
+async fn goes_on_as_the_other<V: Vendor>(
+    desk: Desk<V>,
+    merge: impl Fn(&mut V, &str, &str),
+    solve: impl Fn(&mut V, &str),
+) {
+    let ((one, into), (two, from)) = (desk.make().await, desk.make().await);
+    desk.while_looking(SOON, async |daemon| {
+        daemon.next().await;
+        daemon.next().await;
+        desk.fake.with(|vendor| merge(vendor, &from, &into));
+        let merged = daemon.next().await;
+        assert_eq!(merged.ticket_id, two.as_bytes());
+        assert_eq!((merged.state(), merged.helpdesk_ref.as_str()), (There::Open, into.as_str()));
+        desk.fake.with(|vendor| solve(vendor, &into));
+        let mut ids = [daemon.next().await, daemon.next().await].map(|status| {
+            assert_eq!((status.state(), status.helpdesk_ref.as_str()), (There::Solved, into.as_str()));
+            status.ticket_id
+        });
+        ids.sort();
+        let mut both = [one, two].map(|id| id.as_bytes().to_vec());
+        both.sort();
+        assert_eq!(ids, both);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_zendesk_and_glpi_have_merged_goes_on_as_the_other_one() {
+    let solved = json!({ "status": "solved" });
+    goes_on_as_the_other(zendesk().await, Zendesk::merge, |zendesk, id| zendesk.change(id, &solved)).await;
+    let glpi = Desk::new(Glpi::default(), "glpi", json!({ "app_token": "app" })).await;
+    goes_on_as_the_other(glpi, Glpi::merge, |glpi, id| glpi.store.ticket(id).unwrap()["status"] = json!(5))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,9 @@
 
 mod hosted;
 mod limits;
+mod merged;
 mod own;
+mod pages;
 mod ratings;
 mod teams;
 

@@ -64,11 +64,19 @@ impl Job {
         }
     }
 
-    /// Whether there may be other tickets whose text is to be erased with this one's: some were found beside it, or it was
-    /// made again since the search was late.
+    /// Whether there may be other tickets whose text is to be erased with this one's: some were found beside it, it was
+    /// made again since the search was late, or agents have split or copied it, our reference with it. Of one that was
+    /// merged the search may give what it was before, which takes no change any more.
     fn may_have_doubles(&self) -> bool {
-        let may_be = self.entry.others > 0 || self.entry.is_unclear;
+        let may_be = self.entry.others > 0 || self.entry.is_unclear || !self.entry.is_shared();
         self.erases_ticket() && self.policy.can_find && may_be
+    }
+
+    /// What the ticket was before it was merged, where that still holds its text.
+    fn merged_from(&self) -> Option<String> {
+        let captured = values_of(&self.entry.place.as_ref()?.captured);
+        let id = captured.get("merged_from")?.as_str()?;
+        (self.policy.merged_keeps_text && self.erases_ticket()).then(|| id.to_owned())
     }
 
     /// All tickets with our reference are these.
@@ -88,8 +96,13 @@ impl Job {
         let delivery::Record::Update(update) = &self.record else { return Step::End(End::Ack) };
         let mut acts = if self.is_gone { VecDeque::new() } else { self.acts_of(update) };
         let own = self.entry.place.as_ref().map(|place| place.id.as_str());
-        let doubles = ids.into_iter().filter(|id| Some(id.as_str()) != own).map(Act::EraseDouble);
-        acts.extend(doubles);
+        let merged_from = self.merged_from().filter(|from| !ids.contains(from));
+        let others = ids.into_iter().chain(merged_from).filter(|id| Some(id.as_str()) != own);
+        // What agents are told of it comes last: once, however often one of these is refused.
+        let told_at = acts.iter().position(|act| matches!(act, Act::Note { .. })).unwrap_or(acts.len());
+        for id in others {
+            acts.insert(told_at, Act::EraseDouble(id));
+        }
         self.acts = acts;
         self.act()
     }

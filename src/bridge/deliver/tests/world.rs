@@ -259,6 +259,8 @@ pub(super) struct Trial {
     pub(super) when_unknown: WhenUnknown,
     /// Whether its API takes no text out.
     pub(super) keeps_text: bool,
+    /// Whether a ticket that was merged keeps its own.
+    pub(super) merged_keeps_text: bool,
     /// Counts of the bridges that have died.
     pub(super) counts: Counts,
 }
@@ -277,7 +279,15 @@ impl Trial {
         world.0.lock().now_us = BEGIN_US;
         let counts = Counts::default();
         let when_unknown = WhenUnknown::Again;
-        let mut trial = Trial { folder, world, bridge: None, when_unknown, keeps_text: false, counts };
+        let mut trial = Trial {
+            folder,
+            world,
+            bridge: None,
+            when_unknown,
+            keeps_text: false,
+            merged_keeps_text: false,
+            counts,
+        };
         trial.restart();
         trial
     }
@@ -303,6 +313,7 @@ impl Trial {
             look_after: RETRY,
             takes_text_out: !self.keeps_text,
             can_erase_notes: !self.keeps_text,
+            merged_keeps_text: self.merged_keeps_text,
             cases_know_since_us: cases.knows_since_us(),
             started_at_us: now_us,
         };

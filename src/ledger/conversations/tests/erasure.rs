@@ -26,7 +26,8 @@ fn a_deleted_post_goes_alone_and_the_ticket_stays_while_another_is_there() {
         .connection
         .query_row("SELECT body FROM record WHERE kind = 0", [], |row| row.get(0))
         .unwrap();
-    assert_eq!(proto::Ticket::decode(&*body).unwrap().post.unwrap().text, "");
+    let left = proto::Ticket::decode(&*body).unwrap();
+    assert_eq!((left.post.unwrap().text.as_str(), left.erased), ("", false), "others had joined it");
     // Nothing is left that could be joined, and what is gone is known all the same.
     assert_eq!(ledger.settle(vec![joins("d", "a", "ana", 1)])[Bucket::Ticketed], 1);
     assert_eq!(ledger.settle(vec![joins("b", "a", "ana", 1), ticket("c", 1)])[Bucket::Duplicate], 2);
@@ -52,6 +53,11 @@ fn an_author_who_is_gone_takes_along_what_they_put_into_others_tickets() {
         bytes.windows(7).any(|window| window == b"text of")
     };
     assert!(!bodies.iter().any(|(_, body)| has_text(body)));
+    let is_erased = |body: &Body| match body {
+        Body::Ticket(bytes) => Some(proto::Ticket::decode(bytes.as_slice()).unwrap().erased),
+        Body::Update(_) => None,
+    };
+    assert_eq!(bodies.iter().filter_map(|(_, body)| is_erased(body)).collect::<Vec<_>>(), [true]);
 }
 
 #[test]
