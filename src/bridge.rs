@@ -28,7 +28,7 @@ use parking_lot::Mutex;
 use rustls::RootCertStore;
 
 use deliver::{Bridge, Policy, Shared, WhenUnknown};
-use helpdesk::{Helpdesk, Values};
+use helpdesk::{Helpdesk, Teams, Values};
 use http::Http;
 use pace::{Pace, Quota};
 use preset::Preset;
@@ -60,6 +60,8 @@ pub struct Config {
     pub token: String,
     /// What its preset asks beside.
     pub options: Values,
+    /// What of that is another for the tickets of some teams.
+    pub teams: Teams,
     /// Longest that a call may take.
     pub call_max: Duration,
     /// How long after it was made a ticket is looked at.
@@ -93,6 +95,7 @@ impl Config {
             url: url.to_owned(),
             token: token.to_owned(),
             options: Values::new(),
+            teams: Teams::new(),
             call_max: CALL_MAX,
             look_after: LOOK_AFTER,
             roots: None,
@@ -151,7 +154,8 @@ pub fn open(config: &Config, preset: Preset) -> Result<Bridge<Helpdesk>, LedgerE
     };
     let pace = Arc::new(Pace::of(config.quota.clone()));
     let http = Http::new(&config.url, config.roots.clone(), config.call_max);
-    let helpdesk = Helpdesk::new(preset, http, pace.clone(), &config.token, &config.options);
+    let helpdesk = Helpdesk::new(preset, http, pace.clone(), &config.token, &config.options)
+        .with(&config.teams, config.texts.fields().names());
     let shared = Shared { cases: Arc::new(Mutex::new(cases)), counts: Arc::default(), pace };
     let clock = Arc::new(|| Timestamp::now().as_microsecond());
     Ok(Bridge::new(&config.name, helpdesk, shared, policy, config.texts.clone(), clock))

@@ -240,6 +240,7 @@ fn read(root: &Section<'_, '_>) -> Option<Config> {
     wire.access = access.clone();
     let around = bridge::Surroundings {
         brands: &prefilter.brands,
+        teams: &desk.routes.teams,
         zone,
         ledger: &ledger.path,
         retention: ledger.retention,

@@ -9,7 +9,7 @@ use rustls::RootCertStore;
 use tokio_rustls::TlsConnector;
 
 use super::deliver::WhenUnknown;
-use super::helpdesk::{Helpdesk, Values};
+use super::helpdesk::{Helpdesk, Teams, Values};
 use super::http::Http;
 use super::pace::{Pace, Quota};
 use super::preset::Preset;
@@ -77,6 +77,8 @@ pub struct Config {
     pub token: Hidden,
     /// What the preset asks for beside; may hold secrets.
     pub options: Values,
+    /// What of it is another for the tickets of some teams.
+    pub teams: Teams,
     /// Whose name the daemon keeps for us what is not there yet.
     pub subscription: String,
     /// Only these; empty: all.
@@ -152,6 +154,7 @@ impl Config {
             url: self.url.clone(),
             token: self.token.secret().to_owned(),
             options: self.options.clone(),
+            teams: self.teams.clone(),
             call_max: self.call_max,
             look_after: self.poll_interval,
             roots: self.roots.as_deref().cloned(),
@@ -181,6 +184,7 @@ impl Config {
         let roots = self.roots.as_deref().cloned();
         let http = Http::new(&self.url, roots, self.call_max);
         Helpdesk::new(self.preset(), http, pace, self.token.secret(), &self.options)
+            .with(&self.teams, self.texts.fields().names())
     }
 
     /// What the daemon is told of us.
@@ -217,5 +221,22 @@ pub(super) fn options_with_defaults(preset: &Preset, options: &Values) -> Values
     });
     let mut all: Values = defaults.collect();
     all.extend(options.clone());
+    all
+}
+
+/// What templates see as `option` of the tickets of each team.
+pub(super) fn options_of_teams(base: &Values, teams: &Teams) -> Teams {
+    let of_team = |own: &Values| base.clone().into_iter().chain(own.clone()).collect();
+    teams.iter().map(|(team, own)| (team.clone(), of_team(own))).collect()
+}
+
+/// Every set of options that a ticket may have been made with, each once; `base` is the first.
+pub(super) fn distinct<'o>(base: &'o Values, of_teams: &'o Teams) -> Vec<&'o Values> {
+    let mut all = vec![base];
+    for own in of_teams.values() {
+        if !all.contains(&own) {
+            all.push(own);
+        }
+    }
     all
 }

@@ -88,6 +88,8 @@ pub struct Counts {
     pub erased: u64,
     /// Tickets that the helpdesk does not show us any more: agents have moved them to where we have no rights.
     pub hidden: u64,
+    /// Tickets of which a field holds what we do not understand: a state, a rating.
+    pub misread: u64,
     /// Changes done.
     pub changed: u64,
     /// Tickets that were seen solved, closed or deleted there; one that is opened again in between counts each time.
@@ -168,6 +170,8 @@ pub struct Bridge<T> {
 struct Health {
     /// Calls in a row that nobody knows the end of, or that did not leave.
     failures: u32,
+    /// Calls that it had answered when an operation was last over.
+    answers: u64,
     /// Tickets in a row that it did not take.
     refused: u32,
     backoff: Backoff,
@@ -195,6 +199,7 @@ impl<T: Target> Bridge<T> {
     ) -> Bridge<T> {
         let health = Health {
             failures: 0,
+            answers: 0,
             refused: 0,
             backoff: Backoff::new(policy.retry_min, policy.retry_max),
             random: fastrand::Rng::new(),

@@ -8,20 +8,26 @@ mod calls;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod trial;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use serde_json::Map;
+use serde_json::{Map, json};
 
 pub use self::answers::{Changes, GONE, Standing};
 pub(super) use self::answers::{id_of, seen_by};
 pub use self::calls::AGAIN_MAX;
+use super::config::{distinct, options_of_teams, options_with_defaults};
 use super::http::{CallError, Http};
 use super::pace::Pace;
-use super::preset::{Escape, Preset, Step};
+use super::preset::{Escape, Preset, Probe, Step};
 
 /// What templates see, by name.
 pub type Values = Map<String, serde_json::Value>;
+
+/// Options that are others for the tickets of a team, by its name as templates see it.
+pub type Teams = BTreeMap<String, Values>;
 
 /// Mergers that are followed from one ticket to the next.
 pub const MERGERS_MAX: usize = 5;
@@ -32,10 +38,15 @@ pub struct Helpdesk {
     preset: Preset,
     http: Http,
     pace: Arc<Pace>,
-    /// What every template sees: `token`, `option`.
+    /// What every template sees: `token`, `option`, `options`.
     common: Values,
+    /// What is `option` of the tickets of a team.
+    options_of_teams: Teams,
+    /// The operator's own fields; of no ticket, so that they are empty.
+    fields: Values,
     /// What the login captured.
     session: Mutex<Option<serde_json::Value>>,
+    answers: AtomicU64,
 }
 
 /// Where a ticket is.
@@ -61,17 +72,24 @@ pub struct Case {
 impl Helpdesk {
     /// A helpdesk that takes these calls there. `options` are the operator's, those left out the preset's.
     pub fn new(preset: Preset, http: Http, pace: Arc<Pace>, token: &str, options: &Values) -> Helpdesk {
-        let defaults = preset.calls.options.iter();
-        let mut all: Values = defaults
-            .filter_map(|(name, option)| {
-                Some((name.clone(), serde_json::to_value(option.default.as_ref()?).ok()?))
-            })
-            .collect();
-        all.extend(options.clone());
+        let options = options_with_defaults(&preset, options);
         let mut common = Values::new();
         common.insert("token".to_owned(), token.into());
-        common.insert("option".to_owned(), all.into());
-        Helpdesk { preset, http, pace, common, session: Mutex::default() }
+        common.insert("options".to_owned(), json!([&options]));
+        common.insert("option".to_owned(), options.into());
+        let (options_of_teams, fields) = (Teams::new(), Values::new());
+        let (session, answers) = (Mutex::default(), AtomicU64::default());
+        Helpdesk { preset, http, pace, common, options_of_teams, fields, session, answers }
+    }
+
+    /// With what is another for the tickets of `teams`, and fields of these names.
+    pub fn with(mut self, teams: &Teams, fields: &[String]) -> Helpdesk {
+        let base =
+            self.common.get("option").and_then(serde_json::Value::as_object).cloned().unwrap_or_default();
+        self.options_of_teams = options_of_teams(&base, teams);
+        self.common.insert("options".to_owned(), json!(distinct(&base, &self.options_of_teams)));
+        self.fields = fields.iter().map(|name| (name.clone(), "".into())).collect();
+        self
     }
 
     /// Its calls.
@@ -108,7 +126,7 @@ impl Helpdesk {
     ///
     /// Of the first call that fails, with the ticket if an earlier one has made it.
     pub async fn create(&self, values: &Values) -> Result<Case, (CallError, Option<Case>)> {
-        let mut values = self.values(values);
+        let mut values = self.of_ticket(values);
         let mut case = None;
         for (index, step) in self.preset.calls.create.iter().enumerate() {
             let key = format!("create[{index}]");
@@ -137,7 +155,7 @@ impl Helpdesk {
     /// Of the first call that fails.
     pub async fn complete(&self, case: &Case, values: &Values) -> Result<(), CallError> {
         let makes = self.preset.calls.create.iter().position(|step| step.capture.contains_key("id"));
-        let mut values = self.of_case(case, values);
+        let mut values = self.of_case(case, &self.of_ticket(values));
         for (index, step) in self.preset.calls.create.iter().enumerate().skip(makes.map_or(0, |at| at + 1)) {
             self.step(&format!("create[{index}]"), step, &mut values).await?;
         }
@@ -199,21 +217,41 @@ impl Helpdesk {
     ///
     /// # Errors
     ///
-    /// The call's, but for one that says that there is no such ticket: it was deleted.
+    /// The call's, but for one that says that there is no such ticket: it was deleted, or, where the helpdesk says the
+    /// same of what our account may not see, that is the error.
     pub async fn read(&self, case: &Case) -> Result<Option<Standing>, CallError> {
+        self.read_counting(case, &mut 0).await
+    }
+
+    /// The same; `calls` grows by those that it takes, however it ends.
+    ///
+    /// # Errors
+    ///
+    /// As [`Helpdesk::read`].
+    pub async fn read_counting(&self, case: &Case, calls: &mut u32) -> Result<Option<Standing>, CallError> {
         let Some(read) = &self.preset.calls.read else { return Ok(None) };
         let mut values = self.of_case(case, &Values::new());
+        *calls += 1;
         match self.step("read.call", &read.call, &mut values).await {
+            Err(error) if error.is_absence() && read.hides_as_absent => Err(error.hidden()),
             Err(error) if error.is_absence() => Ok(Some(Standing::gone())),
             Err(error) => Err(error),
             Ok(answer) => {
                 values.insert("item".to_owned(), answer.map(|answer| answer.body).unwrap_or_default());
                 for (index, step) in read.also.iter().enumerate() {
-                    self.step(&format!("read.also[{index}]"), step, &mut values).await?;
+                    let asked = self.step(&format!("read.also[{index}]"), step, &mut values).await;
+                    // Most are left out of a ticket that is open.
+                    *calls += u32::from(!matches!(asked, Ok(None)));
+                    asked?;
                 }
                 Ok(Some(answers::standing(&self.preset, "read.fields", &read.fields, &values)?))
             }
         }
+    }
+
+    /// How many calls it has answered well.
+    pub fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
     }
 
     /// Where a ticket is. It is gone where the helpdesk says so when it is asked for it, and answers its preset's first
@@ -246,7 +284,7 @@ impl Helpdesk {
     pub async fn is_sound(&self) -> Result<bool, CallError> {
         match self.preset.calls.probe.is_empty() {
             true => Ok(true),
-            false => Ok(self.probe(0).await?.is_ok()),
+            false => Ok(self.probe(0, None).await?.is_ok()),
         }
     }
 
@@ -281,16 +319,48 @@ impl Helpdesk {
         Ok(Some(answers::changes(&self.preset, changed, values, cursor, is_answered)?))
     }
 
-    /// Asks one of the preset's questions: whether the answer is right, and the advice if not.
+    /// Which of the preset's questions are to be asked: all that there is something to ask of; for the tickets of a
+    /// team those whose answer may be another one.
+    pub fn questions(&self, team: Option<&str>) -> Vec<usize> {
+        let values = self.of_probe(team);
+        let base = self.common.get("option");
+        let own = values.get("option").and_then(serde_json::Value::as_object).cloned().unwrap_or_default();
+        let own = own.into_iter().filter(|(name, value)| base.is_none_or(|base| base[name] != *value));
+        let own: Vec<String> = own.map(|(name, _)| name).collect();
+        let seen = seen_by(&values);
+        let is_asked = |(index, probe): &(usize, &Probe)| {
+            let when = probe.call.when.as_ref();
+            let key = format!("probe[{index}].call.when");
+            let is_out = when.is_some_and(|when| {
+                self.preset.evaluate(&key, when, &seen).is_ok_and(|when| !when.is_true())
+            });
+            !is_out && (team.is_none() || self.preset.depends(probe, &own))
+        };
+        self.preset.calls.probe.iter().enumerate().filter(is_asked).map(|(index, _)| index).collect()
+    }
+
+    /// The advice where the answer to one of the preset's questions is not right, or there is none.
+    pub fn advice(&self, index: usize, team: Option<&str>) -> String {
+        let advice = &self.preset.calls.probe[index].advice;
+        let seen = seen_by(&self.of_probe(team));
+        let rendered = self.preset.render(&format!("probe[{index}].advice"), advice, Escape::Nothing, &seen);
+        rendered.unwrap_or_else(|_| advice.clone())
+    }
+
+    /// Asks one of the preset's questions, of a team's tickets if it is named: whether the answer is right, and the advice
+    /// if not.
     ///
     /// # Errors
     ///
     /// The call's.
-    pub async fn probe(&self, index: usize) -> Result<Result<(), String>, CallError> {
+    pub async fn probe(&self, index: usize, team: Option<&str>) -> Result<Result<(), String>, CallError> {
         let probe = &self.preset.calls.probe[index];
         let key = format!("probe[{index}]");
-        let mut values = self.values(&Values::new());
-        self.step(&format!("{key}.call"), &probe.call, &mut values).await?;
+        let mut values = self.of_probe(team);
+        // One that is left out is no wrong answer.
+        if self.step(&format!("{key}.call"), &probe.call, &mut values).await?.is_none() {
+            return Ok(Ok(()));
+        }
         let seen = seen_by(&values);
         let is_right = match &probe.right {
             Some(right) => self.preset.evaluate(&format!("{key}.right"), right, &seen)?.is_true(),

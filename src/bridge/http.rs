@@ -142,6 +142,14 @@ impl CallError {
         matches!(self, CallError::Refused { status: 401 | 402 | 403 | 405 | 412 | 423 | 451, .. })
     }
 
+    /// The same, said of what our account may not see.
+    pub(super) fn hidden(self) -> CallError {
+        match self {
+            CallError::Refused { words, .. } => CallError::Refused { status: 403, words },
+            other => other,
+        }
+    }
+
     /// The same without the helpdesk's own words.
     pub fn without_words(self) -> CallError {
         let words = String::new();

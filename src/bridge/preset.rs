@@ -149,6 +149,9 @@ pub struct Opt {
     pub about: String,
     /// Absent: it must be given.
     pub default: Option<toml::Value>,
+    /// Whether it is of a ticket and not of the helpdesk: it may be another one for the tickets of a team.
+    #[serde(default)]
+    pub by_team: bool,
 }
 
 /// One call.
@@ -222,6 +225,10 @@ pub struct Find {
 pub struct Read {
     /// The call; 404 and 410 say that it is deleted.
     pub call: Step,
+    /// They may as well say that our account may not see it: then it is told to be no longer visible, and nobody says
+    /// that it was deleted.
+    #[serde(default)]
+    pub hides_as_absent: bool,
     /// Calls after it, whose captures `fields` may use.
     #[serde(default)]
     pub also: Vec<Step>,
@@ -296,8 +303,22 @@ pub struct Webhook {
     /// How it is written.
     #[serde(default)]
     pub encoding: Encoding,
-    /// A header whose value comes before the body in what is signed.
+    /// A header whose value is signed with the body.
     pub timestamp_header: Option<String>,
+    /// Where it stands in what is signed.
+    #[serde(default)]
+    pub timestamp_comes: Comes,
+}
+
+/// Where a time stands in what is signed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Comes {
+    /// Before the body.
+    #[default]
+    Before,
+    /// After it.
+    After,
 }
 
 /// HMAC's hash.

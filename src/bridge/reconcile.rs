@@ -51,8 +51,10 @@ const OWN_AFTER_US: i64 = 600_000_000;
 const LISTED_MAX: usize = 10_000;
 /// So often, once a day, a ticket is looked at that the helpdesk does not show us any more.
 const HIDDEN_LOOKS_MAX: u32 = 14;
-/// States that the log names once each.
-const STATES_MAX: usize = 100;
+/// What nobody understands is named in the log once, so much of each field.
+const MISREAD_MAX: usize = 100;
+/// Tickets with such a thing that are counted.
+const MISREAD_TICKETS_MAX: usize = 10_000;
 
 /// Looks at what becomes of tickets.
 pub struct Reconciler<'b> {
@@ -62,8 +64,11 @@ pub struct Reconciler<'b> {
     /// Between two looks: at the listing, or at each ticket where there is none.
     every: Duration,
     clock: Arc<dyn Fn() -> i64 + Send + Sync>,
-    /// States that the preset does not know and the log has named.
-    unknown: parking_lot::Mutex<BTreeSet<String>>,
+    /// What the helpdesk says that nobody understands and the log has named, such as a state that the preset does not
+    /// know: field and value.
+    named: parking_lot::Mutex<BTreeSet<(&'static str, String)>>,
+    /// The tickets of which it says such a thing.
+    misread: parking_lot::Mutex<BTreeSet<TicketId>>,
     /// When tickets were changed last, as a listing has said it, by id.
     listed: parking_lot::Mutex<HashMap<String, String>>,
     /// Tickets that the helpdesk does not show us any more, and how often they were looked at since.
@@ -82,8 +87,8 @@ impl<'b> Reconciler<'b> {
         every: Duration,
         clock: Arc<dyn Fn() -> i64 + Send + Sync>,
     ) -> Reconciler<'b> {
-        let (unknown, listed, hidden) = Default::default();
-        Reconciler { name, helpdesk, shared, every, clock, unknown, listed, hidden }
+        let (named, misread, listed, hidden) = Default::default();
+        Reconciler { name, helpdesk, shared, every, clock, named, misread, listed, hidden }
     }
 
     /// Looks until `stop`; gives what is new to `reports`, which go over the connection that `link` tells of. `hints`
@@ -145,7 +150,7 @@ impl<'b> Reconciler<'b> {
         let now_us = (self.clock)();
         match plan.next(now_us) {
             Task::List => self.list(plan, cursor).await?,
-            Task::Read(wanted) => self.read(plan, wanted).await?,
+            Task::Read(wanted) => self.read(plan, *wanted).await?,
             Task::Due => match self.due(now_us)? {
                 Some(known) => self.look(plan, known).await?,
                 None if plan.is_idle(now_us) => return Ok(Some(now_us + micros(REST_MAX))),
@@ -319,13 +324,13 @@ impl<'b> Reconciler<'b> {
     async fn ask(&self, plan: &mut Plan, mut case: Case) -> Result<(String, Standing), CallError> {
         let mut seen = BTreeSet::new();
         loop {
-            let read = self.helpdesk.read(&case).await;
-            let also = self.helpdesk.preset().calls.read.as_ref().map_or(0, |read| read.also.len());
-            self.spent(plan, 1 + u32::try_from(also).unwrap_or(u32::MAX));
+            let mut calls = 0;
+            let read = self.helpdesk.read_counting(&case, &mut calls).await;
+            self.spent(plan, calls);
             let standing =
                 read?.ok_or_else(|| CallError::Template("read: there is no such call".to_owned()))?;
             if standing.state_there == GONE && !self.helpdesk.preset().calls.probe.is_empty() {
-                let answer = self.helpdesk.probe(0).await;
+                let answer = self.helpdesk.probe(0, None).await;
                 self.spent(plan, 1);
                 if let Err(advice) = answer? {
                     return Err(CallError::Unclear(format!("it knows no ticket {}: {advice}", case.id)));
@@ -350,10 +355,8 @@ impl<'b> Reconciler<'b> {
         listing: Option<u64>,
     ) -> Result<(), LedgerError> {
         let now_us = (self.clock)();
-        if standing.state.is_none() {
-            self.warn_of_state(&standing.state_there);
-        }
         for (ticket_id, entry) in known {
+            self.note_misread(ticket_id, case_id, standing);
             if self.hidden.lock().remove(&ticket_id).is_some() {
                 info!(bridge = %self.name, ticket = %ticket_id, case = case_id, "visible again");
                 let mut counts = self.shared.counts.lock();
@@ -363,8 +366,15 @@ impl<'b> Reconciler<'b> {
             let told = told.filter(|told| !told.ticket_id.is_empty());
             let before = plan.on_its_way(ticket_id).or(told.as_ref());
             let status = status::status(ticket_id, case_id, standing, before);
-            let again_at_us =
-                status::again_at_us(now_us, self.round_us(), &status, told.as_ref(), entry.again_at_us);
+            let touched_at_us = self.shared.cases.lock().touched_at_us(ticket_id)?.unwrap_or(now_us);
+            let again_at_us = status::again_at_us(
+                now_us,
+                self.round_us(),
+                &status,
+                told.as_ref(),
+                entry.again_at_us,
+                touched_at_us,
+            );
             let is_back =
                 standing.state_there != GONE && entry.place.as_ref().is_some_and(|place| place.is_gone);
             if is_back {
@@ -476,10 +486,30 @@ impl<'b> Reconciler<'b> {
         }
     }
 
-    fn warn_of_state(&self, state: &str) {
-        let mut unknown = self.unknown.lock();
-        if unknown.len() < STATES_MAX && unknown.insert(state.to_owned()) {
-            warn!(bridge = %self.name, state, "the preset's states lack this one; it changes nothing");
+    /// What nobody understands is said once, and counted as long as it stands there.
+    fn note_misread(&self, ticket_id: TicketId, case_id: &str, standing: &Standing) {
+        let mut misread = self.misread.lock();
+        match standing.misread.is_empty() {
+            true => drop(misread.remove(&ticket_id)),
+            false if misread.len() < MISREAD_TICKETS_MAX => drop(misread.insert(ticket_id)),
+            false => {}
+        }
+        self.shared.counts.lock().misread = misread.len() as u64;
+        let mut named = self.named.lock();
+        for (field, value) in &standing.misread {
+            let of_field = named.iter().filter(|(of, _)| of == field).count();
+            if of_field < MISREAD_MAX && named.insert((field, value.clone())) {
+                let why = match *field {
+                    "state" => "the preset's states lack this one",
+                    "satisfaction" => "no whole number from 1 to 5",
+                    "recommendation" => "no whole number from 0 to 10",
+                    _ => "no time",
+                };
+                warn!(
+                    bridge = %self.name, field, value, why, ticket = %ticket_id, case = case_id,
+                    "not understood; it changes nothing"
+                );
+            }
         }
     }
 }

@@ -5,8 +5,8 @@
 use minijinja::value::{Serde, Value};
 use serde_json::json;
 
-use super::config::options_with_defaults;
-use super::helpdesk::Values;
+use super::config::{distinct, options_of_teams, options_with_defaults};
+use super::helpdesk::{Teams, Values};
 use super::preset::{Escape, Preset, RenderError, Step};
 use super::text::{About, Texts, sample};
 use crate::ticket::proto::Level;
@@ -15,16 +15,34 @@ use crate::ticket::proto::update::Change;
 /// Of an answer, and so not known here.
 const OF_ANSWERS: [&str; 4] = ["item", "response", "status", "headers"];
 
-/// Renders every template that needs nothing of an answer.
+/// Renders every template that needs nothing of an answer, for a ticket of no team and for one of each team that has
+/// options of its own.
 ///
 /// # Errors
 ///
-/// The first that cannot be rendered, by its key.
-pub fn rehearse(preset: &Preset, token: &str, options: &Values, texts: &Texts) -> Result<(), RenderError> {
-    let calls = &preset.calls;
+/// The first that cannot be rendered, by its key, and of which team the ticket is.
+pub fn rehearse(
+    preset: &Preset,
+    token: &str,
+    options: &Values,
+    teams: &Teams,
+    texts: &Texts,
+) -> Result<(), (Option<String>, RenderError)> {
+    let base = options_with_defaults(preset, options);
+    let of_teams = options_of_teams(&base, teams);
     let mut common = Values::new();
     common.insert("token".to_owned(), token.into());
-    common.insert("option".to_owned(), options_with_defaults(preset, options).into());
+    common.insert("options".to_owned(), json!(distinct(&base, &of_teams)));
+    let named = of_teams.iter().map(|(team, own)| (Some(team), own));
+    for (team, options) in std::iter::once((None, &base)).chain(named) {
+        common.insert("option".to_owned(), options.clone().into());
+        all_calls(preset, common.clone(), texts).map_err(|error| (team.cloned(), error))?;
+    }
+    Ok(())
+}
+
+fn all_calls(preset: &Preset, mut common: Values, texts: &Texts) -> Result<(), RenderError> {
+    let calls = &preset.calls;
     let login = calls.login.as_ref();
     if let Some(login) = login {
         step_of(preset, "login", login, &common)?;
@@ -40,7 +58,10 @@ pub fn rehearse(preset: &Preset, token: &str, options: &Values, texts: &Texts) -
     let named = |name: &str, value: serde_json::Value| Values::from_iter([(name.to_owned(), value)]);
     let id = also(named("id", "1".into()));
     let ticket = sample::tickets("Sample").remove(0);
-    let made = also(texts.ticket(&ticket));
+    // Those that are empty in this ticket are not in another.
+    let fields: Values = texts.fields().names().iter().map(|name| (name.clone(), "x".into())).collect();
+    let mut made = also(texts.ticket(&ticket));
+    made.insert("fields".to_owned(), fields.clone().into());
     let about = About { reference: "00", brand: "Sample", language: None, level: None };
     let followed_up =
         sample::updates().into_iter().find(|update| matches!(update.change, Some(Change::FollowedUp(_))));
@@ -78,8 +99,9 @@ pub fn rehearse(preset: &Preset, token: &str, options: &Values, texts: &Texts) -
         step_of(preset, "changed.call", &changed.call, &listed)?;
         steps_of(preset, "changed.also", &changed.also, &listed)?;
     }
+    let asked = also(named("fields", fields.into()));
     for (index, probe) in calls.probe.iter().enumerate() {
-        step_of(preset, &format!("probe[{index}].call"), &probe.call, &common)?;
+        step_of(preset, &format!("probe[{index}].call"), &probe.call, &asked)?;
     }
     Ok(())
 }
@@ -158,8 +180,12 @@ fields = { state = "item.state" }
         let preset = Preset::parse(&PRESET.replace(there, put)).unwrap();
         let texts =
             Texts::new(Shape { four_byte: FourByte::Keep, ..Shape::of(&preset) }, Vec::new()).unwrap();
-        let rehearsed = rehearse(&preset, "token", &Values::new(), &texts);
-        assert_eq!(rehearsed.as_ref().err().map(|error| error.key.as_str()), key, "{put}: {rehearsed:?}");
+        let rehearsed = rehearse(&preset, "token", &Values::new(), &Teams::new(), &texts);
+        assert_eq!(
+            rehearsed.as_ref().err().map(|(_, error)| error.key.as_str()),
+            key,
+            "{put}: {rehearsed:?}"
+        );
     }
 
     #[test]

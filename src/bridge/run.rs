@@ -142,6 +142,7 @@ fn state(name: &str, kind: &str, shared: &Shared, now_us: i64) -> BridgeState {
         // That the file cannot be read ends the bridge elsewhere.
         unerased: shared.cases.lock().unerased().unwrap_or_default(),
         hidden: counts.hidden,
+        misread: counts.misread,
         ended: counts.ended,
         reported: counts.reported,
         calls_per_minute: pace.calls_per_minute,

@@ -19,11 +19,13 @@ use tracing::{error, warn};
 use super::preset::Preset;
 use crate::ticket::proto;
 
+mod fields;
 mod safe;
 pub mod sample;
 mod view;
 mod words;
 
+pub use fields::{FieldError, Fields};
 pub use safe::FourByte;
 pub use words::Language;
 
@@ -35,6 +37,8 @@ pub const REFERENCE: &str = "vigie-ref: ";
 
 /// Longest subject, in characters: RT keeps 200, others 255.
 pub const SUBJECT_CHARS_MAX: usize = 150;
+/// Characters of anything else on one line: a name, a title, a reason. Addresses of posts are shorter than 500.
+const LINE_CHARS_MAX: usize = 500;
 /// Longest tag, in characters, and most of them.
 const TAG_CHARS_MAX: usize = 40;
 const TAGS_MAX: usize = 10;
@@ -150,6 +154,7 @@ pub struct Texts {
     four_byte: FourByte,
     levels: [serde_json::Value; 4],
     zone: TimeZone,
+    fields: Fields,
 }
 
 /// What preset templates see, by name.
@@ -182,8 +187,8 @@ impl Texts {
                 mistakes.extend(added.err().map(|error| mistake(&brand.name, *part, &error)));
             }
         }
-        let texts =
-            Texts { brands: brands.into(), templates, text_chars_max, erases_text, four_byte, levels, zone };
+        let (brands, fields) = (brands.into(), Fields::default());
+        let texts = Texts { brands, templates, text_chars_max, erases_text, four_byte, levels, zone, fields };
         if mistakes.is_empty() {
             mistakes = texts.try_samples();
         }
@@ -193,6 +198,16 @@ impl Texts {
     /// In the words that are built in, for every brand.
     pub fn built_in(preset: &Preset) -> Texts {
         Texts::new(Shape::of(preset), Vec::new()).expect("a test renders each built-in template")
+    }
+
+    /// With fields of the operator's own.
+    pub fn with_fields(self, fields: Fields) -> Texts {
+        Texts { fields, ..self }
+    }
+
+    /// The operator's own fields.
+    pub fn fields(&self) -> &Fields {
+        &self.fields
     }
 
     /// The language of a ticket's text: its post's, if it is one of ours, else its brand's.
@@ -224,7 +239,8 @@ impl Texts {
             "agent": text_of("agent"),
             "brand": text_of("brand"),
             "language": view.language.tag(),
-            "tags": self.tags(ticket),
+            "tags": tags(ticket),
+            "fields": self.fields.of(ticket),
             "ticket": text_of("ticket"),
         }))
     }
@@ -429,30 +445,42 @@ impl Texts {
         let text = safe::cut(text, room, |missing| view.mark(missing));
         format!("{text}{last}").trim_start().to_owned()
     }
+}
 
-    /// Words to sort and count by: letters, digits, `_` and `-` only, which is what all helpdesks take.
-    fn tags(&self, ticket: &proto::Ticket) -> Vec<String> {
-        let network = ticket.post.as_ref().map_or("", |post| &post.network);
-        let best = |head: &std::collections::BTreeMap<String, f32>| {
-            let best = head.iter().max_by(|one, other| one.1.total_cmp(other.1));
-            best.map(|(label, _)| label.clone()).unwrap_or_default()
-        };
-        let verdict = ticket.verdict.clone().unwrap_or_default();
-        let tier = ticket.person.as_ref().map_or("", |person| &person.tier);
-        let words =
-            ["vigie", network, &ticket.brand, &best(&verdict.intent), &best(&verdict.sentiment), tier]
-                .map(str::to_owned);
-        let mut tags: Vec<String> = Vec::new();
-        for word in words.iter().chain(&ticket.sensitive) {
-            let word = safe::line(word, FourByte::Replace).to_lowercase();
-            let tag = word.chars().map(|c| if c.is_alphanumeric() || "_-".contains(c) { c } else { '_' });
-            let tag: String = tag.take(TAG_CHARS_MAX).collect();
-            if !tag.trim_matches('_').is_empty() && !tags.contains(&tag) && tags.len() < TAGS_MAX {
-                tags.push(tag);
-            }
+/// Words to sort and count by: letters, digits, `_` and `-` only, which is what all helpdesks take.
+fn tags(ticket: &proto::Ticket) -> Vec<String> {
+    let network = ticket.post.as_ref().map_or("", |post| &post.network);
+    let verdict = ticket.verdict.clone().unwrap_or_default();
+    let (intent, sentiment) = (most_likely(&verdict.intent), most_likely(&verdict.sentiment));
+    let tier = ticket.person.as_ref().map_or("", |person| &person.tier);
+    let words = ["vigie", network, &ticket.brand, intent, sentiment, tier].map(str::to_owned);
+    let mut tags: Vec<String> = Vec::new();
+    for word in words.iter().chain(&ticket.sensitive) {
+        let word = safe::line(word, FourByte::Replace).to_lowercase();
+        let tag = word.chars().map(|c| if c.is_alphanumeric() || "_-".contains(c) { c } else { '_' });
+        let tag: String = tag.take(TAG_CHARS_MAX).collect();
+        if !tag.trim_matches('_').is_empty() && !tags.contains(&tag) && tags.len() < TAGS_MAX {
+            tags.push(tag);
         }
-        tags
     }
+    tags
+}
+
+/// The class of a head with the greatest probability; empty where there is none.
+fn most_likely(head: &std::collections::BTreeMap<String, f32>) -> &str {
+    let best = head.iter().max_by(|one, other| one.1.total_cmp(other.1));
+    best.map(|(label, _)| label.as_str()).unwrap_or_default()
+}
+
+/// Whose it is; empty where no route speaks of it.
+fn team_of(ticket: &proto::Ticket) -> &str {
+    let assigned = ticket.assignment.as_ref().map_or("", |assignment| &assignment.team);
+    if assigned.is_empty() { &ticket.route } else { assigned }
+}
+
+/// A name as templates see it.
+pub fn as_seen(name: &str, four_byte: FourByte) -> String {
+    safe::cut(&safe::line(name, four_byte), LINE_CHARS_MAX, |_| "…".to_owned())
 }
 
 fn own(brand: &str, part: Part) -> String {

@@ -158,6 +158,46 @@ mod tests {
         checked(&stamped, &[("x-time", "what do ya!"), ("x-sig", base64)], b"want for nothing?", false);
         checked(&stamped, &[("x-sig", base64)], WHAT, false);
         checked(&stamped, &[("x-time", "what do ya "), ("x-sig", "W9?")], b"want for nothing?", false);
+        let after = webhook(
+            "signature_header = \"X-Sig\"\nencoding = \"base64\"\ntimestamp_header = \"X-Time\"\ntimestamp_comes = \"after\"",
+        );
+        checked(&after, &[("x-time", "want for nothing?"), ("x-sig", base64)], b"what do ya ", true);
+        checked(&after, &[("x-time", "what do ya "), ("x-sig", base64)], b"want for nothing?", false);
+    }
+
+    /// As GLPI's `Webhook::raise` puts it together: body, then seconds since 1970, both signed; the digests are those that
+    /// `hash_hmac('sha256', $body . $timestamp, 'Jefe')` gives.
+    #[test]
+    fn what_glpi_sends_is_taken_and_what_is_forged_is_not() {
+        let (inbox, mut ids) = inbox("glpi", "Jefe");
+        let body = "{\n    \"item\": {\n        \"id\": 17\n    },\n    \"event\": \"update\"\n}";
+        let signature = "ba96134d4062a4297e32bf34c29e9b0e8d5a01d2805dc5064d46c53664635c2a";
+        let take = |secret: &str, time: &str, signature: &str, body: &str| {
+            let headers = [("x-glpi-signature", signature), ("x-glpi-timestamp", time)];
+            inbox.take(&Hint { secret, headers: &headers, body: body.as_bytes() })
+        };
+        assert_eq!(take("", "1795741200", signature, body), Ok(true));
+        assert_eq!(ids.try_recv().unwrap(), "17");
+        // Its queue sends hours later, and again: it is a hint, and the ticket is read.
+        assert_eq!(take("", "1795741200", signature, body), Ok(true));
+        assert_eq!(ids.try_recv().unwrap(), "17");
+        let other = body.replace("17", "18");
+        for (secret, time, signature, body) in [
+            ("", "1795741201", signature, body),
+            ("", "1795741200", signature, other.as_str()),
+            ("", "1795741200", &signature.replace('a', "b"), body),
+            ("", "1795741200", "", body),
+            // As it was before vigie knew of the signature: the secret in the address shows nothing.
+            ("Jefe", "", "", body),
+        ] {
+            assert_eq!(
+                take(secret, time, signature, body),
+                Err(Refusal::Signature),
+                "{time} {signature} {body}"
+            );
+        }
+        let unsigned = inbox.take(&Hint { secret: "Jefe", headers: &[], body: body.as_bytes() });
+        assert_eq!(unsigned, Err(Refusal::Signature));
     }
 
     #[test]

@@ -508,6 +508,7 @@ fn bridges(out: &mut impl Write, bridges: &[BridgeStatus], now_us: i64) -> io::R
             (bridge.erased, "erased", false),
             (bridge.unerased, "NOT ERASED", false),
             (bridge.hidden, "no longer visible", false),
+            (bridge.misread, "not understood", false),
             (bridge.ended, "closed there", true),
             (bridge.reported, "reported back", true),
             (bridge.refused, "refused", false),

@@ -1,6 +1,7 @@
 //! `[[bridge]]`: helpdesks that tickets go to.
 
 mod doors;
+mod options;
 mod secrets;
 mod texts;
 
@@ -11,20 +12,21 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use self::doors::{socket, socket_tls, url};
-use self::secrets::{hidden, secret_in};
+use self::options::{fields, read_options, teams};
+use self::secrets::hidden;
 use self::texts::{texts, wordings};
 use super::access::is_name;
-use super::reader::{Placed, Section, nearest};
+use super::reader::Section;
 use crate::access::{brands, tls};
 use crate::bridge::config::{
     BRIDGES_MAX, CALL_MAX, Config, HEADROOM_PERCENT, NAME_BYTES_MAX, POLL_INTERVAL, Place,
 };
 use crate::bridge::deliver::WhenUnknown;
 use crate::bridge::forget::LONGER;
-use crate::bridge::helpdesk::Values;
 use crate::bridge::preset::{BUILT_IN, Preset};
 use crate::bridge::rehearsal::rehearse;
 use crate::bridge::text::{FourByte, Shape};
+use crate::desk::route::Team;
 use crate::ledger;
 use crate::prefilter;
 use crate::wire;
@@ -47,6 +49,7 @@ const SOCKET: [&str; 6] = [
 /// What bridges are told of the rest of the file.
 pub(super) struct Surroundings<'c> {
     pub(super) brands: &'c [prefilter::Brand],
+    pub(super) teams: &'c [Team],
     /// Whose wall clock agents go by.
     pub(super) zone: TimeZone,
     /// The ledger's file: case stores are beside it, and keep what it keeps.
@@ -171,14 +174,20 @@ fn bridge(
     if given.is_none() {
         options.other_scalars();
     }
+    let options = given.flatten();
+    let known = preset.as_ref().map(|(_, preset)| preset);
+    let teams = teams(&section.section("teams"), known, around.teams, four_byte, warnings);
+    let fields = fields(&section.section("fields"), known, options.as_ref(), four_byte);
     let wordings = wordings(&section.section("text"), around.brands);
     let (preset_text, preset) = preset?;
     let shape = Shape { four_byte, zone: around.zone.clone(), ..Shape::of(&preset) };
     let texts = texts(section, shape, wordings)?;
-    let (options, token) = (given??, token?);
-    if let Err(error) = rehearse(&preset, token.secret(), &options, &texts) {
+    let (options, teams, token) = (options?, teams?, token?);
+    let texts = texts.with_fields(fields?);
+    if let Err((team, error)) = rehearse(&preset, token.secret(), &options, &teams, &texts) {
+        let of_team = team.map(|team| format!(" of team {team}")).unwrap_or_default();
         section.mistake(format_args!(
-            "a sample ticket cannot be put into the calls of {}: {error}",
+            "a sample ticket{of_team} cannot be put into the calls of {}: {error}",
             kind.unwrap_or(OWN)
         ));
         return None;
@@ -191,6 +200,7 @@ fn bridge(
         preset: preset_text,
         token,
         options,
+        teams,
         subscription,
         brands,
         priority_min,
@@ -278,45 +288,6 @@ fn brands_of(section: &Section<'_, '_>, known: &[prefilter::Brand]) -> Vec<Strin
         }
     };
     given.into_iter().map(brand).collect()
-}
-
-/// What the preset asks for; `NAME_file` instead of `NAME` takes it from a file of its own.
-fn read_options(section: &Section<'_, '_>, preset: &Preset, warnings: &mut Vec<String>) -> Option<Values> {
-    let known: Vec<&str> = preset.calls.options.keys().map(String::as_str).collect();
-    let mut options = Values::new();
-    let mut is_right = true;
-    for given in section.other_scalars() {
-        let (name, value) = (given.key.clone(), given.value.clone());
-        let named = Placed { key: format!("{}.{name}", section.path_in_file()), ..given };
-        let from_file = name.strip_suffix("_file").filter(|name| known.contains(name));
-        if known.contains(&name.as_str()) {
-            options.insert(name, value);
-        } else if let Some(name) = from_file {
-            let path = Placed {
-                value: value.as_str().unwrap_or_default().to_owned(),
-                place: named.place,
-                key: named.key,
-            };
-            match secret_in(section, &path, Path::new(&path.value), warnings) {
-                Some(secret) => _ = options.insert(name.to_owned(), secret.into()),
-                None => is_right = false,
-            }
-        } else {
-            let hint = match nearest(&name, &known) {
-                Some(near) => format!("did you mean {near}?"),
-                None => format!("{} knows: {}", preset.calls.title, known.join(", ")),
-            };
-            section.mistake_at(&named, format_args!("unknown option; {hint}"));
-            is_right = false;
-        }
-    }
-    for (name, option) in &preset.calls.options {
-        if option.default.is_none() && !options.contains_key(name) {
-            section.mistake(format_args!("{name} is missing: {}", option.about));
-            is_right = false;
-        }
-    }
-    is_right.then_some(options)
 }
 
 fn beside(ledger: &Path) -> PathBuf {

@@ -149,7 +149,7 @@ fn team_of(section: &Section<'_, '_>, name: &Placed<String>, teams: &[Team]) -> 
     team.map(|team| team.name.clone())
 }
 
-fn did_you_mean(name: &str, teams: &[Team]) -> String {
+pub(super) fn did_you_mean(name: &str, teams: &[Team]) -> String {
     let names: Vec<_> = teams.iter().map(|team| team.name.as_str()).collect();
     match nearest(name, &names) {
         Some(near) => format!("; did you mean {near:?}?"),

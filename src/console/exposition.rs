@@ -196,6 +196,7 @@ fn bridges(page: &mut telemetry::Exposition, bridges: &[BridgeStatus]) {
             ("erased", bridge.erased),
             ("ended", bridge.ended),
             ("hidden", bridge.hidden),
+            ("misread", bridge.misread),
         ];
         for (outcome, tickets) in outcomes {
             let labels = [

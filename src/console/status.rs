@@ -209,6 +209,9 @@ pub struct BridgeStatus {
     /// Tickets that the helpdesk does not show it any more.
     #[serde(default)]
     pub hidden: u64,
+    /// Tickets of which it holds what the bridge does not understand, a state or a rating.
+    #[serde(default)]
+    pub misread: u64,
     /// Tickets seen solved, closed or deleted there; again if opened again in between.
     #[serde(default)]
     pub ended: u64,
@@ -247,6 +250,7 @@ impl BridgeStatus {
             erased: state.erased,
             unerased: state.unerased,
             hidden: state.hidden,
+            misread: state.misread,
             ended: state.ended,
             reported: state.reported,
             calls_per_minute: state.calls_per_minute,

@@ -276,6 +276,19 @@ impl Cases {
         })
     }
 
+    /// When something was last written of a ticket, microseconds since 1970; `None`: nothing is known of it.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn touched_at_us(&self, ticket_id: TicketId) -> Result<Option<i64>, LedgerError> {
+        self.read(|connection| {
+            let sql = "SELECT touched_at_us FROM entry WHERE ticket_id = ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            statement.query_row([ticket_id.as_bytes()], |row| row.get(0)).optional()
+        })
+    }
+
     /// When we have last told the helpdesk something of a ticket, if that is among the last things that we told it.
     pub fn wrote_at_us(&self, ticket_id: TicketId) -> Option<i64> {
         self.wrote.iter().rev().find(|(_, id)| *id == ticket_id).map(|(at_us, _)| *at_us)

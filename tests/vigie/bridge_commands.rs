@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use firehose::helpdesk::{Fake, Fault, Faults, Options, Plain, serve};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::access::certificates;
 use crate::daemon::{PATIENCE, QUICK_BRAND, State, run, vigie};
@@ -303,6 +303,65 @@ async fn a_test_says_what_is_right_and_leaves_nothing_behind() {
         "{}",
         output.stdout
     );
+}
+
+/// The helpdesk with a queue by team, and fields of the operator's own.
+fn state_with_teams(url: &str, options: &str) -> State {
+    let more = format!(
+        "{options}\n[[team]]\nname = \"Outages\"\n[[team]]\nname = \"Rest\"\n\
+         [[route]]\nwhen = {{ language = \"en\" }}\nteam = \"outages\"\n\
+         [[route]]\nwhen = {{}}\nteam = \"rest\"\n"
+    );
+    let state = state(url, &more);
+    let preset = Plain::PRESET.replace(
+        "\"ref\": {{ ref }},",
+        "\"ref\": {{ ref }}, \"queue\": {{ option.queue }}, \"fields\": {{ fields }},",
+    );
+    let more = "[options.queue]\nabout = \"where\"\ndefault = \"general\"\nby_team = true\n\
+        [[probe]]\nabout = \"queue\"\ncall = { method = \"GET\", path = \"/tickets?ref=none\" }\n\
+        right = \"option.queue in ['general', 'outages']\"\nadvice = \"there is no queue {{ option.queue }}\"\n";
+    assert_ne!(preset, Plain::PRESET);
+    std::fs::write(state.path().join("plain.toml"), preset + more).unwrap();
+    state
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tickets_go_to_their_teams_queue_with_fields_of_the_operators_own() {
+    let fake = helpdesk().await;
+    let options = "[bridge.teams.outages]\nqueue = \"outages\"\n[bridge.fields]\n\
+        Where = \"{{ network }} {{ language }} {{ team }}\"\nIncident = \"{{ incident }}\"\n\
+        Level = \"{{ level }}, {{ tags }}\"\n";
+    let state = state_with_teams(&fake.url(), options);
+    let daemon = state.start();
+    let tickets = tickets(&fake, 2).await;
+    let of =
+        |words: &str| tickets.iter().find(|ticket| ticket["body"].as_str().unwrap().contains(words)).unwrap();
+    let (en, fr) = (of("internet down"), of("panne depuis"));
+    assert_eq!((&en["queue"], &fr["queue"]), (&json!("outages"), &json!("general")));
+    assert_eq!(
+        (&en["fields"]["Where"], &fr["fields"]["Where"]),
+        (&json!("plain en Outages"), &json!("plain fr Rest"))
+    );
+    assert_eq!(en["fields"]["Incident"], Value::Null, "what is empty is left out");
+    let level = en["fields"]["Level"].as_str().unwrap();
+    assert!(level.starts_with('P') && level.contains(", vigie, plain, lumio"), "{level}");
+    assert!(daemon.terminate().0.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_names_the_team_whose_options_are_wrong() {
+    let fake = helpdesk().await;
+    let options = "[bridge.teams.outages]\nqueue = \"outages\"\n[bridge.teams.rest]\nqueue = \"nowhere\"\n";
+    let state = state_with_teams(&fake.url(), options);
+    let output = run(vigie().args(["bridge", "test", "-c"]).arg(&state.config), b"");
+    assert_eq!(output.status.code(), Some(1), "{}{}", output.stdout, output.stderr);
+    for said in [
+        "ok     queue\n",
+        "ok     queue, tickets of team Outages\n",
+        "wrong  queue, tickets of team Rest: not as it should be\n         there is no queue nowhere\n",
+    ] {
+        assert!(output.stdout.contains(said), "{said}:\n{}", output.stdout);
+    }
 }
 
 #[test]

@@ -164,13 +164,17 @@ async fn run_as(backlog: &Backlog, config: Config, preset: &str) -> Done {
         Done { counts: bridge.shared().counts.lock().clone(), pace: bridge.shared().pace.standing(), cpu }
     });
     let thread = thread.unwrap();
-    patiently("the last ticket", async {
-        while backlog.left() > 0 {
-            assert!(!thread.is_finished(), "the bridge has ended");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    let mut left = backlog.left();
+    while left > 0 {
+        patiently("the next ticket", async {
+            while backlog.left() == left {
+                assert!(!thread.is_finished(), "the bridge has ended");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        left = backlog.left();
+    }
     stop.send_replace(true);
     tokio::task::spawn_blocking(move || thread.join().unwrap()).await.unwrap()
 }

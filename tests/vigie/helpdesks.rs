@@ -37,7 +37,7 @@ fn values(helpdesk: &Helpdesk, reference: &str, level: usize) -> Values {
     let html = body.replace('&', "&amp;").replace('<', "&lt;").replace('\n', "<br>\n");
     let values = json!({
         "ref": reference, "subject": subject, "body": body, "body_html": html, "level": format!("P{}", level + 1),
-        "level_value": level_value, "priority": 800, "team": "", "agent": "", "tags": ["vigie", "p1"],
+        "level_value": level_value, "priority": 800, "team": "", "agent": "", "tags": ["vigie", "p1"], "fields": {},
         "ticket": { "post": { "network": "bluesky", "author": { "id": "did:plc:ada", "handle": "ada", "name": "Ada" } } },
     });
     let serde_json::Value::Object(values) = values else { unreachable!("a table") };
@@ -60,9 +60,14 @@ async fn state(helpdesk: &Helpdesk, case: &Case) -> Option<State> {
 
 /// What there is to be said about each question of the preset that is answered wrongly.
 async fn advice(helpdesk: &Helpdesk) -> Vec<String> {
+    advice_of(helpdesk, None).await
+}
+
+/// The same of what a team's tickets ask beside.
+async fn advice_of(helpdesk: &Helpdesk, team: Option<&str>) -> Vec<String> {
     let mut advice = Vec::new();
-    for index in 0..helpdesk.preset().calls.probe.len() {
-        match helpdesk.probe(index).await {
+    for index in helpdesk.questions(team) {
+        match helpdesk.probe(index, team).await {
             Ok(Ok(())) => {}
             Ok(Err(words)) => advice.push(words),
             Err(error) => advice.push(error.to_string()),

@@ -29,8 +29,10 @@ pub struct Chatwoot {
 const ACCOUNT: &str = "1";
 /// Messages in an answer.
 const PAGE: usize = 20;
-/// Its inbox of the channel API.
-const INBOX: &str = "5";
+/// Its inboxes of the channel API.
+const INBOXES: [&str; 2] = ["5", "8"];
+/// Its team.
+const TEAM: u64 = 3;
 
 impl Default for Chatwoot {
     fn default() -> Chatwoot {
@@ -38,7 +40,7 @@ impl Default for Chatwoot {
             store: Store::default(),
             token: "secret".to_owned(),
             contacts: Vec::new(),
-            attributes: vec!["vigie_ref".to_owned()],
+            attributes: ["vigie_ref", "network"].map(str::to_owned).to_vec(),
             is_admin: true,
             sent: 0,
             mentioned: 0,
@@ -54,7 +56,32 @@ impl Chatwoot {
         }
         self.mentioned += mentions(asked["content"].as_str().unwrap_or_default());
         let id = self.store.number();
-        json!({ "id": id, "content": asked["content"], "private": is_private, "sender": { "id": 7, "type": "user" } })
+        json!({
+            "id": id, "content": asked["content"], "content_type": "text", "content_attributes": {}, "private": is_private,
+            "sender": { "id": 7, "type": "user" },
+        })
+    }
+
+    /// Asks the customer, as it does when a conversation is resolved; what they say is in the same message later.
+    pub fn survey(&mut self, id: &str) {
+        let number = self.store.number();
+        if let Some(conversation) = self.store.ticket(id) {
+            let question = json!({
+                "id": number, "content": "Please rate the conversation", "content_type": "input_csat", "private": false,
+                "content_attributes": {}, "message_type": 3,
+            });
+            push(conversation, "_messages", question);
+        }
+    }
+
+    /// What the customer says to the last survey.
+    pub fn rate(&mut self, id: &str, rating: &Value) {
+        let messages =
+            self.store.ticket(id).and_then(|conversation| conversation["_messages"].as_array_mut());
+        let survey = messages.into_iter().flatten().rfind(|message| message["content_type"] == "input_csat");
+        if let Some(survey) = survey {
+            survey["content_attributes"]["submitted_values"] = json!({ "csat_survey_response": { "rating": rating, "feedback_message": "they wrote something" } });
+        }
     }
 
     fn contact(&mut self, asked: &Value) -> Reply {
@@ -69,7 +96,8 @@ impl Chatwoot {
     }
 
     fn conversation(&mut self, asked: &Value, now: Instant) -> Reply {
-        if asked["inbox_id"].to_string().trim_matches('"') != INBOX
+        if !INBOXES.contains(&asked["inbox_id"].to_string().trim_matches('"'))
+            || asked.get("team_id").is_some_and(|team| *team != TEAM)
             || !self.contacts.iter().any(|contact| contact["id"] == asked["contact_id"])
         {
             return Reply::json(404, &json!({ "error": "Resource could not be found" }));
@@ -77,7 +105,7 @@ impl Chatwoot {
         let message = self.message(&asked["message"]);
         let conversation = json!({
             "status": asked["status"], "custom_attributes": asked["custom_attributes"], "priority": null, "labels": [],
-            "meta": { "sender": { "id": asked["contact_id"] } }, "first_reply_created_at": 0, "_messages": [message],
+            "inbox_id": asked["inbox_id"], "meta": { "team": { "id": asked["team_id"] }, "sender": { "id": asked["contact_id"] } }, "first_reply_created_at": 0, "_messages": [message],
         });
         let id = self.store.add(conversation, now);
         let reference = asked["custom_attributes"]["vigie_ref"].as_str().unwrap_or_default();
@@ -179,10 +207,15 @@ impl Vendor for Chatwoot {
         };
         match (request.method.as_str(), rest) {
             ("GET", ["inboxes", id]) => match *id {
-                INBOX => Reply::json(200, &json!({ "id": 5, "channel_type": "Channel::Api" })),
+                id if INBOXES.contains(&id) => {
+                    Reply::json(200, &json!({ "id": 5, "channel_type": "Channel::Api" }))
+                }
                 "6" => Reply::json(200, &json!({ "id": 6, "channel_type": "Channel::Email" })),
                 _ => Reply::json(404, &json!({ "error": "Resource could not be found" })),
             },
+            ("GET", ["teams", id]) if *id == TEAM.to_string() => {
+                Reply::json(200, &json!({ "id": TEAM, "name": "billing" }))
+            }
             ("GET", ["custom_attribute_definitions"]) => {
                 let definitions = self.attributes.iter().map(|key| json!({ "attribute_key": key }));
                 Reply::json(200, &definitions.collect())

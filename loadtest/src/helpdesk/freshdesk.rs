@@ -8,27 +8,42 @@ use tokio::time::Instant;
 use super::store::{basic, list, push, remove, set, shown};
 use super::{Reply, Request, Store, Vendor};
 
-/// Its tickets, with their notes as `_notes`.
+/// Its tickets, with their notes as `_notes` and their ratings as `_ratings`.
 #[derive(Debug)]
 pub struct Freshdesk {
     /// What it keeps.
     pub store: Store,
     /// The API key of agent 42.
     pub key: String,
+    /// Whether the agent may look at groups.
+    pub is_admin: bool,
     /// How late the search is; the list is not.
     pub lag: Duration,
     /// Tickets whose requester has an address, which is written to.
     pub mailed: u64,
+    /// Whether its plan has surveys.
+    pub has_surveys: bool,
     clock: u64,
 }
 
 /// Longest list, in tickets.
 const PAGE: usize = 100;
+/// Its groups, and the names of its ticket fields.
+const GROUPS: [u64; 2] = [31, 32];
+const FIELDS: [&str; 2] = ["cf_vigie_ref", "cf_network"];
 
 impl Default for Freshdesk {
     fn default() -> Freshdesk {
         let lag = Duration::from_secs(180);
-        Freshdesk { store: Store::default(), key: "secret".to_owned(), lag, mailed: 0, clock: 0 }
+        Freshdesk {
+            store: Store::default(),
+            key: "secret".to_owned(),
+            is_admin: true,
+            lag,
+            mailed: 0,
+            has_surveys: true,
+            clock: 0,
+        }
     }
 }
 
@@ -47,6 +62,21 @@ impl Freshdesk {
     pub fn changed_at(&mut self, id: &str, fields: &Value) {
         if let Some(ticket) = self.store.ticket(id) {
             set(ticket, fields);
+        }
+    }
+
+    /// What a customer says to the question that each survey has; nothing of it shows that the ticket has changed.
+    pub fn rate(&mut self, id: &str, default_question: &Value) {
+        let (number, now) = (self.store.number(), self.time());
+        if let Some(ticket) = self.store.ticket(id) {
+            let rating = json!({
+                "id": number, "survey_id": 1, "ticket_id": ticket["id"], "feedback": "they wrote something",
+                "ratings": { "default_question": default_question }, "created_at": now,
+            });
+            // In no order that is documented.
+            let mut ratings = list(ticket, "_ratings");
+            ratings.insert(0, rating);
+            ticket["_ratings"] = ratings.into();
         }
     }
 
@@ -73,9 +103,15 @@ impl Freshdesk {
             );
         }
         for name in asked["custom_fields"].as_object().into_iter().flatten().map(|(name, _)| name) {
-            if name != "cf_vigie_ref" {
+            if !FIELDS.contains(&name.as_str()) {
                 errors.push(json!({ "field": name, "message": "Unexpected field", "code": "invalid_field" }));
             }
+        }
+        if asked.get("group_id").is_some_and(|group| !GROUPS.iter().any(|known| *group == *known)) {
+            errors.push(
+                json!({ "field": "group_id", "message": "There is no group matching the given group_id",
+                "code": "invalid_value" }),
+            );
         }
         if asked.get("unique_external_id").is_none() && asked.get("email").is_none() {
             errors.push(json!({ "field": "requester_id", "message": "is missing", "code": "missing_field" }));
@@ -139,6 +175,16 @@ impl Vendor for Freshdesk {
                 found.retain(|ticket| ticket["custom_fields"]["cf_vigie_ref"].as_str() == reference);
                 Reply::json(200, &json!({ "total": found.len(), "results": found }))
             }
+            ("GET", ["api", "v2", "groups", _]) if !self.is_admin => {
+                let words = "You are not authorized to perform this action.";
+                Reply::json(403, &json!({ "code": "access_denied", "message": words }))
+            }
+            ("GET", ["api", "v2", "groups", id]) => {
+                match GROUPS.iter().find(|known| known.to_string() == **id) {
+                    Some(number) => Reply::json(200, &json!({ "id": number, "name": "Billing" })),
+                    None => gone(),
+                }
+            }
             ("POST", ["api", "v2", "tickets"]) => self.create(request, now),
             ("GET", ["api", "v2", "tickets", id]) => match self.store.ticket(id) {
                 Some(ticket) => Reply::json(200, &shown(ticket)),
@@ -166,6 +212,14 @@ impl Vendor for Freshdesk {
                 push(ticket, "_notes", note.clone());
                 Reply::json(201, &note)
             }
+            ("GET", ["api", "v2", "tickets", _, "satisfaction_ratings"]) if !self.has_surveys => {
+                let words = "The Surveys feature(s) is/are not supported in your plan.";
+                Reply::json(403, &json!({ "code": "require_feature", "message": words }))
+            }
+            ("GET", ["api", "v2", "tickets", id, "satisfaction_ratings"]) => match self.store.ticket(id) {
+                Some(ticket) => Reply::json(200, &list(ticket, "_ratings").into()),
+                None => gone(),
+            },
             ("GET", ["api", "v2", "tickets", id, "conversations"]) => match self.store.ticket(id) {
                 Some(ticket) => Reply::json(200, &list(ticket, "_notes").into()),
                 None => gone(),

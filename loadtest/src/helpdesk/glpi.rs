@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::store::{list, push, remove, set, shown};
 use super::{Reply, Request, Store, Vendor};
 
-/// Its tickets, with their followups as `_followups` and the agent as `_agent`.
+/// Its tickets, with their followups as `_followups`, the agent as `_agent` and the survey as `_survey`.
 #[derive(Debug)]
 pub struct Glpi {
     /// What it keeps.
@@ -28,7 +28,16 @@ pub struct Glpi {
     pub refuses_update: bool,
     /// Tickets with a requester, who is written to.
     pub mailed: u64,
+    /// Whether our account may see surveys.
+    pub shows_surveys: bool,
 }
+
+/// Its entities, categories and groups to which tickets may be assigned.
+const ENTITIES: [u64; 2] = [0, 2];
+const CATEGORIES: [u64; 2] = [11, 12];
+const GROUPS: [u64; 2] = [5, 6];
+/// A group of customers.
+const CUSTOMERS: u64 = 9;
 
 impl Default for Glpi {
     fn default() -> Glpi {
@@ -41,6 +50,7 @@ impl Default for Glpi {
             pages: false,
             refuses_update: false,
             mailed: 0,
+            shows_surveys: true,
         }
     }
 }
@@ -111,7 +121,12 @@ impl Glpi {
     }
 
     fn create(&mut self, input: &Value, now: Instant) -> Reply {
-        if input["entities_id"] != 0 {
+        let is_of = |known: &[u64], value: &Value| known.iter().any(|known| *value == *known);
+        let (category, group) = (&input["itilcategories_id"], &input["_groups_id_assign"]);
+        if !is_of(&ENTITIES, &input["entities_id"])
+            || !(*category == 0 || is_of(&CATEGORIES, category))
+            || !(group.is_null() || is_of(&GROUPS, group))
+        {
             return Reply::json(
                 400,
                 &json!(["ERROR_GLPI_ADD", "You don't have permission to perform this action."]),
@@ -123,7 +138,8 @@ impl Glpi {
         let urgency = input["urgency"].clone();
         let ticket = json!({
             "name": input["name"], "content": content, "urgency": urgency, "impact": input["impact"], "status": 1,
-            "is_deleted": 0, "_followups": [], "_agent": null,
+            "is_deleted": 0, "entities_id": input["entities_id"], "itilcategories_id": category, "_group": group,
+            "_followups": [], "_agent": null, "_survey": null,
         });
         let id = self.store.add(ticket, now);
         Reply::json(201, &json!({ "id": id, "message": "" })).making(&reference, id, &urgency)
@@ -200,8 +216,23 @@ impl Vendor for Glpi {
         let input = &request.body["input"];
         match (request.method.as_str(), rest) {
             ("GET", ["getFullSession"]) => Reply::json(200, &json!({ "session": { "glpiID": 6 } })),
-            ("GET", ["getMyEntities"]) => {
-                Reply::json(200, &json!({ "myentities": [{ "id": 0, "name": "Root" }] }))
+            ("GET", ["getMyEntities"]) => Reply::json(
+                200,
+                &json!({ "myentities": ENTITIES.map(|id| json!({ "id": id, "name": "Root" })) }),
+            ),
+            ("GET", ["ITILCategory", id]) => {
+                match CATEGORIES.iter().find(|known| known.to_string() == **id) {
+                    Some(id) => Reply::json(200, &json!({ "id": id, "name": "Invoices" })),
+                    None => gone(),
+                }
+            }
+            ("GET", ["Group", id]) => {
+                match GROUPS.iter().chain([&CUSTOMERS]).find(|known| known.to_string() == **id) {
+                    Some(id) => {
+                        Reply::json(200, &json!({ "id": id, "is_assign": u8::from(*id != CUSTOMERS) }))
+                    }
+                    None => gone(),
+                }
             }
             ("GET", ["search", "Ticket"]) => self.search(request, now),
             ("POST", ["Ticket"]) => self.create(input, now),
@@ -225,6 +256,15 @@ impl Vendor for Glpi {
                     let people = json!([{ "users_id": "nobody", "type": 1 }, { "users_id": ticket["_agent"], "type": 2 }]);
                     Reply::json(200, &people)
                 }
+                None => gone(),
+            },
+            ("GET", ["Ticket", _, "TicketSatisfaction"]) if !self.shows_surveys => {
+                let words = "You don't have permission to perform this action.";
+                Reply::json(403, &json!(["ERROR_RIGHT_MISSING", words]))
+            }
+            ("GET", ["Ticket", id, "TicketSatisfaction"]) => match self.store.ticket(id) {
+                Some(ticket) if ticket["_survey"].is_null() => Reply::json(200, &json!([])),
+                Some(ticket) => Reply::json(200, &json!([ticket["_survey"]])),
                 None => gone(),
             },
             ("GET", ["Ticket", id, "ITILFollowup"]) => match self.store.ticket(id) {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::store::{basic, list, push, remove, set};
 use super::{Reply, Request, Store, Vendor};
 
-/// Its issues as `fields`, with comments as `_comments`.
+/// Its issues as `fields`, with comments as `_comments` and the customer's rating as `_rating`.
 #[derive(Debug)]
 pub struct Jira {
     /// What it keeps.
@@ -21,6 +21,8 @@ pub struct Jira {
     pub budget: Option<u32>,
     /// Tickets raised on somebody's behalf, who is written to.
     pub mailed: u64,
+    /// Whether our account may see feedback.
+    pub shows_feedback: bool,
 }
 
 /// Longest text.
@@ -29,8 +31,14 @@ const TEXT_UNITS_MAX: usize = 32_767;
 const PAGE: usize = 100;
 /// The account.
 const ME: &str = "557058:vigie";
-/// The field of the request type for our reference.
+/// The field of the request types for our reference.
 const FIELD: &str = "customfield_10050";
+/// Its service desks, each with a project and request types, and the fields of those beside what each has.
+const DESKS: [(&str, &str, &str, &[&str]); 3] = [
+    ("3", "SUP", "25", &[FIELD, "customfield_10060"]),
+    ("3", "SUP", "26", &[FIELD]),
+    ("4", "BIL", "31", &[FIELD, "customfield_10060"]),
+];
 
 impl Default for Jira {
     fn default() -> Jira {
@@ -40,6 +48,7 @@ impl Default for Jira {
             lag: Duration::ZERO,
             budget: None,
             mailed: 0,
+            shows_feedback: true,
         }
     }
 }
@@ -54,20 +63,24 @@ impl Jira {
 
     /// The issue of a key such as `SUP-7`.
     pub fn issue(&mut self, key: &str) -> Option<&mut Value> {
-        self.store.ticket(key.strip_prefix("SUP-")?)
+        let (project, number) = key.split_once('-')?;
+        self.store.ticket(number).filter(|issue| issue["_project"] == project)
     }
 
     fn create(&mut self, request: &Request, now: Instant) -> Reply {
         let asked = &request.body;
-        if asked["serviceDeskId"] != "3" || asked["requestTypeId"] != "25" {
+        let place = DESKS
+            .iter()
+            .find(|(desk, _, kind, _)| asked["serviceDeskId"] == *desk && asked["requestTypeId"] == *kind);
+        let Some((_, project, kind, fields_there)) = place else {
             let words = "The service desk or request type does not exist.";
             return Reply::json(404, &json!({ "errorMessage": words }));
-        }
+        };
         let values = &asked["requestFieldValues"];
         if is_too_long(&values["description"]) {
             return too_long();
         }
-        let known = |name: &str| ["summary", "description", FIELD].contains(&name);
+        let known = |name: &str| ["summary", "description"].contains(&name) || fields_there.contains(&name);
         if let Some((name, _)) = values.as_object().into_iter().flatten().find(|(name, _)| !known(name)) {
             let words =
                 format!("Field '{name}' cannot be set. It is not on the appropriate screen, or unknown.");
@@ -77,8 +90,10 @@ impl Jira {
         let status = json!({ "name": "Waiting for support", "statusCategory": { "key": "indeterminate" } });
         let mut fields = values.clone();
         set(&mut fields, &json!({ "status": status, "assignee": null, "priority": { "name": "Medium" } }));
-        let id = self.store.add(json!({ "fields": fields, "_comments": [], "_answered": null }), now);
-        let key = format!("SUP-{id}");
+        let id = self
+            .store
+            .add(json!({ "fields": fields, "_kind": kind, "_project": project, "_comments": [], "_answered": null }), now);
+        let key = format!("{project}-{id}");
         if let Some(issue) = self.store.tickets.get_mut(&id) {
             issue["key"] = json!(key);
         }
@@ -92,17 +107,27 @@ impl Jira {
 
     fn search(&self, request: &Request, now: Instant) -> Reply {
         let jql = request.query("jql").unwrap_or_default();
-        let asked = jql.strip_prefix("project = \"SUP\" AND cf[10050] ~ \"");
-        let Some(reference) = asked.and_then(|rest| rest.split('"').next()) else {
+        let asked = jql.strip_prefix("project in (").and_then(|rest| rest.split_once(") AND cf[10050] ~ \""));
+        let Some((projects, reference)) =
+            asked.and_then(|(projects, rest)| Some((projects, rest.split('"').next()?)))
+        else {
             return Reply::json(400, &json!({ "errorMessages": ["Error in the JQL Query"] }));
         };
+        let projects: Vec<&str> = projects.split(", ").map(|project| project.trim_matches('"')).collect();
+        if let Some(unknown) = projects.iter().find(|project| !is_project(project)) {
+            let words = format!("The value '{unknown}' does not exist for the field 'project'.");
+            return Reply::json(400, &json!({ "errorMessages": [words] }));
+        }
         let mut found = self.store.seen(self.lag, now);
-        found.retain(|issue| issue["fields"][FIELD] == reference);
+        found.retain(|issue| {
+            let project = issue["key"].as_str().and_then(|key| key.split('-').next());
+            issue["fields"][FIELD] == reference && project.is_some_and(|project| projects.contains(&project))
+        });
         Reply::json(200, &json!({ "issues": found, "isLast": true }))
     }
 
     fn issue_call(&mut self, request: &Request, key: &str, rest: &[&str]) -> Reply {
-        let number = self.store.number();
+        let (number, shows_feedback) = (self.store.number(), self.shows_feedback);
         let gone = || {
             Reply::json(
                 404,
@@ -145,6 +170,19 @@ impl Jira {
                 push(issue, "_comments", comment.clone());
                 Reply::json(201, &comment)
             }
+            ("GET", ["feedback"]) if request.header("x-experimentalapi") != Some("opt-in") => {
+                Reply::json(412, &json!({ "errorMessage": "This API is experimental." }))
+            }
+            ("GET", ["feedback"]) if !shows_feedback => {
+                Reply::json(403, &json!({ "errorMessage": "You do not have permission." }))
+            }
+            ("GET", ["feedback"]) => match &issue["_rating"] {
+                Value::Null => Reply::json(404, &json!({ "errorMessage": "No feedback was given." })),
+                rating => {
+                    let comment = json!({ "body": "they wrote something" });
+                    Reply::json(200, &json!({ "type": "csat", "rating": rating, "comment": comment }))
+                }
+            },
             ("GET", ["sla"]) => {
                 let cycles = match issue["_answered"].as_str() {
                     Some(at) => json!([{ "stopTime": { "iso8601": at }, "breached": false }]),
@@ -159,6 +197,10 @@ impl Jira {
             _ => gone(),
         }
     }
+}
+
+fn is_project(key: &str) -> bool {
+    DESKS.iter().any(|(_, project, _, _)| *project == key)
 }
 
 /// As Java counts.
@@ -192,13 +234,17 @@ impl Vendor for Jira {
         match (request.method.as_str(), segments.as_slice()) {
             ("GET", ["rest", "api", "2", "myself"]) => Reply::json(200, &json!({ "accountId": ME })),
             ("GET", ["rest", "servicedeskapi", "servicedesk", desk, "requesttype", kind, "field"]) => {
-                match (*desk, *kind) {
-                    ("3", "25") => {
-                        let fields = ["summary", "description", FIELD].map(|id| json!({ "fieldId": id }));
+                match DESKS.iter().find(|(known, _, type_there, _)| (known, type_there) == (desk, kind)) {
+                    Some((_, _, _, own)) => {
+                        let fields = ["summary", "description"].iter().chain(*own);
+                        let fields: Vec<Value> = fields.map(|id| json!({ "fieldId": id })).collect();
                         Reply::json(200, &json!({ "requestTypeFields": fields }))
                     }
-                    _ => Reply::json(404, &json!({ "errorMessage": "The request type does not exist." })),
+                    None => Reply::json(404, &json!({ "errorMessage": "The request type does not exist." })),
                 }
+            }
+            ("GET", ["rest", "api", "2", "project", key]) if is_project(key) => {
+                Reply::json(200, &json!({ "key": key }))
             }
             ("POST", ["rest", "servicedeskapi", "request"]) => self.create(request, now),
             ("GET", ["rest", "api", "2", "search", "jql"]) => self.search(request, now),

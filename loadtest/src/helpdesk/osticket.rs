@@ -27,8 +27,20 @@ impl Default for OsTicket {
 /// Longest text that a column of the type TEXT holds.
 const TEXT_BYTES_MAX: usize = 65_535;
 /// What a ticket may be made of; anything else is an error.
-const KNOWN: [&str; 10] =
-    ["alert", "autorespond", "source", "name", "email", "subject", "message", "ip", "priorityId", "topicId"];
+const KNOWN: [&str; 11] = [
+    "alert",
+    "autorespond",
+    "source",
+    "name",
+    "email",
+    "subject",
+    "message",
+    "ip",
+    "priorityId",
+    "topicId",
+    // A field of the ticket form's own.
+    "network",
+];
 
 impl Vendor for OsTicket {
     fn handle(&mut self, request: &Request, now: Instant) -> Reply {
@@ -60,7 +72,10 @@ impl Vendor for OsTicket {
         // MySQL cuts a text that its column does not hold.
         let held = (0..=TEXT_BYTES_MAX.min(html.len())).rev().find(|at| html.is_char_boundary(*at));
         let html = &html[..held.unwrap_or_default()];
-        let ticket = json!({ "subject": asked["subject"], "message": html, "priority": asked["priorityId"] });
+        let ticket = json!({
+            "subject": asked["subject"], "message": html, "priority": asked["priorityId"], "topic": asked["topicId"],
+            "network": asked["network"],
+        });
         let id = self.store.add(ticket, now);
         // A number of six digits, which as JSON would be none.
         let number = format!("{id:06}");

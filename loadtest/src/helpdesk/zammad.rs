@@ -15,8 +15,10 @@ pub struct Zammad {
     pub store: Store,
     /// The token of the agent `vigie@vigie.test`.
     pub token: String,
-    /// The group that the agent may use.
-    pub group: String,
+    /// The groups that the agent may use.
+    pub groups: Vec<String>,
+    /// Attributes of tickets that were added to those that each Zammad has.
+    pub attributes: Vec<String>,
     /// How late the search is.
     pub lag: Duration,
     /// Whether the agent may delete tickets.
@@ -32,7 +34,8 @@ impl Default for Zammad {
         Zammad {
             store: Store::default(),
             token: "secret".to_owned(),
-            group: "Social".to_owned(),
+            groups: ["Social", "Billing"].map(str::to_owned).to_vec(),
+            attributes: ["vigie_ref", "network"].map(str::to_owned).to_vec(),
             lag: Duration::ZERO,
             is_admin: true,
             notes_stay: false,
@@ -66,7 +69,7 @@ impl Zammad {
 
     fn create(&mut self, request: &Request, now: Instant) -> Reply {
         let asked = &request.body;
-        if asked["group"] != self.group.as_str() {
+        if !self.groups.iter().any(|group| asked["group"] == group.as_str()) {
             let words = format!("No lookup value found for 'group': {}", asked["group"]);
             return Reply::json(422, &json!({ "error": words }));
         }
@@ -75,10 +78,14 @@ impl Zammad {
             self.mailed.push(customer.trim_start_matches("guess:").to_owned());
         }
         let article = self.article(&asked["article"]);
-        let ticket = json!({
+        let mut ticket = json!({
             "title": asked["title"], "group": asked["group"], "priority": asked["priority"], "state": "new", "owner": "-",
-            "vigie_ref": asked["vigie_ref"], "first_response_at": null, "_tags": asked["tags"], "_articles": [article],
+            "first_response_at": null, "_tags": asked["tags"], "_articles": [article],
         });
+        // What it does not know it leaves out, without a word.
+        for name in &self.attributes {
+            ticket[name.as_str()] = asked[name.as_str()].clone();
+        }
         let id = self.store.add(ticket, now);
         let reference = asked["vigie_ref"].as_str().unwrap_or_default();
         Reply::json(201, &shown(&self.store.tickets[&id])).making(reference, id, &asked["priority"])
@@ -104,8 +111,15 @@ impl Vendor for Zammad {
         match (request.method.as_str(), segments.as_slice()) {
             ("GET", ["api", "v1", "users", "me"]) => Reply::json(
                 200,
-                &json!({ "id": 3, "login": "vigie@vigie.test", "groups": { &self.group: ["full"] } }),
+                &json!({ "id": 3, "login": "vigie@vigie.test",
+                    "groups": self.groups.iter().map(|group| (group.clone(), json!(["full"]))).collect::<Value>() }),
             ),
+            ("GET", ["api", "v1", "tickets"]) => {
+                let mut listed = self.store.seen(Duration::ZERO, now);
+                listed
+                    .truncate(request.query("per_page").and_then(|count| count.parse().ok()).unwrap_or(100));
+                Reply::json(200, &listed.into())
+            }
             ("GET", ["api", "v1", "tickets", "search"]) => {
                 let query = request.query("query").unwrap_or_default();
                 let reference = query.strip_prefix("vigie_ref:\"").and_then(|rest| rest.strip_suffix('"'));

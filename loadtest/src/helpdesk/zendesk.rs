@@ -22,12 +22,17 @@ pub struct Zendesk {
     changes: Vec<u64>,
     /// Tickets whose requester was written to: those that were made with a public comment.
     pub mailed: u64,
+    /// Whether its plan has surveys.
+    pub has_surveys: bool,
 }
 
 /// The agent.
 const ME: u64 = 35_436;
 /// Longest page of a list.
 const PAGE: usize = 100;
+/// Its groups, and its ticket fields.
+const GROUPS: [u64; 2] = [21, 22];
+const FIELDS: [u64; 2] = [360_001, 360_002];
 
 impl Default for Zendesk {
     fn default() -> Zendesk {
@@ -37,6 +42,7 @@ impl Default for Zendesk {
             keys: BTreeMap::new(),
             changes: Vec::new(),
             mailed: 0,
+            has_surveys: true,
         }
     }
 }
@@ -71,6 +77,21 @@ impl Zendesk {
         self.change(into, &json!({}));
     }
 
+    /// What a customer says to a survey, which is no part of the ticket.
+    pub fn rate(&mut self, id: &str, rating: &Value) {
+        let number = self.store.number();
+        if let Some(ticket) = self.store.ticket(id) {
+            let scale = json!({ "type": "rating_scale_numeric", "sub_type": "customer_satisfaction" });
+            let effort = json!({ "type": "rating_scale_numeric", "sub_type": "other" });
+            let answers = json!([
+                { "type": "skipped", "question": { "type": "open_ended" } },
+                { "type": "rating_scale", "question": effort, "rating": 2 },
+                { "type": "rating_scale", "question": scale, "rating": rating, "rating_category": "good" },
+            ]);
+            push(ticket, "_surveys", json!({ "id": format!("01J{number:09}"), "answers": answers }));
+        }
+    }
+
     fn comment(&mut self, asked: &Value) -> Value {
         let body = &filled_in(&asked["body"]);
         let html = body.replace('&', "&amp;").replace('<', "&lt;").replace('\n', "<br>");
@@ -102,6 +123,17 @@ impl Zendesk {
                 &json!({ "error": "RecordInvalid", "description": "Priority is invalid" }),
             );
         }
+        let group = &asked["group_id"];
+        if !group.is_null() && !GROUPS.iter().any(|known| is_number(group, *known)) {
+            return Reply::json(422, &json!({ "error": "RecordInvalid", "description": "Group is invalid" }));
+        }
+        // A list of fields by their numbers; those that it does not know it leaves out, without a word.
+        let given = asked.get("custom_fields").map(|fields| fields.as_array().cloned());
+        if given == Some(None) {
+            return Reply::json(400, &json!({ "error": "custom_fields is not a list" }));
+        }
+        let mut custom_fields = given.flatten().unwrap_or_default();
+        custom_fields.retain(|field| FIELDS.iter().any(|known| field["id"] == *known));
         if asked["comment"]["public"] != false {
             self.mailed += 1;
         }
@@ -109,7 +141,7 @@ impl Zendesk {
         let ticket = json!({
             "subject": filled_in(&asked["subject"]), "priority": asked["priority"], "external_id": asked["external_id"],
             "tags": asked["tags"], "status": "new", "assignee_id": null, "created_at": "2026-11-27T00:00:00Z",
-            "satisfaction_rating": { "score": "unoffered" }, "group_id": asked["group_id"], "_comments": [comment],
+            "satisfaction_rating": { "score": "unoffered" }, "group_id": group, "custom_fields": custom_fields, "_comments": [comment],
             "_audits": [{ "via": { "channel": "api", "source": { "from": {}, "to": {}, "rel": null } } }],
             "metric_set": { "reply_time_in_minutes": { "calendar": null, "business": null } },
         });
@@ -202,6 +234,11 @@ fn filled_in(text: &Value) -> String {
         .replace("{{ticket.assignee.email}}", "ada@vigie.test")
 }
 
+/// Whether this is the number, as one or as a text: Zendesk takes both.
+fn is_number(value: &Value, number: u64) -> bool {
+    *value == number || value.as_str() == Some(&number.to_string())
+}
+
 fn users() -> Value {
     json!([{ "id": ME, "name": "Vigie" }, { "id": 8, "name": "Ada Agent" }])
 }
@@ -227,6 +264,14 @@ impl Vendor for Zendesk {
                 found.retain(|ticket| ticket["external_id"].as_str() == request.query("external_id"));
                 Reply::json(200, &json!({ "tickets": found, "count": found.len() }))
             }
+            ("GET", ["api", "v2", kind @ ("groups" | "ticket_fields"), id]) => {
+                let (name, known) =
+                    if *kind == "groups" { ("group", GROUPS) } else { ("ticket_field", FIELDS) };
+                match known.iter().find(|known| known.to_string() == **id) {
+                    Some(number) => Reply::json(200, &json!({ name: { "id": number, "deleted": false } })),
+                    None => gone(),
+                }
+            }
             ("POST", ["api", "v2", "tickets"]) => self.create(request, now),
             ("GET", ["api", "v2", "tickets", id]) => match self.store.ticket(id) {
                 Some(ticket) => Reply::json(200, &json!({ "ticket": shown(ticket), "users": users() })),
@@ -244,6 +289,19 @@ impl Vendor for Zendesk {
                     Some(ticket) => page(request, what, list(ticket, &format!("_{what}"))),
                     None => gone(),
                 }
+            }
+            ("GET", ["api", "v2", "guide", "survey_responses"]) if !self.has_surveys => {
+                Reply::json(403, &json!({ "error": "Forbidden" }))
+            }
+            ("GET", ["api", "v2", "guide", "survey_responses"]) => {
+                let zrn =
+                    request.query("filter[subject_zrns]").and_then(|zrn| zrn.strip_prefix("zen:ticket:"));
+                let ticket = zrn.and_then(|id| self.store.ticket(id));
+                let mut found = ticket.map(|ticket| list(ticket, "_surveys")).unwrap_or_default();
+                if request.query("sort") == Some("-id") {
+                    found.reverse();
+                }
+                Reply::json(200, &json!({ "survey_responses": found, "meta": { "has_more": false } }))
             }
             ("PUT", ["api", "v2", "comment_redactions", id]) => self.redact(request, id),
             ("GET", ["api", "v2", "incremental", "tickets", "cursor"]) => self.changed(request),

@@ -28,6 +28,8 @@ pub trait Target {
     ) -> impl Future<Output = Result<(), CallError>>;
     /// See [`Helpdesk::whereabouts`].
     fn whereabouts(&self, case: &Case) -> impl Future<Output = Result<Whereabouts, CallError>>;
+    /// See [`Helpdesk::answers`].
+    fn answers(&self) -> u64;
     /// See [`Helpdesk::is_sound`].
     fn is_sound(&self) -> impl Future<Output = Result<bool, CallError>>;
 }
@@ -63,6 +65,10 @@ impl Target for Helpdesk {
 
     async fn whereabouts(&self, case: &Case) -> Result<Whereabouts, CallError> {
         Helpdesk::whereabouts(self, case).await
+    }
+
+    fn answers(&self) -> u64 {
+        Helpdesk::answers(self)
     }
 
     async fn is_sound(&self) -> Result<bool, CallError> {

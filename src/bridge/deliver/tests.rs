@@ -752,6 +752,24 @@ fn what_a_helpdesk_says_of_a_text_is_in_the_status_and_not_in_what_the_daemon_lo
     assert!(said.contains("says secret"), "{said}");
 }
 
+#[test]
+fn what_takes_no_call_is_no_sign_of_life() {
+    let mut trial = Trial::new(World::default());
+    trial.whole(1, &ticket("a"));
+    let failures = |trial: &Trial| trial.bridge.as_ref().unwrap().health.lock().failures;
+    trial.world.0.lock().script = [Some(Fault::Unclear(false))].into();
+    assert!(matches!(trial.whole(2, &followed_up("a", "b", 1)), End::Back(..)));
+    assert_eq!(failures(&trial), 1);
+    trial.calls();
+    let answered = || change("a", Change::Answered(update::Answered::default()));
+    trial.world.0.lock().notes_nothing = true;
+    assert_eq!(trial.whole(3, &answered()), End::Ack);
+    assert_eq!((trial.calls(), failures(&trial)), (Vec::new(), 1));
+    trial.world.0.lock().notes_nothing = false;
+    assert_eq!(trial.whole(4, &answered()), End::Ack);
+    assert_eq!(failures(&trial), 0);
+}
+
 /// The daemon's records of some tickets, in each ticket's order.
 fn records(random: &mut fastrand::Rng, tickets: usize) -> Vec<VecDeque<(u64, delivery::Record)>> {
     let mut seq = 0;

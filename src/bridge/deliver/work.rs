@@ -78,8 +78,6 @@ impl<T: Target> Bridge<T> {
                     self.wrote(&job, &facts);
                     Outcome::Written
                 }
-                // Not to be able to look is no sign of life.
-                Step::Find if !self.policy.can_find => Outcome::Found(None),
                 Step::Find => self.heard(self.target.find(&reference).await.map(Outcome::Found)),
                 Step::Create => match self.target.create(&self.values(&job, &reference)).await {
                     Ok(case) => self.heard(Ok(Outcome::Made(case))),
@@ -137,7 +135,11 @@ impl<T: Target> Bridge<T> {
             // Some repeat what they were sent: that is for nobody's log.
             debug!(bridge = %self.name, %error, "a call has failed");
         }
+        // What took no call, since all of its steps were left out, is no sign of life.
+        let answers = self.target.answers();
+        let is_answered = std::mem::replace(&mut health.answers, answers) != answers;
         match &called {
+            Ok(_) if !is_answered => {}
             Ok(_) => {
                 health.failures = 0;
                 health.backoff.reset();

@@ -11,6 +11,8 @@ use crate::ticket::proto::ticket_status::State;
 
 /// What a ticket's state is called where the helpdesk says that it knows no such ticket.
 pub const GONE: &str = "gone";
+/// Of what nobody can make anything of, characters that are kept.
+const MISREAD_CHARS_MAX: usize = 40;
 
 /// What has become of a ticket in the helpdesk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub struct Standing {
     pub level_there: Option<String>,
     /// Its subject.
     pub subject: Option<String>,
+    /// What it says that nobody can make anything of: the field, and the beginning of what stands in it.
+    pub misread: Vec<(&'static str, String)>,
 }
 
 /// A page of changes.
@@ -67,6 +71,7 @@ impl Standing {
             merged_into: None,
             level_there: None,
             subject: None,
+            misread: Vec::new(),
         }
     }
 }
@@ -151,19 +156,46 @@ pub(super) fn standing(
         Ok(Some(value).filter(|value| !value.is_undefined() && !value.is_none()))
     };
     let state_there = field("state", Some(&fields.state))?.map(|state| text_of(&state)).unwrap_or_default();
-    let first_answer_at = field("first_answer_at", fields.first_answer_at.as_ref())?;
-    let satisfaction = field("satisfaction", fields.satisfaction.as_ref())?;
-    let recommendation = field("recommendation", fields.recommendation.as_ref())?;
+    let state = preset.calls.states.get(&state_there).map(|state| State::from(*state));
+    let mut misread = Vec::new();
+    if state.is_none() {
+        misread.push(("state", start_of(&state_there)));
+    }
+    // Of these one that is wrong loses none of the others.
+    let mut lenient = |name: &'static str, expression, meaning: fn(&Value) -> Option<i64>| {
+        let said = match field(name, expression) {
+            Ok(value) => value?,
+            Err(error) => Value::from(error.to_string()),
+        };
+        // An empty field is one in which nobody has said anything.
+        if said.as_str().is_some_and(|text| text.trim().is_empty()) {
+            return None;
+        }
+        let meant = meaning(&said);
+        if meant.is_none() {
+            misread.push((name, start_of(&text_of(&said))));
+        }
+        meant
+    };
+    let first_answer_at_us = lenient("first_answer_at", fields.first_answer_at.as_ref(), moment);
+    let satisfaction = lenient("satisfaction", fields.satisfaction.as_ref(), |said| {
+        number(said).filter(|given| (1..=5).contains(given))
+    });
+    let recommendation = lenient("recommendation", fields.recommendation.as_ref(), |said| {
+        number(said).filter(|given| (0..=10).contains(given))
+    });
     Ok(Standing {
-        state: preset.calls.states.get(&state_there).map(|state| State::from(*state)),
+        state,
         state_there,
         agent: field("agent", fields.agent.as_ref())?.map(|agent| text_of(&agent)).unwrap_or_default(),
-        first_answer_at_us: first_answer_at.as_ref().and_then(moment),
-        satisfaction: satisfaction.as_ref().and_then(number),
-        recommendation: recommendation.as_ref().and_then(number),
+        // 0 is what some say where there is none.
+        first_answer_at_us: first_answer_at_us.filter(|at_us| *at_us > 0),
+        satisfaction: satisfaction.and_then(|given| u32::try_from(given).ok()),
+        recommendation: recommendation.and_then(|given| u32::try_from(given).ok()),
         merged_into: field("merged_into", fields.merged_into.as_ref())?.and_then(|id| id_of(&id)),
         level_there: field("level", fields.level.as_ref())?.map(|level| text_of(&level)),
         subject: field("subject", fields.subject.as_ref())?.map(|subject| text_of(&subject)),
+        misread,
     })
 }
 
@@ -197,20 +229,27 @@ pub(super) fn text_of(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
+/// The beginning of what a field holds, for logs, on one line: what stands there may be anybody's.
+fn start_of(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MISREAD_CHARS_MAX).collect()
+}
+
 /// RFC 3339, or seconds since 1970.
 fn moment(value: &Value) -> Option<i64> {
     match value.as_str() {
         Some(text) => text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_microsecond),
-        None => i64::try_from(value.clone()).ok()?.checked_mul(1_000_000),
+        None if value.is_number() => i64::try_from(value.clone()).ok()?.checked_mul(1_000_000),
+        None => None,
     }
-    .filter(|at_us| *at_us > 0)
+    .filter(|at_us| *at_us >= 0)
 }
 
-/// A whole number that is not negative, or a text that is one: fields of an operator's own hold either.
-fn number(value: &Value) -> Option<u32> {
+/// A whole number, or a text that is one: fields of an operator's own hold either.
+fn number(value: &Value) -> Option<i64> {
     match value.as_str() {
         Some(text) => text.trim().parse().ok(),
-        None => u32::try_from(i64::try_from(value.clone()).ok()?).ok(),
+        None if value.is_number() => i64::try_from(value.clone()).ok(),
+        None => None,
     }
 }
 

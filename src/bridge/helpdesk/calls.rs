@@ -1,6 +1,7 @@
 //! The calls of which operations are made: logged in, at the helpdesk's pace, rendered by the preset.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
@@ -8,6 +9,7 @@ use serde_json::json;
 
 use super::answers::seen_by;
 use super::{Case, Helpdesk, Values, answers};
+use crate::access::brands::is_same;
 use crate::bridge::http::{Answer, Call, CallError};
 use crate::bridge::preset::{Escape, RenderError, Step};
 
@@ -19,6 +21,28 @@ impl Helpdesk {
         let mut all = self.common.clone();
         all.extend(values.clone());
         all
+    }
+
+    /// What calls that make a ticket see: `option` is what is so for its team.
+    pub(super) fn of_ticket(&self, values: &Values) -> Values {
+        let mut all = self.values(values);
+        let team = values.get("team").and_then(serde_json::Value::as_str);
+        all.extend(self.option_of(team));
+        all
+    }
+
+    /// What questions of the preset's see.
+    pub(super) fn of_probe(&self, team: Option<&str>) -> Values {
+        let mut all = self.values(&Values::new());
+        all.extend(self.option_of(team));
+        all.insert("fields".to_owned(), self.fields.clone().into());
+        all
+    }
+
+    fn option_of(&self, team: Option<&str>) -> Option<(String, serde_json::Value)> {
+        let team = team?;
+        let (_, own) = self.options_of_teams.iter().find(|(name, _)| is_same(name, team))?;
+        Some(("option".to_owned(), own.clone().into()))
     }
 
     pub(super) fn of_case(&self, case: &Case, values: &Values) -> Values {
@@ -161,6 +185,7 @@ impl Helpdesk {
         let _turn = self.pace.turn().await;
         let answer = self.http.call(call).await;
         self.pace.heard(&answer);
+        self.answers.fetch_add(u64::from(answer.is_ok()), Ordering::Relaxed);
         answer
     }
 

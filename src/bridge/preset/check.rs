@@ -1,6 +1,6 @@
 //! What is wrong in a preset's file, by the key at which it stands.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use hyper::header::HeaderName;
@@ -8,12 +8,13 @@ use minijinja::ErrorKind;
 use minijinja::value::{Object, Value};
 
 use super::render::Escape;
-use super::{Fields, Preset, PresetError, Step};
+use super::{Fields, Preset, PresetError, Probe, Step};
 
 /// What templates and expressions may ask for, beside what calls capture.
-const VALUES: [&str; 27] = [
+const VALUES: [&str; 29] = [
     "token",
     "option",
+    "options",
     "session",
     "ref",
     "subject",
@@ -25,6 +26,7 @@ const VALUES: [&str; 27] = [
     "team",
     "agent",
     "tags",
+    "fields",
     "ticket",
     "note",
     "id",
@@ -114,6 +116,35 @@ impl Preset {
             self.check_template(&format!("{key}.advice"), &probe.advice, Escape::Nothing)?;
         }
         Ok(())
+    }
+
+    /// Whether a ticket is made with fields of the operator's own.
+    pub fn takes_fields(&self) -> bool {
+        let mut bodies = self.calls.create.iter().filter_map(|step| step.body.as_ref());
+        bodies.any(|body| self.asked_by_template(body).contains("fields"))
+    }
+
+    /// Whether the answer to this question may be another one where these options are others.
+    pub(in crate::bridge) fn depends(&self, probe: &Probe, options: &[String]) -> bool {
+        let Probe { call, right, .. } = probe;
+        let templates =
+            [Some(&call.path), call.body.as_ref()].into_iter().flatten().chain(call.headers.values());
+        let expressions = [right, &call.when, &call.each].into_iter().flatten();
+        let asked = templates.map(|text| self.asked_by_template(text));
+        let mut asked = asked.chain(expressions.map(|text| self.asked_by_expression(text))).flatten();
+        asked.any(|name| {
+            name.strip_prefix("option.").is_some_and(|name| options.iter().any(|option| option == name))
+        })
+    }
+
+    fn asked_by_template(&self, text: &str) -> HashSet<String> {
+        let template = self.templates.template_from_str(text);
+        template.map(|template| template.undeclared_variables(true)).unwrap_or_default()
+    }
+
+    fn asked_by_expression(&self, text: &str) -> HashSet<String> {
+        let expression = self.expressions.compile_expression(text);
+        expression.map(|expression| expression.undeclared_variables(true)).unwrap_or_default()
     }
 
     fn operations(&self) -> [(&'static str, &Vec<Step>); 6] {

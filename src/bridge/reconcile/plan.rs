@@ -30,7 +30,7 @@ pub enum Task {
     /// Ask the helpdesk which tickets have changed.
     List,
     /// Read this one there, unless the listing has said all.
-    Read(Wanted),
+    Read(Box<Wanted>),
     /// See whether a ticket is due; if none is, wait.
     Due,
     /// Nothing before that.
@@ -132,7 +132,7 @@ impl Plan {
     /// due of itself, in turn.
     pub fn next(&mut self, now_us: i64) -> Task {
         if let Some(wanted) = self.listed.pop_front_if(|wanted| wanted.standing.is_some()) {
-            return Task::Read(wanted);
+            return Task::Read(Box::new(wanted));
         }
         let free_at_us = self.free_at_us.max(self.paused_until_us);
         if free_at_us > now_us {
@@ -156,12 +156,12 @@ impl Plan {
     fn next_hint(&mut self) -> Option<Task> {
         let wanted = self.hints.pop_front()?;
         self.hinted.remove(&wanted.case_id);
-        Some(Task::Read(wanted))
+        Some(Task::Read(Box::new(wanted)))
     }
 
     fn next_of_listing(&mut self, now_us: i64) -> Option<Task> {
         if let Some(wanted) = self.listed.pop_front() {
-            return Some(Task::Read(wanted));
+            return Some(Task::Read(Box::new(wanted)));
         }
         let is_due = self.list_every_us.is_some() && self.list_at_us <= now_us;
         (is_due && !self.is_full()).then_some(Task::List)
@@ -323,7 +323,7 @@ mod tests {
 
     fn read(plan: &mut Plan, now_us: i64) -> Wanted {
         match plan.next(now_us) {
-            Task::Read(wanted) => wanted,
+            Task::Read(wanted) => *wanted,
             other => panic!("{other:?}"),
         }
     }

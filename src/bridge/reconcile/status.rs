@@ -7,6 +7,8 @@ use crate::ticket::proto::ticket_status::State;
 
 /// After so long a ticket that has ended is looked at once more: a rating comes late, and some open it again.
 pub const ONCE_MORE_US: i64 = 24 * 60 * 60 * 1_000_000;
+/// And so much later for the last time.
+const LAST_MORE_US: i64 = 6 * ONCE_MORE_US;
 /// Longest name or reference that the ticket socket takes, in bytes.
 const NAME_BYTES_MAX: usize = 200;
 
@@ -53,13 +55,15 @@ pub fn status(
 }
 
 /// When a ticket is looked at again after `status` was read at `now_us`; `None`: not unless something is heard of it.
-/// `before`: what the daemon was told last; `planned_us`: when it was to be looked at.
+/// `before`: what the daemon was told last; `planned_us`: when it was to be looked at; `touched_at_us`: when something
+/// was last written of it, such as that plan.
 pub fn again_at_us(
     now_us: i64,
     every_us: i64,
     status: &TicketStatus,
     before: Option<&TicketStatus>,
     planned_us: Option<i64>,
+    touched_at_us: i64,
 ) -> Option<i64> {
     if status.state() == State::Deleted {
         return None;
@@ -67,11 +71,16 @@ pub fn again_at_us(
     if !has_ended(status) {
         return Some(now_us + every_us);
     }
-    if !before.is_some_and(has_ended) {
+    // Some survey only what is closed, days after it was solved.
+    if before.is_none_or(|before| before.state != status.state) {
         return Some(now_us + ONCE_MORE_US);
     }
-    // Heard of before its day is over: that look is still to come.
-    planned_us.filter(|planned_us| *planned_us > now_us)
+    // Heard of before its time: that look is still to come. What had rested for no longer than a day until this one is
+    // looked at for the last time after the week.
+    planned_us.and_then(|planned_us| match planned_us > now_us {
+        true => Some(planned_us),
+        false => (planned_us - touched_at_us <= ONCE_MORE_US).then_some(now_us + LAST_MORE_US),
+    })
 }
 
 /// Whether nothing is expected of it any more.
@@ -104,6 +113,7 @@ mod tests {
             merged_into: None,
             level_there: None,
             subject: None,
+            misread: Vec::new(),
         }
     }
 
@@ -152,18 +162,32 @@ mod tests {
     }
 
     #[test]
-    fn what_is_open_is_looked_at_again_and_what_has_ended_once_more_after_a_day() {
+    fn what_is_open_is_looked_at_again_and_what_has_ended_after_a_day_and_after_a_week() {
         let of = |state| told(&standing(Some(state), ""), None);
-        let [open, solved, deleted] = [State::Open, State::Solved, State::Deleted].map(of);
+        let [open, solved, closed, deleted] =
+            [State::Open, State::Solved, State::Closed, State::Deleted].map(of);
+        let check_touched =
+            |touched, now, status: &TicketStatus, before: Option<&TicketStatus>, planned, expected| {
+                assert_eq!(again_at_us(now, MINUTE, status, before, planned, touched), expected);
+            };
         let check = |now, status: &TicketStatus, before: Option<&TicketStatus>, planned, expected| {
-            assert_eq!(again_at_us(now, MINUTE, status, before, planned), expected);
+            check_touched(10, now, status, before, planned, expected);
         };
         check(10, &open, None, Some(0), Some(10 + MINUTE));
         check(10, &solved, Some(&open), Some(0), Some(10 + ONCE_MORE_US));
         check(10, &solved, None, Some(0), Some(10 + ONCE_MORE_US));
         // An agent is named an hour later: the look after a day is still to come.
         check(60 * MINUTE, &solved, Some(&solved), Some(10 + ONCE_MORE_US), Some(10 + ONCE_MORE_US));
-        check(10 + ONCE_MORE_US, &solved, Some(&solved), Some(10 + ONCE_MORE_US), None);
+        let (day, week) = (10 + ONCE_MORE_US, 10 + ONCE_MORE_US + LAST_MORE_US);
+        check(day, &solved, Some(&solved), Some(day), Some(week));
+        check_touched(day, day + MINUTE, &solved, Some(&solved), Some(week), Some(week));
+        check_touched(day, week, &solved, Some(&solved), Some(week), None);
+        // However late the bridge is for it.
+        check(3 * day, &solved, Some(&solved), Some(day), Some(3 * day + LAST_MORE_US));
+        check_touched(day, 3 * week, &solved, Some(&solved), Some(week), None);
+        // Closed for good meanwhile, after its last look: what is surveyed then is asked for.
+        check_touched(week, 2 * week, &closed, Some(&solved), None, Some(2 * week + ONCE_MORE_US));
+        check(10, &closed, Some(&closed), None, None);
         check(10, &open, Some(&solved), None, Some(10 + MINUTE));
         check(10, &deleted, Some(&open), Some(0), None);
     }

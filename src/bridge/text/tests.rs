@@ -54,6 +54,40 @@ fn the_same_ticket_reads_well_in_french() {
     reads("customer.fr", text(&values, "body"));
 }
 
+fn fields(ticket: &proto::Ticket, four_byte: FourByte, template: &str) -> Option<String> {
+    let fields = Fields::new(vec![("f".to_owned(), template.to_owned())], four_byte).unwrap();
+    fields.of(ticket).remove("f").map(|text| text.as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_field_holds_what_vigie_makes_of_a_ticket_and_nothing_of_the_authors() {
+    let mut ticket = sample::tickets("Lumio").remove(0);
+    ticket.incident_id = vec![0xab; 2];
+    let all = "{{ brand }}|{{ network }}|{{ language }}|{{ sentiment }}|{{ intent }}|{{ urgency }}|{{ sensitive }}|{{ level }}|\
+        {{ priority }}|{{ team }}|{{ agent }}|{{ supplier }}|{{ customer }}|{{ tier }}|{{ incident }}|{{ tags }}";
+    assert_eq!(
+        fields(&ticket, FourByte::Keep, all).unwrap(),
+        "Lumio|bluesky|en|negative|problem|high|safety|P1|780|Frontline|lea||C-1017|gold|abab|\
+         vigie, bluesky, lumio, problem, negative, gold, safety"
+    );
+    // A language's tag may be a word of the author's.
+    ticket.post.as_mut().unwrap().language = "idiots".to_owned();
+    assert_eq!(fields(&ticket, FourByte::Keep, "{{ language }}").unwrap(), "en");
+    let stranger = sample::tickets("Lumio").remove(5);
+    assert_eq!(
+        fields(&stranger, FourByte::Keep, " {{ network }}{{ team }}{{ customer }}\n"),
+        None,
+        "empty is left out"
+    );
+    assert_eq!(
+        fields(&stranger, FourByte::Keep, "{% if tier == 'gold' %}VIP{% else %}no{% endif %}").unwrap(),
+        "no"
+    );
+    assert_eq!(fields(&stranger, FourByte::Keep, &"ab \n".repeat(200)).unwrap().chars().count(), 255);
+    ticket.brand = "Lumio \u{1f525}".to_owned();
+    assert_eq!(fields(&ticket, FourByte::Replace, "{{ brand }}").unwrap(), "Lumio \u{fffd}");
+}
+
 #[test]
 fn a_strangers_post_without_anything_is_a_ticket_too() {
     let values = texts().ticket(&sample::tickets("Lumio")[5]);

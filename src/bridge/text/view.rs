@@ -18,8 +18,6 @@ const CONTACTS_MAX: usize = 8;
 const NOTE_CHARS_MAX: usize = 300;
 /// Characters of a post that stand in a subject: a list of tickets shows little more.
 const START_CHARS_MAX: usize = 80;
-/// Characters of anything else on one line: a name, a title, a reason. Addresses of posts are shorter than 500.
-const LINE_CHARS_MAX: usize = 500;
 
 /// Puts things into words.
 pub(super) struct View<'t> {
@@ -32,7 +30,6 @@ impl View<'_> {
     pub(super) fn ticket(&self, ticket: &proto::Ticket, reference: &str) -> Value {
         let post = ticket.post.clone().unwrap_or_default();
         let assignment = ticket.assignment.clone().unwrap_or_default();
-        let team = if assignment.team.is_empty() { &ticket.route } else { &assignment.team };
         let mut json = crate::ticket::to_json(ticket);
         self.clean(&mut json);
         json!({
@@ -52,7 +49,7 @@ impl View<'_> {
                 "title": self.line(&article.title), "url": self.line(&article.url),
             })).collect::<Vec<_>>(),
             "due": self.moment(ticket.due_at_us),
-            "team": self.line(team),
+            "team": self.line(super::team_of(ticket)),
             "agent": self.line(&assignment.agent),
             "supplier": self.line(&assignment.supplier),
             "addressed": self.is_addressed(ticket),
@@ -295,7 +292,7 @@ impl View<'_> {
     }
 
     fn line(&self, text: &str) -> String {
-        safe::cut(&safe::line(text, self.texts.four_byte), LINE_CHARS_MAX, |_| "…".to_owned())
+        super::as_seen(text, self.texts.four_byte)
     }
 
     pub(super) fn mark(&self, missing: usize) -> String {

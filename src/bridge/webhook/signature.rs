@@ -3,7 +3,7 @@
 use ring::hmac;
 
 use super::{Hint, Refusal};
-use crate::bridge::preset::{Digest, Encoding, Webhook, base64};
+use crate::bridge::preset::{Comes, Digest, Encoding, Webhook, base64};
 
 /// What shows that a request is the helpdesk's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +20,8 @@ pub fn sign(webhook: &Webhook, secret: &str, timestamp: &str, body: &[u8]) -> Si
         return Signed { secret: secret.to_owned(), headers: Vec::new() };
     };
     let timestamp = webhook.timestamp_header.as_ref().map(|name| (name.clone(), timestamp.to_owned()));
-    let before = timestamp.as_ref().map_or("", |(_, timestamp)| timestamp);
-    let tag = hmac::sign(&key(webhook, secret.as_bytes()), &[before.as_bytes(), body].concat());
+    let time = timestamp.as_ref().map_or("", |(_, timestamp)| timestamp);
+    let tag = hmac::sign(&key(webhook, secret.as_bytes()), &what_is_signed(webhook, time, body));
     let signature = match webhook.encoding {
         Encoding::Hex => tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
         Encoding::Base64 => base64(tag.as_ref()),
@@ -48,9 +48,16 @@ pub(super) fn check(webhook: &Webhook, secret: &[u8], hint: &Hint<'_>) -> Result
         Some(name) => hint.header(name).ok_or(Refusal::Signature)?,
         None => "",
     };
-    let signed = [timestamp.as_bytes(), hint.body].concat();
+    let signed = what_is_signed(webhook, timestamp, hint.body);
     let signature = signature.ok_or(Refusal::Signature)?;
     hmac::verify(&key(webhook, secret), &signed, &signature).map_err(|_| Refusal::Signature)
+}
+
+fn what_is_signed(webhook: &Webhook, timestamp: &str, body: &[u8]) -> Vec<u8> {
+    match webhook.timestamp_comes {
+        Comes::Before => [timestamp.as_bytes(), body].concat(),
+        Comes::After => [body, timestamp.as_bytes()].concat(),
+    }
 }
 
 fn key(webhook: &Webhook, secret: &[u8]) -> hmac::Key {

@@ -16,7 +16,6 @@ use crate::bridge::config::Config as BridgeConfig;
 use crate::bridge::helpdesk::{Case, Helpdesk};
 use crate::bridge::http::CallError;
 use crate::bridge::pace::Pace;
-use crate::bridge::preset::Escape;
 use crate::bridge::text::sample;
 use crate::cli::{Failure, asked_to_end};
 use crate::config::Config;
@@ -170,11 +169,21 @@ impl<'b> Test<'b> {
     }
 
     async fn probe(&self) -> Result<(), Wrong> {
-        for (index, probe) in self.helpdesk.preset().calls.probe.iter().enumerate() {
-            match self.helpdesk.probe(index).await {
-                Ok(Ok(())) => ok(&probe.about, ""),
-                Ok(Err(advice)) => return Err(Wrong::new(&probe.about, "not as it should be", advice)),
-                Err(error) => return Err(self.failed(&probe.about, &error, &probe.advice)),
+        let teams = self.bridge.teams.keys().map(|team| Some(team.as_str()));
+        for team in std::iter::once(None).chain(teams) {
+            for index in self.helpdesk.questions(team) {
+                let about = &self.helpdesk.preset().calls.probe[index].about;
+                let about = match team {
+                    Some(team) => format!("{about}, tickets of team {team}"),
+                    None => about.clone(),
+                };
+                match self.helpdesk.probe(index, team).await {
+                    Ok(Ok(())) => ok(&about, ""),
+                    Ok(Err(advice)) => return Err(Wrong::new(about, "not as it should be", advice)),
+                    Err(error) => {
+                        return Err(self.failed(&about, &error, &self.helpdesk.advice(index, team)));
+                    }
+                }
             }
         }
         Ok(())
@@ -182,10 +191,6 @@ impl<'b> Test<'b> {
 
     /// What a call's failure means, with the advice of the step where there is no better one.
     fn failed(&self, step: &str, error: &CallError, advice: &str) -> Wrong {
-        let option = serde_json::json!({ "option": self.bridge.all_options() });
-        let option = minijinja::value::Value::from(minijinja::value::Serde(&option));
-        let rendered = self.helpdesk.preset().render("advice", advice, Escape::Nothing, &option);
-        let advice = rendered.unwrap_or_else(|_| advice.to_owned());
         let advice = match error {
             CallError::Refused { status: 401, .. } => {
                 "it does not know us: is what token_file holds the whole token, of this helpdesk, and still valid?"
@@ -202,7 +207,7 @@ impl<'b> Test<'b> {
             }
             CallError::Unclear(_) | CallError::Trouble { .. } => format!("the helpdesk is in trouble or too slow; its own log says more. {advice}"),
             CallError::Limited { .. } => "wait and try again; a quota_per_minute that fits keeps us below".to_owned(),
-            _ => advice,
+            _ => advice.to_owned(),
         };
         Wrong::new(step, error, advice)
     }

@@ -143,6 +143,89 @@ fn every_mistake_is_named_with_its_key() {
     check(&without("url"), &["bridge[1]: url is missing"]);
 }
 
+const TEAMS: &str = "[[team]]\nname = \"Billing\"\n[[team]]\nname = \"Tier 2\"\n";
+
+#[test]
+fn options_of_teams_and_fields_are_read() {
+    let text = format!(
+        "{RT}[bridge.teams.billing]\nqueue = \"Bills\"\n[bridge.teams.\"tier 2\"]\nqueue = 7\n\
+         [bridge.fields]\nnetwork = \"{{{{ network }}}}\"\n\"Any name\" = \"{{{{ tags }}}}\"\n{TEAMS}"
+    );
+    let rt = bridge(&text);
+    assert_eq!(rt.all_options()["queue"], "General");
+    assert_eq!((&rt.teams["Billing"]["queue"], &rt.teams["Tier 2"]["queue"]), (&"Bills".into(), &7.into()));
+    assert_eq!(rt.texts.fields().names(), ["Any name", "network"]);
+    // In a file that says nothing of teams, as apart from the daemon, any may be meant.
+    assert_eq!(bridge(&format!("{RT}[bridge.teams.billing]\nqueue = \"Bills\"\n")).teams.len(), 1);
+}
+
+#[test]
+fn mistakes_in_options_of_teams_and_in_fields_are_named() {
+    let folder = folder();
+    let check = |kind: &str, lines: &str, expected: &[&str]| {
+        let text = format!("{}{lines}\n{TEAMS}", RT.replace("kind = \"rt\"", &format!("kind = \"{kind}\"")));
+        let mistakes = load(folder.path(), &text).expect_err(lines);
+        assert_eq!(mistakes.len(), expected.len(), "{lines}\n{mistakes:#?}");
+        for (mistake, expected) in mistakes.iter().zip(expected) {
+            assert!(mistake.contains(expected), "{mistake}\n  is not: {expected}");
+        }
+    };
+    check(
+        "rt",
+        "[bridge.teams.biling]\nqueue = \"x\"",
+        &["bridge[1].teams.biling: there is no [[team]] \"biling\"; did you mean \"Billing\"?"],
+    );
+    check(
+        "rt",
+        "[bridge.teams.billing]\nqueue = \"x\"\n[bridge.teams.Billing]\nqueue = \"y\"",
+        &["bridge[1].teams.billing: is said twice of this team"],
+    );
+    check(
+        "rt",
+        "[bridge.teams.billing]\nqueu = \"x\"",
+        &["line 7: bridge[1].teams.billing.queu: unknown option; did you mean queue?"],
+    );
+    check(
+        "rt",
+        "[bridge.teams.billing]\nfield = \"x\"",
+        &[
+            "line 7: bridge[1].teams.billing: field is of the whole helpdesk, for [bridge.options]; of a ticket there are: queue",
+        ],
+    );
+    check("rt", "[bridge.teams]\nbilling = \"x\"", &["must be a table: [bridge[1].teams.billing]"]);
+    check("rt", "[bridge.teams.billing]\nqueue = []", &["bridge[1].teams.billing.queue = "]);
+    check(
+        "glpi",
+        "[bridge.teams.billing]\ngroup = \"nine\"",
+        &["a sample ticket of team Billing cannot be put into the calls of glpi: create[0].body"],
+    );
+    let fields = |line: &str| format!("[bridge.fields]\n{line}");
+    check(
+        "rt",
+        &fields("a = \"{{ ticket.post.text }}\"\nb = \"{{ network\"\nc = 3\nd = \"{{ network|shout }}\""),
+        &[
+            "line 7: bridge[1].fields.a: asks for ticket; there are: brand, network",
+            "line 8: bridge[1].fields.b: ",
+            "line 9: bridge[1].fields.c: must be a text in quotes, a template",
+            "line 10: bridge[1].fields.d: unknown filter",
+        ],
+    );
+    check("rt", &fields("Vigie-Ref = \"x\""), &["fields.Vigie-Ref: is the field of the option field"]);
+    check(
+        "rt",
+        &format!("[bridge.options]\nrecommendation = \"nps\"\n{}", fields("nps = \"x\"")),
+        &["line 9: bridge[1].fields.nps: is the field of the option recommendation"],
+    );
+    check(
+        "glpi",
+        &fields("a = \"x\""),
+        &["bridge[1].fields: GLPI takes no fields: its preset puts them nowhere"],
+    );
+    // A field that is empty in a sample is tried all the same.
+    let zendesk = format!("[bridge.options]\nuser = \"x\"\n{}", fields("network = \"{{ incident }}\""));
+    check("zendesk", &zendesk, &["a sample ticket cannot be put into the calls of zendesk: create[0].body"]);
+}
+
 #[test]
 fn a_template_or_preset_that_does_not_render_is_a_mistake() {
     let folder = folder();

@@ -12,7 +12,7 @@ use vigie::bridge::http::{Call, CallError, Http};
 use vigie::bridge::preset::{Preset, Written};
 use vigie::ticket::proto::ticket_status::State;
 
-use super::{advice, also, built_in, helpdesk, read, reference, state, values};
+use super::{advice, advice_of, also, built_in, helpdesk, read, reference, state, values};
 use crate::daemon::{QUICK_BRAND, State as DaemonState, get, patiently, run, skip};
 
 /// A helpdesk that was started.
@@ -121,6 +121,68 @@ async fn request_tracker_takes_a_ticket_once_and_says_what_became_of_it() {
     assert_eq!(vigie.find(&reference).await.unwrap(), Some(Vec::new()));
     let never = Case { id: "987654321".to_owned(), captured: case.captured };
     assert_eq!(state(&vigie, &never).await, Some(State::Deleted));
+}
+
+#[tokio::test]
+async fn request_tracker_has_a_queue_by_team_and_fields_of_the_operators_own() {
+    let Some(rt) = rt() else { return };
+    let teams = |queue: &str| {
+        let own = json!({ "queue": queue }).as_object().unwrap().clone();
+        [("Billing".to_owned(), own)].into()
+    };
+    let vigie = |queue: &str, fields: &[&str]| {
+        let fields: Vec<String> = fields.iter().map(|name| (*name).to_owned()).collect();
+        vigie_in_rt(&rt).with(&teams(queue), &fields)
+    };
+    let desk = vigie("billing", &["network"]);
+    for team in [None, Some("Billing")] {
+        assert_eq!(advice_of(&desk, team).await, Vec::<String>::new(), "{team:?}");
+    }
+    let now = jiff::Timestamp::now();
+    let mut cursor = desk.changed(None, now).await.unwrap().unwrap().cursor;
+    let mut made = Vec::new();
+    for (team, queue) in [("", "social"), ("Frontline", "social"), ("billing", "billing")] {
+        let reference = reference();
+        let more = json!({ "team": team, "fields": { "network": "blue\"sky" } });
+        let case = desk.create(&also(&values(&desk, &reference, 0), more)).await.unwrap();
+        let path = format!("/REST/2.0/ticket/{}", case.id);
+        let there = rt.agent(Method::GET, &path, Value::Null).await;
+        let fields = there["CustomFields"].as_array().unwrap().iter();
+        let field = fields.clone().find(|field| field["name"] == "network");
+        assert_eq!(field.map(|field| &field["values"]), Some(&json!(["blue\"sky"])), "{there}");
+        let id = there["Queue"]["id"].as_str().unwrap();
+        let queue_there = rt.agent(Method::GET, &format!("/REST/2.0/queue/{id}"), Value::Null).await;
+        assert_eq!(queue_there["Name"], queue, "{team}");
+        assert_eq!(desk.find(&reference).await.unwrap(), Some(vec![case.id.clone()]));
+        rt.agent(Method::PUT, &path, json!({ "Status": "resolved" })).await;
+        made.push(case);
+    }
+    // What agents do is listed of both queues.
+    let mut listed = Vec::new();
+    loop {
+        let page = desk.changed(Some(&cursor), now).await.unwrap().unwrap();
+        listed.extend(
+            page.cases.into_iter().map(|(id, standing)| (id, standing.and_then(|standing| standing.state))),
+        );
+        cursor = page.cursor;
+        if !page.more {
+            break;
+        }
+    }
+    for case in &made {
+        let state = listed.iter().rev().find(|(id, _)| *id == case.id).map(|(_, state)| *state);
+        assert_eq!(state, Some(Some(State::Solved)), "{}: {listed:?}", case.id);
+        desk.remove(case).await.unwrap();
+    }
+
+    let said = advice_of(&vigie("nowhere", &[]), Some("Billing")).await;
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert_eq!(advice_of(&vigie("nowhere", &[]), None).await, Vec::<String>::new());
+    // A field of one queue alone.
+    let tags = vigie("billing", &["tags"]);
+    let said = advice_of(&tags, None).await;
+    assert!(said.len() == 1 && said[0].contains("social have not all of these custom fields"), "{said:?}");
+    assert_eq!(advice_of(&tags, Some("Billing")).await, Vec::<String>::new());
 }
 
 #[tokio::test]

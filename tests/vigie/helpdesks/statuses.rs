@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use firehose::helpdesk::{
-    Fake, Fault, Faults, Freshdesk, Glpi, Options, Plain, Request, Vendor, Zammad, Zendesk, serve,
+    Fake, Fault, Faults, Freshdesk, Glpi, Jira, Options, Plain, Request, Vendor, Zammad, Zendesk, serve,
 };
 use parking_lot::Mutex;
 use ring::hmac;
@@ -463,7 +463,7 @@ async fn what_agents_change_is_read_before_what_we_have_changed_ourselves() {
         assert_eq!(daemon.told().await, told(There::Solved, "", &ids[7].1));
         daemon.is_quiet().await;
         let own = format!("/api/v2/tickets/{}", ids[7].1);
-        assert!(reads()[before..].iter().all(|path| *path == own), "{:?}", &reads()[before..]);
+        assert!(reads()[before..].iter().all(|path| path.starts_with(&own)), "{:?}", &reads()[before..]);
     })
     .await;
 }
@@ -496,6 +496,166 @@ async fn a_listing_that_is_refused_keeps_nothing_from_being_read() {
         assert_eq!(daemon.told().await.0, There::Pending);
     })
     .await;
+}
+
+/// With the token refused everything is refused: it is no matter of the listing, whose cursor stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_refused_for_long_loses_no_change() {
+    let desk = zendesk().await;
+    desk.make().await;
+    // Whether each listing went on from where the one before it was.
+    let lists = || -> Vec<bool> {
+        let calls = desk.fake.log().calls.into_iter().map(|call| call.request);
+        let lists = calls.filter(|request| request.path.contains("incremental"));
+        lists.map(|request| request.query("cursor").is_some()).collect()
+    };
+    desk.while_looking(SOON, async |daemon| {
+        // One failed call pauses all others, a listing as well as the look at the ticket that is due: whichever had its
+        // turn, the clock is put forward until it is the listing's.
+        let next = async |daemon: &Daemon| {
+            let before = lists().len();
+            let listed = async {
+                while lists().len() == before {
+                    desk.forward(DAY_US);
+                    // Else it would rest for a second.
+                    daemon.link.send_modify(|_| {});
+                    tokio::time::sleep(SOON).await;
+                }
+            };
+            patiently("a listing", listed).await;
+        };
+        assert_eq!(daemon.told().await.0, There::Open);
+        desk.taken().await;
+        desk.fake.set_faults(Faults::choose(|_| Some(Fault::Status { status: 401, done: false })));
+        for _ in 0..7 {
+            next(daemon).await;
+        }
+        desk.fake.set_faults(Faults::none());
+        next(daemon).await;
+        next(daemon).await;
+        assert_eq!(lists().last(), Some(&true), "{:?}", lists());
+        assert!(lists()[1..].iter().all(|has_cursor| *has_cursor), "{:?}", lists());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rating_that_comes_days_after_the_end_is_heard_and_then_it_is_over() {
+    let desk = Desk::new(Freshdesk::default(), "freshdesk", json!({})).await;
+    let (ticket_id, id) = desk.make().await;
+    let again_at_us = || desk.shared.cases.lock().get(ticket_id).unwrap().unwrap().again_at_us;
+    desk.while_looking(SOON, async |daemon| {
+        daemon.next().await;
+        desk.fake.with(|freshdesk| freshdesk.change(&id, &json!({ "status": 4 })));
+        assert_eq!(daemon.told().await.0, There::Solved);
+        desk.taken().await;
+        desk.forward(DAY_US);
+        daemon.is_quiet().await;
+        // The list shows nothing of it.
+        desk.fake.with(|freshdesk| freshdesk.rate(&id, &json!(102)));
+        daemon.is_quiet().await;
+        desk.forward(6 * DAY_US);
+        let rated = daemon.next().await;
+        assert_eq!((rated.state(), rated.satisfaction), (There::Solved, 4));
+        desk.taken().await;
+        assert_eq!(again_at_us(), None);
+    })
+    .await;
+}
+
+/// What is written into the log while it is kept.
+fn logged() -> (Arc<Mutex<Vec<u8>>>, tracing::subscriber::DefaultGuard) {
+    struct Writer(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Writer {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().extend(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let text = Arc::new(Mutex::new(Vec::new()));
+    let into = text.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || Writer(into.clone()))
+        .with_ansi(false)
+        .with_max_level(tracing::Level::WARN)
+        .finish();
+    (text, tracing::subscriber::set_default(subscriber))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_understands_is_said_once_counted_and_loses_nothing_else() {
+    let (log, _kept) = logged();
+    let log = || String::from_utf8(log.lock().clone()).unwrap();
+    let options = json!({ "group": "Social", "recommendation": "nps" });
+    let desk = Desk::new(Zammad::default(), "zammad", options).await;
+    let ((ticket_id, id), (_, other)) = (desk.make().await, desk.make().await);
+    let misread = || desk.shared.counts.lock().misread;
+    desk.while_looking(SOON, async |daemon| {
+        daemon.next().await;
+        daemon.next().await;
+        assert_eq!(misread(), 0);
+        let agent = |id: &str, fields: serde_json::Value| {
+            desk.fake.with(|zammad| {
+                let ticket = zammad.store.ticket(id).unwrap();
+                for (name, value) in fields.as_object().unwrap() {
+                    ticket[name] = value.clone();
+                }
+            });
+        };
+        let wrong = json!({ "nps": 11, "owner": "ada@vigie.test", "first_response_at": "yesterday", "state": "closed" });
+        agent(&id, wrong);
+        let status = daemon.next().await;
+        assert_eq!((status.state(), status.agent.as_str()), (There::Closed, "ada@vigie.test"));
+        assert_eq!((status.recommendation, status.first_answer_at_us), (None, 0));
+        assert_eq!(misread(), 1);
+        // Of the second one the state is new, and what was said of the first is not said again.
+        agent(&other, json!({ "nps": 11, "state": "escalated to mars" }));
+        daemon.is_quiet().await;
+        assert_eq!(misread(), 2);
+        agent(&id, json!({ "nps": 9, "first_response_at": null, "state": "open" }));
+        desk.taken().await;
+        desk.forward(DAY_US);
+        assert_eq!(daemon.next().await.recommendation, Some(9));
+        assert_eq!(misread(), 1);
+    })
+    .await;
+    let log = log();
+    let lines = |what: &str| log.lines().filter(|line| line.contains(what)).count();
+    assert_eq!(lines("not understood; it changes nothing"), 3, "{log}");
+    for (field, value) in
+        [("recommendation", "11"), ("first_answer_at", "yesterday"), ("state", "escalated to mars")]
+    {
+        assert_eq!(lines(&format!("field=\"{field}\" value=\"{value}\"")), 1, "{field} {log}");
+    }
+    assert_eq!(lines(&ticket_id.to_string()), 2, "{log}");
+}
+
+/// Jira says 404 of an issue that our account may not see, as of one that there is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issue_that_is_moved_out_of_our_sight_was_not_deleted() {
+    let options = json!({ "user": "agent@vigie.test", "project": "SUP", "desk": 3, "request_type": 25, "field": 10050 });
+    let desk = Desk::new(Jira::default(), "jira", options).await;
+    let (_, id) = desk.make().await;
+    desk.while_looking(SOON, async |daemon| {
+        assert_eq!(daemon.told().await.0, There::Open);
+        desk.taken().await;
+        let number = id.trim_start_matches("SUP-").parse().unwrap();
+        let moved = desk.fake.with(|jira| jira.store.tickets.remove(&number)).unwrap();
+        desk.forward(DAY_US);
+        daemon.is_quiet().await;
+        assert_eq!(desk.shared.counts.lock().hidden, 1);
+        desk.fake.with(|jira| jira.store.tickets.insert(number, moved));
+        desk.fake.with(|jira| jira.transition(&id, "Resolved", "done"));
+        desk.forward(DAY_US);
+        assert_eq!(daemon.told().await.0, There::Solved);
+        assert_eq!(desk.shared.counts.lock().hidden, 0);
+    })
+    .await;
+    let case = vigie::bridge::helpdesk::Case { id: "SUP-999".to_owned(), captured: serde_json::Map::new() };
+    assert!(desk.vigie.whereabouts(&case).await.unwrap_err().may_be_of_one(), "its text may still be there");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -676,6 +836,12 @@ async fn a_webhook_brings_what_an_agent_did_into_status_and_report() {
             run(vigie().args(["report", "--json", "--since", "520w", "-c"]).arg(&state.config), b"").stdout;
         let report: serde_json::Value = serde_json::from_str(&report).unwrap();
         assert_eq!(report["groups"][0]["answered"], 1, "{report}");
+        signed.with(|plain| plain.tickets.get_mut(&1).unwrap()["state"] = json!("lost in the post"));
+        assert!(post(&console, "/v1/bridge/signed", &sign(&told(1)), &told(1)).contains("202"));
+        eventually("what is not understood", || {
+            let shown = run(vigie().args(["status", "--http", &console]), b"").stdout;
+            shown.contains("1 not understood")
+        });
     });
     let (status, log) = daemon.terminate();
     assert!(status.success(), "{log}");

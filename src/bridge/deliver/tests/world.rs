@@ -67,6 +67,10 @@ pub(super) struct World {
     pub(super) now_us: i64,
     /// Until when what was asked for last is under way.
     pub(super) done_at_us: i64,
+    /// Calls that it has answered well.
+    pub(super) answers: u64,
+    /// Whether it takes no call for a note, as a preset without one.
+    pub(super) notes_nothing: bool,
     /// Whether it knows our account no more: everything is as if it were not there.
     pub(super) is_strange: bool,
     /// Notes of which nobody was told that they are there.
@@ -129,6 +133,7 @@ impl Fake {
             }
         }
         let done = work(&mut self.0.lock());
+        self.0.lock().answers += 1;
         moment().await;
         Ok(done)
     }
@@ -188,6 +193,9 @@ impl Target for Fake {
     }
 
     async fn note(&self, case: &Case, values: &Values) -> Result<Values, CallError> {
+        if self.0.lock().notes_nothing {
+            return Ok(Values::new());
+        }
         let id: u64 = case.id.parse().unwrap();
         let number = self.call("note", |world| {
             world.last += 1;
@@ -223,6 +231,10 @@ impl Target for Fake {
                 look.await
             }
         }
+    }
+
+    fn answers(&self) -> u64 {
+        self.0.lock().answers
     }
 
     async fn is_sound(&self) -> Result<bool, CallError> {

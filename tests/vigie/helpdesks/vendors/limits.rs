@@ -40,7 +40,7 @@ async fn waits<V: Vendor>(desk: &Desk<V>, calls: u32, said: &Said) -> Option<Dur
     let pace = Arc::new(Pace::of(quota));
     let http = Http::new(&desk.fake.url(), None, MINUTE);
     let vigie = Helpdesk::new(preset, http, pace.clone(), "secret", desk.options.as_object().unwrap());
-    assert_eq!(vigie.probe(0).await, Ok(Ok(())), "{}", desk.kind);
+    assert_eq!(vigie.probe(0, None).await, Ok(Ok(())), "{}", desk.kind);
     pace.standing().paused_for
 }
 

@@ -245,6 +245,24 @@ async fn an_answer_that_the_preset_cannot_read_comes_after_the_work() {
 }
 
 #[tokio::test]
+async fn what_takes_no_call_is_no_answer() {
+    let fake = serve(Plain::default(), Default::default()).await.unwrap();
+    let step = "[[note]]\n";
+    let preset = Plain::PRESET.replacen(step, &format!("{step}when = \"note == 'called'\"\n"), 1);
+    let vigie = helpdesk(Preset::parse(&preset).unwrap(), &fake.url(), "secret", json!({}));
+    let ticket = values(&vigie, &reference(), 0);
+    let case = vigie.create(&ticket).await.unwrap();
+    assert_eq!(vigie.answers(), 1);
+    vigie.note(&case, &also(&ticket, json!({ "note": "skipped" }))).await.unwrap();
+    assert_eq!(vigie.answers(), 1);
+    vigie.note(&case, &also(&ticket, json!({ "note": "called" }))).await.unwrap();
+    assert_eq!(vigie.answers(), 2);
+    fake.set_faults(Faults::choose(|_| Some(Fault::Status { status: 500, done: false })));
+    vigie.note(&case, &also(&ticket, json!({ "note": "called" }))).await.unwrap_err();
+    assert_eq!(vigie.answers(), 2);
+}
+
+#[tokio::test]
 async fn osticket_takes_tickets_and_that_is_all() {
     let store: fn(&mut OsTicket) -> &mut Store = |osticket| &mut osticket.store;
     let desk =
