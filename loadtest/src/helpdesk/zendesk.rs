@@ -28,11 +28,11 @@ pub struct Zendesk {
 
 /// The agent.
 const ME: u64 = 35_436;
+/// Longest page of a list.
+const PAGE: usize = 100;
 /// Its groups, and its ticket fields.
 const GROUPS: [u64; 2] = [21, 22];
 const FIELDS: [u64; 2] = [360_001, 360_002];
-/// Longest page of a list.
-const PAGE: usize = 100;
 
 impl Default for Zendesk {
     fn default() -> Zendesk {
@@ -56,21 +56,6 @@ impl Zendesk {
         }
     }
 
-    /// What a customer says to a survey, which is no part of the ticket.
-    pub fn rate(&mut self, id: &str, rating: &Value) {
-        let number = self.store.number();
-        if let Some(ticket) = self.store.ticket(id) {
-            let scale = json!({ "type": "rating_scale_numeric", "sub_type": "customer_satisfaction" });
-            let effort = json!({ "type": "rating_scale_numeric", "sub_type": "other" });
-            let answers = json!([
-                { "type": "skipped", "question": { "type": "open_ended" } },
-                { "type": "rating_scale", "question": effort, "rating": 2 },
-                { "type": "rating_scale", "question": scale, "rating": rating, "rating_category": "good" },
-            ]);
-            push(ticket, "_surveys", json!({ "id": format!("01J{number:09}"), "answers": answers }));
-        }
-    }
-
     /// What an agent does: closes one ticket into another, which gets its last comment. The one keeps its own.
     pub fn merge(&mut self, from: &str, into: &str) {
         let number = |id: &str| id.parse::<u64>().unwrap_or_default();
@@ -90,6 +75,21 @@ impl Zendesk {
         }
         self.change(from, &json!({ "status": "closed" }));
         self.change(into, &json!({}));
+    }
+
+    /// What a customer says to a survey, which is no part of the ticket.
+    pub fn rate(&mut self, id: &str, rating: &Value) {
+        let number = self.store.number();
+        if let Some(ticket) = self.store.ticket(id) {
+            let scale = json!({ "type": "rating_scale_numeric", "sub_type": "customer_satisfaction" });
+            let effort = json!({ "type": "rating_scale_numeric", "sub_type": "other" });
+            let answers = json!([
+                { "type": "skipped", "question": { "type": "open_ended" } },
+                { "type": "rating_scale", "question": effort, "rating": 2 },
+                { "type": "rating_scale", "question": scale, "rating": rating, "rating_category": "good" },
+            ]);
+            push(ticket, "_surveys", json!({ "id": format!("01J{number:09}"), "answers": answers }));
+        }
     }
 
     fn comment(&mut self, asked: &Value) -> Value {
@@ -141,8 +141,8 @@ impl Zendesk {
         let ticket = json!({
             "subject": filled_in(&asked["subject"]), "priority": asked["priority"], "external_id": asked["external_id"],
             "tags": asked["tags"], "status": "new", "assignee_id": null, "created_at": "2026-11-27T00:00:00Z",
-            "satisfaction_rating": { "score": "unoffered" }, "group_id": group, "custom_fields": custom_fields,
-            "_audits": [{ "via": { "channel": "api", "source": { "from": {}, "to": {}, "rel": null } } }], "_comments": [comment],
+            "satisfaction_rating": { "score": "unoffered" }, "group_id": group, "custom_fields": custom_fields, "_comments": [comment],
+            "_audits": [{ "via": { "channel": "api", "source": { "from": {}, "to": {}, "rel": null } } }],
             "metric_set": { "reply_time_in_minutes": { "calendar": null, "business": null } },
         });
         let id = self.store.add(ticket, now);
@@ -210,11 +210,6 @@ impl Zendesk {
     }
 }
 
-/// Whether this is the number, as one or as a text: Zendesk takes both.
-fn is_number(value: &Value, number: u64) -> bool {
-    *value == number || value.as_str() == Some(&number.to_string())
-}
-
 /// A page of a list: by a cursor where a size is asked for, else the first.
 fn page(request: &Request, name: &str, all: Vec<Value>) -> Reply {
     let size = request.query("page[size]").and_then(|size| size.parse().ok());
@@ -237,6 +232,11 @@ fn filled_in(text: &Value) -> String {
         .unwrap_or_default()
         .replace("{{ticket.id}}", "1729")
         .replace("{{ticket.assignee.email}}", "ada@vigie.test")
+}
+
+/// Whether this is the number, as one or as a text: Zendesk takes both.
+fn is_number(value: &Value, number: u64) -> bool {
+    *value == number || value.as_str() == Some(&number.to_string())
 }
 
 fn users() -> Value {
@@ -284,6 +284,12 @@ impl Vendor for Zendesk {
                     None => gone(),
                 }
             }
+            ("GET", ["api", "v2", "tickets", id, what @ ("comments" | "audits")]) => {
+                match self.store.ticket(id) {
+                    Some(ticket) => page(request, what, list(ticket, &format!("_{what}"))),
+                    None => gone(),
+                }
+            }
             ("GET", ["api", "v2", "guide", "survey_responses"]) if !self.has_surveys => {
                 Reply::json(403, &json!({ "error": "Forbidden" }))
             }
@@ -296,12 +302,6 @@ impl Vendor for Zendesk {
                     found.reverse();
                 }
                 Reply::json(200, &json!({ "survey_responses": found, "meta": { "has_more": false } }))
-            }
-            ("GET", ["api", "v2", "tickets", id, what @ ("comments" | "audits")]) => {
-                match self.store.ticket(id) {
-                    Some(ticket) => page(request, what, list(ticket, &format!("_{what}"))),
-                    None => gone(),
-                }
             }
             ("PUT", ["api", "v2", "comment_redactions", id]) => self.redact(request, id),
             ("GET", ["api", "v2", "incremental", "tickets", "cursor"]) => self.changed(request),
