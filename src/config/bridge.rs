@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use serde_json::Value;
 
 use self::doors::{socket, socket_tls, url};
 use self::options::{fields, read_options, teams};
@@ -162,6 +163,7 @@ fn bridge(
     let four_byte = section
         .choice("four_byte_characters", &[("keep", FourByte::Keep), ("replace", FourByte::Replace)])
         .unwrap_or_default();
+    let levels = section.scalars("levels", "must be four: what P1, P2, P3 and P4 are called there");
     let state_dir = section.path("state_dir").unwrap_or_else(|| beside(around.ledger));
     let socket = socket(section, around.wire);
     let socket_token = hidden(section, "socket_token_file", "socket_token_credential", warnings);
@@ -180,7 +182,11 @@ fn bridge(
     let fields = fields(&section.section("fields"), known, options.as_ref(), four_byte);
     let wordings = wordings(&section.section("text"), around.brands);
     let (preset_text, preset) = preset?;
-    let shape = Shape { four_byte, zone: around.zone.clone(), ..Shape::of(&preset) };
+    let mut shape = Shape { four_byte, zone: around.zone.clone(), ..Shape::of(&preset) };
+    if let Some(levels) = levels {
+        check_levels(section, &levels, &preset, &shape.levels);
+        shape.levels = levels;
+    }
     let texts = texts(section, shape, wordings)?;
     let (options, teams, token) = (options?, teams?, token?);
     let texts = texts.with_fields(fields?);
@@ -288,6 +294,17 @@ fn brands_of(section: &Section<'_, '_>, known: &[prefilter::Brand]) -> Vec<Strin
         }
     };
     given.into_iter().map(brand).collect()
+}
+
+/// What one level is called is of the kind that the preset's are: RT takes no words, Zammad no numbers.
+fn check_levels(section: &Section<'_, '_>, given: &[Value; 4], preset: &Preset, usual: &[Value; 4]) {
+    let is_alike = |(given, usual): (&Value, &Value)| given.is_string() == usual.is_string();
+    if !given.iter().zip(usual).all(is_alike) {
+        let kind = if usual[0].is_string() { "texts" } else { "numbers" };
+        let usual = Value::from(usual.as_slice());
+        section
+            .mistake(format_args!("levels: {} takes {kind}, such as its usual {usual}", preset.calls.title));
+    }
 }
 
 fn beside(ledger: &Path) -> PathBuf {

@@ -255,13 +255,7 @@ impl<'r, 't> Section<'r, 't> {
         let others = self.others().into_iter();
         others
             .filter_map(|(key, value)| {
-                let scalar = match value.get_ref() {
-                    DeValue::String(text) => Some(text.to_string().into()),
-                    DeValue::Boolean(flag) => Some((*flag).into()),
-                    DeValue::Integer(_) => whole(value.get_ref()).map(serde_json::Value::from),
-                    DeValue::Float(_) => real(value.get_ref()).map(serde_json::Value::from),
-                    _ => None,
-                };
+                let scalar = scalar(value.get_ref());
                 if scalar.is_none() {
                     self.refuse(key, value, "must be a text in quotes, a number, or true or false");
                 }
@@ -435,6 +429,22 @@ impl<'r, 't> Section<'r, 't> {
         texts
     }
 
+    /// A list of so many texts, numbers or flags; absent is `None`, and so is any other, which is a mistake.
+    pub(super) fn scalars<const N: usize>(
+        &self,
+        key: &'static str,
+        must: impl fmt::Display,
+    ) -> Option<[serde_json::Value; N]> {
+        let value = self.get(key)?;
+        let items = value.get_ref().as_array().map(|items| items.iter().map(|item| scalar(item.get_ref())));
+        let items: Option<Vec<_>> = items.and_then(Iterator::collect);
+        let items = items.and_then(|items| items.try_into().ok());
+        if items.is_none() {
+            self.refuse(key, value, must);
+        }
+        items
+    }
+
     /// Makes this key a known one that is not read here.
     pub(super) fn know(&self, key: &'static str) {
         self.seen.borrow_mut().push(key);
@@ -564,6 +574,17 @@ fn real(value: &DeValue<'_>) -> Option<f64> {
     match value {
         DeValue::Float(number) => number.as_str().replace('_', "").parse().ok(),
         value => whole(value).map(|number| number as f64),
+    }
+}
+
+/// A text, a number or a flag.
+fn scalar(value: &DeValue<'_>) -> Option<serde_json::Value> {
+    match value {
+        DeValue::String(text) => Some(text.to_string().into()),
+        DeValue::Boolean(flag) => Some((*flag).into()),
+        DeValue::Integer(_) => whole(value).map(serde_json::Value::from),
+        DeValue::Float(_) => real(value).map(serde_json::Value::from),
+        _ => None,
     }
 }
 

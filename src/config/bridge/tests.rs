@@ -1,8 +1,11 @@
 use std::fs;
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::bridge::config::{Config as Bridge, Place};
 use crate::config::Config;
+use crate::ticket::proto::Level;
 use crate::wire::Address;
 
 const REST: &str =
@@ -51,6 +54,13 @@ fn four_lines_are_enough_and_the_rest_has_defaults() {
 }
 
 #[test]
+fn what_levels_are_called_there_is_the_operators_to_say() {
+    let rt = bridge(&format!("{RT}levels = [100, 50, 20, 0]\n"));
+    assert_eq!([Level::P1, Level::P4].map(|level| rt.texts.level(level)), [100, 0].map(Value::from));
+    assert_eq!(bridge(RT).texts.level(Level::P1), 90);
+}
+
+#[test]
 fn every_mistake_is_named_with_its_key() {
     let folder = folder();
     let check = |bridge: &str, expected: &[&str]| {
@@ -93,6 +103,13 @@ fn every_mistake_is_named_with_its_key() {
         &["line 6: bridge[1].quota_per_minute = 0: must be a whole number from 1 to 100000"],
     );
     check(&with("call_max_s = 999"), &["must be a whole number from 1 to 300"]);
+    check(&with("levels = [90, 70]"), &["line 6: bridge[1].levels = […]: must be four: what P1, P2"]);
+    check(&with("levels = 90"), &["must be four: what P1, P2, P3 and P4 are called there"]);
+    check(&with("levels = [90, 70, 40, [10]]"), &["must be four"]);
+    check(
+        &with("levels = [\"high\", 70, 40, 10]"),
+        &["levels: Request Tracker takes numbers, such as its usual [90,70,40,10]"],
+    );
     check(&with("priority_min = 2000"), &["must be a whole number from 0 to 1000"]);
     check(&with("brands = [\"Volt\"]"), &["brands: there is no [[brand]] \"Volt\""]);
     check(&with("brands = []"), &["brands = []"]);
