@@ -408,9 +408,9 @@ impl Job {
         if self.is_taken_back() {
             return Step::End(End::Ack);
         }
-        // Others first.
+        // Others first. That it has ended unclear again is counted already.
         if self.creations > 0 {
-            return self.back(UNCLEAR_AGAIN.to_owned());
+            return Step::End(End::Back(self.again(), UNCLEAR_AGAIN.to_owned()));
         }
         self.attempt()
     }

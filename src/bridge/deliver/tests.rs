@@ -130,6 +130,18 @@ fn what_ends_unclear_again_and_again_comes_later_each_time() {
     assert_eq!(trial.counts().refused, 4);
 }
 
+/// Where nobody can look, too: each is counted once, or an urgent one would wait for hours after three.
+#[test]
+fn without_a_search_what_ends_unclear_comes_later_by_the_same_steps() {
+    let script = std::iter::repeat_n(Some(Fault::Unclear(false)), 5).collect();
+    let mut trial = Trial::new(World { cannot_find: true, script, ..World::default() });
+    let waits = std::array::from_fn(|_| match trial.whole(1, &ticket("a")) {
+        End::Back(wait, _) => wait.as_secs(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(waits, [1, 4, 16, 64, 256]);
+}
+
 #[test]
 fn a_search_that_lags_is_asked_again_when_it_must_know() {
     let world = World { script: [Some(Fault::Unclear(true))].into(), lag_us: 5_000_000, ..World::default() };
