@@ -329,10 +329,11 @@ impl Texts {
                  recopié, dans leurs notes ou d'autres tickets, y reste : merci de le retirer aussi.",
             ),
             false => language.say(
-                "Its text, and what was known of the person, is still in this ticket's earlier messages: no program can \
-                 take it out there, an administrator must.",
-                "Son texte, et ce que l'on savait de la personne, restent dans les messages précédents de ce ticket : \
-                 aucun programme ne peut les en retirer, un administrateur doit le faire.",
+                "Its text, and what was known of the person, is still in this ticket's earlier messages, or in another \
+                 ticket with the same reference: no program can take it out there, an administrator must.",
+                "Son texte, et ce que l'on savait de la personne, restent dans les messages précédents de ce ticket, ou \
+                 dans un autre de même référence : aucun programme ne peut les en retirer, un administrateur doit le \
+                 faire.",
             ),
         };
         let body = self.with_reference(&format!("{body} {what}"), about.reference, &view);

@@ -126,6 +126,8 @@ pub struct Job {
     stays: bool,
     /// The helpdesk has the ticket itself no more.
     is_gone: bool,
+    /// Tickets whose text was taken out.
+    taken_out: Vec<String>,
     /// Mergers that were followed.
     mergers: usize,
     policy: Policy,
@@ -147,8 +149,6 @@ enum Stage {
     Completing,
     /// Its text is to be erased: whether it is still a ticket of its own.
     Checking,
-    /// The same, and it was found more than once.
-    Doubles,
     /// The first of the acts is under way.
     Acting,
     /// This failed as it does where a ticket is gone or out of our reach, or where all of them are.
@@ -198,6 +198,7 @@ impl Job {
             gave_up: false,
             stays: false,
             is_gone: false,
+            taken_out: Vec::new(),
             mergers: 0,
             policy,
         })
@@ -276,16 +277,12 @@ impl Job {
                 Some(case) => self.go(Stage::Completing, Step::Complete(case)),
                 None => Step::End(End::Ack),
             },
-            Stage::Partial(error) => self.completing_failed(error, failures),
+            Stage::Partial(error) => self.not_taken(error, failures),
             Stage::Completing => match outcome {
-                Outcome::Failed(error, _) => self.completing_failed(error, failures),
+                Outcome::Failed(error, _) => self.not_taken(error, failures),
                 _ => self.done([Fact::Completed]),
             },
             Stage::Checking => self.checked(outcome, failures),
-            Stage::Doubles => match outcome {
-                Outcome::Found(found) => self.doubles(found.unwrap_or_default()),
-                other => self.looking_failed(other, failures),
-            },
             Stage::Acting => self.acted(outcome, failures),
             Stage::Ending(end) => Step::End(end),
         }
@@ -492,11 +489,15 @@ impl Job {
 
     fn looking_failed(&mut self, outcome: Outcome, failures: u32) -> Step {
         let Outcome::Failed(error, _) = outcome else { unreachable!("a search gives no {outcome:?}") };
-        // Without having looked nothing is made.
-        self.failed(error, failures)
+        match self.ticket() {
+            // Without having looked nothing is made.
+            Some(_) => self.failed(error, failures),
+            None => self.not_taken(error, failures),
+        }
     }
 
-    fn completing_failed(&mut self, error: CallError, failures: u32) -> Step {
+    /// An operation on a ticket that is there has failed, or the search for one that is to be changed.
+    fn not_taken(&mut self, error: CallError, failures: u32) -> Step {
         if error.is_absence() || error.may_be_of_one() {
             return self.doubt(error);
         }
@@ -522,7 +523,7 @@ impl Job {
             Outcome::Seen(_) | Outcome::Sound(true) => self.refused_alone(&error),
             Outcome::Failed(other, _) if other.may_be_of_one() && !error.may_be_of_one() => self.doubt(other),
             Outcome::Failed(other, _) => self.failed(other, failures),
-            _ => Step::End(End::Hold(error)),
+            _ => self.hold(error),
         }
     }
 
@@ -558,16 +559,28 @@ impl Job {
         let is_suspect = error.is_unclear() && !error.asks_to_wait() && failures < SUSPECT_FAILURES;
         match error.is_of_one() || is_suspect {
             true => self.back(error.in_short()),
-            false => Step::End(End::Hold(error)),
+            false => self.hold(error),
         }
+    }
+
+    /// The helpdesk itself must be waited for.
+    fn hold(&mut self, error: CallError) -> Step {
+        let stays = (self.is_erasure() && !error.asks_to_wait()).then_some(Fact::TextStays { seq: self.seq });
+        self.end_with(End::Hold(error), stays)
     }
 
     /// Others first, and this one later each time.
     fn back(&mut self, why: String) -> Step {
         let again = self.again();
-        // Where there is no entry there is nothing to count in.
-        let stays = self.is_erasure().then_some(Fact::TextStays { seq: self.seq });
-        self.end_with(End::Back(again, why), [Fact::Refused { seq: self.seq }].into_iter().chain(stays))
+        let mut facts = Vec::new();
+        if self.is_new && self.ticket().is_none() && self.entry.place.is_none() {
+            // There is no entry yet to count in.
+            let (brand, language) = (self.brand().to_owned(), self.language().to_owned());
+            facts.extend([Fact::Attempted { brand, level: self.level(), language }, Fact::Withdrawn]);
+        }
+        facts.push(Fact::Refused { seq: self.seq });
+        facts.extend(self.is_erasure().then_some(Fact::TextStays { seq: self.seq }));
+        self.end_with(End::Back(again, why), facts)
     }
 
     fn refusals(&self) -> u32 {

@@ -224,7 +224,7 @@ fn changes_that_are_refused_for_good_do_not_hold_up_an_erasure() {
     let ends: Vec<bool> = (0..6).map(|_| trial.whole(2, &note) == End::Ack).collect();
     assert_eq!(ends, [false, false, false, false, false, true]);
     for _ in 0..20 {
-        trial.world.0.lock().script = [None, None, Some(Fault::Refused(422))].into();
+        trial.world.0.lock().script = [None, Some(Fault::Refused(422))].into();
         assert_ne!(trial.whole(3, &change("a", erased())), End::Ack, "erasures are tried for longer");
         assert_eq!(trial.unerased(), 1);
     }
@@ -240,8 +240,7 @@ fn an_erasure_that_is_refused_for_a_day_is_left_to_people() {
     trial.whole(3, &followed_up("a", "c", 2));
     let (mut waited, mut tries) = (Duration::ZERO, 0);
     loop {
-        trial.world.0.lock().script =
-            [None, None, Some(Fault::Refused(200)), Some(Fault::Refused(200))].into();
+        trial.world.0.lock().script = [None, Some(Fault::Refused(200)), Some(Fault::Refused(200))].into();
         tries += 1;
         match trial.whole(4, &change("a", erased())) {
             End::Back(again, _) => waited += again,
@@ -439,11 +438,11 @@ fn a_text_that_no_api_takes_out_is_not_erased() {
 fn what_is_said_of_an_erasure_is_nobodys_business() {
     let mut trial = Trial::new(World::default());
     trial.whole(1, &ticket("a"));
-    trial.world.0.lock().script = [None, None, Some(Fault::Refused(422))].into();
+    trial.world.0.lock().script = [None, Some(Fault::Refused(422))].into();
     assert!(matches!(trial.whole(2, &change("a", erased())), End::Back(..)));
     let told = trial.counts().last_error.unwrap();
     assert!(told.contains("422") && !told.contains("secret"), "{told}");
-    trial.world.0.lock().script = [None, None, Some(Fault::Refused(302))].into();
+    trial.world.0.lock().script = [None, Some(Fault::Refused(302))].into();
     let End::Hold(error) = trial.whole(2, &change("a", erased())) else { panic!() };
     assert!(!error.to_string().contains("secret"), "{error}");
 }
@@ -617,6 +616,84 @@ fn a_double_that_the_search_found_too_late_is_erased() {
 }
 
 #[test]
+fn an_erasure_does_not_depend_on_a_search_that_is_refused() {
+    for status in [400, 403] {
+        let mut trial = Trial::new(World::default());
+        trial.whole(1, &ticket("a"));
+        trial.world.0.lock().refuses.insert(("find", 0), status);
+        trial.calls();
+        let mut tries = 1;
+        while trial.whole(2, &change("a", erased())) != End::Ack {
+            assert!(!trial.world.0.lock().tickets[&1].body.contains("secret"), "{status}: it is known");
+            assert_eq!(trial.unerased(), 1, "{status}: copies may hold it");
+            assert!(tries < 40, "{status}");
+            tries += 1;
+        }
+        assert_eq!((tries, trial.counts().erased, trial.unerased()), (30, 0, 1), "{status}");
+        let world = trial.world.0.lock();
+        let told: Vec<&String> = world.tickets[&1].notes.values().collect();
+        assert!(told.len() == 1 && told[0].contains("an administrator must"), "{status}: {told:?}");
+    }
+}
+
+#[test]
+fn an_erasure_of_a_ticket_that_cannot_be_looked_for_holds_up_nobody() {
+    for status in [400, 403] {
+        let mut trial = Trial::new(World::default());
+        let there = There { reference: id("a").to_string(), body: "secret a".to_owned(), ..There::default() };
+        trial.world.0.lock().tickets.insert(7, there);
+        trial.world.0.lock().refuses.insert(("find", 0), status);
+        for _ in 0..20 {
+            assert!(matches!(trial.whole(2, &change("a", erased())), End::Back(..)), "{status}");
+            assert_eq!(trial.unerased(), 1, "{status}");
+        }
+        let again = trial.whole(2, &change("a", erased()));
+        assert!(matches!(again, End::Back(again, _) if again > RETRY * 100), "{status}: {again:?}");
+        // The right is given.
+        trial.world.0.lock().refuses.clear();
+        assert_eq!(trial.whole(2, &change("a", erased())), End::Ack);
+        assert!(!trial.world.0.lock().tickets[&7].body.contains("secret"), "{status}");
+        assert_eq!((trial.counts().erased, trial.unerased()), (1, 0), "{status}");
+        // Nor for ever.
+        trial.world.0.lock().refuses.insert(("find", 0), status);
+        let tries = (1..40).find(|_| trial.whole(3, &change("b", erased())) == End::Ack);
+        assert_eq!((tries, trial.unerased()), (Some(30), 1), "{status}");
+    }
+}
+
+#[test]
+fn an_erasure_for_which_the_helpdesk_is_waited_counts_as_not_done() {
+    let mut trial = Trial::new(World::default());
+    trial.whole(1, &ticket("a"));
+    trial.world.0.lock().script = [None, Some(Fault::Limited)].into();
+    assert!(matches!(trial.whole(2, &change("a", erased())), End::Hold(_)));
+    assert_eq!(trial.unerased(), 0, "there is a quota, and nothing is refused");
+    trial.world.0.lock().script = [Some(Fault::Refused(403)), Some(Fault::Refused(401))].into();
+    assert!(matches!(trial.whole(2, &change("a", erased())), End::Hold(_)));
+    assert_eq!(trial.unerased(), 1);
+    assert_eq!(trial.whole(2, &change("a", erased())), End::Ack);
+    assert_eq!(trial.unerased(), 0);
+}
+
+#[test]
+fn what_lies_in_the_bin_is_erased_where_the_one_that_it_went_into_is_gone() {
+    for is_known in [false, true] {
+        let mut trial = Trial::new(World::default());
+        trial.merged_keeps_text = true;
+        trial.restart();
+        trial.whole(1, &ticket("a"));
+        moved(&trial, "a", "8");
+        if is_known {
+            let cases = &trial.bridge.as_ref().unwrap().shared.cases;
+            cases.lock().apply(id("a"), &[Fact::Gone], BEGIN_US + 2).unwrap();
+        }
+        assert_eq!(trial.whole(2, &change("a", erased())), End::Ack);
+        assert!(!trial.world.0.lock().tickets[&1].body.contains("secret"), "{is_known}");
+        assert_eq!((trial.counts().erased, trial.unerased()), (1, 0), "{is_known}");
+    }
+}
+
+#[test]
 fn an_erasure_takes_the_notes_that_quote_the_text() {
     let mut trial = Trial::new(World::default());
     trial.whole(1, &ticket("a"));
@@ -690,7 +767,7 @@ fn what_was_thought_gone_is_looked_at_before_its_erasure_is_left() {
     }
     trial.calls();
     assert_eq!(trial.whole(2, &change("a", erased())), End::Ack);
-    assert_eq!(trial.calls(), ["look", "look", "find", "erase"]);
+    assert_eq!(trial.calls(), ["look", "look", "erase", "find"]);
     let cases = trial.bridge.as_ref().unwrap().shared.cases.lock();
     assert!(!cases.get(id("a")).unwrap().unwrap().place.unwrap().is_gone);
 }
@@ -708,16 +785,15 @@ fn one_ticket_out_of_our_reach_holds_up_nobody() {
         let mut trial = Trial::new(World::default());
         trial.whole(1, &ticket("a"));
         let refuse = |trial: &Trial| {
-            trial.world.0.lock().script = [None, None, Some(Fault::Refused(status))].into();
+            trial.world.0.lock().script = [None, Some(Fault::Refused(status))].into();
         };
         trial.calls();
         refuse(&trial);
         assert!(matches!(trial.whole(2, &change("a", erased())), End::Back(..)), "{status}");
-        assert_eq!(trial.calls(), ["look", "find", "erase", "probe"]);
+        assert_eq!(trial.calls(), ["look", "erase", "probe"]);
         assert_eq!(trial.whole(3, &ticket("b")), End::Ack);
         // The first question is not answered rightly either: it is the helpdesk, or our token.
-        trial.world.0.lock().script =
-            [None, None, Some(Fault::Refused(status)), Some(Fault::Refused(401))].into();
+        trial.world.0.lock().script = [None, Some(Fault::Refused(status)), Some(Fault::Refused(401))].into();
         assert!(matches!(trial.whole(2, &change("a", erased())), End::Hold(_)), "{status}");
         assert_eq!(trial.whole(2, &change("a", erased())), End::Ack);
     }

@@ -62,6 +62,8 @@ pub(super) struct World {
     /// The next calls' faults; after them by chance.
     pub(super) script: VecDeque<Option<Fault>>,
     pub(super) random: Option<fastrand::Rng>,
+    /// Calls that are refused with this status each time, by name and ticket; 0 of those that are of none.
+    pub(super) refuses: BTreeMap<(&'static str, u64), u16>,
     pub(super) cannot_find: bool,
     pub(super) lag_us: i64,
     pub(super) now_us: i64,
@@ -91,11 +93,21 @@ pub(super) async fn moment() {
 
 impl Fake {
     async fn call<R>(&self, name: &'static str, work: impl FnOnce(&mut World) -> R) -> Result<R, CallError> {
+        self.call_of(name, 0, work).await
+    }
+
+    async fn call_of<R>(
+        &self,
+        name: &'static str,
+        id: u64,
+        work: impl FnOnce(&mut World) -> R,
+    ) -> Result<R, CallError> {
         moment().await;
         let fault = {
             let mut world = self.0.lock();
             world.calls.push(name);
-            match (world.script.pop_front(), &mut world.random) {
+            let refused = world.refuses.get(&(name, id)).map(|status| Some(Fault::Refused(*status)));
+            match (refused.or_else(|| world.script.pop_front()), &mut world.random) {
                 (Some(fault), _) => fault,
                 (None, Some(random)) => match random.u32(0..20) {
                     0 => Some(Fault::NotSent),
@@ -145,7 +157,7 @@ impl Fake {
         work: impl FnOnce(&mut There),
     ) -> Result<(), CallError> {
         let id: u64 = case.id.parse().unwrap();
-        self.call(name, |world| work(world.tickets.get_mut(&id).unwrap())).await
+        self.call_of(name, id, |world| work(world.tickets.get_mut(&id).unwrap())).await
     }
 }
 
