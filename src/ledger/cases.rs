@@ -26,7 +26,7 @@ use crate::ticket::TicketId;
 use apply::apply;
 
 /// The schema that this vigie writes.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// "vigB", so that a ledger is not taken for one of these, nor the other way round.
 const APPLICATION_ID: i64 = 0x7669_6742;
 /// Pages in the write-ahead log, of 4 KiB, from which on it is copied into the file.
@@ -92,8 +92,18 @@ const TO_VERSION_2: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
+const TO_VERSION_3: &str = "
+    -- What an erasure has done already while something else that holds the text refuses.
+    CREATE TABLE taken_out (
+        ticket_id  BLOB NOT NULL,
+        seq        INTEGER NOT NULL,           -- the record that asks for it
+        case_id    TEXT NOT NULL,              -- the helpdesk's ticket that holds the text no more
+        PRIMARY KEY (ticket_id, seq, case_id)
+    ) STRICT, WITHOUT ROWID;
+";
+
 /// What brings a file to each version, in order.
-const SCHEMAS: [(i64, &str); 2] = [(1, VERSION_1), (2, TO_VERSION_2)];
+const SCHEMAS: [(i64, &str); 3] = [(1, VERSION_1), (2, TO_VERSION_2), (3, TO_VERSION_3)];
 
 /// A bridge's open file.
 #[derive(Debug)]
@@ -215,6 +225,7 @@ impl Cases {
                         is_joined: row.get(18)?,
                         is_erased: row.get(11)?,
                         notes: Vec::new(),
+                        taken_out: Vec::new(),
                         reported: row.get::<_, Option<Vec<u8>>>(13)?.unwrap_or_default(),
                         again_at_us: row.get(14)?,
                     })
@@ -228,6 +239,12 @@ impl Cases {
                 Ok(Note { seq, post_id: row.get(1)?, captured: row.get(2)? })
             })?;
             entry.notes = notes.collect::<rusqlite::Result<_>>()?;
+            let sql = "SELECT seq, case_id FROM taken_out WHERE ticket_id = ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            let taken_out = statement.query_map([ticket_id.as_bytes()], |row| {
+                Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?))
+            })?;
+            entry.taken_out = taken_out.collect::<rusqlite::Result<_>>()?;
             Ok(Some(entry))
         })
     }
@@ -358,7 +375,7 @@ impl Cases {
                             OR (case_id IS NULL AND attempted_at_us IS NULL)
                         ) ORDER BY touched_at_us, ticket_id LIMIT ?3";
             let values = params![before_us, is_told_of_ends, limit];
-            for table in ["note", "unerased"] {
+            for table in ["note", "unerased", "taken_out"] {
                 let sql = format!("DELETE FROM {table} WHERE ticket_id IN ({over})");
                 transaction.prepare_cached(&sql)?.execute(values)?;
             }

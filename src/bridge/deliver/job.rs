@@ -126,7 +126,7 @@ pub struct Job {
     stays: bool,
     /// The helpdesk has the ticket itself no more.
     is_gone: bool,
-    /// Tickets whose text was taken out.
+    /// The helpdesk's tickets whose text the record has taken out, now or at an earlier delivery.
     taken_out: Vec<String>,
     /// Mergers that were followed.
     mergers: usize,
@@ -183,6 +183,8 @@ impl Job {
         entry.is_unclear |= entry.attempted_at_us.is_some();
         let (refused_seq, times) = entry.refused;
         let refused_before = if refused_seq == seq { times } else { 0 };
+        let taken_out =
+            entry.taken_out.iter().filter(|(of, _)| *of == seq).map(|(_, id)| id.clone()).collect();
         Some(Job {
             seq,
             ticket_id,
@@ -198,7 +200,7 @@ impl Job {
             gave_up: false,
             stays: false,
             is_gone: false,
-            taken_out: Vec::new(),
+            taken_out,
             mergers: 0,
             policy,
         })
@@ -566,7 +568,8 @@ impl Job {
     /// The helpdesk itself must be waited for.
     fn hold(&mut self, error: CallError) -> Step {
         let stays = (self.is_erasure() && !error.asks_to_wait()).then_some(Fact::TextStays { seq: self.seq });
-        self.end_with(End::Hold(error), stays)
+        let facts: Vec<Fact> = self.took_out().chain(stays).collect();
+        self.end_with(End::Hold(error), facts)
     }
 
     /// Others first, and this one later each time.
@@ -579,6 +582,7 @@ impl Job {
             facts.extend([Fact::Attempted { brand, level: self.level(), language }, Fact::Withdrawn]);
         }
         facts.push(Fact::Refused { seq: self.seq });
+        facts.extend(self.took_out());
         facts.extend(self.is_erasure().then_some(Fact::TextStays { seq: self.seq }));
         self.end_with(End::Back(again, why), facts)
     }

@@ -583,15 +583,11 @@ fn a_copy_that_agents_have_made_is_erased_and_is_no_double_of_ours() {
     trial.whole(4, &ticket("b"));
     let copy = There { reference: id("b").to_string(), body: "secret b".to_owned(), ..There::default() };
     trial.world.0.lock().tickets.insert(99, copy);
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        // It is looked at, looked for, and erased.
-        trial.world.0.lock().script = [None, None, None, Some(Fault::Refused(422))].into();
-        if trial.whole(5, &change("b", erased())) == End::Ack {
-            break;
-        }
+    trial.world.0.lock().refuses.insert(("erase", 99), 422);
+    let mut tries = 1;
+    while trial.whole(5, &change("b", erased())) != End::Ack {
         assert_eq!(trial.unerased(), 1);
+        tries += 1;
     }
     let world = trial.world.0.lock();
     let of_b =
@@ -630,6 +626,7 @@ fn an_erasure_does_not_depend_on_a_search_that_is_refused() {
             tries += 1;
         }
         assert_eq!((tries, trial.counts().erased, trial.unerased()), (30, 0, 1), "{status}");
+        assert_eq!(trial.calls().iter().filter(|call| **call == "erase").count(), 1, "{status}");
         let world = trial.world.0.lock();
         let told: Vec<&String> = world.tickets[&1].notes.values().collect();
         assert!(told.len() == 1 && told[0].contains("an administrator must"), "{status}: {told:?}");
@@ -691,6 +688,31 @@ fn what_lies_in_the_bin_is_erased_where_the_one_that_it_went_into_is_gone() {
         assert!(!trial.world.0.lock().tickets[&1].body.contains("secret"), "{is_known}");
         assert_eq!((trial.counts().erased, trial.unerased()), (1, 0), "{is_known}");
     }
+}
+
+#[test]
+fn what_is_erased_is_not_erased_again_while_a_copy_refuses() {
+    let mut trial = Trial::new(World::default());
+    trial.whole(1, &ticket("a"));
+    for number in [7, 9] {
+        let there = There { reference: id("a").to_string(), body: "secret a".to_owned(), ..There::default() };
+        trial.world.0.lock().tickets.insert(number, there);
+    }
+    trial.world.0.lock().refuses.insert(("erase", 9), 422);
+    trial.calls();
+    let tries = (1..40).find(|_| {
+        trial.restart();
+        trial.whole(2, &change("a", erased())) == End::Ack
+    });
+    assert_eq!(tries, Some(30));
+    assert_eq!(trial.calls().iter().filter(|call| **call == "erase").count(), 30 + 2);
+    let has_text = |number: u64| trial.world.0.lock().tickets[&number].body.contains("secret");
+    assert_eq!([1, 7, 9].map(has_text), [false, false, true]);
+    assert_eq!(trial.unerased(), 1);
+    // Of another record nothing is known to be done.
+    trial.world.0.lock().refuses.clear();
+    assert_eq!(trial.whole(3, &change("a", erased())), End::Ack);
+    assert_eq!(trial.calls(), ["look", "erase", "find", "erase", "erase"]);
 }
 
 #[test]

@@ -95,9 +95,10 @@ impl Job {
             // There is nothing to tell any more.
             self.acts.retain(|act| !matches!(act, Act::Note { .. }));
         }
-        let own = is_own_now.then_some(Act::Erase);
+        let own = is_own_now.then_some(Act::Erase).filter(|_| !self.is_taken_out(self.case_id()));
         let merged_from = self.merged_from();
         let others = ids.into_iter().filter(|id| id != self.case_id() && Some(id) != merged_from.as_ref());
+        let others = others.filter(|id| !self.is_taken_out(id));
         let found: Vec<Act> = own.into_iter().chain(others.map(Act::EraseDouble)).collect();
         self.acts = found.into_iter().chain(self.acts.drain(..)).collect();
     }
@@ -141,9 +142,10 @@ impl Job {
         // In what is another's, too, nothing but notes of which we know that they are this one's.
         let is_shared = self.entry.is_shared();
         let own = (is_of_ticket && !is_shared).then_some(Act::Erase);
+        let own = own.filter(|_| !self.is_taken_out(self.case_id()));
         let notes = self.notes_of_text().filter(|_| self.policy.can_erase_notes).cloned();
         let own = own.into_iter().chain(notes.map(Act::EraseNote)).filter(|_| !self.is_gone);
-        let before = self.merged_from().map(Act::EraseDouble);
+        let before = self.merged_from().filter(|id| !self.is_taken_out(id)).map(Act::EraseDouble);
         let find = self.may_have_doubles().then_some(Act::Find);
         let is_told = !self.is_gone && ((is_of_ticket && is_shared) || self.leaves_note());
         let told = is_told.then_some(Act::Note { post_id: None });
@@ -205,6 +207,17 @@ impl Job {
                 self.act()
             }
         }
+    }
+
+    /// Whether this one of the helpdesk's tickets holds the text no more: agents are not told again each time that
+    /// another one refuses.
+    fn is_taken_out(&self, case_id: &str) -> bool {
+        self.taken_out.iter().any(|id| id == case_id)
+    }
+
+    /// What is to be remembered of it until all is done.
+    pub(super) fn took_out(&self) -> impl Iterator<Item = Fact> {
+        self.taken_out.iter().map(|id| Fact::TakenOut { seq: self.seq, case_id: id.clone() })
     }
 
     fn is_erased(&self) -> bool {
