@@ -187,6 +187,22 @@ async fn request_tracker_has_a_queue_by_team_and_fields_of_the_operators_own() {
     assert_eq!(advice_of(&tags, Some("Billing")).await, Vec::<String>::new());
 }
 
+/// Without anything else being changed.
+#[tokio::test]
+async fn what_a_customer_answers_in_request_tracker_is_listed() {
+    let Some(rt) = rt() else { return };
+    let options = json!({ "queue": "social", "recommendation": "network" });
+    let vigie = helpdesk(built_in("rt"), &rt.word("url"), &rt.word("token"), options);
+    let case = vigie.create(&values(&vigie, &reference(), 1)).await.unwrap();
+    let before = vigie.changed(None, jiff::Timestamp::now()).await.unwrap().unwrap();
+    let answer = json!({ "CustomFields": { "network": "9" } });
+    rt.agent(Method::PUT, &format!("/REST/2.0/ticket/{}", case.id), answer).await;
+    let changes = vigie.changed(Some(&before.cursor), jiff::Timestamp::now()).await.unwrap().unwrap();
+    let listed = changes.cases.into_iter().find(|(id, _)| *id == case.id);
+    assert_eq!(listed.and_then(|(_, standing)| standing?.recommendation), Some(9));
+    vigie.remove(&case).await.unwrap();
+}
+
 /// A page as an agent's browser shows it.
 fn page(rt: &Real, path: &str) -> String {
     let host = rt.word("url").trim_start_matches("http://").to_owned();
