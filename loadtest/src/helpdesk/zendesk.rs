@@ -77,19 +77,29 @@ impl Zendesk {
         self.change(into, &json!({}));
     }
 
-    /// What a customer says to a survey, which is no part of the ticket.
+    /// What a customer says to a survey of five choices.
     pub fn rate(&mut self, id: &str, rating: &Value) {
+        self.rate_of(id, rating, 5);
+    }
+
+    /// What a customer says to a survey of so many choices, which is no part of the ticket: its own rating is what Zendesk
+    /// makes of it, of five 4 and 5 are good.
+    pub fn rate_of(&mut self, id: &str, rating: &Value, choices: u64) {
         let number = self.store.number();
+        let is_good = rating.as_u64().is_some_and(|rating| rating > choices.div_ceil(2));
+        let category = if is_good { "good" } else { "bad" };
+        let options: Vec<Value> = (1..=choices).map(|rating| json!({ "rating": rating })).collect();
+        let question =
+            |kind: &str| json!({ "type": "rating_scale_numeric", "sub_type": kind, "options": options });
+        let answers = json!([
+            { "type": "skipped", "question": { "type": "open_ended" } },
+            { "type": "rating_scale", "question": question("other"), "rating": 2, "rating_category": "bad" },
+            { "type": "rating_scale", "question": question("customer_satisfaction"), "rating": rating, "rating_category": category },
+        ]);
         if let Some(ticket) = self.store.ticket(id) {
-            let scale = json!({ "type": "rating_scale_numeric", "sub_type": "customer_satisfaction" });
-            let effort = json!({ "type": "rating_scale_numeric", "sub_type": "other" });
-            let answers = json!([
-                { "type": "skipped", "question": { "type": "open_ended" } },
-                { "type": "rating_scale", "question": effort, "rating": 2 },
-                { "type": "rating_scale", "question": scale, "rating": rating, "rating_category": "good" },
-            ]);
             push(ticket, "_surveys", json!({ "id": format!("01J{number:09}"), "answers": answers }));
         }
+        self.change(id, &json!({ "satisfaction_rating": { "score": category } }));
     }
 
     fn comment(&mut self, asked: &Value) -> Value {
