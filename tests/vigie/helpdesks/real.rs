@@ -2,6 +2,7 @@
 //!
 //! `VIGIE_TEST_RT` and `VIGIE_TEST_DJANGO` name the folders that they have made.
 
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use vigie::bridge::helpdesk::{Case, Helpdesk, Values};
 use vigie::bridge::http::{Call, CallError, Http};
 use vigie::bridge::preset::{Preset, Written};
+use vigie::bridge::text::{Texts, sample};
 use vigie::ticket::proto::ticket_status::State;
 
 use super::{advice, advice_of, also, built_in, helpdesk, read, reference, state, values};
@@ -183,6 +185,37 @@ async fn request_tracker_has_a_queue_by_team_and_fields_of_the_operators_own() {
     let said = advice_of(&tags, None).await;
     assert!(said.len() == 1 && said[0].contains("social have not all of these custom fields"), "{said:?}");
     assert_eq!(advice_of(&tags, Some("Billing")).await, Vec::<String>::new());
+}
+
+/// A page as an agent's browser shows it.
+fn page(rt: &Real, path: &str) -> String {
+    let host = rt.word("url").trim_start_matches("http://").to_owned();
+    let mut stream = std::net::TcpStream::connect(&host).unwrap();
+    let token = rt.word("agent");
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\nAuthorization: token {token}\r\n\r\n").unwrap();
+    let mut page = Vec::new();
+    stream.read_to_end(&mut page).unwrap();
+    String::from_utf8_lossy(&page).into_owned()
+}
+
+/// RT folds what looks quoted: agents would open a ticket and see everything but what somebody wants.
+#[tokio::test]
+async fn request_tracker_shows_the_post_at_once() {
+    let Some(rt) = rt() else { return };
+    let vigie = vigie_in_rt(&rt);
+    let mut ticket = values(&vigie, &reference(), 1);
+    let written = Texts::built_in(vigie.preset()).ticket(&sample::tickets("Lumio")[0]);
+    ticket.insert("body".to_owned(), written["body"].clone());
+    let case = vigie.create(&ticket).await.unwrap();
+    vigie.note(&case, &also(&ticket, json!({ "note": "> folded\n> indeed" }))).await.unwrap();
+    let page = page(&rt, &format!("/Ticket/History.html?id={}", case.id));
+    let folded = |words: &str| {
+        let before = &page[..page.find(words).unwrap_or_else(|| panic!("{words}: {page}"))];
+        before.rfind("message-stanza closed").is_some_and(|at| !before[at..].contains("</div>"))
+    };
+    assert!(folded("folded"), "RT folds what mail would quote");
+    assert!(!folded("third time this week"));
+    vigie.remove(&case).await.unwrap();
 }
 
 #[tokio::test]
