@@ -171,7 +171,7 @@ impl Glpi {
         });
         let id = self.store.add(ticket, now);
         let made_at = format!("2026-11-27 00:{:02}:{:02}", id / 60 % 60, id % 60);
-        set(&mut self.store.tickets.entry(id).or_default(), &json!({ "date_creation": made_at }));
+        set(self.store.tickets.entry(id).or_default(), &json!({ "date_creation": made_at }));
         Reply::json(201, &json!({ "id": id, "message": "" })).making(&reference, id, &urgency)
     }
 
