@@ -300,7 +300,7 @@ impl Texts {
         values.insert("level_value".to_owned(), self.level(level));
     }
 
-    /// What calls that take an author's text out of a ticket see: what may stay.
+    /// What calls that take an author's text out of a ticket see: what may stay, and why it goes.
     pub fn erasure(&self, about: &About<'_>, reason: &str) -> Values {
         self.erasure_that(self.erases_text, about, reason)
     }
@@ -347,6 +347,7 @@ impl Texts {
             "body_html": safe::html(&body),
             "note": body,
             "body": body,
+            "reason": reason,
             "language": language.tag(),
         }))
     }
