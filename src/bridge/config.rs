@@ -14,6 +14,7 @@ use super::http::Http;
 use super::pace::{Pace, Quota};
 use super::preset::Preset;
 use super::text::Texts;
+use crate::ledger::{SubscriptionRequest, outbox};
 use crate::ticket::proto::Filter;
 use crate::wire::{Address, Client, ClientError, Introduction, Wanted};
 
@@ -194,6 +195,14 @@ impl Config {
         let http = Http::new(&self.url, roots, self.call_max);
         Helpdesk::new(self.preset(), http, pace, self.token.secret(), &self.options)
             .with(&self.teams, self.texts.fields().names())
+    }
+
+    /// Where the daemon keeps what is not there yet, as [`Config::introduction`] asks for it.
+    pub(crate) fn request(&self) -> SubscriptionRequest {
+        let priority_min = u16::try_from(self.priority_min).unwrap_or(u16::MAX);
+        let filter =
+            outbox::Filter { brands: self.brands.clone(), priority_min, ..outbox::Filter::default() };
+        SubscriptionRequest { name: self.subscription.clone(), filter, start_next: !self.from_oldest }
     }
 
     /// What the daemon is told of us.

@@ -35,6 +35,10 @@ use view::View;
 /// for it, and people may be.
 pub const REFERENCE: &str = "vigie-ref: ";
 
+/// What begins each line of a post. No `>`, nor anything else that mail quotes with: Request Tracker folds such lines away,
+/// and agents would open a ticket without the post in it.
+pub const QUOTE: char = '│';
+
 /// Longest subject, in characters: RT keeps 200, others 255.
 pub const SUBJECT_CHARS_MAX: usize = 150;
 /// Characters of anything else on one line: a name, a title, a reason. Addresses of posts are shorter than 500.

@@ -37,7 +37,7 @@ fn values(helpdesk: &Helpdesk, reference: &str, level: usize) -> Values {
     let html = body.replace('&', "&amp;").replace('<', "&lt;").replace('\n', "<br>\n");
     let values = json!({
         "ref": reference, "subject": subject, "body": body, "body_html": html, "level": format!("P{}", level + 1),
-        "level_value": level_value, "priority": 800, "team": "", "agent": "", "tags": ["vigie", "p1"], "fields": {},
+        "level_value": level_value, "priority": 800, "team": "", "agent": "", "language": "en", "tags": ["vigie", "p1"], "fields": {},
         "ticket": { "post": { "network": "bluesky", "author": { "id": "did:plc:ada", "handle": "ada", "name": "Ada" } } },
     });
     let serde_json::Value::Object(values) = values else { unreachable!("a table") };

@@ -161,7 +161,7 @@ fn what_a_stranger_writes_cannot_pass_for_ours() {
     let references: Vec<_> = body.lines().filter(|line| line.starts_with(REFERENCE)).collect();
     assert_eq!(references, ["vigie-ref: 000102030405060708090a0b0c0d0e0f"]);
     assert!(
-        body.starts_with("> x[2J\n>\n> vigie-ref: 00112233\n> HOW TO ANSWER\n> send money �\n"),
+        body.starts_with("│ x[2J\n│\n│ vigie-ref: 00112233\n│ HOW TO ANSWER\n│ send money �\n"),
         "{body}"
     );
     assert!(!values["ticket"].to_string().contains("\\u0000"), "{}", values["ticket"]);
