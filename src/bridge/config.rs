@@ -142,6 +142,15 @@ impl Config {
         options_with_defaults(&self.preset(), &self.options)
     }
 
+    /// Of each set of options that is another one than the general one, a team for whose tickets it is.
+    pub fn teams_apart(&self) -> Vec<String> {
+        let base = self.all_options();
+        let of_teams = options_of_teams(&base, &self.teams);
+        let apart = distinct(&base, &of_teams).into_iter().skip(1);
+        let team = |options| of_teams.iter().find(|(_, own)| *own == options).map(|(team, _)| team.clone());
+        apart.filter_map(team).collect()
+    }
+
     /// The case store's file.
     pub fn cases_path(&self) -> PathBuf {
         self.state_dir.join(format!("bridge-{}.sqlite", self.name))

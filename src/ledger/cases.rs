@@ -249,15 +249,16 @@ impl Cases {
         })
     }
 
-    /// How many tickets have a text that its author has taken back and that is still there.
+    /// How many tickets have a text that its author has taken back and that is still there, or may be: of those with an
+    /// empty id nobody knows whether they were ever made.
     ///
     /// # Errors
     ///
     /// The file cannot be read.
     pub fn unerased(&self) -> Result<u64, LedgerError> {
         self.read(|connection| {
-            let sql =
-                "SELECT count(DISTINCT ticket_id) FROM unerased JOIN entry USING (ticket_id) WHERE gone = 0";
+            let sql = "SELECT count(DISTINCT ticket_id) FROM unerased JOIN entry USING (ticket_id)
+                 WHERE gone = 0 OR case_id = ''";
             connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
         })
     }

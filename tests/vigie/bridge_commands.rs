@@ -386,6 +386,42 @@ async fn a_test_names_the_team_whose_options_are_wrong() {
     }
 }
 
+/// The account sees the queue and may make nothing there, which no question tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_makes_a_ticket_where_those_of_each_team_go() {
+    let fake = helpdesk().await;
+    let options = "[bridge.teams.rest]\nqueue = \"general\"\n[bridge.teams.outages]\nqueue = \"outages\"\n";
+    let state = state_with_teams(&fake.url(), options);
+    let test = || run(vigie().args(["bridge", "test", "-c"]).arg(&state.config), b"");
+    let output = test();
+    assert!(output.status.success(), "{}{}", output.stdout, output.stderr);
+    for said in [
+        "ok     test ticket: made, it is 1\n",
+        "ok     test ticket, tickets of team Outages: made, it is ",
+        "ok     search by reference, tickets of team Outages: finds it\n",
+        "ok     test ticket, tickets of team Outages: removed\n",
+        "bridge desk: right\n",
+    ] {
+        assert!(output.stdout.contains(said), "{said}:\n{}", output.stdout);
+    }
+    assert!(!output.stdout.contains("team Rest"), "it has no queue of its own: {}", output.stdout);
+    let mut queues = Vec::new();
+    for (fault, told) in [
+        (Fault::Status { status: 403, done: false }, "the helpdesk refuses: status 403"),
+        (Fault::Reset { done: true }, "connection"),
+    ] {
+        fake.set_faults(Faults::choose(move |request| {
+            (request.method == "POST" && request.body["queue"] == "outages").then_some(fault)
+        }));
+        let output = test();
+        assert_eq!(output.status.code(), Some(1), "{}{}", output.stdout, output.stderr);
+        let wrong = "wrong  test ticket, tickets of team Outages: ";
+        assert!(output.stdout.contains(wrong) && output.stdout.contains(told), "{}", output.stdout);
+        queues.push(fake.with(|plain| plain.tickets.len()));
+    }
+    assert_eq!(queues, [0, 0], "nothing stays");
+}
+
 #[test]
 fn a_test_says_what_to_do_about_a_wrong_address_and_refuses_a_wrong_name() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -130,6 +130,8 @@ pub struct Job {
     taken_out: Vec<String>,
     /// Mergers that were followed.
     mergers: usize,
+    /// Whether it is made without the operator's fields, with which it was refused again and again.
+    is_without_fields: bool,
     policy: Policy,
 }
 
@@ -142,6 +144,10 @@ enum Stage {
     Creating,
     /// Written that nobody knows.
     Unclear,
+    /// Written that it was not made, since it was refused so: whether others may be is asked next.
+    Refused(CallError),
+    /// That is under way.
+    Asking(CallError),
     /// Written where it is; what its creation may have left undone comes next.
     Placed,
     /// The same, but what comes next has just failed.
@@ -202,6 +208,7 @@ impl Job {
             is_gone: false,
             taken_out,
             mergers: 0,
+            is_without_fields: false,
             policy,
         })
     }
@@ -256,6 +263,11 @@ impl Job {
         self.ticket().is_some() && self.entry.place.is_none() && is_now
     }
 
+    /// Whether it is made without the operator's fields, since the helpdesk refuses again and again to make it with them.
+    pub fn is_without_fields(&self) -> bool {
+        self.is_without_fields
+    }
+
     /// What to do next. `failures` are the calls in a row, of whatever ticket, that have ended unclear.
     pub fn next(&mut self, outcome: Outcome, now_us: i64, failures: u32) -> Step {
         match std::mem::replace(&mut self.stage, Stage::Begin) {
@@ -275,6 +287,8 @@ impl Job {
             Stage::Attempting => self.go(Stage::Creating, Step::Create),
             Stage::Creating => self.created(outcome, now_us),
             Stage::Unclear => self.go(Stage::Looking, Step::Find),
+            Stage::Refused(error) => self.go(Stage::Asking(error), Step::Probe),
+            Stage::Asking(error) => self.asked(error, outcome),
             Stage::Placed => match self.case() {
                 Some(case) => self.go(Stage::Completing, Step::Complete(case)),
                 None => Step::End(End::Ack),
@@ -343,7 +357,11 @@ impl Job {
                 let may_be_back = self.is_erasure() && !place.id.is_empty();
                 match self.case().filter(|_| may_be_back) {
                     Some(case) => self.go(Stage::Missing, Step::Look(case)),
-                    None => self.done([]),
+                    None => {
+                        // Nobody knows whether it is there, and nobody can look.
+                        self.stays = self.erases_ticket();
+                        self.done([])
+                    }
                 }
             }
             (delivery::Record::Update(_), Some(_)) => self.change(),
@@ -478,14 +496,42 @@ impl Job {
                 }
                 self.go(Stage::Unclear, Step::Write(facts))
             }
-            // Where tickets are made there is nothing: the address is wrong, for all of them.
-            Outcome::Failed(error, None) if error.is_of_one() && !error.is_absence() => {
+            // One team's queue is not there or not ours, or what stands before the helpdesk takes some words for an attack:
+            // others may be taken. Where nobody can be asked a wrong key or address, which is everybody's, is likelier.
+            Outcome::Failed(error, None) if error.may_be_of_one() || error.is_absence() => {
+                let is_everybodys = error.is_absence() || error.is_stranger();
+                match (is_everybodys && !self.policy.can_ask, was_unclear) {
+                    (true, _) => self.end_with(End::Hold(error), nothing_done),
+                    (false, true) => self.go(Stage::Asking(error), Step::Probe),
+                    (false, false) => self.go(Stage::Refused(error), Step::Write(vec![Fact::Withdrawn])),
+                }
+            }
+            // One may hold what the helpdesk does not take there, and agents miss it less than the ticket.
+            Outcome::Failed(error, None) if error.is_of_one() && self.may_be_for_fields() => {
+                self.is_without_fields = true;
+                self.go(Stage::Creating, Step::Create)
+            }
+            Outcome::Failed(error, None) if error.is_of_one() => {
                 let again = self.again();
                 let refused = Fact::Refused { seq: self.seq };
                 self.end_with(End::Back(again, error.in_short()), nothing_done.chain([refused]))
             }
             Outcome::Failed(error, None) => self.end_with(End::Hold(error), nothing_done),
             other => unreachable!("a creation gives no {other:?}"),
+        }
+    }
+
+    /// Whether it was refused so often that it is to be tried without the operator's fields.
+    fn may_be_for_fields(&self) -> bool {
+        self.policy.has_fields && !self.is_without_fields && self.refusals() + 1 >= REFUSALS_MAX
+    }
+
+    /// It was refused in a way that may mean this ticket, its team's, or all of them.
+    fn asked(&mut self, error: CallError, outcome: Outcome) -> Step {
+        match outcome {
+            Outcome::Sound(true) => self.back(error.in_short()),
+            Outcome::Failed(other, _) => Step::End(End::Hold(other)),
+            _ => Step::End(End::Hold(error)),
         }
     }
 
@@ -598,7 +644,7 @@ impl Job {
     }
 
     /// Whether the ticket is delivered, and its author has taken it back already.
-    fn is_taken_back(&self) -> bool {
+    pub fn is_taken_back(&self) -> bool {
         self.ticket().is_some_and(|ticket| ticket.erased)
     }
 

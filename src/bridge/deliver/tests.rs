@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use self::world::*;
 use super::*;
 use crate::bridge::http::CallError;
-use crate::bridge::text::{About, Language};
+use crate::bridge::text::{About, Fields, FourByte, Language};
 use crate::ticket::proto::update::{self, Change};
 use crate::ticket::proto::{Update, delivery};
 
@@ -202,11 +202,14 @@ fn what_is_refused_comes_later_each_time_and_holds_up_nobody() {
 #[test]
 fn a_helpdesk_that_takes_nothing_is_waited_for() {
     for fault in [Fault::Refused(401), Fault::Refused(404), Fault::NotSent, Fault::Limited] {
-        let mut trial = Trial::new(World { script: [Some(fault)].into(), ..World::default() });
+        // Whatever it is asked.
+        let mut trial = Trial::new(World { script: vec![Some(fault); 2].into(), ..World::default() });
         assert!(matches!(trial.whole(1, &ticket("a")), End::Hold(_)));
         trial.calls();
+        trial.world.0.lock().script.clear();
         assert_eq!(trial.whole(1, &ticket("a")), End::Ack);
         assert_eq!(trial.calls(), ["create", "complete"], "it is known that nothing was done");
+        assert_eq!(trial.counts().refused, 0);
     }
     // Nobody answers: after a few of them it is not the tickets' fault.
     let silent = std::iter::repeat_n(Some(Fault::Unclear(false)), 9);
@@ -507,6 +510,28 @@ fn what_its_author_has_taken_back_is_not_made_any_more() {
     assert!(matches!(trial.whole(1, &ticket("d")), End::Back(..)));
     assert_eq!(trial.whole(1, &taken_back("d")), End::Ack);
     assert_eq!((trial.counts().unknown, trial.world.0.lock().tickets.len()), (1, 1));
+}
+
+#[test]
+fn what_may_be_there_is_not_erased() {
+    for when_unknown in [WhenUnknown::Again, WhenUnknown::Leave] {
+        let script = [Some(Fault::Unclear(true))].into();
+        let mut trial = Trial::new(World { cannot_find: true, script, ..World::default() });
+        (trial.when_unknown, trial.keeps_text) = (when_unknown, true);
+        trial.restart();
+        trial.whole(1, &ticket("a"));
+        let delivery::Record::Ticket(mut taken_back) = ticket("a") else { panic!() };
+        taken_back.erased = true;
+        assert_eq!(trial.whole(1, &delivery::Record::Ticket(taken_back)), End::Ack);
+        let of_another = update::PostErased { post_id: "b".to_owned(), reason: String::new() };
+        assert_eq!(trial.whole(2, &change("a", Change::PostErased(of_another))), End::Ack);
+        assert_eq!(trial.unerased(), 0, "what else was posted was never told there");
+        assert_eq!(trial.whole(3, &change("a", erased())), End::Ack);
+        trial.restart();
+        assert_eq!(trial.whole(3, &change("a", erased())), End::Ack);
+        assert_eq!((trial.counts().erased, trial.unerased()), (0, 1));
+        assert!(trial.world.0.lock().tickets[&1].body.contains("secret"));
+    }
 }
 
 #[test]
@@ -819,9 +844,44 @@ fn one_ticket_out_of_our_reach_holds_up_nobody() {
         assert!(matches!(trial.whole(2, &change("a", erased())), End::Hold(_)), "{status}");
         assert_eq!(trial.whole(2, &change("a", erased())), End::Ack);
     }
-    // Where tickets are made nothing is there yet that could be out of reach.
-    let mut trial = Trial::new(World { script: [Some(Fault::Refused(403))].into(), ..World::default() });
-    assert!(matches!(trial.whole(1, &ticket("a")), End::Hold(_)));
+}
+
+#[test]
+fn one_ticket_that_may_not_be_made_holds_up_nobody() {
+    for status in [401, 402, 403, 404, 405, 410, 412, 423, 451] {
+        let mut trial =
+            Trial::new(World { script: [Some(Fault::Refused(status))].into(), ..World::default() });
+        assert!(matches!(trial.whole(1, &ticket("a")), End::Back(..)), "{status}");
+        assert_eq!(trial.calls(), ["create", "probe"]);
+        assert_eq!(trial.counts().refused, 1);
+        assert_eq!(trial.whole(2, &ticket("b")), End::Ack);
+        // It is the helpdesk, or our token: that is nobody's own.
+        for answer in [Fault::Refused(status), Fault::Limited, Fault::Unclear(false)] {
+            trial.world.0.lock().script = [Some(Fault::Refused(status)), Some(answer)].into();
+            assert!(matches!(trial.whole(1, &ticket("a")), End::Hold(_)), "{status}");
+        }
+        trial.world.0.lock().is_strange = true;
+        assert!(matches!(trial.whole(1, &ticket("a")), End::Hold(_)), "{status}");
+        trial.world.0.lock().is_strange = false;
+        assert_eq!(trial.counts().refused, 1);
+        trial.calls();
+        assert_eq!(trial.whole(1, &ticket("a")), End::Ack);
+        assert_eq!(trial.calls(), ["create", "complete"], "it is known that nothing was done");
+    }
+    // Nobody can be asked: what says that it does not know us, or what is asked for, knows nobody.
+    for (status, is_everybodys) in [(401, true), (404, true), (403, false)] {
+        let script = [Some(Fault::Refused(status))].into();
+        let mut trial = Trial::new(World { cannot_ask: true, script, ..World::default() });
+        let end = trial.whole(1, &ticket("a"));
+        assert_eq!(matches!(end, End::Hold(_)), is_everybodys, "{status}: {end:?}");
+    }
+    // While it is asked the bridge dies, where nobody can look.
+    let script = [Some(Fault::Refused(403))].into();
+    let mut trial = Trial::new(World { cannot_find: true, script, ..World::default() });
+    assert_eq!(trial.deliver(1, &ticket("a"), 3), None, "it has died");
+    assert_eq!(trial.calls(), ["create", "probe"]);
+    assert_eq!(trial.whole(1, &ticket("a")), End::Ack);
+    assert_eq!(trial.counts().unknown, 0, "it was refused");
 }
 
 #[test]
@@ -860,6 +920,70 @@ fn what_a_helpdesk_says_of_a_text_is_in_the_status_and_not_in_what_the_daemon_lo
     assert!(why.contains("422") && !why.contains("secret"), "{why}");
     let said = trial.counts().last_error.unwrap();
     assert!(said.contains("says secret"), "{said}");
+}
+
+#[test]
+fn what_was_said_of_a_text_is_in_no_status_once_its_author_has_taken_it_back() {
+    let taken_back = |name: &str| {
+        let delivery::Record::Ticket(mut ticket) = ticket(name) else { panic!() };
+        ticket.erased = true;
+        delivery::Record::Ticket(ticket)
+    };
+    let said = |trial: &Trial| trial.counts().last_error.unwrap();
+    // One that is not made, one for which the helpdesk is waited for, and a change.
+    for (status, is_there) in [(422, false), (302, false), (422, true)] {
+        let mut trial = Trial::new(World::default());
+        let (record, back) = match is_there {
+            true => (followed_up("a", "c", 2), change("a", erased())),
+            false => (ticket("a"), taken_back("a")),
+        };
+        if is_there {
+            trial.whole(1, &ticket("a"));
+        }
+        trial.world.0.lock().script = [Some(Fault::Refused(status))].into();
+        assert_ne!(trial.whole(2, &record), End::Ack);
+        assert!(said(&trial).contains("says secret"), "{}", said(&trial));
+        // Another one's author.
+        assert_eq!(trial.whole(3, &taken_back("b")), End::Ack);
+        assert!(said(&trial).contains("says secret"), "{}", said(&trial));
+        assert_eq!(trial.whole(4, &back), End::Ack);
+        assert_eq!(said(&trial), format!("the helpdesk refuses: status {status}"));
+    }
+}
+
+#[test]
+fn a_ticket_that_is_refused_with_the_operators_fields_is_made_without_them() {
+    let fields = vec![("place".to_owned(), "{{ network }}".to_owned())];
+    let fields = Fields::new(fields, FourByte::Keep).unwrap();
+    let trial = |world: World| {
+        let mut trial = Trial::new(world);
+        let bridge = trial.bridge.as_mut().unwrap();
+        bridge.texts = TEXTS.clone().with_fields(fields.clone());
+        bridge.policy.has_fields = true;
+        trial
+    };
+    let mut other = trial(World { refuses_fields: true, ..World::default() });
+    let mut tries = 1;
+    while other.whole(1, &ticket("a")) != End::Ack {
+        tries += 1;
+        assert!(tries < 9 && other.calls() == ["create"], "{tries} tries");
+    }
+    assert_eq!((tries, other.calls()), (6, vec!["create", "create", "complete"]));
+    assert_eq!((other.counts().made, other.counts().refused), (1, 5));
+    let told = other.counts().last_error.unwrap();
+    assert!(told.contains("without the fields of [bridge.fields]"), "{told}");
+    // They are others' all the same, and one that is refused without them, too, is tried on.
+    other.world.0.lock().refuses_fields = false;
+    assert_eq!(other.whole(2, &ticket("b")), End::Ack);
+    assert_eq!(other.world.0.lock().tickets[&2].fields, serde_json::json!({ "place": "x" }));
+    let script = std::iter::repeat_n(Some(Fault::Refused(422)), 9).collect();
+    let mut both = trial(World { script, ..World::default() });
+    for _ in 0..7 {
+        assert!(matches!(both.whole(1, &ticket("a")), End::Back(..)));
+    }
+    assert_eq!((both.calls(), both.counts().refused), (vec!["create"; 9], 7));
+    assert_eq!(both.whole(1, &ticket("a")), End::Ack);
+    assert_eq!(both.world.0.lock().tickets[&1].fields, serde_json::json!({ "place": "x" }));
 }
 
 #[test]

@@ -49,6 +49,7 @@ pub(super) struct There {
     pub(super) notes: BTreeMap<u64, String>,
     pub(super) made_at_us: i64,
     pub(super) labelled: bool,
+    pub(super) fields: serde_json::Value,
 }
 
 /// A helpdesk.
@@ -65,6 +66,10 @@ pub(super) struct World {
     /// Calls that are refused with this status each time, by name and ticket; 0 of those that are of none.
     pub(super) refuses: BTreeMap<(&'static str, u64), u16>,
     pub(super) cannot_find: bool,
+    /// Whether it takes no ticket that fills the operator's fields.
+    pub(super) refuses_fields: bool,
+    /// Whether its preset has no question.
+    pub(super) cannot_ask: bool,
     pub(super) lag_us: i64,
     pub(super) now_us: i64,
     /// Until when what was asked for last is under way.
@@ -181,6 +186,10 @@ impl Target for Fake {
     }
 
     async fn create(&self, values: &Values) -> Result<Case, (CallError, Option<Case>)> {
+        let fields = values["fields"].clone();
+        if self.0.lock().refuses_fields && fields != serde_json::json!({}) {
+            self.0.lock().script.push_front(Some(Fault::Refused(422)));
+        }
         let made = self.call("create", |world| {
             world.last += 1;
             let there = There {
@@ -188,6 +197,7 @@ impl Target for Fake {
                 level: text(values, "level"),
                 body: text(values, "body"),
                 made_at_us: world.done_at_us,
+                fields,
                 ..There::default()
             };
             world.tickets.insert(world.last, there);
@@ -250,9 +260,13 @@ impl Target for Fake {
     }
 
     async fn is_sound(&self) -> Result<bool, CallError> {
-        let is_strange = self.0.lock().is_strange;
+        let (is_strange, cannot_ask) = {
+            let world = self.0.lock();
+            (world.is_strange, world.cannot_ask)
+        };
         match is_strange {
             true => Ok(false),
+            false if cannot_ask => Ok(true),
             false => self.call("probe", |_| true).await,
         }
     }
@@ -310,9 +324,9 @@ impl Trial {
             self.counts.unknown += counts.unknown;
             self.counts.adopted += counts.adopted;
         }
-        let (now_us, cannot_find, lag_us) = {
+        let (now_us, cannot_find, cannot_ask, lag_us) = {
             let world = self.world.0.lock();
-            (world.now_us, world.cannot_find, world.lag_us)
+            (world.now_us, world.cannot_find, world.cannot_ask, world.lag_us)
         };
         let cases = Cases::open(&self.folder.path().join("cases"), now_us).unwrap();
         let policy = Policy {
@@ -320,6 +334,8 @@ impl Trial {
             retry_max: RETRY * 60,
             when_unknown: self.when_unknown,
             can_find: !cannot_find,
+            can_ask: !cannot_ask,
+            has_fields: false,
             find_lag: Duration::from_micros(lag_us.unsigned_abs()),
             settle: SETTLE,
             look_after: RETRY,
