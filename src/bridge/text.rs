@@ -310,6 +310,25 @@ impl Texts {
         self.erasure_that(false, about, reason)
     }
 
+    /// What agents are told where the text of one of a ticket's further posts stays: which it is, since the others are not
+    /// to go.
+    pub fn left_of_one(&self, about: &About<'_>, post_id: &str) -> Values {
+        let language = about.language.unwrap_or_else(|| self.language_of_brand(about.brand));
+        let view = View { texts: self, language };
+        let post = as_seen(post_id, self.four_byte);
+        let note = match language {
+            Language::En => format!(
+                "One of the further posts in this ticket has been deleted by its author: {post}. Its text is still in one of \
+                 the earlier messages here: no program can take it out there, an administrator must."
+            ),
+            Language::Fr => format!(
+                "Un des messages suivants de ce ticket a été retiré par son auteur : {post}. Son texte reste dans un des \
+                 messages précédents : aucun programme ne peut l'en retirer, un administrateur doit le faire."
+            ),
+        };
+        values(json!({ "note": self.with_reference(&note, about.reference, &view) }))
+    }
+
     fn erasure_that(&self, takes_out: bool, about: &About<'_>, reason: &str) -> Values {
         let language = about.language.unwrap_or_else(|| self.language_of_brand(about.brand));
         let view = View { texts: self, language };

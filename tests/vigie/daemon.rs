@@ -238,10 +238,10 @@ impl Daemon {
         (status, log)
     }
 
-    /// Waits until it has logged this.
+    /// Waits until it has logged this, be it before it said that it runs.
     pub(crate) fn wait_for(&self, text: &str) {
         let begun = std::time::Instant::now();
-        while !self.logged.lock().unwrap().contains(text) {
+        while !(self.started.contains(text) || self.logged.lock().unwrap().contains(text)) {
             assert!(begun.elapsed() < PATIENCE, "waited in vain for {text:?}");
             std::thread::sleep(Duration::from_millis(10));
         }

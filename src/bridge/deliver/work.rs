@@ -203,13 +203,13 @@ impl<T: Target> Bridge<T> {
                     error!(
                         bridge = %self.name, ticket = %job.ticket_id,
                         "an author's text may be in the helpdesk: nobody knows whether this ticket was made there, and its API \
-                         cannot look for it; an administrator must"
+                         cannot look for it; somebody must look, and take it out"
                     );
                 } else if job.has_left_text() {
                     error!(
                         bridge = %self.name, ticket = %job.ticket_id, case = job.case_id(),
                         "an author's text stays in the helpdesk: it is merged with another's ticket, or the helpdesk refuses \
-                         to take it out or cannot; an administrator must"
+                         to take it out or cannot; an administrator must take it out"
                     );
                 }
             }
@@ -236,14 +236,14 @@ impl<T: Target> Bridge<T> {
     /// What agents read of a text that stays.
     fn left(&self, job: &Job, reference: &str) -> Values {
         let delivery::Record::Update(update) = &job.record else { return Values::new() };
-        let reason = match &update.change {
-            Some(Change::Erased(erased)) => &erased.reason,
-            Some(Change::PostErased(_)) => "",
-            _ => return Values::new(),
-        };
         let about =
             About { reference, brand: job.brand(), language: Language::of(job.language()), level: None };
-        self.texts.left(&about, reason)
+        match &update.change {
+            Some(Change::Erased(erased)) => self.texts.left(&about, &erased.reason),
+            Some(Change::PostErased(_)) if job.erases_ticket() => self.texts.left(&about, ""),
+            Some(Change::PostErased(erased)) => self.texts.left_of_one(&about, &erased.post_id),
+            _ => Values::new(),
+        }
     }
 
     /// What templates see of a delivery.
