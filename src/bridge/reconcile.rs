@@ -365,7 +365,20 @@ impl<'b> Reconciler<'b> {
             let told = TicketStatus::decode(entry.reported.as_slice()).ok();
             let told = told.filter(|told| !told.ticket_id.is_empty());
             let before = plan.on_its_way(ticket_id).or(told.as_ref());
-            let status = status::status(ticket_id, case_id, standing, before);
+            let is_moved = entry.place.as_ref().is_some_and(|place| place.id != case_id);
+            let (mut joined, mut standing) = (Vec::new(), standing.clone());
+            if is_moved || entry.is_merged {
+                let stood_there = match TicketStatus::decode(entry.stood_there.as_slice()) {
+                    Ok(stood_there) if !is_moved && !stood_there.ticket_id.is_empty() => stood_there,
+                    _ => {
+                        let stands_there = status::status(ticket_id, case_id, &standing, None);
+                        joined.push(Fact::StoodThere(stands_there.encode_to_vec()));
+                        stands_there
+                    }
+                };
+                standing = status::of_merged(standing, entry.made_at_us, &stood_there);
+            }
+            let status = status::status(ticket_id, case_id, &standing, before);
             let touched_at_us = self.shared.cases.lock().touched_at_us(ticket_id)?.unwrap_or(now_us);
             let again_at_us = status::again_at_us(
                 now_us,
@@ -381,10 +394,12 @@ impl<'b> Reconciler<'b> {
                 info!(bridge = %self.name, ticket = %ticket_id, case = case_id, "the helpdesk has it after all");
                 self.shared.cases.lock().apply(ticket_id, &[Fact::Back], now_us)?;
             }
-            if entry.place.is_some_and(|place| place.id != case_id) {
+            if is_moved {
                 info!(bridge = %self.name, ticket = %ticket_id, case = case_id, "merged in the helpdesk");
-                let moved = Fact::Moved { id: case_id.to_owned() };
-                self.shared.cases.lock().apply(ticket_id, &[moved], now_us)?;
+                joined.insert(0, Fact::Moved { id: case_id.to_owned() });
+            }
+            if !joined.is_empty() {
+                self.shared.cases.lock().apply(ticket_id, &joined, now_us)?;
             }
             let mut facts = vec![Fact::Read { again_at_us }];
             let is_told = told.as_ref() == Some(&status) && plan.on_its_way(ticket_id).is_none();

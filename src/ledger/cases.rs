@@ -26,7 +26,7 @@ use crate::ticket::TicketId;
 use apply::apply;
 
 /// The schema that this vigie writes.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// "vigB", so that a ledger is not taken for one of these, nor the other way round.
 const APPLICATION_ID: i64 = 0x7669_6742;
 /// Pages in the write-ahead log, of 4 KiB, from which on it is copied into the file.
@@ -92,8 +92,14 @@ const TO_VERSION_2: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
+const TO_VERSION_3: &str = "
+    ALTER TABLE entry ADD COLUMN made_at_us INTEGER;   -- not made in the helpdesk before; NULL: not known
+    ALTER TABLE entry ADD COLUMN stood_there BLOB;     -- the ticket that it was merged into, when that was read first:
+                                                       -- a TicketStatus, encoded; NULL: not read yet
+";
+
 /// What brings a file to each version, in order.
-const SCHEMAS: [(i64, &str); 2] = [(1, VERSION_1), (2, TO_VERSION_2)];
+const SCHEMAS: [(i64, &str); 3] = [(1, VERSION_1), (2, TO_VERSION_2), (3, TO_VERSION_3)];
 
 /// A bridge's open file.
 #[derive(Debug)]
@@ -181,7 +187,8 @@ impl Cases {
                               EXISTS (
                                   SELECT 1 FROM entry AS other
                                   WHERE other.case_id = entry.case_id AND other.case_id <> ''
-                                      AND other.ticket_id <> entry.ticket_id AND other.erased_at_us IS NULL)
+                                      AND other.ticket_id <> entry.ticket_id AND other.erased_at_us IS NULL),
+                              json_extract(captured, '$.merged_from') IS NOT NULL, made_at_us, stood_there
                        FROM entry WHERE ticket_id = ?1";
             let entry = connection
                 .prepare_cached(sql)?
@@ -217,6 +224,9 @@ impl Cases {
                         notes: Vec::new(),
                         reported: row.get::<_, Option<Vec<u8>>>(13)?.unwrap_or_default(),
                         again_at_us: row.get(14)?,
+                        is_merged: row.get(19)?,
+                        made_at_us: row.get(20)?,
+                        stood_there: row.get::<_, Option<Vec<u8>>>(21)?.unwrap_or_default(),
                     })
                 })
                 .optional()?;
