@@ -223,7 +223,7 @@ impl Helpdesk {
         self.read_counting(case, &mut 0).await
     }
 
-    /// The same; `calls` grows by those that it takes, however it ends.
+    /// The same; `calls` grows by those that it makes, each page of a list one, however it ends.
     ///
     /// # Errors
     ///
@@ -231,18 +231,14 @@ impl Helpdesk {
     pub async fn read_counting(&self, case: &Case, calls: &mut u32) -> Result<Option<Standing>, CallError> {
         let Some(read) = &self.preset.calls.read else { return Ok(None) };
         let mut values = self.of_case(case, &Values::new());
-        *calls += 1;
-        match self.step("read.call", &read.call, &mut values).await {
+        match self.step_counting("read.call", &read.call, &mut values, calls).await {
             Err(error) if error.is_absence() && read.hides_as_absent => Err(error.hidden()),
             Err(error) if error.is_absence() => Ok(Some(Standing::gone())),
             Err(error) => Err(error),
             Ok(answer) => {
                 values.insert("item".to_owned(), answer.map(|answer| answer.body).unwrap_or_default());
                 for (index, step) in read.also.iter().enumerate() {
-                    let asked = self.step(&format!("read.also[{index}]"), step, &mut values).await;
-                    // Most are left out of a ticket that is open.
-                    *calls += u32::from(!matches!(asked, Ok(None)));
-                    asked?;
+                    self.step_counting(&format!("read.also[{index}]"), step, &mut values, calls).await?;
                 }
                 Ok(Some(answers::standing(&self.preset, "read.fields", &read.fields, &values)?))
             }
