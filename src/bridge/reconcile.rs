@@ -17,7 +17,7 @@
 pub mod plan;
 pub mod status;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,8 +71,6 @@ pub struct Reconciler<'b> {
     misread: parking_lot::Mutex<BTreeSet<TicketId>>,
     /// When tickets were changed last, as a listing has said it, by id.
     listed: parking_lot::Mutex<HashMap<String, String>>,
-    /// Tickets that the helpdesk does not show us any more, and how often they were looked at since.
-    hidden: parking_lot::Mutex<BTreeMap<TicketId, u32>>,
 }
 
 /// What is known of the tickets that one ticket there is.
@@ -87,8 +85,8 @@ impl<'b> Reconciler<'b> {
         every: Duration,
         clock: Arc<dyn Fn() -> i64 + Send + Sync>,
     ) -> Reconciler<'b> {
-        let (named, misread, listed, hidden) = Default::default();
-        Reconciler { name, helpdesk, shared, every, clock, named, misread, listed, hidden }
+        let (named, misread, listed) = Default::default();
+        Reconciler { name, helpdesk, shared, every, clock, named, misread, listed }
     }
 
     /// Looks until `stop`; gives what is new to `reports`, which go over the connection that `link` tells of. `hints`
@@ -357,10 +355,9 @@ impl<'b> Reconciler<'b> {
         let now_us = (self.clock)();
         for (ticket_id, entry) in known {
             self.note_misread(ticket_id, case_id, standing);
-            if self.hidden.lock().remove(&ticket_id).is_some() {
+            if entry.hidden > 0 {
                 info!(bridge = %self.name, ticket = %ticket_id, case = case_id, "visible again");
-                let mut counts = self.shared.counts.lock();
-                counts.hidden = counts.hidden.saturating_sub(1);
+                self.shared.cases.lock().apply(ticket_id, &[Fact::Shown], now_us)?;
             }
             let told = TicketStatus::decode(entry.reported.as_slice()).ok();
             let told = told.filter(|told| !told.ticket_id.is_empty());
@@ -432,14 +429,8 @@ impl<'b> Reconciler<'b> {
     fn hide(&self, known: Known) -> Result<(), LedgerError> {
         let now_us = (self.clock)();
         for (ticket_id, entry) in known {
-            let looks = {
-                let mut hidden = self.hidden.lock();
-                let looks = hidden.entry(ticket_id).or_default();
-                *looks += 1;
-                *looks
-            };
+            let looks = entry.hidden + 1;
             if looks == 1 {
-                self.shared.counts.lock().hidden += 1;
                 let case = entry.place.map(|place| place.id).unwrap_or_default();
                 warn!(
                     bridge = %self.name, ticket = %ticket_id, %case,
@@ -447,7 +438,7 @@ impl<'b> Reconciler<'b> {
                 );
             }
             let again_at_us = (looks < HIDDEN_LOOKS_MAX).then_some(now_us + status::ONCE_MORE_US);
-            self.shared.cases.lock().apply(ticket_id, &[Fact::Read { again_at_us }], now_us)?;
+            self.shared.cases.lock().apply(ticket_id, &[Fact::Hidden, Fact::Read { again_at_us }], now_us)?;
         }
         Ok(())
     }

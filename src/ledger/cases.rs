@@ -96,6 +96,8 @@ const TO_VERSION_3: &str = "
     ALTER TABLE entry ADD COLUMN made_at_us INTEGER;   -- not made in the helpdesk before; NULL: not known
     ALTER TABLE entry ADD COLUMN stood_there BLOB;     -- the ticket that it was merged into, when that was read first:
                                                        -- a TicketStatus, encoded; NULL: not read yet
+    ALTER TABLE entry ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;   -- looks since the helpdesk shows it no more
+    CREATE INDEX entry_hidden ON entry (ticket_id) WHERE hidden > 0;
 ";
 
 /// What brings a file to each version, in order.
@@ -188,7 +190,8 @@ impl Cases {
                                   SELECT 1 FROM entry AS other
                                   WHERE other.case_id = entry.case_id AND other.case_id <> ''
                                       AND other.ticket_id <> entry.ticket_id AND other.erased_at_us IS NULL),
-                              json_extract(captured, '$.merged_from') IS NOT NULL, made_at_us, stood_there
+                              json_extract(captured, '$.merged_from') IS NOT NULL, made_at_us, stood_there,
+                              hidden
                        FROM entry WHERE ticket_id = ?1";
             let entry = connection
                 .prepare_cached(sql)?
@@ -224,6 +227,7 @@ impl Cases {
                         notes: Vec::new(),
                         reported: row.get::<_, Option<Vec<u8>>>(13)?.unwrap_or_default(),
                         again_at_us: row.get(14)?,
+                        hidden: row.get(22)?,
                         is_merged: row.get(19)?,
                         made_at_us: row.get(20)?,
                         stood_there: row.get::<_, Option<Vec<u8>>>(21)?.unwrap_or_default(),
@@ -251,6 +255,18 @@ impl Cases {
         self.read(|connection| {
             let sql =
                 "SELECT count(DISTINCT ticket_id) FROM unerased JOIN entry USING (ticket_id) WHERE gone = 0";
+            connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+        })
+    }
+
+    /// How many tickets the helpdesk does not show our account any more.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn hidden(&self) -> Result<u64, LedgerError> {
+        self.read(|connection| {
+            let sql = "SELECT count(*) FROM entry WHERE hidden > 0";
             connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
         })
     }

@@ -114,6 +114,8 @@ pub(super) fn apply(
             let sql = "UPDATE entry SET stood_there = ?2 WHERE ticket_id = ?1";
             transaction.prepare_cached(sql)?.execute(params![id, status]).map(drop)
         }
+        Change::Hidden => set("hidden = hidden + 1"),
+        Change::Shown => set("hidden = 0"),
         Change::Read { again_at_us } => {
             let sql = "UPDATE entry SET again_at_us = ?2, open = ?2 IS NOT NULL WHERE ticket_id = ?1";
             transaction.prepare_cached(sql)?.execute(params![id, again_at_us]).map(drop)

@@ -54,6 +54,8 @@ pub struct Entry {
     /// What the ticket that it was merged into was when that was read first, a `TicketStatus`, encoded; empty: that one
     /// was not read yet.
     pub stood_there: Vec<u8>,
+    /// How often it was looked at since the helpdesk does not show it to our account any more; 0: it does.
+    pub hidden: u32,
     /// Whether agents have merged it into a ticket that we did not make.
     pub is_in_anothers: bool,
     /// Whether it was merged with another one of ours whose author has not taken it back.
@@ -158,6 +160,10 @@ pub enum Change {
         /// When to look again, microseconds since 1970; `None`: not unless something is heard of it.
         again_at_us: Option<i64>,
     },
+    /// It was looked at, and the helpdesk does not show it to our account.
+    Hidden,
+    /// The helpdesk shows it again.
+    Shown,
     /// The daemon was told this `TicketStatus`, encoded.
     Reported(Vec<u8>),
 }

@@ -452,7 +452,7 @@ async fn a_ticket_out_of_our_sight_is_told_once_and_not_asked_for_for_ever() {
             request.path.contains("/tickets/").then_some(Fault::Status { status: 403, done: false })
         })
     };
-    let hidden = || desk.shared.counts.lock().hidden;
+    let hidden = || desk.shared.cases.lock().hidden().unwrap();
     let again_at_us = || desk.shared.cases.lock().get(ticket_id).unwrap().unwrap().again_at_us;
     desk.while_looking(SOON, async |daemon| {
         daemon.next().await;
@@ -480,6 +480,22 @@ async fn a_ticket_out_of_our_sight_is_told_once_and_not_asked_for_for_ever() {
         assert_eq!((hidden(), again_at_us()), (1, None));
     })
     .await;
+    // Another process knows that, and does not say it once more.
+    let desk = desk.restarted();
+    let looks = || desk.shared.cases.lock().get(ticket_id).unwrap().unwrap().hidden;
+    let hidden = desk.shared.cases.lock().hidden().unwrap();
+    assert_eq!((hidden, looks()), (1, 14));
+    desk.while_looking(SOON, async |daemon| {
+        daemon.hints.send(id.clone()).await.unwrap();
+        patiently("a look", async {
+            while looks() == 14 {
+                tokio::time::sleep(REST).await;
+            }
+        })
+        .await;
+    })
+    .await;
+    assert_eq!(looks(), 15);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -698,12 +714,12 @@ async fn an_issue_that_is_moved_out_of_our_sight_was_not_deleted() {
         let moved = desk.fake.with(|jira| jira.store.tickets.remove(&number)).unwrap();
         desk.forward(DAY_US);
         daemon.is_quiet().await;
-        assert_eq!(desk.shared.counts.lock().hidden, 1);
+        assert_eq!(desk.shared.cases.lock().hidden().unwrap(), 1);
         desk.fake.with(|jira| jira.store.tickets.insert(number, moved));
         desk.fake.with(|jira| jira.transition(&id, "Resolved", "done"));
         desk.forward(DAY_US);
         assert_eq!(daemon.told().await.0, There::Solved);
-        assert_eq!(desk.shared.counts.lock().hidden, 0);
+        assert_eq!(desk.shared.cases.lock().hidden().unwrap(), 0);
     })
     .await;
     let case = vigie::bridge::helpdesk::Case { id: "SUP-999".to_owned(), captured: serde_json::Map::new() };
