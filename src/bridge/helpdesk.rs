@@ -5,6 +5,7 @@
 
 mod answers;
 mod calls;
+mod options;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod trial;
 
@@ -13,12 +14,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use serde_json::{Map, json};
+use serde_json::Map;
 
 pub use self::answers::{Changes, GONE, Standing};
 pub(super) use self::answers::{id_of, seen_by};
 pub use self::calls::AGAIN_MAX;
-use super::config::{distinct, options_of_teams, options_with_defaults};
+pub(super) use self::options::{common, options_with_defaults};
 use super::http::{CallError, Http};
 use super::pace::Pace;
 use super::preset::{Escape, Preset, Probe, Step};
@@ -72,22 +73,18 @@ pub struct Case {
 impl Helpdesk {
     /// A helpdesk that takes these calls there. `options` are the operator's, those left out the preset's.
     pub fn new(preset: Preset, http: Http, pace: Arc<Pace>, token: &str, options: &Values) -> Helpdesk {
-        let options = options_with_defaults(&preset, options);
-        let mut common = Values::new();
-        common.insert("token".to_owned(), token.into());
-        common.insert("options".to_owned(), json!([&options]));
-        common.insert("option".to_owned(), options.into());
-        let (options_of_teams, fields) = (Teams::new(), Values::new());
-        let (session, answers) = (Mutex::default(), AtomicU64::default());
+        let base = options_with_defaults(&preset, options);
+        let (common, options_of_teams) = common(token, base, &Teams::new());
+        let (fields, session, answers) = Default::default();
         Helpdesk { preset, http, pace, common, options_of_teams, fields, session, answers }
     }
 
-    /// With what is another for the tickets of `teams`, and fields of these names.
-    pub fn with(mut self, teams: &Teams, fields: &[String]) -> Helpdesk {
-        let base =
-            self.common.get("option").and_then(serde_json::Value::as_object).cloned().unwrap_or_default();
-        self.options_of_teams = options_of_teams(&base, teams);
-        self.common.insert("options".to_owned(), json!(distinct(&base, &self.options_of_teams)));
+    /// The same, where for the tickets of `teams` some options are others, and the operator has fields of these names.
+    pub fn with_teams_and_fields(mut self, teams: &Teams, fields: &[String]) -> Helpdesk {
+        let of_all = |name: &str| self.common.get(name).cloned().unwrap_or_default();
+        let base = of_all("option").as_object().cloned().unwrap_or_default();
+        let token = of_all("token");
+        (self.common, self.options_of_teams) = common(token.as_str().unwrap_or_default(), base, teams);
         self.fields = fields.iter().map(|name| (name.clone(), "".into())).collect();
         self
     }
