@@ -142,6 +142,8 @@ pub fn open(config: &Config, preset: Preset) -> Result<Bridge<Helpdesk>, LedgerE
         retry_max: config.retry_max,
         when_unknown: config.when_unknown,
         can_find: find.is_some(),
+        can_ask: !preset.calls.probe.is_empty(),
+        has_fields: !config.texts.fields().names().is_empty(),
         settle: config.call_max + config.call_max.min(SETTLE_MARGIN_MAX),
         look_after: config.look_after,
         find_lag: find.map_or(Duration::ZERO, |find| Duration::from_millis(find.lag_max_ms)),

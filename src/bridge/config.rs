@@ -9,11 +9,12 @@ use rustls::RootCertStore;
 use tokio_rustls::TlsConnector;
 
 use super::deliver::WhenUnknown;
-use super::helpdesk::{Helpdesk, Teams, Values, options_with_defaults};
+use super::helpdesk::{Helpdesk, Teams, Values, distinct, options_of_teams, options_with_defaults};
 use super::http::Http;
 use super::pace::{Pace, Quota};
 use super::preset::Preset;
 use super::text::Texts;
+use crate::ledger::{SubscriptionRequest, outbox};
 use crate::ticket::proto::Filter;
 use crate::wire::{Address, Client, ClientError, Introduction, Wanted};
 
@@ -141,6 +142,15 @@ impl Config {
         options_with_defaults(&self.preset(), &self.options)
     }
 
+    /// Of each set of options that is another one than the general one, a team for whose tickets it is.
+    pub fn teams_apart(&self) -> Vec<String> {
+        let base = self.all_options();
+        let of_teams = options_of_teams(&base, &self.teams);
+        let apart = distinct(&base, &of_teams).into_iter().skip(1);
+        let team = |options| of_teams.iter().find(|(_, own)| *own == options).map(|(team, _)| team.clone());
+        apart.filter_map(team).collect()
+    }
+
     /// The case store's file.
     pub fn cases_path(&self) -> PathBuf {
         self.state_dir.join(format!("bridge-{}.sqlite", self.name))
@@ -185,6 +195,14 @@ impl Config {
         let http = Http::new(&self.url, roots, self.call_max);
         Helpdesk::new(self.preset(), http, pace, self.token.secret(), &self.options)
             .with_teams_and_fields(&self.teams, self.texts.fields().names())
+    }
+
+    /// Where the daemon keeps what is not there yet, as [`Config::introduction`] asks for it.
+    pub(crate) fn request(&self) -> SubscriptionRequest {
+        let priority_min = u16::try_from(self.priority_min).unwrap_or(u16::MAX);
+        let filter =
+            outbox::Filter { brands: self.brands.clone(), priority_min, ..outbox::Filter::default() };
+        SubscriptionRequest { name: self.subscription.clone(), filter, start_next: !self.from_oldest }
     }
 
     /// What the daemon is told of us.

@@ -6,7 +6,7 @@
 //!
 //! A helpdesk that is away, in maintenance or refuses our token takes nothing of anybody: the delivery is given back
 //! after a wait that grows, everything stays pending with the daemon, and the worst goes first again. A single ticket
-//! that it will not take is given back to come later, and others go on.
+//! that it will not take, or those of one team, are given back to come later, and others go on.
 //!
 //! It commits to its case store where it stands: it is to run on a thread of its own, where a slow disk delays nobody
 //! else.
@@ -31,6 +31,7 @@ use super::text::Texts;
 use crate::ledger::LedgerError;
 use crate::ledger::cases::{Cases, Change as Fact, Origin};
 use crate::source::backoff::Backoff;
+use crate::ticket::TicketId;
 use crate::wire::ClientError;
 
 /// What deliveries go by.
@@ -44,6 +45,10 @@ pub struct Policy {
     pub when_unknown: WhenUnknown,
     /// Whether it can.
     pub can_find: bool,
+    /// Whether it can be asked if it knows us.
+    pub can_ask: bool,
+    /// Whether tickets fill fields of the operator's own.
+    pub has_fields: bool,
     /// How long a ticket may exist before it says so.
     pub find_lag: Duration,
     /// How long what we have given up waiting for may still be under way there.
@@ -96,11 +101,26 @@ pub struct Counts {
     pub reported: u64,
     /// Why the helpdesk takes nothing at present, or what it said last of a ticket that it did not take.
     pub last_error: Option<String>,
+    /// Whose text that may hold, since the helpdesk may quote it, and the same without the helpdesk's words.
+    words_of: Option<(TicketId, String)>,
     /// Whether it takes nothing at present.
     pub is_held: bool,
 }
 
 impl Counts {
+    /// A ticket was not taken; `in_short` is without the helpdesk's words.
+    fn failed(&mut self, ticket_id: TicketId, said: String, in_short: String) {
+        self.last_error = Some(said);
+        self.words_of = Some((ticket_id, in_short));
+    }
+
+    /// A post of the ticket was taken back by its author: what the helpdesk has said of it is shown to nobody any more.
+    fn forget_words_of(&mut self, ticket_id: TicketId) {
+        if let Some((_, in_short)) = self.words_of.take_if(|(of, _)| *of == ticket_id) {
+            self.last_error = Some(in_short);
+        }
+    }
+
     fn wrote(&mut self, fact: &Fact) {
         match fact {
             Fact::Placed { place, others, .. } => {

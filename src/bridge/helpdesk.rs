@@ -19,7 +19,7 @@ use serde_json::Map;
 pub use self::answers::{Changes, GONE, Standing};
 pub(super) use self::answers::{id_of, seen_by};
 pub use self::calls::AGAIN_MAX;
-pub(super) use self::options::{common, options_with_defaults};
+pub(super) use self::options::{common, distinct, options_of_teams, options_with_defaults};
 use super::http::{CallError, Http};
 use super::pace::Pace;
 use super::preset::{Escape, Preset, Probe, Step};

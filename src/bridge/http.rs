@@ -127,6 +127,11 @@ impl CallError {
         matches!(self, CallError::Refused { status: 404 | 410, .. })
     }
 
+    /// Whether the helpdesk does not know us, or says so.
+    pub fn is_stranger(&self) -> bool {
+        matches!(self, CallError::Refused { status: 401, .. })
+    }
+
     /// Whether it is about this ticket alone: others may still be taken.
     pub fn is_of_one(&self) -> bool {
         matches!(

@@ -35,6 +35,10 @@ use view::View;
 /// for it, and people may be.
 pub const REFERENCE: &str = "vigie-ref: ";
 
+/// What begins each line of a post. No `>`, nor anything else that mail quotes with: Request Tracker folds such lines away,
+/// and agents would open a ticket without the post in it.
+pub const QUOTE: char = '│';
+
 /// Longest subject, in characters: RT keeps 200, others 255.
 pub const SUBJECT_CHARS_MAX: usize = 150;
 /// Characters of anything else on one line: a name, a title, a reason. Addresses of posts are shorter than 500.
@@ -296,7 +300,7 @@ impl Texts {
         values.insert("level_value".to_owned(), self.level(level));
     }
 
-    /// What calls that take an author's text out of a ticket see: what may stay.
+    /// What calls that take an author's text out of a ticket see: what may stay, and why it goes.
     pub fn erasure(&self, about: &About<'_>, reason: &str) -> Values {
         self.erasure_that(self.erases_text, about, reason)
     }
@@ -329,10 +333,11 @@ impl Texts {
                  recopié, dans leurs notes ou d'autres tickets, y reste : merci de le retirer aussi.",
             ),
             false => language.say(
-                "Its text, and what was known of the person, is still in this ticket's earlier messages: no program can \
-                 take it out there, an administrator must.",
-                "Son texte, et ce que l'on savait de la personne, restent dans les messages précédents de ce ticket : \
-                 aucun programme ne peut les en retirer, un administrateur doit le faire.",
+                "Its text, and what was known of the person, is still in this ticket's earlier messages, or in another \
+                 ticket with the same reference: no program can take it out there, an administrator must.",
+                "Son texte, et ce que l'on savait de la personne, restent dans les messages précédents de ce ticket, ou \
+                 dans un autre de même référence : aucun programme ne peut les en retirer, un administrateur doit le \
+                 faire.",
             ),
         };
         let body = self.with_reference(&format!("{body} {what}"), about.reference, &view);
@@ -342,6 +347,7 @@ impl Texts {
             "body_html": safe::html(&body),
             "note": body,
             "body": body,
+            "reason": reason,
             "language": language.tag(),
         }))
     }

@@ -26,7 +26,7 @@ use crate::ticket::TicketId;
 use apply::apply;
 
 /// The schema that this vigie writes.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 /// "vigB", so that a ledger is not taken for one of these, nor the other way round.
 const APPLICATION_ID: i64 = 0x7669_6742;
 /// Pages in the write-ahead log, of 4 KiB, from which on it is copied into the file.
@@ -93,6 +93,16 @@ const TO_VERSION_2: &str = "
 ";
 
 const TO_VERSION_3: &str = "
+    -- What an erasure has done already while something else that holds the text refuses.
+    CREATE TABLE taken_out (
+        ticket_id  BLOB NOT NULL,
+        seq        INTEGER NOT NULL,           -- the record that asks for it
+        case_id    TEXT NOT NULL,              -- the helpdesk's ticket that holds the text no more
+        PRIMARY KEY (ticket_id, seq, case_id)
+    ) STRICT, WITHOUT ROWID;
+";
+
+const TO_VERSION_4: &str = "
     ALTER TABLE entry ADD COLUMN made_at_us INTEGER;   -- not made in the helpdesk before; NULL: not known
     ALTER TABLE entry ADD COLUMN stood_there BLOB;     -- the ticket that it was merged into, when that was read first:
                                                        -- a TicketStatus, encoded; NULL: not read yet
@@ -101,7 +111,7 @@ const TO_VERSION_3: &str = "
 ";
 
 /// What brings a file to each version, in order.
-const SCHEMAS: [(i64, &str); 3] = [(1, VERSION_1), (2, TO_VERSION_2), (3, TO_VERSION_3)];
+const SCHEMAS: [(i64, &str); 4] = [(1, VERSION_1), (2, TO_VERSION_2), (3, TO_VERSION_3), (4, TO_VERSION_4)];
 
 /// A bridge's open file.
 #[derive(Debug)]
@@ -225,6 +235,7 @@ impl Cases {
                         is_joined: row.get(18)?,
                         is_erased: row.get(11)?,
                         notes: Vec::new(),
+                        taken_out: Vec::new(),
                         reported: row.get::<_, Option<Vec<u8>>>(13)?.unwrap_or_default(),
                         again_at_us: row.get(14)?,
                         hidden: row.get(22)?,
@@ -242,19 +253,26 @@ impl Cases {
                 Ok(Note { seq, post_id: row.get(1)?, captured: row.get(2)? })
             })?;
             entry.notes = notes.collect::<rusqlite::Result<_>>()?;
+            let sql = "SELECT seq, case_id FROM taken_out WHERE ticket_id = ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            let taken_out = statement.query_map([ticket_id.as_bytes()], |row| {
+                Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?))
+            })?;
+            entry.taken_out = taken_out.collect::<rusqlite::Result<_>>()?;
             Ok(Some(entry))
         })
     }
 
-    /// How many tickets have a text that its author has taken back and that is still there.
+    /// How many tickets have a text that its author has taken back and that is still there, or may be: of those with an
+    /// empty id nobody knows whether they were ever made.
     ///
     /// # Errors
     ///
     /// The file cannot be read.
     pub fn unerased(&self) -> Result<u64, LedgerError> {
         self.read(|connection| {
-            let sql =
-                "SELECT count(DISTINCT ticket_id) FROM unerased JOIN entry USING (ticket_id) WHERE gone = 0";
+            let sql = "SELECT count(DISTINCT ticket_id) FROM unerased JOIN entry USING (ticket_id)
+                 WHERE gone = 0 OR case_id = ''";
             connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
         })
     }
@@ -384,7 +402,7 @@ impl Cases {
                             OR (case_id IS NULL AND attempted_at_us IS NULL)
                         ) ORDER BY touched_at_us, ticket_id LIMIT ?3";
             let values = params![before_us, is_told_of_ends, limit];
-            for table in ["note", "unerased"] {
+            for table in ["note", "unerased", "taken_out"] {
                 let sql = format!("DELETE FROM {table} WHERE ticket_id IN ({over})");
                 transaction.prepare_cached(&sql)?.execute(values)?;
             }

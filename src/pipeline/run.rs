@@ -24,7 +24,7 @@ use super::{Control, Feed, Pipeline, PipelineError, QUEUE_DECIDED, desk_thread, 
 use crate::config::{Engine, SourceConfig, UnderLoad};
 use crate::console;
 use crate::desk::Desk;
-use crate::ledger::Accounting;
+use crate::ledger::{Accounting, Records as _};
 use crate::source::{self, Backlog, FrameBatch};
 use crate::telemetry::pulse::Pulse;
 
@@ -119,6 +119,11 @@ impl Pipeline {
         let _inside = runtime.enter();
         let beats = spawn.task(&runtime, "async", beat(pulses.edges.clone()));
         let (bridges, inboxes) = hinted(self.bridges);
+        // A bridge that is new gets what comes from now on: before the first post, and not when it has come to connect,
+        // by when a file may have been read to its end. Why one may not subscribe it is told when it does.
+        for (bridge, _) in &bridges {
+            drop(runtime.block_on(self.ledger.subscribe(bridge.request())));
+        }
         let bridges =
             Bridges::within(bridges, self.hub.clone(), runtime.handle().clone(), edges_stopped.clone());
         let serve = self.listener.serve(self.hub, edges_stopped.clone());

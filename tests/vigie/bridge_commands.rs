@@ -77,8 +77,8 @@ async fn the_daemon_takes_its_tickets_to_the_helpdesk_and_drains_though_that_han
     let tickets = tickets(&fake, 2).await;
     let body = |index: usize| tickets[index]["body"].as_str().unwrap().to_owned();
     let (fr, en) = if body(0).contains("panne") { (body(0), body(1)) } else { (body(1), body(0)) };
-    assert!(en.starts_with("> @lumio internet down again") && en.contains("HOW TO ANSWER"), "{en}");
-    assert!(fr.starts_with("> @lumio panne depuis ce matin, à l'aide 😡"), "{fr}");
+    assert!(en.starts_with("│ @lumio internet down again") && en.contains("HOW TO ANSWER"), "{en}");
+    assert!(fr.starts_with("│ @lumio panne depuis ce matin, à l'aide 😡"), "{fr}");
     assert!(fr.contains("COMMENT RÉPONDRE"), "{fr}");
     let reference = tickets[0]["ref"].as_str().unwrap();
     assert!(body(0).ends_with(&format!("vigie-ref: {reference}")));
@@ -95,6 +95,28 @@ async fn the_daemon_takes_its_tickets_to_the_helpdesk_and_drains_though_that_han
     }
     assert!(daemon.terminate().0.success());
     assert_eq!(fake.counts().0, 2);
+}
+
+/// A file may be read to its end before the bridge has come to subscribe, which here it does at the next start.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_new_daemon_reads_first_is_for_its_bridges_too() {
+    let fake = helpdesk().await;
+    let state = state(&fake.url(), "");
+    let later = state.path().join("later");
+    let config = std::fs::read_to_string(&state.config).unwrap();
+    let config = config.replace("from = \"oldest\"", &format!("state_dir = \"{}\"", later.display()));
+    std::fs::write(&state.config, config).unwrap();
+    let daemon = state.start();
+    let mut client = state.subscribe("other", 2).await;
+    for _ in 0..2 {
+        drop(client.next().await.unwrap());
+    }
+    let (status, log) = daemon.terminate();
+    assert!(status.success() && log.contains("bridge failed"), "{log}");
+    std::fs::create_dir(later).unwrap();
+    let daemon = state.start();
+    assert_eq!(tickets(&fake, 2).await.len(), 2);
+    assert!(daemon.terminate().0.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -362,6 +384,42 @@ async fn a_test_names_the_team_whose_options_are_wrong() {
     ] {
         assert!(output.stdout.contains(said), "{said}:\n{}", output.stdout);
     }
+}
+
+/// The account sees the queue and may make nothing there, which no question tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_makes_a_ticket_where_those_of_each_team_go() {
+    let fake = helpdesk().await;
+    let options = "[bridge.teams.rest]\nqueue = \"general\"\n[bridge.teams.outages]\nqueue = \"outages\"\n";
+    let state = state_with_teams(&fake.url(), options);
+    let test = || run(vigie().args(["bridge", "test", "-c"]).arg(&state.config), b"");
+    let output = test();
+    assert!(output.status.success(), "{}{}", output.stdout, output.stderr);
+    for said in [
+        "ok     test ticket: made, it is 1\n",
+        "ok     test ticket, tickets of team Outages: made, it is ",
+        "ok     search by reference, tickets of team Outages: finds it\n",
+        "ok     test ticket, tickets of team Outages: removed\n",
+        "bridge desk: right\n",
+    ] {
+        assert!(output.stdout.contains(said), "{said}:\n{}", output.stdout);
+    }
+    assert!(!output.stdout.contains("team Rest"), "it has no queue of its own: {}", output.stdout);
+    let mut queues = Vec::new();
+    for (fault, told) in [
+        (Fault::Status { status: 403, done: false }, "the helpdesk refuses: status 403"),
+        (Fault::Reset { done: true }, "connection"),
+    ] {
+        fake.set_faults(Faults::choose(move |request| {
+            (request.method == "POST" && request.body["queue"] == "outages").then_some(fault)
+        }));
+        let output = test();
+        assert_eq!(output.status.code(), Some(1), "{}{}", output.stdout, output.stderr);
+        let wrong = "wrong  test ticket, tickets of team Outages: ";
+        assert!(output.stdout.contains(wrong) && output.stdout.contains(told), "{}", output.stdout);
+        queues.push(fake.with(|plain| plain.tickets.len()));
+    }
+    assert_eq!(queues, [0, 0], "nothing stays");
 }
 
 #[test]

@@ -439,3 +439,29 @@ async fn a_bridge_killed_again_and_again_loses_and_doubles_nothing() {
     assert_eq!(lost, [""; 0]);
     drop(daemon);
 }
+
+/// The queue of one team takes nothing of ours (Request Tracker says 403 without CreateTicket there), others do.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_teams_queue_holds_up_no_other_teams_tickets() {
+    let backlog = Backlog::new(20);
+    let worst = (0..20_usize).max_by_key(|n| n * 7_919 % 1_000).unwrap();
+    let words = format!("number {worst}:");
+    let mut others = 0;
+    let faults = Faults::choose(move |request| {
+        if !Plain::is_creation(request) {
+            return None;
+        }
+        let is_of_team = request.body.to_string().contains(&words);
+        others += usize::from(!is_of_team);
+        // Until all others are there, and somebody gives us the right.
+        (is_of_team && others < 19).then_some(Fault::Status { status: 403, done: false })
+    });
+    let fake = serve(Options { faults, ..Options::default() }).await;
+    let folder = tempfile::tempdir().unwrap();
+    let done = run(&backlog, config(folder.path(), &fake)).await;
+    let log = fake.log();
+    assert_eq!((log.made.len(), done.counts.made), (20, 20));
+    let priority = |made: &helpdesk::Made| made.priority.as_u64();
+    assert_eq!(priority(&log.made[19]), log.made.iter().map(priority).max().unwrap(), "it came last");
+    assert!(done.counts.refused > 0);
+}

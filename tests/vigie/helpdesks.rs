@@ -33,11 +33,13 @@ fn helpdesk(preset: Preset, url: &str, token: &str, options: serde_json::Value) 
 fn values(helpdesk: &Helpdesk, reference: &str, level: usize) -> Values {
     let level_value = serde_json::to_value(&helpdesk.preset().calls.levels[level]).unwrap();
     let subject = format!("P{}: \"my box\" is {{{{ kaput }}}} \u{1f525}", level + 1);
-    let body = format!("It's <kaput> & \"gone\".\nSecond\tline \u{1f525}\nvigie-ref: {reference}");
-    let html = body.replace('&', "&amp;").replace('<', "&lt;").replace('\n', "<br>\n");
+    let body = format!("It's <kaput> & \"gone\".\nSecond\tline \u{1f525}\n\nvigie-ref: {reference}");
+    let html =
+        body.replace('&', "&amp;").replace('<', "&lt;").replace("\n\n", "</p><p>").replace('\n', "<br>");
+    let html = format!("<p>{html}</p>");
     let values = json!({
         "ref": reference, "subject": subject, "body": body, "body_html": html, "level": format!("P{}", level + 1),
-        "level_value": level_value, "priority": 800, "team": "", "agent": "", "tags": ["vigie", "p1"], "fields": {},
+        "level_value": level_value, "priority": 800, "team": "", "agent": "", "language": "en", "tags": ["vigie", "p1"], "fields": {},
         "ticket": { "post": { "network": "bluesky", "author": { "id": "did:plc:ada", "handle": "ada", "name": "Ada" } } },
     });
     let serde_json::Value::Object(values) = values else { unreachable!("a table") };

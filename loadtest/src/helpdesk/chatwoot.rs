@@ -129,10 +129,18 @@ impl Chatwoot {
             _ => None,
         };
         let is_admin = self.is_admin;
+        let contacts = &self.contacts;
         let gone = || Reply::json(404, &json!({ "error": "Resource could not be found" }));
         let Some(conversation) = self.store.ticket(id) else { return gone() };
         match (request.method.as_str(), rest) {
-            ("GET", []) => Reply::json(200, &shown(conversation)),
+            ("GET", []) => {
+                let mut shown = shown(conversation);
+                let is_sender = |contact: &&Value| contact["id"] == shown["meta"]["sender"]["id"];
+                if let Some(contact) = contacts.iter().find(is_sender) {
+                    shown["meta"]["sender"] = contact.clone();
+                }
+                Reply::json(200, &shown)
+            }
             ("DELETE", []) if !is_admin => {
                 Reply::json(401, &json!({ "error": "You are not authorized to do this action" }))
             }
@@ -228,6 +236,13 @@ impl Vendor for Chatwoot {
                 Reply::json(200, &json!({ "meta": { "count": found.len() }, "payload": found }))
             }
             ("POST", ["contacts"]) => self.contact(&request.body),
+            ("PUT", ["contacts", id]) => match self.contacts.iter_mut().find(|contact| has_id(contact, id)) {
+                Some(contact) => {
+                    set(contact, &request.body);
+                    Reply::json(200, &json!({ "payload": contact }))
+                }
+                None => Reply::json(404, &json!({ "error": "Resource could not be found" })),
+            },
             ("POST", ["conversations", "filter"]) => self.filter(&request.body, now),
             ("POST", ["conversations"]) => self.conversation(&request.body, now),
             (_, ["conversations", id, rest @ ..]) => self.conversation_call(request, id, rest),

@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::store::{list, push, remove, set, shown};
+use super::store::{has_id, list, push, remove, set, shown};
 use super::{Reply, Request, Store, Vendor};
 
-/// Its tickets, with their followups as `_followups`, the agent as `_agent` and the survey as `_survey`.
+/// Its tickets, with their followups as `_followups`, those whose child they are as `_parents`, the agent as `_agent` and the survey as `_survey`.
 #[derive(Debug)]
 pub struct Glpi {
     /// What it keeps.
@@ -56,20 +56,46 @@ impl Default for Glpi {
 }
 
 impl Glpi {
-    /// What an agent does: one ticket's text becomes a followup of another, and it goes into the bin.
+    /// What an agent does: one ticket's text becomes a followup of another, as old as that ticket and by whoever made it,
+    /// and it goes into the bin as a child of the other (`Ticket::merge`).
     pub fn merge(&mut self, from: &str, into: &str) {
-        let number = self.store.number();
         let Some(ticket) = self.store.ticket(from) else { return };
-        ticket["is_deleted"] = json!(1);
         let text = |name: &str| ticket[name].as_str().unwrap_or_default().to_owned();
-        let content = format!("{}<br /><br />{}", text("name"), text("content"));
         let followup = json!({
-            "id": number, "users_id": 6, "itemtype": "Ticket", "items_id": into.parse::<u64>().unwrap_or_default(),
-            "sourceitems_id": ticket["id"], "content": content, "is_private": 0,
+            "users_id": 6, "itemtype": "Ticket", "items_id": number(into), "sourceitems_id": ticket["id"],
+            "content": format!("{}<br /><br />{}", text("name"), text("content")), "is_private": 0,
+            "date": ticket["date_creation"],
         });
-        if let Some(ticket) = self.store.ticket(into) {
-            push(ticket, "_followups", followup);
+        self.follow_up(followup);
+        self.link(from, into);
+        if let Some(ticket) = self.store.ticket(from) {
+            ticket["is_deleted"] = json!(1);
         }
+    }
+
+    /// What an agent does: one ticket becomes the child of another.
+    pub fn link(&mut self, child: &str, parent: &str) {
+        if let Some(ticket) = self.store.ticket(child) {
+            push(ticket, "_parents", json!(number(parent)));
+        }
+    }
+
+    /// Adds a followup, and copies of it to the tickets whose child this one is (`ITILFollowup::addToMergedTickets`, up to
+    /// GLPI 11.0.6 also where nothing was merged); its number.
+    pub fn follow_up(&mut self, followup: Value) -> Option<u64> {
+        let id = self.store.number();
+        let ticket = self.store.ticket(&followup["items_id"].to_string())?;
+        let parents = list(ticket, "_parents");
+        let mut added = json!({ "id": id, "sourceitems_id": 0, "date": format!("2026-11-28 00:{:02}:{:02}", id / 60 % 60, id % 60) });
+        set(&mut added, &followup);
+        push(ticket, "_followups", added);
+        for parent in parents {
+            let mut copy = followup.clone();
+            copy["sourceitems_id"] = followup["items_id"].clone();
+            copy["items_id"] = parent;
+            self.follow_up(copy);
+        }
+        Some(id)
     }
 
     /// What an agent does: a copy of a ticket, text and all; its number.
@@ -95,6 +121,7 @@ impl Glpi {
                 whole.map_or_else(|| there.contains(value.as_str()), |whole| there == whole)
             });
         }
+        found.sort_by_key(|followup| followup["id"].as_u64());
         if request.query("order") == Some("DESC") {
             found.reverse();
         }
@@ -134,14 +161,17 @@ impl Glpi {
         }
         self.mailed += u64::from(input["_users_id_requester"] != 0);
         let content = input["content"].as_str().unwrap_or_default();
-        let reference = content.rsplit("vigie-ref: ").next().unwrap_or_default().to_owned();
+        let reference = content.rsplit("vigie-ref: ").next().and_then(|last| last.split('<').next());
+        let reference = reference.unwrap_or_default().to_owned();
         let urgency = input["urgency"].clone();
         let ticket = json!({
             "name": input["name"], "content": content, "urgency": urgency, "impact": input["impact"], "status": 1,
             "is_deleted": 0, "entities_id": input["entities_id"], "itilcategories_id": category, "_group": group,
-            "_followups": [], "_agent": null, "_survey": null,
+            "_followups": [], "_parents": [], "_agent": null, "_survey": null,
         });
         let id = self.store.add(ticket, now);
+        let made_at = format!("2026-11-27 00:{:02}:{:02}", id / 60 % 60, id % 60);
+        set(self.store.tickets.entry(id).or_default(), &json!({ "date_creation": made_at }));
         Reply::json(201, &json!({ "id": id, "message": "" })).making(&reference, id, &urgency)
     }
 
@@ -177,6 +207,10 @@ impl Glpi {
         }
         Reply::json(if refuses { 207 } else { 200 }, &json!([done]))
     }
+}
+
+fn number(id: &str) -> u64 {
+    id.parse().unwrap_or_default()
 }
 
 /// What a list gives of all for `range`, 0-49 where none is asked for: partial content, unless that is all.
@@ -273,12 +307,24 @@ impl Vendor for Glpi {
             },
             ("GET", ["ITILFollowup"]) => ranged(request, &self.followups(request)),
             ("POST", ["ITILFollowup"]) => {
-                let number = self.store.number();
-                let Some(ticket) = self.store.ticket(&input["items_id"].to_string()) else { return gone() };
-                let mut followup = json!({ "id": number, "users_id": 6, "sourceitems_id": 0 });
+                let mut followup = json!({ "users_id": 6 });
                 set(&mut followup, input);
-                push(ticket, "_followups", followup);
-                Reply::json(201, &json!({ "id": number, "message": "" }))
+                match self.follow_up(followup) {
+                    Some(number) => Reply::json(201, &json!({ "id": number, "message": "" })),
+                    None => gone(),
+                }
+            }
+            ("PUT", ["ITILFollowup", id]) => {
+                let tickets = self.store.tickets.values_mut();
+                let followups =
+                    tickets.flat_map(|ticket| ticket["_followups"].as_array_mut().into_iter().flatten());
+                match followups.into_iter().find(|followup| has_id(followup, id)) {
+                    Some(followup) => {
+                        set(followup, input);
+                        Reply::json(200, &json!([{ (*id): true, "message": "" }]))
+                    }
+                    None => gone(),
+                }
             }
             ("DELETE", ["ITILFollowup", id]) => match remove(&mut self.store.tickets, "_followups", id) {
                 true => Reply::json(200, &json!([{ (*id): true, "message": "" }])),

@@ -107,22 +107,12 @@ impl Jira {
 
     fn search(&self, request: &Request, now: Instant) -> Reply {
         let jql = request.query("jql").unwrap_or_default();
-        let asked = jql.strip_prefix("project in (").and_then(|rest| rest.split_once(") AND cf[10050] ~ \""));
-        let Some((projects, reference)) =
-            asked.and_then(|(projects, rest)| Some((projects, rest.split('"').next()?)))
-        else {
+        let asked = jql.strip_prefix("cf[10050] ~ \"").and_then(|rest| rest.split_once('"'));
+        let Some((reference, _)) = asked else {
             return Reply::json(400, &json!({ "errorMessages": ["Error in the JQL Query"] }));
         };
-        let projects: Vec<&str> = projects.split(", ").map(|project| project.trim_matches('"')).collect();
-        if let Some(unknown) = projects.iter().find(|project| !is_project(project)) {
-            let words = format!("The value '{unknown}' does not exist for the field 'project'.");
-            return Reply::json(400, &json!({ "errorMessages": [words] }));
-        }
         let mut found = self.store.seen(self.lag, now);
-        found.retain(|issue| {
-            let project = issue["key"].as_str().and_then(|key| key.split('-').next());
-            issue["fields"][FIELD] == reference && project.is_some_and(|project| projects.contains(&project))
-        });
+        found.retain(|issue| issue["fields"][FIELD] == reference);
         Reply::json(200, &json!({ "issues": found, "isLast": true }))
     }
 

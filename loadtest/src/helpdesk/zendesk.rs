@@ -24,6 +24,8 @@ pub struct Zendesk {
     pub mailed: u64,
     /// Whether its plan has surveys.
     pub has_surveys: bool,
+    /// Whether it answers a redaction as if it were done, and does none.
+    pub redacts_nothing: bool,
 }
 
 /// The agent.
@@ -43,6 +45,7 @@ impl Default for Zendesk {
             changes: Vec::new(),
             mailed: 0,
             has_surveys: true,
+            redacts_nothing: false,
         }
     }
 }
@@ -77,25 +80,33 @@ impl Zendesk {
         self.change(into, &json!({}));
     }
 
-    /// What a customer says to a survey, which is no part of the ticket.
+    /// What a customer says to a survey of five choices.
     pub fn rate(&mut self, id: &str, rating: &Value) {
+        self.rate_of(id, rating, 5);
+    }
+
+    /// What a customer says to a survey of so many choices, which is no part of the ticket: its own rating is what Zendesk
+    /// makes of it, of five 4 and 5 are good.
+    pub fn rate_of(&mut self, id: &str, rating: &Value, choices: u64) {
         let number = self.store.number();
+        let is_good = rating.as_u64().is_some_and(|rating| rating > choices.div_ceil(2));
+        let category = if is_good { "good" } else { "bad" };
+        let options: Vec<Value> = (1..=choices).map(|rating| json!({ "rating": rating })).collect();
+        let question =
+            |kind: &str| json!({ "type": "rating_scale_numeric", "sub_type": kind, "options": options });
+        let answers = json!([
+            { "type": "skipped", "question": { "type": "open_ended" } },
+            { "type": "rating_scale", "question": question("other"), "rating": 2, "rating_category": "bad" },
+            { "type": "rating_scale", "question": question("customer_satisfaction"), "rating": rating, "rating_category": category },
+        ]);
         if let Some(ticket) = self.store.ticket(id) {
-            let scale = json!({ "type": "rating_scale_numeric", "sub_type": "customer_satisfaction" });
-            let effort = json!({ "type": "rating_scale_numeric", "sub_type": "other" });
-            let answers = json!([
-                { "type": "skipped", "question": { "type": "open_ended" } },
-                { "type": "rating_scale", "question": effort, "rating": 2 },
-                { "type": "rating_scale", "question": scale, "rating": rating, "rating_category": "good" },
-            ]);
             push(ticket, "_surveys", json!({ "id": format!("01J{number:09}"), "answers": answers }));
         }
+        self.change(id, &json!({ "satisfaction_rating": { "score": category } }));
     }
 
     fn comment(&mut self, asked: &Value) -> Value {
-        let body = &filled_in(&asked["body"]);
-        let html = body.replace('&', "&amp;").replace('<', "&lt;").replace('\n', "<br>");
-        let html = format!("<div class=\"zd-comment\" dir=\"auto\"><p dir=\"auto\">{html}</p></div>");
+        let html = rendered(&filled_in(&asked["body"]));
         json!({ "id": self.store.number(), "author_id": ME, "public": asked["public"], "html_body": html })
     }
 
@@ -178,17 +189,21 @@ impl Zendesk {
 
     fn redact(&mut self, request: &Request, id: &str) -> Reply {
         let ticket = request.body["ticket_id"].as_str().unwrap_or_default();
+        let refuses = self.redacts_nothing;
         let Some(ticket) = self.store.ticket(ticket) else { return gone() };
         let mut comments = list(ticket, "_comments");
         let Some(comment) = comments.iter_mut().find(|comment| has_id(comment, id)) else {
             return gone();
         };
         let html = request.body["html_body"].as_str().unwrap_or_default();
-        let Some((before, rest)) = html.split_once("<redact>") else {
+        // It is the comment's own text, with marks.
+        let unmarked = html.replace("<redact>", "").replace("</redact>", "").replace("<a redact ", "<a ");
+        if unmarked == html || comment["html_body"] != unmarked {
             return Reply::json(400, &json!({ "error": "InvalidValue", "description": "nothing to redact" }));
-        };
-        let (text, after) = rest.split_once("</redact>").unwrap_or((rest, ""));
-        comment["html_body"] = json!(format!("{before}{}{after}", "\u{2587}".repeat(text.chars().count())));
+        }
+        if !refuses {
+            comment["html_body"] = json!(redacted(html));
+        }
         ticket["_comments"] = comments.into();
         Reply::json(200, &json!({ "comment": {} }))
     }
@@ -232,6 +247,50 @@ fn filled_in(text: &Value) -> String {
         .unwrap_or_default()
         .replace("{{ticket.id}}", "1729")
         .replace("{{ticket.assignee.email}}", "ada@vigie.test")
+}
+
+/// A text as HTML: lists, links, paragraphs where there are several, and none where there is one.
+fn rendered(text: &str) -> String {
+    let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let word = |word: &str| match word.starts_with("https://") {
+        true => format!("<a href=\"{word}\" target=\"_blank\" rel=\"nofollow noreferrer\">{word}</a>"),
+        false => word.to_owned(),
+    };
+    let line = |line: &str| line.split(' ').map(word).collect::<Vec<_>>().join(" ");
+    let lines = |block: &str| block.lines().map(line).collect::<Vec<_>>();
+    let blocks: Vec<&str> = escaped.split("\n\n").filter(|block| !block.is_empty()).collect();
+    let inner: String = match blocks.as_slice() {
+        [one] => format!("{}<br>", lines(one).join("<br>")),
+        several => several
+            .iter()
+            .map(|block| match block.starts_with("- ") {
+                true => format!("<ul dir=\"auto\"><li>{}</li></ul>\n", lines(block).join("</li>\n<li>")),
+                false => format!("<p dir=\"auto\">{}</p>\n", lines(block).join("<br>\n")),
+            })
+            .collect(),
+    };
+    format!("<div class=\"zd-comment\" dir=\"auto\">{inner}</div>")
+}
+
+/// What is left: within `<redact>` black for each character, of a tag with the attribute `redact` nothing but its text.
+fn redacted(html: &str) -> String {
+    let mut left = String::new();
+    for (index, part) in html.split("<redact>").enumerate() {
+        let (text, after) =
+            if index == 0 { ("", part) } else { part.split_once("</redact>").unwrap_or((part, "")) };
+        left.push_str(&"\u{2587}".repeat(text.chars().count()));
+        left.push_str(after);
+    }
+    let mut shown = String::new();
+    for part in left.split_inclusive('>') {
+        let (text, tag) = part.split_once('<').unwrap_or((part, ""));
+        shown.push_str(text);
+        if !tag.is_empty() && !tag.contains(" redact ") {
+            shown.push('<');
+            shown.push_str(tag);
+        }
+    }
+    shown
 }
 
 /// Whether this is the number, as one or as a text: Zendesk takes both.

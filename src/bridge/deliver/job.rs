@@ -126,8 +126,12 @@ pub struct Job {
     stays: bool,
     /// The helpdesk has the ticket itself no more.
     is_gone: bool,
+    /// The helpdesk's tickets whose text the record has taken out, now or at an earlier delivery.
+    taken_out: Vec<String>,
     /// Mergers that were followed.
     mergers: usize,
+    /// Whether it is made without the operator's fields, with which it was refused again and again.
+    is_without_fields: bool,
     policy: Policy,
 }
 
@@ -140,6 +144,10 @@ enum Stage {
     Creating,
     /// Written that nobody knows.
     Unclear,
+    /// Written that it was not made, since it was refused so: whether others may be is asked next.
+    Refused(CallError),
+    /// That is under way.
+    Asking(CallError),
     /// Written where it is; what its creation may have left undone comes next.
     Placed,
     /// The same, but what comes next has just failed.
@@ -147,8 +155,6 @@ enum Stage {
     Completing,
     /// Its text is to be erased: whether it is still a ticket of its own.
     Checking,
-    /// The same, and it was found more than once.
-    Doubles,
     /// The first of the acts is under way.
     Acting,
     /// This failed as it does where a ticket is gone or out of our reach, or where all of them are.
@@ -183,6 +189,8 @@ impl Job {
         entry.is_unclear |= entry.attempted_at_us.is_some();
         let (refused_seq, times) = entry.refused;
         let refused_before = if refused_seq == seq { times } else { 0 };
+        let taken_out =
+            entry.taken_out.iter().filter(|(of, _)| *of == seq).map(|(_, id)| id.clone()).collect();
         Some(Job {
             seq,
             ticket_id,
@@ -198,7 +206,9 @@ impl Job {
             gave_up: false,
             stays: false,
             is_gone: false,
+            taken_out,
             mergers: 0,
+            is_without_fields: false,
             policy,
         })
     }
@@ -253,6 +263,11 @@ impl Job {
         self.ticket().is_some() && self.entry.place.is_none() && is_now
     }
 
+    /// Whether it is made without the operator's fields, since the helpdesk refuses again and again to make it with them.
+    pub fn is_without_fields(&self) -> bool {
+        self.is_without_fields
+    }
+
     /// What to do next. `failures` are the calls in a row, of whatever ticket, that have ended unclear.
     pub fn next(&mut self, outcome: Outcome, now_us: i64, failures: u32) -> Step {
         match std::mem::replace(&mut self.stage, Stage::Begin) {
@@ -272,20 +287,18 @@ impl Job {
             Stage::Attempting => self.go(Stage::Creating, Step::Create),
             Stage::Creating => self.created(outcome, now_us),
             Stage::Unclear => self.go(Stage::Looking, Step::Find),
+            Stage::Refused(error) => self.go(Stage::Asking(error), Step::Probe),
+            Stage::Asking(error) => self.asked(error, outcome),
             Stage::Placed => match self.case() {
                 Some(case) => self.go(Stage::Completing, Step::Complete(case)),
                 None => Step::End(End::Ack),
             },
-            Stage::Partial(error) => self.completing_failed(error, failures),
+            Stage::Partial(error) => self.not_taken(error, failures),
             Stage::Completing => match outcome {
-                Outcome::Failed(error, _) => self.completing_failed(error, failures),
+                Outcome::Failed(error, _) => self.not_taken(error, failures),
                 _ => self.done([Fact::Completed]),
             },
             Stage::Checking => self.checked(outcome, failures),
-            Stage::Doubles => match outcome {
-                Outcome::Found(found) => self.doubles(found.unwrap_or_default()),
-                other => self.looking_failed(other, failures),
-            },
             Stage::Acting => self.acted(outcome, failures),
             Stage::Ending(end) => Step::End(end),
         }
@@ -344,7 +357,11 @@ impl Job {
                 let may_be_back = self.is_erasure() && !place.id.is_empty();
                 match self.case().filter(|_| may_be_back) {
                     Some(case) => self.go(Stage::Missing, Step::Look(case)),
-                    None => self.done([]),
+                    None => {
+                        // Nobody knows whether it is there, and nobody can look.
+                        self.stays = self.erases_ticket();
+                        self.done([])
+                    }
                 }
             }
             (delivery::Record::Update(_), Some(_)) => self.change(),
@@ -479,8 +496,22 @@ impl Job {
                 }
                 self.go(Stage::Unclear, Step::Write(facts))
             }
-            // Where tickets are made there is nothing: the address is wrong, for all of them.
-            Outcome::Failed(error, None) if error.is_of_one() && !error.is_absence() => {
+            // One team's queue is not there or not ours, or what stands before the helpdesk takes some words for an attack:
+            // others may be taken. Where nobody can be asked a wrong key or address, which is everybody's, is likelier.
+            Outcome::Failed(error, None) if error.may_be_of_one() || error.is_absence() => {
+                let is_everybodys = error.is_absence() || error.is_stranger();
+                match (is_everybodys && !self.policy.can_ask, was_unclear) {
+                    (true, _) => self.end_with(End::Hold(error), nothing_done),
+                    (false, true) => self.go(Stage::Asking(error), Step::Probe),
+                    (false, false) => self.go(Stage::Refused(error), Step::Write(vec![Fact::Withdrawn])),
+                }
+            }
+            // One may hold what the helpdesk does not take there, and agents miss it less than the ticket.
+            Outcome::Failed(error, None) if error.is_of_one() && self.may_be_for_fields() => {
+                self.is_without_fields = true;
+                self.go(Stage::Creating, Step::Create)
+            }
+            Outcome::Failed(error, None) if error.is_of_one() => {
                 let again = self.again();
                 let refused = Fact::Refused { seq: self.seq };
                 self.end_with(End::Back(again, error.in_short()), nothing_done.chain([refused]))
@@ -490,13 +521,31 @@ impl Job {
         }
     }
 
-    fn looking_failed(&mut self, outcome: Outcome, failures: u32) -> Step {
-        let Outcome::Failed(error, _) = outcome else { unreachable!("a search gives no {outcome:?}") };
-        // Without having looked nothing is made.
-        self.failed(error, failures)
+    /// Whether it was refused so often that it is to be tried without the operator's fields.
+    fn may_be_for_fields(&self) -> bool {
+        self.policy.has_fields && !self.is_without_fields && self.refusals() + 1 >= REFUSALS_MAX
     }
 
-    fn completing_failed(&mut self, error: CallError, failures: u32) -> Step {
+    /// It was refused in a way that may mean this ticket, its team's, or all of them.
+    fn asked(&mut self, error: CallError, outcome: Outcome) -> Step {
+        match outcome {
+            Outcome::Sound(true) => self.back(error.in_short()),
+            Outcome::Failed(other, _) => Step::End(End::Hold(other)),
+            _ => Step::End(End::Hold(error)),
+        }
+    }
+
+    fn looking_failed(&mut self, outcome: Outcome, failures: u32) -> Step {
+        let Outcome::Failed(error, _) = outcome else { unreachable!("a search gives no {outcome:?}") };
+        match self.ticket() {
+            // Without having looked nothing is made.
+            Some(_) => self.failed(error, failures),
+            None => self.not_taken(error, failures),
+        }
+    }
+
+    /// An operation on a ticket that is there has failed, or the search for one that is to be changed.
+    fn not_taken(&mut self, error: CallError, failures: u32) -> Step {
         if error.is_absence() || error.may_be_of_one() {
             return self.doubt(error);
         }
@@ -522,7 +571,7 @@ impl Job {
             Outcome::Seen(_) | Outcome::Sound(true) => self.refused_alone(&error),
             Outcome::Failed(other, _) if other.may_be_of_one() && !error.may_be_of_one() => self.doubt(other),
             Outcome::Failed(other, _) => self.failed(other, failures),
-            _ => Step::End(End::Hold(error)),
+            _ => self.hold(error),
         }
     }
 
@@ -558,16 +607,30 @@ impl Job {
         let is_suspect = error.is_unclear() && !error.asks_to_wait() && failures < SUSPECT_FAILURES;
         match error.is_of_one() || is_suspect {
             true => self.back(error.in_short()),
-            false => Step::End(End::Hold(error)),
+            false => self.hold(error),
         }
+    }
+
+    /// The helpdesk itself must be waited for.
+    fn hold(&mut self, error: CallError) -> Step {
+        let stays = (self.is_erasure() && !error.asks_to_wait()).then_some(Fact::TextStays { seq: self.seq });
+        let facts: Vec<Fact> = self.took_out().chain(stays).collect();
+        self.end_with(End::Hold(error), facts)
     }
 
     /// Others first, and this one later each time.
     fn back(&mut self, why: String) -> Step {
         let again = self.again();
-        // Where there is no entry there is nothing to count in.
-        let stays = self.is_erasure().then_some(Fact::TextStays { seq: self.seq });
-        self.end_with(End::Back(again, why), [Fact::Refused { seq: self.seq }].into_iter().chain(stays))
+        let mut facts = Vec::new();
+        if self.is_new && self.ticket().is_none() && self.entry.place.is_none() {
+            // There is no entry yet to count in.
+            let (brand, language) = (self.brand().to_owned(), self.language().to_owned());
+            facts.extend([Fact::Attempted { brand, level: self.level(), language }, Fact::Withdrawn]);
+        }
+        facts.push(Fact::Refused { seq: self.seq });
+        facts.extend(self.took_out());
+        facts.extend(self.is_erasure().then_some(Fact::TextStays { seq: self.seq }));
+        self.end_with(End::Back(again, why), facts)
     }
 
     fn refusals(&self) -> u32 {
@@ -581,7 +644,7 @@ impl Job {
     }
 
     /// Whether the ticket is delivered, and its author has taken it back already.
-    fn is_taken_back(&self) -> bool {
+    pub fn is_taken_back(&self) -> bool {
         self.ticket().is_some_and(|ticket| ticket.erased)
     }
 

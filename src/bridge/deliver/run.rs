@@ -203,9 +203,7 @@ impl<T: Target> Bridge<T> {
             let why = error.in_short();
             warn!(bridge = %self.name, %why, "the helpdesk takes nothing; tickets wait");
         }
-        let mut counts = self.shared.counts.lock();
-        counts.is_held = true;
-        counts.last_error = Some(error.to_string());
+        self.shared.counts.lock().is_held = true;
         health.next_delay()
     }
 }

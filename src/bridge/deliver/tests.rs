@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use self::world::*;
 use super::*;
 use crate::bridge::http::CallError;
-use crate::bridge::text::{About, Language};
+use crate::bridge::text::{About, Fields, FourByte, Language};
 use crate::ticket::proto::update::{self, Change};
 use crate::ticket::proto::{Update, delivery};
 
@@ -202,11 +202,14 @@ fn what_is_refused_comes_later_each_time_and_holds_up_nobody() {
 #[test]
 fn a_helpdesk_that_takes_nothing_is_waited_for() {
     for fault in [Fault::Refused(401), Fault::Refused(404), Fault::NotSent, Fault::Limited] {
-        let mut trial = Trial::new(World { script: [Some(fault)].into(), ..World::default() });
+        // Whatever it is asked.
+        let mut trial = Trial::new(World { script: vec![Some(fault); 2].into(), ..World::default() });
         assert!(matches!(trial.whole(1, &ticket("a")), End::Hold(_)));
         trial.calls();
+        trial.world.0.lock().script.clear();
         assert_eq!(trial.whole(1, &ticket("a")), End::Ack);
         assert_eq!(trial.calls(), ["create", "complete"], "it is known that nothing was done");
+        assert_eq!(trial.counts().refused, 0);
     }
     // Nobody answers: after a few of them it is not the tickets' fault.
     let silent = std::iter::repeat_n(Some(Fault::Unclear(false)), 9);
@@ -224,7 +227,7 @@ fn changes_that_are_refused_for_good_do_not_hold_up_an_erasure() {
     let ends: Vec<bool> = (0..6).map(|_| trial.whole(2, &note) == End::Ack).collect();
     assert_eq!(ends, [false, false, false, false, false, true]);
     for _ in 0..20 {
-        trial.world.0.lock().script = [None, None, Some(Fault::Refused(422))].into();
+        trial.world.0.lock().script = [None, Some(Fault::Refused(422))].into();
         assert_ne!(trial.whole(3, &change("a", erased())), End::Ack, "erasures are tried for longer");
         assert_eq!(trial.unerased(), 1);
     }
@@ -240,8 +243,7 @@ fn an_erasure_that_is_refused_for_a_day_is_left_to_people() {
     trial.whole(3, &followed_up("a", "c", 2));
     let (mut waited, mut tries) = (Duration::ZERO, 0);
     loop {
-        trial.world.0.lock().script =
-            [None, None, Some(Fault::Refused(200)), Some(Fault::Refused(200))].into();
+        trial.world.0.lock().script = [None, Some(Fault::Refused(200)), Some(Fault::Refused(200))].into();
         tries += 1;
         match trial.whole(4, &change("a", erased())) {
             End::Back(again, _) => waited += again,
@@ -439,11 +441,11 @@ fn a_text_that_no_api_takes_out_is_not_erased() {
 fn what_is_said_of_an_erasure_is_nobodys_business() {
     let mut trial = Trial::new(World::default());
     trial.whole(1, &ticket("a"));
-    trial.world.0.lock().script = [None, None, Some(Fault::Refused(422))].into();
+    trial.world.0.lock().script = [None, Some(Fault::Refused(422))].into();
     assert!(matches!(trial.whole(2, &change("a", erased())), End::Back(..)));
     let told = trial.counts().last_error.unwrap();
     assert!(told.contains("422") && !told.contains("secret"), "{told}");
-    trial.world.0.lock().script = [None, None, Some(Fault::Refused(302))].into();
+    trial.world.0.lock().script = [None, Some(Fault::Refused(302))].into();
     let End::Hold(error) = trial.whole(2, &change("a", erased())) else { panic!() };
     assert!(!error.to_string().contains("secret"), "{error}");
 }
@@ -508,6 +510,28 @@ fn what_its_author_has_taken_back_is_not_made_any_more() {
     assert!(matches!(trial.whole(1, &ticket("d")), End::Back(..)));
     assert_eq!(trial.whole(1, &taken_back("d")), End::Ack);
     assert_eq!((trial.counts().unknown, trial.world.0.lock().tickets.len()), (1, 1));
+}
+
+#[test]
+fn what_may_be_there_is_not_erased() {
+    for when_unknown in [WhenUnknown::Again, WhenUnknown::Leave] {
+        let script = [Some(Fault::Unclear(true))].into();
+        let mut trial = Trial::new(World { cannot_find: true, script, ..World::default() });
+        (trial.when_unknown, trial.keeps_text) = (when_unknown, true);
+        trial.restart();
+        trial.whole(1, &ticket("a"));
+        let delivery::Record::Ticket(mut taken_back) = ticket("a") else { panic!() };
+        taken_back.erased = true;
+        assert_eq!(trial.whole(1, &delivery::Record::Ticket(taken_back)), End::Ack);
+        let of_another = update::PostErased { post_id: "b".to_owned(), reason: String::new() };
+        assert_eq!(trial.whole(2, &change("a", Change::PostErased(of_another))), End::Ack);
+        assert_eq!(trial.unerased(), 0, "what else was posted was never told there");
+        assert_eq!(trial.whole(3, &change("a", erased())), End::Ack);
+        trial.restart();
+        assert_eq!(trial.whole(3, &change("a", erased())), End::Ack);
+        assert_eq!((trial.counts().erased, trial.unerased()), (0, 1));
+        assert!(trial.world.0.lock().tickets[&1].body.contains("secret"));
+    }
 }
 
 #[test]
@@ -584,15 +608,11 @@ fn a_copy_that_agents_have_made_is_erased_and_is_no_double_of_ours() {
     trial.whole(4, &ticket("b"));
     let copy = There { reference: id("b").to_string(), body: "secret b".to_owned(), ..There::default() };
     trial.world.0.lock().tickets.insert(99, copy);
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        // It is looked at, looked for, and erased.
-        trial.world.0.lock().script = [None, None, None, Some(Fault::Refused(422))].into();
-        if trial.whole(5, &change("b", erased())) == End::Ack {
-            break;
-        }
+    trial.world.0.lock().refuses.insert(("erase", 99), 422);
+    let mut tries = 1;
+    while trial.whole(5, &change("b", erased())) != End::Ack {
         assert_eq!(trial.unerased(), 1);
+        tries += 1;
     }
     let world = trial.world.0.lock();
     let of_b =
@@ -614,6 +634,110 @@ fn a_double_that_the_search_found_too_late_is_erased() {
     assert_eq!(trial.whole(2, &change("a", erased())), End::Ack);
     let world = trial.world.0.lock();
     assert!(world.tickets.values().all(|there| !there.body.contains("secret")), "{:?}", world.tickets);
+}
+
+#[test]
+fn an_erasure_does_not_depend_on_a_search_that_is_refused() {
+    for status in [400, 403] {
+        let mut trial = Trial::new(World::default());
+        trial.whole(1, &ticket("a"));
+        trial.world.0.lock().refuses.insert(("find", 0), status);
+        trial.calls();
+        let mut tries = 1;
+        while trial.whole(2, &change("a", erased())) != End::Ack {
+            assert!(!trial.world.0.lock().tickets[&1].body.contains("secret"), "{status}: it is known");
+            assert_eq!(trial.unerased(), 1, "{status}: copies may hold it");
+            assert!(tries < 40, "{status}");
+            tries += 1;
+        }
+        assert_eq!((tries, trial.counts().erased, trial.unerased()), (30, 0, 1), "{status}");
+        assert_eq!(trial.calls().iter().filter(|call| **call == "erase").count(), 1, "{status}");
+        let world = trial.world.0.lock();
+        let told: Vec<&String> = world.tickets[&1].notes.values().collect();
+        assert!(told.len() == 1 && told[0].contains("an administrator must"), "{status}: {told:?}");
+    }
+}
+
+#[test]
+fn an_erasure_of_a_ticket_that_cannot_be_looked_for_holds_up_nobody() {
+    for status in [400, 403] {
+        let mut trial = Trial::new(World::default());
+        let there = There { reference: id("a").to_string(), body: "secret a".to_owned(), ..There::default() };
+        trial.world.0.lock().tickets.insert(7, there);
+        trial.world.0.lock().refuses.insert(("find", 0), status);
+        for _ in 0..20 {
+            assert!(matches!(trial.whole(2, &change("a", erased())), End::Back(..)), "{status}");
+            assert_eq!(trial.unerased(), 1, "{status}");
+        }
+        let again = trial.whole(2, &change("a", erased()));
+        assert!(matches!(again, End::Back(again, _) if again > RETRY * 100), "{status}: {again:?}");
+        // The right is given.
+        trial.world.0.lock().refuses.clear();
+        assert_eq!(trial.whole(2, &change("a", erased())), End::Ack);
+        assert!(!trial.world.0.lock().tickets[&7].body.contains("secret"), "{status}");
+        assert_eq!((trial.counts().erased, trial.unerased()), (1, 0), "{status}");
+        // Nor for ever.
+        trial.world.0.lock().refuses.insert(("find", 0), status);
+        let tries = (1..40).find(|_| trial.whole(3, &change("b", erased())) == End::Ack);
+        assert_eq!((tries, trial.unerased()), (Some(30), 1), "{status}");
+    }
+}
+
+#[test]
+fn an_erasure_for_which_the_helpdesk_is_waited_counts_as_not_done() {
+    let mut trial = Trial::new(World::default());
+    trial.whole(1, &ticket("a"));
+    trial.world.0.lock().script = [None, Some(Fault::Limited)].into();
+    assert!(matches!(trial.whole(2, &change("a", erased())), End::Hold(_)));
+    assert_eq!(trial.unerased(), 0, "there is a quota, and nothing is refused");
+    trial.world.0.lock().script = [Some(Fault::Refused(403)), Some(Fault::Refused(401))].into();
+    assert!(matches!(trial.whole(2, &change("a", erased())), End::Hold(_)));
+    assert_eq!(trial.unerased(), 1);
+    assert_eq!(trial.whole(2, &change("a", erased())), End::Ack);
+    assert_eq!(trial.unerased(), 0);
+}
+
+#[test]
+fn what_lies_in_the_bin_is_erased_where_the_one_that_it_went_into_is_gone() {
+    for is_known in [false, true] {
+        let mut trial = Trial::new(World::default());
+        trial.merged_keeps_text = true;
+        trial.restart();
+        trial.whole(1, &ticket("a"));
+        moved(&trial, "a", "8");
+        if is_known {
+            let cases = &trial.bridge.as_ref().unwrap().shared.cases;
+            cases.lock().apply(id("a"), &[Fact::Gone], BEGIN_US + 2).unwrap();
+        }
+        assert_eq!(trial.whole(2, &change("a", erased())), End::Ack);
+        assert!(!trial.world.0.lock().tickets[&1].body.contains("secret"), "{is_known}");
+        assert_eq!((trial.counts().erased, trial.unerased()), (1, 0), "{is_known}");
+    }
+}
+
+#[test]
+fn what_is_erased_is_not_erased_again_while_a_copy_refuses() {
+    let mut trial = Trial::new(World::default());
+    trial.whole(1, &ticket("a"));
+    for number in [7, 9] {
+        let there = There { reference: id("a").to_string(), body: "secret a".to_owned(), ..There::default() };
+        trial.world.0.lock().tickets.insert(number, there);
+    }
+    trial.world.0.lock().refuses.insert(("erase", 9), 422);
+    trial.calls();
+    let tries = (1..40).find(|_| {
+        trial.restart();
+        trial.whole(2, &change("a", erased())) == End::Ack
+    });
+    assert_eq!(tries, Some(30));
+    assert_eq!(trial.calls().iter().filter(|call| **call == "erase").count(), 30 + 2);
+    let has_text = |number: u64| trial.world.0.lock().tickets[&number].body.contains("secret");
+    assert_eq!([1, 7, 9].map(has_text), [false, false, true]);
+    assert_eq!(trial.unerased(), 1);
+    // Of another record nothing is known to be done.
+    trial.world.0.lock().refuses.clear();
+    assert_eq!(trial.whole(3, &change("a", erased())), End::Ack);
+    assert_eq!(trial.calls(), ["look", "erase", "find", "erase", "erase"]);
 }
 
 #[test]
@@ -690,7 +814,7 @@ fn what_was_thought_gone_is_looked_at_before_its_erasure_is_left() {
     }
     trial.calls();
     assert_eq!(trial.whole(2, &change("a", erased())), End::Ack);
-    assert_eq!(trial.calls(), ["look", "look", "find", "erase"]);
+    assert_eq!(trial.calls(), ["look", "look", "erase", "find"]);
     let cases = trial.bridge.as_ref().unwrap().shared.cases.lock();
     assert!(!cases.get(id("a")).unwrap().unwrap().place.unwrap().is_gone);
 }
@@ -708,22 +832,56 @@ fn one_ticket_out_of_our_reach_holds_up_nobody() {
         let mut trial = Trial::new(World::default());
         trial.whole(1, &ticket("a"));
         let refuse = |trial: &Trial| {
-            trial.world.0.lock().script = [None, None, Some(Fault::Refused(status))].into();
+            trial.world.0.lock().script = [None, Some(Fault::Refused(status))].into();
         };
         trial.calls();
         refuse(&trial);
         assert!(matches!(trial.whole(2, &change("a", erased())), End::Back(..)), "{status}");
-        assert_eq!(trial.calls(), ["look", "find", "erase", "probe"]);
+        assert_eq!(trial.calls(), ["look", "erase", "probe"]);
         assert_eq!(trial.whole(3, &ticket("b")), End::Ack);
         // The first question is not answered rightly either: it is the helpdesk, or our token.
-        trial.world.0.lock().script =
-            [None, None, Some(Fault::Refused(status)), Some(Fault::Refused(401))].into();
+        trial.world.0.lock().script = [None, Some(Fault::Refused(status)), Some(Fault::Refused(401))].into();
         assert!(matches!(trial.whole(2, &change("a", erased())), End::Hold(_)), "{status}");
         assert_eq!(trial.whole(2, &change("a", erased())), End::Ack);
     }
-    // Where tickets are made nothing is there yet that could be out of reach.
-    let mut trial = Trial::new(World { script: [Some(Fault::Refused(403))].into(), ..World::default() });
-    assert!(matches!(trial.whole(1, &ticket("a")), End::Hold(_)));
+}
+
+#[test]
+fn one_ticket_that_may_not_be_made_holds_up_nobody() {
+    for status in [401, 402, 403, 404, 405, 410, 412, 423, 451] {
+        let mut trial =
+            Trial::new(World { script: [Some(Fault::Refused(status))].into(), ..World::default() });
+        assert!(matches!(trial.whole(1, &ticket("a")), End::Back(..)), "{status}");
+        assert_eq!(trial.calls(), ["create", "probe"]);
+        assert_eq!(trial.counts().refused, 1);
+        assert_eq!(trial.whole(2, &ticket("b")), End::Ack);
+        // It is the helpdesk, or our token: that is nobody's own.
+        for answer in [Fault::Refused(status), Fault::Limited, Fault::Unclear(false)] {
+            trial.world.0.lock().script = [Some(Fault::Refused(status)), Some(answer)].into();
+            assert!(matches!(trial.whole(1, &ticket("a")), End::Hold(_)), "{status}");
+        }
+        trial.world.0.lock().is_strange = true;
+        assert!(matches!(trial.whole(1, &ticket("a")), End::Hold(_)), "{status}");
+        trial.world.0.lock().is_strange = false;
+        assert_eq!(trial.counts().refused, 1);
+        trial.calls();
+        assert_eq!(trial.whole(1, &ticket("a")), End::Ack);
+        assert_eq!(trial.calls(), ["create", "complete"], "it is known that nothing was done");
+    }
+    // Nobody can be asked: what says that it does not know us, or what is asked for, knows nobody.
+    for (status, is_everybodys) in [(401, true), (404, true), (403, false)] {
+        let script = [Some(Fault::Refused(status))].into();
+        let mut trial = Trial::new(World { cannot_ask: true, script, ..World::default() });
+        let end = trial.whole(1, &ticket("a"));
+        assert_eq!(matches!(end, End::Hold(_)), is_everybodys, "{status}: {end:?}");
+    }
+    // While it is asked the bridge dies, where nobody can look.
+    let script = [Some(Fault::Refused(403))].into();
+    let mut trial = Trial::new(World { cannot_find: true, script, ..World::default() });
+    assert_eq!(trial.deliver(1, &ticket("a"), 3), None, "it has died");
+    assert_eq!(trial.calls(), ["create", "probe"]);
+    assert_eq!(trial.whole(1, &ticket("a")), End::Ack);
+    assert_eq!(trial.counts().unknown, 0, "it was refused");
 }
 
 #[test]
@@ -762,6 +920,70 @@ fn what_a_helpdesk_says_of_a_text_is_in_the_status_and_not_in_what_the_daemon_lo
     assert!(why.contains("422") && !why.contains("secret"), "{why}");
     let said = trial.counts().last_error.unwrap();
     assert!(said.contains("says secret"), "{said}");
+}
+
+#[test]
+fn what_was_said_of_a_text_is_in_no_status_once_its_author_has_taken_it_back() {
+    let taken_back = |name: &str| {
+        let delivery::Record::Ticket(mut ticket) = ticket(name) else { panic!() };
+        ticket.erased = true;
+        delivery::Record::Ticket(ticket)
+    };
+    let said = |trial: &Trial| trial.counts().last_error.unwrap();
+    // One that is not made, one for which the helpdesk is waited for, and a change.
+    for (status, is_there) in [(422, false), (302, false), (422, true)] {
+        let mut trial = Trial::new(World::default());
+        let (record, back) = match is_there {
+            true => (followed_up("a", "c", 2), change("a", erased())),
+            false => (ticket("a"), taken_back("a")),
+        };
+        if is_there {
+            trial.whole(1, &ticket("a"));
+        }
+        trial.world.0.lock().script = [Some(Fault::Refused(status))].into();
+        assert_ne!(trial.whole(2, &record), End::Ack);
+        assert!(said(&trial).contains("says secret"), "{}", said(&trial));
+        // Another one's author.
+        assert_eq!(trial.whole(3, &taken_back("b")), End::Ack);
+        assert!(said(&trial).contains("says secret"), "{}", said(&trial));
+        assert_eq!(trial.whole(4, &back), End::Ack);
+        assert_eq!(said(&trial), format!("the helpdesk refuses: status {status}"));
+    }
+}
+
+#[test]
+fn a_ticket_that_is_refused_with_the_operators_fields_is_made_without_them() {
+    let fields = vec![("place".to_owned(), "{{ network }}".to_owned())];
+    let fields = Fields::new(fields, FourByte::Keep).unwrap();
+    let trial = |world: World| {
+        let mut trial = Trial::new(world);
+        let bridge = trial.bridge.as_mut().unwrap();
+        bridge.texts = TEXTS.clone().with_fields(fields.clone());
+        bridge.policy.has_fields = true;
+        trial
+    };
+    let mut other = trial(World { refuses_fields: true, ..World::default() });
+    let mut tries = 1;
+    while other.whole(1, &ticket("a")) != End::Ack {
+        tries += 1;
+        assert!(tries < 9 && other.calls() == ["create"], "{tries} tries");
+    }
+    assert_eq!((tries, other.calls()), (6, vec!["create", "create", "complete"]));
+    assert_eq!((other.counts().made, other.counts().refused), (1, 5));
+    let told = other.counts().last_error.unwrap();
+    assert!(told.contains("without the fields of [bridge.fields]"), "{told}");
+    // They are others' all the same, and one that is refused without them, too, is tried on.
+    other.world.0.lock().refuses_fields = false;
+    assert_eq!(other.whole(2, &ticket("b")), End::Ack);
+    assert_eq!(other.world.0.lock().tickets[&2].fields, serde_json::json!({ "place": "x" }));
+    let script = std::iter::repeat_n(Some(Fault::Refused(422)), 9).collect();
+    let mut both = trial(World { script, ..World::default() });
+    for _ in 0..7 {
+        assert!(matches!(both.whole(1, &ticket("a")), End::Back(..)));
+    }
+    assert_eq!((both.calls(), both.counts().refused), (vec!["create"; 9], 7));
+    assert_eq!(both.whole(1, &ticket("a")), End::Ack);
+    assert_eq!(both.world.0.lock().tickets[&1].fields, serde_json::json!({ "place": "x" }));
 }
 
 #[test]

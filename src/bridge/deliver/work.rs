@@ -55,6 +55,9 @@ impl<T: Target> Bridge<T> {
             return Err(error);
         }
         let Some(mut job) = job else { return Ok(End::Ack) };
+        if job.is_erasure() || job.is_taken_back() {
+            self.shared.counts.lock().forget_words_of(job.ticket_id);
+        }
         let reference = job.ticket_id.to_string();
         let mut outcome = Outcome::Begun;
         // What the helpdesk said last of a call that failed, in full: it may hold a post's text, and of one that takes a
@@ -79,13 +82,19 @@ impl<T: Target> Bridge<T> {
                     Outcome::Written
                 }
                 Step::Find => self.heard(self.target.find(&reference).await.map(Outcome::Found)),
-                Step::Create => match self.target.create(&self.values(&job, &reference)).await {
-                    Ok(case) => self.heard(Ok(Outcome::Made(case))),
-                    Err((error, case)) => {
-                        self.heard(Err(error.clone()));
-                        Outcome::Failed(error, case)
+                Step::Create => {
+                    let mut values = self.values(&job, &reference);
+                    if job.is_without_fields() {
+                        values.insert("fields".to_owned(), Values::new().into());
                     }
-                },
+                    match self.target.create(&values).await {
+                        Ok(case) => self.heard(Ok(Outcome::Made(case))),
+                        Err((error, case)) => {
+                            self.heard(Err(error.clone()));
+                            Outcome::Failed(error, case)
+                        }
+                    }
+                }
                 Step::Complete(case) => {
                     let values = self.values(&job, &reference);
                     self.heard(self.target.complete(&case, &values).await.map(|()| Outcome::Done))
@@ -140,6 +149,8 @@ impl<T: Target> Bridge<T> {
         let is_answered = std::mem::replace(&mut health.answers, answers) != answers;
         match &called {
             Ok(_) if !is_answered => {}
+            // Something answers, and it is not the helpdesk that it should be.
+            Ok(Outcome::Sound(false)) => health.failures = 0,
             Ok(_) => {
                 health.failures = 0;
                 health.backoff.reset();
@@ -170,6 +181,16 @@ impl<T: Target> Bridge<T> {
                 let (ticket, case) = (job.ticket_id, &place.id);
                 warn!(bridge = %self.name, %ticket, %case, others, "the helpdesk has this ticket more than once");
             }
+            if matches!(fact, Fact::Placed { .. }) && job.is_without_fields() {
+                warn!(
+                    bridge = %self.name, ticket = %job.ticket_id,
+                    "made without the fields of [bridge.fields], with which the helpdesk refuses this ticket again and again"
+                );
+                let why =
+                    "a ticket was made without the fields of [bridge.fields], with which it was refused"
+                        .to_owned();
+                counts.failed(job.ticket_id, why.clone(), why);
+            }
         }
     }
 
@@ -178,7 +199,13 @@ impl<T: Target> Bridge<T> {
             End::Ack => {
                 self.health.lock().refused = 0;
                 self.shared.counts.lock().changed += u64::from(job.ticket().is_none());
-                if job.has_left_text() {
+                if job.has_left_text() && job.case_id().is_empty() {
+                    error!(
+                        bridge = %self.name, ticket = %job.ticket_id,
+                        "an author's text may be in the helpdesk: nobody knows whether this ticket was made there, and its API \
+                         cannot look for it; an administrator must"
+                    );
+                } else if job.has_left_text() {
                     error!(
                         bridge = %self.name, ticket = %job.ticket_id, case = job.case_id(),
                         "an author's text stays in the helpdesk: it is merged with another's ticket, or the helpdesk refuses \
@@ -188,7 +215,8 @@ impl<T: Target> Bridge<T> {
             }
             End::Back(again, why) => {
                 self.health.lock().refused += 1;
-                self.shared.counts.lock().last_error = Some(said.unwrap_or_else(|| why.clone()));
+                let said = said.unwrap_or_else(|| why.clone());
+                self.shared.counts.lock().failed(job.ticket_id, said, why.clone());
                 let again_s = again.as_secs();
                 if job.is_stuck() {
                     error!(
@@ -197,6 +225,9 @@ impl<T: Target> Bridge<T> {
                     );
                 }
                 warn!(bridge = %self.name, ticket = %job.ticket_id, %why, again_s, "not taken; tried again later");
+            }
+            End::Hold(error) if !error.asks_to_wait() => {
+                self.shared.counts.lock().failed(job.ticket_id, error.to_string(), error.in_short());
             }
             End::Early(_) | End::Hold(_) => {}
         }

@@ -27,13 +27,13 @@ pub(in crate::bridge) fn common(token: &str, base: Values, teams: &Teams) -> (Va
 }
 
 /// What templates see as `option` of the tickets of each team.
-fn options_of_teams(base: &Values, teams: &Teams) -> Teams {
+pub(in crate::bridge) fn options_of_teams(base: &Values, teams: &Teams) -> Teams {
     let of_team = |own: &Values| base.clone().into_iter().chain(own.clone()).collect();
     teams.iter().map(|(team, own)| (team.clone(), of_team(own))).collect()
 }
 
 /// Every set of options that a ticket may have been made with, each once; `base` is the first.
-fn distinct<'o>(base: &'o Values, of_teams: &'o Teams) -> Vec<&'o Values> {
+pub(in crate::bridge) fn distinct<'o>(base: &'o Values, of_teams: &'o Teams) -> Vec<&'o Values> {
     let mut all = vec![base];
     for own in of_teams.values() {
         if !all.contains(&own) {

@@ -11,7 +11,7 @@ use super::render::Escape;
 use super::{Fields, Preset, PresetError, Probe, Step};
 
 /// What templates and expressions may ask for, beside what calls capture.
-const VALUES: [&str; 29] = [
+const VALUES: [&str; 30] = [
     "token",
     "option",
     "options",
@@ -29,6 +29,7 @@ const VALUES: [&str; 29] = [
     "fields",
     "ticket",
     "note",
+    "reason",
     "id",
     "response",
     "status",

@@ -8,6 +8,7 @@ use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode
 use serde::de::IgnoredAny;
 
 use super::Preset;
+use crate::bridge::text::QUOTE;
 
 /// What a template needs could not be given.
 #[derive(Debug, thiserror::Error)]
@@ -209,15 +210,19 @@ fn wiki(text: &str, units_max: Option<usize>) -> String {
     wiki
 }
 
-/// The same as Markdown, and nothing that Liquid would fill in. `>` stays: lines of a post are quoted with it. Chatwoot
-/// looks for `(mention://user/1/Ada)` in the text as it is written, whatever stands around it.
+/// The same as Markdown, and nothing that Liquid would fill in; lines of a post become a quotation. Chatwoot looks for
+/// `(mention://user/1/Ada)` in the text as it is written, whatever stands around it.
 fn markdown(text: &str) -> String {
     let mut markdown = String::with_capacity(text.len() + text.len() / 8);
-    for character in text.chars() {
-        if matches!(character, '\\' | '[' | ']' | '{' | '}' | '<' | '`') {
-            markdown.push('\\');
+    for line in text.split_inclusive('\n') {
+        let quoted = line.strip_prefix(QUOTE);
+        markdown.extend(quoted.map(|_| '>'));
+        for character in quoted.unwrap_or(line).chars() {
+            if matches!(character, '\\' | '[' | ']' | '{' | '}' | '<' | '`') {
+                markdown.push('\\');
+            }
+            markdown.push(character);
         }
-        markdown.push(character);
     }
     markdown.replace("mention://", r"mention\://")
 }

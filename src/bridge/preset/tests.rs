@@ -175,7 +175,11 @@ fn the_filters_give_what_their_standards_say() {
         r"!\[x\](y) \[@a\](mention\://user/1/a)",
     );
     check("{{ note|markdown }}", r"\[x](y) {{ a }} <b> `c`", r"\\\[x\](y) \{\{ a \}\} \<b> \`c\`");
-    check("{{ note|markdown }}", "> https://x.com/a_b/1", "> https://x.com/a_b/1");
+    check(
+        "{{ note|markdown }}",
+        "So:\n│ https://x.com/a_b/1\n│\n│ │ [x]",
+        "So:\n> https://x.com/a_b/1\n>\n> │ \\[x\\]",
+    );
     check("{{ note|epoch }}", "2026-11-27T01:00:00+01:00", "1795737600");
     check("{{ note|epoch is undefined }}", "soon", "True");
 }

@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use super::QUOTE;
+
 /// What becomes of characters beyond U+FFFF, emoji above all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum FourByte {
@@ -56,13 +58,13 @@ pub(super) fn cut(text: &str, chars_max: usize, mark: impl FnOnce(usize) -> Stri
     format!("{}{mark}", kept.trim_end())
 }
 
-/// Each line of it marked as somebody else's, as mail does: none can be mistaken for one of ours.
+/// Each line of it marked as somebody else's: none can be mistaken for one of ours.
 pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 16);
     for line in text.trim().lines() {
         let space = if line.is_empty() { "" } else { " " };
         // Writing to a string cannot fail.
-        _ = writeln!(quoted, ">{space}{line}");
+        _ = writeln!(quoted, "{QUOTE}{space}{line}");
     }
     quoted.truncate(quoted.trim_end_matches('\n').len());
     quoted
@@ -76,7 +78,7 @@ pub(super) fn html(text: &str) -> String {
     for line in text.lines() {
         let (block, line) = match line {
             "" => (Block::None, ""),
-            line => match (line.strip_prefix('>'), line.strip_prefix("- ")) {
+            line => match (line.strip_prefix(QUOTE), line.strip_prefix("- ")) {
                 (Some(quoted), _) => (Block::Quote, quoted.strip_prefix(' ').unwrap_or(quoted)),
                 (_, Some(item)) => (Block::List, item),
                 _ => (Block::Paragraph, line),
@@ -193,13 +195,13 @@ mod tests {
 
     #[test]
     fn a_strangers_line_never_looks_like_ours() {
-        assert_eq!(quoted("\n a\n\nvigie-ref: 00\n> b\n"), "> a\n>\n> vigie-ref: 00\n> > b");
+        assert_eq!(quoted("\n a\n\nvigie-ref: 00\n│ b\n"), "│ a\n│\n│ vigie-ref: 00\n│ │ b");
         assert_eq!(quoted(""), "");
     }
 
     #[test]
     fn html_is_what_the_text_looks_like_and_nothing_else() {
-        let text = "> <script>a()</script>\n> see https://evil.example/\n\nOn X: https://x.com/a?b=1&c=2.\nby \"Ana\"\n\n- one (http://a.example/)\n- two\nend";
+        let text = "│ <script>a()</script>\n│ see https://evil.example/\n\nOn X: https://x.com/a?b=1&c=2.\nby \"Ana\"\n\n- one (http://a.example/)\n- two\nend";
         let expected = "<blockquote>&lt;script&gt;a()&lt;/script&gt;<br>see https://evil.example/</blockquote>\
             <p>On X: <a href=\"https://x.com/a?b=1&amp;c=2\" rel=\"noopener nofollow\">https://x.com/a?b=1&amp;c=2</a>.<br>\
             by &quot;Ana&quot;</p><ul><li>one (<a href=\"http://a.example/\" rel=\"noopener nofollow\">http://a.example/</a>)</li>\

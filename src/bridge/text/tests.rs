@@ -161,7 +161,7 @@ fn what_a_stranger_writes_cannot_pass_for_ours() {
     let references: Vec<_> = body.lines().filter(|line| line.starts_with(REFERENCE)).collect();
     assert_eq!(references, ["vigie-ref: 000102030405060708090a0b0c0d0e0f"]);
     assert!(
-        body.starts_with("> x[2J\n>\n> vigie-ref: 00112233\n> HOW TO ANSWER\n> send money �\n"),
+        body.starts_with("│ x[2J\n│\n│ vigie-ref: 00112233\n│ HOW TO ANSWER\n│ send money �\n"),
         "{body}"
     );
     assert!(!values["ticket"].to_string().contains("\\u0000"), "{}", values["ticket"]);
@@ -189,6 +189,7 @@ fn a_long_post_is_cut_and_its_ticket_still_says_everything() {
 #[test]
 fn what_may_stay_of_an_erased_ticket_says_nothing_of_the_person() {
     let values = texts().erasure(&about(), "account_deleted");
+    assert_eq!(text(&values, "reason"), "account_deleted");
     assert_eq!(text(&values, "subject"), "Removed: the author has deleted their account");
     assert_eq!(
         text(&values, "body"),
@@ -333,4 +334,18 @@ fn reasons_that_are_erased_are_not_told() {
         factor.evidence = crate::desk::priority::ERASED.to_owned();
     }
     assert!(!text(&texts().ticket(&ticket), "body").contains("erased"));
+}
+
+#[test]
+fn a_strangers_name_is_no_link() {
+    let preset = crate::bridge::preset::BUILT_IN.iter().find(|(name, _)| *name == "glpi").unwrap().1;
+    let texts = Texts::built_in(&Preset::parse(preset).unwrap());
+    let mut ticket = sample::tickets("Lumio").remove(0);
+    let author = ticket.post.as_mut().unwrap().author.as_mut().unwrap();
+    author.name = "Refunds: https://evil.example/ (http://evil.example)".to_owned();
+    author.handle = "https://evil.example/@ada".to_owned();
+    let html = texts.ticket(&ticket)["body_html"].as_str().unwrap().to_owned();
+    assert!(html.contains("https: //evil.example/") && !html.contains("://evil.example"), "{html}");
+    // Ours is one.
+    assert!(html.contains("<a href=\"https://"), "{html}");
 }

@@ -162,10 +162,12 @@ impl View<'_> {
 
     fn author(&self, post: &proto::Post) -> Value {
         let author = post.author.clone().unwrap_or_default();
-        let (name, handle) = (self.line(&author.name), self.line(author.handle.trim_start_matches('@')));
+        // An address in a name is text: in a line of ours it would become a link.
+        let name_of = |text: &str| self.line(text).replace("://", ": //");
+        let (name, handle) = (name_of(&author.name), name_of(author.handle.trim_start_matches('@')));
         let who = match (name.as_str(), handle.as_str()) {
             ("", "") if author.id.is_empty() => self.language.say("somebody", "quelqu'un").to_owned(),
-            ("", "") => self.line(&author.id),
+            ("", "") => name_of(&author.id),
             (name, "") => name.to_owned(),
             ("", handle) => format!("@{handle}"),
             (name, handle) => format!("{name} (@{handle})"),

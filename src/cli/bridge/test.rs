@@ -28,17 +28,22 @@ pub(super) fn run(config: &Config, bridges: &[BridgeConfig], leave_ticket: bool)
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("async runtime")?;
     let mut wrong = Vec::new();
     for bridge in bridges {
-        let test = Test::new(config, bridge, leave_ticket);
+        let mut tests = vec![Test::new(config, bridge, leave_ticket, None)];
+        let of_teams = bridge.teams_apart();
+        tests.extend(of_teams.iter().map(|team| Test::new(config, bridge, leave_ticket, Some(team))));
+        let test = &tests[0];
         say(&format!("bridge {}: {} at {}", bridge.name, test.helpdesk.preset().calls.title, bridge.url));
         let is_right = runtime.block_on(async {
             let told = tokio::select! {
-                told = test.steps() => told,
+                told = steps(&tests) => told,
                 () = asked_to_end() => Err(Wrong::new("ended", "told to end", "nothing more is tried")),
             };
-            let is_right = told.inspect_err(Wrong::tell).unwrap_or(false);
+            let mut is_right = told.inspect_err(Wrong::tell).unwrap_or(false);
             // Also where the step between failed.
-            let is_clean = test.clean_up().await.inspect_err(Wrong::tell).is_ok();
-            is_right && is_clean
+            for test in &tests {
+                is_right &= test.clean_up().await.inspect_err(Wrong::tell).is_ok();
+            }
+            is_right
         });
         if is_right && !test.is_tried.get() {
             say(&format!(
@@ -58,6 +63,16 @@ pub(super) fn run(config: &Config, bridges: &[BridgeConfig], leave_ticket: bool)
         true => Ok(()),
         false => Err(Failure::Fault(anyhow!("not right: {}", wrong.join(", ")))),
     }
+}
+
+/// Gives whether all is right; what of it is not is told already, but for what keeps the rest from being tried.
+async fn steps(tests: &[Test<'_>]) -> Result<bool, Wrong> {
+    let Some((test, of_teams)) = tests.split_first() else { return Ok(true) };
+    let mut is_right = test.steps().await?;
+    for test in of_teams.iter().filter(|test| test.makes_tickets()) {
+        is_right &= test.steps_of_team().await.inspect_err(Wrong::tell).is_ok();
+    }
+    Ok(is_right)
 }
 
 /// A step that failed, and what to do.
@@ -100,6 +115,8 @@ struct Test<'b> {
     bridge: &'b BridgeConfig,
     helpdesk: Helpdesk,
     leave_ticket: bool,
+    /// Said after a step's name: whose ticket it is.
+    whose: String,
     ticket: proto::Ticket,
     reference: String,
     made: Mutex<Made>,
@@ -116,7 +133,7 @@ enum Made {
 }
 
 impl<'b> Test<'b> {
-    fn new(config: &'b Config, bridge: &'b BridgeConfig, leave_ticket: bool) -> Test<'b> {
+    fn new(config: &'b Config, bridge: &'b BridgeConfig, leave_ticket: bool, team: Option<&str>) -> Test<'b> {
         // Each test's reference is its own, so that two never remove each other's ticket.
         let mut id = [0; 16];
         id.fill_with(|| fastrand::u8(..));
@@ -126,7 +143,9 @@ impl<'b> Test<'b> {
         ticket.level = proto::Level::P4 as i32;
         ticket.priority = 0;
         ticket.factors.clear();
-        ticket.assignment = None;
+        ticket.route.clear();
+        ticket.assignment =
+            team.map(|team| proto::Assignment { team: team.to_owned(), ..proto::Assignment::default() });
         if let Some(post) = &mut ticket.post {
             post.text = "This is a test by `vigie bridge test`: nobody asks for anything, and it is removed at once.\n\
                 Emoji 😡, accents éàç, and <b>no bold</b>."
@@ -138,7 +157,24 @@ impl<'b> Test<'b> {
         let helpdesk = bridge.helpdesk(pace);
         let reference = ticket.id.iter().map(|byte| format!("{byte:02x}")).collect();
         let (made, is_tried) = (Mutex::new(Made::Nothing), Cell::new(true));
-        Test { config, bridge, helpdesk, leave_ticket, ticket, reference, made, is_tried }
+        let whose = team.map_or_else(String::new, |team| format!(", tickets of team {team}"));
+        Test { config, bridge, helpdesk, leave_ticket, whose, ticket, reference, made, is_tried }
+    }
+
+    /// A step's name, and whose ticket it is about.
+    fn about(&self, step: &str) -> String {
+        format!("{step}{}", self.whose)
+    }
+
+    /// Whether those that it makes can be removed, or may stay.
+    fn makes_tickets(&self) -> bool {
+        !self.helpdesk.preset().calls.remove.is_empty() || self.leave_ticket
+    }
+
+    /// What may be another thing for the tickets of a team: whether they are made where it says, and found there.
+    async fn steps_of_team(&self) -> Result<(), Wrong> {
+        let case = self.create(&self.bridge.texts.ticket(&self.ticket)).await?;
+        self.find(&case).await
     }
 
     /// Gives whether the webhook is right, too, which is told already and keeps nothing else from being tried.
@@ -147,7 +183,7 @@ impl<'b> Test<'b> {
         self.probe().await?;
         let webhook = self.webhook().await.inspect_err(Wrong::tell);
         let calls = &self.helpdesk.preset().calls;
-        if calls.remove.is_empty() && !self.leave_ticket {
+        if !self.makes_tickets() {
             note(
                 "test ticket",
                 "not made, since this helpdesk's API cannot remove it; --leave-ticket makes one that you close by hand",

@@ -55,9 +55,9 @@ fn four_lines_are_enough_and_the_rest_has_defaults() {
 
 #[test]
 fn what_levels_are_called_there_is_the_operators_to_say() {
-    let rt = bridge(&format!("{RT}levels = [100, 50, 20, 0]\n"));
-    assert_eq!([Level::P1, Level::P4].map(|level| rt.texts.level(level)), [100, 0].map(Value::from));
-    assert_eq!(bridge(RT).texts.level(Level::P1), 90);
+    let rt = bridge(&format!("{RT}levels = [90, 50, 20, 0]\n"));
+    assert_eq!([Level::P1, Level::P4].map(|level| rt.texts.level(level)), [90, 0].map(Value::from));
+    assert_eq!(bridge(RT).texts.level(Level::P1), 100);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn every_mistake_is_named_with_its_key() {
     check(&with("levels = [90, 70, 40, [10]]"), &["must be four"]);
     check(
         &with("levels = [\"high\", 70, 40, 10]"),
-        &["levels: Request Tracker takes numbers, such as its usual [90,70,40,10]"],
+        &["levels: Request Tracker takes numbers, such as its usual [100,75,50,25]"],
     );
     check(
         &with("levels = [true, 70, 40, false]"),

@@ -65,8 +65,15 @@ pub(super) fn apply(
         Change::Done { seq, level } => {
             let sql = "UPDATE entry SET done_seq = max(done_seq, ?2), level = ?3 WHERE ticket_id = ?1";
             transaction.prepare_cached(sql)?.execute(params![id, stored(*seq), level])?;
-            let sql = "DELETE FROM unerased WHERE ticket_id = ?1 AND seq = ?2";
-            transaction.prepare_cached(sql)?.execute(params![id, stored(*seq)]).map(drop)
+            for table in ["unerased", "taken_out"] {
+                let sql = format!("DELETE FROM {table} WHERE ticket_id = ?1 AND seq = ?2");
+                transaction.prepare_cached(&sql)?.execute(params![id, stored(*seq)])?;
+            }
+            Ok(())
+        }
+        Change::TakenOut { seq, case_id } => {
+            let sql = "INSERT OR IGNORE INTO taken_out (ticket_id, seq, case_id) VALUES (?1, ?2, ?3)";
+            transaction.prepare_cached(sql)?.execute(params![id, stored(*seq), case_id]).map(drop)
         }
         Change::Noted(note) => {
             let sql =

@@ -64,6 +64,8 @@ pub struct Entry {
     pub is_erased: bool,
     /// Notes that hold a post's text, the oldest first.
     pub notes: Vec<Note>,
+    /// Records that ask for an erasure which is not done yet, and the helpdesk's tickets that hold the text no more.
+    pub taken_out: Vec<(u64, String)>,
     /// The last `TicketStatus` that the daemon was told, encoded; empty: none.
     pub reported: Vec<u8>,
     /// When to look at it again, microseconds since 1970; `None`: not unless something is heard of it.
@@ -134,6 +136,13 @@ pub enum Change {
     Refused {
         /// Which.
         seq: u64,
+    },
+    /// An erasure that is not done yet has taken the text out of this one of the helpdesk's tickets.
+    TakenOut {
+        /// The record that asks for it.
+        seq: u64,
+        /// The helpdesk's id.
+        case_id: String,
     },
     /// The author has taken it back, and the helpdesk was told.
     Erased,

@@ -71,7 +71,11 @@ fn a_file_of_version_1_is_brought_to_this_one() {
     assert_eq!((cases.of_case("17").unwrap(), cases.unerased().unwrap()), (vec![id("1")], 0));
     cases.apply(id("1"), &[Change::TextStays { seq: 3 }], 2).unwrap();
     drop(cases);
-    assert_eq!(open(&path).unerased().unwrap(), 1);
+    let mut cases = open(&path);
+    assert_eq!(cases.unerased().unwrap(), 1);
+    cases.apply(id("1"), &[Change::TakenOut { seq: 3, case_id: "17".to_owned() }], 3).unwrap();
+    drop(cases);
+    assert_eq!(open(&path).get(id("1")).unwrap().unwrap().taken_out, [(3, "17".to_owned())]);
 }
 
 #[test]
@@ -126,6 +130,23 @@ fn a_text_that_stays_is_counted_until_it_is_gone() {
     let rows: i64 =
         cases.connection.query_row("SELECT count(*) FROM unerased", [], |row| row.get(0)).unwrap();
     assert_eq!(rows, 0);
+}
+
+#[test]
+fn what_an_erasure_has_done_is_remembered_until_all_of_it_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut cases = open(&folder.path().join("c"));
+    let taken_out = |seq, case: &str| Change::TakenOut { seq, case_id: case.to_owned() };
+    let known = |cases: &Cases| cases.get(id("1")).unwrap().unwrap().taken_out;
+    let twice = [placed("1"), taken_out(2, "1"), taken_out(2, "9"), taken_out(2, "9"), taken_out(3, "1")];
+    cases.apply(id("1"), &twice, 1).unwrap();
+    assert_eq!(known(&cases), [(2, "1"), (2, "9"), (3, "1")].map(|(seq, case)| (seq, case.to_owned())));
+    cases.apply(id("1"), &[Change::Done { seq: 2, level: 1 }], 1).unwrap();
+    assert_eq!(known(&cases), [(3, "1".to_owned())]);
+    assert_eq!(cases.prune(9, false, 9).unwrap(), 1);
+    let left: i64 =
+        cases.connection.query_row("SELECT count(*) FROM taken_out", [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 0);
 }
 
 #[test]

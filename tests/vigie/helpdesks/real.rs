@@ -2,6 +2,7 @@
 //!
 //! `VIGIE_TEST_RT` and `VIGIE_TEST_DJANGO` name the folders that they have made.
 
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use vigie::bridge::helpdesk::{Case, Helpdesk, Values};
 use vigie::bridge::http::{Call, CallError, Http};
 use vigie::bridge::preset::{Preset, Written};
+use vigie::bridge::text::{Texts, sample};
 use vigie::ticket::proto::ticket_status::State;
 
 use super::{advice, advice_of, also, built_in, helpdesk, read, reference, state, values};
@@ -77,7 +79,7 @@ async fn request_tracker_takes_a_ticket_once_and_says_what_became_of_it() {
     vigie.complete(&case, &ticket).await.unwrap();
     let path = format!("/REST/2.0/ticket/{}", case.id);
     let there = rt.agent(Method::GET, &path, Value::Null).await;
-    assert_eq!((&there["Subject"], there["Priority"].as_str()), (&ticket["subject"], Some("90")));
+    assert_eq!((&there["Subject"], there["Priority"].as_str()), (&ticket["subject"], Some("100")));
     let standing = read(&vigie, &case).await;
     assert_eq!((standing.state, standing.agent.as_str()), (Some(State::Open), ""));
     assert_eq!((standing.first_answer_at_us, standing.merged_into), (None, None));
@@ -85,7 +87,7 @@ async fn request_tracker_takes_a_ticket_once_and_says_what_became_of_it() {
     vigie.note(&case, &also(&ticket, json!({ "note": "Ada wrote again: \"still kaput\"" }))).await.unwrap();
     vigie.reprioritise(&case, &values(&vigie, &reference, 2)).await.unwrap();
     let there = rt.agent(Method::GET, &path, Value::Null).await;
-    assert_eq!(there["Priority"].as_str(), Some("40"));
+    assert_eq!(there["Priority"].as_str(), Some("50"));
     // What we do ourselves is no news: in a burst it would hold up what is.
     let own = vigie.changed(Some(&before.cursor), now).await.unwrap().unwrap();
     assert!(own.cases.iter().all(|(id, _)| *id != case.id), "{own:?}");
@@ -176,13 +178,60 @@ async fn request_tracker_has_a_queue_by_team_and_fields_of_the_operators_own() {
     }
 
     let said = advice_of(&vigie("nowhere", &[]), Some("Billing")).await;
-    assert_eq!(said.len(), 1, "{said:?}");
+    assert_eq!(said.len(), 2, "queue and custom field: {said:?}");
     assert_eq!(advice_of(&vigie("nowhere", &[]), None).await, Vec::<String>::new());
     // A field of one queue alone.
     let tags = vigie("billing", &["tags"]);
     let said = advice_of(&tags, None).await;
     assert!(said.len() == 1 && said[0].contains("social have not all of these custom fields"), "{said:?}");
     assert_eq!(advice_of(&tags, Some("Billing")).await, Vec::<String>::new());
+}
+
+/// Without anything else being changed.
+#[tokio::test]
+async fn what_a_customer_answers_in_request_tracker_is_listed() {
+    let Some(rt) = rt() else { return };
+    let options = json!({ "queue": "social", "recommendation": "network" });
+    let vigie = helpdesk(built_in("rt"), &rt.word("url"), &rt.word("token"), options);
+    let case = vigie.create(&values(&vigie, &reference(), 1)).await.unwrap();
+    let before = vigie.changed(None, jiff::Timestamp::now()).await.unwrap().unwrap();
+    let answer = json!({ "CustomFields": { "network": "9" } });
+    rt.agent(Method::PUT, &format!("/REST/2.0/ticket/{}", case.id), answer).await;
+    let changes = vigie.changed(Some(&before.cursor), jiff::Timestamp::now()).await.unwrap().unwrap();
+    let listed = changes.cases.into_iter().find(|(id, _)| *id == case.id);
+    assert_eq!(listed.and_then(|(_, standing)| standing?.recommendation), Some(9));
+    vigie.remove(&case).await.unwrap();
+}
+
+/// A page as an agent's browser shows it.
+fn page(rt: &Real, path: &str) -> String {
+    let host = rt.word("url").trim_start_matches("http://").to_owned();
+    let mut stream = std::net::TcpStream::connect(&host).unwrap();
+    let token = rt.word("agent");
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\nAuthorization: token {token}\r\n\r\n").unwrap();
+    let mut page = Vec::new();
+    stream.read_to_end(&mut page).unwrap();
+    String::from_utf8_lossy(&page).into_owned()
+}
+
+/// RT folds what looks quoted: agents would open a ticket and see everything but what somebody wants.
+#[tokio::test]
+async fn request_tracker_shows_the_post_at_once() {
+    let Some(rt) = rt() else { return };
+    let vigie = vigie_in_rt(&rt);
+    let mut ticket = values(&vigie, &reference(), 1);
+    let written = Texts::built_in(vigie.preset()).ticket(&sample::tickets("Lumio")[0]);
+    ticket.insert("body".to_owned(), written["body"].clone());
+    let case = vigie.create(&ticket).await.unwrap();
+    vigie.note(&case, &also(&ticket, json!({ "note": "> folded\n> indeed" }))).await.unwrap();
+    let page = page(&rt, &format!("/Ticket/History.html?id={}", case.id));
+    let folded = |words: &str| {
+        let before = &page[..page.find(words).unwrap_or_else(|| panic!("{words}: {page}"))];
+        before.rfind("message-stanza closed").is_some_and(|at| !before[at..].contains("</div>"))
+    };
+    assert!(folded("folded"), "RT folds what mail would quote");
+    assert!(!folded("third time this week"));
+    vigie.remove(&case).await.unwrap();
 }
 
 #[tokio::test]
@@ -336,13 +385,14 @@ async fn request_tracker_says_what_is_wrong_with_a_configuration() {
     let stranger = vigie("1-2-3", json!({ "queue": "social" }));
     let refused = stranger.find("x").await.unwrap_err();
     assert!(matches!(refused, CallError::Refused { status: 401, .. }) && !refused.is_of_one(), "{refused:?}");
-    assert_eq!(advice(&stranger).await.len(), 2);
+    assert_eq!(advice(&stranger).await.len(), 3);
 
     for queue in ["nowhere", "elsewhere", "O'Brien's \\ \"queue\""] {
         let lost = vigie(&token, json!({ "queue": queue }));
         let (refused, case) = lost.create(&values(&lost, &reference(), 0)).await.unwrap_err();
         assert!(matches!(refused, CallError::Refused { status: 403, .. }) && case.is_none(), "{refused:?}");
-        assert_eq!(advice(&lost).await.len(), 1, "{queue}");
+        assert_eq!(advice(&lost).await.len(), 2, "{queue}");
+        assert!(lost.advice(1, None).contains("there is no queue"), "{queue}");
         let changes = lost.changed(Some("0"), jiff::Timestamp::now()).await;
         assert!(changes.is_ok_and(|changes| changes.unwrap().cases.is_empty()), "{queue}");
     }
@@ -351,6 +401,9 @@ async fn request_tracker_says_what_is_wrong_with_a_configuration() {
     let fieldless = vigie(&token, json!({ "queue": "social", "field": "vigie's" }));
     let said = advice(&fieldless).await;
     assert!(said.len() == 1 && said[0].contains("no custom field vigie's"), "{said:?}");
+    let unrated = vigie(&token, json!({ "queue": "social", "recommendation": "npss" }));
+    let said = advice(&unrated).await;
+    assert!(said.len() == 1 && said[0].contains("npss"), "{said:?}");
     assert_eq!(fieldless.find("x").await.ok().flatten().unwrap_or_default(), Vec::<String>::new());
 }
 

@@ -133,8 +133,8 @@ impl<V: Vendor> Desk<V> {
         assert!(kept.contains("wrote") && kept.contains('\u{1f525}'), "{kept}");
         self.vigie.reprioritise(&case, &values(&self.vigie, "", 3)).await.unwrap();
         assert_eq!(priority(&self.kept(&case)), self.level(3));
-        let left =
-            json!({ "subject": "P2: erased", "body": format!("Taken back.\nvigie-ref: {}", ticket["ref"]) });
+        let body = format!("Taken back.\nvigie-ref: {}", ticket["ref"]);
+        let left = json!({ "subject": "P2: erased", "body": body, "body_html": format!("<p>{body}</p>") });
         for _ in 0..2 {
             self.vigie.erase(&case, &also(&ticket, left.clone())).await.unwrap();
         }

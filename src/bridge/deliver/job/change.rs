@@ -18,9 +18,11 @@ pub(super) enum Act {
         post_id: Option<String>,
     },
     Erase,
-    /// Another ticket with our reference.
+    /// Another ticket with its text: of our reference, or what it was before it was merged.
     EraseDouble(String),
     EraseNote(Note),
+    /// Whether there are others with our reference.
+    Find,
 }
 
 impl Job {
@@ -34,7 +36,7 @@ impl Job {
         match self.case().filter(|_| self.erases_ticket()) {
             // Agents may have merged it since anybody looked, and what it is now is another's, too.
             Some(case) => self.go(Stage::Checking, Step::Look(case)),
-            None => self.erase(Vec::new()),
+            None => self.start(),
         }
     }
 
@@ -47,21 +49,16 @@ impl Job {
                 // As if it had been known from the beginning: the one that it is in may be in yet another.
                 self.go(Stage::Begin, Step::Write(vec![Fact::Moved { id }]))
             }
-            Outcome::Failed(error, _) if error.is_absence() || error.may_be_of_one() => self.doubt(error),
-            Outcome::Failed(error, _) if error.is_of_one() => self.refused_alone(&error),
-            Outcome::Failed(error, _) => self.failed(error, failures),
-            _ if self.may_have_doubles() => self.go(Stage::Doubles, Step::Find),
-            _ => self.erase(Vec::new()),
+            Outcome::Failed(error, _) => self.not_taken(error, failures),
+            _ => self.start(),
         }
     }
 
     /// The helpdesk has the ticket no more; another one with its text may still be there.
     pub(super) fn gone(&mut self) -> Step {
         self.is_gone = true;
-        match self.may_have_doubles() {
-            true => self.go(Stage::Doubles, Step::Find),
-            false => self.done([Fact::Gone]),
-        }
+        self.acts = if self.erases_ticket() { self.erasure() } else { VecDeque::new() };
+        self.act()
     }
 
     /// Whether there may be other tickets whose text is to be erased with this one's: some were found beside it, it was
@@ -79,32 +76,31 @@ impl Job {
         (self.policy.merged_keeps_text && self.erases_ticket()).then(|| id.to_owned())
     }
 
-    /// All tickets with our reference are these.
-    pub(super) fn doubles(&mut self, ids: Vec<String>) -> Step {
+    /// Does the change.
+    fn start(&mut self) -> Step {
+        let delivery::Record::Update(update) = &self.record else { return Step::End(End::Ack) };
+        self.acts = self.acts_of(update);
+        self.act()
+    }
+
+    /// All tickets with our reference are these: the others' text is taken out next, in this order.
+    fn found_beside(&mut self, ids: Vec<String>) {
+        let was_shared = self.entry.is_shared();
         if ids.iter().any(|id| id == self.case_id()) {
             // Where it was merged into one of them, that is no other's.
             self.entry.is_in_anothers = false;
         }
-        match self.is_gone && ids.iter().all(|id| id == self.case_id()) {
-            true => self.done([Fact::Gone]),
-            false => self.erase(ids),
+        let is_own_now = was_shared && !self.entry.is_shared() && !self.is_gone;
+        if is_own_now && !self.gave_up && !self.leaves_note() {
+            // There is nothing to tell any more.
+            self.acts.retain(|act| !matches!(act, Act::Note { .. }));
         }
-    }
-
-    /// Does the change; `ids` are all tickets with our reference, where its text is to be erased and there are several.
-    pub(super) fn erase(&mut self, ids: Vec<String>) -> Step {
-        let delivery::Record::Update(update) = &self.record else { return Step::End(End::Ack) };
-        let mut acts = if self.is_gone { VecDeque::new() } else { self.acts_of(update) };
-        let own = self.entry.place.as_ref().map(|place| place.id.as_str());
-        let merged_from = self.merged_from().filter(|from| !ids.contains(from));
-        let others = ids.into_iter().chain(merged_from).filter(|id| Some(id.as_str()) != own);
-        // What agents are told of it comes last: once, however often one of these is refused.
-        let told_at = acts.iter().position(|act| matches!(act, Act::Note { .. })).unwrap_or(acts.len());
-        for id in others {
-            acts.insert(told_at, Act::EraseDouble(id));
-        }
-        self.acts = acts;
-        self.act()
+        let own = is_own_now.then_some(Act::Erase).filter(|_| !self.is_taken_out(self.case_id()));
+        let merged_from = self.merged_from();
+        let others = ids.into_iter().filter(|id| id != self.case_id() && Some(id) != merged_from.as_ref());
+        let others = others.filter(|id| !self.is_taken_out(id));
+        let found: Vec<Act> = own.into_iter().chain(others.map(Act::EraseDouble)).collect();
+        self.acts = found.into_iter().chain(self.acts.drain(..)).collect();
     }
 
     /// The helpdesk has refused the first of the acts for the last time: the others are done without it, and at the end
@@ -120,35 +116,12 @@ impl Job {
     }
 
     fn acts_of(&self, update: &Update) -> VecDeque<Act> {
-        let erase_notes = |of: Option<&str>| -> Vec<Act> {
-            let notes =
-                self.entry.notes.iter().filter(|note| of.is_none_or(|post_id| note.post_id == post_id));
-            notes.cloned().map(Act::EraseNote).collect()
-        };
         // Agents decide how urgent another's ticket is.
         let is_shared = self.entry.is_shared();
         let reprioritise = (self.level() != self.entry.level && !is_shared).then_some(Act::Reprioritise);
         let note = |post_id: Option<&str>| Act::Note { post_id: post_id.map(str::to_owned) };
         match &update.change {
-            Some(Change::Erased(_)) => {
-                let notes = erase_notes(None).into_iter().filter(|_| self.policy.can_erase_notes);
-                // In what is another's, too, nothing but notes of which we know that they are this one's.
-                match is_shared {
-                    true => notes.chain([note(None)]).collect(),
-                    false => [Act::Erase].into_iter().chain(notes).collect(),
-                }
-            }
-            Some(Change::PostErased(erased)) => {
-                let is_own = is_own(&erased.post_id, self.ticket_id);
-                let post_id = if is_own { "" } else { erased.post_id.as_str() };
-                let notes = erase_notes(Some(post_id));
-                let own = is_own.then(|| if is_shared { note(None) } else { Act::Erase });
-                match self.policy.can_erase_notes {
-                    true => own.into_iter().chain(notes).collect(),
-                    // Agents are asked to do what the API does not.
-                    false => own.into_iter().chain((!notes.is_empty()).then(|| note(None))).collect(),
-                }
-            }
+            Some(Change::Erased(_) | Change::PostErased(_)) => self.erasure(),
             Some(Change::Edited(edited)) => [note(Some(&edited.post_id))].into(),
             Some(Change::FollowedUp(followed)) => {
                 let post_id = followed.post.as_ref().map_or("", |post| &post.id);
@@ -162,6 +135,23 @@ impl Job {
         }
     }
 
+    /// What is known comes first, so that no search keeps its text there; what agents are told comes last: once, however
+    /// often one of these is refused.
+    fn erasure(&self) -> VecDeque<Act> {
+        let is_of_ticket = self.erases_ticket();
+        // In what is another's, too, nothing but notes of which we know that they are this one's.
+        let is_shared = self.entry.is_shared();
+        let own = (is_of_ticket && !is_shared).then_some(Act::Erase);
+        let own = own.filter(|_| !self.is_taken_out(self.case_id()));
+        let notes = self.notes_of_text().filter(|_| self.policy.can_erase_notes).cloned();
+        let own = own.into_iter().chain(notes.map(Act::EraseNote)).filter(|_| !self.is_gone);
+        let before = self.merged_from().filter(|id| !self.is_taken_out(id)).map(Act::EraseDouble);
+        let find = self.may_have_doubles().then_some(Act::Find);
+        let is_told = !self.is_gone && ((is_of_ticket && is_shared) || self.leaves_note());
+        let told = is_told.then_some(Act::Note { post_id: None });
+        own.chain(before).chain(find).chain(told).collect()
+    }
+
     /// The first of the acts that are left, or the end.
     pub(super) fn act(&mut self) -> Step {
         let (Some(act), Some(case)) = (self.acts.front(), self.case()) else {
@@ -172,6 +162,8 @@ impl Job {
             let delivery::Record::Update(update) = &self.record else { return self.done([]) };
             let erased = match &update.change {
                 Some(Change::Erased(_)) if self.stays => vec![Fact::Left],
+                // Agents had deleted it, and there was nothing else.
+                Some(Change::Erased(_)) if self.is_gone && self.taken_out.is_empty() => Vec::new(),
                 Some(Change::Erased(_)) => vec![Fact::Erased, Fact::NotesErased(None)],
                 _ => Vec::new(),
             };
@@ -183,17 +175,19 @@ impl Job {
             Act::Erase => Step::Erase(case),
             Act::EraseDouble(id) => Step::Erase(Case { id: id.clone(), captured: Values::new() }),
             Act::EraseNote(note) => Step::EraseNote(case, values_of(&note.captured)),
+            Act::Find => Step::Find,
         };
         self.go(Stage::Acting, step)
     }
 
     pub(super) fn acted(&mut self, outcome: Outcome, failures: u32) -> Step {
         match (outcome, self.acts.front().cloned()) {
-            (Outcome::Failed(error, _), _) if error.is_absence() || error.may_be_of_one() => {
-                self.doubt(error)
+            (Outcome::Failed(error, _), _) => self.not_taken(error, failures),
+            (Outcome::Found(found), _) => {
+                self.acts.pop_front();
+                self.found_beside(found.unwrap_or_default());
+                self.act()
             }
-            (Outcome::Failed(error, _), _) if error.is_of_one() => self.refused_alone(&error),
-            (Outcome::Failed(error, _), _) => self.failed(error, failures),
             (Outcome::Noted(captured), Some(Act::Note { post_id: Some(post_id) })) => {
                 let captured = serde_json::Value::from(captured).to_string();
                 self.facts.push(Fact::Noted(Note { seq: self.seq, post_id, captured }));
@@ -201,15 +195,29 @@ impl Job {
                 self.act()
             }
             (_, act) => {
-                if let Some(Act::EraseNote(note)) = act
-                    && !self.is_erased()
-                {
-                    self.facts.push(Fact::NotesErased(Some(note.post_id)));
+                match act {
+                    Some(Act::Erase) => self.taken_out.push(self.case_id().to_owned()),
+                    Some(Act::EraseDouble(id)) => self.taken_out.push(id),
+                    Some(Act::EraseNote(note)) if !self.is_erased() => {
+                        self.facts.push(Fact::NotesErased(Some(note.post_id)));
+                    }
+                    _ => {}
                 }
                 self.acts.pop_front();
                 self.act()
             }
         }
+    }
+
+    /// Whether this one of the helpdesk's tickets holds the text no more: agents are not told again each time that
+    /// another one refuses.
+    fn is_taken_out(&self, case_id: &str) -> bool {
+        self.taken_out.iter().any(|id| id == case_id)
+    }
+
+    /// What is to be remembered of it until all is done.
+    pub(super) fn took_out(&self) -> impl Iterator<Item = Fact> {
+        self.taken_out.iter().map(|id| Fact::TakenOut { seq: self.seq, case_id: id.clone() })
     }
 
     fn is_erased(&self) -> bool {
@@ -222,7 +230,7 @@ impl Job {
     }
 
     /// Whether the text of the ticket's own post is to be taken out.
-    fn erases_ticket(&self) -> bool {
+    pub(super) fn erases_ticket(&self) -> bool {
         let delivery::Record::Update(update) = &self.record else { return false };
         match &update.change {
             Some(Change::Erased(_)) => true,
@@ -244,10 +252,22 @@ impl Job {
 
     /// Whether one is left in a note that cannot be erased alone.
     fn leaves_note(&self) -> bool {
-        let delivery::Record::Update(update) = &self.record else { return false };
-        let Some(Change::PostErased(erased)) = &update.change else { return false };
-        let post_id = if is_own(&erased.post_id, self.ticket_id) { "" } else { erased.post_id.as_str() };
-        !self.policy.can_erase_notes && self.entry.notes.iter().any(|note| note.post_id == post_id)
+        let is_of_one = matches!(
+            &self.record,
+            delivery::Record::Update(Update { change: Some(Change::PostErased(_)), .. })
+        );
+        is_of_one && !self.policy.can_erase_notes && self.notes_of_text().next().is_some()
+    }
+
+    /// Our notes that hold the text that is to be taken out.
+    fn notes_of_text(&self) -> impl Iterator<Item = &Note> {
+        let post_id = match &self.record {
+            delivery::Record::Update(Update { change: Some(Change::PostErased(erased)), .. }) => {
+                Some(if is_own(&erased.post_id, self.ticket_id) { "" } else { erased.post_id.as_str() })
+            }
+            _ => None,
+        };
+        self.entry.notes.iter().filter(move |note| post_id.is_none_or(|post_id| note.post_id == post_id))
     }
 
     /// Whether an author's text is to be taken out.

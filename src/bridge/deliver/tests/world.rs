@@ -49,6 +49,7 @@ pub(super) struct There {
     pub(super) notes: BTreeMap<u64, String>,
     pub(super) made_at_us: i64,
     pub(super) labelled: bool,
+    pub(super) fields: serde_json::Value,
 }
 
 /// A helpdesk.
@@ -62,7 +63,13 @@ pub(super) struct World {
     /// The next calls' faults; after them by chance.
     pub(super) script: VecDeque<Option<Fault>>,
     pub(super) random: Option<fastrand::Rng>,
+    /// Calls that are refused with this status each time, by name and ticket; 0 of those that are of none.
+    pub(super) refuses: BTreeMap<(&'static str, u64), u16>,
     pub(super) cannot_find: bool,
+    /// Whether it takes no ticket that fills the operator's fields.
+    pub(super) refuses_fields: bool,
+    /// Whether its preset has no question.
+    pub(super) cannot_ask: bool,
     pub(super) lag_us: i64,
     pub(super) now_us: i64,
     /// Until when what was asked for last is under way.
@@ -91,11 +98,21 @@ pub(super) async fn moment() {
 
 impl Fake {
     async fn call<R>(&self, name: &'static str, work: impl FnOnce(&mut World) -> R) -> Result<R, CallError> {
+        self.call_of(name, 0, work).await
+    }
+
+    async fn call_of<R>(
+        &self,
+        name: &'static str,
+        id: u64,
+        work: impl FnOnce(&mut World) -> R,
+    ) -> Result<R, CallError> {
         moment().await;
         let fault = {
             let mut world = self.0.lock();
             world.calls.push(name);
-            match (world.script.pop_front(), &mut world.random) {
+            let refused = world.refuses.get(&(name, id)).map(|status| Some(Fault::Refused(*status)));
+            match (refused.or_else(|| world.script.pop_front()), &mut world.random) {
                 (Some(fault), _) => fault,
                 (None, Some(random)) => match random.u32(0..20) {
                     0 => Some(Fault::NotSent),
@@ -145,7 +162,7 @@ impl Fake {
         work: impl FnOnce(&mut There),
     ) -> Result<(), CallError> {
         let id: u64 = case.id.parse().unwrap();
-        self.call(name, |world| work(world.tickets.get_mut(&id).unwrap())).await
+        self.call_of(name, id, |world| work(world.tickets.get_mut(&id).unwrap())).await
     }
 }
 
@@ -169,6 +186,10 @@ impl Target for Fake {
     }
 
     async fn create(&self, values: &Values) -> Result<Case, (CallError, Option<Case>)> {
+        let fields = values["fields"].clone();
+        if self.0.lock().refuses_fields && fields != serde_json::json!({}) {
+            self.0.lock().script.push_front(Some(Fault::Refused(422)));
+        }
         let made = self.call("create", |world| {
             world.last += 1;
             let there = There {
@@ -176,6 +197,7 @@ impl Target for Fake {
                 level: text(values, "level"),
                 body: text(values, "body"),
                 made_at_us: world.done_at_us,
+                fields,
                 ..There::default()
             };
             world.tickets.insert(world.last, there);
@@ -238,9 +260,13 @@ impl Target for Fake {
     }
 
     async fn is_sound(&self) -> Result<bool, CallError> {
-        let is_strange = self.0.lock().is_strange;
+        let (is_strange, cannot_ask) = {
+            let world = self.0.lock();
+            (world.is_strange, world.cannot_ask)
+        };
         match is_strange {
             true => Ok(false),
+            false if cannot_ask => Ok(true),
             false => self.call("probe", |_| true).await,
         }
     }
@@ -298,9 +324,9 @@ impl Trial {
             self.counts.unknown += counts.unknown;
             self.counts.adopted += counts.adopted;
         }
-        let (now_us, cannot_find, lag_us) = {
+        let (now_us, cannot_find, cannot_ask, lag_us) = {
             let world = self.world.0.lock();
-            (world.now_us, world.cannot_find, world.lag_us)
+            (world.now_us, world.cannot_find, world.cannot_ask, world.lag_us)
         };
         let cases = Cases::open(&self.folder.path().join("cases"), now_us).unwrap();
         let policy = Policy {
@@ -308,6 +334,8 @@ impl Trial {
             retry_max: RETRY * 60,
             when_unknown: self.when_unknown,
             can_find: !cannot_find,
+            can_ask: !cannot_ask,
+            has_fields: false,
             find_lag: Duration::from_micros(lag_us.unsigned_abs()),
             settle: SETTLE,
             look_after: RETRY,

@@ -25,14 +25,14 @@ impl Test<'_> {
         *self.made.lock() = Made::Perhaps;
         match self.helpdesk.create(values).await {
             Ok(case) => {
-                ok("test ticket", &format!("made, it is {}", case.id));
+                ok(&self.about("test ticket"), &format!("made, it is {}", case.id));
                 *self.made.lock() = Made::Ticket(case.clone());
                 Ok(case)
             }
             Err((error, case)) => {
                 let advice = "the helpdesk knows us and does not take a ticket: may the account create tickets there, \
                     and are the fields that it names right?";
-                let wrong = self.failed("test ticket", &error, advice);
+                let wrong = self.failed(&self.about("test ticket"), &error, advice);
                 *self.made.lock() = match case {
                     Some(case) => Made::Ticket(case),
                     None if error.is_unclear() => Made::Perhaps,
@@ -44,18 +44,19 @@ impl Test<'_> {
     }
 
     pub(super) async fn find(&self, case: &Case) -> Result<(), Wrong> {
+        let step = self.about("search by reference");
         let Some(find) = &self.helpdesk.preset().calls.find else {
             note(
-                "search by reference",
+                &step,
                 "this helpdesk cannot be searched: after a call whose end nobody knows, when_unknown decides",
             );
             return Ok(());
         };
         let lag = Duration::from_millis(find.lag_max_ms);
         match self.look(lag + FIND_GRACE).await {
-            Err(error) => Err(self.failed("search by reference", &error, "may the account search tickets?")),
+            Err(error) => Err(self.failed(&step, &error, "may the account search tickets?")),
             Ok(ids) if ids.contains(&case.id) => {
-                ok("search by reference", "finds it");
+                ok(&step, "finds it");
                 Ok(())
             }
             Ok(ids) => {
@@ -65,7 +66,7 @@ impl Test<'_> {
                 };
                 let advice = "without it a ticket could be made twice: does the field for the reference exist, and may \
                     the account see and set it?";
-                Err(Wrong::new("search by reference", what, advice))
+                Err(Wrong::new(step, what, advice))
             }
         }
     }
@@ -192,7 +193,7 @@ impl Test<'_> {
                 let lag = calls.find.as_ref().map_or(0, |find| find.lag_max_ms);
                 let found = self.look(Duration::from_millis(lag)).await.map_err(|error| {
                     let advice = format!("a ticket with {} may be there: remove it by hand", self.reference);
-                    Wrong::new("removal", error, advice)
+                    Wrong::new(self.about("removal"), error, advice)
                 })?;
                 found.into_iter().map(|id| Case { id, captured: Values::new() }).collect()
             }
@@ -200,27 +201,27 @@ impl Test<'_> {
         for case in cases {
             let by_hand = format!("remove ticket {} by hand", case.id);
             if calls.remove.is_empty() {
-                note("test ticket", &format!("this helpdesk's API removes nothing: {by_hand}"));
+                note(&self.about("test ticket"), &format!("this helpdesk's API removes nothing: {by_hand}"));
                 continue;
             }
             let removed = self.helpdesk.remove(&case).await;
             let advice = format!("may the account delete tickets? And {by_hand}");
-            removed.map_err(|error| self.failed("removal", &error, &advice))?;
+            removed.map_err(|error| self.failed(&self.about("removal"), &error, &advice))?;
             match self.helpdesk.read(&case).await {
                 Ok(Some(Standing { state: Some(State::Open | State::Pending), state_there, .. })) => {
                     return Err(Wrong::new(
-                        "removal",
+                        self.about("removal"),
                         format!("it is still there, {state_there:?}"),
                         by_hand,
                     ));
                 }
                 Ok(Some(Standing { state: Some(State::Solved | State::Closed), state_there, .. })) => {
                     note(
-                        "removal",
+                        &self.about("removal"),
                         &format!("the account may not delete: the ticket stays, {state_there:?}"),
                     );
                 }
-                _ => ok("test ticket", "removed"),
+                _ => ok(&self.about("test ticket"), "removed"),
             }
         }
         Ok(())

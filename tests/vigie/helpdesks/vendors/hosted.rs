@@ -55,16 +55,16 @@ async fn what_zendesks_agents_do_is_read_and_listed() {
     assert_eq!(standing.satisfaction, Some(5));
     desk.agent(&case, json!({ "satisfaction_rating": { "score": "bad" } }));
     assert_eq!(read(&desk.vigie, &case).await.satisfaction, Some(1));
-    desk.agent(&case, json!({ "satisfaction_rating": { "score": "good" } }));
+    desk.agent(&case, json!({ "satisfaction_rating": { "score": "offered" } }));
 
     let (other, _) = desk.make(1).await;
     let first = desk.vigie.changed(None, now).await.unwrap().unwrap();
     let ids = |changes: &Changes| changes.cases.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>();
     assert_eq!((ids(&first), first.more), (vec![case.id.clone()], true));
-    // It says all that there is to know.
+    // It says all that there is to know, while there is no rating.
     let listed = first.cases[0].1.clone().unwrap();
     assert_eq!((listed.state, listed.agent.as_str()), (Some(State::Solved), "Ada Agent"));
-    assert_eq!((listed.first_answer_at_us, listed.satisfaction), (standing.first_answer_at_us, Some(5)));
+    assert_eq!((listed.first_answer_at_us, listed.satisfaction), (standing.first_answer_at_us, None));
     let started = desk
         .fake
         .log()

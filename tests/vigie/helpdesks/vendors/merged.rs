@@ -81,9 +81,67 @@ async fn what_glpi_has_merged_is_the_ticket_that_it_went_into() {
     assert_eq!((standing.state, standing.merged_into), (Some(State::Deleted), None));
     // The one in the bin still holds the text, which goes with an erasure.
     assert!(desk.vigie.preset().calls.merged_keeps_text);
-    let left = json!({ "subject": "erased", "body": "Taken back." });
+    let left = json!({ "subject": "erased", "body_html": "<p>Taken back.</p>" });
     desk.vigie.erase(&case(&two.id), &also(&ticket, left)).await.unwrap();
     assert!(!desk.kept(&two).to_string().contains("kaput"), "{}", desk.kept(&two));
+}
+
+#[tokio::test]
+async fn a_child_whose_followups_glpi_copied_to_its_parent_was_deleted_and_not_merged() {
+    let desk = glpi().await;
+    let ((ours, _), (others, _)) = (desk.make(0).await, desk.make(0).await);
+    let answer = json!({ "users_id": 8, "itemtype": "Ticket", "items_id": ours.id.parse::<u64>().unwrap(), "content": "an answer" });
+    desk.fake.with(|glpi| {
+        glpi.link(&ours.id, &others.id);
+        glpi.follow_up(answer)
+    });
+    assert!(desk.kept(&others).to_string().contains("an answer"));
+    desk.agent(&ours, json!({ "is_deleted": 1 }));
+    let standing = read(&desk.vigie, &ours).await;
+    assert_eq!((standing.state, standing.merged_into), (Some(State::Deleted), None));
+    // Nor where the parent went into it, and got a copy of its own text back.
+    desk.agent(&ours, json!({ "is_deleted": 0 }));
+    desk.fake.with(|glpi| glpi.merge(&others.id, &ours.id));
+    desk.agent(&ours, json!({ "is_deleted": 1 }));
+    assert_eq!(read(&desk.vigie, &ours).await.merged_into, None);
+}
+
+#[tokio::test]
+async fn what_was_merged_in_glpi_long_ago_is_still_the_ticket_that_it_went_into() {
+    let desk = glpi().await;
+    let ((ours, _), (others, _)) = (desk.make(0).await, desk.make(0).await);
+    desk.fake.with(|glpi| glpi.merge(&ours.id, &others.id));
+    // What comes to the one in the bin is copied to the other.
+    for _ in 0..101 {
+        let mail = json!({ "users_id": 8, "itemtype": "Ticket", "items_id": ours.id.parse::<u64>().unwrap(), "content": "a mail" });
+        desk.fake.with(|glpi| glpi.follow_up(mail));
+    }
+    assert_eq!(read(&desk.vigie, &ours).await.merged_into, Some(others.id));
+}
+
+#[tokio::test]
+async fn an_erasure_reaches_what_glpi_has_copied_of_ours() {
+    let desk = glpi().await;
+    let ((ours, ticket), (others, _)) = (desk.make(0).await, desk.make(0).await);
+    desk.agent(&others, json!({ "name": "another's", "content": "another's" }));
+    desk.fake.with(|glpi| glpi.link(&ours.id, &others.id));
+    desk.vigie.note(&ours, &also(&ticket, json!({ "note": "wrote again" }))).await.unwrap();
+    let answer = json!({ "users_id": 8, "itemtype": "Ticket", "items_id": ours.id.parse::<u64>().unwrap(), "content": "an answer" });
+    desk.fake.with(|glpi| {
+        glpi.follow_up(answer);
+        glpi.merge(&ours.id, &others.id);
+    });
+    let kept = desk.kept(&others).to_string();
+    assert!(kept.contains("wrote again") && kept.contains("kaput") && kept.contains("an answer"), "{kept}");
+    let left = json!({ "subject": "erased", "body_html": "<p>Taken back.</p>" });
+    for _ in 0..2 {
+        desk.vigie.erase(&ours, &also(&ticket, left.clone())).await.unwrap();
+    }
+    let kept = desk.kept(&others).to_string();
+    assert!(!kept.contains("wrote again") && !kept.contains("kaput") && kept.contains("an answer"), "{kept}");
+    assert!(kept.contains("another's"), "{kept}");
+    // Where it went is known as before.
+    assert_eq!(read(&desk.vigie, &ours).await.merged_into, Some(others.id));
 }
 
 #[tokio::test]
@@ -113,7 +171,7 @@ async fn of_what_agents_copy_in_glpi_the_text_goes_too() {
     let reference = ticket["ref"].as_str().unwrap();
     let copy = desk.fake.with(|glpi| glpi.clone_ticket(&made.id, Instant::now()));
     assert_eq!(desk.vigie.find(reference).await.unwrap(), Some(vec![made.id.clone(), copy.clone()]));
-    let left = json!({ "subject": "erased", "body": format!("Taken back.\n\nvigie-ref: {reference}") });
+    let left = json!({ "subject": "erased", "body_html": format!("<p>Taken back.</p><p>vigie-ref: {reference}</p>") });
     for id in [&made.id, &copy] {
         desk.vigie.erase(&case(id), &also(&ticket, left.clone())).await.unwrap();
     }
@@ -133,6 +191,10 @@ async fn a_mail_that_quotes_ours_to_its_end_is_no_ticket_of_ours_in_glpi() {
         format!("Still broken!\n> the post\n>\n> vigie-ref: {ours}\n"),
         format!("&#60;p&#62;Still broken!&#60;/p&#62;&#60;p&#62;&#38;gt; vigie-ref: {ours}&#60;/p&#62;"),
         format!("<p>As to vigie-ref: {ours}</p>"),
+        // As some mail programs quote what they answer: below it, as it is.
+        format!("Still broken!\n\nFrom: vigie\nthe post\n\nvigie-ref: {ours}\n"),
+        format!("Still broken!<br />\nFrom: vigie<br />\nvigie-ref: {ours}"),
+        format!("&#60;p&#62;Still broken!&#60;br&#62;vigie-ref: {ours}&#60;/p&#62;"),
         format!("<p>vigie-ref: {ours}</p><p>Still broken!</p>"),
     ];
     for body in &quotes {
@@ -148,8 +210,7 @@ async fn a_mail_that_quotes_ours_to_its_end_is_no_ticket_of_ours_in_glpi() {
         format!(
             "&#60;blockquote&#62;the post&#60;/blockquote&#62;&#60;p&#62;vigie-ref: {ours}&#60;/p&#62;\n"
         ),
-        format!("Taken back.<br>\n<br>\nvigie-ref: {ours}"),
-        format!("Taken back.<br /><br />vigie-ref: {ours}"),
+        format!("<p>Taken back.</p>\n<p>vigie-ref: {ours}</p>"),
     ] {
         let ticket = also(&values(&desk.vigie, &ours, 0), json!({ "body": body, "body_html": body }));
         made.push(desk.vigie.create(&ticket).await.unwrap().id);

@@ -108,6 +108,31 @@ async fn chatwoots_messages_are_erased_however_many_pages_they_fill() {
 }
 
 #[tokio::test]
+async fn who_has_deleted_their_account_is_no_name_in_chatwoot() {
+    let desk = chatwoot().await;
+    let (case, ticket) = desk.make(1).await;
+    let contact = || desk.fake.with(|chatwoot| chatwoot.contacts[0].clone());
+    let erase = async |reason: &str| {
+        let left = json!({ "subject": "erased", "body": "Taken back.", "reason": reason });
+        desk.vigie.erase(&case, &also(&ticket, left)).await.unwrap();
+    };
+    erase("post_deleted").await;
+    assert_eq!(
+        (&contact()["name"], &contact()["identifier"]),
+        (&json!("Ada"), &json!("bluesky:did:plc:ada"))
+    );
+    // Whom agents know by an address is a person of theirs.
+    desk.fake.with(|chatwoot| chatwoot.contacts[0]["email"] = json!("ada@example.com"));
+    erase("account_deleted").await;
+    assert_eq!(contact()["name"], "Ada");
+    desk.fake.with(|chatwoot| chatwoot.contacts[0]["email"] = json!(null));
+    for _ in 0..2 {
+        erase("account_deleted").await;
+        assert_eq!((&contact()["name"], &contact()["identifier"]), (&json!("account deleted"), &json!(null)));
+    }
+}
+
+#[tokio::test]
 async fn a_stranger_mentions_nobody_in_chatwoot_and_links_nothing() {
     let desk = chatwoot().await;
     let hostile =

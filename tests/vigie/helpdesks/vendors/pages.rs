@@ -69,3 +69,46 @@ async fn what_is_too_long_for_osticket_arrives_with_all_that_agents_need() {
         );
     }
 }
+
+#[tokio::test]
+async fn whatever_zendesk_has_made_of_a_text_is_blackened() {
+    let desk = zendesk().await;
+    let texts = [
+        "kaput",
+        "kaput\nkaput",
+        "> kaput at <kaput>\n\nhttps://x.example/kaput\n\nkaput\n- kaput",
+        "- kaput\n- see https://x.example/kaput",
+        "kaput\n\n- kaput https://x.example/kaput\n- kaput\n\nkaput",
+    ];
+    for text in texts {
+        let ticket = also(&values(&desk.vigie, &super::super::reference(), 0), json!({ "body": text }));
+        let case = desk.vigie.create(&ticket).await.unwrap();
+        let note = desk.vigie.note(&case, &also(&ticket, json!({ "note": text }))).await.unwrap();
+        desk.vigie.erase_note(&case, &note, &ticket).await.unwrap();
+        let comments = desk.kept(&case)["_comments"].clone();
+        assert!(comments[0].to_string().contains("kaput"), "{text}: {comments}");
+        assert!(!comments[1].to_string().contains("kaput"), "{text}: {comments}");
+        let left = json!({ "subject": "erased", "body": "Taken back.\n\nvigie-ref: 00" });
+        for _ in 0..2 {
+            desk.vigie.erase(&case, &also(&ticket, left.clone())).await.unwrap();
+        }
+        let kept = desk.kept(&case).to_string();
+        assert!(!kept.contains("kaput") && kept.contains("Taken back."), "{text}: {kept}");
+    }
+}
+
+#[tokio::test]
+async fn what_zendesk_has_not_blackened_is_not_taken_for_erased() {
+    let desk = zendesk().await;
+    let (case, ticket) = desk.make(0).await;
+    let note = desk.vigie.note(&case, &also(&ticket, json!({ "note": "kaput" }))).await.unwrap();
+    desk.fake.with(|zendesk| zendesk.redacts_nothing = true);
+    let error = desk.vigie.erase_note(&case, &note, &ticket).await.unwrap_err();
+    assert!(error.is_of_one() && !error.to_string().contains("kaput"), "{error:?}");
+    let left = also(&ticket, json!({ "subject": "erased", "body": "Taken back." }));
+    let error = desk.vigie.erase(&case, &left).await.unwrap_err();
+    assert!(error.is_of_one() && !error.to_string().contains("kaput"), "{error:?}");
+    desk.fake.with(|zendesk| zendesk.redacts_nothing = false);
+    desk.vigie.erase_note(&case, &note, &ticket).await.unwrap();
+    desk.vigie.erase(&case, &left).await.unwrap();
+}

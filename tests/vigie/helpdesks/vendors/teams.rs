@@ -176,6 +176,10 @@ async fn jira_has_a_request_type_a_desk_and_a_project_by_team() {
     expected.check(hosted::jira().await).await;
     // One request type has the field, the other has not.
     let desk = hosted::jira().await;
+    // A key that is wrong keeps no ticket from being found.
+    let (case, told) = desk.make(0).await;
+    let mistyped = desk.with(json!({ "Billing": { "project": "NO" } }), &[]);
+    assert_eq!(mistyped.find(told["ref"].as_str().unwrap()).await.unwrap(), Some(vec![case.id]));
     let vigie = desk.with(json!({ "Billing": { "request_type": 26 } }), &["10060"]);
     let said = advice_of(&vigie, Some("Billing")).await;
     assert!(said.len() == 1 && said[0].contains("the request type 26 has not all"), "{said:?}");
