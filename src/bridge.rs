@@ -157,7 +157,7 @@ pub fn open(config: &Config, preset: Preset) -> Result<Bridge<Helpdesk>, LedgerE
     let pace = Arc::new(Pace::of(config.quota.clone()));
     let http = Http::new(&config.url, config.roots.clone(), config.call_max);
     let helpdesk = Helpdesk::new(preset, http, pace.clone(), &config.token, &config.options)
-        .with(&config.teams, config.texts.fields().names());
+        .with_teams_and_fields(&config.teams, config.texts.fields().names());
     let shared = Shared { cases: Arc::new(Mutex::new(cases)), counts: Arc::default(), pace };
     let clock = Arc::new(|| Timestamp::now().as_microsecond());
     Ok(Bridge::new(&config.name, helpdesk, shared, policy, config.texts.clone(), clock))

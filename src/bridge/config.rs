@@ -9,7 +9,7 @@ use rustls::RootCertStore;
 use tokio_rustls::TlsConnector;
 
 use super::deliver::WhenUnknown;
-use super::helpdesk::{Helpdesk, Teams, Values};
+use super::helpdesk::{Helpdesk, Teams, Values, distinct, options_of_teams, options_with_defaults};
 use super::http::Http;
 use super::pace::{Pace, Quota};
 use super::preset::Preset;
@@ -194,7 +194,7 @@ impl Config {
         let roots = self.roots.as_deref().cloned();
         let http = Http::new(&self.url, roots, self.call_max);
         Helpdesk::new(self.preset(), http, pace, self.token.secret(), &self.options)
-            .with(&self.teams, self.texts.fields().names())
+            .with_teams_and_fields(&self.teams, self.texts.fields().names())
     }
 
     /// Where the daemon keeps what is not there yet, as [`Config::introduction`] asks for it.
@@ -229,32 +229,4 @@ impl Config {
             (address, _) => Client::connect(address, introduction).await,
         }
     }
-}
-
-/// These options, and of those left out the preset's own.
-pub(super) fn options_with_defaults(preset: &Preset, options: &Values) -> Values {
-    let defaults = preset.calls.options.iter().filter_map(|(name, option)| {
-        let default = serde_json::to_value(option.default.as_ref()?).ok()?;
-        Some((name.clone(), default))
-    });
-    let mut all: Values = defaults.collect();
-    all.extend(options.clone());
-    all
-}
-
-/// What templates see as `option` of the tickets of each team.
-pub(super) fn options_of_teams(base: &Values, teams: &Teams) -> Teams {
-    let of_team = |own: &Values| base.clone().into_iter().chain(own.clone()).collect();
-    teams.iter().map(|(team, own)| (team.clone(), of_team(own))).collect()
-}
-
-/// Every set of options that a ticket may have been made with, each once; `base` is the first.
-pub(super) fn distinct<'o>(base: &'o Values, of_teams: &'o Teams) -> Vec<&'o Values> {
-    let mut all = vec![base];
-    for own in of_teams.values() {
-        if !all.contains(&own) {
-            all.push(own);
-        }
-    }
-    all
 }

@@ -91,8 +91,6 @@ pub struct Counts {
     pub refused: u64,
     /// Tickets whose text was taken out.
     pub erased: u64,
-    /// Tickets that the helpdesk does not show us any more: agents have moved them to where we have no rights.
-    pub hidden: u64,
     /// Tickets of which a field holds what we do not understand: a state, a rating.
     pub misread: u64,
     /// Changes done.

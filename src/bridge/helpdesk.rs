@@ -5,6 +5,7 @@
 
 mod answers;
 mod calls;
+mod options;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod trial;
 
@@ -13,12 +14,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use serde_json::{Map, json};
+use serde_json::Map;
 
 pub use self::answers::{Changes, GONE, Standing};
 pub(super) use self::answers::{id_of, seen_by};
 pub use self::calls::AGAIN_MAX;
-use super::config::{distinct, options_of_teams, options_with_defaults};
+pub(super) use self::options::{common, distinct, options_of_teams, options_with_defaults};
 use super::http::{CallError, Http};
 use super::pace::Pace;
 use super::preset::{Escape, Preset, Probe, Step};
@@ -72,22 +73,18 @@ pub struct Case {
 impl Helpdesk {
     /// A helpdesk that takes these calls there. `options` are the operator's, those left out the preset's.
     pub fn new(preset: Preset, http: Http, pace: Arc<Pace>, token: &str, options: &Values) -> Helpdesk {
-        let options = options_with_defaults(&preset, options);
-        let mut common = Values::new();
-        common.insert("token".to_owned(), token.into());
-        common.insert("options".to_owned(), json!([&options]));
-        common.insert("option".to_owned(), options.into());
-        let (options_of_teams, fields) = (Teams::new(), Values::new());
-        let (session, answers) = (Mutex::default(), AtomicU64::default());
+        let base = options_with_defaults(&preset, options);
+        let (common, options_of_teams) = common(token, base, &Teams::new());
+        let (fields, session, answers) = Default::default();
         Helpdesk { preset, http, pace, common, options_of_teams, fields, session, answers }
     }
 
-    /// With what is another for the tickets of `teams`, and fields of these names.
-    pub fn with(mut self, teams: &Teams, fields: &[String]) -> Helpdesk {
-        let base =
-            self.common.get("option").and_then(serde_json::Value::as_object).cloned().unwrap_or_default();
-        self.options_of_teams = options_of_teams(&base, teams);
-        self.common.insert("options".to_owned(), json!(distinct(&base, &self.options_of_teams)));
+    /// The same, where for the tickets of `teams` some options are others, and the operator has fields of these names.
+    pub fn with_teams_and_fields(mut self, teams: &Teams, fields: &[String]) -> Helpdesk {
+        let of_all = |name: &str| self.common.get(name).cloned().unwrap_or_default();
+        let base = of_all("option").as_object().cloned().unwrap_or_default();
+        let token = of_all("token");
+        (self.common, self.options_of_teams) = common(token.as_str().unwrap_or_default(), base, teams);
         self.fields = fields.iter().map(|name| (name.clone(), "".into())).collect();
         self
     }
@@ -223,7 +220,7 @@ impl Helpdesk {
         self.read_counting(case, &mut 0).await
     }
 
-    /// The same; `calls` grows by those that it takes, however it ends.
+    /// The same; `calls` grows by those that it makes, each page of a list one, however it ends.
     ///
     /// # Errors
     ///
@@ -231,18 +228,14 @@ impl Helpdesk {
     pub async fn read_counting(&self, case: &Case, calls: &mut u32) -> Result<Option<Standing>, CallError> {
         let Some(read) = &self.preset.calls.read else { return Ok(None) };
         let mut values = self.of_case(case, &Values::new());
-        *calls += 1;
-        match self.step("read.call", &read.call, &mut values).await {
+        match self.step_counting("read.call", &read.call, &mut values, calls).await {
             Err(error) if error.is_absence() && read.hides_as_absent => Err(error.hidden()),
             Err(error) if error.is_absence() => Ok(Some(Standing::gone())),
             Err(error) => Err(error),
             Ok(answer) => {
                 values.insert("item".to_owned(), answer.map(|answer| answer.body).unwrap_or_default());
                 for (index, step) in read.also.iter().enumerate() {
-                    let asked = self.step(&format!("read.also[{index}]"), step, &mut values).await;
-                    // Most are left out of a ticket that is open.
-                    *calls += u32::from(!matches!(asked, Ok(None)));
-                    asked?;
+                    self.step_counting(&format!("read.also[{index}]"), step, &mut values, calls).await?;
                 }
                 Ok(Some(answers::standing(&self.preset, "read.fields", &read.fields, &values)?))
             }

@@ -17,7 +17,7 @@
 pub mod plan;
 pub mod status;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,8 +71,6 @@ pub struct Reconciler<'b> {
     misread: parking_lot::Mutex<BTreeSet<TicketId>>,
     /// When tickets were changed last, as a listing has said it, by id.
     listed: parking_lot::Mutex<HashMap<String, String>>,
-    /// Tickets that the helpdesk does not show us any more, and how often they were looked at since.
-    hidden: parking_lot::Mutex<BTreeMap<TicketId, u32>>,
 }
 
 /// What is known of the tickets that one ticket there is.
@@ -87,8 +85,8 @@ impl<'b> Reconciler<'b> {
         every: Duration,
         clock: Arc<dyn Fn() -> i64 + Send + Sync>,
     ) -> Reconciler<'b> {
-        let (named, misread, listed, hidden) = Default::default();
-        Reconciler { name, helpdesk, shared, every, clock, named, misread, listed, hidden }
+        let (named, misread, listed) = Default::default();
+        Reconciler { name, helpdesk, shared, every, clock, named, misread, listed }
     }
 
     /// Looks until `stop`; gives what is new to `reports`, which go over the connection that `link` tells of. `hints`
@@ -357,15 +355,27 @@ impl<'b> Reconciler<'b> {
         let now_us = (self.clock)();
         for (ticket_id, entry) in known {
             self.note_misread(ticket_id, case_id, standing);
-            if self.hidden.lock().remove(&ticket_id).is_some() {
+            if entry.hidden > 0 {
                 info!(bridge = %self.name, ticket = %ticket_id, case = case_id, "visible again");
-                let mut counts = self.shared.counts.lock();
-                counts.hidden = counts.hidden.saturating_sub(1);
+                self.shared.cases.lock().apply(ticket_id, &[Fact::Shown], now_us)?;
             }
             let told = TicketStatus::decode(entry.reported.as_slice()).ok();
             let told = told.filter(|told| !told.ticket_id.is_empty());
             let before = plan.on_its_way(ticket_id).or(told.as_ref());
-            let status = status::status(ticket_id, case_id, standing, before);
+            let is_moved = entry.place.as_ref().is_some_and(|place| place.id != case_id);
+            let (mut joined, mut standing) = (Vec::new(), standing.clone());
+            if is_moved || entry.is_merged {
+                let stood_there = match TicketStatus::decode(entry.stood_there.as_slice()) {
+                    Ok(stood_there) if !is_moved && !stood_there.ticket_id.is_empty() => stood_there,
+                    _ => {
+                        let stands_there = status::status(ticket_id, case_id, &standing, None);
+                        joined.push(Fact::StoodThere(stands_there.encode_to_vec()));
+                        stands_there
+                    }
+                };
+                standing = status::of_merged(standing, entry.made_at_us, &stood_there);
+            }
+            let status = status::status(ticket_id, case_id, &standing, before);
             let touched_at_us = self.shared.cases.lock().touched_at_us(ticket_id)?.unwrap_or(now_us);
             let again_at_us = status::again_at_us(
                 now_us,
@@ -381,10 +391,12 @@ impl<'b> Reconciler<'b> {
                 info!(bridge = %self.name, ticket = %ticket_id, case = case_id, "the helpdesk has it after all");
                 self.shared.cases.lock().apply(ticket_id, &[Fact::Back], now_us)?;
             }
-            if entry.place.is_some_and(|place| place.id != case_id) {
+            if is_moved {
                 info!(bridge = %self.name, ticket = %ticket_id, case = case_id, "merged in the helpdesk");
-                let moved = Fact::Moved { id: case_id.to_owned() };
-                self.shared.cases.lock().apply(ticket_id, &[moved], now_us)?;
+                joined.insert(0, Fact::Moved { id: case_id.to_owned() });
+            }
+            if !joined.is_empty() {
+                self.shared.cases.lock().apply(ticket_id, &joined, now_us)?;
             }
             let mut facts = vec![Fact::Read { again_at_us }];
             let is_told = told.as_ref() == Some(&status) && plan.on_its_way(ticket_id).is_none();
@@ -417,14 +429,8 @@ impl<'b> Reconciler<'b> {
     fn hide(&self, known: Known) -> Result<(), LedgerError> {
         let now_us = (self.clock)();
         for (ticket_id, entry) in known {
-            let looks = {
-                let mut hidden = self.hidden.lock();
-                let looks = hidden.entry(ticket_id).or_default();
-                *looks += 1;
-                *looks
-            };
+            let looks = entry.hidden + 1;
             if looks == 1 {
-                self.shared.counts.lock().hidden += 1;
                 let case = entry.place.map(|place| place.id).unwrap_or_default();
                 warn!(
                     bridge = %self.name, ticket = %ticket_id, %case,
@@ -432,7 +438,7 @@ impl<'b> Reconciler<'b> {
                 );
             }
             let again_at_us = (looks < HIDDEN_LOOKS_MAX).then_some(now_us + status::ONCE_MORE_US);
-            self.shared.cases.lock().apply(ticket_id, &[Fact::Read { again_at_us }], now_us)?;
+            self.shared.cases.lock().apply(ticket_id, &[Fact::Hidden, Fact::Read { again_at_us }], now_us)?;
         }
         Ok(())
     }

@@ -2,11 +2,12 @@
 //! option that its templates cannot work with, or a field that is not there, is found by `vigie check` and not by a
 //! customer.
 
+use std::collections::BTreeSet;
+
 use minijinja::value::{Serde, Value};
 use serde_json::json;
 
-use super::config::{distinct, options_of_teams, options_with_defaults};
-use super::helpdesk::{Teams, Values};
+use super::helpdesk::{Teams, Values, common, options_with_defaults};
 use super::preset::{Escape, Preset, RenderError, Step};
 use super::text::{About, Texts, sample};
 use crate::ticket::proto::Level;
@@ -28,17 +29,57 @@ pub fn rehearse(
     teams: &Teams,
     texts: &Texts,
 ) -> Result<(), (Option<String>, RenderError)> {
-    let base = options_with_defaults(preset, options);
-    let of_teams = options_of_teams(&base, teams);
-    let mut common = Values::new();
-    common.insert("token".to_owned(), token.into());
-    common.insert("options".to_owned(), json!(distinct(&base, &of_teams)));
-    let named = of_teams.iter().map(|(team, own)| (Some(team), own));
-    for (team, options) in std::iter::once((None, &base)).chain(named) {
-        common.insert("option".to_owned(), options.clone().into());
-        all_calls(preset, common.clone(), texts).map_err(|error| (team.cloned(), error))?;
+    for (team, seen) in of_each_team(preset, token, options, teams) {
+        all_calls(preset, seen, texts).map_err(|error| (team, error))?;
     }
     Ok(())
+}
+
+/// The names that stand beside the operator's fields in what makes a ticket, where they have no place of their own there:
+/// a field that is called so would take the preset's one away. What cannot be rendered has none: [`rehearse`] says so.
+pub fn names_beside_fields(
+    preset: &Preset,
+    token: &str,
+    options: &Values,
+    teams: &Teams,
+    texts: &Texts,
+) -> BTreeSet<String> {
+    // No preset writes such a name.
+    const PROBE: &str = "vigie's probe";
+    let ticket = texts.ticket(&sample::tickets("Sample").remove(0));
+    let mut names = BTreeSet::new();
+    for (_, common) in of_each_team(preset, token, options, teams) {
+        for step in &preset.calls.create {
+            let with_fields = |fields: serde_json::Value| -> Option<Values> {
+                let mut seen: Values = common.clone().into_iter().chain(ticket.clone()).collect();
+                seen.insert("fields".to_owned(), fields);
+                let seen = Value::from(Serde(&seen));
+                let body = preset.render("create", step.body.as_ref()?, Escape::Json, &seen).ok()?;
+                serde_json::from_str(&body).ok()
+            };
+            if with_fields(json!({ PROBE: "x" })).is_some_and(|body| body.contains_key(PROBE)) {
+                names.extend(with_fields(json!({})).unwrap_or_default().into_iter().map(|(name, _)| name));
+            }
+        }
+    }
+    names
+}
+
+/// What the calls see of which the ticket is of no team, and of each team that has options of its own.
+fn of_each_team(
+    preset: &Preset,
+    token: &str,
+    options: &Values,
+    teams: &Teams,
+) -> Vec<(Option<String>, Values)> {
+    let (base, of_teams) = common(token, options_with_defaults(preset, options), teams);
+    let of_team = |(team, own): (String, Values)| {
+        let mut seen = base.clone();
+        seen.insert("option".to_owned(), own.into());
+        (Some(team), seen)
+    };
+    let of_teams: Vec<_> = of_teams.into_iter().map(of_team).collect();
+    std::iter::once((None, base)).chain(of_teams).collect()
 }
 
 fn all_calls(preset: &Preset, mut common: Values, texts: &Texts) -> Result<(), RenderError> {

@@ -141,7 +141,7 @@ fn state(name: &str, kind: &str, shared: &Shared, now_us: i64) -> BridgeState {
         erased: counts.erased,
         // That the file cannot be read ends the bridge elsewhere.
         unerased: shared.cases.lock().unerased().unwrap_or_default(),
-        hidden: counts.hidden,
+        hidden: shared.cases.lock().hidden().unwrap_or_default(),
         misread: counts.misread,
         ended: counts.ended,
         reported: counts.reported,

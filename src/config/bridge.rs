@@ -25,7 +25,7 @@ use crate::bridge::config::{
 use crate::bridge::deliver::WhenUnknown;
 use crate::bridge::forget::LONGER;
 use crate::bridge::preset::{BUILT_IN, Preset};
-use crate::bridge::rehearsal::rehearse;
+use crate::bridge::rehearsal::{names_beside_fields, rehearse};
 use crate::bridge::text::{FourByte, Shape};
 use crate::desk::route::Team;
 use crate::ledger;
@@ -198,6 +198,14 @@ fn bridge(
         ));
         return None;
     }
+    let taken = names_beside_fields(&preset, token.secret(), &options, &teams, &texts);
+    for name in texts.fields().names().iter().filter(|name| taken.contains(*name)) {
+        section.mistake(format_args!(
+            "fields.{name}: {} takes fields beside what the preset itself fills, and this is one of those: {}",
+            preset.calls.title,
+            taken.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+        ));
+    }
     Some(Config {
         name: name?,
         kind: kind?.to_owned(),
@@ -296,9 +304,10 @@ fn brands_of(section: &Section<'_, '_>, known: &[prefilter::Brand]) -> Vec<Strin
     given.into_iter().map(brand).collect()
 }
 
-/// What one level is called is of the kind that the preset's are: RT takes no words, Zammad no numbers.
+/// What one level is called is of the kind that the preset's are, a text or a number: RT takes no words, Zammad no numbers.
 fn check_levels(section: &Section<'_, '_>, given: &[Value; 4], preset: &Preset, usual: &[Value; 4]) {
-    let is_alike = |(given, usual): (&Value, &Value)| given.is_string() == usual.is_string();
+    let is_alike =
+        |(given, usual): (&Value, &Value)| !given.is_boolean() && given.is_string() == usual.is_string();
     if !given.iter().zip(usual).all(is_alike) {
         let kind = if usual[0].is_string() { "texts" } else { "numbers" };
         let usual = Value::from(usual.as_slice());

@@ -429,7 +429,7 @@ impl<'r, 't> Section<'r, 't> {
         texts
     }
 
-    /// A list of so many texts, numbers or flags; absent is `None`, and so is any other, which is a mistake.
+    /// A list of so many texts, numbers or flags, of which the caller says what it takes; absent is `None`, and so is any other, which is a mistake.
     pub(super) fn scalars<const N: usize>(
         &self,
         key: &'static str,

@@ -26,7 +26,7 @@ use crate::ticket::TicketId;
 use apply::apply;
 
 /// The schema that this vigie writes.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 /// "vigB", so that a ledger is not taken for one of these, nor the other way round.
 const APPLICATION_ID: i64 = 0x7669_6742;
 /// Pages in the write-ahead log, of 4 KiB, from which on it is copied into the file.
@@ -102,8 +102,16 @@ const TO_VERSION_3: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
+const TO_VERSION_4: &str = "
+    ALTER TABLE entry ADD COLUMN made_at_us INTEGER;   -- not made in the helpdesk before; NULL: not known
+    ALTER TABLE entry ADD COLUMN stood_there BLOB;     -- the ticket that it was merged into, when that was read first:
+                                                       -- a TicketStatus, encoded; NULL: not read yet
+    ALTER TABLE entry ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;   -- looks since the helpdesk shows it no more
+    CREATE INDEX entry_hidden ON entry (ticket_id) WHERE hidden > 0;
+";
+
 /// What brings a file to each version, in order.
-const SCHEMAS: [(i64, &str); 3] = [(1, VERSION_1), (2, TO_VERSION_2), (3, TO_VERSION_3)];
+const SCHEMAS: [(i64, &str); 4] = [(1, VERSION_1), (2, TO_VERSION_2), (3, TO_VERSION_3), (4, TO_VERSION_4)];
 
 /// A bridge's open file.
 #[derive(Debug)]
@@ -191,7 +199,9 @@ impl Cases {
                               EXISTS (
                                   SELECT 1 FROM entry AS other
                                   WHERE other.case_id = entry.case_id AND other.case_id <> ''
-                                      AND other.ticket_id <> entry.ticket_id AND other.erased_at_us IS NULL)
+                                      AND other.ticket_id <> entry.ticket_id AND other.erased_at_us IS NULL),
+                              json_extract(captured, '$.merged_from') IS NOT NULL, made_at_us, stood_there,
+                              hidden
                        FROM entry WHERE ticket_id = ?1";
             let entry = connection
                 .prepare_cached(sql)?
@@ -228,6 +238,10 @@ impl Cases {
                         taken_out: Vec::new(),
                         reported: row.get::<_, Option<Vec<u8>>>(13)?.unwrap_or_default(),
                         again_at_us: row.get(14)?,
+                        hidden: row.get(22)?,
+                        is_merged: row.get(19)?,
+                        made_at_us: row.get(20)?,
+                        stood_there: row.get::<_, Option<Vec<u8>>>(21)?.unwrap_or_default(),
                     })
                 })
                 .optional()?;
@@ -259,6 +273,18 @@ impl Cases {
         self.read(|connection| {
             let sql = "SELECT count(DISTINCT ticket_id) FROM unerased JOIN entry USING (ticket_id)
                  WHERE gone = 0 OR case_id = ''";
+            connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+        })
+    }
+
+    /// How many tickets the helpdesk does not show our account any more.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn hidden(&self) -> Result<u64, LedgerError> {
+        self.read(|connection| {
+            let sql = "SELECT count(*) FROM entry WHERE hidden > 0";
             connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
         })
     }

@@ -72,10 +72,22 @@ impl Helpdesk {
         step: &Step,
         values: &mut Values,
     ) -> Result<Option<Answer>, CallError> {
+        self.step_counting(key, step, values, &mut 0).await
+    }
+
+    /// The same; `calls` grows by those that are made, however they end: by none where the step is left out, by one for
+    /// each page, and by one for a login.
+    pub(super) async fn step_counting(
+        &self,
+        key: &str,
+        step: &Step,
+        values: &mut Values,
+        calls: &mut u32,
+    ) -> Result<Option<Answer>, CallError> {
         if let Some(again) = &step.again {
             let key_of_again = format!("{key}.again");
             for _ in 0..AGAIN_MAX {
-                let answer = self.once(key, step, values).await?;
+                let answer = self.once(key, step, values, calls).await?;
                 let more = self.preset.evaluate(&key_of_again, again, &seen_by(&*values))?.is_true();
                 if answer.is_none() || !more {
                     return Ok(answer);
@@ -83,25 +95,31 @@ impl Helpdesk {
             }
             return Err(CallError::Template(format!("{key}: there is more after {AGAIN_MAX} calls")));
         }
-        let Some(each) = &step.each else { return self.once(key, step, values).await };
+        let Some(each) = &step.each else { return self.once(key, step, values, calls).await };
         let mut last = None;
         for item in answers::items(&self.preset, &format!("{key}.each"), each, values, false)? {
             values.insert("item".to_owned(), item);
-            last = self.once(key, step, values).await?.or(last);
+            last = self.once(key, step, values, calls).await?.or(last);
         }
         Ok(last)
     }
 
-    async fn once(&self, key: &str, step: &Step, values: &mut Values) -> Result<Option<Answer>, CallError> {
+    async fn once(
+        &self,
+        key: &str,
+        step: &Step,
+        values: &mut Values,
+        calls: &mut u32,
+    ) -> Result<Option<Answer>, CallError> {
         if let Some(when) = &step.when {
             let seen = seen_by(&*values);
             if !self.preset.evaluate(&format!("{key}.when"), when, &seen)?.is_true() {
                 return Ok(None);
             }
         }
-        let answer = match self.with_session(key, step, values, false).await {
+        let answer = match self.with_session(key, step, values, false, calls).await {
             Err(CallError::Refused { status: 401, .. }) if self.preset.calls.login.is_some() => {
-                self.with_session(key, step, values, true).await?
+                self.with_session(key, step, values, true, calls).await?
             }
             other => other?,
         };
@@ -150,6 +168,7 @@ impl Helpdesk {
         step: &Step,
         values: &mut Values,
         again: bool,
+        calls: &mut u32,
     ) -> Result<Answer, CallError> {
         if let Some(login) = &self.preset.calls.login {
             let known = self.session.lock().clone().filter(|_| !again);
@@ -157,7 +176,7 @@ impl Helpdesk {
                 Some(session) => session,
                 None => {
                     let mut seen = self.common.clone();
-                    let answer = self.paced(self.request("login", login, &seen, false)?).await?;
+                    let answer = self.paced(self.request("login", login, &seen, false)?, calls).await?;
                     self.note_answer(&mut seen, &answer);
                     let mut session = Values::new();
                     for (name, expression) in &login.capture {
@@ -173,7 +192,7 @@ impl Helpdesk {
             };
             values.insert("session".to_owned(), session);
         }
-        let answer = self.paced(self.request(key, step, values, true)?).await;
+        let answer = self.paced(self.request(key, step, values, true)?, calls).await;
         // Some answer with a page where a session has ended: the next call begins another.
         if answer.as_ref().is_err_and(CallError::is_unclear) {
             *self.session.lock() = None;
@@ -181,7 +200,8 @@ impl Helpdesk {
         answer
     }
 
-    async fn paced(&self, call: Call) -> Result<Answer, CallError> {
+    async fn paced(&self, call: Call, calls: &mut u32) -> Result<Answer, CallError> {
+        *calls += 1;
         let _turn = self.pace.turn().await;
         let answer = self.http.call(call).await;
         self.pace.heard(&answer);

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use serde_json::{Value as Json, json};
 
 use super::answers::{self, Standing, id_of, seen_by};
+use super::options_with_defaults;
 use super::{Case, Values};
-use crate::bridge::config::options_with_defaults;
 use crate::bridge::preset::{BUILT_IN, Preset, Step};
 use crate::bridge::reconcile::status;
 use crate::parse::Network;

@@ -54,6 +54,21 @@ pub fn status(
     }
 }
 
+/// What of `standing` is of our ticket, which agents have merged into this one: that one was another conversation's until
+/// then. `made_at_us`: when ours was made; `stood_there`: what that one was when we read it first.
+///
+/// An answer from before ours was made is none to it; one in between may have been for both. A rating that was there
+/// already is another's, also if the same one is given again, for nobody can tell the two apart.
+pub fn of_merged(standing: Standing, made_at_us: Option<i64>, stood_there: &TicketStatus) -> Standing {
+    let is_later = |at_us: &i64| made_at_us.is_none_or(|made_at_us| *at_us >= made_at_us);
+    Standing {
+        first_answer_at_us: standing.first_answer_at_us.filter(is_later),
+        satisfaction: standing.satisfaction.filter(|given| *given != stood_there.satisfaction),
+        recommendation: standing.recommendation.filter(|given| Some(*given) != stood_there.recommendation),
+        ..standing
+    }
+}
+
 /// When a ticket is looked at again after `status` was read at `now_us`; `None`: not unless something is heard of it.
 /// `before`: what the daemon was told last; `planned_us`: when it was to be looked at; `touched_at_us`: when something
 /// was last written of it, such as that plan.
@@ -137,6 +152,24 @@ mod tests {
         assert_eq!(deleted, TicketStatus { state: State::Deleted as i32, ..before.clone() });
         let handed_back = told(&standing(Some(State::Open), ""), Some(&before));
         assert_eq!(handed_back.agent, "", "nobody has it now");
+    }
+
+    #[test]
+    fn what_a_merger_finds_in_the_other_ticket_is_not_ours() {
+        let rated = |at_us, satisfaction, recommendation| Standing {
+            first_answer_at_us: Some(at_us),
+            satisfaction,
+            recommendation,
+            ..standing(Some(State::Solved), "Ada")
+        };
+        let stood_there = told(&rated(9, Some(1), Some(0)), None);
+        let of_ours = |standing, made_at_us| {
+            let ours = told(&of_merged(standing, made_at_us, &stood_there), None);
+            (ours.first_answer_at_us, ours.satisfaction, ours.recommendation)
+        };
+        assert_eq!(of_ours(rated(9, Some(1), Some(0)), Some(10)), (0, 0, None));
+        assert_eq!(of_ours(rated(10, Some(5), Some(9)), Some(10)), (10, 5, Some(9)));
+        assert_eq!(of_ours(rated(9, None, None), None), (9, 0, None), "nobody knows how old ours is");
     }
 
     #[test]

@@ -110,6 +110,10 @@ fn every_mistake_is_named_with_its_key() {
         &with("levels = [\"high\", 70, 40, 10]"),
         &["levels: Request Tracker takes numbers, such as its usual [100,75,50,25]"],
     );
+    check(
+        &with("levels = [true, 70, 40, false]"),
+        &["levels: Request Tracker takes numbers, such as its usual"],
+    );
     check(&with("priority_min = 2000"), &["must be a whole number from 0 to 1000"]);
     check(&with("brands = [\"Volt\"]"), &["brands: there is no [[brand]] \"Volt\""]);
     check(&with("brands = []"), &["brands = []"]);
@@ -238,6 +242,16 @@ fn mistakes_in_options_of_teams_and_in_fields_are_named() {
         &fields("a = \"x\""),
         &["bridge[1].fields: GLPI takes no fields: its preset puts them nowhere"],
     );
+    // Where fields stand beside what the preset fills, none of that is an operator's.
+    for (kind, line, name) in [
+        ("zammad", "group = \"Social\"", "customer_id"),
+        ("zammad", "group = \"Social\"", "title"),
+        ("osticket", "requester = \"a@example.com\"", "autorespond"),
+        ("osticket", "requester = \"a@example.com\"\ntopic = \"3\"", "topicId"),
+    ] {
+        let text = format!("[bridge.options]\n{line}\n{}", fields(&format!("{name} = \"x\"")));
+        check(kind, &text, &[&format!("bridge[1]: fields.{name}: ")]);
+    }
     // A field that is empty in a sample is tried all the same.
     let zendesk = format!("[bridge.options]\nuser = \"x\"\n{}", fields("network = \"{{ incident }}\""));
     check("zendesk", &zendesk, &["a sample ticket cannot be put into the calls of zendesk: create[0].body"]);

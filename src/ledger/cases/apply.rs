@@ -32,13 +32,14 @@ pub(super) fn apply(
         Change::Withdrawn => set("attempted_at_us = NULL"),
         Change::Placed { brand, level, language, place, others } => {
             let sql = "INSERT INTO entry (ticket_id, brand, level, case_id, captured, complete, how, others, gone,
-                                          touched_at_us, language, again_at_us)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?10)
+                                          touched_at_us, language, again_at_us, made_at_us)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?10, iif(?7 = 0, ?10, NULL))
                        ON CONFLICT (ticket_id) DO UPDATE SET level = excluded.level,
                            language = iif(excluded.language = '', language, excluded.language), case_id = excluded.case_id,
                            captured = excluded.captured, complete = excluded.complete, how = excluded.how,
-                           others = excluded.others, gone = excluded.gone, attempted_at_us = NULL,
-                           again_at_us = excluded.again_at_us";
+                           others = excluded.others, gone = excluded.gone,
+                           made_at_us = coalesce(made_at_us, attempted_at_us, excluded.made_at_us),
+                           attempted_at_us = NULL, again_at_us = excluded.again_at_us";
             let how = match place.origin {
                 Origin::Made => 0,
                 Origin::Found => 1,
@@ -112,10 +113,16 @@ pub(super) fn apply(
         Change::Moved { id: case_id } => {
             // That it was merged is remembered for good, and what it was at first: what is there is never its own again.
             let sql =
-                "UPDATE entry SET captured = json_insert(captured, '$.merged_from', case_id), case_id = ?2
-                       WHERE ticket_id = ?1";
+                "UPDATE entry SET captured = json_insert(captured, '$.merged_from', case_id), case_id = ?2,
+                           stood_there = NULL WHERE ticket_id = ?1";
             transaction.prepare_cached(sql)?.execute(params![id, case_id]).map(drop)
         }
+        Change::StoodThere(status) => {
+            let sql = "UPDATE entry SET stood_there = ?2 WHERE ticket_id = ?1";
+            transaction.prepare_cached(sql)?.execute(params![id, status]).map(drop)
+        }
+        Change::Hidden => set("hidden = hidden + 1"),
+        Change::Shown => set("hidden = 0"),
         Change::Read { again_at_us } => {
             let sql = "UPDATE entry SET again_at_us = ?2, open = ?2 IS NOT NULL WHERE ticket_id = ?1";
             transaction.prepare_cached(sql)?.execute(params![id, again_at_us]).map(drop)

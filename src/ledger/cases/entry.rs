@@ -47,6 +47,15 @@ pub struct Entry {
     pub refused: (u64, u32),
     /// Tickets with the same reference that were found beside it.
     pub others: u32,
+    /// When it was made in the helpdesk, or a little before: microseconds since 1970; `None`: not known.
+    pub made_at_us: Option<i64>,
+    /// Whether agents have merged it into another ticket, ours or not.
+    pub is_merged: bool,
+    /// What the ticket that it was merged into was when that was read first, a `TicketStatus`, encoded; empty: that one
+    /// was not read yet.
+    pub stood_there: Vec<u8>,
+    /// How often it was looked at since the helpdesk does not show it to our account any more; 0: it does.
+    pub hidden: u32,
     /// Whether agents have merged it into a ticket that we did not make.
     pub is_in_anothers: bool,
     /// Whether it was merged with another one of ours whose author has not taken it back.
@@ -153,11 +162,17 @@ pub enum Change {
         /// That one's id.
         id: String,
     },
+    /// The one that it was merged into was read first, and was this `TicketStatus`, encoded.
+    StoodThere(Vec<u8>),
     /// It was looked at.
     Read {
         /// When to look again, microseconds since 1970; `None`: not unless something is heard of it.
         again_at_us: Option<i64>,
     },
+    /// It was looked at, and the helpdesk does not show it to our account.
+    Hidden,
+    /// The helpdesk shows it again.
+    Shown,
     /// The daemon was told this `TicketStatus`, encoded.
     Reported(Vec<u8>),
 }

@@ -79,6 +79,33 @@ fn a_file_of_version_1_is_brought_to_this_one() {
 }
 
 #[test]
+fn it_is_known_since_when_a_ticket_is_there_and_what_it_was_merged_into() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut cases = open(&folder.path().join("c"));
+    let attempted = Change::Attempted { brand: "Lumio".to_owned(), level: 2, language: "en".to_owned() };
+    let Change::Placed { brand, language, .. } = placed("1") else { panic!() };
+    let place = place("3", Origin::Found);
+    let found = Change::Placed { brand, level: 1, language, place, others: 0 };
+    cases.apply(id("1"), &[placed("1")], 20).unwrap();
+    cases.apply(id("2"), &[attempted], 10).unwrap();
+    cases.apply(id("2"), &[placed("2")], 20).unwrap();
+    cases.apply(id("3"), std::slice::from_ref(&found), 20).unwrap();
+    // Seen again, an hour later.
+    cases.apply(id("1"), &[found], 3_600_000_000).unwrap();
+    let made = ["1", "2", "3"].map(|post| cases.get(id(post)).unwrap().unwrap().made_at_us);
+    assert_eq!(made, [Some(20), Some(10), None]);
+    let merged = |cases: &Cases| {
+        let entry = cases.get(id("2")).unwrap().unwrap();
+        (entry.is_merged, entry.stood_there)
+    };
+    assert_eq!(merged(&cases), (false, Vec::new()));
+    cases.apply(id("2"), &[Change::Moved { id: "7".to_owned() }, Change::StoodThere(vec![1])], 30).unwrap();
+    assert_eq!(merged(&cases), (true, vec![1]));
+    cases.apply(id("2"), &[Change::Moved { id: "8".to_owned() }], 40).unwrap();
+    assert_eq!(merged(&cases), (true, Vec::new()), "that one was not read yet");
+}
+
+#[test]
 fn a_text_that_stays_is_counted_until_it_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let mut cases = open(&folder.path().join("c"));

@@ -134,7 +134,7 @@ async fn request_tracker_has_a_queue_by_team_and_fields_of_the_operators_own() {
     };
     let vigie = |queue: &str, fields: &[&str]| {
         let fields: Vec<String> = fields.iter().map(|name| (*name).to_owned()).collect();
-        vigie_in_rt(&rt).with(&teams(queue), &fields)
+        vigie_in_rt(&rt).with_teams_and_fields(&teams(queue), &fields)
     };
     let desk = vigie("billing", &["network"]);
     for team in [None, Some("Billing")] {

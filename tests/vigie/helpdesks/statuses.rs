@@ -51,8 +51,12 @@ impl<V: Vendor> Desk<V> {
         Desk { fake, vigie, folder, shared, ahead_us: Arc::default() }
     }
 
-    /// A ticket that the bridge has made.
+    /// A ticket that the bridge has made long ago.
     async fn make(&self) -> (TicketId, String) {
+        self.make_at(1).await
+    }
+
+    async fn make_at(&self, now_us: i64) -> (TicketId, String) {
         let ticket_id = TicketId::of_post(Network::X, &reference());
         let case = self.vigie.create(&values(&self.vigie, &ticket_id.to_string(), 0)).await.unwrap();
         let place = Place {
@@ -69,7 +73,7 @@ impl<V: Vendor> Desk<V> {
             place,
             others: 0,
         };
-        self.shared.cases.lock().apply(ticket_id, &[placed], 1).unwrap();
+        self.shared.cases.lock().apply(ticket_id, &[placed], now_us).unwrap();
         (ticket_id, case.id)
     }
 
@@ -271,6 +275,54 @@ async fn what_zendesk_and_glpi_have_merged_goes_on_as_the_other_one() {
         .await;
 }
 
+/// The ticket that goes on was answered and rated before ours was made, and after a restart still is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_and_rated_before_a_merger_is_not_our_authors() {
+    let desk = zendesk().await;
+    let now_us = jiff::Timestamp::now().as_microsecond();
+    let ((_, into), (two, from)) = (desk.make().await, desk.make_at(now_us).await);
+    let merged = async |daemon: &mut Daemon| loop {
+        let told = daemon.next().await;
+        if told.ticket_id == two.as_bytes() && told.helpdesk_ref == into {
+            return told;
+        }
+    };
+    desk.while_looking(SOON, async |daemon| {
+        daemon.next().await;
+        daemon.next().await;
+        desk.fake.with(|zendesk| {
+            let answered = json!({ "reply_time_in_minutes": { "calendar": 5, "business": 5 } });
+            let before = json!({ "created_at": "2020-01-01T00:00:00Z", "metric_set": answered,
+                "satisfaction_rating": { "score": "bad" } });
+            zendesk.change(&into, &before);
+            zendesk.merge(&from, &into);
+        });
+        let told = merged(daemon).await;
+        assert_eq!((told.first_answer_at_us, told.satisfaction), (0, 0));
+    })
+    .await;
+    let desk = desk.restarted();
+    desk.while_looking(SOON, async |daemon| {
+        desk.fake.with(|zendesk| zendesk.change(&into, &json!({ "status": "pending" })));
+        let told = merged(daemon).await;
+        assert_eq!((told.first_answer_at_us, told.satisfaction), (0, 0));
+        // Ada answers now, and is rated for it.
+        desk.fake.with(|zendesk| {
+            let answered = json!({ "created_at": jiff::Timestamp::now().to_string(), "status": "solved",
+                "satisfaction_rating": { "score": "good" } });
+            zendesk.change(&into, &answered);
+        });
+        loop {
+            let told = merged(daemon).await;
+            if told.state() == There::Solved {
+                assert!(told.first_answer_at_us > 0 && told.satisfaction == 5, "{told:?}");
+                break;
+            }
+        }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_changed_while_nobody_looked_is_found_and_told_until_the_daemon_has_it() {
     let desk = zendesk().await;
@@ -400,7 +452,7 @@ async fn a_ticket_out_of_our_sight_is_told_once_and_not_asked_for_for_ever() {
             request.path.contains("/tickets/").then_some(Fault::Status { status: 403, done: false })
         })
     };
-    let hidden = || desk.shared.counts.lock().hidden;
+    let hidden = || desk.shared.cases.lock().hidden().unwrap();
     let again_at_us = || desk.shared.cases.lock().get(ticket_id).unwrap().unwrap().again_at_us;
     desk.while_looking(SOON, async |daemon| {
         daemon.next().await;
@@ -428,6 +480,22 @@ async fn a_ticket_out_of_our_sight_is_told_once_and_not_asked_for_for_ever() {
         assert_eq!((hidden(), again_at_us()), (1, None));
     })
     .await;
+    // Another process knows that, and does not say it once more.
+    let desk = desk.restarted();
+    let looks = || desk.shared.cases.lock().get(ticket_id).unwrap().unwrap().hidden;
+    let hidden = desk.shared.cases.lock().hidden().unwrap();
+    assert_eq!((hidden, looks()), (1, 14));
+    desk.while_looking(SOON, async |daemon| {
+        daemon.hints.send(id.clone()).await.unwrap();
+        patiently("a look", async {
+            while looks() == 14 {
+                tokio::time::sleep(REST).await;
+            }
+        })
+        .await;
+    })
+    .await;
+    assert_eq!(looks(), 15);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -649,12 +717,12 @@ async fn an_issue_that_is_moved_out_of_our_sight_was_not_deleted() {
         let moved = desk.fake.with(|jira| jira.store.tickets.remove(&number)).unwrap();
         desk.forward(DAY_US);
         daemon.is_quiet().await;
-        assert_eq!(desk.shared.counts.lock().hidden, 1);
+        assert_eq!(desk.shared.cases.lock().hidden().unwrap(), 1);
         desk.fake.with(|jira| jira.store.tickets.insert(number, moved));
         desk.fake.with(|jira| jira.transition(&id, "Resolved", "done"));
         desk.forward(DAY_US);
         assert_eq!(daemon.told().await.0, There::Solved);
-        assert_eq!(desk.shared.counts.lock().hidden, 0);
+        assert_eq!(desk.shared.cases.lock().hidden().unwrap(), 0);
     })
     .await;
     let case = vigie::bridge::helpdesk::Case { id: "SUP-999".to_owned(), captured: serde_json::Map::new() };

@@ -52,7 +52,7 @@ impl<V: Vendor> Desk<V> {
         let teams = teams.as_object().unwrap().iter();
         let teams = teams.map(|(team, own)| (team.clone(), own.as_object().unwrap().clone())).collect();
         let fields: Vec<String> = fields.iter().map(|name| (*name).to_owned()).collect();
-        self.other("secret", json!({})).with(&teams, &fields)
+        self.other("secret", json!({})).with_teams_and_fields(&teams, &fields)
     }
 
     async fn make(&self, level: usize) -> (Case, Values) {

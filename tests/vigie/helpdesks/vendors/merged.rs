@@ -14,6 +14,19 @@ fn case(id: &str) -> Case {
 }
 
 #[tokio::test]
+async fn each_page_of_what_was_done_to_a_ticket_is_counted_as_a_call() {
+    let desk = zendesk().await;
+    let ((one, _), (two, _)) = (desk.make(0).await, desk.make(0).await);
+    let done = json!({ "via": { "channel": "web", "source": { "from": {}, "to": {}, "rel": null } } });
+    desk.agent(&two, json!({ "_audits": vec![done; 950] }));
+    desk.fake.with(|zendesk| zendesk.merge(&two.id, &one.id));
+    let (before, mut counted) = (desk.fake.counts().1, 0);
+    desk.vigie.read_counting(&two, &mut counted).await.unwrap();
+    let made = desk.fake.counts().1 - before;
+    assert!(made > 10 && counted as usize == made, "{made} made, {counted} counted");
+}
+
+#[tokio::test]
 async fn what_zendesk_has_merged_is_the_ticket_that_it_went_into() {
     let desk = zendesk().await;
     let ((one, _), (two, _), (three, _)) = (desk.make(0).await, desk.make(0).await, desk.make(0).await);
