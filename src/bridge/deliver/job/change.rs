@@ -230,7 +230,7 @@ impl Job {
     }
 
     /// Whether the text of the ticket's own post is to be taken out.
-    pub(super) fn erases_ticket(&self) -> bool {
+    pub fn erases_ticket(&self) -> bool {
         let delivery::Record::Update(update) = &self.record else { return false };
         match &update.change {
             Some(Change::Erased(_)) => true,
