@@ -34,7 +34,7 @@ use super::preset::Changed;
 use crate::ledger::LedgerError;
 use crate::ledger::cases::{Change as Fact, Entry};
 use crate::ticket::TicketId;
-use crate::ticket::proto::{TicketStatus, client_message::Kind};
+use crate::ticket::proto::{TicketStatus, client_message::Kind, ticket_status};
 
 /// How often an open ticket is asked for where a listing says what has changed: of what that leaves out, such as
 /// deletions, one hears within that.
@@ -410,6 +410,10 @@ impl<'b> Reconciler<'b> {
                     self.shared.cases.lock().apply(ticket_id, &facts, now_us)?;
                 }
                 continue;
+            }
+            // Some only say so of it: what is left there is for whoever has deleted it.
+            if status.state() == ticket_status::State::Deleted {
+                facts.push(Fact::Deleted);
             }
             if standing.state_there == GONE {
                 facts.push(Fact::Gone);

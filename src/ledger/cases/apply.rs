@@ -108,6 +108,10 @@ pub(super) fn apply(
                        SELECT ticket_id, ?2 FROM entry WHERE ticket_id = ?1";
             transaction.prepare_cached(sql)?.execute(params![id, stored(*seq)]).map(drop)
         }
+        Change::Deleted => {
+            let sql = "DELETE FROM unerased WHERE ticket_id = ?1";
+            transaction.prepare_cached(sql)?.execute([id]).map(drop)
+        }
         Change::Gone => set("gone = 1, open = 0"),
         Change::Back => set("gone = 0, open = 1"),
         Change::Moved { id: case_id } => {

@@ -153,6 +153,8 @@ pub enum Change {
         /// The record that asks for its erasure.
         seq: u64,
     },
+    /// Agents have deleted it, with what its author has taken back.
+    Deleted,
     /// The helpdesk has it no more.
     Gone,
     /// It has it again, or always had.

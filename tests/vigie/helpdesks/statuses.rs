@@ -207,6 +207,26 @@ async fn agents_answer_close_open_again_and_delete() {
     assert!(desk.shared.cases.lock().get(ticket_id).unwrap().unwrap().place.unwrap().is_gone);
 }
 
+/// Where the helpdesk says so of a ticket, which it still has.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_erased_is_nobodys_to_erase_once_agents_have_deleted_it() {
+    let desk = Desk::new(Freshdesk::default(), "freshdesk", json!({})).await;
+    let (ticket_id, id) = desk.make().await;
+    let stays = Change::TextStays { seq: 3 };
+    desk.while_looking(SOON, async |daemon| {
+        daemon.next().await;
+        desk.shared.cases.lock().apply(ticket_id, &[stays], 1).unwrap();
+        desk.taken().await;
+        assert_eq!(desk.shared.cases.lock().unerased().unwrap(), 1);
+        desk.fake.with(|freshdesk| freshdesk.store.ticket(&id).unwrap()["deleted"] = json!(true));
+        desk.forward(DAY_US);
+        assert_eq!(daemon.next().await.state(), There::Deleted);
+        desk.taken().await;
+        assert_eq!(desk.shared.cases.lock().unerased().unwrap(), 0);
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_that_was_merged_goes_on_as_the_one_that_it_went_into() {
     let desk = zammad().await;
