@@ -120,6 +120,11 @@ async fn tell(
 fn state(name: &str, kind: &str, shared: &Shared, now_us: i64) -> BridgeState {
     let counts = shared.counts.lock().clone();
     let pace = shared.pace.standing();
+    let (unerased, hidden) = {
+        let cases = shared.cases.lock();
+        // That the file cannot be read ends the bridge elsewhere.
+        (cases.unerased().unwrap_or_default(), cases.hidden().unwrap_or_default())
+    };
     // It is a helpdesk's, and shown to people.
     let mut last_error: String =
         counts.last_error.unwrap_or_default().chars().filter(|c| !c.is_control()).collect();
@@ -139,9 +144,8 @@ fn state(name: &str, kind: &str, shared: &Shared, now_us: i64) -> BridgeState {
         refused: counts.refused,
         changed: counts.changed,
         erased: counts.erased,
-        // That the file cannot be read ends the bridge elsewhere.
-        unerased: shared.cases.lock().unerased().unwrap_or_default(),
-        hidden: shared.cases.lock().hidden().unwrap_or_default(),
+        unerased,
+        hidden,
         misread: counts.misread,
         ended: counts.ended,
         reported: counts.reported,
