@@ -225,6 +225,7 @@ mod tests {
 
     fn ticket(post: &str, model: &str) -> Taken {
         Taken {
+            is_erased: false,
             id: id_of("bluesky", post),
             seq: 1,
             network: "bluesky".to_owned(),

@@ -80,6 +80,7 @@ mod tests {
 
     fn ticket(id: u8, priority: u32, at_us: i64, room_at_us: i64) -> Taken {
         Taken {
+            is_erased: false,
             id: [id; 16],
             seq: id.into(),
             network: String::new(),

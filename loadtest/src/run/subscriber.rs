@@ -54,6 +54,8 @@ pub(super) struct Taken {
     pub(super) priority: u32,
     /// Name and version of the model that decided.
     pub(super) model: String,
+    /// Its author had taken it back by then: nobody need make a ticket of it.
+    pub(super) is_erased: bool,
     /// When it came, by our clock.
     pub(super) at_us: i64,
     /// Since when the daemon may have chosen it: when the client last made room.
@@ -203,6 +205,7 @@ impl Intake {
 fn taken(ticket: Ticket, seq: u64, at_us: i64, room_at_us: i64) -> Taken {
     let post = ticket.post.unwrap_or_default();
     Taken {
+        is_erased: ticket.erased,
         // What is no id is nobody's: the comparison with the posts shows it.
         id: ticket.id.try_into().unwrap_or_default(),
         seq,
@@ -222,6 +225,7 @@ fn taken(ticket: Ticket, seq: u64, at_us: i64, room_at_us: i64) -> Taken {
 fn joined(followed: &update::FollowedUp, created_at_us: i64, seq: u64, at_us: i64, room_at_us: i64) -> Taken {
     let post = followed.post.clone().unwrap_or_default();
     Taken {
+        is_erased: false,
         id: id_of(&post.network, &post.id),
         seq,
         network: post.network,

@@ -96,6 +96,7 @@ mod tests {
 
     fn ticket(id: u8) -> Taken {
         Taken {
+            is_erased: false,
             id: [id; 16],
             seq: id.into(),
             network: String::new(),
