@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""Prints vigie's tickets as they come, acknowledging each: subscribe.py SOCKET|HOST:PORT NAME [COUNT]
-
+"""Prints vigie's tickets and their updates as they come, acknowledging each: subscribe.py SOCKET|HOST:PORT NAME [COUNT]
 Needs the `protobuf` package, and `vigie_pb2` made by protoc from src/wire/vigie.proto.
 """
 import socket
@@ -34,20 +33,22 @@ def messages(peer):
         yield vigie.ServerMessage.FromString(stream.read(length))
 
 
-def main(address, name, count=None):
+def main(address, name, count=float("inf")):
     peer, acked = connect(address), 0
-    subscription = vigie.Subscription(name=name)
-    send(peer, hello=vigie.Hello(protocol=1, client="subscribe.py", subscription=subscription, window=10))
+    mine = vigie.Subscription(name=name)
+    send(peer, hello=vigie.Hello(protocol=1, client="subscribe.py", subscription=mine, window=10))
     for message in messages(peer):
         kind = message.WhichOneof("kind")
         if kind == "delivery":
             if message.delivery.HasField("ticket"):
                 ticket = message.delivery.ticket
                 print(ticket.id.hex(), ticket.priority, ticket.post.text.replace("\n", " "), flush=True)
+            else:
+                print(message.delivery.update.ticket_id.hex(), message.delivery.update.WhichOneof("change"), flush=True)
             send(peer, ack=vigie.Ack(seqs=[message.delivery.seq]))
         elif kind == "acked":
             acked += len(message.acked.seqs)
-            if count is not None and acked >= count:
+            if acked >= count:
                 return
         elif kind == "heartbeat":
             send(peer, heartbeat=vigie.Heartbeat())
@@ -56,4 +57,4 @@ def main(address, name, count=None):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else None)
+    main(*sys.argv[1:3], *map(int, sys.argv[3:]))
