@@ -210,8 +210,9 @@ fn wiki(text: &str, units_max: Option<usize>) -> String {
     wiki
 }
 
-/// The same as Markdown, and nothing that Liquid would fill in; lines of a post become a quotation. Chatwoot looks for
-/// `(mention://user/1/Ada)` in the text as it is written, whatever stands around it.
+/// The same as Markdown, and nothing that Liquid would run; lines of a post become a quotation. Chatwoot looks for
+/// `(mention://user/1/Ada)` in the text as it is written, whatever stands around it, and puts `{% raw %}` and `{% endraw %}`
+/// of its own around what stands between two backticks, so that a `{%` needs no end to be a tag's beginning.
 fn markdown(text: &str) -> String {
     let mut markdown = String::with_capacity(text.len() + text.len() / 8);
     for line in text.split_inclusive('\n') {
@@ -224,7 +225,7 @@ fn markdown(text: &str) -> String {
             markdown.push(character);
         }
     }
-    markdown.replace("mention://", r"mention\://")
+    liquid(&markdown.replace("mention://", r"mention\://"))
 }
 
 /// Plain text in which Liquid fills nothing in: no two braces are side by side, nor one and a percent sign.

@@ -180,6 +180,12 @@ fn the_filters_give_what_their_standards_say() {
         "So:\n│ https://x.com/a_b/1\n│\n│ │ [x]",
         "So:\n> https://x.com/a_b/1\n>\n> │ \\[x\\]",
     );
+    // Chatwoot makes a `%}` of a backtick, so that one that is missing ends no tag but its beginning is one.
+    check(
+        "{{ note|markdown }}",
+        "{% for i in (1..9) ` {% endfor ` {%}",
+        r"\{ % for i in (1..9) \` \{ % endfor \` \{ %\}",
+    );
     check("{{ note|epoch }}", "2026-11-27T01:00:00+01:00", "1795737600");
     check("{{ note|epoch is undefined }}", "soon", "True");
 }
@@ -194,6 +200,12 @@ proptest! {
         let read: serde_json::Value = serde_json::from_str(&body).unwrap();
         prop_assert_eq!(&read["subject"], &values["subject"]);
         prop_assert_eq!(&read["tags"], &values["tags"]);
+    }
+
+    #[test]
+    fn no_text_as_markdown_begins_a_tag_of_liquid(text in r"([a`{}%\\\n│ -]|mention://){0,30}") {
+        let markdown = rendered("{{ note|markdown }}", Escape::Nothing, &text);
+        prop_assert!(!markdown.contains("{%") && !markdown.contains("{{"), "{markdown}");
     }
 
     #[test]

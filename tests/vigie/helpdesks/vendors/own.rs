@@ -146,6 +146,25 @@ async fn a_stranger_mentions_nobody_in_chatwoot_and_links_nothing() {
     assert_eq!(desk.fake.with(|chatwoot| chatwoot.mentioned), 0, "{kept}");
 }
 
+/// Chatwoot reads each message as Liquid, and gives the `%}` itself that a stranger's lacks, where there is a backtick.
+#[tokio::test]
+async fn a_stranger_runs_no_liquid_in_chatwoot() {
+    let desk = chatwoot().await;
+    for hostile in [
+        "{% for i in (1..99999999) ` {% endfor ` ",
+        "{{% for i in (1..99999999) ` {%%}` {%endfor%}",
+        "` {% endraw %} {% for i in (1..99999999) %} ` {{ agent.email }} `",
+        "`{`% assign x = 1 %}{`{ x }}`",
+        "{% raw %} {{ agent.email }}",
+    ] {
+        let told = json!({ "body": hostile, "subject": hostile, "note": hostile });
+        let ticket = also(&values(&desk.vigie, &reference(), 0), told);
+        let case = desk.vigie.create(&ticket).await.unwrap();
+        desk.vigie.note(&case, &ticket).await.unwrap();
+        assert_eq!(desk.fake.with(|chatwoot| chatwoot.run), 0, "{hostile}: {}", desk.kept(&case));
+    }
+}
+
 #[tokio::test]
 async fn glpi_does_not_take_a_ticket_that_quotes_ours_for_ours() {
     let desk = glpi().await;
