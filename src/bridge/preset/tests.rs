@@ -186,6 +186,26 @@ fn the_filters_give_what_their_standards_say() {
         "{% for i in (1..9) ` {% endfor ` {%}",
         r"\{ % for i in (1..9) \` \{ % endfor \` \{ %\}",
     );
+    check(
+        "{{ note|redacted }}",
+        "<div dir=\"auto\">a &amp; b<br><a href=\"https://a.example\">c</a><img src=\"d\" alt=\"e\">\n</div>f",
+        "<div dir=\"auto\"><redact>a &amp; b</redact><br><a redact href=\"https://a.example\"><redact>c</redact></a>\
+         <img redact src=\"d\" alt=\"e\"><redact>\n</redact></div><redact>f</redact>",
+    );
+    check("{{ note|redacted }}", "a", "<redact>a</redact>");
+    check("{{ note|redacted }}", "", "");
+    check("{{ note|redacted }}", "a <p", "<redact>a </redact><p");
+    let blackened = |html: &str, expected: &str| check("{{ note is blackened }}", html, expected);
+    blackened("", "True");
+    blackened("<div class=\"zd-comment\" dir=\"auto\"><p>\u{2587}\u{2587}</p>\n&nbsp; <br></div>", "True");
+    blackened("<p>\u{2587}a</p>", "False");
+    blackened("<p>\u{2587}&amp;</p>", "False");
+    for tag in ["a href=\"x\"", "IMG SRC='x'", "video\nsrc=x", "p title=\"x\"", "img alt=\"x\"", "a"] {
+        let is_empty = if tag == "a" { "True" } else { "False" };
+        blackened(&format!("<{tag}>\u{2587}</{tag}>"), is_empty);
+    }
+    blackened("\u{2587}<p", "False");
+    blackened("\u{2587}<p and words", "False");
     check("{{ note|epoch }}", "2026-11-27T01:00:00+01:00", "1795737600");
     check("{{ note|epoch is undefined }}", "soon", "True");
 }

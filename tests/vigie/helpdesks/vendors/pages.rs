@@ -95,6 +95,17 @@ async fn whatever_zendesk_has_made_of_a_text_is_blackened() {
         let kept = desk.kept(&case).to_string();
         assert!(!kept.contains("kaput") && kept.contains("Taken back."), "{text}: {kept}");
     }
+    // Pictures, too, should the account that the token is of have written one.
+    let (case, ticket) = desk.make(0).await;
+    let shown = "<p>kaput</p><img src=\"https://x.example/kaput.png\" alt=\"kaput\">";
+    desk.agent(&case, json!({ "_comments": [{ "id": 900, "author_id": 35_436, "html_body": shown }] }));
+    let left = also(&ticket, json!({ "subject": "erased", "body": "Taken back." }));
+    desk.fake.with(|zendesk| zendesk.redacts_nothing = true);
+    assert!(desk.vigie.erase(&case, &left).await.is_err());
+    desk.fake.with(|zendesk| zendesk.redacts_nothing = false);
+    desk.vigie.erase(&case, &left).await.unwrap();
+    let kept = desk.kept(&case).to_string();
+    assert!(!kept.contains("kaput") && !kept.contains("<img"), "{kept}");
 }
 
 #[tokio::test]
