@@ -39,8 +39,10 @@ async fn notes_are_erased_however_many_pages_they_fill() {
 async fn zendesk_fills_nothing_in_where_a_stranger_writes_a_placeholder() {
     let desk = zendesk().await;
     let hostile = "{{ticket.assignee.email}} {{{ticket.id}}} {% if true %}{{ticket.id}}{% endif %}";
-    let ticket =
-        also(&values(&desk.vigie, "r", 0), json!({ "subject": hostile, "body": hostile, "note": hostile }));
+    let ticket = also(
+        &values(&desk.vigie, "r", 0),
+        json!({ "subject": hostile, "body_html": hostile, "note": hostile }),
+    );
     let case = desk.vigie.create(&ticket).await.unwrap();
     desk.vigie.note(&case, &ticket).await.unwrap();
     let kept = desk.kept(&case).to_string();

@@ -1,0 +1,65 @@
+//! What a stranger writes is no markup, no program and no link in disguise, and what they take back is gone.
+
+use serde_json::json;
+use vigie::bridge::text::{About, Texts, sample};
+use vigie::ticket::proto;
+
+use super::super::{also, reference};
+use super::hosted::zendesk;
+
+/// Links that look like ours, pictures that tell of who looks, boxes over the page: in HTML and in Markdown.
+const HOSTILE: &str = "[Reset your agent password](https://evil.example) ![](https://evil.example/p.png) <img src=https://evil.example/q.png>\n\
+    <div style=\"position:fixed\"><a href=\"https://evil.example\">Log in again</a></div> &lt;div&gt;";
+
+/// A ticket of a post with this text.
+fn ticket(text: &str) -> proto::Ticket {
+    let mut ticket = sample::tickets("Lumio").remove(0);
+    ticket.post.as_mut().unwrap().text = text.to_owned();
+    ticket
+}
+
+/// The beginnings of what a browser would do something about, each up to its first quotation mark that closes.
+fn active(html: &str) -> Vec<String> {
+    let tags = html.split('<').skip(1).map(|tag| tag.split('>').next().unwrap_or_default());
+    tags.filter(|tag| tag.contains('=') && !tag.contains("zd-comment")).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_strangers_markdown_stays_words_in_zendesk() {
+    let desk = zendesk().await;
+    let texts = Texts::built_in(desk.vigie.preset());
+    let told = texts.ticket(&ticket(HOSTILE));
+    let case = desk.vigie.create(&told).await.unwrap();
+    desk.vigie.note(&case, &also(&told, json!({ "note": HOSTILE }))).await.unwrap();
+    let comments = desk.kept(&case)["_comments"].clone();
+    let html = |index: usize| comments[index]["html_body"].as_str().unwrap().to_owned();
+    let ours = ["https://bsky.app/profile/did:plc:ana/post/1", "https://help.example/box"];
+    let links = ours.map(|address| format!("a href=\"{address}\" rel=\"noopener nofollow\""));
+    assert_eq!((active(&html(0)), active(&html(1))), (links.to_vec(), Vec::new()), "{comments}");
+    for html in [html(0), html(1)] {
+        assert!(html.contains("[Reset your agent password](https://evil.example)"), "{html}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_long_for_zendesk_arrives_with_all_that_agents_need() {
+    let desk = zendesk().await;
+    let texts = Texts::built_in(desk.vigie.preset());
+    for text in ["é", "\"", "a\n", "\n\n>", "\u{1f525} ", "{{", "- a\n"] {
+        // Each is another ticket.
+        let told = texts.ticket(&ticket(&text.repeat(100_000)));
+        let told = also(&told, json!({ "ref": reference() }));
+        let case = desk.vigie.create(&told).await.unwrap();
+        let mut followed = sample::updates().remove(3);
+        let Some(proto::update::Change::FollowedUp(change)) = &mut followed.change else { panic!("another") };
+        change.post.as_mut().unwrap().text = text.repeat(100_000);
+        let about = About { reference: "00", brand: "Lumio", language: None, level: Some("P3") };
+        desk.vigie.note(&case, &also(&told, json!(texts.update(&about, &followed)))).await.unwrap();
+        let kept = desk.kept(&case)["_comments"].to_string();
+        for needed in
+            ["cut here", "WHO THIS IS", "HOW TO ANSWER", "vigie-ref: 000102030405060708090a0b0c0d0e0f"]
+        {
+            assert!(kept.contains(needed), "{text:?}: {needed} is not in {} bytes", kept.len());
+        }
+    }
+}
