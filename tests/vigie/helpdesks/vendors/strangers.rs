@@ -1,10 +1,12 @@
 //! What a stranger writes is no markup, no program and no link in disguise, and what they take back is gone.
 
+use firehose::helpdesk::{OsTicket, Store};
 use serde_json::json;
 use vigie::bridge::text::{About, Texts, sample};
 use vigie::ticket::proto;
 
 use super::super::{also, reference};
+use super::Desk;
 use super::hosted::zendesk;
 
 /// Links that look like ours, pictures that tell of who looks, boxes over the page: in HTML and in Markdown.
@@ -16,6 +18,11 @@ fn ticket(text: &str) -> proto::Ticket {
     let mut ticket = sample::tickets("Lumio").remove(0);
     ticket.post.as_mut().unwrap().text = text.to_owned();
     ticket
+}
+
+async fn osticket() -> Desk<OsTicket> {
+    let store: fn(&mut OsTicket) -> &mut Store = |osticket| &mut osticket.store;
+    Desk::new(OsTicket::default(), "osticket", json!({}), "/api/tickets.json", store).await
 }
 
 /// The beginnings of what a browser would do something about, each up to its first quotation mark that closes.
@@ -62,4 +69,17 @@ async fn what_is_too_long_for_zendesk_arrives_with_all_that_agents_need() {
             assert!(kept.contains(needed), "{text:?}: {needed} is not in {} bytes", kept.len());
         }
     }
+}
+
+#[tokio::test]
+async fn a_strangers_html_stays_words_in_osticket() {
+    let desk = osticket().await;
+    let texts = Texts::built_in(desk.vigie.preset());
+    let case = desk.vigie.create(&texts.ticket(&ticket(HOSTILE))).await.unwrap();
+    let kept = desk.kept(&case)["message"].as_str().unwrap().to_owned();
+    assert_eq!(active(&kept), Vec::<String>::new(), "{kept}");
+    assert!(!kept.contains("<div") && kept.contains("│ [Reset your agent password]"), "{kept}");
+    // Where a text begins is decided by us.
+    let case = desk.vigie.create(&texts.ticket(&ticket("data:text/html,<b>"))).await.unwrap();
+    assert!(desk.kept(&case)["message"].as_str().unwrap().starts_with("│ data:text/html"));
 }
