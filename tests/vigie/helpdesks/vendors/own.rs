@@ -266,6 +266,11 @@ async fn what_glpi_refuses_within_a_good_answer_is_a_refusal() {
     let (error, _) = lost.create(&values(&lost, "x", 0)).await.unwrap_err();
     assert!(refusal(&error) == 400 && error.to_string().contains("permission"), "{error}");
     assert!(advice(&lost).await[0].contains("no rights in the entity 4"));
+    // What 9.5 shows is not what was escaped.
+    desk.fake.with(|glpi| glpi.version = "9.5.13");
+    assert!(advice(&desk.vigie).await[0].contains("older than GLPI 10"));
+    desk.fake.with(|glpi| glpi.version = "11.0.2");
+    assert_eq!(advice(&desk.vigie).await, Vec::<String>::new());
     let other = desk.other("secret", json!({ "app_token": "" }));
     assert_eq!(refusal(&other.find("x").await.unwrap_err()), 400);
     let login = desk.fake.log().calls.last().unwrap().request.clone();
