@@ -1,13 +1,14 @@
 //! What a stranger writes is no markup, no program and no link in disguise, and what they take back is gone.
 
-use firehose::helpdesk::{OsTicket, Store};
+use firehose::helpdesk::{OsTicket, Store, Vendor};
 use serde_json::json;
-use vigie::bridge::text::{About, Texts, sample};
+use vigie::bridge::text::{About, Brand, Language, Part, Shape, Texts, sample};
 use vigie::ticket::proto;
 
 use super::super::{also, reference};
 use super::Desk;
-use super::hosted::zendesk;
+use super::hosted::{freshdesk, jira, zendesk};
+use super::own::{chatwoot, glpi, zammad};
 
 /// Links that look like ours, pictures that tell of who looks, boxes over the page: in HTML and in Markdown.
 const HOSTILE: &str = "[Reset your agent password](https://evil.example) ![](https://evil.example/p.png) <img src=https://evil.example/q.png>\n\
@@ -82,4 +83,65 @@ async fn a_strangers_html_stays_words_in_osticket() {
     // Where a text begins is decided by us.
     let case = desk.vigie.create(&texts.ticket(&ticket("data:text/html,<b>"))).await.unwrap();
     assert!(desk.kept(&case)["message"].as_str().unwrap().starts_with("│ data:text/html"));
+}
+
+/// What a helpdesk still has of a ticket, its history included, once the author has taken the post back, and what agents
+/// were told.
+async fn erased<V: Vendor>(desk: &Desk<V>, texts: &Texts) -> (String, String) {
+    let told = texts.ticket(&ticket("my card 4970 was charged twice"));
+    let case = desk.vigie.create(&told).await.unwrap();
+    let about = About {
+        reference: told["ref"].as_str().unwrap(),
+        brand: "Lumio",
+        language: Some(Language::En),
+        level: Some("P1"),
+    };
+    let left = texts.erasure(&about, "post_deleted");
+    desk.vigie.erase(&case, &also(&told, json!(left))).await.unwrap();
+    let (store, number) = (desk.store, case.id.rsplit('-').next().unwrap().parse::<u64>().unwrap());
+    let history = desk.fake.with(|vendor| store(vendor).histories.get(&number).cloned());
+    let kept = desk.kept(&case).to_string();
+    assert!(!kept.contains("4970") && !kept.contains("Ana"), "{}: {kept}", desk.kind);
+    (json!(history).to_string(), left["note"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn what_is_taken_back_is_in_no_history_where_that_can_be() {
+    async fn check<V: Vendor>(desk: Desk<V>) {
+        let (history, note) = erased(&desk, &Texts::built_in(desk.vigie.preset())).await;
+        assert!(!history.contains("4970") && !history.contains("Ana"), "{}: {history}", desk.kind);
+        assert!(!note.contains("history"), "{}: {note}", desk.kind);
+    }
+    check(zendesk().await).await;
+    check(zammad().await).await;
+    check(chatwoot().await).await;
+    check(freshdesk().await).await;
+}
+
+#[tokio::test]
+async fn where_the_history_keeps_what_is_taken_back_agents_are_told() {
+    async fn check<V: Vendor>(desk: Desk<V>, texts: Texts) {
+        let (history, note) = erased(&desk, &texts).await;
+        assert!(
+            history.contains("4970"),
+            "{}: it has changed, and may be told otherwise: {history}",
+            desk.kind
+        );
+        assert!(note.contains("this ticket's history") && note.contains("an administrator"), "{note}");
+    }
+    let desk = glpi().await;
+    let texts = Texts::built_in(desk.vigie.preset());
+    check(desk, texts).await;
+    let desk = jira().await;
+    let texts = Texts::built_in(desk.vigie.preset());
+    check(desk, texts).await;
+    // An operator's own subject says what they want it to.
+    let desk = zammad().await;
+    let own = Brand {
+        name: "Lumio".to_owned(),
+        templates: vec![(Part::Subject, "{{ post.start }}".to_owned())],
+        ..Brand::default()
+    };
+    let texts = Texts::new(Shape::of(desk.vigie.preset()), vec![own]).unwrap();
+    check(desk, texts).await;
 }
