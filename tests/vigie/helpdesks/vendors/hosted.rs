@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use firehose::helpdesk::{Freshdesk, Jira, Store, Zendesk};
+use firehose::helpdesk::{Fault, Faults, Freshdesk, Jira, Store, Zendesk};
 use serde_json::json;
 use vigie::bridge::helpdesk::Changes;
 use vigie::bridge::http::CallError;
+use vigie::bridge::text::SUBJECT_CHARS_MAX;
 use vigie::ticket::proto::ticket_status::State;
 
 use super::super::{advice, also, read, state, values};
@@ -225,6 +226,38 @@ async fn what_jiras_agents_do_is_read_and_its_limits_are_heard() {
     let (case, _) = desk.make(0).await;
     assert_eq!(read(&desk.vigie, &case).await.first_answer_at_us, None);
     desk.fake.with(|jira| {
+#[tokio::test]
+async fn an_agent_who_does_not_administer_the_project_makes_and_erases_jiras_issues() {
+    let desk = jira().await;
+    for (is_admin, mails) in [(false, 1), (true, 0)] {
+        desk.fake.with(|jira| jira.is_admin = is_admin);
+        let (case, ticket) = desk.make(0).await;
+        let fields = desk.kept(&case)["fields"].clone();
+        assert_eq!((&fields["priority"]["name"], &fields["labels"][0]), (&desk.level(0), &json!("vigie")));
+        // What Jira mails of a change has what was there before.
+        desk.fake.with(|jira| jira.told = 0);
+        let left = json!({ "subject": "erased", "body": "Taken back." });
+        desk.vigie.erase(&case, &also(&ticket, left)).await.unwrap();
+        assert!(!desk.kept(&case).to_string().contains("kaput"));
+        assert_eq!(desk.fake.with(|jira| jira.told), mails, "{is_admin}");
+    }
+    // Another 403 is one.
+    desk.fake.with(|jira| jira.is_admin = false);
+    let (case, ticket) = desk.make(0).await;
+    desk.fake.set_faults(Faults::choose(|request| {
+        (request.method == "PUT").then_some(Fault::Status { status: 403, done: false })
+    }));
+    assert_eq!(refusal(&desk.vigie.erase(&case, &ticket).await.unwrap_err()), 403);
+}
+
+#[tokio::test]
+async fn a_subject_of_nothing_but_emoji_is_taken_by_jira() {
+    let desk = jira().await;
+    let ticket =
+        also(&values(&desk.vigie, "r", 0), json!({ "subject": "\u{1f525}".repeat(SUBJECT_CHARS_MAX) }));
+    desk.vigie.create(&ticket).await.unwrap();
+}
+
         let issue = jira.issue(&case.id).unwrap();
         issue["fields"]["assignee"] = json!({ "displayName": "Ada Agent" });
         issue["_answered"] = json!("2026-11-27T01:00:00+0000");
