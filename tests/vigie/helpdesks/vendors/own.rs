@@ -96,6 +96,46 @@ async fn chatwoot_goes_round() {
     assert_eq!(desk.fake.with(|chatwoot| (chatwoot.contacts.len(), chatwoot.sent)), (1, 0));
 }
 
+/// Whoever calls their accounts as somebody else is known there.
+#[tokio::test]
+async fn an_author_is_found_in_chatwoot_among_any_number_of_namesakes() {
+    let desk = chatwoot().await;
+    let written_by = |author: serde_json::Value| {
+        let ticket = values(&desk.vigie, &reference(), 0);
+        also(&ticket, json!({ "ticket": { "post": { "network": "bluesky", "author": author } } }))
+    };
+    let victim = || written_by(json!({ "id": "did:plc:ada", "handle": "ada", "name": "Ada" }));
+    desk.vigie.create(&victim()).await.unwrap();
+    for n in 0..20 {
+        // What is in capitals is another's where the network says so.
+        let id = if n == 0 { "did:plc:ADA".to_owned() } else { format!("did:plc:{n}") };
+        let namesake = json!({ "id": id, "handle": "x", "name": "bluesky:did:plc:ada" });
+        desk.vigie.create(&written_by(namesake)).await.unwrap();
+    }
+    let case = desk.vigie.create(&victim()).await.unwrap();
+    let contacts = desk.fake.with(|chatwoot| chatwoot.contacts.clone());
+    assert_eq!(contacts.len(), 21);
+    assert_eq!(desk.kept(&case)["meta"]["sender"]["id"], contacts[0]["id"]);
+}
+
+#[tokio::test]
+async fn a_long_name_or_address_keeps_no_ticket_from_chatwoot() {
+    let desk = chatwoot().await;
+    let long = "é".repeat(400);
+    for (id, name) in [("did:plc:ada", long.as_str()), (long.as_str(), "Ada"), (long.as_str(), "")] {
+        for _ in 0..2 {
+            let author = json!({ "id": id, "handle": "", "name": name });
+            let post = json!({ "ticket": { "post": { "network": "mastodon", "author": author } } });
+            let ticket = also(&values(&desk.vigie, &reference(), 0), post);
+            desk.vigie.create(&ticket).await.unwrap();
+        }
+    }
+    // Those whose address is too long are known by it to nobody.
+    let contacts = desk.fake.with(|chatwoot| chatwoot.contacts.clone());
+    let known = contacts.iter().filter(|contact| contact["identifier"].is_string()).count();
+    assert_eq!((contacts.len(), known), (5, 1));
+}
+
 #[tokio::test]
 async fn chatwoots_messages_are_erased_however_many_pages_they_fill() {
     let desk = chatwoot().await;
