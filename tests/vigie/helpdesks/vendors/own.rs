@@ -273,6 +273,19 @@ async fn a_session_of_glpi_that_has_ended_is_opened_again() {
 }
 
 #[tokio::test]
+async fn a_login_at_glpi_that_gives_no_session_is_what_is_wrong() {
+    let desk = glpi().await;
+    desk.fake.with(|glpi| glpi.opens_nothing = true);
+    let (error, case) = desk.vigie.create(&values(&desk.vigie, "x", 0)).await.unwrap_err();
+    assert!(error.to_string().starts_with("login: ") && case.is_none(), "{error}");
+    // Nothing was done, and it is no ticket's fault.
+    assert!(!error.is_unclear() && !error.is_of_one() && !error.is_stranger(), "{error:?}");
+    assert_eq!(desk.fake.counts(), (0, 1), "without a session nothing is asked for");
+    desk.fake.with(|glpi| glpi.opens_nothing = false);
+    desk.make(0).await;
+}
+
+#[tokio::test]
 async fn what_glpi_refuses_within_a_good_answer_is_a_refusal() {
     let desk = glpi().await;
     let (case, _) = desk.make(0).await;
