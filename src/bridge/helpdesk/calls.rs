@@ -239,6 +239,7 @@ impl Helpdesk {
             headers.push((name, value));
         }
         let method = Method::from_bytes(step.method.as_bytes()).expect("checked when the preset was read");
-        Ok(Call { method, path, headers, body, accept: step.accept.clone(), answer: step.answer })
+        let left_in = self.preset.calls.limits.as_ref().map(|limits| limits.remaining.clone());
+        Ok(Call { method, path, headers, body, accept: step.accept.clone(), answer: step.answer, left_in })
     }
 }

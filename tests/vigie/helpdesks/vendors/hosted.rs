@@ -14,8 +14,11 @@ use super::{Desk, refusal};
 
 pub(super) async fn zendesk() -> Desk<Zendesk> {
     let options = json!({ "user": "agent@vigie.test" });
-    Desk::new(Zendesk::default(), "zendesk", options, "/api/v2/tickets.json", |zendesk| &mut zendesk.store)
-        .await
+    let store: fn(&mut Zendesk) -> &mut Store = |zendesk| &mut zendesk.store;
+    let desk = Desk::new(Zendesk::default(), "zendesk", options, "/api/v2/tickets.json", store).await;
+    // No test waits for the limits of one ticket or of listings.
+    desk.fake.with(|zendesk| (zendesk.updates_max, zendesk.listings_max) = (usize::MAX, usize::MAX));
+    desk
 }
 
 #[tokio::test]
@@ -116,12 +119,12 @@ async fn what_freshdesks_list_no_longer_shows_its_search_finds() {
     desk.fake.with(|freshdesk| freshdesk.lag = Duration::ZERO);
     assert_eq!(desk.vigie.find(reference).await.unwrap(), Some(vec![case.id]));
     assert_eq!(desk.fake.counts().1, calls + 100 + 4);
-}
-
-#[tokio::test]
     // Before the search can know it, no other one is made: more than a hundred come within the time of one call.
     let lag = Duration::from_millis(desk.vigie.preset().calls.find.as_ref().unwrap().lag_max_ms);
     assert!(lag >= Freshdesk::default().lag, "{lag:?}");
+}
+
+#[tokio::test]
 async fn freshdesk_lists_all_that_changed_in_the_same_second() {
     let desk = freshdesk().await;
     let now = jiff::Timestamp::now();
@@ -224,12 +227,6 @@ async fn jira_goes_round() {
 }
 
 #[tokio::test]
-async fn what_jiras_agents_do_is_read_and_its_limits_are_heard() {
-    let desk = jira().await;
-    let (case, _) = desk.make(0).await;
-    assert_eq!(read(&desk.vigie, &case).await.first_answer_at_us, None);
-    desk.fake.with(|jira| {
-#[tokio::test]
 async fn an_agent_who_does_not_administer_the_project_makes_and_erases_jiras_issues() {
     let desk = jira().await;
     for (is_admin, mails) in [(false, 1), (true, 0)] {
@@ -261,6 +258,12 @@ async fn a_subject_of_nothing_but_emoji_is_taken_by_jira() {
     desk.vigie.create(&ticket).await.unwrap();
 }
 
+#[tokio::test]
+async fn what_jiras_agents_do_is_read_and_its_limits_are_heard() {
+    let desk = jira().await;
+    let (case, _) = desk.make(0).await;
+    assert_eq!(read(&desk.vigie, &case).await.first_answer_at_us, None);
+    desk.fake.with(|jira| {
         let issue = jira.issue(&case.id).unwrap();
         issue["fields"]["assignee"] = json!({ "displayName": "Ada Agent" });
         issue["_answered"] = json!("2026-11-27T01:00:00+0000");
@@ -281,5 +284,5 @@ async fn a_subject_of_nothing_but_emoji_is_taken_by_jira() {
     // Two calls more than one reading takes are one too many.
     desk.fake.with(|jira| jira.budget = Some(1));
     let limited = desk.vigie.read(&case).await.unwrap_err();
-    assert_eq!(limited, CallError::Limited { status: 429, wait: Some(Duration::from_secs(7)) });
+    assert_eq!(limited, CallError::Limited { status: 429, wait: Some(Duration::from_secs(7)), left: None });
 }
