@@ -473,3 +473,34 @@ async fn one_teams_queue_holds_up_no_other_teams_tickets() {
     assert_eq!(priority(&log.made[19]), log.made.iter().map(priority).max().unwrap(), "it came last");
     assert!(done.counts.refused > 0);
 }
+
+/// A helpdesk that takes no more of one ticket for a while, such as Zendesk its thirty-first change within ten minutes, and
+/// says that there are calls left.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_of_one_ticket_holds_up_no_other_and_changes_no_pace() {
+    const WAIT: Duration = Duration::from_secs(4);
+    let backlog = Backlog::new(20);
+    let worst = (0..20_usize).max_by_key(|n| n * 7_919 % 1_000).unwrap();
+    let words = format!("number {worst}:");
+    let mut limited = 0;
+    let faults = Faults::choose(move |request| {
+        let is_of_worst = Plain::is_creation(request) && request.body.to_string().contains(&words);
+        limited += usize::from(is_of_worst);
+        (is_of_worst && limited == 1).then_some(Fault::Limited { retry_after: Some(WAIT) })
+    });
+    let left = helpdesk::Quota {
+        remaining_header: Some("x-left"),
+        ..helpdesk::Quota::new(1_000, Duration::from_secs(3600))
+    };
+    let fake = serve(Options { faults, quota: Some(left), ..Options::default() }).await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), &fake);
+    let preset = format!("{}\n[limits]\nremaining = \"x-left\"\n", Plain::PRESET);
+    let done = run_as(&backlog, config, &preset).await;
+    let log = fake.log();
+    let priority = |made: &helpdesk::Made| made.priority.as_u64();
+    assert_eq!((log.made.len(), done.counts.made, done.counts.refused), (20, 20, 0));
+    assert_eq!(priority(&log.made[19]), log.made.iter().map(priority).max().unwrap(), "it came last");
+    assert!(log.made[18].at < WAIT, "the others have waited: {:?}", log.made[18].at);
+    assert_eq!((done.pace.limited, done.pace.paused_for), (0, None));
+}

@@ -45,7 +45,7 @@ impl Real {
         ];
         let body = (!body.is_null()).then(|| body.to_string());
         let path = path.to_owned();
-        let call = Call { method, path, headers, body, accept: Vec::new(), answer: Written::Json };
+        let call = Call { method, path, headers, body, answer: Written::Json, ..Call::default() };
         http.call(call).await.unwrap().body
     }
 }
