@@ -496,7 +496,7 @@ async fn the_limit_of_one_ticket_holds_up_no_other_and_changes_no_pace() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(folder.path(), &fake);
     let preset = format!("{}\n[limits]\nremaining = \"x-left\"\n", Plain::PRESET);
-    let done = run_as(&backlog, config, &preset).await;
+    let done = run_as(&backlog, config, &preset, oneshot::channel().0).await;
     let log = fake.log();
     let priority = |made: &helpdesk::Made| made.priority.as_u64();
     assert_eq!((log.made.len(), done.counts.made, done.counts.refused), (20, 20, 0));
