@@ -125,9 +125,12 @@ fn state(name: &str, kind: &str, shared: &Shared, now_us: i64) -> BridgeState {
         // That the file cannot be read ends the bridge elsewhere.
         (cases.unerased().unwrap_or_default(), cases.hidden().unwrap_or_default())
     };
+    let (said, last_error_at_us, last_error_over) = match counts.errors.last() {
+        Some((error, is_over)) => (error.said.as_str(), error.at_us, is_over),
+        None => ("", 0, false),
+    };
     // It is a helpdesk's, and shown to people.
-    let mut last_error: String =
-        counts.last_error.unwrap_or_default().chars().filter(|c| !c.is_control()).collect();
+    let mut last_error: String = said.chars().filter(|c| !c.is_control()).collect();
     last_error.truncate(last_error.floor_char_boundary(ERROR_BYTES_MAX));
     // To the second: else it would be news each time.
     let paused_until_us = pace.paused_for.map_or(0, |wait| {
@@ -155,5 +158,7 @@ fn state(name: &str, kind: &str, shared: &Shared, now_us: i64) -> BridgeState {
         paused_until_us,
         held: counts.is_held,
         last_error,
+        last_error_at_us,
+        last_error_over,
     }
 }

@@ -351,7 +351,11 @@ async fn a_helpdesk_that_was_away_gets_everything_worst_first() {
     let (done, ()) = tokio::join!(running, back);
     let log = fake.log();
     assert_eq!((log.made.len(), log.doubled().len(), done.counts.made), (50, 0, 50));
-    assert!(done.counts.last_error.is_some() && !done.counts.is_held, "{:?}", done.counts);
+    assert!(
+        done.counts.errors.last().is_some_and(|(_, is_over)| is_over) && !done.counts.is_held,
+        "{:?}",
+        done.counts
+    );
     check_order(&log);
 }
 
