@@ -269,10 +269,20 @@ fn a_template_or_preset_that_does_not_render_is_a_mistake() {
     // Templates lie beside the config.
     write("body.txt", "fine\n{{ post.txt }}");
     let text = format!("{RT}[bridge.text.lumio]\nbody_file = \"body.txt\"\n");
-    assert!(
-        mistake(&text)
-            .starts_with("line 7: bridge[1].text.lumio.body_file: body.txt: line 2: undefined value")
-    );
+    let place = "line 7: bridge[1].text.lumio.body_file: body.txt: line 2: undefined value";
+    let named = ": `post.txt` is undefined; did you mean post.text?";
+    assert_eq!(mistake(&text), format!("{place}{named}"));
+    // Of what only some tickets have, of an item of a list, and of what is near to nothing, the name alone.
+    for (asked, named) in [
+        ("customer.name", "`customer.name` is undefined"),
+        ("customer.nam", "`customer.nam` is undefined; did you mean customer.name?"),
+        ("prioritee", "`prioritee` is undefined; did you mean priority?"),
+        ("somebody_else", "`somebody_else` is undefined"),
+        ("articles[0].titel", "`articles[0].titel` is undefined"),
+    ] {
+        write("body.txt", &format!("fine\n{{{{ {asked} }}}}"));
+        assert!(mistake(&text).ends_with(named), "{}", mistake(&text));
+    }
     write("body.txt", "{{ post.text }}");
     assert!(load(folder.path(), &text).is_ok());
 
