@@ -11,6 +11,8 @@ use crate::config::reader::{Placed, Section, nearest};
 use crate::config::route::did_you_mean;
 use crate::desk::route::Team;
 
+/// Most fields of an operator's own: each is rendered for each ticket, and helpdesks have no more in a form.
+const FIELDS_MAX: usize = 100;
 /// Options that name a field of which the preset itself takes care.
 const FIELDS_OF_PRESETS: [&str; 2] = ["field", "recommendation"];
 
@@ -92,6 +94,10 @@ pub(super) fn fields(
     four_byte: FourByte,
 ) -> Option<Fields> {
     let given = section.other_scalars();
+    if given.len() > FIELDS_MAX {
+        section.mistake(format_args!("{} fields: at most {FIELDS_MAX}", given.len()));
+        return None;
+    }
     let mut is_right = true;
     if let Some(preset) = preset
         && !given.is_empty()

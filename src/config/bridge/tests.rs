@@ -242,6 +242,10 @@ fn mistakes_in_options_of_teams_and_in_fields_are_named() {
         &fields("a = \"x\""),
         &["bridge[1].fields: GLPI takes no fields: its preset puts them nowhere"],
     );
+    let many: String = (0..101).map(|number| format!("a{number} = \"{{{{ network }}}}\"\n")).collect();
+    check("rt", &fields(&many), &["line 6: bridge[1].fields: 101 fields: at most 100"]);
+    let few = format!("{RT}{}", fields(many.rsplit_once("a100").unwrap().0));
+    assert_eq!(bridge(&few).texts.fields().names().len(), 100);
     // Where fields stand beside what the preset fills, none of that is an operator's.
     for (kind, line, name) in [
         ("zammad", "group = \"Social\"", "customer_id"),
