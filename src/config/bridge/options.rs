@@ -127,6 +127,12 @@ pub(super) fn fields(
             is_right = false;
             continue;
         };
+        if let Some(form) = preset.and_then(|preset| preset.calls.fields_form.as_ref())
+            && !form.is_of(&field.key)
+        {
+            section.mistake_at(&named, format_args!("the name {form}, as the helpdesk's API calls it"));
+            is_right = false;
+        }
         if let Some(option) = of_preset(&field.key) {
             section.mistake_at(
                 &named,
@@ -156,6 +162,16 @@ fn given(section: &Section<'_, '_>, preset: &Preset, warnings: &mut Vec<String>)
         let named = Placed { key: format!("{}.{name}", section.path_in_file()), ..given };
         let from_file = name.strip_suffix("_file").filter(|name| known.contains(name));
         if known.contains(&name.as_str()) {
+            let text = shown(&value);
+            if let Some(form) = &preset.calls.options[&name].form
+                && !text.is_empty()
+                && !form.is_of(&text)
+            {
+                section.mistake_at(
+                    &named,
+                    format_args!("{text:?}: {form}: {}", preset.calls.options[&name].about),
+                );
+            }
             options.insert(name, value);
         } else if let Some(name) = from_file {
             let path = Placed {
