@@ -89,6 +89,11 @@ impl Helpdesk {
         self
     }
 
+    /// The teams for whose tickets some options are others.
+    pub fn teams(&self) -> impl Iterator<Item = &str> {
+        self.options_of_teams.keys().map(String::as_str)
+    }
+
     /// Its calls.
     pub fn preset(&self) -> &Preset {
         &self.preset

@@ -101,7 +101,7 @@ pub struct Calls {
     pub states: BTreeMap<String, StateName>,
     /// Hints that the helpdesk sends.
     pub webhook: Option<Webhook>,
-    /// What `vigie bridge test` asks, in order.
+    /// What `vigie bridge test` asks, in order, and a bridge every hour: calls that change nothing.
     #[serde(default)]
     pub probe: Vec<Probe>,
 }

@@ -11,6 +11,7 @@ use super::config::Config;
 use super::config::Place;
 use super::deliver::{BridgeError, Link, Shared};
 use super::forget::forget;
+use super::questions::Questions;
 use super::reconcile::Reconciler;
 use crate::ticket::proto::{BridgeState, client_message::Kind};
 use crate::wire::{Client, ClientError};
@@ -45,7 +46,8 @@ pub async fn run(
     if config.place == Place::Apart && calls.webhook.is_some() {
         info!(bridge = %config.name, "apart from the daemon no webhooks come: the helpdesk is asked");
     }
-    let clock = Arc::new(|| Timestamp::now().as_microsecond());
+    let clock: Arc<dyn Fn() -> i64 + Send + Sync> = Arc::new(|| Timestamp::now().as_microsecond());
+    let questions = Questions::new(&config.name, bridge.target(), shared.counts.clone(), clock.clone());
     let reconciler =
         Reconciler::new(&config.name, bridge.target(), shared.clone(), config.poll_interval, clock);
     // What ends one of them ends all.
@@ -76,7 +78,8 @@ pub async fn run(
         end.send_replace(true);
         forgot
     };
-    let (delivered, looked, forgot, (), ()) = tokio::join!(deliver, look, forget, tell, heed);
+    let ask = questions.run(ended.clone());
+    let (delivered, looked, forgot, (), (), ()) = tokio::join!(deliver, look, forget, tell, ask, heed);
     delivered?;
     looked?;
     Ok(forgot?)

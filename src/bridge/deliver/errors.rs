@@ -15,6 +15,8 @@ pub enum Of {
     Fields,
     /// The helpdesk itself, which takes nothing.
     Helpdesk,
+    /// The preset's questions, of which one is answered wrongly.
+    Questions,
 }
 
 /// One error.
@@ -26,8 +28,8 @@ pub struct Error {
     pub at_us: i64,
     /// What was said.
     pub said: String,
-    /// Whose text that may hold, since the helpdesk may quote it.
-    pub ticket_id: TicketId,
+    /// Whose text that may hold, since the helpdesk may quote it; `None`: nobody's.
+    pub ticket_id: Option<TicketId>,
     /// The same without the helpdesk's words.
     pub in_short: String,
 }
@@ -42,7 +44,7 @@ pub struct Errors {
 
 impl Errors {
     /// Something went wrong.
-    pub(super) fn failed(&mut self, error: Error) {
+    pub(in crate::bridge) fn failed(&mut self, error: Error) {
         self.standing.retain(|standing| standing.of != error.of);
         if self.standing.len() >= STANDING_MAX {
             self.standing.remove(0);
@@ -51,7 +53,7 @@ impl Errors {
     }
 
     /// It goes right.
-    pub(super) fn over(&mut self, of: Of) {
+    pub(in crate::bridge) fn over(&mut self, of: Of) {
         let Some(at) = self.standing.iter().position(|standing| standing.of == of) else { return };
         let error = self.standing.remove(at);
         if self.past.as_ref().is_none_or(|past| past.at_us <= error.at_us) {
@@ -62,16 +64,18 @@ impl Errors {
     /// A post of the ticket was taken back by its author: what the helpdesk has said of it is shown to nobody any more.
     pub(super) fn forget_words_of(&mut self, ticket_id: TicketId) {
         for error in self.standing.iter_mut().chain(&mut self.past) {
-            if error.ticket_id == ticket_id {
+            if error.ticket_id == Some(ticket_id) {
                 error.said.clone_from(&error.in_short);
             }
         }
     }
 
-    /// The one to be shown, and whether it is over: why nothing is taken, else the newest that lasts, else the last.
+    /// The one to be shown, and whether it is over: why nothing is taken, else the newest that lasts, tickets before
+    /// questions, else the last.
     pub fn last(&self) -> Option<(&Error, bool)> {
         let of_all = self.standing.iter().find(|error| error.of == Of::Helpdesk);
-        let standing = of_all.or(self.standing.last()).map(|error| (error, false));
+        let of_tickets = || self.standing.iter().rfind(|error| error.of != Of::Questions);
+        let standing = of_all.or_else(of_tickets).or(self.standing.last()).map(|error| (error, false));
         standing.or(self.past.as_ref().map(|error| (error, true)))
     }
 }
@@ -86,13 +90,7 @@ mod tests {
 
     fn failed(errors: &mut Errors, of: Of, at_us: i64, said: &str) {
         let (said, in_short) = (said.to_owned(), "in short".to_owned());
-        errors.failed(Error {
-            of,
-            at_us,
-            said,
-            ticket_id: TicketId::from_bytes(&[1; 16]).unwrap(),
-            in_short,
-        });
+        errors.failed(Error { of, at_us, said, ticket_id: TicketId::from_bytes(&[1; 16]), in_short });
     }
 
     #[test]
@@ -114,6 +112,11 @@ mod tests {
         assert_eq!(shown(&errors), Some(("one again", 30, false)));
         errors.over(Of::Record(1));
         assert_eq!(shown(&errors), Some(("four", 50, true)), "the newest of what is over");
+        failed(&mut errors, Of::Record(5), 60, "five");
+        failed(&mut errors, Of::Questions, 70, "a field");
+        assert_eq!(shown(&errors), Some(("five", 60, false)));
+        errors.over(Of::Record(5));
+        assert_eq!(shown(&errors), Some(("a field", 70, false)));
     }
 
     #[test]

@@ -243,7 +243,7 @@ impl<T: Target> Bridge<T> {
     }
 
     fn error(&self, job: &Job, of: Of, said: String, in_short: String) -> Error {
-        Error { of, at_us: (self.clock)(), said, ticket_id: job.ticket_id, in_short }
+        Error { of, at_us: (self.clock)(), said, ticket_id: Some(job.ticket_id), in_short }
     }
 
     /// What agents read of a text that stays.
