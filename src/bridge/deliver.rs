@@ -17,6 +17,7 @@ mod run;
 mod target;
 mod work;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -33,6 +34,7 @@ use super::text::Texts;
 use crate::ledger::LedgerError;
 use crate::ledger::cases::{Cases, Change as Fact, Origin};
 use crate::source::backoff::Backoff;
+use crate::ticket::TicketId;
 use crate::wire::ClientError;
 
 /// What deliveries go by.
@@ -176,8 +178,8 @@ struct Health {
     failures: u32,
     /// Calls that it had answered when an operation was last over.
     answers: u64,
-    /// Tickets in a row that it did not take.
-    refused: u32,
+    /// Tickets that it did not take since it took one, [`run::REFUSED_IN_ROW_MAX`] of them at most.
+    refused: BTreeSet<TicketId>,
     backoff: Backoff,
     random: fastrand::Rng,
     /// Whether the operator has been told.
@@ -204,7 +206,7 @@ impl<T: Target> Bridge<T> {
         let health = Health {
             failures: 0,
             answers: 0,
-            refused: 0,
+            refused: BTreeSet::new(),
             backoff: Backoff::new(policy.retry_min, policy.retry_max),
             random: fastrand::Rng::new(),
             is_told: false,

@@ -6,6 +6,7 @@ use tracing::{debug, error, info, warn};
 
 use super::errors::{Error, Of};
 use super::job::{End, Job, Outcome, Step};
+use super::run::REFUSED_IN_ROW_MAX;
 use super::{Bridge, Policy, Target, Worked};
 use crate::bridge::helpdesk::Values;
 use crate::bridge::http::CallError;
@@ -200,7 +201,7 @@ impl<T: Target> Bridge<T> {
     fn ended(&self, job: &Job, end: &End, said: Option<String>) {
         match end {
             End::Ack => {
-                self.health.lock().refused = 0;
+                self.health.lock().refused.clear();
                 {
                     let mut counts = self.shared.counts.lock();
                     counts.changed += u64::from(job.ticket().is_none());
@@ -221,7 +222,11 @@ impl<T: Target> Bridge<T> {
                 }
             }
             End::Back(again, why) => {
-                self.health.lock().refused += 1;
+                let mut health = self.health.lock();
+                if health.refused.len() < REFUSED_IN_ROW_MAX {
+                    health.refused.insert(job.ticket_id);
+                }
+                drop(health);
                 let said = said.unwrap_or_else(|| why.clone());
                 let failed = self.error(job, Of::Record(job.seq), said, why.clone());
                 self.shared.counts.lock().errors.failed(failed);
