@@ -13,6 +13,7 @@ pub mod helpdesk;
 pub mod http;
 pub mod pace;
 pub mod preset;
+pub mod questions;
 pub mod reconcile;
 pub mod rehearsal;
 pub mod run;

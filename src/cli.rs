@@ -109,6 +109,14 @@ impl ConfigFile {
     }
 }
 
+/// The config that was named; else the usual one, if it can be read: it is often for the daemon's eyes alone.
+fn config_if_any(named: Option<&Path>) -> Result<Option<Config>, Failure> {
+    match named {
+        Some(path) => Ok(Some(Config::load(path)?)),
+        None => Ok(Config::load(Path::new(CONFIG_DEFAULT)).ok()),
+    }
+}
+
 /// Which ledger a command reads or writes, while a daemon has it or not.
 #[derive(Debug, Args)]
 struct LedgerFile {

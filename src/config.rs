@@ -625,6 +625,17 @@ mod tests {
     }
 
     #[test]
+    fn each_known_key_is_named_once() {
+        let told = Config::parse("somewhere_else = 1\n").unwrap_err();
+        let known = told.iter().find_map(|mistake| mistake.text.split_once("known here: ")).unwrap().1;
+        let mut names: Vec<&str> = known.split(", ").collect();
+        names.sort_unstable();
+        let all = names.len();
+        names.dedup();
+        assert_eq!(names.len(), all, "{known}");
+    }
+
+    #[test]
     fn a_file_that_is_not_utf_8_is_refused_with_its_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vigie.toml");

@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -41,9 +41,12 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
 }
 
+/// Where the console listens unless the operator says otherwise.
+pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 6011);
+
 impl Default for Config {
     fn default() -> Config {
-        Config { listen: Some(SocketAddr::from(([127, 0, 0, 1], 6011))) }
+        Config { listen: Some(LISTEN_DEFAULT) }
     }
 }
 

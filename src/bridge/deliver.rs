@@ -11,6 +11,7 @@
 //! It commits to its case store where it stands: it is to run on a thread of its own, where a slow disk delays nobody
 //! else.
 
+pub mod errors;
 pub mod job;
 mod run;
 mod target;
@@ -26,6 +27,7 @@ use tokio::sync::watch;
 
 pub use target::Target;
 
+use self::errors::Errors;
 use self::job::End;
 use super::pace::Pace;
 use super::text::Texts;
@@ -100,28 +102,13 @@ pub struct Counts {
     pub ended: u64,
     /// Times that the daemon was told what has become of a ticket, and took it.
     pub reported: u64,
-    /// Why the helpdesk takes nothing at present, or what it said last of a ticket that it did not take.
-    pub last_error: Option<String>,
-    /// Whose text that may hold, since the helpdesk may quote it, and the same without the helpdesk's words.
-    words_of: Option<(TicketId, String)>,
+    /// Why the helpdesk takes nothing at present, and what it said of tickets that it did not take.
+    pub errors: Errors,
     /// Whether it takes nothing at present.
     pub is_held: bool,
 }
 
 impl Counts {
-    /// A ticket was not taken; `in_short` is without the helpdesk's words.
-    fn failed(&mut self, ticket_id: TicketId, said: String, in_short: String) {
-        self.last_error = Some(said);
-        self.words_of = Some((ticket_id, in_short));
-    }
-
-    /// A post of the ticket was taken back by its author: what the helpdesk has said of it is shown to nobody any more.
-    fn forget_words_of(&mut self, ticket_id: TicketId) {
-        if let Some((_, in_short)) = self.words_of.take_if(|(of, _)| *of == ticket_id) {
-            self.last_error = Some(in_short);
-        }
-    }
-
     fn wrote(&mut self, fact: &Fact) {
         match fact {
             Fact::Placed { place, others, .. } => {

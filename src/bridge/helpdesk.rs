@@ -89,6 +89,11 @@ impl Helpdesk {
         self
     }
 
+    /// The teams for whose tickets some options are others.
+    pub fn teams(&self) -> impl Iterator<Item = &str> {
+        self.options_of_teams.keys().map(String::as_str)
+    }
+
     /// Its calls.
     pub fn preset(&self) -> &Preset {
         &self.preset
@@ -291,6 +296,20 @@ impl Helpdesk {
         cursor: Option<&str>,
         now: jiff::Timestamp,
     ) -> Result<Option<Changes>, CallError> {
+        self.changed_counting(cursor, now, &mut 0).await
+    }
+
+    /// The same; `calls` grows by those that it makes, however it ends.
+    ///
+    /// # Errors
+    ///
+    /// The call's.
+    pub async fn changed_counting(
+        &self,
+        cursor: Option<&str>,
+        now: jiff::Timestamp,
+        calls: &mut u32,
+    ) -> Result<Option<Changes>, CallError> {
         let Some(changed) = &self.preset.calls.changed else { return Ok(None) };
         let mut values = self.values(&Values::new());
         values.insert("now".to_owned(), now.to_string().into());
@@ -299,17 +318,17 @@ impl Helpdesk {
             Some(cursor) => cursor.to_owned(),
             None => {
                 if let Some(start) = &changed.start {
-                    self.step("changed.start", start, &mut values).await?;
+                    self.step_counting("changed.start", start, &mut values, calls).await?;
                 }
                 answers::text_of(&self.preset.evaluate("changed.first", &changed.first, &seen_by(&values))?)
             }
         };
         values.insert("cursor".to_owned(), cursor.clone().into());
-        let is_answered = self.step("changed.call", &changed.call, &mut values).await?.is_some();
+        let answer = self.step_counting("changed.call", &changed.call, &mut values, calls).await?;
         for (index, step) in changed.also.iter().enumerate() {
-            self.step(&format!("changed.also[{index}]"), step, &mut values).await?;
+            self.step_counting(&format!("changed.also[{index}]"), step, &mut values, calls).await?;
         }
-        Ok(Some(answers::changes(&self.preset, changed, values, cursor, is_answered)?))
+        Ok(Some(answers::changes(&self.preset, changed, values, cursor, answer.is_some())?))
     }
 
     /// Which of the preset's questions are to be asked: all that there is something to ask of; for the tickets of a

@@ -8,6 +8,7 @@ mod check;
 mod render;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use minijinja::Environment;
 use serde::Deserialize;
@@ -57,6 +58,8 @@ pub struct Calls {
     pub headers: BTreeMap<String, String>,
     /// What answers say of the calls that are left.
     pub limits: Option<Limits>,
+    /// How the names of fields of the operator's own must be.
+    pub fields_form: Option<Form>,
     /// What P1 to P4 are called there, in this order; `level_value` in templates.
     pub levels: [toml::Value; 4],
     /// Longest text it takes, in characters.
@@ -101,7 +104,7 @@ pub struct Calls {
     pub states: BTreeMap<String, StateName>,
     /// Hints that the helpdesk sends.
     pub webhook: Option<Webhook>,
-    /// What `vigie bridge test` asks, in order.
+    /// What `vigie bridge test` asks, in order, and a bridge every hour: calls that change nothing.
     #[serde(default)]
     pub probe: Vec<Probe>,
 }
@@ -165,9 +168,21 @@ pub struct Opt {
     pub about: String,
     /// Absent: it must be given.
     pub default: Option<toml::Value>,
+    /// How it must be, unless it is empty.
+    pub form: Option<Form>,
     /// Whether it is of a ticket and not of the helpdesk: it may be another one for the tickets of a team.
     #[serde(default)]
     pub by_team: bool,
+}
+
+/// How a value must be.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// A whole number that is none below zero, as a text or not.
+    Number,
+    /// It begins so, and goes on.
+    Begins(String),
 }
 
 /// One call.
@@ -427,6 +442,25 @@ pub enum PresetError {
         /// What.
         text: String,
     },
+}
+
+impl Form {
+    /// Whether this has it.
+    pub fn is_of(&self, text: &str) -> bool {
+        match self {
+            Form::Number => !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()),
+            Form::Begins(start) => text.len() > start.len() && text.starts_with(start.as_str()),
+        }
+    }
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Form::Number => f.write_str("must be a whole number"),
+            Form::Begins(start) => write!(f, "must begin with {start}"),
+        }
+    }
 }
 
 impl Calls {

@@ -193,10 +193,9 @@ impl<'b> Reconciler<'b> {
     /// Asks which tickets have changed.
     async fn list(&self, plan: &mut Plan, cursor: &mut Option<String>) -> Result<(), LedgerError> {
         let now = Timestamp::from_microsecond((self.clock)()).unwrap_or_default();
-        let answer = self.helpdesk.changed(cursor.as_deref(), now).await;
-        let is_empty = matches!(&answer, Ok(Some(changes)) if changes.cases.is_empty());
-        let listing = self.helpdesk.preset().calls.changed.as_ref();
-        self.spent(plan, listing.map_or(0, |listing| calls_of(listing, cursor.is_none(), is_empty)));
+        let mut calls = 0;
+        let answer = self.helpdesk.changed_counting(cursor.as_deref(), now, &mut calls).await;
+        self.spent(plan, calls);
         match answer {
             Ok(Some(changes)) => {
                 plan.succeeded();
@@ -528,13 +527,6 @@ impl<'b> Reconciler<'b> {
     }
 }
 
-/// How many calls a listing takes, at most: of nothing there is nothing more to ask.
-fn calls_of(listing: &Changed, is_first: bool, is_empty: bool) -> u32 {
-    let also = if is_empty { 0 } else { listing.also.len() };
-    let calls = 1 + also + usize::from(is_first && listing.start.is_some());
-    u32::try_from(calls).unwrap_or(u32::MAX)
-}
-
 /// The ticket there that these are.
 fn case_of(known: &Known) -> Option<Case> {
     let place = known.first()?.1.place.as_ref()?;
@@ -544,23 +536,4 @@ fn case_of(known: &Known) -> Option<Case> {
 
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::calls_of;
-    use crate::bridge::preset::{BUILT_IN, Preset};
-
-    #[test]
-    fn each_call_of_a_listing_is_counted() {
-        let calls = |kind: &str, is_first, is_empty| {
-            let text = BUILT_IN.iter().find(|(name, _)| *name == kind).unwrap().1;
-            calls_of(Preset::parse(text).unwrap().calls.changed.as_ref().unwrap(), is_first, is_empty)
-        };
-        assert_eq!(
-            (calls("rt", true, false), calls("rt", false, false), calls("rt", false, true)),
-            (3, 2, 1)
-        );
-        assert_eq!((calls("zendesk", true, false), calls("zendesk", false, false)), (1, 1));
-    }
 }

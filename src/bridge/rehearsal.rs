@@ -173,9 +173,9 @@ fn step_of(preset: &Preset, key: &str, step: &Step, values: &Values) -> Result<(
     seen.entry("id").or_insert_with(|| "1".into());
     let seen = Value::from(Serde(&seen));
     for (key, template, escape) in [path].into_iter().chain(body).chain(headers) {
-        let mut words = template.split(|c: char| !c.is_alphanumeric() && c != '_');
-        let needs_answers = words.any(|word| {
-            OF_ANSWERS.contains(&word) || (word != "id" && captured.iter().any(|name| *name == word))
+        let needs_answers = preset.asked_by_template(template).iter().any(|asked| {
+            let name = asked.split('.').next().unwrap_or_default();
+            OF_ANSWERS.contains(&name) || (name != "id" && captured.iter().any(|captured| *captured == name))
         });
         if !needs_answers {
             preset.render(&key, template, escape, &seen)?;
@@ -242,6 +242,8 @@ fields = { state = "item.state" }
         check("/notes", "/notes?by={{ ticket.post.author.id }}", Some("note[0].path"));
         check("/erase", "/erase?{{ id }}{{ subject }}{{ body_html }}", None);
         check("/erase", "/erase?tags={{ tags|length }}", Some("erase[0].path"));
+        // What is called as an answer's part is, and is none.
+        check("/notes", "/notes?status={{ ticket.post.author.id }}", Some("note[0].path"));
         check("/remove", "/remove/{{ id }}", None);
         check("/remove", "/remove/{{ ref }}", Some("remove[0].path"));
         check("/read", "/read/{{ id }}", None);

@@ -11,6 +11,7 @@ use super::config::Config;
 use super::config::Place;
 use super::deliver::{BridgeError, Link, Shared};
 use super::forget::forget;
+use super::questions::Questions;
 use super::reconcile::Reconciler;
 use crate::ticket::proto::{BridgeState, client_message::Kind};
 use crate::wire::{Client, ClientError};
@@ -45,7 +46,8 @@ pub async fn run(
     if config.place == Place::Apart && calls.webhook.is_some() {
         info!(bridge = %config.name, "apart from the daemon no webhooks come: the helpdesk is asked");
     }
-    let clock = Arc::new(|| Timestamp::now().as_microsecond());
+    let clock: Arc<dyn Fn() -> i64 + Send + Sync> = Arc::new(|| Timestamp::now().as_microsecond());
+    let questions = Questions::new(&config.name, bridge.target(), shared.counts.clone(), clock.clone());
     let reconciler =
         Reconciler::new(&config.name, bridge.target(), shared.clone(), config.poll_interval, clock);
     // What ends one of them ends all.
@@ -76,7 +78,8 @@ pub async fn run(
         end.send_replace(true);
         forgot
     };
-    let (delivered, looked, forgot, (), ()) = tokio::join!(deliver, look, forget, tell, heed);
+    let ask = questions.run(ended.clone());
+    let (delivered, looked, forgot, (), (), ()) = tokio::join!(deliver, look, forget, tell, ask, heed);
     delivered?;
     looked?;
     Ok(forgot?)
@@ -125,9 +128,12 @@ fn state(name: &str, kind: &str, shared: &Shared, now_us: i64) -> BridgeState {
         // That the file cannot be read ends the bridge elsewhere.
         (cases.unerased().unwrap_or_default(), cases.hidden().unwrap_or_default())
     };
+    let (said, last_error_at_us, last_error_over) = match counts.errors.last() {
+        Some((error, is_over)) => (error.said.as_str(), error.at_us, is_over),
+        None => ("", 0, false),
+    };
     // It is a helpdesk's, and shown to people.
-    let mut last_error: String =
-        counts.last_error.unwrap_or_default().chars().filter(|c| !c.is_control()).collect();
+    let mut last_error: String = said.chars().filter(|c| !c.is_control()).collect();
     last_error.truncate(last_error.floor_char_boundary(ERROR_BYTES_MAX));
     // To the second: else it would be news each time.
     let paused_until_us = pace.paused_for.map_or(0, |wait| {
@@ -155,5 +161,7 @@ fn state(name: &str, kind: &str, shared: &Shared, now_us: i64) -> BridgeState {
         paused_until_us,
         held: counts.is_held,
         last_error,
+        last_error_at_us,
+        last_error_over,
     }
 }

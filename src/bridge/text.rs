@@ -147,6 +147,8 @@ pub struct TextError {
     pub brand: String,
     /// Which.
     pub part: Part,
+    /// What it asks for that there is not, such as `post.txt`, and what there is beside that.
+    pub asked: Option<(String, Vec<String>)>,
     error: String,
 }
 
@@ -190,6 +192,8 @@ impl Texts {
         let Shape { text_chars_max, erases_text, history_keeps, four_byte, levels, zone } = shape;
         let mut templates = Environment::new();
         templates.set_undefined_behavior(UndefinedBehavior::Strict);
+        // A mistake names what is not there, in a release as well.
+        templates.set_debug(true);
         templates.set_auto_escape_callback(|_| AutoEscape::None);
         // A line that holds a tag alone is no line of the text.
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
@@ -206,7 +210,7 @@ impl Texts {
         for brand in &brands {
             for (part, text) in &brand.templates {
                 let added = templates.add_template_owned(own(&brand.name, *part), text.clone());
-                mistakes.extend(added.err().map(|error| mistake(&brand.name, *part, &error)));
+                mistakes.extend(added.err().map(|error| mistake(&brand.name, *part, &error, None)));
             }
         }
         let (brands, fields) = (brands.into(), Fields::default());
@@ -468,9 +472,9 @@ impl Texts {
                 let failed = self.samples_of(*part, &brand.name).into_iter().find_map(|seen| {
                     let template = self.templates.get_template(&own(&brand.name, *part)).ok()?;
                     let rendered = template.render(Value::from(Serde(&seen)));
-                    rendered.err()
+                    rendered.err().map(|error| mistake(&brand.name, *part, &error, Some(&seen)))
                 });
-                mistakes.extend(failed.map(|error| mistake(&brand.name, *part, &error)));
+                mistakes.extend(failed);
             }
         }
         mistakes
@@ -562,10 +566,22 @@ fn own(brand: &str, part: Part) -> String {
     format!("own/{}/{brand}", part.name())
 }
 
-fn mistake(brand: &str, part: Part, error: &minijinja::Error) -> TextError {
+fn mistake(brand: &str, part: Part, error: &minijinja::Error, seen: Option<&serde_json::Value>) -> TextError {
     let line = error.line().map(|line| format!("line {line}: ")).unwrap_or_default();
     let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
-    TextError { brand: brand.to_owned(), part, error: format!("{line}{}{detail}", error.kind()) }
+    let asked = seen.and_then(|seen| asked(error.detail()?, seen));
+    TextError { brand: brand.to_owned(), part, asked, error: format!("{line}{}{detail}", error.kind()) }
+}
+
+/// What a template asks for, of "`post.txt` is undefined", and what it sees there.
+fn asked(detail: &str, seen: &serde_json::Value) -> Option<(String, Vec<String>)> {
+    let (name, _) = detail.split_once("` is undefined")?;
+    let (_, name) = name.rsplit_once('`')?;
+    let above = name.rsplit_once('.').map(|(above, _)| above);
+    let mut path = above.into_iter().flat_map(|above| above.split('.'));
+    let there = path.try_fold(seen, |seen, part| seen.get(part))?.as_object()?.keys();
+    let there = there.map(|key| above.map_or(key.clone(), |above| format!("{above}.{key}")));
+    Some((name.to_owned(), there.collect()))
 }
 
 fn values(json: serde_json::Value) -> Values {

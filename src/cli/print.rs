@@ -9,6 +9,7 @@ use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 
 use crate::console::{AnswersStatus, BridgeStatus, SourceStatus, Status};
+use crate::desk::priority::ago;
 use crate::telemetry::{Bucket, Buckets};
 use crate::ticket::proto::delivery::Record;
 use crate::ticket::proto::update::Change;
@@ -519,10 +520,19 @@ fn bridges(out: &mut impl Write, bridges: &[BridgeStatus], now_us: i64) -> io::R
         let counts: Vec<_> = counts.map(|(count, what, _)| format!("{} {what}", grouped(*count))).collect();
         writeln!(out, "  {:<16}{}", "", counts.join(" · "))?;
         if !bridge.held && !bridge.last_error.is_empty() {
-            writeln!(out, "  {:<16}{QUIET}last error: {}{QUIET:#}", "", printable(&bridge.last_error))?;
+            let style = if bridge.last_error_over { QUIET } else { BAD };
+            writeln!(out, "  {:<16}{style}{}{style:#}", "", printable(&last_error(bridge, now_us)))?;
         }
     }
     Ok(())
+}
+
+/// What went wrong, when, and whether it is over.
+fn last_error(bridge: &BridgeStatus, now_us: i64) -> String {
+    let what = if bridge.last_error_over { "past error" } else { "last error" };
+    let moment = |at_us| Timestamp::from_microsecond(at_us).unwrap_or_default();
+    let when = bridge.last_error_at_us.map(|at_us| format!(" {}", ago(moment(now_us), moment(at_us))));
+    format!("{what}{}: {}", when.unwrap_or_default(), bridge.last_error)
 }
 
 /// What is missing of the stream, and what was missing once.
@@ -640,6 +650,29 @@ mod tests {
         let assigned = Some(Change::Assigned(proto::update::Assigned::default()));
         let assigned = Record::Update(proto::Update { change: assigned, ..proto::Update::default() });
         assert!(!shown(assigned, Some(720)).contains("by now"));
+    }
+
+    #[test]
+    fn an_error_of_a_bridge_says_when_it_was_and_whether_it_is_over() {
+        let failing = BridgeStatus {
+            name: "desk".into(),
+            connected: true,
+            last_error: "status 422: no".into(),
+            last_error_at_us: Some(1_790_000_000_000_000),
+            ..BridgeStatus::default()
+        };
+        let shown = |bridge: BridgeStatus, after_s: i64| {
+            let mut out = anstream::StripStream::new(Vec::new());
+            bridges(&mut out, &[bridge], (1_790_000_000 + after_s) * 1_000_000).unwrap();
+            let text = String::from_utf8(out.into_inner()).unwrap();
+            text.lines().last().unwrap().trim().to_owned()
+        };
+        assert_eq!(shown(failing.clone(), 190), "last error 3 min ago: status 422: no");
+        let over = BridgeStatus { last_error_over: true, ..failing.clone() };
+        assert_eq!(shown(over, 26 * 3600), "past error 26 h ago: status 422: no");
+        // One that runs apart and is older than the daemon.
+        let older = BridgeStatus { last_error_at_us: None, ..failing };
+        assert_eq!(shown(older, 190), "last error: status 422: no");
     }
 
     #[test]

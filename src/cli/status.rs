@@ -1,10 +1,11 @@
 //! `vigie status`: asks the running daemon's console twice, a second apart, so that rates can be shown.
 
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
@@ -15,13 +16,18 @@ use tokio_rustls::TlsConnector;
 
 use super::{Failure, print};
 use crate::access::tls;
-use crate::console::Status;
+use crate::config::Config;
+use crate::console::{self, Status};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Where the daemon's console listens: `[http] listen` in its config
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6011")]
-    http: String,
+    /// Where the daemon's console listens; else where `[http] listen` of its config says
+    #[arg(long, value_name = "HOST:PORT")]
+    http: Option<String>,
+    /// The daemon's config file. Without one that is named, /etc/vigie/vigie.toml is read if it can be; else the
+    /// console is at 127.0.0.1:6011
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// A file that holds a token with the right "operate", where the daemon asks for one
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -41,14 +47,18 @@ const STATUS_BYTES_MAX: usize = 1 << 20;
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("async runtime")?;
+    let http = match &arguments.http {
+        Some(given) => given.clone(),
+        None => of_config(super::config_if_any(arguments.config.as_deref())?.as_ref(), arguments)?,
+    };
     let token = super::token_of(arguments.token_file.as_deref())?;
     let connector = arguments.tls_ca.as_deref().map(|ca| tls::client(ca, None)).transpose();
     let connector = connector.map_err(|error| Failure::Mistake(error.into()))?;
     let look = || async {
-        tokio::time::timeout(ANSWER_MAX, connect_and_ask(&arguments.http, connector.as_ref(), &token))
+        tokio::time::timeout(ANSWER_MAX, connect_and_ask(&http, connector.as_ref(), &token))
             .await
             .unwrap_or_else(|_| bail!("no answer within {} s", ANSWER_MAX.as_secs()))
-            .with_context(|| format!("no vigie console at {}", arguments.http))
+            .with_context(|| format!("no vigie console at {http}"))
     };
     if arguments.json {
         let status = runtime.block_on(look())?;
@@ -62,6 +72,26 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     })?;
     print::status(&before, &after).context("stdout")?;
     Ok(())
+}
+
+/// Where the console of this config is to be found on this machine.
+fn of_config(config: Option<&Config>, arguments: &Arguments) -> Result<String, Failure> {
+    let Some(config) = config else { return Ok(console::LISTEN_DEFAULT.to_string()) };
+    let Some(listen) = config.console.listen else {
+        return Err(Failure::Mistake(anyhow!("[http] enabled = false: this daemon has no console to ask")));
+    };
+    let speaks_tls = config.access.roster().tls().is_some() && !listen.ip().is_loopback();
+    if speaks_tls && arguments.tls_ca.is_none() {
+        return Err(Failure::Mistake(anyhow!(
+            "[http] listen = {listen} speaks TLS: give --tls-ca, and --http NAME:PORT with a name of its certificate"
+        )));
+    }
+    let here = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    Ok(SocketAddr::new(here, listen.port()).to_string())
 }
 
 async fn connect_and_ask(

@@ -9,10 +9,9 @@ use clap::Args;
 use jiff::Timestamp;
 use tokio_rustls::TlsConnector;
 
+use super::Failure;
 use super::print::{self, Clock};
-use super::{CONFIG_DEFAULT, Failure};
 use crate::access::tls;
-use crate::config::Config;
 use crate::parse::Network;
 use crate::telemetry::log::remark;
 use crate::ticket::proto::delivery::Record;
@@ -86,11 +85,7 @@ const SKIPPED: &str = "what came meanwhile or waited before is not shown (--name
 const WINDOW: u32 = 16;
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let config = match &arguments.config {
-        Some(path) => Some(Config::load(path)?),
-        // It is often for the daemon's eyes alone.
-        None => Config::load(Path::new(CONFIG_DEFAULT)).ok(),
-    };
+    let config = super::config_if_any(arguments.config.as_deref())?;
     let address = match (&arguments.socket, &config) {
         (Some(given), _) => Address::parse(given),
         (None, Some(config)) => config.wire.address(),

@@ -97,7 +97,7 @@ pub(super) struct Placed<T> {
 
 impl<'r, 't> Section<'r, 't> {
     fn get(&self, key: &'static str) -> Option<&'r Spanned<DeValue<'t>>> {
-        self.seen.borrow_mut().push(key);
+        self.know(key);
         self.table?.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
     }
 
@@ -447,7 +447,10 @@ impl<'r, 't> Section<'r, 't> {
 
     /// Makes this key a known one that is not read here.
     pub(super) fn know(&self, key: &'static str) {
-        self.seen.borrow_mut().push(key);
+        let mut seen = self.seen.borrow_mut();
+        if !seen.contains(&key) {
+            seen.push(key);
+        }
     }
 
     fn texts(&self, key: &str, value: &Spanned<DeValue<'t>>) -> Vec<String> {

@@ -229,6 +229,12 @@ pub struct BridgeStatus {
     pub held: bool,
     /// Why, or what it said last of a ticket that it did not take; empty if nothing.
     pub last_error: String,
+    /// When, µs since 1970; `None` where the bridge does not say.
+    #[serde(default)]
+    pub last_error_at_us: Option<i64>,
+    /// Whether what failed then has gone right since.
+    #[serde(default)]
+    pub last_error_over: bool,
 }
 
 impl BridgeStatus {
@@ -259,6 +265,8 @@ impl BridgeStatus {
             paused_until_us: Some(state.paused_until_us).filter(|until| *until != 0),
             held: state.held,
             last_error: state.last_error,
+            last_error_at_us: Some(state.last_error_at_us).filter(|at| *at != 0),
+            last_error_over: state.last_error_over,
         }
     }
 

@@ -29,6 +29,7 @@ mod line;
 mod tests;
 
 pub use curve::{Curve, Shape};
+pub(crate) use customer::ago;
 pub use customer::{Contacts, Purchase, Words};
 pub use danger::{Floors, SQUEEZED};
 pub(in crate::desk) use line::forgotten;

@@ -328,6 +328,11 @@ async fn tail_and_status_come_in_over_tls() {
     let output = ask(Some("operator.token")).await;
     assert!(output.status.success(), "{}", output.stderr);
     assert!(output.stdout.contains("\"connections\""), "{}", output.stdout);
+    let mut of_config = vigie();
+    of_config.arg("status").arg("-c").arg(&state.config);
+    let output = tokio::task::spawn_blocking(move || run(&mut of_config, b"")).await.unwrap();
+    assert_eq!(output.status.code(), Some(64), "{}", output.stderr);
+    assert!(output.stderr.contains("speaks TLS: give --tls-ca"), "{}", output.stderr);
     let output = ask(None).await;
     assert!(output.stderr.contains("401") && output.stderr.contains("asks for a token"), "{}", output.stderr);
 }

@@ -335,6 +335,27 @@ fn arguments_that_are_wrong_exit_with_64_and_help_with_0() {
     check(&["tail", "--socket", "/nowhere/vigie.sock"], 1, "/nowhere/vigie.sock");
     check(&["tail", "-c", "/nowhere/vigie.toml"], 64, "/nowhere/vigie.toml");
     check(&["status", "--http", "127.0.0.1:9"], 1, "no vigie console at 127.0.0.1:9");
+    check(&["status", "-c", "/nowhere/vigie.toml"], 64, "/nowhere/vigie.toml");
+}
+
+#[test]
+fn status_looks_where_the_config_says() {
+    let state = State::new("[[source]]\nkind = \"ndjson\"\npath = \"-\"\n");
+    let written = std::fs::read_to_string(&state.config).unwrap();
+    let check = |http: &str, arguments: &[&str], code: i32, said: &str| {
+        std::fs::write(&state.config, written.replace("listen = \"127.0.0.1:0\"", http)).unwrap();
+        let output = run(vigie().arg("status").arg("-c").arg(&state.config).args(arguments), b"");
+        assert_eq!(output.status.code(), Some(code), "{http}: {}", output.stderr);
+        assert!(output.stderr.contains(said), "{said} is missing in:\n{}", output.stderr);
+    };
+    check("listen = \"127.0.0.2:9\"", &[], 1, "no vigie console at 127.0.0.2:9");
+    check("listen = \"127.0.0.2:9\"", &["--http", "127.0.0.1:9"], 1, "no vigie console at 127.0.0.1:9");
+    check("enabled = false", &[], 64, "[http] enabled = false");
+    std::fs::write(state.path().join("token"), "a secret of many letters and digits 0123456789\n").unwrap();
+    let token =
+        format!("[[token]]\nname = \"o\"\nrights = [\"operate\"]\nfile = {:?}\n", state.path().join("token"));
+    check(&format!("listen = \"0.0.0.0:9\"\n{token}"), &[], 1, "no vigie console at 127.0.0.1:9");
+    check(&format!("listen = \"[::]:9\"\n{token}"), &[], 1, "no vigie console at [::1]:9");
 }
 
 #[test]

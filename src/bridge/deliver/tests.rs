@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 
 use self::world::*;
+use super::errors::Of;
 use super::run::REFUSED_IN_ROW_MAX;
 use super::*;
 use crate::bridge::http::CallError;
@@ -466,13 +467,48 @@ fn a_text_that_no_api_takes_out_is_not_erased() {
     assert_eq!((trial.counts().erased, trial.unerased()), (0, 3));
 }
 
+/// What is shown as the last error.
+fn said(trial: &Trial) -> String {
+    trial.counts().errors.last().unwrap().0.said.clone()
+}
+
+#[test]
+fn an_error_lasts_until_what_failed_has_gone_right() {
+    let mut trial = Trial::new(World::default());
+    let shown = |trial: &Trial| {
+        let counts = trial.counts();
+        counts.errors.last().map(|(error, is_over)| (error.of, error.at_us, is_over)).unwrap()
+    };
+    let at = |trial: &mut Trial, now_us: i64, faults: &[Option<Fault>]| {
+        let mut world = trial.world.0.lock();
+        world.now_us = now_us;
+        world.script = faults.iter().cloned().collect();
+    };
+    at(&mut trial, 10_000_000, &[Some(Fault::Refused(422))]);
+    assert!(matches!(trial.whole(1, &ticket("a")), End::Back(..)));
+    assert_eq!(shown(&trial), (Of::Record(1), 10_000_000, false));
+    // Others' success is none of its own, and the helpdesk's failure is over once it answers.
+    assert_eq!(trial.whole(2, &ticket("b")), End::Ack);
+    assert_eq!(shown(&trial), (Of::Record(1), 10_000_000, false));
+    at(&mut trial, 20_000_000, &[Some(Fault::Refused(302))]);
+    assert!(matches!(trial.whole(3, &ticket("c")), End::Hold(_)));
+    assert_eq!(shown(&trial), (Of::Helpdesk, 20_000_000, false));
+    assert_eq!(trial.whole(3, &ticket("c")), End::Ack);
+    assert_eq!(shown(&trial), (Of::Record(1), 10_000_000, false));
+    at(&mut trial, 30_000_000, &[Some(Fault::Refused(422))]);
+    assert!(matches!(trial.whole(1, &ticket("a")), End::Back(..)));
+    assert_eq!(shown(&trial), (Of::Record(1), 30_000_000, false), "it was refused again");
+    assert_eq!(trial.whole(1, &ticket("a")), End::Ack);
+    assert_eq!(shown(&trial), (Of::Record(1), 30_000_000, true));
+}
+
 #[test]
 fn what_is_said_of_an_erasure_is_nobodys_business() {
     let mut trial = Trial::new(World::default());
     trial.whole(1, &ticket("a"));
     trial.world.0.lock().script = [None, Some(Fault::Refused(422))].into();
     assert!(matches!(trial.whole(2, &change("a", erased())), End::Back(..)));
-    let told = trial.counts().last_error.unwrap();
+    let told = said(&trial);
     assert!(told.contains("422") && !told.contains("secret"), "{told}");
     trial.world.0.lock().script = [None, Some(Fault::Refused(302))].into();
     let End::Hold(error) = trial.whole(2, &change("a", erased())) else { panic!() };
@@ -947,8 +983,7 @@ fn what_a_helpdesk_says_of_a_text_is_in_the_status_and_not_in_what_the_daemon_lo
     let mut trial = Trial::new(World { script: [Some(Fault::Refused(422))].into(), ..World::default() });
     let End::Back(_, why) = trial.whole(1, &ticket("a")) else { panic!() };
     assert!(why.contains("422") && !why.contains("secret"), "{why}");
-    let said = trial.counts().last_error.unwrap();
-    assert!(said.contains("says secret"), "{said}");
+    assert!(said(&trial).contains("says secret"), "{}", said(&trial));
 }
 
 #[test]
@@ -958,7 +993,6 @@ fn what_was_said_of_a_text_is_in_no_status_once_its_author_has_taken_it_back() {
         ticket.erased = true;
         delivery::Record::Ticket(ticket)
     };
-    let said = |trial: &Trial| trial.counts().last_error.unwrap();
     // One that is not made, one for which the helpdesk is waited for, and a change.
     for (status, is_there) in [(422, false), (302, false), (422, true)] {
         let mut trial = Trial::new(World::default());
@@ -999,12 +1033,17 @@ fn a_ticket_that_is_refused_with_the_operators_fields_is_made_without_them() {
     }
     assert_eq!((tries, other.calls()), (6, vec!["create", "create", "complete"]));
     assert_eq!((other.counts().made, other.counts().refused), (1, 5));
-    let told = other.counts().last_error.unwrap();
-    assert!(told.contains("without the fields of [bridge.fields]"), "{told}");
+    let told = |trial: &Trial| {
+        let counts = trial.counts();
+        counts.errors.last().map(|(error, is_over)| (error.of, is_over)).unwrap()
+    };
+    assert!(said(&other).contains("without the fields of [bridge.fields]"), "{}", said(&other));
+    assert_eq!(told(&other), (Of::Fields, false));
     // They are others' all the same, and one that is refused without them, too, is tried on.
     other.world.0.lock().refuses_fields = false;
     assert_eq!(other.whole(2, &ticket("b")), End::Ack);
     assert_eq!(other.world.0.lock().tickets[&2].fields, serde_json::json!({ "place": "x" }));
+    assert_eq!(told(&other), (Of::Fields, true), "one was made with them");
     let script = std::iter::repeat_n(Some(Fault::Refused(422)), 9).collect();
     let mut both = trial(World { script, ..World::default() });
     for _ in 0..7 {

@@ -4,14 +4,15 @@ use std::sync::atomic::Ordering;
 
 use tracing::{debug, error, info, warn};
 
+use super::errors::{Error, Of};
 use super::job::{End, Job, Outcome, Step};
 use super::run::REFUSED_IN_ROW_MAX;
 use super::{Bridge, Policy, Target, Worked};
 use crate::bridge::helpdesk::Values;
 use crate::bridge::http::CallError;
-use crate::bridge::text::{About, Language};
+use crate::bridge::text::{About, Language, Texts};
 use crate::ledger::LedgerError;
-use crate::ledger::cases::Change as Fact;
+use crate::ledger::cases::{Change as Fact, Origin};
 use crate::ticket::TicketId;
 use crate::ticket::proto::update::Change;
 use crate::ticket::proto::{Delivery, Level, delivery};
@@ -57,7 +58,7 @@ impl<T: Target> Bridge<T> {
         }
         let Some(mut job) = job else { return Ok(End::Ack) };
         if job.is_erasure() || job.is_taken_back() {
-            self.shared.counts.lock().forget_words_of(job.ticket_id);
+            self.shared.counts.lock().errors.forget_words_of(job.ticket_id);
         }
         let reference = job.ticket_id.to_string();
         let mut outcome = Outcome::Begun;
@@ -159,6 +160,7 @@ impl<T: Target> Bridge<T> {
                     info!(bridge = %self.name, "the helpdesk takes tickets again");
                     self.shared.counts.lock().is_held = false;
                 }
+                self.shared.counts.lock().errors.over(Of::Helpdesk);
             }
             Err(CallError::Limited { .. } | CallError::Trouble { wait: Some(_), .. }) => {}
             Err(CallError::Unclear(_) | CallError::Trouble { .. } | CallError::NotSent(_)) => {
@@ -188,9 +190,10 @@ impl<T: Target> Bridge<T> {
                     "made without the fields of [bridge.fields], with which the helpdesk refuses this ticket again and again"
                 );
                 let why =
-                    "a ticket was made without the fields of [bridge.fields], with which it was refused"
-                        .to_owned();
-                counts.failed(job.ticket_id, why.clone(), why);
+                    "a ticket was made without the fields of [bridge.fields], with which it was refused";
+                counts.errors.failed(self.error(job, Of::Fields, why.to_owned(), why.to_owned()));
+            } else if made_with_fields(fact, job, &self.texts) {
+                counts.errors.over(Of::Fields);
             }
         }
     }
@@ -199,7 +202,11 @@ impl<T: Target> Bridge<T> {
         match end {
             End::Ack => {
                 self.health.lock().refused.clear();
-                self.shared.counts.lock().changed += u64::from(job.ticket().is_none());
+                {
+                    let mut counts = self.shared.counts.lock();
+                    counts.changed += u64::from(job.ticket().is_none());
+                    counts.errors.over(Of::Record(job.seq));
+                }
                 if job.has_left_text() && job.case_id().is_empty() {
                     error!(
                         bridge = %self.name, ticket = %job.ticket_id,
@@ -221,7 +228,8 @@ impl<T: Target> Bridge<T> {
                 }
                 drop(health);
                 let said = said.unwrap_or_else(|| why.clone());
-                self.shared.counts.lock().failed(job.ticket_id, said, why.clone());
+                let failed = self.error(job, Of::Record(job.seq), said, why.clone());
+                self.shared.counts.lock().errors.failed(failed);
                 let again_s = again.as_secs();
                 if job.is_stuck() {
                     error!(
@@ -232,10 +240,15 @@ impl<T: Target> Bridge<T> {
                 warn!(bridge = %self.name, ticket = %job.ticket_id, %why, again_s, "not taken; tried again later");
             }
             End::Hold(error) if !error.asks_to_wait() => {
-                self.shared.counts.lock().failed(job.ticket_id, error.to_string(), error.in_short());
+                let failed = self.error(job, Of::Helpdesk, error.to_string(), error.in_short());
+                self.shared.counts.lock().errors.failed(failed);
             }
             End::Early(_) | End::Hold(_) => {}
         }
+    }
+
+    fn error(&self, job: &Job, of: Of, said: String, in_short: String) -> Error {
+        Error { of, at_us: (self.clock)(), said, ticket_id: Some(job.ticket_id), in_short }
     }
 
     /// What agents read of a text that stays.
@@ -266,4 +279,10 @@ impl<T: Target> Bridge<T> {
         self.texts.set_level(&mut values, level);
         values
     }
+}
+
+/// Whether this says that a ticket was made, and with some of the operator's fields.
+fn made_with_fields(fact: &Fact, job: &Job, texts: &Texts) -> bool {
+    let is_made = matches!(fact, Fact::Placed { place, .. } if place.origin == Origin::Made);
+    is_made && job.ticket().is_some_and(|ticket| !texts.fields().of(ticket).is_empty())
 }

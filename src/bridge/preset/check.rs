@@ -138,7 +138,8 @@ impl Preset {
         })
     }
 
-    fn asked_by_template(&self, text: &str) -> HashSet<String> {
+    /// What a template asks for, each with its path: `option.queue`.
+    pub(in crate::bridge) fn asked_by_template(&self, text: &str) -> HashSet<String> {
         let template = self.templates.template_from_str(text);
         template.map(|template| template.undeclared_variables(true)).unwrap_or_default()
     }

@@ -102,6 +102,7 @@ fn failed(key: &str, error: &minijinja::Error) -> RenderError {
 pub(super) fn templates() -> Environment<'static> {
     let mut templates = with_filters();
     templates.set_undefined_behavior(UndefinedBehavior::Strict);
+    templates.set_debug(true);
     templates.set_auto_escape_callback(|name| match name.rsplit_once('.') {
         Some((_, "json")) => AutoEscape::Json,
         Some((_, "url")) => AutoEscape::Custom(ADDRESS),

@@ -63,6 +63,7 @@ impl Fields {
     pub fn new(given: Vec<(String, String)>, four_byte: FourByte) -> Result<Fields, Vec<FieldError>> {
         let mut templates = Environment::new();
         templates.set_undefined_behavior(UndefinedBehavior::Strict);
+        templates.set_debug(true);
         templates.set_auto_escape_callback(|_| AutoEscape::None);
         let names = given.iter().map(|(name, _)| name.clone()).collect();
         let mut mistakes = Vec::new();

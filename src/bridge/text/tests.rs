@@ -262,9 +262,13 @@ fn a_brands_own_template_takes_the_place_of_ours_and_its_mistakes_are_found() {
     refused(Part::Subject, "one\n{{ post.txt }}", "line 2: undefined value: `post.txt`");
     refused(Part::Body, "{% if post %}", "line 1: syntax error");
     // Only strangers lack a customer.
-    refused(Part::Body, "{{ customer.name }}", "line 1: undefined value");
+    refused(Part::Body, "{{ customer.name }}", "line 1: undefined value: `customer.name` is undefined");
     // Which language it is in the post decides.
-    refused(Part::Subject, "{% if language == 'fr' %}{{ nothing }}{% endif %}x", "line 1: undefined value");
+    refused(
+        Part::Subject,
+        "{% if language == 'fr' %}{{ nothing }}{% endif %}x",
+        "line 1: undefined value: `nothing`",
+    );
     refused(Part::Note, "{{ at|shout }}", "line 1: unknown filter");
 }
 

@@ -11,6 +11,8 @@ use crate::config::reader::{Placed, Section, nearest};
 use crate::config::route::did_you_mean;
 use crate::desk::route::Team;
 
+/// Most fields of an operator's own: each is rendered for each ticket, and helpdesks have no more in a form.
+const FIELDS_MAX: usize = 100;
 /// Options that name a field of which the preset itself takes care.
 const FIELDS_OF_PRESETS: [&str; 2] = ["field", "recommendation"];
 
@@ -92,6 +94,10 @@ pub(super) fn fields(
     four_byte: FourByte,
 ) -> Option<Fields> {
     let given = section.other_scalars();
+    if given.len() > FIELDS_MAX {
+        section.mistake(format_args!("{} fields: at most {FIELDS_MAX}", given.len()));
+        return None;
+    }
     let mut is_right = true;
     if let Some(preset) = preset
         && !given.is_empty()
@@ -121,6 +127,12 @@ pub(super) fn fields(
             is_right = false;
             continue;
         };
+        if let Some(form) = preset.and_then(|preset| preset.calls.fields_form.as_ref())
+            && !form.is_of(&field.key)
+        {
+            section.mistake_at(&named, format_args!("the name {form}, as the helpdesk's API calls it"));
+            is_right = false;
+        }
         if let Some(option) = of_preset(&field.key) {
             section.mistake_at(
                 &named,
@@ -150,6 +162,16 @@ fn given(section: &Section<'_, '_>, preset: &Preset, warnings: &mut Vec<String>)
         let named = Placed { key: format!("{}.{name}", section.path_in_file()), ..given };
         let from_file = name.strip_suffix("_file").filter(|name| known.contains(name));
         if known.contains(&name.as_str()) {
+            let text = shown(&value);
+            if let Some(form) = &preset.calls.options[&name].form
+                && !text.is_empty()
+                && !form.is_of(&text)
+            {
+                section.mistake_at(
+                    &named,
+                    format_args!("{text:?}: {form}: {}", preset.calls.options[&name].about),
+                );
+            }
             options.insert(name, value);
         } else if let Some(name) = from_file {
             let path = Placed {

@@ -215,10 +215,39 @@ fn mistakes_in_options_of_teams_and_in_fields_are_named() {
     );
     check("rt", "[bridge.teams]\nbilling = \"x\"", &["must be a table: [bridge[1].teams.billing]"]);
     check("rt", "[bridge.teams.billing]\nqueue = []", &["bridge[1].teams.billing.queue = "]);
+    let own = "[options.group]\nabout = \"a number\"\ndefault = 0\nby_team = true\n[find]";
+    let own = firehose::helpdesk::Plain::PRESET.replace("[find]", own).replace(
+        "{\"ref\": {{ ref }}, \"subject\": ",
+        "{\"group\": {{ option.group|int }}, \"fields\": [{% for name in fields %}{{ name|int }}{% endfor %}], \"subject\": ",
+    );
+    fs::write(folder.path().join("own.toml"), own).unwrap();
+    check(
+        "http",
+        "preset_file = \"own.toml\"\n[bridge.teams.billing]\ngroup = \"nine\"",
+        &["a sample ticket of team Billing cannot be put into the calls of http: create[0].body"],
+    );
+    // What a preset says of how values must be is told at their line.
     check(
         "glpi",
         "[bridge.teams.billing]\ngroup = \"nine\"",
-        &["a sample ticket of team Billing cannot be put into the calls of glpi: create[0].body"],
+        &["line 7: bridge[1].teams.billing.group: \"nine\": must be a whole number: number of the group"],
+    );
+    check(
+        "freshdesk",
+        "[bridge.options]\ngroup = -3\nfield = \"vigie ref\"\nrecommendation = \"nps\"",
+        &[
+            "line 7: bridge[1].options.group: \"-3\": must be a whole number: number of the group",
+            "line 8: bridge[1].options.field: \"vigie ref\": must begin with cf_: name of the ticket field",
+            "line 9: bridge[1].options.recommendation: \"nps\": must begin with cf_",
+        ],
+    );
+    check(
+        "freshdesk",
+        "[bridge.fields]\nnetwork = \"x\"\ncf_network = \"x\"\ncf_ = \"x\"",
+        &[
+            "line 7: bridge[1].fields.network: the name must begin with cf_, as the helpdesk's API calls it",
+            "line 9: bridge[1].fields.cf_: the name must begin with cf_",
+        ],
     );
     let fields = |line: &str| format!("[bridge.fields]\n{line}");
     check(
@@ -242,6 +271,10 @@ fn mistakes_in_options_of_teams_and_in_fields_are_named() {
         &fields("a = \"x\""),
         &["bridge[1].fields: GLPI takes no fields: its preset puts them nowhere"],
     );
+    let many: String = (0..101).map(|number| format!("a{number} = \"{{{{ network }}}}\"\n")).collect();
+    check("rt", &fields(&many), &["line 6: bridge[1].fields: 101 fields: at most 100"]);
+    let few = format!("{RT}{}", fields(many.rsplit_once("a100").unwrap().0));
+    assert_eq!(bridge(&few).texts.fields().names().len(), 100);
     // Where fields stand beside what the preset fills, none of that is an operator's.
     for (kind, line, name) in [
         ("zammad", "group = \"Social\"", "customer_id"),
@@ -253,8 +286,8 @@ fn mistakes_in_options_of_teams_and_in_fields_are_named() {
         check(kind, &text, &[&format!("bridge[1]: fields.{name}: ")]);
     }
     // A field that is empty in a sample is tried all the same.
-    let zendesk = format!("[bridge.options]\nuser = \"x\"\n{}", fields("network = \"{{ incident }}\""));
-    check("zendesk", &zendesk, &["a sample ticket cannot be put into the calls of zendesk: create[0].body"]);
+    let own = format!("preset_file = \"own.toml\"\n{}", fields("network = \"{{ incident }}\""));
+    check("http", &own, &["a sample ticket cannot be put into the calls of http: create[0].body"]);
 }
 
 #[test]
@@ -269,10 +302,20 @@ fn a_template_or_preset_that_does_not_render_is_a_mistake() {
     // Templates lie beside the config.
     write("body.txt", "fine\n{{ post.txt }}");
     let text = format!("{RT}[bridge.text.lumio]\nbody_file = \"body.txt\"\n");
-    assert!(
-        mistake(&text)
-            .starts_with("line 7: bridge[1].text.lumio.body_file: body.txt: line 2: undefined value")
-    );
+    let place = "line 7: bridge[1].text.lumio.body_file: body.txt: line 2: undefined value";
+    let named = ": `post.txt` is undefined; did you mean post.text?";
+    assert_eq!(mistake(&text), format!("{place}{named}"));
+    // Of what only some tickets have, of an item of a list, and of what is near to nothing, the name alone.
+    for (asked, named) in [
+        ("customer.name", "`customer.name` is undefined"),
+        ("customer.nam", "`customer.nam` is undefined; did you mean customer.name?"),
+        ("prioritee", "`prioritee` is undefined; did you mean priority?"),
+        ("somebody_else", "`somebody_else` is undefined"),
+        ("articles[0].titel", "`articles[0].titel` is undefined"),
+    ] {
+        write("body.txt", &format!("fine\n{{{{ {asked} }}}}"));
+        assert!(mistake(&text).ends_with(named), "{}", mistake(&text));
+    }
     write("body.txt", "{{ post.text }}");
     assert!(load(folder.path(), &text).is_ok());
 
@@ -283,9 +326,9 @@ fn a_template_or_preset_that_does_not_render_is_a_mistake() {
     assert!(mistake(&http).contains("preset_file"), "{}", mistake(&http));
     write("own.toml", firehose::helpdesk::Plain::PRESET);
     assert!(load(folder.path(), &http).is_ok());
-    // A number that is none is found by rendering alone.
-    let glpi = RT.replace("kind = \"rt\"", "kind = \"glpi\"") + "[bridge.options]\nentity = \"nine\"\n";
-    assert!(mistake(&glpi).contains("a sample ticket cannot be put into the calls of glpi: create[0].body"));
+    let freshdesk = |lines: &str| RT.replace("kind = \"rt\"", "kind = \"freshdesk\"") + lines;
+    let right = "[bridge.options]\ngroup = \"43\"\nfield = \"cf_ref\"\n[bridge.fields]\ncf_network = \"{{ network }}\"\n";
+    assert!(load(folder.path(), &freshdesk(right)).is_ok());
 }
 
 #[test]

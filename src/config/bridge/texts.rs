@@ -3,7 +3,7 @@
 use super::FILE_BYTES_MAX;
 use crate::access::brands;
 use crate::bridge::text::{self, Language, Part, Shape, Texts};
-use crate::config::reader::{Placed, Section};
+use crate::config::reader::{Placed, Section, nearest};
 use crate::prefilter;
 
 /// A template of an operator's, with the place at which it is named.
@@ -54,10 +54,19 @@ pub(super) fn texts(section: &Section<'_, '_>, shape: Shape, wordings: Wordings)
         for mistake in mistakes {
             let owner = named.iter().find(|named| named.part == mistake.part && named.brand == mistake.brand);
             match owner {
-                Some(named) => section.mistake_at(&named.key, format_args!("{}: {mistake}", named.key.value)),
+                Some(named) => {
+                    let near = did_you_mean(&mistake);
+                    section.mistake_at(&named.key, format_args!("{}: {mistake}{near}", named.key.value));
+                }
                 None => section.mistake(&mistake),
             }
         }
     };
     Texts::new(shape, brands).map_err(noted).ok()
+}
+
+fn did_you_mean(mistake: &text::TextError) -> String {
+    let Some((name, there)) = &mistake.asked else { return String::new() };
+    let there: Vec<&str> = there.iter().map(String::as_str).collect();
+    nearest(name, &there).map(|near| format!("; did you mean {near}?")).unwrap_or_default()
 }

@@ -211,7 +211,7 @@ pub(super) fn limited(points: i64, cap: i32) -> i32 {
 }
 
 /// How long before `now` that was.
-pub(super) fn ago(now: Timestamp, at: Timestamp) -> String {
+pub(crate) fn ago(now: Timestamp, at: Timestamp) -> String {
     let minutes = (now.as_second() - at.as_second()).max(0) / 60;
     match minutes {
         0 => "just now".to_owned(),

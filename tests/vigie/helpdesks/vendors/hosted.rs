@@ -79,8 +79,9 @@ async fn what_zendesks_agents_do_is_read_and_listed() {
     assert_eq!(started, Some((now.as_second() - 120).to_string()));
     let second = desk.vigie.changed(Some(&first.cursor), now).await.unwrap().unwrap();
     assert_eq!((ids(&second), second.more), (vec![other.id], false));
-    let third = desk.vigie.changed(Some(&second.cursor), now).await.unwrap().unwrap();
-    assert_eq!((third.cases.len(), third.cursor), (0, second.cursor));
+    let mut calls = 0;
+    let third = desk.vigie.changed_counting(Some(&second.cursor), now, &mut calls).await.unwrap().unwrap();
+    assert_eq!((third.cases.len(), third.cursor, calls), (0, second.cursor, 1));
 
     desk.agent(&case, json!({ "status": "closed" }));
     let error = desk.vigie.reprioritise(&case, &values(&desk.vigie, "", 0)).await.unwrap_err();

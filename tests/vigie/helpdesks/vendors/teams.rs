@@ -1,10 +1,15 @@
 //! Where tickets of a team go, and fields of the operator's own, helpdesk by helpdesk.
 
-use firehose::helpdesk::{OsTicket, Store, Vendor};
-use serde_json::{Value, json};
-use vigie::bridge::helpdesk::{Case, Helpdesk};
+use std::sync::Arc;
 
-use super::super::{advice_of, also, reference, values};
+use firehose::helpdesk::{OsTicket, Store, Vendor};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use vigie::bridge::deliver::Counts;
+use vigie::bridge::helpdesk::{Case, Helpdesk};
+use vigie::bridge::questions::Questions;
+
+use super::super::{advice_of, also, built_in, helpdesk, reference, values};
 use super::{Desk, hosted, own};
 
 /// What is so of one helpdesk.
@@ -61,6 +66,36 @@ impl Expected<'_> {
         let case = vigie.create(&also(&values(vigie, &reference, 1), more)).await.unwrap();
         (case, reference)
     }
+}
+
+/// `vigie bridge test` was right, and an administrator has changed something since.
+#[tokio::test]
+async fn what_is_not_right_any_more_is_the_last_error_until_it_is() {
+    let desk = own::zammad().await;
+    let counts = Arc::new(Mutex::new(Counts::default()));
+    let ask = async |vigie: &Helpdesk| {
+        Questions::new("desk", vigie, counts.clone(), Arc::new(|| 7)).ask().await;
+        let counts = counts.lock();
+        counts.errors.last().map(|(error, is_over)| (error.at_us, is_over, error.said.clone()))
+    };
+    let billing = json!({ "Billing": { "group": "Billing" } });
+    let right = desk.with(billing.clone(), &["network"]);
+    // Any ticket shows which attributes there are.
+    desk.make(1).await;
+    assert_eq!(ask(&right).await, None);
+    let (at_us, is_over, said) = ask(&desk.with(billing, &["network", "nothing"])).await.unwrap();
+    assert_eq!((at_us, is_over), (7, false));
+    assert!(said.contains("not all of these attributes: vigie_ref, network, nothing"), "{said}");
+    let lost = desk.with(json!({ "Billing": { "group": "Nowhere" } }), &[]);
+    let said = ask(&lost).await.unwrap().2;
+    assert!(said.starts_with("group, tickets of team Billing: ") && said.contains("Nowhere"), "{said}");
+    // Of one that is away nothing is known.
+    let nobody = helpdesk(built_in("zammad"), "http://127.0.0.1:9", "secret", json!({}));
+    assert_eq!(ask(&nobody).await.unwrap().2, said);
+    assert_eq!(ask(&right).await.unwrap(), (7, true, said));
+    let stranger = desk.other("nobody's", json!({}));
+    let (_, is_over, said) = ask(&stranger).await.unwrap();
+    assert!(!is_over && said.contains("the helpdesk refuses: status 401; "), "{said}");
 }
 
 #[tokio::test]
