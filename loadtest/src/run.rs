@@ -241,6 +241,8 @@ impl Run {
             if !self.wait_until(interruption.at).await {
                 return Ok(());
             }
+            // On a slow machine it may not have come back from the departure before: nothing would be lost with this one.
+            self.feeds[interruption.feed].wait_for_reader().await;
             let (feed, text) = match interruption.departure {
                 Departure::Orderly => (&self.feeds[interruption.feed], "server leaves"),
                 Departure::Cut => (&self.feeds[interruption.feed], "server cut off"),
@@ -365,11 +367,12 @@ impl Run {
                 true => status.received >= written,
                 false => status.received >= events && last.1.elapsed() >= UNCHANGED,
             };
+            let acked = self.feeds.iter().all(Feed::is_acked);
             let watched = if self.audit.is_some() { AUDIT } else { HELPDESK };
             let waiting = status.unacknowledged(watched);
             let queued = status.queue_batches + status.queue_candidates;
             let now = Instant::now();
-            if frames && waiting == 0 && queued == 0 {
+            if frames && acked && waiting == 0 && queued == 0 {
                 let tickets = u32::try_from(status.tickets_provisional).unwrap_or(u32::MAX);
                 let until = *rescored.get_or_insert(now + RESCORE_MAX + RESCORE_TICKET_MAX * tickets);
                 if tickets == 0 || now > until {

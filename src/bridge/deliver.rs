@@ -16,6 +16,7 @@ mod run;
 mod target;
 mod work;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -190,8 +191,8 @@ struct Health {
     failures: u32,
     /// Calls that it had answered when an operation was last over.
     answers: u64,
-    /// Tickets in a row that it did not take.
-    refused: u32,
+    /// Tickets that it did not take since it took one, [`run::REFUSED_IN_ROW_MAX`] of them at most.
+    refused: BTreeSet<TicketId>,
     backoff: Backoff,
     random: fastrand::Rng,
     /// Whether the operator has been told.
@@ -218,7 +219,7 @@ impl<T: Target> Bridge<T> {
         let health = Health {
             failures: 0,
             answers: 0,
-            refused: 0,
+            refused: BTreeSet::new(),
             backoff: Backoff::new(policy.retry_min, policy.retry_max),
             random: fastrand::Rng::new(),
             is_told: false,

@@ -51,6 +51,8 @@ pub struct Call {
     pub accept: Vec<u16>,
     /// How the answer is written.
     pub answer: Written,
+    /// The header in which answers say how many calls are left to the account.
+    pub left_in: Option<String>,
 }
 
 /// What a helpdesk said.
@@ -91,12 +93,15 @@ pub enum CallError {
         wait: Option<Duration>,
     },
     /// The helpdesk asks us to wait: nothing has been done.
-    #[error("the helpdesk asks for fewer calls (status {status})")]
+    #[error("the helpdesk asks for fewer calls{} (status {status})", if *left > Some(0) { " of this kind" } else { "" })]
     Limited {
         /// 429.
         status: u16,
         /// How long, where it says so.
         wait: Option<Duration>,
+        /// How many calls are left to the account, where it says so: if there are any, the limit is one of this ticket or
+        /// of calls of this kind.
+        left: Option<u32>,
     },
     /// The helpdesk will not: nothing has been done, and asking again changes nothing.
     #[error("{}{}{words}", self.in_short(), if words.is_empty() { "" } else { ": " })]
@@ -117,9 +122,23 @@ impl CallError {
         matches!(self, CallError::Unclear(_) | CallError::Trouble { .. })
     }
 
-    /// Whether we are asked to wait: nobody else's call would be taken before.
+    /// Whether we are asked to wait: nothing is wrong but that.
     pub fn asks_to_wait(&self) -> bool {
         matches!(self, CallError::Limited { .. } | CallError::Trouble { wait: Some(_), .. })
+    }
+
+    /// Whether that is for this ticket or calls of this kind alone: the account's calls are not used up, and others are
+    /// taken meanwhile.
+    pub fn is_limit_of_one(&self) -> bool {
+        matches!(self, CallError::Limited { left: Some(1..), .. })
+    }
+
+    /// How long, where it says so.
+    pub fn wait(&self) -> Option<Duration> {
+        match self {
+            CallError::Limited { wait, .. } | CallError::Trouble { wait, .. } => *wait,
+            _ => None,
+        }
     }
 
     /// Whether the helpdesk knows no such thing.
@@ -239,7 +258,13 @@ impl Http {
         let collected = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
         let status = head.status;
         if status == StatusCode::TOO_MANY_REQUESTS {
-            return Err(CallError::Limited { status: status.as_u16(), wait: retry_after(&head.headers) });
+            let left = call.left_in.and_then(|name| calls_left(head.headers.get(name)?.to_str().ok()?));
+            let left = left.map(|left| left as u32);
+            return Err(CallError::Limited {
+                status: status.as_u16(),
+                wait: retry_after(&head.headers),
+                left,
+            });
         }
         let bytes = collected.map_err(|error| CallError::Unclear(format!("answer: {error}")))?.to_bytes();
         let is_fine = status.is_success() || call.accept.contains(&status.as_u16());
@@ -294,6 +319,11 @@ fn words(bytes: &[u8]) -> String {
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds: f64 = headers.get(hyper::header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// How many calls are left, as a header says it: "NaN" and "inf" are numbers to Rust and none to us.
+pub(super) fn calls_left(said: &str) -> Option<f64> {
+    said.trim().parse().ok().filter(|left: &f64| left.is_finite() && *left >= 0.0)
 }
 
 /// An error and what is behind it.

@@ -2,7 +2,8 @@
 //!
 //! Calls go out evenly, never in a burst: so the worst ticket waits for one interval at most, and a helpdesk that counts
 //! by the second refuses nothing. Where the operator's figure is greater than what the helpdesk grants, the first
-//! refusal shows what that is, and it is kept to for an hour.
+//! refusal shows what that is, and it is kept to for an hour. A refusal while the helpdesk says that calls are left is none
+//! of the quota: it is of one ticket or kind of call, and changes nothing here.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use super::http::{Answer, CallError};
+use super::http::{Answer, CallError, calls_left};
 use super::preset::{Limits, ResetIs};
 
 /// How long to wait where a helpdesk says "too many" and not how long, as a share of its minute.
@@ -124,6 +125,8 @@ impl Pace {
     pub fn heard(&self, answer: &Result<Answer, CallError>) {
         let now = Instant::now();
         match answer {
+            // A limit of its own, which says nothing of the quota.
+            Err(error) if error.is_limit_of_one() => {}
             Err(CallError::Limited { wait, .. }) => self.turns.lock().refused(now, *wait, true),
             // Maintenance: it says nothing of a quota.
             Err(CallError::Trouble { wait: Some(wait), .. }) => {
@@ -260,11 +263,6 @@ impl Turns {
     }
 }
 
-/// How many calls are left, as a header says it: "NaN" and "inf" are numbers to Rust and none to us.
-fn calls_left(said: &str) -> Option<f64> {
-    said.parse().ok().filter(|left: &f64| left.is_finite() && *left >= 0.0)
-}
-
 /// How long until a reset that is written like that; nothing if it has been.
 fn until(at: &str, written: ResetIs) -> Option<Duration> {
     let now_ms = jiff::Timestamp::now().as_millisecond() as f64;
@@ -374,6 +372,21 @@ mod tests {
             assert_eq!(pace.standing().paused_for, None, "{said}");
         }
         assert_eq!(calls_left("12"), Some(12.0));
+    }
+
+    #[test]
+    fn the_limit_of_one_ticket_says_nothing_of_the_quota() {
+        let pace = Pace::of(Quota { calls_per_minute: 100, headroom_percent: 20, ..Quota::default() });
+        let before = pace.standing();
+        let limited = |left| Err(CallError::Limited { status: 429, wait: Some(MINUTE * 10), left });
+        pace.heard(&limited(Some(1)));
+        assert_eq!(pace.standing(), before);
+        // A real one stops all, whether the helpdesk says what is left or not.
+        for left in [Some(0), None] {
+            let pace = Pace::of(Quota::default());
+            pace.heard(&limited(left));
+            assert!(pace.standing().paused_for > Some(MINUTE * 9), "{left:?}");
+        }
     }
 
     #[test]

@@ -282,6 +282,10 @@ pub struct Changed {
     pub first: String,
     /// Whether there is more to ask for at once.
     pub more: Option<String>,
+    /// Least time from one of these calls to the next, in milliseconds, also where there is more: some take few of them,
+    /// whatever is left of the quota.
+    #[serde(default)]
+    pub interval_min_ms: u64,
     /// Present where an item says all that there is to know: no call is made for each but those without a `state`.
     pub fields: Option<Fields>,
 }

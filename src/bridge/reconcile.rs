@@ -108,7 +108,10 @@ impl<'b> Reconciler<'b> {
             drop(stop.wait_for(|stop| *stop).await);
             return Ok(());
         }
-        let mut plan = Plan::new(calls.changed.is_some().then_some(micros(self.every)));
+        let apart_us =
+            |changed: &Changed| i64::try_from(changed.interval_min_ms).unwrap_or(i64::MAX / 1_000) * 1_000;
+        let mut plan = Plan::new(calls.changed.is_some().then_some(micros(self.every)))
+            .with_listings_apart(calls.changed.as_ref().map_or(0, apart_us));
         let mut cursor = self.shared.cases.lock().cursor()?;
         let mut hints_end = false;
         loop {
@@ -217,7 +220,8 @@ impl<'b> Reconciler<'b> {
             Err(error) => {
                 // One that is refused says nothing of the tickets: they are asked for all the same.
                 let is_of_listing = self.is_of_one(plan, &error).await;
-                if plan.list_failed((self.clock)(), is_of_listing) {
+                let is_refused = is_of_listing && !error.asks_to_wait();
+                if plan.list_failed((self.clock)(), is_refused, error.wait().map_or(0, micros)) {
                     warn!(bridge = %self.name, "the listing of changes begins anew: what has changed since is found late");
                     *cursor = None;
                 }
@@ -466,10 +470,10 @@ impl<'b> Reconciler<'b> {
         plan.spent((self.clock)(), calls, every_us);
     }
 
-    /// Whether a ticket that could not be read is the only one.
+    /// Whether a ticket that could not be read is the only one, or the listing all that was refused.
     async fn is_of_one(&self, plan: &mut Plan, error: &CallError) -> bool {
         if !error.may_be_of_one() {
-            return error.is_of_one();
+            return error.is_of_one() || error.is_limit_of_one();
         }
         let is_sound = self.helpdesk.is_sound().await;
         self.spent(plan, 1);

@@ -266,8 +266,8 @@ impl Desk {
         now: Timestamp,
     ) -> Result<Option<Box<Amended>>, Unreadable> {
         let post = &candidate.post;
-        let is_refused = !provisional && config.gives_up(candidate, verdict);
-        if is_refused || conversation::is_thanks(&post.text, verdict, &config.sensitive) {
+        let is_thanks = conversation::is_thanks(&post.text, verdict, &config.sensitive);
+        if is_thanks || !provisional && config.gives_up(candidate, verdict) {
             return Ok(None);
         }
         let id = TicketId::of_post(post.network, &post.id);

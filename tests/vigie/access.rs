@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use vigie::ticket::proto::{TicketStatus, client_message::Kind, delivery::Record};
 use vigie::wire::{Address, Client, ClientError, Introduction};
 
-use crate::daemon::{Daemon, State, patiently, run, vigie};
+use crate::daemon::{Daemon, State, patiently, reserved, run, vigie};
 
 const BRANDS: &str = r#"
     [[brand]]
@@ -294,7 +294,7 @@ async fn tail_and_status_come_in_over_tls() {
         token(&state, "operator", "rights = [\"operate\"]"),
     ];
     configure(&state, &access.concat());
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = reserved().port();
     let text = std::fs::read_to_string(&state.config).unwrap();
     let text = text
         .replace("[wire]\n", &format!("[wire]\ntcp = \"0.0.0.0:{port}\"\n"))

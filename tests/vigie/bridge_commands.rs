@@ -8,7 +8,7 @@ use firehose::helpdesk::{Fake, Fault, Faults, Options, Plain, serve};
 use serde_json::{Value, json};
 
 use crate::access::certificates;
-use crate::daemon::{PATIENCE, QUICK_BRAND, State, run, vigie};
+use crate::daemon::{PATIENCE, QUICK_BRAND, State, get, patiently, reserved, run, vigie};
 
 const POSTS: &str = r#"{"id":"1","author":"a1","text":"@lumio internet down again since this morning, fix it now","language":"en","created_at":"2026-11-02T10:00:00Z"}
 {"id":"2","author":"a2","text":"@lumio panne depuis ce matin, à l'aide 😡","language":"fr","created_at":"2026-11-02T10:00:00Z"}
@@ -150,7 +150,7 @@ async fn apart_a_bridge_is_a_process_of_its_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn apart_a_bridge_comes_in_over_tls() {
     let fake = helpdesk().await;
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = reserved().port();
     let socket = format!("run = \"apart\"\nsocket = \"localhost:{port}\"");
     let state = state(&fake.url(), &format!("{socket}\nTLS"));
     certificates(state.path());
@@ -231,7 +231,7 @@ async fn a_test_says_whether_webhooks_arrive_and_their_secret_is_right() {
             said
         };
         // Nobody runs yet: as the guide says it.
-        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let nobody = reserved().to_string();
         let said = test(&config("right", "", &nobody), None);
         assert!(said.contains("note   webhooks: not tried, as no vigie runs here"), "{said}");
         test(&config("right", &format!("http://{nobody}"), &nobody), Some("wrong  webhook address: "));
@@ -424,7 +424,7 @@ async fn a_test_makes_a_ticket_where_those_of_each_team_go() {
 
 #[test]
 fn a_test_says_what_to_do_about_a_wrong_address_and_refuses_a_wrong_name() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = reserved();
     let state = state(&format!("http://{nobody}"), "");
     let output = run(vigie().args(["bridge", "test", "-c"]).arg(&state.config), b"");
     assert_eq!(output.status.code(), Some(1));
@@ -502,6 +502,11 @@ fn a_test_says_that_a_port_speaks_no_tls_and_what_to_do_about_a_certificate_of_o
     assert!(said.contains("does not speak TLS here, but plain HTTP"), "{said}");
 }
 
+fn interrupt(process: &std::process::Child) {
+    let mut kill = std::process::Command::new("kill");
+    assert!(kill.args(["-s", "INT", &process.id().to_string()]).status().unwrap().success());
+}
+
 /// The bridge would wait for the brand of its config, begin with what comes, and have its case store there.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_takes_its_tickets_to_a_helpdesk_of_ones_own() {
@@ -513,8 +518,7 @@ async fn the_demo_takes_its_tickets_to_a_helpdesk_of_ones_own() {
     let output = BufReader::new(demo.stdout.take().unwrap());
     let greeting: String = output.lines().take(8).map(|line| line.unwrap() + "\n").collect();
     let made = tickets(&fake, 2).await;
-    let pid = demo.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
+    interrupt(&demo);
     assert!(demo.wait().unwrap().success());
     assert!(greeting.contains(&format!("bridge    desk: {}", fake.url())), "{greeting}");
     assert!(greeting.contains("status    vigie status --http 127.0.0.1:"), "{greeting}");
@@ -523,14 +527,23 @@ async fn the_demo_takes_its_tickets_to_a_helpdesk_of_ones_own() {
 
     // One that takes nothing is named at the end.
     fake.set_faults(Faults::choose(|_| Some(Fault::Status { status: 401, done: false })));
-    let output =
-        run(vigie().args(["demo", "--rate", "500", "--duration", "6", "-c"]).arg(&state.config), b"");
-    assert!(output.status.success(), "{}", output.stderr);
-    assert!(
-        output.stdout.contains("bridge desk: took nothing: the helpdesk refuses: status 401"),
-        "{}",
-        output.stdout
-    );
+    let mut demo = vigie();
+    demo.args(["demo", "--rate", "500", "--duration", "0", "-c"]).arg(&state.config);
+    let mut demo = demo.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut output = BufReader::new(demo.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let line = output.find(|line| line.contains("vigie status --http ")).unwrap();
+    let console = line.rsplit(' ').next().unwrap();
+    patiently("an error of the bridge", async {
+        while !get(console, "/v1/status").contains("status 401") {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    interrupt(&demo);
+    let rest: Vec<String> = output.collect();
+    assert!(demo.wait().unwrap().success());
+    let said = "bridge desk: took nothing: the helpdesk refuses: status 401";
+    assert!(rest.iter().any(|line| line.contains(said)), "{rest:?}");
 
     state.configure("[[source]]\nkind = \"jetstream\"\nurl = \"ws://127.0.0.1:1/\"\n", QUICK_BRAND);
     let output = run(vigie().args(["demo", "-c"]).arg(&state.config), b"");

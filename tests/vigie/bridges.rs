@@ -13,7 +13,7 @@ use firehose::helpdesk::{self, Fake, Fault, Faults, Options, Plain};
 use parking_lot::Mutex;
 use prost::Message;
 use tokio::sync::{mpsc, oneshot, watch};
-use vigie::bridge::deliver::Counts;
+use vigie::bridge::deliver::{Counts, Shared};
 use vigie::bridge::pace::Standing;
 use vigie::bridge::preset::Preset;
 use vigie::bridge::{self, Config};
@@ -137,11 +137,11 @@ struct Done {
 
 /// Runs a bridge on a thread of its own until nothing waits any more.
 async fn run(backlog: &Backlog, config: Config) -> Done {
-    run_as(backlog, config, Plain::PRESET).await
+    run_as(backlog, config, Plain::PRESET, oneshot::channel().0).await
 }
 
 /// The same by another preset.
-async fn run_as(backlog: &Backlog, config: Config, preset: &str) -> Done {
+async fn run_as(backlog: &Backlog, config: Config, preset: &str, opened: oneshot::Sender<Shared>) -> Done {
     let preset = Preset::parse(preset).unwrap();
     let (hub, stop) = (backlog.hub.clone(), watch::Sender::new(false));
     let stopped = stop.subscribe();
@@ -149,6 +149,7 @@ async fn run_as(backlog: &Backlog, config: Config, preset: &str) -> Done {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let begun = cpu_of_thread();
         let bridge = bridge::open(&config, preset).unwrap();
+        drop(opened.send(bridge.shared().clone()));
         let (_reports, reported) = mpsc::channel(1);
         let serving =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -252,7 +253,7 @@ async fn where_the_search_is_late_nothing_is_doubled_and_nothing_stays_unknown()
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(folder.path(), &fake);
     config.call_max = Duration::from_millis(500);
-    let done = run_as(&backlog, config, &preset).await;
+    let done = run_as(&backlog, config, &preset, oneshot::channel().0).await;
     let (log, counts) = (fake.log(), done.counts);
     println!("{} tickets, {} unclear ends, search late: {counts:?}", log.made.len(), log.broken());
     assert!(log.broken() > backlog.count / 10 && counts.adopted > 0, "the faults fire");
@@ -269,7 +270,7 @@ async fn where_there_is_no_search_whatever_may_be_doubled_is_counted() {
     let (_, after) = find.split_once("[[create]]").unwrap();
     let preset = format!("{before}[[create]]{after}");
     let folder = tempfile::tempdir().unwrap();
-    let done = run_as(&backlog, config(folder.path(), &fake), &preset).await;
+    let done = run_as(&backlog, config(folder.path(), &fake), &preset, oneshot::channel().0).await;
     let (log, counts) = (fake.log(), done.counts);
     let references = log.references();
     let doubled = log.doubled().len();
@@ -343,9 +344,16 @@ async fn a_helpdesk_that_was_away_gets_everything_worst_first() {
     let mut fake = serve(Options::default()).await;
     fake.close().await;
     let folder = tempfile::tempdir().unwrap();
-    let running = run(&backlog, config(folder.path(), &fake));
+    let (opened, bridge) = oneshot::channel();
+    let running = run_as(&backlog, config(folder.path(), &fake), Plain::PRESET, opened);
     let back = async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        let bridge = bridge.await.unwrap();
+        patiently("a call that nobody answers", async {
+            while bridge.counts.lock().last_error.is_none() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
         fake.open().await;
     };
     let (done, ()) = tokio::join!(running, back);
@@ -464,4 +472,35 @@ async fn one_teams_queue_holds_up_no_other_teams_tickets() {
     let priority = |made: &helpdesk::Made| made.priority.as_u64();
     assert_eq!(priority(&log.made[19]), log.made.iter().map(priority).max().unwrap(), "it came last");
     assert!(done.counts.refused > 0);
+}
+
+/// A helpdesk that takes no more of one ticket for a while, such as Zendesk its thirty-first change within ten minutes, and
+/// says that there are calls left.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_of_one_ticket_holds_up_no_other_and_changes_no_pace() {
+    const WAIT: Duration = Duration::from_secs(4);
+    let backlog = Backlog::new(20);
+    let worst = (0..20_usize).max_by_key(|n| n * 7_919 % 1_000).unwrap();
+    let words = format!("number {worst}:");
+    let mut limited = 0;
+    let faults = Faults::choose(move |request| {
+        let is_of_worst = Plain::is_creation(request) && request.body.to_string().contains(&words);
+        limited += usize::from(is_of_worst);
+        (is_of_worst && limited == 1).then_some(Fault::Limited { retry_after: Some(WAIT) })
+    });
+    let left = helpdesk::Quota {
+        remaining_header: Some("x-left"),
+        ..helpdesk::Quota::new(1_000, Duration::from_secs(3600))
+    };
+    let fake = serve(Options { faults, quota: Some(left), ..Options::default() }).await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), &fake);
+    let preset = format!("{}\n[limits]\nremaining = \"x-left\"\n", Plain::PRESET);
+    let done = run_as(&backlog, config, &preset, oneshot::channel().0).await;
+    let log = fake.log();
+    let priority = |made: &helpdesk::Made| made.priority.as_u64();
+    assert_eq!((log.made.len(), done.counts.made, done.counts.refused), (20, 20, 0));
+    assert_eq!(priority(&log.made[19]), log.made.iter().map(priority).max().unwrap(), "it came last");
+    assert!(log.made[18].at < WAIT, "the others have waited: {:?}", log.made[18].at);
+    assert_eq!((done.pace.limited, done.pace.paused_for), (0, None));
 }

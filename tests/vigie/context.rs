@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use firehose::client::proto::delivery::Record;
+use jiff::Timestamp;
 use vigie::ticket::proto::{AgentState, Touchpoint, client_message::Kind};
 use vigie::wire::{Address, Client, Introduction};
 
@@ -125,12 +126,16 @@ async fn a_ticket_says_who_the_poster_is_and_what_they_tried_before() {
     assert!(explained.status.success(), "{}", explained.stderr);
     assert!(explained.stdout.contains("Ana Durand"), "{}", explained.stdout);
 
+    // The daemon decides at the time at which a post comes, and looks for contacts before that.
+    let at = Timestamp::now() - Duration::from_hours(1);
+    let contacts = format!("customer,at,channel,note\nC-ana,{at},phone,third time\n");
+    assert!(import(&state, "touchpoints", "later.csv", &contacts, &[]).status.success());
     let _daemon = state.start();
     let mut client = state.subscribe("helpdesk", 10).await;
     let delivery = patiently("the ticket", client.next()).await.unwrap();
     let Some(Record::Ticket(ticket)) = delivery.record else { panic!("{delivery:?}") };
     let ticket = serde_json::to_string(&format!("{ticket:?}")).unwrap();
-    for expected in ["C-ana", "Ana Durand", "gold", "second time"] {
+    for expected in ["C-ana", "Ana Durand", "gold", "third time"] {
         assert!(ticket.contains(expected), "{expected} is not in {ticket}");
     }
 }

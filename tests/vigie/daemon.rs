@@ -104,6 +104,12 @@ impl State {
         std::fs::write(&self.config, text).unwrap();
     }
 
+    /// With these keys of `[ledger]`, too.
+    pub(crate) fn configure_ledger(&self, keys: &str) {
+        let text = std::fs::read_to_string(&self.config).unwrap();
+        std::fs::write(&self.config, text.replace("[ledger]\n", &format!("[ledger]\n{keys}\n"))).unwrap();
+    }
+
     /// A source that reads the plain posts in the folder's `posts.ndjson`.
     pub(crate) fn posts_source(&self) -> String {
         let posts = self.path().join("posts.ndjson");
@@ -255,6 +261,18 @@ impl Drop for Daemon {
     }
 }
 
+/// An address of ours alone while the tests run, at which nobody listens until somebody who names it does: the system
+/// gives a port that is bound to none who asks for any.
+pub(crate) fn reserved() -> std::net::SocketAddr {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    // Whoever listens there later says the same.
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    std::mem::forget(socket);
+    address
+}
+
 /// A network of `events` invented posts, at an address that stays the same when it is served again.
 pub(crate) struct Network {
     pub(crate) config: JetstreamConfig,
@@ -264,10 +282,9 @@ impl Network {
     pub(crate) fn new(events: u64, share: f64) -> Network {
         // In the past, so that a server at full rate can hand out everything at once.
         let start = jiff::Timestamp::from_second(1_790_000_000).unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         Network {
             config: JetstreamConfig {
-                listen: port,
+                listen: reserved(),
                 rate: Rate::Max,
                 share,
                 confusing: share / 2.0,
@@ -317,6 +334,24 @@ pub(crate) fn get(console: &str, path: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
+}
+
+/// Waits until so many records of a subscription are on their way to its clients.
+pub(crate) async fn until_in_flight(console: &str, subscription: &str, expected: u64) {
+    patiently("the records on their way", async {
+        loop {
+            let answer = get(console, "/v1/status");
+            let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+            let status: serde_json::Value = serde_json::from_str(body).unwrap();
+            let all = status["subscriptions"].as_array().unwrap();
+            let this = all.iter().find(|other| other["name"] == subscription);
+            if this.is_some_and(|this| this["in_flight"] == expected) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
 }
 
 /// Says why a test checks nothing here; where `VIGIE_TEST_NO_SKIP` is set that is a failure.

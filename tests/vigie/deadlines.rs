@@ -127,7 +127,7 @@ async fn a_late_answer_is_told_once_before_it_is_late_and_once_after_whatever_en
     assert_eq!(client.welcome().pending, 0);
     // Whatever is late by now would be recorded with this report or before.
     report(&mut client, &tickets[0], 1).await;
-    until_stored(&state, "feedback", 2).await;
+    until_stored(&state, "feedback", 3).await;
     assert_eq!(state.updates(), 3, "two at risk, one breached");
 }
 

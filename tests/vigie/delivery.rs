@@ -1,6 +1,6 @@
 //! Who gets which ticket, against the real ledger.
 
-use crate::daemon::{State, patiently, ticket_of};
+use crate::daemon::{State, patiently, ticket_of, until_in_flight};
 use firehose::client::proto;
 use proto::delivery::Record;
 
@@ -65,7 +65,7 @@ fn factors(ticket: &proto::Ticket) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_subscription_has_its_own_copy_and_its_clients_share_it() {
     let state = state();
-    let _daemon = state.start();
+    let daemon = state.start();
     wait_until_settled(&state).await;
     let tickets = state.buckets()["ticketed"];
 
@@ -83,6 +83,7 @@ async fn each_subscription_has_its_own_copy_and_its_clients_share_it() {
 
     // A client that goes without an ack leaves its ticket to the others.
     drop(first);
+    until_in_flight(&daemon.console(), "shared", 1).await;
     second.ack(vec![b.seq]).await.unwrap();
     let again = patiently("the ticket left behind", second.next()).await.unwrap();
     assert_eq!((ticket_of(&again), again.attempt), (ticket_of(&a), 2));

@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::daemon::{BRAND, State, hex, patiently, run, ticket_of, vigie};
+use crate::daemon::{BRAND, State, hex, patiently, run, ticket_of, until_in_flight, vigie};
 use firehose::client::proto;
 use proto::delivery::Record;
 
@@ -40,8 +40,7 @@ fn configure(state: &State, source: &str, keys: &str) {
         posts.display()
     );
     state.configure(&sources, BRAND);
-    let text = std::fs::read_to_string(&state.config).unwrap();
-    std::fs::write(&state.config, text.replace("[ledger]\n", &format!("[ledger]\n{keys}\n"))).unwrap();
+    state.configure_ledger(keys);
 }
 
 fn count(state: &State, what: &str) -> i64 {
@@ -167,7 +166,7 @@ fn backup(state: &State, destination: &Path) -> crate::daemon::Output {
 async fn a_backup_of_a_running_daemon_is_a_ledger_to_go_on_with() {
     let state = State::new("");
     configure(&state, "posts", "");
-    let _daemon = state.start();
+    let daemon = state.start();
     until("all posts", || state.buckets().values().sum::<i64>() == 14).await;
     let mut client = state.subscribe("helpdesk", 100).await;
     let mut acknowledged = BTreeSet::new();
@@ -194,6 +193,7 @@ async fn a_backup_of_a_running_daemon_is_a_ledger_to_go_on_with() {
     assert!(left.iter().all(|name| !name.to_string_lossy().contains("vigie-backup")), "{left:?}");
 
     drop(client);
+    until_in_flight(&daemon.console(), "helpdesk", 0).await;
     // What the original does from here on is not in the copy.
     let (rest, _) = take(&state, "helpdesk", 8).await;
     let restored = State::new("");
@@ -298,9 +298,11 @@ async fn a_daemon_forgets_what_is_old_and_acknowledged_and_nothing_else() {
 
     let daemon = state.start();
     until("all to be pruned", || count(&state, "ticket") == 0).await;
-    let status = run(vigie().args(["status", "--json", "--http", &daemon.console()]), b"").stdout;
-    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
-    assert_eq!(status["ledger"]["tickets_pruned"], 11);
+    let status = || -> serde_json::Value {
+        let status = run(vigie().args(["status", "--json", "--http", &daemon.console()]), b"").stdout;
+        serde_json::from_str(&status).unwrap()
+    };
+    until("the count", || status()["ledger"]["tickets_pruned"] == 11).await;
     for (what, left) in [("record", 0), ("pruned", 11)] {
         assert_eq!(count(&state, what), left, "{what}");
     }

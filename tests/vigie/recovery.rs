@@ -6,7 +6,7 @@ use std::time::Duration;
 use firehose::run::crash::{self, CrashOutcome};
 use firehose::run::{Changes, Scenario, Settings};
 
-use crate::daemon::{Network, State, patiently, ticket_of};
+use crate::daemon::{Network, State, patiently, reserved, ticket_of};
 
 /// Kills the daemon with a window half acknowledged: some acks confirmed, some under way, some deliveries
 /// never answered.
@@ -156,9 +156,8 @@ async fn a_cursor_older_than_the_networks_memory_is_booked_as_a_gap() {
 
     // The same network an hour later, which remembers only what comes from there on.
     let start = network.config.start.unwrap() + Duration::from_secs(3600);
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     network.config.start = Some(start);
-    network.config.listen = port;
+    network.config.listen = reserved();
     state.configure(&network.source(), crate::daemon::BRAND);
     let (_stop, stopped) = tokio::sync::oneshot::channel();
     let _serving = network.serve(stopped).await;

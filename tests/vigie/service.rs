@@ -365,8 +365,11 @@ fn a_commit_that_does_not_come_back_starves_the_watchdog_and_is_named_once() {
     assert_eq!(code, Some(0), "{log}");
     // On a busy machine the async threads may be late, too.
     let stuck = "stuck: the watchdog is not fed until it goes on stage=vigie-ledger";
-    assert_eq!(log.matches(stuck).count(), 1, "{log}");
-    assert!(log.contains("goes on stage=vigie-ledger"), "{log}");
+    let goes_on = "goes on stage=vigie-ledger";
+    // Once each time: a slow disk may be in its way a second time, at the start or the end.
+    let told = log.lines().filter(|line| line.contains(stuck) || line.contains(goes_on));
+    let told: Vec<bool> = told.map(|line| line.contains(stuck)).collect();
+    assert!(told.starts_with(&[true, false]) && told.windows(2).all(|two| two[0] != two[1]), "{log}");
 }
 
 #[test]

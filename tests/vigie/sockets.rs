@@ -144,7 +144,8 @@ async fn upgrades_that_met(seconds: u64) -> u32 {
         for restart in 0.. {
             // As a package does: the new file takes the name of the old one, which may still run.
             let new = state.path().join("vigie.new");
-            std::fs::copy(binary(), &new).unwrap();
+            // By a process of its own: what another test starts meanwhile would have our file open for writing.
+            assert!(Command::new("cp").arg(binary()).arg(&new).status().unwrap().success());
             std::fs::rename(&new, &installed).unwrap();
             let daemon = held.start(&state, &installed);
             let mut client = connect(&state).await;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::Value;
 use vigie::ticket::proto::{AgentState, TicketStatus, client_message::Kind};
 use vigie::wire::{Address, Client, Introduction};
@@ -16,14 +18,28 @@ const POSTS: &str = r#"
 {"id":"4","author":"u-laptops","text":"Lumio, ma commande n'est jamais arrivée, où est mon colis ? j'ai besoin d'aide","created_at":"2026-11-26T09:03:00Z"}
 "#;
 
-const CUSTOMERS: &str = "key,name,tier,flags,value,plain,purchases\n\
-    C-17,Ana Diallo,standard,callback,240,u-called,2026-03-02 89 Lumiobox\n\
-    C-90,Imprimerie Roux,gold,,18000,u-laptops,2026-11-19 11900 10 ordinateurs portables\n";
-
-const TOUCHPOINTS: &str = "customer,channel,at,note\n\
-    C-17,phone,2026-11-24T10:00:00Z,no tone\n\
-    C-17,phone,2026-11-25T16:30:00Z,still no tone\n\
-    C-17,mail,2026-11-26T06:00:00Z,asks for a technician\n";
+/// What they bought, and what they tried before: reckoned from now, as the daemon does.
+fn customers_and_touchpoints() -> (String, String) {
+    let ago = |hours| Timestamp::now() - Duration::from_hours(hours);
+    let day = |hours| ago(hours).to_zoned(TimeZone::UTC).date();
+    let customers = format!(
+        "key,name,tier,flags,value,plain,purchases\n\
+         C-17,Ana Diallo,standard,callback,240,u-called,{} 89 Lumiobox\n\
+         C-90,Imprimerie Roux,gold,,18000,u-laptops,{} 11900 10 ordinateurs portables\n",
+        day(270 * 24),
+        day(7 * 24)
+    );
+    let touchpoints = format!(
+        "customer,channel,at,note\n\
+         C-17,phone,{},no tone\n\
+         C-17,phone,{},still no tone\n\
+         C-17,mail,{},asks for a technician\n",
+        ago(47),
+        ago(17),
+        ago(3)
+    );
+    (customers, touchpoints)
+}
 
 /// Money goes to `vip`, whoever waits to be called to `seniors`, the rest to `support`.
 const DESK: &str = r#"
@@ -204,8 +220,9 @@ async fn what_is_known_of_people_puts_their_posts_in_the_order_that_a_dispatcher
     let posts = state.path().join("posts.ndjson");
     std::fs::write(&posts, POSTS.trim_start()).unwrap();
     state.configure(&state.posts_source(), &format!("{}\n{DESK}", crate::daemon::BRAND));
-    import(&state, &["customers"], CUSTOMERS);
-    import(&state, &["touchpoints"], TOUCHPOINTS);
+    let (customers, touchpoints) = customers_and_touchpoints();
+    import(&state, &["customers"], &customers);
+    import(&state, &["touchpoints"], &touchpoints);
     import(&state, &["agents"], AGENTS);
 
     let daemon = state.start();

@@ -27,8 +27,11 @@ pub struct Chatwoot {
 
 /// The account.
 const ACCOUNT: &str = "1";
-/// Messages in an answer.
+/// Messages in an answer, and contacts.
 const PAGE: usize = 20;
+const CONTACTS: usize = 15;
+/// Longest string, in characters.
+const STRING_CHARS_MAX: usize = 255;
 /// Its inboxes of the channel API.
 const INBOXES: [&str; 2] = ["5", "8"];
 /// Its team.
@@ -85,7 +88,16 @@ impl Chatwoot {
     }
 
     fn contact(&mut self, asked: &Value) -> Reply {
-        if self.contacts.iter().any(|contact| contact["identifier"] == asked["identifier"]) {
+        let is_long = |name: &&&str| {
+            let text = asked[**name].as_str().unwrap_or_default();
+            text.chars().count() > STRING_CHARS_MAX
+        };
+        if let Some(name) = ["name", "identifier"].iter().find(is_long) {
+            let words = format!("{name} is too long (maximum is {STRING_CHARS_MAX} characters)");
+            return Reply::json(422, &json!({ "message": words, "attributes": [name] }));
+        }
+        let is_taken = |contact: &Value| contact["identifier"] == asked["identifier"];
+        if !asked["identifier"].is_null() && self.contacts.iter().any(is_taken) {
             let words = "Identifier has already been taken";
             return Reply::json(422, &json!({ "message": words, "attributes": ["identifier"] }));
         }
@@ -121,6 +133,21 @@ impl Chatwoot {
         let mut found = self.store.seen(std::time::Duration::ZERO, now);
         found.retain(|conversation| conversation["custom_attributes"][key] == filter["values"][0]);
         Reply::json(200, &json!({ "meta": { "all_count": found.len() }, "payload": found }))
+    }
+
+    /// As it is written, whether in capitals or not.
+    fn filter_contacts(&self, asked: &Value) -> Reply {
+        let filter = &asked["payload"][0];
+        if filter["attribute_key"] != "identifier" || filter["filter_operator"] != "equal_to" {
+            return Reply::json(422, &json!({ "error": "Invalid attribute key or operator" }));
+        }
+        let lower = |value: &Value| value.as_str().map(str::to_lowercase);
+        let is_found = |contact: &&Value| {
+            contact["identifier"].is_string() && lower(&contact["identifier"]) == lower(&filter["values"][0])
+        };
+        let found: Vec<&Value> = self.contacts.iter().filter(is_found).collect();
+        let page = &found[..found.len().min(CONTACTS)];
+        Reply::json(200, &json!({ "meta": { "count": found.len() }, "payload": page }))
     }
 
     fn conversation_call(&mut self, request: &Request, id: &str, rest: &[&str]) -> Reply {
@@ -230,11 +257,13 @@ impl Vendor for Chatwoot {
             }
             ("GET", ["contacts", "search"]) => {
                 let asked = request.query("q").unwrap_or_default();
-                let is_found =
-                    |contact: &&Value| contact["identifier"].as_str().is_some_and(|it| it.contains(asked));
-                let found: Vec<&Value> = self.contacts.iter().filter(is_found).collect();
+                // Wherever it stands, and in no order that is documented.
+                let holds = |value: &Value| value.as_str().is_some_and(|text| text.contains(asked));
+                let is_found = |contact: &&Value| holds(&contact["identifier"]) || holds(&contact["name"]);
+                let found: Vec<&Value> = self.contacts.iter().rev().filter(is_found).take(CONTACTS).collect();
                 Reply::json(200, &json!({ "meta": { "count": found.len() }, "payload": found }))
             }
+            ("POST", ["contacts", "filter"]) => self.filter_contacts(&request.body),
             ("POST", ["contacts"]) => self.contact(&request.body),
             ("PUT", ["contacts", id]) => match self.contacts.iter_mut().find(|contact| has_id(contact, id)) {
                 Some(contact) => {

@@ -23,10 +23,16 @@ pub struct Jira {
     pub mailed: u64,
     /// Whether our account may see feedback.
     pub shows_feedback: bool,
+    /// Whether our account administers the projects.
+    pub is_admin: bool,
+    /// Edits of which whoever watches the issue was mailed, with what was there before.
+    pub told: u64,
 }
 
 /// Longest text.
 const TEXT_UNITS_MAX: usize = 32_767;
+/// Longest summary, likewise as Java counts.
+const SUMMARY_UNITS_MAX: usize = 255;
 /// Longest page of comments, whatever is asked for.
 const PAGE: usize = 100;
 /// The account.
@@ -49,6 +55,8 @@ impl Default for Jira {
             budget: None,
             mailed: 0,
             shows_feedback: true,
+            is_admin: false,
+            told: 0,
         }
     }
 }
@@ -77,8 +85,11 @@ impl Jira {
             return Reply::json(404, &json!({ "errorMessage": words }));
         };
         let values = &asked["requestFieldValues"];
-        if is_too_long(&values["description"]) {
+        if is_too_long(&values["description"], TEXT_UNITS_MAX) {
             return too_long();
+        }
+        if is_too_long(&values["summary"], SUMMARY_UNITS_MAX) {
+            return Reply::json(400, &json!({ "errorMessage": "Summary must be less than 255 characters." }));
         }
         let known = |name: &str| ["summary", "description"].contains(&name) || fields_there.contains(&name);
         if let Some((name, _)) = values.as_object().into_iter().flatten().find(|(name, _)| !known(name)) {
@@ -117,7 +128,8 @@ impl Jira {
     }
 
     fn issue_call(&mut self, request: &Request, key: &str, rest: &[&str]) -> Reply {
-        let (number, shows_feedback) = (self.store.number(), self.shows_feedback);
+        let (number, shows_feedback, is_admin) = (self.store.number(), self.shows_feedback, self.is_admin);
+        let is_silent = request.query("notifyUsers") == Some("false");
         let gone = || {
             Reply::json(
                 404,
@@ -133,10 +145,16 @@ impl Jira {
         let Some(issue) = self.issue(key) else { return gone() };
         match (request.method.as_str(), rest) {
             ("GET", []) => Reply::json(200, &json!({ "key": key, "fields": issue["fields"] })),
-            ("PUT", []) if is_too_long(&request.body["fields"]["description"]) => too_long(),
-            ("POST", ["comment"]) if is_too_long(&request.body["body"]) => too_long(),
+            // The documentation has it that the parameter is ignored then: the whole change is refused.
+            ("PUT", []) if is_silent && !is_admin => {
+                let words = "To discard the user notification either admin or project admin permissions are required.";
+                Reply::json(403, &json!({ "errorMessages": [words], "errors": {} }))
+            }
+            ("PUT", []) if is_too_long(&request.body["fields"]["description"], TEXT_UNITS_MAX) => too_long(),
+            ("POST", ["comment"]) if is_too_long(&request.body["body"], TEXT_UNITS_MAX) => too_long(),
             ("PUT", []) => {
                 set(&mut issue["fields"], &request.body["fields"]);
+                self.told += u64::from(!is_silent);
                 Reply::empty(204)
             }
             ("DELETE", []) => {
@@ -194,8 +212,8 @@ fn is_project(key: &str) -> bool {
 }
 
 /// As Java counts.
-fn is_too_long(text: &Value) -> bool {
-    text.as_str().is_some_and(|text| text.encode_utf16().count() > TEXT_UNITS_MAX)
+fn is_too_long(text: &Value, units_max: usize) -> bool {
+    text.as_str().is_some_and(|text| text.encode_utf16().count() > units_max)
 }
 
 fn too_long() -> Reply {

@@ -1,4 +1,4 @@
-//! Zammad: a search that is late, notes that stay after ten minutes, triggers that write to customers.
+//! Zammad: a search for words that is late, notes that stay after ten minutes, triggers that write to customers.
 
 use std::time::Duration;
 
@@ -19,8 +19,10 @@ pub struct Zammad {
     pub groups: Vec<String>,
     /// Attributes of tickets that were added to those that each Zammad has.
     pub attributes: Vec<String>,
-    /// How late the search is.
+    /// How late the index is that words are searched in.
     pub lag: Duration,
+    /// Whether there is such an index: else words are looked for in titles and texts alone.
+    pub has_index: bool,
     /// Whether the agent may delete tickets.
     pub is_admin: bool,
     /// Whether notes are too old to be deleted.
@@ -37,6 +39,7 @@ impl Default for Zammad {
             groups: ["Social", "Billing"].map(str::to_owned).to_vec(),
             attributes: ["vigie_ref", "network"].map(str::to_owned).to_vec(),
             lag: Duration::ZERO,
+            has_index: true,
             is_admin: true,
             notes_stay: false,
             mailed: Vec::new(),
@@ -91,6 +94,35 @@ impl Zammad {
         Reply::json(201, &shown(&self.store.tickets[&id])).making(reference, id, &asked["priority"])
     }
 
+    /// Words are searched in the index, conditions in the database.
+    fn search(&self, request: &Request, now: Instant) -> Reply {
+        let limit = request.query("limit").and_then(|limit| limit.parse().ok()).unwrap_or(50);
+        let mut found = match request.query("query") {
+            Some(query) => {
+                let reference = query.strip_prefix("vigie_ref:\"").and_then(|rest| rest.strip_suffix('"'));
+                let mut found = self.store.seen(self.lag, now);
+                found.retain(|ticket| self.has_index && ticket["vigie_ref"].as_str() == reference);
+                found
+            }
+            None => {
+                let mut found = self.store.seen(Duration::ZERO, now);
+                for (key, value) in &request.query {
+                    let Some(field) = key.strip_prefix("condition[ticket.") else { continue };
+                    let Some(field) = field.strip_suffix("][value]") else { continue };
+                    let operator = request.query(&format!("condition[ticket.{field}][operator]"));
+                    if operator != Some("is") || !self.attributes.iter().any(|known| known == field) {
+                        let words = format!("column tickets.{field} does not exist");
+                        return Reply::json(500, &json!({ "error": words }));
+                    }
+                    found.retain(|ticket| ticket[field] == value.as_str());
+                }
+                found
+            }
+        };
+        found.truncate(limit);
+        Reply::json(200, &found.into())
+    }
+
     fn article(&mut self, asked: &Value) -> Value {
         let mut article = asked.clone();
         article["id"] = self.store.number().into();
@@ -120,13 +152,7 @@ impl Vendor for Zammad {
                     .truncate(request.query("per_page").and_then(|count| count.parse().ok()).unwrap_or(100));
                 Reply::json(200, &listed.into())
             }
-            ("GET", ["api", "v1", "tickets", "search"]) => {
-                let query = request.query("query").unwrap_or_default();
-                let reference = query.strip_prefix("vigie_ref:\"").and_then(|rest| rest.strip_suffix('"'));
-                let mut found = self.store.seen(self.lag, now);
-                found.retain(|ticket| ticket["vigie_ref"].as_str() == reference);
-                Reply::json(200, &found.into())
-            }
+            ("GET", ["api", "v1", "tickets", "search"]) => self.search(request, now),
             ("POST", ["api", "v1", "tickets"]) => self.create(request, now),
             ("GET", ["api", "v1", "tickets", id]) => {
                 self.store.ticket(id).map_or_else(gone, |ticket| Reply::json(200, &shown(ticket)))

@@ -1,6 +1,6 @@
 //! Zendesk: idempotency keys, comments that are blackened, placeholders that are filled in, a cursor over what changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -26,7 +26,18 @@ pub struct Zendesk {
     pub has_surveys: bool,
     /// Whether it answers a redaction as if it were done, and does none.
     pub redacts_nothing: bool,
+    /// So many changes of one ticket it takes in ten minutes, whatever is left of the account's calls.
+    pub updates_max: usize,
+    /// So many listings of changes in one.
+    pub listings_max: usize,
+    /// When each ticket was changed by our account of late, and when changes were listed.
+    updated_at: BTreeMap<u64, VecDeque<Instant>>,
+    listed_at: VecDeque<Instant>,
 }
+
+/// In which time the limits of one ticket and of listings count.
+const UPDATES_IN: Duration = Duration::from_secs(600);
+const LISTINGS_IN: Duration = Duration::from_secs(60);
 
 /// The agent.
 const ME: u64 = 35_436;
@@ -46,6 +57,10 @@ impl Default for Zendesk {
             mailed: 0,
             has_surveys: true,
             redacts_nothing: false,
+            updates_max: 30,
+            listings_max: 10,
+            updated_at: BTreeMap::new(),
+            listed_at: VecDeque::new(),
         }
     }
 }
@@ -167,7 +182,11 @@ impl Zendesk {
             .making(reference, id, &asked["priority"])
     }
 
-    fn update(&mut self, request: &Request, id: &str) -> Reply {
+    fn update(&mut self, request: &Request, id: &str, now: Instant) -> Reply {
+        let updated_at = self.updated_at.entry(id.parse().unwrap_or_default()).or_default();
+        if let Some(refused) = one_too_many(updated_at, self.updates_max, UPDATES_IN, now) {
+            return refused;
+        }
         let mut asked = request.body["ticket"].clone();
         let comment = asked.as_object_mut().and_then(|asked| asked.remove("comment"));
         let comment = comment.map(|comment| self.comment(&comment));
@@ -208,7 +227,10 @@ impl Zendesk {
         Reply::json(200, &json!({ "comment": {} }))
     }
 
-    fn changed(&self, request: &Request) -> Reply {
+    fn changed(&mut self, request: &Request, now: Instant) -> Reply {
+        if let Some(refused) = one_too_many(&mut self.listed_at, self.listings_max, LISTINGS_IN, now) {
+            return refused;
+        }
         // Everything here has happened since any start that is asked for.
         let from = request.query("cursor").and_then(|cursor| cursor.parse().ok());
         let from = from.unwrap_or(0_usize).min(self.changes.len());
@@ -223,6 +245,28 @@ impl Zendesk {
         }
         Reply::json(200, &page)
     }
+}
+
+/// The refusal of a call that is one more than there may be within that time; else it counts.
+fn one_too_many(
+    at: &mut VecDeque<Instant>,
+    calls_max: usize,
+    within: Duration,
+    now: Instant,
+) -> Option<Reply> {
+    while at.front().is_some_and(|at| now.duration_since(*at) >= within) {
+        at.pop_front();
+    }
+    if at.len() < calls_max {
+        at.push_back(now);
+        return None;
+    }
+    let wait = at.front().map_or(within, |first| within.saturating_sub(now.duration_since(*first)));
+    let reply = Reply::json(
+        429,
+        &json!({ "error": "APIRateLimitExceeded", "description": "Number of allowed API requests per minute exceeded" }),
+    );
+    Some(reply.with_header("retry-after", wait.as_secs().to_string()))
 }
 
 /// A page of a list: by a cursor where a size is asked for, else the first.
@@ -336,7 +380,7 @@ impl Vendor for Zendesk {
                 Some(ticket) => Reply::json(200, &json!({ "ticket": shown(ticket), "users": users() })),
                 None => gone(),
             },
-            ("PUT", ["api", "v2", "tickets", id]) => self.update(request, id),
+            ("PUT", ["api", "v2", "tickets", id]) => self.update(request, id, now),
             ("DELETE", ["api", "v2", "tickets", id]) => {
                 match self.store.tickets.remove(&id.parse().unwrap_or_default()) {
                     Some(_) => Reply::empty(204),
@@ -363,7 +407,7 @@ impl Vendor for Zendesk {
                 Reply::json(200, &json!({ "survey_responses": found, "meta": { "has_more": false } }))
             }
             ("PUT", ["api", "v2", "comment_redactions", id]) => self.redact(request, id),
-            ("GET", ["api", "v2", "incremental", "tickets", "cursor"]) => self.changed(request),
+            ("GET", ["api", "v2", "incremental", "tickets", "cursor"]) => self.changed(request, now),
             _ => gone(),
         }
     }

@@ -25,6 +25,8 @@ const COUNT_SETTLES: Duration = Duration::from_millis(20);
 
 /// Longest wait for a server that says goodbye; it gives its readers a second.
 const ORDERLY_MAX: Duration = Duration::from_secs(5);
+/// Longest wait for a daemon that has not come back yet.
+const READER_MAX: Duration = Duration::from_secs(60);
 
 /// How much earlier than its turn a Jetstream event's own time is, at most: microseconds.
 pub(super) const JITTER_US: i64 = 31_000;
@@ -129,6 +131,22 @@ impl Feed {
     /// has no acknowledgements.
     pub(super) fn acked(&self) -> Option<u64> {
         lock(&self.servers).iter().filter_map(|network| network.acked()).max()
+    }
+
+    /// Whether all that was acknowledged so far is all that was offered, where the protocol has acknowledgements: the
+    /// last one comes a moment after its commit.
+    pub(super) fn is_acked(&self) -> bool {
+        let events = self.events();
+        self.acked().is_none_or(|acked| acked == events.end - events.start)
+    }
+
+    /// Waits until somebody reads it; not for ever.
+    pub(super) async fn wait_for_reader(&self) {
+        let given_up = Instant::now() + READER_MAX;
+        let has_reader = || lock(&self.running).as_ref().is_some_and(|running| running.network.readers() > 0);
+        while !has_reader() && Instant::now() < given_up {
+            sleep(COUNT_SETTLES).await;
+        }
     }
 
     /// Distinct events until `now_us`: those due, or in the unlimited rate those handed over.

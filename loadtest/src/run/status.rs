@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// Longest wait for an answer: a daemon that is busy still answers in a few milliseconds.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
+const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// Longest answer that is read: a thousand sources.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
 

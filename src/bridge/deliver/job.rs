@@ -516,7 +516,7 @@ impl Job {
                 let refused = Fact::Refused { seq: self.seq };
                 self.end_with(End::Back(again, error.in_short()), nothing_done.chain([refused]))
             }
-            Outcome::Failed(error, None) => self.end_with(End::Hold(error), nothing_done),
+            Outcome::Failed(error, None) => self.end_with(self.held(error), nothing_done),
             other => unreachable!("a creation gives no {other:?}"),
         }
     }
@@ -530,7 +530,7 @@ impl Job {
     fn asked(&mut self, error: CallError, outcome: Outcome) -> Step {
         match outcome {
             Outcome::Sound(true) => self.back(error.in_short()),
-            Outcome::Failed(other, _) => Step::End(End::Hold(other)),
+            Outcome::Failed(other, _) => Step::End(self.held(other)),
             _ => Step::End(End::Hold(error)),
         }
     }
@@ -615,7 +615,16 @@ impl Job {
     fn hold(&mut self, error: CallError) -> Step {
         let stays = (self.is_erasure() && !error.asks_to_wait()).then_some(Fact::TextStays { seq: self.seq });
         let facts: Vec<Fact> = self.took_out().chain(stays).collect();
-        self.end_with(End::Hold(error), facts)
+        self.end_with(self.held(error), facts)
+    }
+
+    /// How it ends then: where the helpdesk takes other calls, with a wait of this ticket's, of which it has refused
+    /// nothing.
+    fn held(&self, error: CallError) -> End {
+        match error.is_limit_of_one() {
+            true => End::Back(error.wait().unwrap_or(self.again()).min(AGAIN_MAX), error.in_short()),
+            false => End::Hold(error),
+        }
     }
 
     /// Others first, and this one later each time.

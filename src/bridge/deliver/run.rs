@@ -23,7 +23,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(40);
 const CONNECT_WAIT_MIN: Duration = Duration::from_millis(500);
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(30);
 /// So many tickets refused in a row, and it is no ticket's fault.
-const REFUSED_IN_ROW_MAX: u32 = 5;
+pub(super) const REFUSED_IN_ROW_MAX: usize = 5;
 /// How a delivery is answered.
 #[derive(Debug, PartialEq)]
 enum Reply {
@@ -171,7 +171,7 @@ impl<T: Target> Bridge<T> {
             End::Back(after, why) => {
                 let pause = {
                     let mut health = self.health.lock();
-                    let is_no_tickets_fault = health.refused >= REFUSED_IN_ROW_MAX;
+                    let is_no_tickets_fault = health.refused.len() >= REFUSED_IN_ROW_MAX;
                     is_no_tickets_fault.then(|| health.next_delay())
                 };
                 if let Some(pause) = pause {

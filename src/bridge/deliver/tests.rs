@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 
 use self::world::*;
+use super::run::REFUSED_IN_ROW_MAX;
 use super::*;
 use crate::bridge::http::CallError;
 use crate::bridge::text::{About, Fields, FourByte, Language};
@@ -216,6 +217,34 @@ fn a_helpdesk_that_takes_nothing_is_waited_for() {
     let mut trial = Trial::new(World { script: silent.collect(), ..World::default() });
     let ends: Vec<End> = (1..=3).map(|seq| trial.whole(seq, &ticket(&seq.to_string()))).collect();
     assert!(matches!(&ends[..], [End::Back(..), End::Hold(_), End::Hold(_)]), "{ends:?}");
+}
+
+#[test]
+fn the_limit_of_one_ticket_holds_up_no_other_and_is_no_refusal() {
+    let mut trial = Trial::new(World::default());
+    let wait = Duration::from_secs(600);
+    trial.world.0.lock().script = [Some(Fault::LimitedAlone(600))].into();
+    assert!(matches!(trial.whole(1, &ticket("a")), End::Back(after, _) if after == wait), "none is made");
+    trial.world.0.lock().script = [None, Some(Fault::LimitedAlone(600))].into();
+    assert!(
+        matches!(trial.whole(1, &ticket("a")), End::Back(after, _) if after == wait),
+        "made, without its label"
+    );
+    assert_eq!(trial.whole(1, &ticket("a")), End::Ack);
+    assert_eq!(trial.calls(), ["create", "create", "complete", "complete"]);
+    // However often: it is not refused, and agents do not do without.
+    for seq in (2..20).cycle().take(REFUSED_IN_ROW_MAX * 20) {
+        trial.world.0.lock().script = [Some(Fault::LimitedAlone(9_000))].into();
+        let note = change("a", Change::Answered(update::Answered::default()));
+        let End::Back(after, why) = trial.whole(seq, &note) else { panic!("others wait") };
+        assert!(after <= Duration::from_secs(3600) && why.contains("of this kind"), "{after:?} {why}");
+    }
+    let refused = trial.bridge.as_ref().unwrap().health.lock().refused.len();
+    assert_eq!((refused, trial.counts().refused), (1, 0), "one ticket");
+    trial.world.0.lock().script = [Some(Fault::LimitedAlone(600))].into();
+    assert!(matches!(trial.whole(30, &change("a", erased())), End::Back(..)));
+    assert_eq!(trial.unerased(), 0, "nothing is refused");
+    assert_eq!(trial.whole(30, &change("a", erased())), End::Ack);
 }
 
 #[test]

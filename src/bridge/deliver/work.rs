@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use tracing::{debug, error, info, warn};
 
 use super::job::{End, Job, Outcome, Step};
+use super::run::REFUSED_IN_ROW_MAX;
 use super::{Bridge, Policy, Target, Worked};
 use crate::bridge::helpdesk::Values;
 use crate::bridge::http::CallError;
@@ -197,7 +198,7 @@ impl<T: Target> Bridge<T> {
     fn ended(&self, job: &Job, end: &End, said: Option<String>) {
         match end {
             End::Ack => {
-                self.health.lock().refused = 0;
+                self.health.lock().refused.clear();
                 self.shared.counts.lock().changed += u64::from(job.ticket().is_none());
                 if job.has_left_text() && job.case_id().is_empty() {
                     error!(
@@ -214,7 +215,11 @@ impl<T: Target> Bridge<T> {
                 }
             }
             End::Back(again, why) => {
-                self.health.lock().refused += 1;
+                let mut health = self.health.lock();
+                if health.refused.len() < REFUSED_IN_ROW_MAX {
+                    health.refused.insert(job.ticket_id);
+                }
+                drop(health);
                 let said = said.unwrap_or_else(|| why.clone());
                 self.shared.counts.lock().failed(job.ticket_id, said, why.clone());
                 let again_s = again.as_secs();

@@ -123,7 +123,13 @@ impl Helpdesk {
             }
             other => other?,
         };
-        self.note_answer(values, &answer);
+        self.take(key, step, &answer, values)?;
+        Ok(Some(answer))
+    }
+
+    /// Takes from a good answer what the step captures, if it says that the thing was done.
+    fn take(&self, key: &str, step: &Step, answer: &Answer, values: &mut Values) -> Result<(), CallError> {
+        self.note_answer(values, answer);
         // A call that only asks has done nothing; of another one that has been answered nobody knows what it did.
         let failed = |error: RenderError| match step.method == "GET" {
             true => CallError::from(error),
@@ -147,7 +153,7 @@ impl Helpdesk {
                 values.insert(name.clone(), serde_json::to_value(&value).unwrap_or_default());
             }
         }
-        Ok(Some(answer))
+        Ok(())
     }
 
     fn note_answer(&self, values: &mut Values, answer: &Answer) {
@@ -177,15 +183,14 @@ impl Helpdesk {
                 None => {
                     let mut seen = self.common.clone();
                     let answer = self.paced(self.request("login", login, &seen, false)?, calls).await?;
-                    self.note_answer(&mut seen, &answer);
-                    let mut session = Values::new();
-                    for (name, expression) in &login.capture {
-                        let value = seen_by(&seen);
-                        let value =
-                            self.preset.evaluate(&format!("login.capture.{name}"), expression, &value)?;
-                        session.insert(name.clone(), serde_json::to_value(&value).unwrap_or_default());
-                    }
-                    let session = serde_json::Value::from(session);
+                    // What the answer lacks is in no session: not what has the same name before it.
+                    seen.retain(|name, _| !login.capture.contains_key(name));
+                    // The call itself has not been made, and no ticket is at fault.
+                    let no_session =
+                        |error: CallError| CallError::NotSent(format!("login: {}", error.in_short()));
+                    self.take("login", login, &answer, &mut seen).map_err(no_session)?;
+                    let session = seen.into_iter().filter(|(name, _)| login.capture.contains_key(name));
+                    let session: serde_json::Value = session.collect::<Values>().into();
                     *self.session.lock() = Some(session.clone());
                     session
                 }
@@ -234,6 +239,7 @@ impl Helpdesk {
             headers.push((name, value));
         }
         let method = Method::from_bytes(step.method.as_bytes()).expect("checked when the preset was read");
-        Ok(Call { method, path, headers, body, accept: step.accept.clone(), answer: step.answer })
+        let left_in = self.preset.calls.limits.as_ref().map(|limits| limits.remaining.clone());
+        Ok(Call { method, path, headers, body, accept: step.accept.clone(), answer: step.answer, left_in })
     }
 }

@@ -86,6 +86,8 @@ impl Turn {
 #[derive(Debug)]
 pub struct Plan {
     list_every_us: Option<i64>,
+    /// Least time from one listing to the next, also where there is more to ask for.
+    list_apart_us: i64,
     list_at_us: i64,
     /// No call before that: our share of the calls is used up.
     free_at_us: i64,
@@ -112,6 +114,7 @@ impl Plan {
     pub fn new(list_every_us: Option<i64>) -> Plan {
         Plan {
             list_every_us,
+            list_apart_us: 0,
             list_at_us: 0,
             free_at_us: 0,
             paused_until_us: 0,
@@ -126,6 +129,11 @@ impl Plan {
             listings: 0,
             lost: 0,
         }
+    }
+
+    /// The same with at least so much between two listings: the helpdesk takes no more of them.
+    pub fn with_listings_apart(self, list_apart_us: i64) -> Plan {
+        Plan { list_apart_us, ..self }
     }
 
     /// What to do now: what a listing has said in full, then a hint, what was listed or the next listing, and what is
@@ -199,18 +207,17 @@ impl Plan {
         self.listed.extend(wanted);
         self.cursors.push_back((self.listings, cursor));
         self.list_failures = 0;
-        if !has_more {
-            self.list_at_us = now_us + self.list_every_us.unwrap_or_default();
-        }
+        let after_us = if has_more { 0 } else { self.list_every_us.unwrap_or_default() };
+        self.list_at_us = now_us + after_us.max(self.list_apart_us);
     }
 
-    /// The listing has failed, and is asked for later each time; what is due goes on. Gives whether it is to begin
-    /// anew: the helpdesk refuses it again and again, as it may what is too long ago.
-    pub fn list_failed(&mut self, now_us: i64, is_refused: bool) -> bool {
+    /// The listing has failed, and is asked for later each time, and not before `wait_us`; what is due goes on. Gives
+    /// whether it is to begin anew: the helpdesk refuses it again and again, as it may what is too long ago.
+    pub fn list_failed(&mut self, now_us: i64, is_refused: bool, wait_us: i64) -> bool {
         let every_us = self.list_every_us.unwrap_or_default().max(PAUSE_MIN_US);
-        let wait_us = (every_us << self.list_failures.min(10)).min(PAUSE_MAX_US.max(every_us));
+        let later_us = (every_us << self.list_failures.min(10)).min(PAUSE_MAX_US.max(every_us));
         self.list_failures += 1;
-        self.list_at_us = now_us + wait_us;
+        self.list_at_us = now_us + later_us.max(wait_us).max(self.list_apart_us);
         is_refused && self.list_failures.is_multiple_of(LIST_REFUSALS_MAX)
     }
 
@@ -372,14 +379,38 @@ mod tests {
         let mut anew = Vec::new();
         for _ in 0..10 {
             assert_eq!(plan.next(now_us), Task::List);
-            anew.push(plan.list_failed(now_us, true));
+            anew.push(plan.list_failed(now_us, true, 0));
             // What is due goes on.
             assert_eq!((plan.next(now_us), plan.next(now_us)), (Task::Due, Task::Due));
             now_us += PAUSE_MAX_US;
         }
         assert_eq!(anew.iter().filter(|anew| **anew).count(), 2, "{anew:?}");
         assert!(anew[LIST_REFUSALS_MAX as usize - 1]);
-        assert!((0..10).all(|_| !Plan::new(Some(60)).list_failed(0, false)));
+        assert!((0..10).all(|_| !Plan::new(Some(60)).list_failed(0, false, 0)));
+    }
+
+    #[test]
+    fn listings_are_apart_also_where_there_is_more_and_wait_as_they_are_told() {
+        let mut plan = Plan::new(Some(60_000_000)).with_listings_apart(6_000_000);
+        let (mut now_us, mut listed_at) = (0, Vec::new());
+        while listed_at.len() < 12 {
+            match plan.next(now_us) {
+                Task::List => {
+                    listed_at.push(now_us);
+                    plan.listed(now_us, [], now_us.to_string(), true);
+                }
+                // What is due goes on.
+                Task::Due => now_us += 100_000,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(listed_at.windows(2).all(|pair| pair[1] - pair[0] >= 6_000_000), "{listed_at:?}");
+        plan.list_failed(now_us, false, 600_000_000);
+        assert_eq!(
+            (plan.next(now_us + 599_000_000), plan.next(now_us + 599_000_000)),
+            (Task::Due, Task::Due)
+        );
+        assert_eq!((0..2).filter(|_| plan.next(now_us + 600_000_000) == Task::List).count(), 1);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use firehose::helpdesk::{
-    Fake, Fault, Faults, Freshdesk, Glpi, Jira, Options, Plain, Request, Vendor, Zammad, Zendesk, serve,
+    Fake, Fault, Faults, Freshdesk, Glpi, Jira, Options, Plain, Quota, Request, Vendor, Zammad, Zendesk,
+    serve,
 };
 use parking_lot::Mutex;
 use ring::hmac;
@@ -45,7 +46,10 @@ struct Daemon {
 impl<V: Vendor> Desk<V> {
     async fn new(vendor: V, kind: &str, options: serde_json::Value) -> Desk<V> {
         let fake = serve(vendor, Options::default()).await.unwrap();
-        let vigie = helpdesk(built_in(kind), &fake.url(), "secret", options);
+        let mut preset = built_in(kind);
+        // No test waits for a listing longer than it says.
+        preset.calls.changed.iter_mut().for_each(|changed| changed.interval_min_ms = 0);
+        let vigie = helpdesk(preset, &fake.url(), "secret", options);
         let folder = tempfile::tempdir().unwrap();
         let shared = shared(folder.path());
         Desk { fake, vigie, folder, shared, ahead_us: Arc::default() }
@@ -156,7 +160,9 @@ async fn zammad() -> Desk<Zammad> {
 }
 
 async fn zendesk() -> Desk<Zendesk> {
-    Desk::new(Zendesk::default(), "zendesk", json!({ "user": "agent@vigie.test" })).await
+    let desk = Desk::new(Zendesk::default(), "zendesk", json!({ "user": "agent@vigie.test" })).await;
+    desk.fake.with(|zendesk| zendesk.listings_max = usize::MAX);
+    desk
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -433,6 +439,31 @@ async fn a_helpdesk_that_knows_nothing_or_answers_nothing_has_deleted_nothing() 
         desk.fake.with(|zammad| zammad.store.ticket(&id).unwrap()["state"] = json!("closed"));
         desk.forward(400_000_000);
         assert_eq!(daemon.told().await.0, There::Closed);
+    })
+    .await;
+}
+
+/// A listing may have a limit of its own: what it leaves out is asked for at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_that_is_limited_keeps_no_ticket_from_being_read() {
+    let desk = zendesk().await;
+    let remaining_header = Some("ratelimit-remaining");
+    desk.fake.set_quota(Some(Quota { remaining_header, ..Quota::new(1_000_000, Duration::from_secs(3600)) }));
+    let (_, id) = desk.make().await;
+    desk.fake.with(|zendesk| zendesk.listings_max = 0);
+    desk.while_looking(SOON, async |daemon| {
+        assert_eq!(daemon.told().await, told(There::Open, "", &id));
+        desk.forward(50_000_000);
+        daemon.is_quiet().await;
+        let log = desk.fake.log();
+        let limited: Vec<_> = log.calls.iter().filter(|call| call.status == Some(429)).collect();
+        assert_eq!(limited.len(), 1, "it is asked for again when it may be");
+        let read = log.calls.iter().find(|call| call.at > limited[0].at).unwrap();
+        assert!(read.at - limited[0].at < Duration::from_millis(900), "the others have waited");
+        desk.fake.with(|zendesk| zendesk.listings_max = usize::MAX);
+        desk.forward(20_000_000);
+        desk.fake.with(|zendesk| zendesk.change(&id, &json!({ "status": "solved" })));
+        assert_eq!(daemon.told().await.0, There::Solved);
     })
     .await;
 }

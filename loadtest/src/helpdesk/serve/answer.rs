@@ -90,7 +90,7 @@ pub(super) async fn answer<V: Vendor>(
                 reply = reply.with_header("retry-after", wait.as_secs_f64().to_string());
             }
             shared.undone(request, fault, Some(429));
-            return response(&reply);
+            return response(&shared.lock().grant.told(reply));
         }
         Some(Fault::Silent { done: false }) => {
             shared.undone(request, fault, None);

@@ -15,7 +15,7 @@ use crate::run::daemon::{Daemon, Log};
 use crate::run::subscriber::{Happened, Subscriber};
 
 /// Longest wait for what is to be seen; then the daemon is killed all the same, and that is counted.
-const SEEN_MAX: Duration = Duration::from_secs(10);
+const SEEN_MAX: Duration = Duration::from_secs(120);
 /// Between two looks: a fraction of what any phase lasts.
 const LOOK_EVERY: Duration = Duration::from_micros(100);
 

@@ -35,6 +35,8 @@ pub(super) enum Fault {
     /// Nobody knows; it was done, or not.
     Unclear(bool),
     Limited,
+    /// The limit of one ticket, for so many seconds.
+    LimitedAlone(u64),
     Refused(u16),
     /// Nobody knows, and it is done so much later, in microseconds.
     Late(i64),
@@ -144,7 +146,13 @@ impl Fake {
                 moment().await;
                 return Err(unclear());
             }
-            Some(Fault::Limited) => return Err(CallError::Limited { status: 429, wait: None }),
+            Some(Fault::Limited) => {
+                return Err(CallError::Limited { status: 429, wait: None, left: Some(0) });
+            }
+            Some(Fault::LimitedAlone(seconds)) => {
+                let wait = Some(Duration::from_secs(seconds));
+                return Err(CallError::Limited { status: 429, wait, left: Some(150) });
+            }
             Some(Fault::Refused(status)) => {
                 return Err(CallError::Refused { status, words: "it says secret".to_owned() });
             }

@@ -54,7 +54,10 @@ impl Test<'_> {
         };
         let lag = Duration::from_millis(find.lag_max_ms);
         match self.look(lag + FIND_GRACE).await {
-            Err(error) => Err(self.failed(&step, &error, "may the account search tickets?")),
+            Err(error) => {
+                let advice = "may the account search tickets, and does the field for the reference exist?";
+                Err(self.failed(&step, &error, advice))
+            }
             Ok(ids) if ids.contains(&case.id) => {
                 ok(&step, "finds it");
                 Ok(())

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use firehose::helpdesk::{Freshdesk, Jira, Store, Zendesk};
+use firehose::helpdesk::{Fault, Faults, Freshdesk, Jira, Store, Zendesk};
 use serde_json::json;
 use vigie::bridge::helpdesk::Changes;
 use vigie::bridge::http::CallError;
+use vigie::bridge::text::SUBJECT_CHARS_MAX;
 use vigie::ticket::proto::ticket_status::State;
 
 use super::super::{advice, also, read, state, values};
@@ -13,8 +14,11 @@ use super::{Desk, refusal};
 
 pub(super) async fn zendesk() -> Desk<Zendesk> {
     let options = json!({ "user": "agent@vigie.test" });
-    Desk::new(Zendesk::default(), "zendesk", options, "/api/v2/tickets.json", |zendesk| &mut zendesk.store)
-        .await
+    let store: fn(&mut Zendesk) -> &mut Store = |zendesk| &mut zendesk.store;
+    let desk = Desk::new(Zendesk::default(), "zendesk", options, "/api/v2/tickets.json", store).await;
+    // No test waits for the limits of one ticket or of listings.
+    desk.fake.with(|zendesk| (zendesk.updates_max, zendesk.listings_max) = (usize::MAX, usize::MAX));
+    desk
 }
 
 #[tokio::test]
@@ -115,6 +119,9 @@ async fn what_freshdesks_list_no_longer_shows_its_search_finds() {
     desk.fake.with(|freshdesk| freshdesk.lag = Duration::ZERO);
     assert_eq!(desk.vigie.find(reference).await.unwrap(), Some(vec![case.id]));
     assert_eq!(desk.fake.counts().1, calls + 100 + 4);
+    // Before the search can know it, no other one is made: more than a hundred come within the time of one call.
+    let lag = Duration::from_millis(desk.vigie.preset().calls.find.as_ref().unwrap().lag_max_ms);
+    assert!(lag >= Freshdesk::default().lag, "{lag:?}");
 }
 
 #[tokio::test]
@@ -220,6 +227,38 @@ async fn jira_goes_round() {
 }
 
 #[tokio::test]
+async fn an_agent_who_does_not_administer_the_project_makes_and_erases_jiras_issues() {
+    let desk = jira().await;
+    for (is_admin, mails) in [(false, 1), (true, 0)] {
+        desk.fake.with(|jira| jira.is_admin = is_admin);
+        let (case, ticket) = desk.make(0).await;
+        let fields = desk.kept(&case)["fields"].clone();
+        assert_eq!((&fields["priority"]["name"], &fields["labels"][0]), (&desk.level(0), &json!("vigie")));
+        // What Jira mails of a change has what was there before.
+        desk.fake.with(|jira| jira.told = 0);
+        let left = json!({ "subject": "erased", "body": "Taken back." });
+        desk.vigie.erase(&case, &also(&ticket, left)).await.unwrap();
+        assert!(!desk.kept(&case).to_string().contains("kaput"));
+        assert_eq!(desk.fake.with(|jira| jira.told), mails, "{is_admin}");
+    }
+    // Another 403 is one.
+    desk.fake.with(|jira| jira.is_admin = false);
+    let (case, ticket) = desk.make(0).await;
+    desk.fake.set_faults(Faults::choose(|request| {
+        (request.method == "PUT").then_some(Fault::Status { status: 403, done: false })
+    }));
+    assert_eq!(refusal(&desk.vigie.erase(&case, &ticket).await.unwrap_err()), 403);
+}
+
+#[tokio::test]
+async fn a_subject_of_nothing_but_emoji_is_taken_by_jira() {
+    let desk = jira().await;
+    let ticket =
+        also(&values(&desk.vigie, "r", 0), json!({ "subject": "\u{1f525}".repeat(SUBJECT_CHARS_MAX) }));
+    desk.vigie.create(&ticket).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_jiras_agents_do_is_read_and_its_limits_are_heard() {
     let desk = jira().await;
     let (case, _) = desk.make(0).await;
@@ -245,5 +284,5 @@ async fn what_jiras_agents_do_is_read_and_its_limits_are_heard() {
     // Two calls more than one reading takes are one too many.
     desk.fake.with(|jira| jira.budget = Some(1));
     let limited = desk.vigie.read(&case).await.unwrap_err();
-    assert_eq!(limited, CallError::Limited { status: 429, wait: Some(Duration::from_secs(7)) });
+    assert_eq!(limited, CallError::Limited { status: 429, wait: Some(Duration::from_secs(7)), left: None });
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firehose::helpdesk::{Quota as Granted, Vendor};
+use serde_json::json;
 use vigie::bridge::helpdesk::Helpdesk;
 use vigie::bridge::http::Http;
 use vigie::bridge::pace::{Pace, Quota};
 use vigie::bridge::preset::BUILT_IN;
 
-use super::super::built_in;
+use super::super::{also, built_in, reference, values};
 use super::Desk;
 use super::hosted::{freshdesk, jira, zendesk};
 
@@ -68,6 +69,46 @@ async fn the_calls_that_are_left_are_heeded_as_each_vendor_says_them() {
     let time: fn(Duration) -> String = |wait| (jiff::Timestamp::now() + wait).to_string();
     let said = Said { remaining: "x-ratelimit-remaining", reset: Some("x-ratelimit-reset"), reset_as: time };
     heeds(jira().await, &said, HOUR).await;
+}
+
+/// Zendesk takes thirty changes of one ticket in ten minutes and ten listings in one, and says how many calls are left beside.
+#[tokio::test]
+async fn zendesks_limits_of_one_ticket_and_of_listings_are_not_the_accounts() {
+    let desk = zendesk().await;
+    desk.fake.with(|zendesk| (zendesk.updates_max, zendesk.listings_max) = (30, 10));
+    let grant = |calls| {
+        let remaining_header = Some("ratelimit-remaining");
+        desk.fake.set_quota(Some(Granted { remaining_header, ..Granted::new(calls, HOUR) }));
+    };
+    grant(1_000_000);
+    let preset = built_in("zendesk");
+    let limits = preset.calls.limits.clone();
+    let apart = preset.calls.changed.as_ref().unwrap().interval_min_ms;
+    assert!(apart * 10 >= 60_000, "ten listings a minute are what there may be: {apart} ms");
+    let pace = Arc::new(Pace::of(Quota { calls_per_minute: 6_000, limits, ..Quota::default() }));
+    let http = Http::new(&desk.fake.url(), None, MINUTE);
+    let vigie = Helpdesk::new(preset, http, pace.clone(), "secret", desk.options.as_object().unwrap());
+    let (case, ticket) = desk.make(0).await;
+    let note = also(&ticket, json!({ "note": "a follower wrote" }));
+    for _ in 0..30 {
+        vigie.note(&case, &note).await.unwrap();
+    }
+    let error = vigie.note(&case, &note).await.unwrap_err();
+    assert!(error.is_limit_of_one() && error.wait() > Some(MINUTE * 9), "{error:?}");
+    let now = jiff::Timestamp::now();
+    for _ in 0..10 {
+        vigie.changed(None, now).await.unwrap().unwrap();
+    }
+    assert!(vigie.changed(None, now).await.unwrap_err().is_limit_of_one());
+    let standing = pace.standing();
+    assert_eq!((standing.calls_per_minute, standing.limited, standing.paused_for), (4_800, 0, None));
+    let another = values(&vigie, &reference(), 0);
+    let at_once = tokio::time::timeout(MINUTE / 2, vigie.create(&another));
+    at_once.await.expect("others are taken").unwrap();
+    // None is left to the account: everybody waits.
+    grant(0);
+    let error = vigie.probe(0, None).await.unwrap_err();
+    assert!(!error.is_limit_of_one() && pace.standing().paused_for > Some(MINUTE), "{error:?}");
 }
 
 /// Whoever adds headers to a preset adds it above.

@@ -29,16 +29,18 @@ async fn zammad_goes_round() {
     assert_eq!(desk.fake.with(|zammad| zammad.mailed.clone()), Vec::<String>::new());
 }
 
+/// Its index may be minutes behind, or not be there at all.
 #[tokio::test]
-async fn zammads_search_is_late_and_says_so() {
+async fn no_zammad_ticket_is_doubled_however_late_its_index_is() {
+    for has_index in [true, false] {
+        let desk = zammad().await;
+        desk.fake.with(|zammad| (zammad.lag, zammad.has_index) = (Duration::from_secs(120), has_index));
+        desk.makes_one_ticket_however_it_ends().await;
+        assert_eq!(desk.vigie.preset().calls.find.as_ref().unwrap().lag_max_ms, 0, "nobody waits for it");
+    }
     let desk = zammad().await;
-    desk.fake.with(|zammad| zammad.lag = Duration::from_secs(3600));
-    let (case, ticket) = desk.make(0).await;
-    let reference = ticket["ref"].as_str().unwrap();
-    assert_eq!(desk.vigie.find(reference).await.unwrap(), Some(Vec::new()));
-    assert!(desk.vigie.preset().calls.find.as_ref().unwrap().lag_max_ms > 0);
-    desk.fake.with(|zammad| zammad.lag = Duration::ZERO);
-    assert_eq!(desk.vigie.find(reference).await.unwrap(), Some(vec![case.id]));
+    let lacking = desk.other("secret", json!({ "field": "nothing" }));
+    assert!(lacking.find("x").await.is_err(), "what cannot be looked for is not taken for absent");
 }
 
 #[tokio::test]
@@ -92,6 +94,46 @@ async fn chatwoot_goes_round() {
     desk.states(&states.map(|(name, state)| (json!({ "status": name }), state)).collect::<Vec<_>>()).await;
     // All of it was one author's, and nothing was sent to them.
     assert_eq!(desk.fake.with(|chatwoot| (chatwoot.contacts.len(), chatwoot.sent)), (1, 0));
+}
+
+/// Whoever calls their accounts as somebody else is known there.
+#[tokio::test]
+async fn an_author_is_found_in_chatwoot_among_any_number_of_namesakes() {
+    let desk = chatwoot().await;
+    let written_by = |author: serde_json::Value| {
+        let ticket = values(&desk.vigie, &reference(), 0);
+        also(&ticket, json!({ "ticket": { "post": { "network": "bluesky", "author": author } } }))
+    };
+    let victim = || written_by(json!({ "id": "did:plc:ada", "handle": "ada", "name": "Ada" }));
+    desk.vigie.create(&victim()).await.unwrap();
+    for n in 0..20 {
+        // What is in capitals is another's where the network says so.
+        let id = if n == 0 { "did:plc:ADA".to_owned() } else { format!("did:plc:{n}") };
+        let namesake = json!({ "id": id, "handle": "x", "name": "bluesky:did:plc:ada" });
+        desk.vigie.create(&written_by(namesake)).await.unwrap();
+    }
+    let case = desk.vigie.create(&victim()).await.unwrap();
+    let contacts = desk.fake.with(|chatwoot| chatwoot.contacts.clone());
+    assert_eq!(contacts.len(), 21);
+    assert_eq!(desk.kept(&case)["meta"]["sender"]["id"], contacts[0]["id"]);
+}
+
+#[tokio::test]
+async fn a_long_name_or_address_keeps_no_ticket_from_chatwoot() {
+    let desk = chatwoot().await;
+    let long = "é".repeat(400);
+    for (id, name) in [("did:plc:ada", long.as_str()), (long.as_str(), "Ada"), (long.as_str(), "")] {
+        for _ in 0..2 {
+            let author = json!({ "id": id, "handle": "", "name": name });
+            let post = json!({ "ticket": { "post": { "network": "mastodon", "author": author } } });
+            let ticket = also(&values(&desk.vigie, &reference(), 0), post);
+            desk.vigie.create(&ticket).await.unwrap();
+        }
+    }
+    // Those whose address is too long are known by it to nobody.
+    let contacts = desk.fake.with(|chatwoot| chatwoot.contacts.clone());
+    let known = contacts.iter().filter(|contact| contact["identifier"].is_string()).count();
+    assert_eq!((contacts.len(), known), (5, 1));
 }
 
 #[tokio::test]
@@ -228,6 +270,19 @@ async fn a_session_of_glpi_that_has_ended_is_opened_again() {
     assert!(error.is_unclear() && error.to_string().contains("Sign in"), "{error:?}");
     assert_eq!(desk.vigie.find(another["ref"].as_str().unwrap()).await.unwrap(), Some(Vec::new()));
     assert_eq!(desk.fake.with(|glpi| glpi.logins), 3);
+}
+
+#[tokio::test]
+async fn a_login_at_glpi_that_gives_no_session_is_what_is_wrong() {
+    let desk = glpi().await;
+    desk.fake.with(|glpi| glpi.opens_nothing = true);
+    let (error, case) = desk.vigie.create(&values(&desk.vigie, "x", 0)).await.unwrap_err();
+    assert!(error.to_string().starts_with("login: ") && case.is_none(), "{error}");
+    // Nothing was done, and it is no ticket's fault.
+    assert!(!error.is_unclear() && !error.is_of_one() && !error.is_stranger(), "{error:?}");
+    assert_eq!(desk.fake.counts(), (0, 1), "without a session nothing is asked for");
+    desk.fake.with(|glpi| glpi.opens_nothing = false);
+    desk.make(0).await;
 }
 
 #[tokio::test]
