@@ -24,7 +24,7 @@ use super::{Arc, CALLS, State as There, built_in, helpdesk, reference, values};
 use crate::daemon::{PATIENCE, State, get, patiently, run, vigie};
 
 /// Longer than anything takes that comes: the reconciler rests for a second at most.
-const QUIET: Duration = Duration::from_millis(1_500);
+const QUIET: Duration = Duration::from_secs(2);
 const DAY_US: i64 = 24 * 3600 * 1_000_000;
 
 /// A helpdesk, what a bridge knows of it, and a clock that can be put forward.
@@ -101,11 +101,18 @@ impl<V: Vendor> Desk<V> {
         self.ahead_us.fetch_add(us, Ordering::Relaxed);
     }
 
-    /// Lasts until what was told counts as taken.
+    /// Lasts until what was told counts as taken: it was told more than a minute ago, and nobody has gone since.
     async fn taken(&self) {
         tokio::time::sleep(QUIET).await;
-        self.forward(61_000_000);
-        tokio::time::sleep(QUIET).await;
+        let reported = || self.shared.counts.lock().reported;
+        let before = reported();
+        patiently("the report to be taken", async {
+            while reported() == before {
+                self.forward(61_000_000);
+                tokio::time::sleep(QUIET).await;
+            }
+        })
+        .await;
     }
 
     fn calls(&self) -> usize {
@@ -432,8 +439,13 @@ async fn a_helpdesk_that_knows_nothing_or_answers_nothing_has_deleted_nothing() 
             desk.fake.set_faults(always(fault));
             let before = desk.calls();
             desk.forward(400_000_000);
+            patiently("the fault to fire", async {
+                while desk.calls() == before {
+                    tokio::time::sleep(SOON).await;
+                }
+            })
+            .await;
             daemon.is_quiet().await;
-            assert!(desk.calls() > before, "the fault fires");
         }
         desk.fake.set_faults(Faults::none());
         desk.fake.with(|zammad| zammad.store.ticket(&id).unwrap()["state"] = json!("closed"));
@@ -510,8 +522,13 @@ async fn a_ticket_out_of_our_sight_is_told_once_and_not_asked_for_for_ever() {
         desk.taken().await;
         desk.fake.set_faults(hide());
         desk.forward(DAY_US);
+        patiently("the fault to fire", async {
+            while hidden() == 0 {
+                tokio::time::sleep(SOON).await;
+            }
+        })
+        .await;
         daemon.is_quiet().await;
-        assert_eq!(hidden(), 1);
         let before = desk.calls();
         daemon.is_quiet().await;
         assert_eq!(desk.calls(), before, "not before a day is over");
@@ -524,9 +541,15 @@ async fn a_ticket_out_of_our_sight_is_told_once_and_not_asked_for_for_ever() {
         desk.taken().await;
         desk.fake.set_faults(hide());
         for day in 0..20 {
-            assert!(day < 15 || again_at_us().is_none(), "for ever");
+            let before = again_at_us();
+            assert!(day < 15 || before.is_none(), "for ever");
             desk.forward(DAY_US + 1);
-            tokio::time::sleep(REST).await;
+            patiently("a look a day", async {
+                while before.is_some() && again_at_us() == before {
+                    tokio::time::sleep(SOON).await;
+                }
+            })
+            .await;
         }
         assert_eq!((hidden(), again_at_us()), (1, None));
     })
@@ -735,6 +758,12 @@ async fn what_nobody_understands_is_said_once_counted_and_loses_nothing_else() {
         assert_eq!(misread(), 1);
         // Of the second one the state is new, and what was said of the first is not said again.
         agent(&other, json!({ "nps": 11, "state": "escalated to mars" }));
+        patiently("the second one", async {
+            while misread() < 2 {
+                tokio::time::sleep(SOON).await;
+            }
+        })
+        .await;
         daemon.is_quiet().await;
         assert_eq!(misread(), 2);
         agent(&id, json!({ "nps": 9, "first_response_at": null, "state": "open" }));
