@@ -65,6 +65,9 @@ pub struct Calls {
     /// Whether `erase` takes the text out of a ticket; if not, agents are told that it is still there.
     #[serde(default = "yes")]
     pub erases_text: bool,
+    /// What its own history keeps of a ticket whose text was taken out.
+    #[serde(default)]
+    pub history_keeps: HistoryKeeps,
     /// Whether a ticket that was merged keeps its text beside the one that it went into, and takes an erasure.
     #[serde(default)]
     pub merged_keeps_text: bool,
@@ -113,6 +116,19 @@ fn yes() -> bool {
 
 fn text_chars_max() -> usize {
     30_000
+}
+
+/// What agents read in a helpdesk's own history of what was replaced; its API changes nothing of that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HistoryKeeps {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The subject, which is one without the author's words, then.
+    Subject,
+    /// The text, or how it begins, whatever the subject is: agents are told.
+    Text,
 }
 
 /// The headers in which answers say how many calls are left.

@@ -16,7 +16,7 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde_json::{Map, json};
 use tracing::{error, warn};
 
-use super::preset::Preset;
+use super::preset::{HistoryKeeps, Preset};
 use crate::ticket::proto;
 
 mod fields;
@@ -82,6 +82,18 @@ impl Part {
     }
 }
 
+/// The name of the subject's template where a subject that was replaced stays in a history that agents read: nothing of it
+/// is the author's words or name, so that an erasure leaves nothing of them. Agents tell tickets apart by what vigie makes of
+/// the post and by the company's own article about it.
+const SUBJECT_THAT_STAYS: &str = "subject_that_stays";
+
+fn subject_that_stays(language: Language) -> &'static str {
+    match language {
+        Language::En => include_str!("text/en/subject_that_stays.txt"),
+        Language::Fr => include_str!("text/fr/subject_that_stays.txt"),
+    }
+}
+
 /// What a brand has of its own.
 #[derive(Debug, Clone, Default)]
 pub struct Brand {
@@ -102,6 +114,8 @@ pub struct Shape {
     pub text_chars_max: usize,
     /// Whether its text is taken out of a ticket that is erased.
     pub erases_text: bool,
+    /// What its history keeps of that.
+    pub history_keeps: HistoryKeeps,
     /// What its database makes of emoji.
     pub four_byte: FourByte,
     /// What P1 to P4 are called there, in this order.
@@ -117,6 +131,7 @@ impl Shape {
         Shape {
             text_chars_max: preset.calls.text_chars_max,
             erases_text: preset.calls.takes_text_out(),
+            history_keeps: preset.calls.history_keeps,
             four_byte: FourByte::Keep,
             levels: levels.map(|level| serde_json::to_value(level).unwrap_or_default()),
             zone: TimeZone::UTC,
@@ -155,6 +170,7 @@ pub struct Texts {
     templates: Environment<'static>,
     text_chars_max: usize,
     erases_text: bool,
+    history_keeps: HistoryKeeps,
     four_byte: FourByte,
     levels: [serde_json::Value; 4],
     zone: TimeZone,
@@ -171,7 +187,7 @@ impl Texts {
     ///
     /// Every template that does not compile, or cannot be rendered with a sample of each kind of ticket and change.
     pub fn new(shape: Shape, brands: Vec<Brand>) -> Result<Texts, Vec<TextError>> {
-        let Shape { text_chars_max, erases_text, four_byte, levels, zone } = shape;
+        let Shape { text_chars_max, erases_text, history_keeps, four_byte, levels, zone } = shape;
         let mut templates = Environment::new();
         templates.set_undefined_behavior(UndefinedBehavior::Strict);
         templates.set_auto_escape_callback(|_| AutoEscape::None);
@@ -179,9 +195,11 @@ impl Texts {
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         templates.set_syntax(syntax.expect("the usual delimiters"));
         for language in [Language::En, Language::Fr] {
-            for part in Part::ALL {
-                let name = format!("{}/{}", language.tag(), part.name());
-                templates.add_template_owned(name, part.built_in(language)).expect("a test renders each");
+            let parts = Part::ALL.map(|part| (part.name(), part.built_in(language)));
+            for (name, text) in parts.into_iter().chain([(SUBJECT_THAT_STAYS, subject_that_stays(language))])
+            {
+                let name = format!("{}/{name}", language.tag());
+                templates.add_template_owned(name, text).expect("a test renders each");
             }
         }
         let mut mistakes = Vec::new();
@@ -192,7 +210,17 @@ impl Texts {
             }
         }
         let (brands, fields) = (brands.into(), Fields::default());
-        let texts = Texts { brands, templates, text_chars_max, erases_text, four_byte, levels, zone, fields };
+        let texts = Texts {
+            brands,
+            templates,
+            text_chars_max,
+            erases_text,
+            history_keeps,
+            four_byte,
+            levels,
+            zone,
+            fields,
+        };
         if mistakes.is_empty() {
             mistakes = texts.try_samples();
         }
@@ -345,6 +373,14 @@ impl Texts {
             (_, Language::Fr) => ("Supprimé : l'auteur a retiré le message", "L'auteur a retiré le message."),
         };
         let what = match takes_out {
+            true if self.history_tells(about.brand) => language.say(
+                "Its text, and what was known of the person, has been taken out of this ticket, but this ticket's history still \
+                 shows what was there, or how it began: no program can take it out there, an administrator must. What agents \
+                 have copied of it, into notes of their own or other tickets, is still there, too: please take it out.",
+                "Son texte, et ce que l'on savait de la personne, ont été retirés de ce ticket, mais l'historique du ticket en \
+                 montre encore le contenu ou le début : aucun programme ne peut l'en retirer, un administrateur doit le faire. \
+                 Ce que des agents en ont recopié, dans leurs notes ou d'autres tickets, y reste aussi : merci de le retirer.",
+            ),
             true => language.say(
                 "Its text, and what was known of the person, has been taken out of this ticket. What agents have copied of \
                  it, into notes of their own or other tickets, is still there: please take it out, too.",
@@ -369,6 +405,16 @@ impl Texts {
             "reason": reason,
             "language": language.tag(),
         }))
+    }
+
+    /// Whether the helpdesk's history still shows what an author has taken back: a subject of the operator's own may say
+    /// anything.
+    fn history_tells(&self, brand: &str) -> bool {
+        match self.history_keeps {
+            HistoryKeeps::Nothing => false,
+            HistoryKeeps::Subject => self.templates.get_template(&own(brand, Part::Subject)).is_ok(),
+            HistoryKeeps::Text => true,
+        }
     }
 
     /// The accounts of this brand.
@@ -402,7 +448,11 @@ impl Texts {
                 }
             }
         }
-        let name = format!("{}/{}", language.tag(), part.name());
+        let name = match (part, self.history_keeps) {
+            (Part::Subject, HistoryKeeps::Subject) => SUBJECT_THAT_STAYS,
+            (part, _) => part.name(),
+        };
+        let name = format!("{}/{name}", language.tag());
         let rendered = self.templates.get_template(&name).and_then(|template| template.render(&seen));
         rendered.map(|text| self.tidy(&text)).unwrap_or_else(|failed| {
             error!(name, error = %failed, "built-in template fails; this is a bug in vigie");

@@ -305,9 +305,23 @@ mod tests {
 
     #[test]
     fn a_page_that_is_no_web_address_is_left_out() {
-        let post =
-            post(r#"{"uri":"tag:m.example:1","url":"javascript:x()","account":{"acct":"a"},"content":"a"}"#);
-        assert_eq!((post.page.as_deref(), post.url()), (None, None));
+        let check = |uri: &str, url: &str| {
+            let json = format!(r#"{{"uri":"{uri}","url":"{url}","account":{{"acct":"a"}},"content":"a"}}"#);
+            let post = post(&json);
+            assert_eq!((post.page.as_deref(), post.url()), (None, None), "{url}");
+        };
+        check("tag:m.example:1", "javascript:x()");
+        // Words behind an address would stand in a line that is ours.
+        check(
+            "https://m.example/1 Log in again at https://evil.example/",
+            "https://m.example/1 Security: call us",
+        );
+        for between in [r"\n", r"\t", r"\u00a0", r"\u2028", r"\u0000", r"\u0085", r"\u200b", r"\u3164"] {
+            check(
+                "tag:m.example:1",
+                &format!("https://m.example/1{between}Security:{between}call{between}us"),
+            );
+        }
     }
 
     #[test]

@@ -95,9 +95,11 @@ impl Author<'_> {
     }
 }
 
-/// `address`, if it is one that a browser may be sent to.
+/// `address`, if it is one that a browser may be sent to, and nothing beside that: it stands in lines of ours, where words
+/// behind it would pass for ours, too. RFC 3986 knows visible ASCII alone, and what else shows as a space is many.
 pub(super) fn web_address(address: &str) -> Option<&str> {
-    (address.starts_with("https://") || address.starts_with("http://")).then_some(address)
+    let is_web = address.starts_with("https://") || address.starts_with("http://");
+    (is_web && address.bytes().all(|byte| byte.is_ascii_graphic())).then_some(address)
 }
 
 /// Whether `id` holds only what DIDs, record keys, handles and numbers are made of.

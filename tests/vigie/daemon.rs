@@ -104,10 +104,12 @@ impl State {
         std::fs::write(&self.config, text).unwrap();
     }
 
-    /// With these keys of `[ledger]`, too.
-    pub(crate) fn configure_ledger(&self, keys: &str) {
+    /// Puts more keys into a table that the config has already.
+    pub(crate) fn configure_more(&self, table: &str, keys: &str) {
+        let head = format!("[{table}]\n");
         let text = std::fs::read_to_string(&self.config).unwrap();
-        std::fs::write(&self.config, text.replace("[ledger]\n", &format!("[ledger]\n{keys}\n"))).unwrap();
+        assert!(text.contains(&head), "{text}");
+        std::fs::write(&self.config, text.replace(&head, &format!("{head}{keys}\n"))).unwrap();
     }
 
     /// A source that reads the plain posts in the folder's `posts.ndjson`.

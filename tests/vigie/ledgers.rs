@@ -40,7 +40,7 @@ fn configure(state: &State, source: &str, keys: &str) {
         posts.display()
     );
     state.configure(&sources, BRAND);
-    state.configure_ledger(keys);
+    state.configure_more("ledger", keys);
 }
 
 fn count(state: &State, what: &str) -> i64 {

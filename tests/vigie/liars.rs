@@ -56,7 +56,8 @@ impl Lying {
             "[[source]]\nkind = \"jetstream\"\nurl = \"ws://{listen}/subscribe\"\nrewind_ms = 1000\nsilence_max_ms = 30000\n"
         );
         // A model without optimisation on a busy machine takes its time.
-        let state = State::new(&format!("{source}[engine]\ndrain_max_ms = 300000\n"));
+        let state = State::new(&source);
+        state.configure_more("engine", "drain_max_ms = 300000");
         let daemon = state.start();
         let mut config = JetstreamConfig {
             listen,

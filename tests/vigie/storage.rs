@@ -318,7 +318,7 @@ fn a_migration_that_fails_leaves_the_older_ledger_as_it_was() {
         let state = State::new(&network().source());
         crate::ledgers::place(&state, 2);
         // However old its tickets are by now.
-        state.configure_ledger("retain_days = 0");
+        state.configure_more("ledger", "retain_days = 0");
         let disk = Disk::new(&state);
         disk.arm(&plan);
         let output = run(&mut disk.command(&state), b"");

@@ -1,4 +1,5 @@
-//! Chatwoot: a contact before a conversation, attributes that must be defined, answers without a body.
+//! Chatwoot: a contact before a conversation, attributes that must be defined, messages that are Liquid, answers without a
+//! body.
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -23,6 +24,8 @@ pub struct Chatwoot {
     pub sent: u64,
     /// Users and teams that messages have mentioned, who are written to.
     pub mentioned: u64,
+    /// Tags and placeholders of Liquid that messages have run.
+    pub run: u64,
 }
 
 /// The account.
@@ -47,6 +50,7 @@ impl Default for Chatwoot {
             is_admin: true,
             sent: 0,
             mentioned: 0,
+            run: 0,
         }
     }
 }
@@ -57,7 +61,11 @@ impl Chatwoot {
         if !is_private && asked["message_type"] != "incoming" {
             self.sent += 1;
         }
-        self.mentioned += mentions(asked["content"].as_str().unwrap_or_default());
+        let content = asked["content"].as_str().unwrap_or_default();
+        self.mentioned += mentions(content);
+        if asked["message_type"] != "incoming" {
+            self.run += run(&without_code(content));
+        }
         let id = self.store.number();
         json!({
             "id": id, "content": asked["content"], "content_type": "text", "content_attributes": {}, "private": is_private,
@@ -219,6 +227,37 @@ fn mentions(content: &str) -> u64 {
         })
     };
     content.split("(mention://").skip(1).filter(is_mention).count() as u64
+}
+
+/// What it makes of a message before it reads it as Liquid, private or not: nothing between two backticks is to be run.
+fn without_code(content: &str) -> String {
+    let (mut shown, mut rest) = (String::new(), content);
+    while let Some((before, (code, after))) =
+        rest.split_once('`').and_then(|(before, rest)| Some((before, rest.split_once('`')?)))
+    {
+        shown.push_str(&format!("{before}{{% raw %}}`{code}`{{% endraw %}}"));
+        rest = after;
+    }
+    shown + rest
+}
+
+/// How many `{% … %}` and `{{ … }}` of it Liquid runs: all but what is raw.
+fn run(content: &str) -> u64 {
+    let (mut count, mut rest) = (0, content);
+    while let Some(at) = rest.find("{%").into_iter().chain(rest.find("{{")).min() {
+        let (end, is_tag) = if rest[at..].starts_with("{%") { ("%}", true) } else { ("}}", false) };
+        let inside = &rest[at + 2..];
+        let Some((inside, after)) = inside.split_once(end) else {
+            rest = inside;
+            continue;
+        };
+        rest = after;
+        match inside.trim().trim_matches('-').trim() {
+            "raw" if is_tag => rest = after.split_once("{% endraw %}").map_or("", |(_, after)| after),
+            _ => count += 1,
+        }
+    }
+    count
 }
 
 impl Vendor for Chatwoot {

@@ -32,6 +32,8 @@ pub struct Glpi {
     pub shows_surveys: bool,
     /// Whether it answers a login well and opens no session.
     pub opens_nothing: bool,
+    /// As its configuration says it.
+    pub version: &'static str,
 }
 
 /// Its entities, categories and groups to which tickets may be assigned.
@@ -54,6 +56,7 @@ impl Default for Glpi {
             mailed: 0,
             shows_surveys: true,
             opens_nothing: false,
+            version: "10.0.18",
         }
     }
 }
@@ -209,7 +212,10 @@ impl Glpi {
         done.insert(id.to_owned(), (!refuses).into());
         done.insert("message".to_owned(), if refuses { "Item not found" } else { "" }.into());
         if !refuses {
+            let was = ticket.clone();
             set(ticket, input);
+            // `Log::constructHistory` cuts them.
+            self.store.remember(&was, &["name", "content"], input, 255);
         }
         Reply::json(if refuses { 207 } else { 200 }, &json!([done]))
     }
@@ -256,6 +262,9 @@ impl Vendor for Glpi {
         let input = &request.body["input"];
         match (request.method.as_str(), rest) {
             ("GET", ["getFullSession"]) => Reply::json(200, &json!({ "session": { "glpiID": 6 } })),
+            ("GET", ["getGlpiConfig"]) => {
+                Reply::json(200, &json!({ "cfg_glpi": { "version": self.version, "language": "en_GB" } }))
+            }
             ("GET", ["getMyEntities"]) => Reply::json(
                 200,
                 &json!({ "myentities": ENTITIES.map(|id| json!({ "id": id, "name": "Root" })) }),

@@ -153,7 +153,10 @@ impl Jira {
             ("PUT", []) if is_too_long(&request.body["fields"]["description"], TEXT_UNITS_MAX) => too_long(),
             ("POST", ["comment"]) if is_too_long(&request.body["body"], TEXT_UNITS_MAX) => too_long(),
             ("PUT", []) => {
-                set(&mut issue["fields"], &request.body["fields"]);
+                let (mut was, asked) = (issue["fields"].clone(), &request.body["fields"]);
+                was["id"] = issue["id"].clone();
+                set(&mut issue["fields"], asked);
+                self.store.remember(&was, &["summary", "description"], asked, usize::MAX);
                 self.told += u64::from(!is_silent);
                 Reply::empty(204)
             }

@@ -1,4 +1,5 @@
-//! osTicket: tickets are made and nothing else, by a key that is good at one address, answered with a bare number.
+//! osTicket: tickets are made and nothing else, by a key that is good at one address, answered with a bare number. HTML is
+//! unescaped before it is made safe.
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -42,6 +43,19 @@ const KNOWN: [&str; 11] = [
     "network",
 ];
 
+/// What it makes of HTML before it looks for what is not allowed (`Format::safe_html`, `decode`): links, pictures and
+/// styles are.
+fn unescaped(html: &str) -> String {
+    let html = html.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&#39;", "'");
+    html.replace("&amp;", "&")
+}
+
+/// A text, as it is kept and shown (`TextThreadEntryBody`).
+fn escaped(text: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    text.replace('"', "&quot;").replace('\'', "&#039;")
+}
+
 impl Vendor for OsTicket {
     fn handle(&mut self, request: &Request, now: Instant) -> Reply {
         let said = |status, words: String| Reply::text(status, "text/plain", words);
@@ -65,8 +79,10 @@ impl Vendor for OsTicket {
         }
         self.mailed += u64::from(asked["autorespond"] != false);
         let message = asked["message"].as_str().unwrap_or_default();
-        let Some(html) = message.strip_prefix("data:text/html;charset=utf-8,") else {
-            return said(400, "message: not a data URL".to_owned());
+        let html = match message.split_once(";charset=utf-8,") {
+            Some(("data:text/html", html)) => unescaped(html),
+            Some(("data:text/plain", text)) => escaped(text),
+            _ => return said(400, "message: not a data URL".to_owned()),
         };
         let reference = html.rsplit("vigie-ref: ").next().unwrap_or_default().to_owned();
         // MySQL cuts a text that its column does not hold.

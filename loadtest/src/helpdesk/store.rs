@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 /// Tickets by number.
@@ -13,6 +13,8 @@ use tokio::time::Instant;
 pub struct Store {
     /// By number.
     pub tickets: BTreeMap<u64, Value>,
+    /// What agents read of how they were before: fields that were changed, with the old value and the new one, by number.
+    pub histories: BTreeMap<u64, Vec<Value>>,
     made_at: BTreeMap<u64, Instant>,
     last: u64,
 }
@@ -36,6 +38,16 @@ impl Store {
     /// The ticket of this number as it stands in an address.
     pub fn ticket(&mut self, id: &str) -> Option<&mut Value> {
         self.tickets.get_mut(&id.parse().ok()?)
+    }
+
+    /// Keeps what those of `fields` were that are asked to become something else, each cut to so many characters.
+    pub(super) fn remember(&mut self, was: &Value, fields: &[&str], asked: &Value, chars_max: usize) {
+        let first =
+            |value: &Value| value.as_str().unwrap_or_default().chars().take(chars_max).collect::<String>();
+        for field in fields.iter().filter(|field| !asked[**field].is_null()) {
+            let change = json!({ "field": field, "from": first(&was[*field]), "to": first(&asked[*field]) });
+            self.histories.entry(was["id"].as_u64().unwrap_or_default()).or_default().push(change);
+        }
     }
 
     /// The last one made.

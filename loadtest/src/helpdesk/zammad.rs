@@ -159,8 +159,11 @@ impl Vendor for Zammad {
             }
             ("PUT", ["api", "v1", "tickets", id]) => {
                 let Some(ticket) = self.store.ticket(id) else { return gone() };
+                let was = ticket.clone();
                 set(ticket, &request.body);
-                Reply::json(200, &shown(ticket))
+                let answer = shown(ticket);
+                self.store.remember(&was, &["title"], &request.body, usize::MAX);
+                Reply::json(200, &answer)
             }
             ("DELETE", ["api", "v1", "tickets", id]) => match self.is_admin {
                 true => match self.store.tickets.remove(&id.parse().unwrap_or_default()) {

@@ -1,4 +1,5 @@
-//! Zendesk: idempotency keys, comments that are blackened, placeholders that are filled in, a cursor over what changed.
+//! Zendesk: idempotency keys, comments that are Markdown and are blackened, placeholders that are filled in, a cursor over what
+//! changed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -43,6 +44,8 @@ const LISTINGS_IN: Duration = Duration::from_secs(60);
 const ME: u64 = 35_436;
 /// Longest page of a list.
 const PAGE: usize = 100;
+/// Longest comment, in bytes.
+const COMMENT_BYTES_MAX: usize = 65_535;
 /// Its groups, and its ticket fields.
 const GROUPS: [u64; 2] = [21, 22];
 const FIELDS: [u64; 2] = [360_001, 360_002];
@@ -121,7 +124,12 @@ impl Zendesk {
     }
 
     fn comment(&mut self, asked: &Value) -> Value {
-        let html = rendered(&filled_in(&asked["body"]));
+        let html = match asked["html_body"].is_string() {
+            true => {
+                format!("<div class=\"zd-comment\" dir=\"auto\">{}</div>", filled_in(&asked["html_body"]))
+            }
+            false => rendered(&filled_in(&asked["body"])),
+        };
         json!({ "id": self.store.number(), "author_id": ME, "public": asked["public"], "html_body": html })
     }
 
@@ -163,6 +171,9 @@ impl Zendesk {
         if asked["comment"]["public"] != false {
             self.mailed += 1;
         }
+        if is_too_long(&asked["comment"]) {
+            return too_long();
+        }
         let comment = self.comment(&asked["comment"]);
         let ticket = json!({
             "subject": filled_in(&asked["subject"]), "priority": asked["priority"], "external_id": asked["external_id"],
@@ -189,12 +200,16 @@ impl Zendesk {
         }
         let mut asked = request.body["ticket"].clone();
         let comment = asked.as_object_mut().and_then(|asked| asked.remove("comment"));
+        if comment.as_ref().is_some_and(is_too_long) {
+            return too_long();
+        }
         let comment = comment.map(|comment| self.comment(&comment));
         let Some(ticket) = self.store.ticket(id) else { return gone() };
         if ticket["status"] == "closed" {
             let words = json!({ "status": [{ "description": "Status: closed prevents ticket update" }] });
             return Reply::json(422, &json!({ "error": "RecordInvalid", "details": words }));
         }
+        let was = ticket.clone();
         set(ticket, &asked);
         let mut events = vec![json!({ "id": 1, "type": "Change", "field_name": "priority" })];
         if let Some(comment) = comment {
@@ -202,6 +217,7 @@ impl Zendesk {
             push(ticket, "_comments", comment);
         }
         let answer = json!({ "ticket": shown(ticket), "audit": { "events": events } });
+        self.store.remember(&was, &["subject"], &asked, usize::MAX);
         self.changes.extend(id.parse::<u64>().ok());
         Reply::json(200, &answer)
     }
@@ -216,7 +232,8 @@ impl Zendesk {
         };
         let html = request.body["html_body"].as_str().unwrap_or_default();
         // It is the comment's own text, with marks.
-        let unmarked = html.replace("<redact>", "").replace("</redact>", "").replace("<a redact ", "<a ");
+        let unmarked = html.replace("<redact>", "").replace("</redact>", "");
+        let unmarked = unmarked.replace("<a redact ", "<a ").replace("<img redact ", "<img ");
         if unmarked == html || comment["html_body"] != unmarked {
             return Reply::json(400, &json!({ "error": "InvalidValue", "description": "nothing to redact" }));
         }
@@ -293,14 +310,42 @@ fn filled_in(text: &Value) -> String {
         .replace("{{ticket.assignee.email}}", "ada@vigie.test")
 }
 
-/// A text as HTML: lists, links, paragraphs where there are several, and none where there is one.
+fn is_too_long(comment: &Value) -> bool {
+    [&comment["body"], &comment["html_body"]]
+        .iter()
+        .any(|text| text.as_str().is_some_and(|text| text.len() > COMMENT_BYTES_MAX))
+}
+
+fn too_long() -> Reply {
+    let words = "Comment: is too long (maximum is 65535 characters)";
+    Reply::json(422, &json!({ "error": "RecordInvalid", "description": words }))
+}
+
+/// `[text](address)` as a link and `![text](address)` as a picture.
+fn with_markdown(line: &str) -> String {
+    let (mut html, mut rest) = (String::new(), line);
+    while let Some((before, (text, (address, after)))) = rest.split_once('[').and_then(|(before, rest)| {
+        let (text, rest) = rest.split_once("](")?;
+        Some((before, (text, rest.split_once(')')?)))
+    }) {
+        match before.strip_suffix('!') {
+            Some(before) => html.push_str(&format!("{before}<img src=\"{address}\" alt=\"{text}\">")),
+            None => html.push_str(&format!("{before}<a href=\"{address}\" target=\"_blank\">{text}</a>")),
+        }
+        rest = after;
+    }
+    html + rest
+}
+
+/// A text as HTML, which it takes for Markdown: lists, links, pictures, paragraphs where there are several, and none where
+/// there is one.
 fn rendered(text: &str) -> String {
     let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let word = |word: &str| match word.starts_with("https://") {
         true => format!("<a href=\"{word}\" target=\"_blank\" rel=\"nofollow noreferrer\">{word}</a>"),
         false => word.to_owned(),
     };
-    let line = |line: &str| line.split(' ').map(word).collect::<Vec<_>>().join(" ");
+    let line = |line: &str| with_markdown(&line.split(' ').map(word).collect::<Vec<_>>().join(" "));
     let lines = |block: &str| block.lines().map(line).collect::<Vec<_>>();
     let blocks: Vec<&str> = escaped.split("\n\n").filter(|block| !block.is_empty()).collect();
     let inner: String = match blocks.as_slice() {

@@ -125,6 +125,8 @@ fn with_filters() -> Environment<'static> {
     environment.add_filter("wiki", |text: String, units_max: Option<usize>| wiki(&text, units_max));
     environment.add_filter("markdown", |text: String| markdown(&text));
     environment.add_filter("liquid", |text: String| liquid(&text));
+    environment.add_filter("redacted", |html: String| redacted(&html));
+    environment.add_test("blackened", |html: String| is_blackened(&html));
     environment.add_filter("epoch", epoch);
     environment
 }
@@ -210,8 +212,9 @@ fn wiki(text: &str, units_max: Option<usize>) -> String {
     wiki
 }
 
-/// The same as Markdown, and nothing that Liquid would fill in; lines of a post become a quotation. Chatwoot looks for
-/// `(mention://user/1/Ada)` in the text as it is written, whatever stands around it.
+/// The same as Markdown, and nothing that Liquid would run; lines of a post become a quotation. Chatwoot looks for
+/// `(mention://user/1/Ada)` in the text as it is written, whatever stands around it, and puts `{% raw %}` and `{% endraw %}`
+/// of its own around what stands between two backticks, so that a `{%` needs no end to be a tag's beginning.
 fn markdown(text: &str) -> String {
     let mut markdown = String::with_capacity(text.len() + text.len() / 8);
     for line in text.split_inclusive('\n') {
@@ -224,7 +227,7 @@ fn markdown(text: &str) -> String {
             markdown.push(character);
         }
     }
-    markdown.replace("mention://", r"mention\://")
+    liquid(&markdown.replace("mention://", r"mention\://"))
 }
 
 /// Plain text in which Liquid fills nothing in: no two braces are side by side, nor one and a percent sign.
@@ -239,6 +242,56 @@ fn liquid(text: &str) -> String {
         is_open = character == '{';
     }
     parted
+}
+
+/// What stands for a character that Zendesk has blackened.
+const BLACK: char = '\u{2587}';
+
+/// HTML in which everything is marked that Zendesk is to take out of it: texts by `<redact>` around them, what shows or
+/// leads somewhere of its own by the attribute `redact`.
+fn redacted(html: &str) -> String {
+    let mut marked = String::with_capacity(html.len() * 2);
+    for (tag, text) in tags_and_texts(html) {
+        match tag.find(char::is_whitespace).filter(|_| tells(tag)).and_then(|name| tag.split_at_checked(name))
+        {
+            Some((name, attributes)) => marked.extend([name, " redact", attributes]),
+            None => marked.push_str(tag),
+        }
+        if !text.is_empty() {
+            marked.extend(["<redact>", text, "</redact>"]);
+        }
+    }
+    marked
+}
+
+/// Whether nothing is left of a text in this HTML of Zendesk's: tags that say nothing, and black.
+fn is_blackened(html: &str) -> bool {
+    tags_and_texts(html).all(|(tag, text)| {
+        let text = text.replace("&nbsp;", " ");
+        let is_whole = tag.is_empty() || tag.ends_with('>');
+        is_whole && !tells(tag) && text.chars().all(|c| c == BLACK || c.is_whitespace())
+    })
+}
+
+/// Each tag of it, from `<` to `>`, with the text behind it; first, with no tag, the text before them all. One that does not
+/// end has all that follows in it.
+fn tags_and_texts(html: &str) -> impl Iterator<Item = (&str, &str)> {
+    let first = html.find('<').unwrap_or(html.len());
+    let (text, mut rest) = html.split_at(first);
+    let tags = std::iter::from_fn(move || {
+        let begin = rest.strip_prefix('<')?;
+        let next = begin.find('<').map_or(rest.len(), |at| at + 1);
+        let (part, others) = rest.split_at(next);
+        rest = others;
+        Some(part.split_at(part.find('>').map_or(part.len(), |end| end + 1)))
+    });
+    std::iter::once(("", text)).chain(tags)
+}
+
+/// Whether a tag has an attribute that people see or that leads somewhere.
+fn tells(tag: &str) -> bool {
+    let tag = tag.to_ascii_lowercase();
+    ["href=", "src=", "alt=", "title="].iter().any(|attribute| tag.contains(attribute))
 }
 
 /// Seconds since 1970 of a time as RFC 3339 writes it; undefined of anything else.

@@ -180,6 +180,32 @@ fn the_filters_give_what_their_standards_say() {
         "So:\n│ https://x.com/a_b/1\n│\n│ │ [x]",
         "So:\n> https://x.com/a_b/1\n>\n> │ \\[x\\]",
     );
+    // Chatwoot makes a `%}` of a backtick, so that one that is missing ends no tag but its beginning is one.
+    check(
+        "{{ note|markdown }}",
+        "{% for i in (1..9) ` {% endfor ` {%}",
+        r"\{ % for i in (1..9) \` \{ % endfor \` \{ %\}",
+    );
+    check(
+        "{{ note|redacted }}",
+        "<div dir=\"auto\">a &amp; b<br><a href=\"https://a.example\">c</a><img src=\"d\" alt=\"e\">\n</div>f",
+        "<div dir=\"auto\"><redact>a &amp; b</redact><br><a redact href=\"https://a.example\"><redact>c</redact></a>\
+         <img redact src=\"d\" alt=\"e\"><redact>\n</redact></div><redact>f</redact>",
+    );
+    check("{{ note|redacted }}", "a", "<redact>a</redact>");
+    check("{{ note|redacted }}", "", "");
+    check("{{ note|redacted }}", "a <p", "<redact>a </redact><p");
+    let blackened = |html: &str, expected: &str| check("{{ note is blackened }}", html, expected);
+    blackened("", "True");
+    blackened("<div class=\"zd-comment\" dir=\"auto\"><p>\u{2587}\u{2587}</p>\n&nbsp; <br></div>", "True");
+    blackened("<p>\u{2587}a</p>", "False");
+    blackened("<p>\u{2587}&amp;</p>", "False");
+    for tag in ["a href=\"x\"", "IMG SRC='x'", "video\nsrc=x", "p title=\"x\"", "img alt=\"x\"", "a"] {
+        let is_empty = if tag == "a" { "True" } else { "False" };
+        blackened(&format!("<{tag}>\u{2587}</{tag}>"), is_empty);
+    }
+    blackened("\u{2587}<p", "False");
+    blackened("\u{2587}<p and words", "False");
     check("{{ note|epoch }}", "2026-11-27T01:00:00+01:00", "1795737600");
     check("{{ note|epoch is undefined }}", "soon", "True");
 }
@@ -194,6 +220,12 @@ proptest! {
         let read: serde_json::Value = serde_json::from_str(&body).unwrap();
         prop_assert_eq!(&read["subject"], &values["subject"]);
         prop_assert_eq!(&read["tags"], &values["tags"]);
+    }
+
+    #[test]
+    fn no_text_as_markdown_begins_a_tag_of_liquid(text in r"([a`{}%\\\n│ -]|mention://){0,30}") {
+        let markdown = rendered("{{ note|markdown }}", Escape::Nothing, &text);
+        prop_assert!(!markdown.contains("{%") && !markdown.contains("{{"), "{markdown}");
     }
 
     #[test]

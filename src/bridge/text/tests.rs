@@ -7,6 +7,7 @@ use super::*;
 fn shape(text_chars_max: usize) -> Shape {
     Shape {
         erases_text: true,
+        history_keeps: HistoryKeeps::Nothing,
         text_chars_max,
         four_byte: FourByte::Keep,
         levels: [90, 70, 40, 10].map(serde_json::Value::from),
@@ -200,6 +201,28 @@ fn what_may_stay_of_an_erased_ticket_says_nothing_of_the_person() {
 }
 
 #[test]
+fn a_subject_that_stays_in_a_history_says_nothing_of_the_person_and_what_it_is_about() {
+    let kept = Shape { history_keeps: HistoryKeeps::Subject, ..shape(30_000) };
+    let texts = Texts::new(kept, Vec::new()).unwrap();
+    let check = |mut ticket: proto::Ticket, language: &str, expected: &str| {
+        if let Some(post) = &mut ticket.post {
+            post.language = language.to_owned();
+        }
+        assert_eq!(text(&texts.ticket(&ticket), "subject"), expected);
+    };
+    let mut samples = sample::tickets("Lumio");
+    let customer = samples[0].clone();
+    check(customer.clone(), "en", "Bluesky: has a problem (safety), gold – The box does not start – Lumio");
+    check(
+        customer,
+        "fr",
+        "Bluesky : a un problème (sécurité des personnes), gold – The box does not start – Lumio",
+    );
+    check(samples.remove(1), "fr", "Mastodon : un message – Lumio");
+    check(samples.pop().unwrap(), "", "Post: a post");
+}
+
+#[test]
 fn where_the_text_cannot_be_taken_out_the_note_says_so_and_nothing_else() {
     let texts = Texts::new(Shape { erases_text: false, ..shape(30_000) }, Vec::new()).unwrap();
     for language in [Language::En, Language::Fr] {
@@ -211,6 +234,12 @@ fn where_the_text_cannot_be_taken_out_the_note_says_so_and_nothing_else() {
     for (name, text) in crate::bridge::preset::BUILT_IN {
         let shape = Shape::of(&crate::bridge::preset::Preset::parse(text).unwrap());
         assert_eq!(shape.erases_text, !["rt", "osticket"].contains(&name), "{name}");
+        let keeps = match name {
+            "zammad" | "zendesk" => HistoryKeeps::Subject,
+            "glpi" | "jira" => HistoryKeeps::Text,
+            _ => HistoryKeeps::Nothing,
+        };
+        assert_eq!(shape.history_keeps, keeps, "{name}");
     }
 }
 

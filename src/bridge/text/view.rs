@@ -30,6 +30,7 @@ impl View<'_> {
     pub(super) fn ticket(&self, ticket: &proto::Ticket, reference: &str) -> Value {
         let post = ticket.post.clone().unwrap_or_default();
         let assignment = ticket.assignment.clone().unwrap_or_default();
+        let intent = ticket.verdict.as_ref().map_or("", |verdict| super::most_likely(&verdict.intent));
         let mut json = crate::ticket::to_json(ticket);
         self.clean(&mut json);
         json!({
@@ -44,6 +45,7 @@ impl View<'_> {
             "priority": ticket.priority,
             "level": super::level_name(ticket.level()),
             "why": self.why(&ticket.factors),
+            "intent": self.language.class(intent).unwrap_or_default(),
             "sensitive": ticket.sensitive.iter().map(|topic| self.line(self.language.topic(topic))).collect::<Vec<_>>(),
             "articles": ticket.articles.iter().map(|article| json!({
                 "title": self.line(&article.title), "url": self.line(&article.url),

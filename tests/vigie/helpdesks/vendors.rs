@@ -6,6 +6,7 @@ mod merged;
 mod own;
 mod pages;
 mod ratings;
+mod strangers;
 mod teams;
 
 use firehose::helpdesk::{Fake, Faults, Options, Store, Vendor, serve};

@@ -13,6 +13,7 @@ use super::super::{Bridge, Counts, Policy, Shared, Target, WhenUnknown};
 use crate::bridge::helpdesk::{Case, Values, Whereabouts};
 use crate::bridge::http::CallError;
 use crate::bridge::pace::Pace;
+use crate::bridge::preset::HistoryKeeps;
 use crate::bridge::text::{FourByte, Shape, Texts};
 use crate::ledger::cases::Cases;
 use crate::parse::Network;
@@ -24,7 +25,9 @@ use crate::ticket::proto::{Delivery, Post, Ticket, Update, delivery};
 pub(super) static TEXTS: LazyLock<Texts> = LazyLock::new(|| {
     let levels = ["P1", "P2", "P3", "P4"].map(Into::into);
     let zone = jiff::tz::TimeZone::UTC;
-    let shape = Shape { text_chars_max: 30_000, erases_text: true, four_byte: FourByte::Keep, levels, zone };
+    let history_keeps = HistoryKeeps::Nothing;
+    let (text_chars_max, four_byte) = (30_000, FourByte::Keep);
+    let shape = Shape { text_chars_max, erases_text: true, history_keeps, four_byte, levels, zone };
     Texts::new(shape, Vec::new()).unwrap()
 });
 

@@ -188,6 +188,25 @@ async fn a_stranger_mentions_nobody_in_chatwoot_and_links_nothing() {
     assert_eq!(desk.fake.with(|chatwoot| chatwoot.mentioned), 0, "{kept}");
 }
 
+/// Chatwoot reads each message as Liquid, and gives the `%}` itself that a stranger's lacks, where there is a backtick.
+#[tokio::test]
+async fn a_stranger_runs_no_liquid_in_chatwoot() {
+    let desk = chatwoot().await;
+    for hostile in [
+        "{% for i in (1..99999999) ` {% endfor ` ",
+        "{{% for i in (1..99999999) ` {%%}` {%endfor%}",
+        "` {% endraw %} {% for i in (1..99999999) %} ` {{ agent.email }} `",
+        "`{`% assign x = 1 %}{`{ x }}`",
+        "{% raw %} {{ agent.email }}",
+    ] {
+        let told = json!({ "body": hostile, "subject": hostile, "note": hostile });
+        let ticket = also(&values(&desk.vigie, &reference(), 0), told);
+        let case = desk.vigie.create(&ticket).await.unwrap();
+        desk.vigie.note(&case, &ticket).await.unwrap();
+        assert_eq!(desk.fake.with(|chatwoot| chatwoot.run), 0, "{hostile}: {}", desk.kept(&case));
+    }
+}
+
 #[tokio::test]
 async fn glpi_does_not_take_a_ticket_that_quotes_ours_for_ours() {
     let desk = glpi().await;
@@ -302,6 +321,11 @@ async fn what_glpi_refuses_within_a_good_answer_is_a_refusal() {
     let (error, _) = lost.create(&values(&lost, "x", 0)).await.unwrap_err();
     assert!(refusal(&error) == 400 && error.to_string().contains("permission"), "{error}");
     assert!(advice(&lost).await[0].contains("no rights in the entity 4"));
+    // What 9.5 shows is not what was escaped.
+    desk.fake.with(|glpi| glpi.version = "9.5.13");
+    assert!(advice(&desk.vigie).await[0].contains("older than GLPI 10"));
+    desk.fake.with(|glpi| glpi.version = "11.0.2");
+    assert_eq!(advice(&desk.vigie).await, Vec::<String>::new());
     let other = desk.other("secret", json!({ "app_token": "" }));
     assert_eq!(refusal(&other.find("x").await.unwrap_err()), 400);
     let login = desk.fake.log().calls.last().unwrap().request.clone();

@@ -39,8 +39,10 @@ async fn notes_are_erased_however_many_pages_they_fill() {
 async fn zendesk_fills_nothing_in_where_a_stranger_writes_a_placeholder() {
     let desk = zendesk().await;
     let hostile = "{{ticket.assignee.email}} {{{ticket.id}}} {% if true %}{{ticket.id}}{% endif %}";
-    let ticket =
-        also(&values(&desk.vigie, "r", 0), json!({ "subject": hostile, "body": hostile, "note": hostile }));
+    let ticket = also(
+        &values(&desk.vigie, "r", 0),
+        json!({ "subject": hostile, "body_html": hostile, "note": hostile }),
+    );
     let case = desk.vigie.create(&ticket).await.unwrap();
     desk.vigie.note(&case, &ticket).await.unwrap();
     let kept = desk.kept(&case).to_string();
@@ -95,6 +97,17 @@ async fn whatever_zendesk_has_made_of_a_text_is_blackened() {
         let kept = desk.kept(&case).to_string();
         assert!(!kept.contains("kaput") && kept.contains("Taken back."), "{text}: {kept}");
     }
+    // Pictures, too, should the account that the token is of have written one.
+    let (case, ticket) = desk.make(0).await;
+    let shown = "<p>kaput</p><img src=\"https://x.example/kaput.png\" alt=\"kaput\">";
+    desk.agent(&case, json!({ "_comments": [{ "id": 900, "author_id": 35_436, "html_body": shown }] }));
+    let left = also(&ticket, json!({ "subject": "erased", "body": "Taken back." }));
+    desk.fake.with(|zendesk| zendesk.redacts_nothing = true);
+    assert!(desk.vigie.erase(&case, &left).await.is_err());
+    desk.fake.with(|zendesk| zendesk.redacts_nothing = false);
+    desk.vigie.erase(&case, &left).await.unwrap();
+    let kept = desk.kept(&case).to_string();
+    assert!(!kept.contains("kaput") && !kept.contains("<img"), "{kept}");
 }
 
 #[tokio::test]
