@@ -38,7 +38,7 @@ pub use decide::{Decision, Desk, Joined, Opinion, answered_at, posted_at};
 pub use draft::Draft;
 pub use expectation::{Due, Expectations};
 pub use explained::{Aside, Explained, Tried};
-pub use follow_up::Terms;
+pub use follow_up::{Amended, Terms};
 pub use known::{KNOWN_TICKETS_MAX, text_hash};
 pub use person::{People, Person, Strangers, Unreadable};
 pub use priority::{Factors, Levels, Score};

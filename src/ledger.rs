@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::access::brands::Brands;
-use crate::desk::follow_up::Terms;
+use crate::desk::follow_up::{Amended, Terms};
 use crate::desk::route::OPEN_TICKETS_MAX;
 use crate::parse::Network;
 use crate::source::{Gap, Stored};
@@ -247,6 +247,8 @@ pub enum Entry {
         at: Timestamp,
         /// Where the frame ends if there is no such ticket, or its text was erased.
         otherwise: Bucket,
+        /// What it says, by which the ticket may come to matter more; `None`: it is only shown.
+        amended: Option<Box<Amended>>,
     },
     /// The author deleted the post.
     Erase {

@@ -143,7 +143,8 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// A post that no rule matches, in a thread that is [`watched`]: it has no brand of its own.
+    /// A post that no rule matches, in a thread that is [`watched`], or of a ticket before it was changed: it has no brand of
+    /// its own.
     pub fn in_thread(post: Post<'static>) -> Candidate {
         Candidate { value: 1, ..Candidate::only_named(post, "".into(), Vec::new()) }
     }
@@ -161,6 +162,11 @@ impl Candidate {
     /// Whether it names no brand.
     pub fn is_of_thread(&self) -> bool {
         self.brand.is_empty()
+    }
+
+    /// Whether it is that because its author has changed it.
+    pub fn is_edit_of_thread(&self) -> bool {
+        self.is_of_thread() && self.post.edited
     }
 
     /// Whether it names a brand, and no rule has matched.

@@ -115,6 +115,7 @@ pub fn update_to_json(update: &proto::Update) -> serde_json::Value {
             "verdict": rescored.verdict.as_ref().map(verdict_to_json),
             "factors": rescored.factors.iter().map(factor_to_json).collect::<Vec<_>>(),
             "unsupported": rescored.unsupported,
+            "edited": rescored.edited,
         } }),
         Some(Change::FollowedUp(followed)) => serde_json::json!({ "followed_up": {
             "post": followed.post.as_ref().map(post_to_json),

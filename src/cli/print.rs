@@ -146,9 +146,10 @@ pub(super) fn update(out: &mut impl Write, update: &proto::Update, clock: &Clock
             let verdict = rescored.verdict.clone().unwrap_or_default();
             let style = level_style(rescored.level());
             let doubt = if rescored.unsupported { ", no customer message after all" } else { "" };
+            let by = if rescored.edited { "as it was edited" } else { "read again by the full model" };
             writeln!(
                 out,
-                "{style}{} {:>4}{style:#}  {QUIET}ticket {id}… read again by the full model:{QUIET:#}  {} · {} · {}{doubt}",
+                "{style}{} {:>4}{style:#}  {QUIET}ticket {id}… {by}:{QUIET:#}  {} · {} · {}{doubt}",
                 rescored.level().as_str_name(),
                 rescored.priority,
                 best(&verdict.intent),

@@ -351,8 +351,22 @@ mod tests {
             ..Default::default()
         });
         let verdict = ticket.verdict.clone().unwrap();
-        let later = vec![Reading { post, verdict, at_us: 0, factors: score.factors }];
-        Kept { ticket, is_again: false, later, verdict: Default::default(), floors: Vec::new() }
+        let later = vec![Reading { post, is_edit: false, verdict, at_us: 0, factors: score.factors }];
+        let (edits, verdict, floors) = Default::default();
+        Kept { ticket, is_again: false, later, edits, verdict, floors }
+    }
+
+    /// The same of one that its author has changed into that.
+    fn changed(desk: &desk::Config, text: &str, further: &str) -> Kept {
+        let mut kept = kept(desk, text, further);
+        let Kept { ticket, later, .. } = &mut kept;
+        ticket.factors.retain(|factor| factor.name != desk::follow_up::FACTOR);
+        ticket.priority -= desk.factors.follow_ups.points.unsigned_abs();
+        ticket.set_level(desk.levels.level(ticket.priority as u16));
+        later[0].is_edit = true;
+        later[0].factors.clone_from(&ticket.factors);
+        later[0].post.as_mut().unwrap().id.clone_from(&ticket.post.as_ref().unwrap().id);
+        kept
     }
 
     fn simulated(desk: &desk::Config, kept: &Kept) -> Simulation {
@@ -388,6 +402,15 @@ mod tests {
         assert_eq!(simulated(&before, &kept).moved, 0);
     }
 
+    #[test]
+    fn an_edit_counts_for_what_it_says_and_as_no_further_post() {
+        let before = config("[sensitive.heat]\nwords = [\"brûlant\"]\npoints = 300");
+        let kept = changed(&before, "ma lumio est en panne", "ma lumio est brûlante, brûlant");
+        assert_eq!(simulated(&before, &kept).moved, 0);
+        let after = config("[sensitive.heat]\nwords = [\"brûlant\"]\npoints = 10");
+        assert_eq!(simulated(&after, &kept).moved, 1);
+    }
+
     /// As `vigie forget` leaves it.
     #[test]
     fn who_is_forgotten_keeps_the_points_that_nobody_can_give_again() {
@@ -407,6 +430,7 @@ mod tests {
             ticket,
             is_again: false,
             later: Vec::new(),
+            edits: Vec::new(),
             verdict: Default::default(),
             floors: Vec::new(),
         };

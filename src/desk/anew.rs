@@ -27,7 +27,7 @@ pub struct Changed {
     pub ticket: proto::Ticket,
     /// The verdict that its priority stands by: that of its own post, or of the worse one that has joined it.
     pub verdict: proto::Verdict,
-    /// The texts that have joined it, those that are erased left out.
+    /// The texts that have joined it, and those that its posts were given afterwards; what is erased is left out.
     pub further: Vec<String>,
     /// When it changed last.
     pub at: Timestamp,

@@ -189,18 +189,14 @@ impl Config {
         let level = levels.level(priority);
         let now = message_of_verdict(verdict, model);
         let before = ticket.verdict.clone().unwrap_or_default();
-        let is_same = |one, other| most_probable(one) == most_probable(other);
-        let is_confirmed = !unsupported
-            && level == ticket.level()
-            && is_same(&before.sentiment, &now.sentiment)
-            && is_same(&before.intent, &now.intent)
-            && is_same(&before.urgency, &now.urgency);
+        let is_confirmed = !unsupported && level == ticket.level() && is_read_alike(&before, &now);
         (!is_confirmed).then(|| proto::update::Rescored {
             priority: u32::from(priority),
             level: level.into(),
             verdict: Some(now),
             factors,
             unsupported,
+            edited: false,
         })
     }
 
@@ -218,6 +214,14 @@ impl Config {
         let new = Facts::new(candidate, verdict, person, now);
         Facts { sensitive: &ticket.sensitive, said, priority, ..new }
     }
+}
+
+/// Whether the most probable classes are the same.
+pub(super) fn is_read_alike(before: &proto::Verdict, now: &proto::Verdict) -> bool {
+    let is_same = |one, other| most_probable(one) == most_probable(other);
+    is_same(&before.sentiment, &now.sentiment)
+        && is_same(&before.intent, &now.intent)
+        && is_same(&before.urgency, &now.urgency)
 }
 
 /// The first of the most probable labels.

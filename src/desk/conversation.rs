@@ -404,6 +404,12 @@ impl Conversations {
         self.tickets.get(&ticket_id).map(|conversation| conversation.brand.clone())
     }
 
+    /// The ticket that this post has joined; else it can only have made one.
+    pub fn ticket_of(&self, post_id: TicketId) -> TicketId {
+        let joined = self.further.get(&post_id).filter(|further| further.part == Part::Joined);
+        joined.map_or(post_id, |further| further.ticket_id)
+    }
+
     /// The first ticket of the thread that this ticket is in; itself where nothing else is known.
     pub fn first_of(&self, ticket_id: TicketId) -> TicketId {
         self.tickets.get(&ticket_id).map_or(ticket_id, |conversation| conversation.thread)

@@ -9,7 +9,7 @@ use super::conversation::{self, Part, Place};
 use super::draft::{Given, assigned, message_of, message_of_verdict};
 use super::known::{Known, Same, text_hash};
 use super::route::{Needs, Weighing};
-use super::{Config, Conversations, People, Router, Terms, Unreadable, told};
+use super::{Amended, Config, Conversations, People, Router, Terms, Unreadable, told};
 use crate::classify::Verdict;
 use crate::parse::Post;
 use crate::prefilter::Candidate;
@@ -23,8 +23,9 @@ pub enum Decision {
     Ticket(Box<proto::Ticket>),
     /// The post has its ticket already, and says the same.
     Duplicate,
-    /// The post has its ticket already, and its author changed the text.
-    Edited(TicketId),
+    /// The post has its ticket already, and its author changed the text; to what, unless that is thanks, or no customer
+    /// message by itself.
+    Edited(TicketId, Option<Box<Amended>>),
     /// The model says that it is no customer message.
     Unsupported,
     /// The post joins a ticket.
@@ -149,8 +150,15 @@ impl Desk {
             Some(Same::PostOnly) if !post.edited => return Ok(Decision::Duplicate),
             Some(Same::PostOnly) => {
                 self.known.insert(id, hash);
-                return Ok(Decision::Edited(id));
+                let opinion = Opinion { model, provisional };
+                let amended = self.amended(config, candidate, verdict, opinion, people, now)?;
+                return Ok(Decision::Edited(id, amended));
             }
+            // It may be older than what is remembered: the ledger knows.
+            None if candidate.is_edit_of_thread() && !self.known.complete => {
+                return Ok(Decision::Edited(id, None));
+            }
+            None if candidate.is_edit_of_thread() => return Ok(Decision::Unmatched),
             None => {}
         }
         let is_refused = !provisional && config.gives_up(candidate, verdict);
@@ -244,6 +252,34 @@ impl Desk {
             join_us: config.conversation.join_us(),
             otherwise,
             needs,
+        })))
+    }
+
+    /// What the changed text of this post says of the ticket that it made or joined, if that may raise it.
+    fn amended(
+        &self,
+        config: &Config,
+        candidate: &Candidate,
+        verdict: &Verdict,
+        Opinion { model, provisional }: Opinion<'_>,
+        people: &mut dyn People,
+        now: Timestamp,
+    ) -> Result<Option<Box<Amended>>, Unreadable> {
+        let post = &candidate.post;
+        let is_thanks = conversation::is_thanks(&post.text, verdict, &config.sensitive);
+        if is_thanks || !provisional && config.gives_up(candidate, verdict) {
+            return Ok(None);
+        }
+        let id = TicketId::of_post(post.network, &post.id);
+        let ticket_id = self.conversations.ticket_of(id);
+        let of_brand = self.about(ticket_id, candidate);
+        let person = people.author_of(post, config.contacts_window, now)?;
+        let follow_ups = u32::from(ticket_id != id);
+        let (score, _) = config.score_follow_up(&of_brand, verdict, &person, follow_ups, now);
+        Ok(Some(Box::new(Amended {
+            verdict: message_of_verdict(verdict, model),
+            factors: score.factors,
+            terms: config.terms(&of_brand.brand),
         })))
     }
 

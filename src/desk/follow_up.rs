@@ -4,6 +4,7 @@
 //! they are worse, whoever wrote it, and gets points for each further post of its author's. It never comes to matter less
 //! by one.
 
+use super::config::is_read_alike;
 use super::priority::{
     Caps, FOLLOW_UPS, FORGOTTEN, Floors, Group, Levels, Repeated, Score, forgotten, is_floor, posted_again,
     recorded_group,
@@ -71,6 +72,44 @@ pub fn followed_up(
     (score, level)
 }
 
+/// What the text of a post says that its author has changed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Amended {
+    /// What the model says of it.
+    pub verdict: proto::Verdict,
+    /// What speaks for it by itself, in full.
+    pub factors: Vec<proto::Factor>,
+    /// By what its ticket's priority is reckoned anew.
+    pub terms: Terms,
+}
+
+/// By fewer points the model reads the same in other words: nobody is told of them. Of 237 posts with a slip put right or
+/// a word added, 111 came to more by the full model, 10 of them by as much.
+const RISE_MIN: u32 = 20;
+
+/// What a ticket, that `further` posts of its author's have joined, becomes by the changed text of one of its posts: as if
+/// that had joined it, but that nobody has posted again. `None` if nothing that people or filters go by.
+///
+/// `ticket` is as it stands now, with the verdict that its priority stands by.
+pub fn amended(ticket: &proto::Ticket, further: u32, amended: &Amended) -> Option<proto::update::Rescored> {
+    let Amended { verdict, factors, terms } = amended;
+    let (score, level) = followed_up(&ticket.factors, factors, further, terms);
+    let priority = u32::from(score.priority);
+    let said_before = ticket.verdict.clone().unwrap_or_default();
+    let is_news = level != ticket.level()
+        || priority >= ticket.priority + RISE_MIN
+        || is_said_anew(&ticket.factors, &score.factors) && !is_read_alike(&said_before, verdict);
+    // By the points of now the whole may come to less than it did.
+    (is_news && priority >= ticket.priority).then(|| proto::update::Rescored {
+        priority,
+        level: level.into(),
+        verdict: Some(verdict.clone()),
+        factors: score.factors,
+        unsupported: false,
+        edited: true,
+    })
+}
+
 /// Whether what one post said has taken the place of what was said before, to judge by a ticket's factors before and after.
 pub fn is_said_anew(before: &[proto::Factor], after: &[proto::Factor]) -> bool {
     !of(before, Group::Verdict).eq(of(after, Group::Verdict))
@@ -132,6 +171,45 @@ mod tests {
         let ticket = factors(&[("addressed", 80), (FACTOR, 40)]);
         let priority = |further| followed_up(&ticket, &[], further, &terms()).0.priority;
         assert_eq!((priority(0), priority(1), priority(2)), (120, 120, 160));
+    }
+
+    #[test]
+    fn an_edit_is_told_where_it_makes_a_ticket_worse_for_people_or_filters() {
+        let verdict = |urgency: &str| proto::Verdict {
+            urgency: [(urgency.to_owned(), 1.0)].into(),
+            ..proto::Verdict::default()
+        };
+        let mut ticket = proto::Ticket {
+            priority: 280,
+            factors: factors(&[("urgency", 200), ("addressed", 80)]),
+            verdict: Some(verdict("normal")),
+            ..proto::Ticket::default()
+        };
+        ticket.set_level(proto::Level::P3);
+        let mut terms = terms();
+        let told = |ticket: &proto::Ticket, terms: &Terms, urgency: &str, said: &[(&str, i32)]| {
+            let (verdict, factors) = (verdict(urgency), factors(said));
+            let amended = Amended { verdict, factors, terms: terms.clone() };
+            super::amended(ticket, 0, &amended).map(|rescored| rescored.priority)
+        };
+        let check = |urgency: &str, said: &[(&str, i32)], expected: Option<u32>| {
+            assert_eq!(told(&ticket, &terms, urgency, said), expected, "{urgency} {said:?}");
+        };
+        check("high", &[("urgency", 100)], None);
+        check("normal", &[("urgency", 210)], None);
+        check("high", &[("urgency", 210)], Some(290));
+        check("normal", &[("urgency", 220)], Some(300));
+        check("normal", &[("urgency", 100), ("sensitive", 160)], Some(440));
+        check("normal", &[("floor of safety", 0)], Some(920));
+        // What another of the author's posts has given is not given once more.
+        check("normal", &[("follow_ups", 40)], None);
+        // The points may be others than those that the ticket was made by.
+        terms.caps.set(Group::Verdict, 100);
+        let check = |said: &[(&str, i32)], expected: Option<u32>| {
+            assert_eq!(told(&ticket, &terms, "high", said), expected, "{said:?}");
+        };
+        check(&[("urgency", 300)], None);
+        check(&[("urgency", 300), ("sensitive", 160)], Some(340));
     }
 
     #[test]

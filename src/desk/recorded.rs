@@ -93,8 +93,10 @@ impl Recorded {
 /// What was read of a ticket after its own post.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
-    /// The post that joined it; `None`: its own post was read again, by a better model.
+    /// The post that joined it, or was edited; `None`: its own post was read again, by a better model.
     pub post: Option<proto::Post>,
+    /// Whether its author had only changed its text: it is another post's, or the ticket's own.
+    pub is_edit: bool,
     /// What the model said.
     pub verdict: proto::Verdict,
     /// When, µs since 1970.
@@ -118,24 +120,26 @@ impl Config {
         let mut level = levels.level(score.priority);
         let terms = self.terms(&recorded.candidate.brand);
         let mut further = 0;
-        for Reading { post, verdict, at_us, factors } in later {
+        for Reading { post, is_edit, verdict, at_us, factors } in later {
             let verdict = verdict_of(verdict);
             let said = match post {
                 None => score_own(&Facts { verdict: &verdict, ..recorded.facts() }).factors,
                 Some(post) if is_thanks(&post.text, &verdict, &self.sensitive) => Vec::new(),
                 Some(post) => {
                     let author = post.author.as_ref().map_or("", |author| &author.id);
-                    further += u32::from(author == recorded.candidate.post.author.id);
+                    further += u32::from(!is_edit && author == recorded.candidate.post.author.id);
+                    let is_own = *is_edit && post.id == recorded.candidate.post.id;
                     let now = Timestamp::from_microsecond(*at_us).unwrap_or_default();
                     let candidate = Candidate {
                         post: post_of(post.clone(), *at_us),
                         brand: recorded.candidate.brand.clone(),
                         also_named: Vec::new(),
                         hits: Vec::new(),
-                        addressed: false,
+                        addressed: is_own && recorded.candidate.addressed,
                         value: 1,
                     };
-                    let own = self.score_follow_up(&candidate, &verdict, &recorded.person, 1, now);
+                    let follow_ups = u32::from(!is_own);
+                    let own = self.score_follow_up(&candidate, &verdict, &recorded.person, follow_ups, now);
                     let mut said = own.0.factors;
                     if post.text.is_empty() {
                         said.extend(

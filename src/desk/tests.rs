@@ -126,8 +126,82 @@ fn only_a_frame_that_says_so_is_an_edit() {
     decide(&mut desk, &candidate("1", "panne"), &PROBLEM);
     let mut edited = candidate("1", "panne depuis lundi");
     edited.post.edited = true;
-    assert!(matches!(decide(&mut desk, &edited, &PROBLEM), Decision::Edited(_)));
+    assert!(matches!(decide(&mut desk, &edited, &PROBLEM), Decision::Edited(..)));
     assert_eq!(decide(&mut desk, &edited, &PROBLEM), Decision::Duplicate, "the same edit again");
+}
+
+#[test]
+fn what_an_edit_says_is_read_unless_nobody_waits_by_it() {
+    let opinion = |provisional| Opinion { model: "model 1", provisional };
+    let config = Config::default();
+    let amended = |text: &str, verdict: &Verdict, provisional| {
+        let mut desk = Desk::default();
+        decide(&mut desk, &candidate("1", "lumio, mon colis est en retard"), &PROBLEM);
+        let mut edited = candidate("1", text);
+        edited.post.edited = true;
+        let now = Timestamp::UNIX_EPOCH;
+        match desk.decide(&config, &edited, verdict, opinion(provisional), &mut Strangers, now).unwrap() {
+            Decision::Edited(id, amended) if id == TicketId::of_post(Network::Plain, "1") => amended,
+            decision => panic!("{decision:?}"),
+        }
+    };
+    let fire = amended("la batterie de mon colis a pris feu, ma main est brûlée", &PROBLEM, false).unwrap();
+    assert!(fire.factors.iter().any(|factor| priority::is_floor(&factor.name)), "{fire:?}");
+    assert!(fire.factors.iter().all(|factor| factor.name != priority::FOLLOW_UPS), "{fire:?}");
+    assert_eq!((fire.verdict.model.as_str(), &fire.terms), ("model 1", &config.terms("Lumio")));
+    let intent = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0];
+    let thanks = Verdict { sentiment: [0.0, 0.0, 1.0], intent, ..PROBLEM };
+    assert_eq!(amended("merci beaucoup, ça remarche", &thanks, false), None);
+    assert_eq!(amended("ha ha", &other(1.0), false), None, "no customer message");
+    assert!(amended("ha ha", &other(1.0), true).is_some(), "the small model gives up nothing");
+}
+
+#[test]
+fn an_edit_that_names_nobody_is_read_by_its_tickets_points_and_opens_nothing() {
+    let mut desk = Desk::default();
+    decide(&mut desk, &candidate("1", "panne"), &PROBLEM);
+    let edited = |id: &str| {
+        let mut edited = candidate(id, "elle a pris feu");
+        edited.post.edited = true;
+        Candidate { brand: "".into(), ..edited }
+    };
+    let Decision::Edited(_, Some(amended)) = decide(&mut desk, &edited("1"), &PROBLEM) else { panic!() };
+    assert_eq!(amended.terms, Config::default().terms("Lumio"));
+    // What was nobody's when it was said stays so, though it stands in the thread.
+    let mut beside = edited("2");
+    beside.post.reply_to = Some("1".into());
+    beside.post.author.id = "author of 1".into();
+    assert_eq!(decide(&mut desk, &beside, &PROBLEM), Decision::Unmatched);
+    // The ledger may know what the desk has forgotten.
+    desk.known.complete = false;
+    let Decision::Edited(_, None) = decide(&mut desk, &edited("3"), &PROBLEM) else { panic!() };
+}
+
+/// By that of its ticket, as the post itself was.
+#[test]
+fn an_edit_of_what_has_joined_a_ticket_is_read_by_that_tickets_points() {
+    let mut config = Config::default();
+    let mut own = BrandPriority { factors: config.factors.clone(), levels: config.levels };
+    own.levels.p1_min = 999;
+    config.brands.insert("Lumio".to_owned(), own);
+    let mut desk = Desk::default();
+    let mut decide = |candidate: &Candidate| {
+        let opinion = Opinion { model: "model 1", provisional: false };
+        desk.decide(&config, candidate, &PROBLEM, opinion, &mut Strangers, Timestamp::UNIX_EPOCH).unwrap()
+    };
+    decide(&candidate("1", "panne"));
+    let answer = |text: &str, edited: bool| {
+        let mut answer = candidate("2", text);
+        answer.post.author.id = "author of 1".into();
+        answer.post.reply_to = Some("1".into());
+        answer.post.edited = edited;
+        Candidate { brand: "".into(), ..answer }
+    };
+    assert!(matches!(decide(&answer("toujours rien", false)), Decision::Joined(_)));
+    let Decision::Edited(_, Some(amended)) = decide(&answer("toujours rien, je pars", true)) else {
+        panic!()
+    };
+    assert_eq!(amended.terms.levels.p1_min, 999);
 }
 
 #[test]

@@ -90,7 +90,9 @@ pub(super) fn read(connection: &Connection, tickets_max: usize) -> rusqlite::Res
             let floors_us = kept.floors.iter().map(|(_, at_us)| *at_us);
             let danger_at_us =
                 floors_us.filter(|at_us| heard_us.is_none_or(|heard_us| *at_us > heard_us)).min();
-            let texts = kept.later.into_iter().filter_map(|reading| reading.post).map(|post| post.text);
+            let joined = kept.later.into_iter().filter(|reading| !reading.is_edit);
+            let joined = joined.filter_map(|reading| reading.post).map(|post| post.text);
+            let texts = joined.chain(kept.edits.into_iter().map(|edited| edited.text));
             Ok(Changed {
                 ticket_id,
                 ticket: kept.ticket,

@@ -28,7 +28,7 @@ pub mod timeline;
 pub(super) use erasure::{erase_post, erase_posts_of, has_lost_its_own, is_of_one};
 pub use helpers::{HELPERS_MAX, Helper};
 pub(super) use helpers::{forget_helper, forget_helpers_before, helpers, ids_of, thanks};
-pub(super) use join::{follow_up, forget_person, forget_words, reread};
+pub(super) use join::{Edited, amend, follow_up, forget_person, forget_words, reread};
 pub(super) use memory::{remembered, remembered_posts};
 
 const FOLLOW_UP: i64 = 0;

@@ -71,7 +71,7 @@ pub(super) fn rescore(
     changes.provisional -= i64::from(awaited > 0);
     let Some(change) = change.as_ref().filter(|_| awaited > 0) else { return Ok(()) };
     let joined = conversations::reread(connection, *ticket_id, change, terms)?;
-    // Nor does it take the ticket from those who have joined it.
+    // Nor does it take the ticket from those who have joined it, or made it worse since.
     let unsupported = change.unsupported && joined.is_none();
     if unsupported {
         conversations::close(connection, *ticket_id, *at, changes)?;
@@ -174,7 +174,8 @@ pub(super) fn reranked(
     Ok(all)
 }
 
-fn most_probable_intent(change: &proto::update::Rescored) -> Option<&str> {
+/// Of the most probable class.
+pub(super) fn most_probable_intent(change: &proto::update::Rescored) -> Option<&str> {
     let intents = &change.verdict.as_ref()?.intent;
     let best = intents.iter().reduce(|best, next| if next.1 > best.1 { next } else { best })?;
     Some(best.0)

@@ -25,6 +25,8 @@ pub struct Kept {
     pub is_again: bool,
     /// What was read after its own post, in that order.
     pub later: Vec<Reading>,
+    /// What authors have made of their posts' texts, in that order; of what is erased the text is empty.
+    pub edits: Vec<proto::update::Edited>,
     /// The verdict that its priority stands by: of its own post, or of a worse one that has joined it.
     pub verdict: proto::Verdict,
     /// The floors that it stands on, each with the moment of the post that first brought it, µs since 1970.
@@ -120,7 +122,8 @@ pub(super) fn updated(
     // A ticket's own record names the factor for an earlier ticket alone.
     let is_again = ticket.factors.iter().any(|factor| factor.name == follow_up::FACTOR);
     let verdict = ticket.verdict.clone().unwrap_or_default();
-    let mut kept = Kept { ticket, is_again, later: Vec::new(), verdict, floors: Vec::new() };
+    let (later, edits, floors) = Default::default();
+    let mut kept = Kept { ticket, is_again, later, edits, verdict, floors };
     kept.note_floors(kept.ticket.created_at_us);
     let mut statement = connection
         .prepare_cached("SELECT body FROM record WHERE ticket_id = ?1 AND kind = 1 ORDER BY seq")?;
@@ -135,11 +138,13 @@ pub(super) fn updated(
 impl Kept {
     fn apply(&mut self, update: proto::Update) {
         use proto::update::Change;
+        let is_edit = matches!(&update.change, Some(Change::Rescored(rescored)) if rescored.edited);
+        let edited = is_edit.then(|| self.edited());
         let ticket = &mut self.ticket;
         let (post, verdict, factors) = match update.change {
             Some(Change::Rescored(rescored)) => {
                 (ticket.priority, ticket.level) = (rescored.priority, rescored.level);
-                (None, rescored.verdict.unwrap_or_default(), rescored.factors)
+                (edited, rescored.verdict.unwrap_or_default(), rescored.factors)
             }
             Some(Change::FollowedUp(followed)) => {
                 (ticket.priority, ticket.level) = (followed.priority, followed.level);
@@ -156,7 +161,9 @@ impl Kept {
                 }
                 return;
             }
-            // An edit changes no points; an erasure has taken the text out of the record already.
+            // What it makes of the points comes after it.
+            Some(Change::Edited(edited)) => return self.edits.push(edited),
+            // An erasure has taken the text out of the record already.
             _ => return,
         };
         let is_own = post.is_none() && self.later.is_empty();
@@ -169,9 +176,20 @@ impl Kept {
         if is_own {
             ticket.verdict = Some(verdict);
         } else {
-            self.later.push(Reading { post, verdict, at_us: update.at_us, factors });
+            self.later.push(Reading { post, is_edit, verdict, at_us: update.at_us, factors });
         }
         self.note_floors(at_us);
+    }
+
+    /// The post that was edited last, as it is by that.
+    fn edited(&self) -> proto::Post {
+        let edited = self.edits.last().cloned().unwrap_or_default();
+        let mut joined = self.later.iter().filter_map(|reading| reading.post.as_ref());
+        let post = match edited.post_id.as_str() {
+            "" => self.ticket.post.as_ref(),
+            post_id => joined.find(|post| post.id == post_id),
+        };
+        proto::Post { text: edited.text, ..post.cloned().unwrap_or_default() }
     }
 
     /// Those floors are new that are noted for no earlier post.
@@ -232,6 +250,7 @@ mod tests {
             ticket,
             is_again: false,
             later: Vec::new(),
+            edits: Vec::new(),
             verdict: proto::Verdict::default(),
             floors: Vec::new(),
         };
@@ -274,6 +293,7 @@ mod tests {
         assert_eq!((kept.ticket.post, kept.ticket.created_at_us), (None, 0), "the first post's");
         let reading = |post, model: &str, points| Reading {
             post,
+            is_edit: false,
             verdict: verdict(model),
             at_us: 9,
             factors: vec![factor(points)],

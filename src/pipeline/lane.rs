@@ -15,7 +15,7 @@ mod output;
 pub use forward::{Forward, ModelGone, Waiting};
 pub use output::{Item, LaneOutput, MALFORMED_TOLD_MAX, MalformedFrame};
 
-use bound::{bound, cut, said};
+use bound::{bound, said};
 
 /// The buffers of a lane.
 #[derive(Debug, Default)]
@@ -91,12 +91,14 @@ impl Lane {
                             }
                             None => buckets[Bucket::Own] += 1,
                         },
-                        (Scan::Unmatched, _) if post.edited => items.push(Item::Edited {
-                            network: post.network,
-                            id: post.id.into_owned(),
-                            text: cut(&post.text).to_owned(),
-                            seen_at: post.seen_at,
-                        }),
+                        (Scan::Unmatched, _) if post.edited => {
+                            let mut post = post.into_owned();
+                            let is_kept = look.as_ref().is_some_and(|look| look.is_kept(&post));
+                            items.push(match is_kept && bound(&mut post) {
+                                true => Item::Reply(Box::new(Candidate::in_thread(post))),
+                                false => Item::edited(post),
+                            });
+                        }
                         (Scan::Unmatched, None) => {
                             let is_ours = || look.as_ref().is_some_and(|look| look.is_ours(&post));
                             let mut named = prefilter.named(scratch).into_iter();

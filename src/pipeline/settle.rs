@@ -76,10 +76,14 @@ pub fn settle(
                         let thread = Some(desk.conversations.first_of(id)).filter(|first| *first != id);
                         entries.push(Entry::Ticket(Box::new(NewTicket { thread, ..new })));
                     }
-                    Decision::Edited(ticket_id) => {
+                    Decision::Edited(ticket_id, amended) => {
                         let text = candidate.post.text.to_string();
                         let at = candidate.post.seen_at.unwrap_or(now);
-                        entries.push(Entry::Edit { ticket_id, text, at, otherwise: Bucket::Duplicate });
+                        let otherwise = match candidate.is_of_thread() {
+                            true => Bucket::Unmatched,
+                            false => Bucket::Duplicate,
+                        };
+                        entries.push(Entry::Edit { ticket_id, text, at, otherwise, amended });
                     }
                     Decision::Joined(joined) => {
                         let first_of = |ticket_id| desk.conversations.first_of(ticket_id);
@@ -133,7 +137,7 @@ pub fn settle(
                 if desk.edits(ticket_id, &text) {
                     let otherwise = Bucket::Unmatched;
                     let at = seen_at.unwrap_or(output.received_at);
-                    entries.push(Entry::Edit { ticket_id, text, at, otherwise });
+                    entries.push(Entry::Edit { ticket_id, text, at, otherwise, amended: None });
                 } else {
                     buckets[Bucket::Unmatched] += 1;
                 }

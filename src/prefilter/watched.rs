@@ -10,6 +10,8 @@
 //! Of those who are in a conversation already a lane also hands on what names the brand and asks for nothing: "Lumio, vous
 //! m'avez oublié". Their author is looked for only where a brand is named, once in some hundred posts.
 //!
+//! And an edit that names the brand no more is read where the post itself is held.
+//!
 //! Lanes note every candidate at once, in a small table that forgets: the reply may stand in the very same batch. The
 //! desk notes what has become a conversation, in one that grows with them.
 
@@ -99,6 +101,11 @@ impl Look<'_> {
     #[inline]
     pub fn is_reply(&self, post: &Post<'_>) -> bool {
         post.reply_to.as_deref().is_some_and(|parent| self.holds(of_post(post.network, parent)))
+    }
+
+    /// Whether the post itself is watched: it may have a ticket, or belong to one.
+    pub fn is_kept(&self, post: &Post<'_>) -> bool {
+        self.holds(of_post(post.network, &post.id))
     }
 
     /// Whether its author is in a conversation with us.

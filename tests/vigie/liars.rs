@@ -110,6 +110,10 @@ impl Lying {
         let (mut tickets, mut joined) = (BTreeSet::new(), BTreeSet::new());
         for line in output.stdout.lines() {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            // What an edit makes of a ticket that was printed.
+            if line["update"]["change"]["rescored"].is_object() {
+                continue;
+            }
             match line["id"].as_str() {
                 Some(ticket) => tickets.insert(ticket.to_owned()),
                 None => {

@@ -176,3 +176,91 @@ fn a_replay_routes_what_has_changed_again_and_the_same_way_each_time() {
     }
     assert_eq!(anew, "critical Max 2026-07-06T09:25:00Z\ncritical Max 2026-07-06T09:26:00Z\n", "{replayed}");
 }
+
+/// A status of Mastodon as its streams bring it.
+fn status(event: &str, id: &str, author: &str, text: &str) -> String {
+    let account = format!("https://m.example/users/{author}");
+    let payload = serde_json::json!({
+        "uri": format!("https://m.example/users/{author}/statuses/{id}"),
+        "created_at": format!("2026-07-06T09:0{id}:00Z"),
+        "language": "en",
+        "content": format!("<p>{text}</p>"),
+        "account": { "acct": author, "uri": account },
+    });
+    let message = serde_json::json!({ "stream": ["public"], "event": event, "payload": payload.to_string() });
+    format!("{message}\n")
+}
+
+/// Nobody else has said anything since: the ticket goes where it would have gone if that had been posted in the first place.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_changes_a_post_into_one_about_danger_is_heard() {
+    const DANGER: &str = "[[team]]\nname = \"support\"\n[[team]]\nname = \"critical\"\n[routing]\n\
+                          default_team = \"support\"\n[[route]]\nwhen = { sensitive = \"safety\" }\nteam = \"critical\"\n";
+    let state = State::new("");
+    let source = state.posts_source().replace("\"plain\"", "\"mastodon\"");
+    state.configure(&source, &format!("{BRAND}{DANGER}"));
+    let posts = status("update", "1", "ana", "@lumio my parcel is late, where is it?")
+        + &status("update", "2", "bob", "@lumio the app shows a blank page sinse this morning");
+    let burnt = "the battery of my parcel caught fire and burned my hand";
+    let edits = status("status.update", "1", "ana", burnt)
+        + &status("status.update", "2", "bob", "@lumio the app shows a blank page since this morning");
+    write(&state, &posts);
+    let daemon = state.start();
+    until(&state, "SELECT count(*) FROM ticket", 2).await;
+    let (ended, log) = daemon.terminate();
+    assert!(ended.success(), "{log}");
+
+    write(&state, &(posts + &edits));
+    let replay = || {
+        let mut command = vigie();
+        command.args(["replay", "--format", "mastodon", "-c"]).arg(&state.config);
+        let output = run(command.arg(state.path().join("posts.ndjson")), b"");
+        assert!(output.status.success(), "{}", output.stderr);
+        output.stdout
+    };
+    let replayed = replay();
+    assert_eq!(replayed, replay(), "the same bytes");
+    let lines: Vec<Value> = replayed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let changes: Vec<&Value> =
+        lines.iter().map(|line| &line["update"]["change"]).filter(|change| change.is_object()).collect();
+    let [rescored, assigned] = &changes[..] else { panic!("{replayed}") };
+    assert_eq!(assigned["assigned"]["team"], "critical");
+    let reread = &rescored["rescored"];
+    assert!(reread["priority"].as_u64().unwrap() >= 900, "{reread}");
+    assert_eq!((&reread["level"], &reread["edited"]), (&"P1".into(), &true.into()));
+    let of_floor = |factor: &Value| factor["name"] == "floor of safety";
+    assert!(reread["factors"].as_array().unwrap().iter().any(of_floor), "{reread}");
+
+    let daemon = state.start();
+    until(&state, "SELECT count(*) FROM record WHERE kind = 1", 4).await;
+    until(&state, "SELECT count(*) FROM ticket WHERE changed_seq IS NOT NULL", 0).await;
+    let tail = run(vigie().args(["tail", "--json", "--count", "6", "--socket"]).arg(state.socket()), b"");
+    let told: Vec<Value> = tail.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        (told.len(), &told[0]["post"]["author"]["handle"]),
+        (6, &"ana@m.example".into()),
+        "worst first"
+    );
+    let of_ana = |line: &&Value| line["update"]["ticket_id"] == told[0]["id"];
+    let changes: Vec<&Value> = told.iter().filter(of_ana).map(|line| &line["update"]["change"]).collect();
+    assert_eq!(changes[0]["edited"], burnt);
+    // The daemon's clock says how old the post was.
+    let by_clock = |reread: &Value| [reread["level"].clone(), reread["verdict"].clone()];
+    assert_eq!(by_clock(&changes[1]["rescored"]), by_clock(reread));
+    assert_eq!(changes[2]["assigned"]["team"], "critical");
+    let shown = run(vigie().args(["ticket", told[0]["id"].as_str().unwrap(), "-c"]).arg(&state.config), b"");
+    let parts = ["caught fire and burned", "as it was edited: ", "is now for critical", "floor of safety"];
+    for part in parts {
+        assert!(shown.stdout.contains(part), "{part}: {}{}", shown.stdout, shown.stderr);
+    }
+    let (ended, log) = daemon.terminate();
+    assert!(ended.success(), "{log}");
+    // A stream that is rewound says nothing new.
+    let file = std::fs::read_to_string(state.path().join("posts.ndjson")).unwrap();
+    write(&state, &(status("update", "3", "cy", "@lumio hello, my invoice is wrong") + &file));
+    let daemon = state.start();
+    until(&state, "SELECT coalesce(sum(frames), 0) FROM bucket WHERE bucket = 'duplicate'", 4).await;
+    let (ended, log) = daemon.terminate();
+    assert!(ended.success(), "{log}");
+    assert_eq!(state.updates(), 4);
+}

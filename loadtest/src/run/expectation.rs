@@ -139,13 +139,14 @@ fn replay(
     Ok(replayed)
 }
 
-/// The id in a ticket's JSON, or that of the post that has joined one; `None`: it is decided anew about one that was printed.
+/// The id in a ticket's JSON, or that of the post that has joined one; `None`: it says something new of one that was printed.
 fn post_of(line: &str) -> anyhow::Result<Option<TicketId>> {
     let ticket: serde_json::Value = serde_json::from_str(line).context("replay printed no JSON")?;
-    if ticket["update"]["change"]["assigned"].is_object() {
+    let change = &ticket["update"]["change"];
+    if change["assigned"].is_object() || change["rescored"].is_object() {
         return Ok(None);
     }
-    let joined = &ticket["update"]["change"]["followed_up"]["post"];
+    let joined = &change["followed_up"]["post"];
     let joined = joined["network"].as_str().zip(joined["id"].as_str());
     let id = joined.map(|(network, id)| id_of(network, id)).or_else(|| ticket["id"].as_str().and_then(id));
     id.map(Some).with_context(|| format!("replay printed no ticket: {line}"))
@@ -183,8 +184,10 @@ mod tests {
         assert!(post_of("{}").is_err());
         let line = r#"{"update":{"change":{"followed_up":{"post":{"network":"x","id":"7"}}}}}"#;
         assert_eq!(post_of(line).unwrap(), Some(id_of("x", "7")));
-        let line = r#"{"update":{"change":{"assigned":{"team":"vip"}},"ticket_id":"00"}}"#;
-        assert_eq!(post_of(line).unwrap(), None);
+        for anew in [r#""assigned":{"team":"vip"}"#, r#""rescored":{"edited":true}"#] {
+            let line = format!(r#"{{"update":{{"change":{{{anew}}},"ticket_id":"00"}}}}"#);
+            assert_eq!(post_of(&line).unwrap(), None);
+        }
     }
 
     #[test]

@@ -167,7 +167,9 @@ impl Intake {
             }
             Some(Record::Update(update)) => {
                 self.updates += 1;
-                self.rescored += u64::from(matches!(update.change, Some(Change::Rescored(_))));
+                let is_read_again =
+                    matches!(&update.change, Some(Change::Rescored(rescored)) if !rescored.edited);
+                self.rescored += u64::from(is_read_again);
                 let change = match &update.change {
                     Some(Change::Erased(_)) => Some((String::new(), PostChange::Erased)),
                     Some(Change::PostErased(erased)) => Some((erased.post_id.clone(), PostChange::Erased)),

@@ -135,6 +135,7 @@ pub fn updates() -> Vec<proto::Update> {
             verdict: ticket.verdict.clone(),
             factors: ticket.factors.clone(),
             unsupported: true,
+            edited: false,
         }),
         Change::FollowedUp(update::FollowedUp {
             post: Some(post),

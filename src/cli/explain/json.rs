@@ -42,7 +42,7 @@ fn of_reading(config: &Config, reading: &Reading) -> Value {
         }
         Decision::Bystander(ticket_id) => bystander(*ticket_id, tried.aside),
         Decision::Unmatched => outcome("unmatched"),
-        Decision::Duplicate | Decision::Edited(_) => outcome("duplicate"),
+        Decision::Duplicate | Decision::Edited(..) => outcome("duplicate"),
         Decision::Joined(joined) => json!({
             "outcome": "joined",
             "ticket_id": joined.ticket_id.to_string(),

@@ -77,7 +77,7 @@ fn decision(out: &mut impl Write, reading: &Reading, remembers: bool, clock: &Cl
         Decision::Unmatched => {
             writeln!(out, "\n{BOLD}unmatched{BOLD:#}: no rule matches, and no ticket of its thread is open")
         }
-        Decision::Duplicate | Decision::Edited(_) => writeln!(out, "\n{BOLD}duplicate{BOLD:#}"),
+        Decision::Duplicate | Decision::Edited(..) => writeln!(out, "\n{BOLD}duplicate{BOLD:#}"),
         Decision::Joined(joined) => {
             helps(out, reading)?;
             points(out, &tried.explained, "priority of this post by itself")?;

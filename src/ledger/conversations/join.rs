@@ -1,17 +1,20 @@
 //! Posts that join a ticket, and what that makes of its priority.
 
+use jiff::Timestamp;
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{FOLLOW_UP, ThreadPost, add_post, bystander, helpers, is_known, update};
+use crate::desk::Whose;
 use crate::desk::conversation::{JOINED_MAX, NEWEST_MAX};
-use crate::desk::follow_up::{Terms, followed_up};
+use crate::desk::follow_up::{self, Amended, Terms, followed_up};
 use crate::desk::priority::forget;
 use crate::desk::told::Told;
-use crate::ledger::rescoring::{Reading, publish};
+use crate::ledger::rescoring::{Reading, most_probable_intent, publish};
 use crate::ledger::writer::Changes;
 use crate::ledger::{
-    Body, NewFollowUp, Otherwise, assigned, changed, deadlines, erasure as texts, records, store,
+    Body, NewFollowUp, Otherwise, Seq, assigned, changed, deadlines, erasure as texts, records, store,
+    tickets,
 };
 use crate::telemetry::Bucket;
 use crate::ticket::{TicketId, proto};
@@ -230,8 +233,52 @@ fn change_factors(
     Ok(())
 }
 
-/// What the full model has read a ticket to be, joined with what further posts had made of it meanwhile: of those it
-/// takes nothing back.
+/// An edit of a ticket's post, or of one that has joined it, once it is recorded.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::ledger) struct Edited {
+    pub(in crate::ledger) ticket_id: TicketId,
+    /// Of the update that tells of it.
+    pub(in crate::ledger) seq: Seq,
+    /// Whether it is the ticket's own post.
+    pub(in crate::ledger) is_own: bool,
+    pub(in crate::ledger) at: Timestamp,
+}
+
+/// What the text of a post as its author has changed it makes of its ticket: it never comes to matter less by that.
+pub(in crate::ledger) fn amend(
+    connection: &Connection,
+    edited: Edited,
+    amended: &Amended,
+    ageing_points_per_hour: u32,
+    changes: &mut Changes,
+) -> rusqlite::Result<()> {
+    let Edited { ticket_id, seq, is_own, at } = edited;
+    let Some(kept) = tickets::one(connection, ticket_id)? else { return Ok(()) };
+    let mut standing = standing(connection, ticket_id)?;
+    let factors = standing.factors.clone();
+    let stands = proto::Ticket { verdict: Some(kept.verdict), factors, ..kept.ticket };
+    let mut changed_by = Some(seq);
+    if let Some(rescored) = follow_up::amended(&stands, standing.further, amended) {
+        standing.factors.clone_from(&rescored.factors);
+        set_standing(connection, ticket_id, &standing)?;
+        // Of what is closed nobody waits for anything.
+        if assigned::whose(connection, ticket_id)? != Whose::Nobodys {
+            deadlines::waits(connection, ticket_id, changes)?;
+        }
+        // Of several posts the intent stays that filters went by.
+        let is_said_anew = follow_up::is_said_anew(&stands.factors, &rescored.factors);
+        let intent = most_probable_intent(&rescored).filter(|_| is_own && is_said_anew).map(str::to_owned);
+        let priority = u16::try_from(rescored.priority).unwrap_or(u16::MAX);
+        let reading = Reading { priority, intent: intent.as_deref() };
+        let update = update(ticket_id, at, proto::update::Change::Rescored(rescored));
+        changed_by = publish(connection, ticket_id, &update, Some(reading), ageing_points_per_hour, changes)?;
+    }
+    // What it says may be another team's, however much it matters.
+    changed::mark(connection, ticket_id, changed_by, changes)
+}
+
+/// What the full model has read a ticket to be, joined with what further posts and edits had made of it meanwhile: of those
+/// it takes nothing back.
 pub(in crate::ledger) fn reread(
     connection: &Connection,
     ticket_id: TicketId,

@@ -14,6 +14,7 @@ use crate::ledger::{
 use crate::telemetry::{Bucket, Buckets};
 use crate::ticket::proto::update::Change;
 
+mod edits;
 mod elsewhere;
 mod erasure;
 mod timeline;
@@ -168,6 +169,7 @@ fn an_edit_of_a_post_that_joined_says_whose_it_is() {
         text: text.to_owned(),
         at: at(second),
         otherwise: Bucket::Unmatched,
+        amended: None,
     };
     assert_eq!(ledger.settle(vec![edit("b", "new", 5), edit("a", "own", 6)])[Bucket::Merged], 2);
     let edits: Vec<_> = ledger.changes("a").into_iter().skip(1).collect();

@@ -208,11 +208,19 @@ fn present(
         What::Update(update) => update.change.as_ref(),
         _ => None,
     });
+    let mut is_own = false;
     for change in changes {
-        if let (proto::update::Change::Edited(edited), Some(post)) = (change, &mut ticket.post)
-            && edited.post_id.is_empty()
-        {
-            post.text.clone_from(&edited.text);
+        match (change, &mut ticket.post) {
+            (proto::update::Change::Edited(edited), Some(post)) => {
+                is_own = edited.post_id.is_empty();
+                if is_own {
+                    post.text.clone_from(&edited.text);
+                }
+            }
+            (proto::update::Change::Rescored(rescored), _) if rescored.edited && is_own => {
+                ticket.verdict.clone_from(&rescored.verdict);
+            }
+            _ => {}
         }
     }
     Ok(ticket)

@@ -68,7 +68,7 @@ fn id(post: &str) -> TicketId {
 
 fn edit(post: &str) -> Entry {
     let (ticket_id, text) = (id(post), format!("new text of {post}"));
-    Entry::Edit { ticket_id, text, at: Timestamp::UNIX_EPOCH, otherwise: Bucket::Unmatched }
+    Entry::Edit { ticket_id, text, at: Timestamp::UNIX_EPOCH, otherwise: Bucket::Unmatched, amended: None }
 }
 
 fn narrow(running: &Running, name: &str) {

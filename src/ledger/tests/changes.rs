@@ -28,10 +28,22 @@ fn an_erasure_removes_the_text_everywhere_and_is_delivered_as_an_update() {
         1,
         0,
         vec![
-            Entry::Edit { ticket_id, text: "new text of a".to_owned(), at, otherwise: Bucket::Duplicate },
+            Entry::Edit {
+                ticket_id,
+                text: "new text of a".to_owned(),
+                at,
+                otherwise: Bucket::Duplicate,
+                amended: None,
+            },
             Entry::Erase { ticket_id, at },
             Entry::Erase { ticket_id, at },
-            Entry::Edit { ticket_id, text: "too late".to_owned(), at, otherwise: Bucket::Unmatched },
+            Entry::Edit {
+                ticket_id,
+                text: "too late".to_owned(),
+                at,
+                otherwise: Bucket::Unmatched,
+                amended: None,
+            },
             Entry::Erase { ticket_id: TicketId::of_post(Network::X, "a"), at },
         ],
     ));
@@ -164,7 +176,7 @@ fn an_edited_text_is_what_a_restart_remembers() {
     let running = Running::start(folder.path());
     let ticket_id = TicketId::of_post(Network::Bluesky, "a");
     let (text, at) = ("new text of a".to_owned(), Timestamp::UNIX_EPOCH);
-    let edit = Entry::Edit { ticket_id, text: text.clone(), at, otherwise: Bucket::Duplicate };
+    let edit = Entry::Edit { ticket_id, text: text.clone(), at, otherwise: Bucket::Duplicate, amended: None };
     running.settle(settlement(1, 0, vec![ticket("a", 100), edit]));
     running.stop();
     let mut known = Vec::new();
@@ -183,6 +195,7 @@ fn an_edit_within_the_disorder_of_a_networks_clock_is_recorded_once() {
         text: text.to_owned(),
         at: Timestamp::from_microsecond(at_us).unwrap(),
         otherwise: Bucket::Duplicate,
+        amended: None,
     };
     // The second edit has the earlier time, as Jetstream's clock may run backwards by 32 ms.
     let edits = [edit("b", 5_032_000), edit("c", 5_000_000)];
@@ -202,6 +215,7 @@ fn an_edit_that_comes_again_or_after_a_newer_one_changes_nothing() {
         text: text.to_owned(),
         at: Timestamp::from_second(second).unwrap(),
         otherwise: Bucket::Unmatched,
+        amended: None,
     };
     // Edited twice, back to what it was first; then the stream is rewound.
     let entries = vec![ticket("a", 100), edit("b", 5), edit("c", 6), edit("b", 7)];
@@ -221,6 +235,7 @@ fn a_post_that_is_changed_for_ever_is_told_so_often_and_the_ledger_has_its_last_
         text: format!("version {second}"),
         at: Timestamp::from_second(i64::try_from(second).unwrap()).unwrap(),
         otherwise: Bucket::Unmatched,
+        amended: None,
     };
     let last = EDITS_MAX + 5;
     let edits = |name: &'static str| (1..=last).map(move |second| edit(name, second));

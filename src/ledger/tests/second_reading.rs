@@ -108,6 +108,7 @@ fn what_is_read_again_is_the_newest_text() {
         text: text.to_owned(),
         at: Timestamp::UNIX_EPOCH,
         otherwise: Bucket::Duplicate,
+        amended: None,
     };
     running.settle(settlement(1, 0, vec![provisional("a", 100), edit("second"), edit("third")]));
     running.subscribe("desk", false);

@@ -24,6 +24,7 @@ fn it_starts_with_everything_or_with_what_comes_next_and_leaves_nothing_behind()
         text: "new".into(),
         at: Timestamp::UNIX_EPOCH,
         otherwise: Bucket::Unmatched,
+        amended: None,
     };
     running.settle(settlement(2, 0, vec![ticket("c", 500), edit]));
     running.subscribe("night", true);
@@ -56,6 +57,7 @@ fn it_begins_with_the_newest_tickets_and_their_updates_found_by_an_index() {
         text: "new".into(),
         at: Timestamp::UNIX_EPOCH,
         otherwise: Bucket::Unmatched,
+        amended: None,
     };
     running.settle(settlement(2, 0, vec![edit("a"), edit("b")]));
     running.stop();

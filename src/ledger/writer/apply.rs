@@ -7,9 +7,11 @@ use tracing::info;
 
 use crate::desk::text_hash;
 use crate::desk::told::Told;
+use crate::ledger::conversations::Edited;
 use crate::ledger::deadlines::Clocks;
 use crate::ledger::erasure::Erasure;
 use crate::ledger::outbox::Place;
+use crate::ledger::rescoring::publish;
 use crate::ledger::store::{EDITS_MAX, Edit};
 use crate::ledger::{Entry, RecordHead, Settlement, conversations, erasure, store};
 use crate::telemetry::{Bucket, Buckets};
@@ -81,7 +83,7 @@ fn record(
             conversations::bystander(connection, post)?;
             *bucket
         }
-        Entry::Edit { ticket_id: edited_id, text, at, otherwise } => {
+        Entry::Edit { ticket_id: edited_id, text, at, otherwise, amended } => {
             let joined = conversations::joined(connection, *edited_id)?;
             let (ticket_id, post_id) = joined.clone().unwrap_or((*edited_id, String::new()));
             let edit = store::edit(connection, ticket_id, &post_id, text, *at)?;
@@ -91,31 +93,30 @@ fn record(
             if joined.is_none() && conversations::has_lost_its_own(connection, ticket_id)? {
                 return Ok(*otherwise);
             }
+            let is_own = post_id.is_empty();
             let edited = proto::update::Edited { text: text.clone(), post_id };
             let update = proto::Update {
                 ticket_id: ticket_id.as_bytes().to_vec(),
                 at_us: at.as_microsecond(),
                 change: Some(proto::update::Change::Edited(edited)),
             };
-            let is_taken = match edit {
-                Edit::Instead(seq) => store::replace_update(connection, seq, &update)?,
-                _ => {
-                    let head = store::add_update(connection, ticket_id, &update, ageing_points_per_hour)?;
-                    let is_taken = head.is_some();
-                    changes.heads.extend(head);
-                    is_taken
-                }
+            let seq = match edit {
+                Edit::Instead(seq) => store::replace_update(connection, seq, &update)?.then_some(seq),
+                _ => publish(connection, ticket_id, &update, None, ageing_points_per_hour, changes)?,
             };
             // No such ticket, or erased before: the text stays away.
-            if !is_taken {
-                return Ok(*otherwise);
-            }
+            let Some(seq) = seq else { return Ok(*otherwise) };
             if edit == Edit::Last {
                 info!(ticket = %ticket_id, edits = EDITS_MAX, "further changes of a post are told once an hour");
             }
             match joined {
                 Some(_) => conversations::set_text_hash(connection, *edited_id, text_hash(text))?,
                 None => store::set_text_hash(connection, ticket_id, text_hash(text))?,
+            }
+            // Only what is told is reckoned with: whoever changes a post for ever costs no more.
+            if let Some(amended) = amended.as_ref().filter(|_| !matches!(edit, Edit::Instead(_))) {
+                let edited = Edited { ticket_id, seq, is_own, at: *at };
+                conversations::amend(connection, edited, amended, ageing_points_per_hour, changes)?;
             }
             Bucket::Merged
         }

@@ -92,7 +92,7 @@ impl Scratch {
         });
         let is_told = |update: &proto::Update| {
             use proto::update::Change;
-            matches!(update.change, Some(Change::FollowedUp(_) | Change::Assigned(_)))
+            matches!(update.change, Some(Change::FollowedUp(_) | Change::Rescored(_) | Change::Assigned(_)))
         };
         Ok(Outcome { tickets: Vec::new(), updates: updates.filter(is_told).collect(), told: changes.told })
     }
@@ -103,7 +103,7 @@ impl Scratch {
 pub struct Outcome {
     /// Those that were made, as they were made, of posts that the desk took for ones that join another.
     pub tickets: Vec<proto::Ticket>,
-    /// What has joined tickets, and what was decided anew of them.
+    /// What has joined tickets or was edited and makes them worse, and what was decided anew of them.
     pub updates: Vec<proto::Update>,
     /// What the desk must know.
     pub told: Vec<Told>,

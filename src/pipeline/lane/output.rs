@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::bound::cut;
 use crate::parse::{Malformed, Network, Post};
 use crate::prefilter::Candidate;
 use crate::source::Gap;
@@ -56,7 +57,8 @@ pub struct MalformedFrame {
 pub enum Item {
     /// A post that a rule matched.
     Candidate(Box<Candidate>),
-    /// A reply that no rule matched, in a thread that is watched, by somebody who is in conversation with us.
+    /// A reply that no rule matched, in a thread that is watched, by somebody who is in conversation with us; or a post that
+    /// is watched and was changed into one that no rule matches.
     Reply(Box<Candidate>),
     /// The same by somebody who is not; without its text.
     Overheard(Box<Post<'static>>),
@@ -69,7 +71,7 @@ pub enum Item {
         /// As in [`crate::parse::Post::id`].
         id: String,
     },
-    /// A post was changed into one that no rule matches; it may have a ticket all the same.
+    /// A post was changed into one that no rule matches, and nobody reads it; it may have a ticket all the same.
     Edited {
         /// On which network.
         network: Network,
@@ -89,6 +91,18 @@ pub enum Item {
     },
 }
 
+impl Item {
+    /// This post was changed, whatever it says.
+    pub(super) fn edited(post: Post<'static>) -> Item {
+        Item::Edited {
+            network: post.network,
+            text: cut(&post.text).to_owned(),
+            id: post.id.into_owned(),
+            seen_at: post.seen_at,
+        }
+    }
+}
+
 impl LaneOutput {
     /// The candidates, in order; replies among them.
     pub fn candidates(&self) -> impl Iterator<Item = &Candidate> {
@@ -105,7 +119,8 @@ impl LaneOutput {
     /// Takes out what there is no room for beside `waiting` others, and counts it as shed.
     ///
     /// The queue is open to all while it is half empty, then to hashtags and rules, and its last fifth to
-    /// posts that name our handle: what waits cannot be taken back, so room is kept for what matters more.
+    /// posts that name our handle: what waits cannot be taken back, so room is kept for what matters more. A ticket's post
+    /// that was changed into one that no rule matches is not read then, but its new text is shown.
     pub(super) fn shed(&mut self, waiting: usize, candidates_max: usize) {
         let limit = |value: u8| match value {
             0 | 1 => candidates_max.div_ceil(2),
@@ -124,11 +139,15 @@ impl LaneOutput {
             }
         }
         let mut shed = 0;
-        self.items.retain(|item| {
+        self.items.retain_mut(|item| {
             let (Item::Candidate(candidate) | Item::Reply(candidate)) = item else { return true };
             let room = &mut room[usize::from(candidate.value)];
             let stays = *room > 0;
             *room = room.saturating_sub(1);
+            if !stays && candidate.is_edit_of_thread() {
+                *item = Item::edited(candidate.post.clone());
+                return true;
+            }
             shed += u64::from(!stays);
             stays
         });

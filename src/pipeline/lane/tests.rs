@@ -186,6 +186,40 @@ fn what_is_said_in_a_thread_is_handed_on_by_whoever_says_it() {
     assert_eq!((output.buckets[Bucket::Unmatched], output.buckets[Bucket::Own]), (2, 1));
 }
 
+/// Whoever speaks of a fire no longer says whose box it was.
+#[test]
+fn an_edit_that_names_the_brand_no_more_is_read_where_its_post_may_have_a_ticket() {
+    let post = |operation: &str, rkey: &str, text: &str| {
+        let record = serde_json::json!({ "text": text });
+        let commit = serde_json::json!({
+            "operation": operation, "collection": "app.bsky.feed.post", "rkey": rkey, "record": record,
+        });
+        serde_json::json!({ "did": "did:plc:ana", "time_us": 5, "kind": "commit", "commit": commit })
+            .to_string()
+    };
+    let mut batch = batch(0, &[]);
+    batch.format = Format::Jetstream;
+    for frame in [
+        post("create", "1", "@lumio panne"),
+        post("create", "2", "nobody"),
+        post("update", "1", "it has caught fire"),
+        post("update", "2", "it has caught fire, too"),
+    ] {
+        batch.push(frame.as_bytes());
+    }
+    let mut output = Lane::watching(Arc::default()).process(&prefilter(), batch);
+    let [Item::Candidate(_), Item::Reply(read), Item::Edited { .. }] = &output.items[..] else {
+        panic!("{:?}", output.items);
+    };
+    assert!(read.is_edit_of_thread() && read.post.text == "it has caught fire", "{read:?}");
+    // Where there is no time to read it, it is shown.
+    output.shed(5, 10);
+    let [Item::Candidate(_), Item::Edited { text, .. }, Item::Edited { .. }] = &output.items[..] else {
+        panic!("{:?}", output.items);
+    };
+    assert_eq!((text.as_str(), output.buckets[Bucket::Shed]), ("it has caught fire", 0));
+}
+
 #[test]
 fn the_least_valuable_are_shed_and_the_order_of_the_rest_is_kept() {
     let check = |waiting: usize, expected: &[&str]| {

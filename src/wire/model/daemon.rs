@@ -109,6 +109,7 @@ pub(super) fn entry(event: &Event) -> Entry {
             text: format!("edited at {second}"),
             at: Timestamp::from_second(second.into()).unwrap(),
             otherwise: Bucket::Unmatched,
+            amended: None,
         },
         Event::Erase { post } => Entry::Erase { ticket_id: twin::ticket_id(post), at },
         Event::EraseAuthor { author } => {

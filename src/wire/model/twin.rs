@@ -58,9 +58,11 @@ pub(super) struct Ticket {
     /// Its own post is gone, and others are there.
     lost_its_own: bool,
     provisional: bool,
-    /// What its priority is without the posts that joined it, how many those are, and the worst of their urgencies.
+    /// What its priority is without the posts that joined it, how many those are, how many of them its author's, and the
+    /// worst of their urgencies.
     base: u16,
     joined: u16,
+    again: u16,
     urgency: u16,
     /// Priority and intent by the full model, or by the posts that joined.
     rescored: Option<(u16, usize)>,
@@ -156,6 +158,7 @@ impl Disk {
                     provisional,
                     base: priority,
                     joined: 0,
+                    again: 0,
                     urgency: 0,
                     rescored: None,
                     pruned: false,
@@ -168,8 +171,9 @@ impl Disk {
                     return Bucket::Unmatched;
                 };
                 ticket.joined += 1;
+                ticket.again += u16::from(ticket.author == author);
                 ticket.urgency = ticket.urgency.max(urgency);
-                let priority = (ticket.base + ticket.urgency + (40 * ticket.joined).min(120)).min(1000);
+                let priority = (ticket.base + ticket.urgency + (40 * ticket.again).min(120)).min(1000);
                 let intent = ticket.rescored.map_or(ticket.intent, |(_, intent)| intent);
                 ticket.rescored = Some((priority, intent));
                 let seq = self.record(to, post, Kind::FollowedUp);
