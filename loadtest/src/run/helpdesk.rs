@@ -83,7 +83,7 @@ impl Served {
             expected.tickets.iter().map(|ticket| (reference(ticket), ticket)).collect();
         let made = self.log.made.iter().filter_map(|made| tickets.get(&made.reference));
         let made: Vec<Taken> = made.map(|ticket| (*ticket).clone()).collect();
-        unsorted(&made, &expected.joined)
+        unsorted(&made, &expected.raises)
     }
 
     /// By how many tickets the bridge's own counts are wrong.

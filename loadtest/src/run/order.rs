@@ -9,7 +9,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
-use super::subscriber::{Joined, Taken, TicketId};
+use super::subscriber::{Raise, Taken, TicketId};
 
 /// Time that earns a waiting ticket one point: 100 points an hour, the daemon's default.
 const AGEING_STEP_US: i64 = 36_000_000;
@@ -22,33 +22,33 @@ fn rank(ticket: &Taken) -> Rank {
     (worth, Reverse(ticket.due_at_us), Reverse(ticket.seq))
 }
 
-/// A ticket as it came to matter in the end: posts that join it raise it.
-fn raised(ticket: &Taken, joined: &HashMap<TicketId, u32>) -> Taken {
-    let priority = joined.get(&ticket.id).copied().unwrap_or(0).max(ticket.priority);
+/// A ticket as it came to matter in the end.
+fn raised(ticket: &Taken, greatest: &HashMap<TicketId, u32>) -> Taken {
+    let priority = greatest.get(&ticket.id).copied().unwrap_or(0).max(ticket.priority);
     Taken { priority, ..ticket.clone() }
 }
 
-/// The greatest priority that posts which joined have given each ticket.
-fn greatest(joined: &[Joined]) -> HashMap<TicketId, u32> {
+/// The greatest priority that each ticket was raised to.
+fn greatest(raises: &[Raise]) -> HashMap<TicketId, u32> {
     let mut greatest = HashMap::new();
-    for Joined { ticket, post } in joined {
+    for Raise { ticket, priority, .. } in raises {
         let known: &mut u32 = greatest.entry(*ticket).or_default();
-        *known = post.priority.max(*known);
+        *known = (*priority).max(*known);
     }
     greatest
 }
 
 /// How many of `slow`'s tickets were sent although one that mattered more was pending, by what `prompt` had.
 ///
-/// A ticket that posts have `joined` may have mattered as much as in the end from any of them on: when the slow one
-/// was given it, the prompt one may not have heard of that yet.
-pub(super) fn out_of_turn(slow: &[Taken], prompt: &[Taken], joined: &[Joined]) -> u64 {
-    let raises = greatest(joined);
-    let of = |joined: &Joined| {
-        let ticket = prompt.iter().find(|ticket| ticket.id == joined.ticket)?;
-        Some(Taken { priority: joined.post.priority, at_us: joined.post.at_us, ..ticket.clone() })
+/// A ticket with `raises` may have mattered as much as in the end from any of them on: when the slow one was given it, the
+/// prompt one may not have heard of that yet.
+pub(super) fn out_of_turn(slow: &[Taken], prompt: &[Taken], raises: &[Raise]) -> u64 {
+    let greatest = greatest(raises);
+    let of = |raise: &Raise| {
+        let ticket = prompt.iter().find(|ticket| ticket.id == raise.ticket)?;
+        Some(Taken { priority: raise.priority, at_us: raise.at_us, ..ticket.clone() })
     };
-    let mut arrivals: Vec<Taken> = prompt.iter().cloned().chain(joined.iter().filter_map(of)).collect();
+    let mut arrivals: Vec<Taken> = prompt.iter().cloned().chain(raises.iter().filter_map(of)).collect();
     arrivals.sort_by_key(|arrival| arrival.at_us);
     let mut arrivals = arrivals.iter().peekable();
     let mut pending = BinaryHeap::new();
@@ -61,16 +61,16 @@ pub(super) fn out_of_turn(slow: &[Taken], prompt: &[Taken], joined: &[Joined]) -
         while pending.peek().is_some_and(|(_, id)| sent.contains(id)) {
             pending.pop();
         }
-        wrong += u64::from(pending.peek().is_some_and(|(best, _)| *best > rank(&raised(ticket, &raises))));
+        wrong += u64::from(pending.peek().is_some_and(|(best, _)| *best > rank(&raised(ticket, &greatest))));
         sent.insert(ticket.id);
     }
     wrong
 }
 
 /// How many of these were sent after one that mattered less, when all of them were pending from the beginning.
-pub(super) fn unsorted(tickets: &[Taken], joined: &[Joined]) -> u64 {
-    let raises = greatest(joined);
-    let tickets: Vec<Taken> = tickets.iter().map(|ticket| raised(ticket, &raises)).collect();
+pub(super) fn unsorted(tickets: &[Taken], raises: &[Raise]) -> u64 {
+    let greatest = greatest(raises);
+    let tickets: Vec<Taken> = tickets.iter().map(|ticket| raised(ticket, &greatest)).collect();
     tickets.windows(2).filter(|pair| rank(&pair[0]) < rank(&pair[1])).count() as u64
 }
 
@@ -120,16 +120,16 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_that_a_post_has_joined_may_come_by_what_it_matters_then() {
+    fn a_ticket_that_was_raised_may_come_by_what_it_matters_then() {
         let prompt = [ticket(1, 10, 1, 0), ticket(2, 20, 2, 0)];
-        let joined = [Joined { ticket: [1; 16], post: ticket(9, 30, 3, 0) }];
+        let raises = [Raise { ticket: [1; 16], priority: 30, at_us: 3 }];
         let slow = |order: [u8; 2]| order.map(|id| ticket(id, u32::from(id) * 10, 5, 5));
         assert_eq!(
-            (out_of_turn(&slow([1, 2]), &prompt, &[]), out_of_turn(&slow([1, 2]), &prompt, &joined)),
+            (out_of_turn(&slow([1, 2]), &prompt, &[]), out_of_turn(&slow([1, 2]), &prompt, &raises)),
             (1, 0)
         );
-        assert_eq!(out_of_turn(&slow([2, 1]), &prompt, &joined), 1);
-        assert_eq!((unsorted(&slow([1, 2]), &joined), unsorted(&slow([2, 1]), &joined)), (0, 1));
+        assert_eq!(out_of_turn(&slow([2, 1]), &prompt, &raises), 1);
+        assert_eq!((unsorted(&slow([1, 2]), &raises), unsorted(&slow([2, 1]), &raises)), (0, 1));
     }
 
     #[test]

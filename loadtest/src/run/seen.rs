@@ -239,8 +239,8 @@ impl Seen {
     fn judge_slow(&self, balance: &mut Balance) -> Option<SlowHelpdesk> {
         let (taken, pending) = self.slow.as_ref()?;
         let rest = self.rest.as_ref().map_or(&[][..], |rest| &rest.tickets);
-        let out_of_turn = order::out_of_turn(&taken.tickets, &self.intake.tickets, &self.intake.joined)
-            + order::unsorted(rest, &self.intake.joined);
+        let out_of_turn = order::out_of_turn(&taken.tickets, &self.intake.tickets, &self.intake.raises)
+            + order::unsorted(rest, &self.intake.raises);
         if out_of_turn > 0 {
             balance.violations.push(format!("{out_of_turn} tickets were sent before one that mattered more"));
         }

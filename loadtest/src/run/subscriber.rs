@@ -69,6 +69,16 @@ pub(super) struct Joined {
     pub(super) post: Taken,
 }
 
+/// A ticket that came to matter more.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Raise {
+    pub(super) ticket: TicketId,
+    /// From then on.
+    pub(super) priority: u32,
+    /// When that came, by our clock.
+    pub(super) at_us: i64,
+}
+
 /// Everything that came on one subscription.
 #[derive(Debug, Default)]
 pub(super) struct Intake {
@@ -76,6 +86,8 @@ pub(super) struct Intake {
     pub(super) tickets: Vec<Taken>,
     /// Posts that joined one, each once: by the ids that tickets of theirs would have, with the ticket's new priority.
     pub(super) joined: Vec<Joined>,
+    /// By posts that joined, and by what their authors made of posts afterwards.
+    pub(super) raises: Vec<Raise>,
     pub(super) updates: u64,
     /// Updates that tell of a verdict that was made again.
     pub(super) rescored: u64,
@@ -182,6 +194,12 @@ impl Intake {
                     let post = if post_id.is_empty() { id } else { id_of(network, &post_id) };
                     *self.changes.entry((post, change)).or_default() += 1;
                 }
+                let priority = match &update.change {
+                    Some(Change::FollowedUp(followed)) => Some(followed.priority),
+                    Some(Change::Rescored(rescored)) if rescored.edited => Some(rescored.priority),
+                    _ => None,
+                };
+                self.raises.extend(priority.map(|priority| Raise { ticket: id, priority, at_us }));
                 if let Some(Change::FollowedUp(followed)) = &update.change {
                     let joined = joined(followed, update.at_us, seq, at_us, room_at_us);
                     if self.ids.insert(joined.id) {
