@@ -23,8 +23,7 @@ pub enum Decision {
     Ticket(Box<proto::Ticket>),
     /// The post has its ticket already, and says the same.
     Duplicate,
-    /// The post has its ticket already, and its author changed the text; to what, unless that is thanks, or no customer
-    /// message by itself.
+    /// The post has its ticket already, and its author changed the text; to what, unless that is thanks.
     Edited(TicketId, Option<Box<Amended>>),
     /// The model says that it is no customer message.
     Unsupported,
@@ -150,8 +149,7 @@ impl Desk {
             Some(Same::PostOnly) if !post.edited => return Ok(Decision::Duplicate),
             Some(Same::PostOnly) => {
                 self.known.insert(id, hash);
-                let opinion = Opinion { model, provisional };
-                let amended = self.amended(config, candidate, verdict, opinion, people, now)?;
+                let amended = self.amended(config, candidate, verdict, model, people, now)?;
                 return Ok(Decision::Edited(id, amended));
             }
             // It may be older than what is remembered: the ledger knows.
@@ -261,21 +259,19 @@ impl Desk {
         config: &Config,
         candidate: &Candidate,
         verdict: &Verdict,
-        Opinion { model, provisional }: Opinion<'_>,
+        model: &str,
         people: &mut dyn People,
         now: Timestamp,
     ) -> Result<Option<Box<Amended>>, Unreadable> {
         let post = &candidate.post;
-        let is_thanks = conversation::is_thanks(&post.text, verdict, &config.sensitive);
-        if is_thanks || !provisional && config.gives_up(candidate, verdict) {
+        if conversation::is_thanks(&post.text, verdict, &config.sensitive) {
             return Ok(None);
         }
-        let id = TicketId::of_post(post.network, &post.id);
-        let ticket_id = self.conversations.ticket_of(id);
+        let ticket_id = self.conversations.ticket_of(TicketId::of_post(post.network, &post.id));
         let of_brand = self.about(ticket_id, candidate);
         let person = people.author_of(post, config.contacts_window, now)?;
-        let follow_ups = u32::from(ticket_id != id);
-        let (score, _) = config.score_follow_up(&of_brand, verdict, &person, follow_ups, now);
+        // Whoever waits already does not have to name us again, nor say whose danger it is: as in a further post.
+        let (score, _) = config.score_follow_up(&of_brand, verdict, &person, 1, now);
         Ok(Some(Box::new(Amended {
             verdict: message_of_verdict(verdict, model),
             factors: score.factors,

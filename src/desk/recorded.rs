@@ -128,18 +128,16 @@ impl Config {
                 Some(post) => {
                     let author = post.author.as_ref().map_or("", |author| &author.id);
                     further += u32::from(!is_edit && author == recorded.candidate.post.author.id);
-                    let is_own = *is_edit && post.id == recorded.candidate.post.id;
                     let now = Timestamp::from_microsecond(*at_us).unwrap_or_default();
                     let candidate = Candidate {
                         post: post_of(post.clone(), *at_us),
                         brand: recorded.candidate.brand.clone(),
                         also_named: Vec::new(),
                         hits: Vec::new(),
-                        addressed: is_own && recorded.candidate.addressed,
+                        addressed: false,
                         value: 1,
                     };
-                    let follow_ups = u32::from(!is_own);
-                    let own = self.score_follow_up(&candidate, &verdict, &recorded.person, follow_ups, now);
+                    let own = self.score_follow_up(&candidate, &verdict, &recorded.person, 1, now);
                     let mut said = own.0.factors;
                     if post.text.is_empty() {
                         said.extend(

@@ -132,28 +132,28 @@ fn only_a_frame_that_says_so_is_an_edit() {
 
 #[test]
 fn what_an_edit_says_is_read_unless_nobody_waits_by_it() {
-    let opinion = |provisional| Opinion { model: "model 1", provisional };
+    let opinion = Opinion { model: "model 1", provisional: false };
     let config = Config::default();
-    let amended = |text: &str, verdict: &Verdict, provisional| {
+    let amended = |text: &str, verdict: &Verdict| {
         let mut desk = Desk::default();
         decide(&mut desk, &candidate("1", "lumio, mon colis est en retard"), &PROBLEM);
         let mut edited = candidate("1", text);
         edited.post.edited = true;
         let now = Timestamp::UNIX_EPOCH;
-        match desk.decide(&config, &edited, verdict, opinion(provisional), &mut Strangers, now).unwrap() {
+        match desk.decide(&config, &edited, verdict, opinion, &mut Strangers, now).unwrap() {
             Decision::Edited(id, amended) if id == TicketId::of_post(Network::Plain, "1") => amended,
             decision => panic!("{decision:?}"),
         }
     };
-    let fire = amended("la batterie de mon colis a pris feu, ma main est brûlée", &PROBLEM, false).unwrap();
+    let fire = amended("la batterie de mon colis a pris feu, ma main est brûlée", &PROBLEM).unwrap();
     assert!(fire.factors.iter().any(|factor| priority::is_floor(&factor.name)), "{fire:?}");
-    assert!(fire.factors.iter().all(|factor| factor.name != priority::FOLLOW_UPS), "{fire:?}");
     assert_eq!((fire.verdict.model.as_str(), &fire.terms), ("model 1", &config.terms("Lumio")));
     let intent = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0];
     let thanks = Verdict { sentiment: [0.0, 0.0, 1.0], intent, ..PROBLEM };
-    assert_eq!(amended("merci beaucoup, ça remarche", &thanks, false), None);
-    assert_eq!(amended("ha ha", &other(1.0), false), None, "no customer message");
-    assert!(amended("ha ha", &other(1.0), true).is_some(), "the small model gives up nothing");
+    assert_eq!(amended("merci beaucoup, ça remarche", &thanks), None);
+    // Who waits has named us before, and whose danger it is: the model is not asked whether that is a customer message.
+    let calm = amended("une prise a pris feu", &other(0.7)).unwrap();
+    assert!(calm.factors.iter().any(|factor| priority::is_floor(&factor.name)), "{calm:?}");
 }
 
 #[test]
