@@ -101,7 +101,7 @@ struct Simulation {
     erased: u64,
     /// Tickets whose author is forgotten: they keep the points for what was known of them.
     forgotten: u64,
-    /// Tickets that say who wrote them.
+    /// Tickets that say what was known of who wrote them.
     persons: u64,
     /// Whose points change, with or without the level.
     moved: u64,
@@ -204,10 +204,12 @@ impl Simulation {
             }
             writeln!(out)?;
         }
-        if self.persons == 0 {
+        if self.persons < self.tickets {
+            let strangers = print::grouped(self.tickets - self.persons);
             writeln!(
                 out,
-                "\n{QUIET}None of these tickets says who wrote it: factors of customers count nothing here.{QUIET:#}"
+                "\n{QUIET}{strangers} came while nothing was known of their author: factors of customers count nothing \
+                 there, though more may be known by now.{QUIET:#}"
             )?;
         }
         if self.erased > 0 {

@@ -197,13 +197,17 @@ impl Troubles {
             let mut line = self.first.clone().unwrap_or_default();
             Parser::new(*format).parse(&mut line).is_ok_and(|parsed| matches!(parsed.frame, Frame::Post(_)))
         };
-        let meant = Format::ALL.iter().filter(|other| **other != format).find(|other| reads_as(other));
+        // An object with a `text` may be of several.
+        let meant: Vec<_> = Format::ALL.iter().filter(|other| **other != format && reads_as(other)).collect();
         // Likes and deletions alone are a recording like any other, unless another format finds posts there.
-        if meant.is_none() && unreadable < received {
+        if meant.is_empty() && unreadable < received {
             return None;
         }
-        let meant = meant
-            .map_or(String::new(), |meant| format!("; the first one reads as --format {}", meant.name()));
+        let meant: Vec<_> = meant.into_iter().rev().map(|meant| meant.name()).collect();
+        let meant = match meant.is_empty() {
+            true => String::new(),
+            false => format!("; the first one reads as --format {}", meant.join(" or ")),
+        };
         Some(format!("none of {frames} is a post of the format {}{meant}", format.name()))
     }
 }

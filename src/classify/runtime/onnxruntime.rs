@@ -101,10 +101,13 @@ fn load(path: &Path) -> Result<(String, Environment), RuntimeError> {
     let refused = |reason: String| RuntimeError::Library { path: path.to_owned(), reason };
     let canonical = path.canonicalize().map_err(|error| refused(error.to_string()))?;
     let mut loaded = LOADED.lock();
+    // What is no library is told to be none, whatever else is loaded.
+    if loaded.as_ref().is_none_or(|loaded| loaded.path != canonical) {
+        library::check(&canonical).map_err(|error| refused(error.to_string()))?;
+    }
     let loaded = match &*loaded {
         Some(loaded) => loaded,
         None => {
-            library::check(&canonical).map_err(|error| refused(error.to_string()))?;
             // `ort` sets its statics only when this succeeds, so that after a refusal another library
             // may still be loaded.
             let builder =
