@@ -1,5 +1,6 @@
 //! What people type: one file per command in `cli/`.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -115,6 +116,22 @@ fn config_if_any(named: Option<&Path>) -> Result<Option<Config>, Failure> {
         Some(path) => Ok(Some(Config::load(path)?)),
         None => Ok(Config::load(Path::new(CONFIG_DEFAULT)).ok()),
     }
+}
+
+/// What to say where nobody is found by the defaults: that this config, which nobody named, is there and tells nothing.
+/// Empty where it is not there, or tells.
+fn why_untold(config: &Path) -> String {
+    let why = match Config::load(config) {
+        Ok(_) => return String::new(),
+        Err(ConfigError::Unreadable(_, error)) if error.kind() == ErrorKind::NotFound => {
+            return String::new();
+        }
+        Err(error @ ConfigError::Unreadable(..)) => format!("{error}: run this as somebody who may read it"),
+        Err(ConfigError::Mistakes(path, _)) => {
+            format!("config {0} has mistakes: `vigie check -c {0}` lists them", path.display())
+        }
+    };
+    format!(" (the default; {why})")
 }
 
 /// Which ledger a command reads or writes, while a daemon has it or not.
@@ -331,6 +348,30 @@ mod tests {
                 assert!(parsed.is_ok(), "{words}: {parsed:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_config_that_nobody_named_and_that_tells_nothing_is_spoken_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vigie.toml");
+        assert_eq!(why_untold(&path), "");
+        std::fs::write(&path, "[http]\nlisten = 5\n").unwrap();
+        let said = format!(
+            " (the default; config {0} has mistakes: `vigie check -c {0}` lists them)",
+            path.display()
+        );
+        assert_eq!(why_untold(&path), said);
+        // Nobody can read a folder as a file.
+        let said = why_untold(folder.path());
+        let unread = format!(" (the default; config {}: ", folder.path().display());
+        assert!(
+            said.starts_with(&unread) && said.ends_with(": run this as somebody who may read it)"),
+            "{said}"
+        );
+        let text =
+            "[[source]]\nkind = \"ndjson\"\npath = \"-\"\n[[brand]]\nname = \"L\"\nnames = [\"lumio\"]\n";
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(why_untold(&path), "");
     }
 
     #[test]

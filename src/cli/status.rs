@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -51,6 +51,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(given) => given.clone(),
         None => of_config(super::config_if_any(arguments.config.as_deref())?.as_ref(), arguments)?,
     };
+    let is_default = arguments.http.is_none() && arguments.config.is_none();
     let token = super::token_of(arguments.token_file.as_deref())?;
     let connector = arguments.tls_ca.as_deref().map(|ca| tls::client(ca, None)).transpose();
     let connector = connector.map_err(|error| Failure::Mistake(error.into()))?;
@@ -58,7 +59,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         tokio::time::timeout(ANSWER_MAX, connect_and_ask(&http, connector.as_ref(), &token))
             .await
             .unwrap_or_else(|_| bail!("no answer within {} s", ANSWER_MAX.as_secs()))
-            .with_context(|| format!("no vigie console at {http}"))
+            .with_context(|| no_console(&http, is_default.then_some(super::CONFIG_DEFAULT.as_ref())))
     };
     if arguments.json {
         let status = runtime.block_on(look())?;
@@ -72,6 +73,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     })?;
     print::status(&before, &after).context("stdout")?;
     Ok(())
+}
+
+/// That nobody answers there; `unnamed` is the config that was to say where.
+fn no_console(http: &str, unnamed: Option<&Path>) -> String {
+    format!("no vigie console at {http}{}", unnamed.map(super::why_untold).unwrap_or_default())
 }
 
 /// Where the console of this config is to be found on this machine.
@@ -134,4 +140,22 @@ where
     // The connection's half ends when the sender is dropped after the answer.
     let (answer, _) = tokio::join!(answer, connection);
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_finds_no_console_is_told_of_a_config_that_could_not_say_where() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vigie.toml");
+        assert_eq!(no_console("h:1", Some(&path)), "no vigie console at h:1");
+        assert_eq!(no_console("h:1", None), "no vigie console at h:1");
+        std::fs::write(&path, "mistaken").unwrap();
+        let said = no_console("h:1", Some(&path));
+        let expected =
+            format!("no vigie console at h:1 (the default; config {} has mistakes", path.display());
+        assert!(said.starts_with(&expected), "{said}");
+    }
 }

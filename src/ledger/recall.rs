@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::assigned::{self, Assigned};
 use super::{Ledger, LedgerError, conversations, open_to_read, records, schema, store, tickets};
@@ -128,6 +128,24 @@ impl Memory {
                 )?
                 .query_row([post_id.as_bytes()], |row| records::ticket_id(row, 0))
                 .optional()
+        })
+    }
+
+    /// Whether this is another text than the one that is kept of a post of a ticket.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn is_changed(&self, post_id: TicketId, text_hash: u64) -> Result<bool, LedgerError> {
+        self.read(|connection| {
+            connection
+                .prepare(
+                    "SELECT 1 FROM ticket WHERE id = ?1 AND text_hash <> ?2 AND erased_at_us IS NULL
+                       AND NOT EXISTS (SELECT 1 FROM conversation WHERE ticket_id = ?1 AND erased_at_us IS NOT NULL)
+                     UNION ALL
+                     SELECT 1 FROM post WHERE id = ?1 AND text_hash <> ?2 AND erased_at_us IS NULL AND kind = 0",
+                )?
+                .exists(params![post_id.as_bytes(), text_hash.cast_signed()])
         })
     }
 

@@ -92,11 +92,12 @@ impl Lane {
                             None => buckets[Bucket::Own] += 1,
                         },
                         (Scan::Unmatched, _) if post.edited => {
-                            let mut post = post.into_owned();
                             let is_kept = look.as_ref().is_some_and(|look| look.is_kept(&post));
-                            items.push(match is_kept && bound(&mut post) {
-                                true => Item::Reply(Box::new(Candidate::in_thread(post))),
-                                false => Item::edited(post),
+                            // Most are strangers': no more of them is owned than id and text.
+                            let mut kept = is_kept.then(|| post.clone().into_owned());
+                            items.push(match kept.take_if(bound) {
+                                Some(post) => Item::Reply(Box::new(Candidate::in_thread(post))),
+                                None => Item::edited(&post, Bucket::Unmatched),
                             });
                         }
                         (Scan::Unmatched, None) => {

@@ -132,14 +132,13 @@ pub fn settle(
                     None => buckets[Bucket::Own] += 1,
                 }
             }
-            Item::Edited { network, id, text, seen_at } => {
+            Item::Edited { network, id, text, seen_at, otherwise } => {
                 let ticket_id = TicketId::of_post(network, &id);
                 if desk.edits(ticket_id, &text) {
-                    let otherwise = Bucket::Unmatched;
                     let at = seen_at.unwrap_or(output.received_at);
                     entries.push(Entry::Edit { ticket_id, text, at, otherwise, amended: None });
                 } else {
-                    buckets[Bucket::Unmatched] += 1;
+                    buckets[otherwise] += 1;
                 }
             }
             Item::PostDeleted { network, id } => {

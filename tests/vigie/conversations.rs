@@ -222,6 +222,50 @@ async fn who_is_in_danger_in_somebodys_thread_has_a_ticket_and_who_wishes_luck_h
 
 const DESK: &str = "[routing]\ndefault_team = \"support\"\n[[team]]\nname = \"support\"\n";
 
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_says_of_an_edit_that_it_changes_its_ticket() {
+    let state = State::new("");
+    let posts = write(&state, &[]);
+    let config = std::fs::read_to_string(&state.config).unwrap();
+    std::fs::write(&state.config, config.replace("format = \"plain\"", "format = \"jetstream\"")).unwrap();
+    let frame = |operation: &str, text: &str| {
+        let record = serde_json::json!({ "text": text, "createdAt": "2026-07-04T14:10:00Z" });
+        let commit = serde_json::json!({
+            "operation": operation, "collection": "app.bsky.feed.post", "rkey": "3aaaaaaaaaaa2", "record": record,
+        });
+        let frame = serde_json::json!({
+            "did": "did:plc:ana", "time_us": 1_783_174_200_000_000_i64, "kind": "commit", "commit": commit,
+        });
+        format!("{frame}\n")
+    };
+    let (first, milder) = ("@lumio ma box est en panne, mon numéro est le 06", "@lumio ma box est en panne");
+    std::fs::write(&posts, frame("create", first)).unwrap();
+    come(&state, 1).await;
+    let explain = |post: &str, json: bool| {
+        let mut command = vigie();
+        command.args(["explain", "--format", "jetstream", "-c"]).arg(&state.config);
+        let output = run(if json { command.arg("--json") } else { &mut command }, post.as_bytes());
+        assert!(output.status.success(), "{}", output.stderr);
+        output.stdout
+    };
+    let check = |operation: &str, text: &str, outcome: &str, as_new: &str| {
+        let told: serde_json::Value = serde_json::from_str(&explain(&frame(operation, text), true)).unwrap();
+        assert_eq!([&told["outcome"], &told["as_new"]], [outcome, as_new], "{operation} {text}: {told}");
+        told["ticket_id"].as_str().unwrap().to_owned()
+    };
+    let ticket = check("update", milder, "edited", "ticketed");
+    assert_eq!(check("update", "elle a pris feu", "edited", "unmatched"), ticket);
+    check("update", first, "duplicate", "ticketed");
+    check("create", milder, "duplicate", "ticketed");
+    let shown = explain(&frame("update", milder), false);
+    let said =
+        format!("edited: an edit of ticket {ticket}: shown, and raises the ticket where it makes it worse");
+    assert!(shown.contains(&said), "{shown}");
+    std::fs::write(&posts, frame("create", first) + &frame("update", milder)).unwrap();
+    settled(&state, &[("ticketed", 1), ("merged", 1)]).await;
+    check("update", milder, "duplicate", "ticketed");
+}
+
 /// `vigie explain` of each post before it comes, and what the daemon then makes of it: which ticket, what priority, whose.
 #[tokio::test(flavor = "multi_thread")]
 async fn explain_says_of_the_next_post_what_the_daemon_then_makes_of_it() {

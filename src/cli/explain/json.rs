@@ -24,7 +24,8 @@ pub(super) fn story(config: &Config, story: &Story) -> Value {
         Outcome::Read(reading) => of_reading(config, reading),
     };
     if let (Some(ticket_id), Some(object)) = (story.known, value.as_object_mut()) {
-        let as_new = object.insert("outcome".to_owned(), "duplicate".into());
+        let outcome = if story.is_edit { "edited" } else { "duplicate" };
+        let as_new = object.insert("outcome".to_owned(), outcome.into());
         object.insert("as_new".to_owned(), as_new.unwrap_or_default());
         object.insert("ticket_id".to_owned(), ticket_id.to_string().into());
     }
@@ -42,7 +43,8 @@ fn of_reading(config: &Config, reading: &Reading) -> Value {
         }
         Decision::Bystander(ticket_id) => bystander(*ticket_id, tried.aside),
         Decision::Unmatched => outcome("unmatched"),
-        Decision::Duplicate | Decision::Edited(..) => outcome("duplicate"),
+        Decision::Duplicate => outcome("duplicate"),
+        Decision::Edited(ticket_id, _) => json!({ "outcome": "edited", "ticket_id": ticket_id.to_string() }),
         Decision::Joined(joined) => json!({
             "outcome": "joined",
             "ticket_id": joined.ticket_id.to_string(),

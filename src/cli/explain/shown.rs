@@ -28,7 +28,10 @@ pub(super) fn story(
     clock: &Clock,
 ) -> io::Result<()> {
     rules(out, post, &story.rules)?;
-    if let Some(ticket_id) = story.known {
+    if let Some(ticket_id) = story.known.filter(|_| story.is_edit) {
+        edited(out, ticket_id)?;
+        writeln!(out, "What follows is of one that says the same and is new.")?;
+    } else if let Some(ticket_id) = story.known {
         writeln!(
             out,
             "\n{BOLD}duplicate{BOLD:#}: this post has its ticket already, {ticket_id}; what follows is of one that says \
@@ -51,6 +54,13 @@ pub(super) fn story(
             decision(out, reading, story.remembers, clock)
         }
     }
+}
+
+fn edited(out: &mut impl Write, ticket_id: TicketId) -> io::Result<()> {
+    writeln!(
+        out,
+        "\n{BOLD}edited{BOLD:#}: an edit of ticket {ticket_id}: shown, and raises the ticket where it makes it worse"
+    )
 }
 
 fn bystander(out: &mut impl Write, ticket_id: TicketId, aside: Aside) -> io::Result<()> {
@@ -77,7 +87,8 @@ fn decision(out: &mut impl Write, reading: &Reading, remembers: bool, clock: &Cl
         Decision::Unmatched => {
             writeln!(out, "\n{BOLD}unmatched{BOLD:#}: no rule matches, and no ticket of its thread is open")
         }
-        Decision::Duplicate | Decision::Edited(..) => writeln!(out, "\n{BOLD}duplicate{BOLD:#}"),
+        Decision::Duplicate => writeln!(out, "\n{BOLD}duplicate{BOLD:#}"),
+        Decision::Edited(ticket_id, _) => edited(out, *ticket_id),
         Decision::Joined(joined) => {
             helps(out, reading)?;
             points(out, &tried.explained, "priority of this post by itself")?;

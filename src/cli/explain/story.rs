@@ -13,7 +13,7 @@ use crate::classify::{Classifier, Verdict};
 use crate::config::Config;
 use crate::desk::articles::{Articles, Question, Sought};
 use crate::desk::follow_up::followed_up;
-use crate::desk::{Decision, Desk, Joined, Opinion, People, Score, Tried};
+use crate::desk::{Decision, Desk, Joined, Opinion, People, Score, Tried, text_hash};
 use crate::ledger::recall::{Memory, Standing};
 use crate::parse::{Format, Post};
 use crate::pipeline::lane::{Item, Lane};
@@ -40,6 +40,8 @@ pub(super) struct Story {
     /// The ticket that was made of this post or that it has joined: all else is as if it came for the first time, and
     /// nobody were in conversation.
     pub(super) known: Option<TicketId>,
+    /// Whether it changes the text that this ticket has of it.
+    pub(super) is_edit: bool,
     /// Whether the ledger was asked for open tickets.
     pub(super) remembers: bool,
     pub(super) outcome: Outcome,
@@ -119,6 +121,20 @@ impl Teller<'_> {
         let mut batch = FrameBatch::empty(Arc::from("stdin"), format, 0);
         batch.push(frame);
         let mut output = Lane::watching(watched).process(self.prefilter, batch);
+        let edited = match output.items.last() {
+            Some(Item::Candidate(candidate) | Item::Reply(candidate)) if candidate.post.edited => {
+                Some(&*candidate.post.text)
+            }
+            Some(Item::Edited { text, .. }) => Some(text.as_str()),
+            _ => None,
+        };
+        let is_edit = match (&self.memory, known.and(edited)) {
+            (Some(memory), Some(text)) => {
+                let post_id = TicketId::of_post(post.network, &post.id);
+                memory.is_changed(post_id, text_hash(text)).map_err(ledger)?
+            }
+            _ => false,
+        };
         let now = post.seen_at.or(post.written_at).unwrap_or_else(Timestamp::now);
         let outcome = match output.items.pop() {
             Some(Item::Candidate(candidate) | Item::Reply(candidate)) => {
@@ -135,7 +151,8 @@ impl Teller<'_> {
             _ if output.buckets[Bucket::Own] > 0 => Outcome::Own(None),
             _ => Outcome::Unmatched,
         };
-        Ok(Story { rules, known, remembers: self.memory.is_some() && known.is_none(), outcome })
+        let remembers = self.memory.is_some() && known.is_none();
+        Ok(Story { rules, known, is_edit, remembers, outcome })
     }
 
     fn read(&mut self, desk: &mut Desk, candidate: Candidate, now: Timestamp) -> Result<Reading, Failure> {

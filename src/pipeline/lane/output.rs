@@ -71,7 +71,8 @@ pub enum Item {
         /// As in [`crate::parse::Post::id`].
         id: String,
     },
-    /// A post was changed into one that no rule matches, and nobody reads it; it may have a ticket all the same.
+    /// A post was changed, and nobody reads it: no rule matches, or there is no room for it. It may have a ticket all the
+    /// same.
     Edited {
         /// On which network.
         network: Network,
@@ -81,6 +82,8 @@ pub enum Item {
         text: String,
         /// When the network showed it, where it says so.
         seen_at: Option<Timestamp>,
+        /// Where the frame ends if the post has none.
+        otherwise: Bucket,
     },
     /// An account is gone.
     AccountDeleted {
@@ -92,13 +95,14 @@ pub enum Item {
 }
 
 impl Item {
-    /// This post was changed, whatever it says.
-    pub(super) fn edited(post: Post<'static>) -> Item {
+    /// This post was changed, whatever it says. Owns no more than id and text.
+    pub(super) fn edited(post: &Post<'_>, otherwise: Bucket) -> Item {
         Item::Edited {
             network: post.network,
             text: cut(&post.text).to_owned(),
-            id: post.id.into_owned(),
+            id: post.id.clone().into_owned(),
             seen_at: post.seen_at,
+            otherwise,
         }
     }
 }
@@ -119,8 +123,9 @@ impl LaneOutput {
     /// Takes out what there is no room for beside `waiting` others, and counts it as shed.
     ///
     /// The queue is open to all while it is half empty, then to hashtags and rules, and its last fifth to
-    /// posts that name our handle: what waits cannot be taken back, so room is kept for what matters more. A ticket's post
-    /// that was changed into one that no rule matches is not read then, but its new text is shown.
+    /// posts that name our handle: what waits cannot be taken back, so room is kept for what matters more. A post that was
+    /// changed is not read then, but if it has a ticket, its new text is shown: its author may have taken out a telephone
+    /// number, and the frame never comes again. It is counted as shed where it turns out to have none.
     pub(super) fn shed(&mut self, waiting: usize, candidates_max: usize) {
         let limit = |value: u8| match value {
             0 | 1 => candidates_max.div_ceil(2),
@@ -144,8 +149,9 @@ impl LaneOutput {
             let room = &mut room[usize::from(candidate.value)];
             let stays = *room > 0;
             *room = room.saturating_sub(1);
-            if !stays && candidate.is_edit_of_thread() {
-                *item = Item::edited(candidate.post.clone());
+            if !stays && candidate.post.edited {
+                let otherwise = if candidate.is_edit_of_thread() { Bucket::Unmatched } else { Bucket::Shed };
+                *item = Item::edited(&candidate.post, otherwise);
                 return true;
             }
             shed += u64::from(!stays);

@@ -214,10 +214,35 @@ fn an_edit_that_names_the_brand_no_more_is_read_where_its_post_may_have_a_ticket
     assert!(read.is_edit_of_thread() && read.post.text == "it has caught fire", "{read:?}");
     // Where there is no time to read it, it is shown.
     output.shed(5, 10);
-    let [Item::Candidate(_), Item::Edited { text, .. }, Item::Edited { .. }] = &output.items[..] else {
+    let [Item::Candidate(_), Item::Edited { text, otherwise, .. }, Item::Edited { .. }] = &output.items[..]
+    else {
         panic!("{:?}", output.items);
     };
-    assert_eq!((text.as_str(), output.buckets[Bucket::Shed]), ("it has caught fire", 0));
+    assert_eq!((text.as_str(), *otherwise), ("it has caught fire", Bucket::Unmatched));
+    assert_eq!(output.buckets[Bucket::Shed], 0);
+}
+
+/// The frame never comes again: ledger and helpdesk would keep the number.
+#[test]
+fn an_edit_that_still_names_the_brand_is_shown_where_there_is_no_time_to_read_it() {
+    let post = |operation: &str, rkey: &str, text: &str| {
+        let record = serde_json::json!({ "text": text });
+        let commit = serde_json::json!({
+            "operation": operation, "collection": "app.bsky.feed.post", "rkey": rkey, "record": record,
+        });
+        serde_json::json!({ "did": "did:plc:ana", "time_us": 5, "kind": "commit", "commit": commit })
+            .to_string()
+    };
+    let mut batch = FrameBatch::empty(Arc::from("jetstream"), Format::Jetstream, 0);
+    batch.push(post("create", "1", "@lumio my number is 06").as_bytes());
+    batch.push(post("update", "1", "@lumio call me").as_bytes());
+    let mut output = Lane::watching(Arc::default()).process(&prefilter(), batch);
+    assert_eq!(output.candidates().count(), 2);
+    output.shed(10, 10);
+    let [Item::Edited { id, text, otherwise, .. }] = &output.items[..] else { panic!("{:?}", output.items) };
+    assert_eq!((id.as_str(), text.as_str()), ("at://did:plc:ana/app.bsky.feed.post/1", "@lumio call me"));
+    // The first is counted already, the other where it ends.
+    assert_eq!((output.buckets[Bucket::Shed], *otherwise), (1, Bucket::Shed));
 }
 
 #[test]

@@ -94,6 +94,32 @@ fn a_conversation_is_one_ticket_and_every_frame_ends_somewhere() {
     assert_eq!(outcome.updates.len(), 3);
 }
 
+#[test]
+fn an_edit_that_was_not_read_changes_its_ticket_or_ends_where_it_would_have() {
+    use crate::parse::Network;
+    let mut desk = Desk::default();
+    desk.remember(TicketId::of_post(Network::Plain, "1"), desk::text_hash("@lumio my number is 06"));
+    let edited = |id: &str, otherwise: Bucket| Item::Edited {
+        network: Network::Plain,
+        id: id.to_owned(),
+        text: "@lumio call me".to_owned(),
+        seen_at: None,
+        otherwise,
+    };
+    let mut decided = decided("a", 0, 1);
+    decided.output.items =
+        vec![edited("1", Bucket::Shed), edited("2", Bucket::Shed), edited("3", Bucket::Unmatched)];
+    let (people, config) = (&mut Strangers, desk::Config::default());
+    let settlement =
+        settle(&mut desk, &config, people, &mut NoArticles, Clock::Arrival, decided, |_| ()).unwrap();
+    let [Entry::Edit { text, otherwise: Bucket::Shed, .. }] = &settlement.entries[..] else {
+        panic!("{settlement:?}")
+    };
+    assert_eq!(text, "@lumio call me");
+    let buckets = &settlement.buckets;
+    assert_eq!((buckets[Bucket::Shed], buckets[Bucket::Unmatched], buckets.received()), (1, 1, 2));
+}
+
 /// Its ticket may be gone by then, and whoever gets the new one may leave.
 #[test]
 fn what_a_post_needs_that_joins_is_known_if_it_makes_a_ticket_instead() {
