@@ -478,33 +478,51 @@ async fn one_teams_queue_holds_up_no_other_teams_tickets() {
     assert!(done.counts.refused > 0);
 }
 
-/// A helpdesk that takes no more of one ticket for a while, such as Zendesk its thirty-first change within ten minutes, and
-/// says that there are calls left.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_limit_of_one_ticket_holds_up_no_other_and_changes_no_pace() {
-    const WAIT: Duration = Duration::from_secs(4);
+/// How long a limit lasts that is not the account's.
+const LIMITED: Duration = Duration::from_secs(4);
+
+/// Brings twenty tickets to a helpdesk that takes no more of some calls for a while, and says that there are calls left:
+/// the first call that is `limited` is refused, as it is told with the priority of the worst.
+async fn with_calls_left(limited: fn(&helpdesk::Request, u64) -> bool) -> helpdesk::Log {
     let backlog = Backlog::new(20);
-    let worst = (0..20_usize).max_by_key(|n| n * 7_919 % 1_000).unwrap();
-    let words = format!("number {worst}:");
-    let mut limited = 0;
+    let worst = (0..20).map(|n| n * 7_919 % 1_000).max().unwrap();
+    let mut is_over = false;
     let faults = Faults::choose(move |request| {
-        let is_of_worst = Plain::is_creation(request) && request.body.to_string().contains(&words);
-        limited += usize::from(is_of_worst);
-        (is_of_worst && limited == 1).then_some(Fault::Limited { retry_after: Some(WAIT) })
+        let is_now = !is_over && limited(request, worst);
+        is_over |= is_now;
+        is_now.then_some(Fault::Limited { retry_after: Some(LIMITED) })
     });
     let left = helpdesk::Quota {
         remaining_header: Some("x-left"),
-        ..helpdesk::Quota::new(1_000, Duration::from_secs(3600))
+        ..helpdesk::Quota::new(10_000, Duration::from_secs(3600))
     };
     let fake = serve(Options { faults, quota: Some(left), ..Options::default() }).await;
     let folder = tempfile::tempdir().unwrap();
     let config = config(folder.path(), &fake);
-    let preset = format!("{}\n[limits]\nremaining = \"x-left\"\n", Plain::PRESET);
+    let label =
+        "[[create]]\nmethod = \"PATCH\"\npath = \"/tickets/{{ id }}\"\nbody = '{\"points\": {{ priority }}}'";
+    let preset = format!("{}\n[limits]\nremaining = \"x-left\"\n{label}\n", Plain::PRESET);
     let done = run_as(&backlog, config, &preset, oneshot::channel().0).await;
     let log = fake.log();
-    let priority = |made: &helpdesk::Made| made.priority.as_u64();
     assert_eq!((log.made.len(), done.counts.made, done.counts.refused), (20, 20, 0));
-    assert_eq!(priority(&log.made[19]), log.made.iter().map(priority).max().unwrap(), "it came last");
-    assert!(log.made[18].at < WAIT, "the others have waited: {:?}", log.made[18].at);
     assert_eq!((done.pace.limited, done.pace.paused_for), (0, None));
+    check_order(&log);
+    // That one twice.
+    assert_eq!(log.calls.len(), 41);
+    log
+}
+
+/// Such as Zendesk, which takes thirty changes of a ticket within ten minutes.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_of_one_ticket_holds_up_no_other_and_changes_no_pace() {
+    let log =
+        with_calls_left(|request, worst| request.method == "PATCH" && request.body["points"] == worst).await;
+    assert!(log.made[19].at < LIMITED, "the others have waited: {:?}", log.made[19].at);
+}
+
+/// Such as Freshdesk, which counts them apart. What is not there yet has no limit of its own, and the worst stays first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_of_creations_holds_up_the_next_one_too() {
+    let log = with_calls_left(|request, _| Plain::is_creation(request)).await;
+    assert!(log.made[0].at >= LIMITED, "{:?}", log.made[0].at);
 }

@@ -33,7 +33,7 @@ const SUSPECT_FAILURES: u32 = 3;
 /// What is said of a ticket of which that is so.
 const UNCLEAR_AGAIN: &str = "making it ends unclear again and again";
 /// Longest wait between two tries of one ticket.
-const AGAIN_MAX: Duration = Duration::from_secs(3600);
+pub(super) const AGAIN_MAX: Duration = Duration::from_secs(3600);
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq)]
@@ -516,7 +516,7 @@ impl Job {
                 let refused = Fact::Refused { seq: self.seq };
                 self.end_with(End::Back(again, error.in_short()), nothing_done.chain([refused]))
             }
-            Outcome::Failed(error, None) => self.end_with(self.held(error), nothing_done),
+            Outcome::Failed(error, None) => self.end_with(End::Hold(error), nothing_done),
             other => unreachable!("a creation gives no {other:?}"),
         }
     }
@@ -530,7 +530,7 @@ impl Job {
     fn asked(&mut self, error: CallError, outcome: Outcome) -> Step {
         match outcome {
             Outcome::Sound(true) => self.back(error.in_short()),
-            Outcome::Failed(other, _) => Step::End(self.held(other)),
+            Outcome::Failed(other, _) => Step::End(End::Hold(other)),
             _ => Step::End(End::Hold(error)),
         }
     }
@@ -611,20 +611,18 @@ impl Job {
         }
     }
 
-    /// The helpdesk itself must be waited for.
+    /// The helpdesk itself must be waited for; or this ticket alone, where its limit is used up and the helpdesk takes other
+    /// calls. One that is not there has no limit of its own: that is one of all that are to be made, or looked for.
     fn hold(&mut self, error: CallError) -> Step {
         let stays = (self.is_erasure() && !error.asks_to_wait()).then_some(Fact::TextStays { seq: self.seq });
-        let facts: Vec<Fact> = self.took_out().chain(stays).collect();
-        self.end_with(self.held(error), facts)
-    }
-
-    /// How it ends then: where the helpdesk takes other calls, with a wait of this ticket's, of which it has refused
-    /// nothing.
-    fn held(&self, error: CallError) -> End {
-        match error.is_limit_of_one() {
-            true => End::Back(error.wait().unwrap_or(self.again()).min(AGAIN_MAX), error.in_short()),
-            false => End::Hold(error),
+        let mut facts: Vec<Fact> = self.took_out().chain(stays).collect();
+        if !error.is_limit_of_one() || self.entry.place.is_none() {
+            return self.end_with(End::Hold(error), facts);
         }
+        // Where it does not say how long, later each time.
+        facts.extend(error.wait().is_none().then_some(Fact::Refused { seq: self.seq }));
+        let again = error.wait().unwrap_or(self.again()).min(AGAIN_MAX);
+        self.end_with(End::Back(again, error.in_short()), facts)
     }
 
     /// Others first, and this one later each time.

@@ -8,7 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
-use super::job::End;
+use super::job::{AGAIN_MAX, End};
 use super::{Bridge, BridgeError, Health, Target, Worked};
 use crate::bridge::http::CallError;
 use crate::ledger::LedgerError;
@@ -26,7 +26,7 @@ const CONNECT_WAIT_MAX: Duration = Duration::from_secs(30);
 pub(super) const REFUSED_IN_ROW_MAX: usize = 5;
 /// How a delivery is answered.
 #[derive(Debug, PartialEq)]
-enum Reply {
+pub(super) enum Reply {
     Ack,
     Nack(Duration, String),
 }
@@ -164,7 +164,7 @@ impl<T: Target> Bridge<T> {
     }
 
     /// Waits until the next delivery may come.
-    async fn wait(&self, worked: Worked) -> (u64, Reply) {
+    pub(super) async fn wait(&self, worked: Worked) -> (u64, Reply) {
         let Worked { seq, end, calls } = worked;
         let reply = match end {
             End::Ack => Reply::Ack,
@@ -181,9 +181,13 @@ impl<T: Target> Bridge<T> {
             }
             End::Early(after) => Reply::Nack(after, "the helpdesk may not know it yet".to_owned()),
             End::Hold(error) => {
-                let pause = match error.asks_to_wait() {
+                let pause = match error.asks_to_wait() && !error.is_limit_of_one() {
                     true => Duration::ZERO,
-                    false => self.hold(&error),
+                    // A limit that is not the account's has not slowed the pace.
+                    false => {
+                        let unsaid = self.hold(&error);
+                        error.wait().map_or(unsaid, |wait| wait.min(AGAIN_MAX))
+                    }
                 };
                 tokio::time::sleep(pause).await;
                 Reply::Nack(Duration::ZERO, error.in_short())

@@ -232,28 +232,81 @@ fn a_helpdesk_that_takes_nothing_is_waited_for() {
 fn the_limit_of_one_ticket_holds_up_no_other_and_is_no_refusal() {
     let mut trial = Trial::new(World::default());
     let wait = Duration::from_secs(600);
-    trial.world.0.lock().script = [Some(Fault::LimitedAlone(600))].into();
-    assert!(matches!(trial.whole(1, &ticket("a")), End::Back(after, _) if after == wait), "none is made");
-    trial.world.0.lock().script = [None, Some(Fault::LimitedAlone(600))].into();
+    trial.world.0.lock().script = [None, Some(Fault::LimitedAlone(Some(600)))].into();
     assert!(
         matches!(trial.whole(1, &ticket("a")), End::Back(after, _) if after == wait),
         "made, without its label"
     );
     assert_eq!(trial.whole(1, &ticket("a")), End::Ack);
-    assert_eq!(trial.calls(), ["create", "create", "complete", "complete"]);
+    assert_eq!(trial.calls(), ["create", "complete", "complete"]);
     // However often: it is not refused, and agents do not do without.
     for seq in (2..20).cycle().take(REFUSED_IN_ROW_MAX * 20) {
-        trial.world.0.lock().script = [Some(Fault::LimitedAlone(9_000))].into();
+        trial.world.0.lock().script = [Some(Fault::LimitedAlone(Some(9_000)))].into();
         let note = change("a", Change::Answered(update::Answered::default()));
         let End::Back(after, why) = trial.whole(seq, &note) else { panic!("others wait") };
         assert!(after <= Duration::from_secs(3600) && why.contains("of this kind"), "{after:?} {why}");
     }
     let refused = trial.bridge.as_ref().unwrap().health.lock().refused.len();
     assert_eq!((refused, trial.counts().refused), (1, 0), "one ticket");
-    trial.world.0.lock().script = [Some(Fault::LimitedAlone(600))].into();
+    trial.world.0.lock().script = [Some(Fault::LimitedAlone(Some(600)))].into();
     assert!(matches!(trial.whole(30, &change("a", erased())), End::Back(..)));
     assert_eq!(trial.unerased(), 0, "nothing is refused");
     assert_eq!(trial.whole(30, &change("a", erased())), End::Ack);
+}
+
+#[test]
+fn a_limit_of_one_ticket_that_says_no_time_is_tried_later_each_time() {
+    let mut trial = Trial::new(World::default());
+    trial.whole(1, &ticket("a"));
+    let note = change("a", Change::Answered(update::Answered::default()));
+    let waits = std::array::from_fn(|_| {
+        trial.world.0.lock().script = [Some(Fault::LimitedAlone(None))].into();
+        let End::Back(after, _) = trial.whole(2, &note) else { panic!("others wait") };
+        after.as_secs()
+    });
+    assert_eq!(waits, [1, 4, 16, 64, 256, 1_024, 3_600, 3_600]);
+    assert_eq!(trial.whole(2, &note), End::Ack);
+}
+
+/// It is none of the ticket's, which is not there: the next one would meet it, too.
+#[test]
+fn a_limit_of_what_is_made_or_looked_for_holds_up_all() {
+    let mut trial = Trial::new(World::default());
+    let limited = Some(Fault::LimitedAlone(Some(600)));
+    let held = |trial: &mut Trial, script: &[Option<Fault>], seq: u64, record: &delivery::Record| {
+        trial.world.0.lock().script = script.iter().cloned().collect();
+        let end = trial.whole(seq, record);
+        assert!(matches!(&end, End::Hold(error) if error.is_limit_of_one()), "{end:?}");
+        assert!(said(trial).contains("of this kind"), "people see why");
+    };
+    held(&mut trial, &[limited.clone()], 1, &ticket("a"));
+    held(&mut trial, &[Some(Fault::Refused(403)), limited.clone()], 1, &ticket("a"));
+    held(&mut trial, &[limited], 2, &followed_up("b", "c", 1));
+    assert_eq!(trial.calls(), ["create", "create", "probe", "find"]);
+    assert_eq!((trial.whole(1, &ticket("a")), trial.counts().refused), (End::Ack, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_of_creations_is_waited_for_before_the_next() {
+    let trial = Trial::new(World::default());
+    let bridge = trial.bridge.as_ref().unwrap();
+    let waited = async |wait: Option<u64>, left: Option<u32>| {
+        let begun = tokio::time::Instant::now();
+        let error = CallError::Limited { status: 429, wait: wait.map(Duration::from_secs), left };
+        bridge.wait(Worked { seq: 1, end: End::Hold(error), calls: 0 }).await;
+        begun.elapsed()
+    };
+    let about = |wait: Duration, seconds: u64| wait.as_secs() == seconds;
+    assert!(about(waited(Some(30), Some(9)).await, 30));
+    assert!(about(waited(Some(9_000), Some(9)).await, 3_600), "no longer than that");
+    // Where it does not say how long, longer each time.
+    let mut unsaid = Duration::ZERO;
+    for _ in 0..20 {
+        unsaid = waited(None, Some(9)).await;
+    }
+    assert!(unsaid >= bridge.policy.retry_max / 4, "{unsaid:?}");
+    // The account's is the pace's to wait for.
+    assert_eq!(waited(Some(30), Some(0)).await, Duration::ZERO);
 }
 
 #[test]

@@ -239,7 +239,7 @@ impl<T: Target> Bridge<T> {
                 }
                 warn!(bridge = %self.name, ticket = %job.ticket_id, %why, again_s, "not taken; tried again later");
             }
-            End::Hold(error) if !error.asks_to_wait() => {
+            End::Hold(error) if !error.asks_to_wait() || error.is_limit_of_one() => {
                 let failed = self.error(job, Of::Helpdesk, error.to_string(), error.in_short());
                 self.shared.counts.lock().errors.failed(failed);
             }

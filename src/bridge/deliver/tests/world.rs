@@ -38,8 +38,8 @@ pub(super) enum Fault {
     /// Nobody knows; it was done, or not.
     Unclear(bool),
     Limited,
-    /// The limit of one ticket, for so many seconds.
-    LimitedAlone(u64),
+    /// A limit that is not the account's, for so many seconds where it says so.
+    LimitedAlone(Option<u64>),
     Refused(u16),
     /// Nobody knows, and it is done so much later, in microseconds.
     Late(i64),
@@ -153,7 +153,7 @@ impl Fake {
                 return Err(CallError::Limited { status: 429, wait: None, left: Some(0) });
             }
             Some(Fault::LimitedAlone(seconds)) => {
-                let wait = Some(Duration::from_secs(seconds));
+                let wait = seconds.map(Duration::from_secs);
                 return Err(CallError::Limited { status: 429, wait, left: Some(150) });
             }
             Some(Fault::Refused(status)) => {
