@@ -279,7 +279,7 @@ fn a_limit_of_what_is_made_or_looked_for_holds_up_all() {
         assert!(matches!(&end, End::Hold(error) if error.is_limit_of_one()), "{end:?}");
         assert!(said(trial).contains("of this kind"), "people see why");
     };
-    held(&mut trial, &[limited.clone()], 1, &ticket("a"));
+    held(&mut trial, std::slice::from_ref(&limited), 1, &ticket("a"));
     held(&mut trial, &[Some(Fault::Refused(403)), limited.clone()], 1, &ticket("a"));
     held(&mut trial, &[limited], 2, &followed_up("b", "c", 1));
     assert_eq!(trial.calls(), ["create", "create", "probe", "find"]);
