@@ -152,19 +152,25 @@ async fn a_ticket_that_has_become_urgent_goes_to_the_team_for_that_unless_a_help
     assert_eq!(state.updates(), 4);
 }
 
-#[test]
-fn a_replay_routes_what_has_changed_again_and_the_same_way_each_time() {
-    let state = state();
-    write(&state, &format!("{CALM}{WORSE}"));
+/// What a replay of the posts prints: the same each time.
+fn replayed(state: &State, format: &str) -> String {
     let replay = || {
         let mut command = vigie();
-        command.args(["replay", "--format", "plain", "-c"]).arg(&state.config);
+        command.args(["replay", "--format", format, "-c"]).arg(&state.config);
         let output = run(command.arg(state.path().join("posts.ndjson")), b"");
         assert!(output.status.success(), "{}", output.stderr);
         output.stdout
     };
     let replayed = replay();
     assert_eq!(replayed, replay(), "the same bytes");
+    replayed
+}
+
+#[test]
+fn a_replay_routes_what_has_changed_again_and_the_same_way_each_time() {
+    let state = state();
+    write(&state, &format!("{CALM}{WORSE}"));
+    let replayed = replayed(&state, "plain");
     let mut anew = String::new();
     for line in replayed.lines() {
         let line: Value = serde_json::from_str(line).unwrap();
@@ -211,15 +217,7 @@ async fn who_changes_a_post_into_one_about_danger_is_heard() {
     assert!(ended.success(), "{log}");
 
     write(&state, &(posts + &edits));
-    let replay = || {
-        let mut command = vigie();
-        command.args(["replay", "--format", "mastodon", "-c"]).arg(&state.config);
-        let output = run(command.arg(state.path().join("posts.ndjson")), b"");
-        assert!(output.status.success(), "{}", output.stderr);
-        output.stdout
-    };
-    let replayed = replay();
-    assert_eq!(replayed, replay(), "the same bytes");
+    let replayed = replayed(&state, "mastodon");
     let lines: Vec<Value> = replayed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let changes: Vec<&Value> =
         lines.iter().map(|line| &line["update"]["change"]).filter(|change| change.is_object()).collect();

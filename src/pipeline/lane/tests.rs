@@ -186,24 +186,25 @@ fn what_is_said_in_a_thread_is_handed_on_by_whoever_says_it() {
     assert_eq!((output.buckets[Bucket::Unmatched], output.buckets[Bucket::Own]), (2, 1));
 }
 
+/// A frame in which `ana` makes a post, or changes it.
+fn commit(operation: &str, rkey: &str, text: &str) -> String {
+    let record = serde_json::json!({ "text": text });
+    let commit = serde_json::json!({
+        "operation": operation, "collection": "app.bsky.feed.post", "rkey": rkey, "record": record,
+    });
+    serde_json::json!({ "did": "did:plc:ana", "time_us": 5, "kind": "commit", "commit": commit }).to_string()
+}
+
 /// Whoever speaks of a fire no longer says whose box it was.
 #[test]
 fn an_edit_that_names_the_brand_no_more_is_read_where_its_post_may_have_a_ticket() {
-    let post = |operation: &str, rkey: &str, text: &str| {
-        let record = serde_json::json!({ "text": text });
-        let commit = serde_json::json!({
-            "operation": operation, "collection": "app.bsky.feed.post", "rkey": rkey, "record": record,
-        });
-        serde_json::json!({ "did": "did:plc:ana", "time_us": 5, "kind": "commit", "commit": commit })
-            .to_string()
-    };
     let mut batch = batch(0, &[]);
     batch.format = Format::Jetstream;
     for frame in [
-        post("create", "1", "@lumio panne"),
-        post("create", "2", "nobody"),
-        post("update", "1", "it has caught fire"),
-        post("update", "2", "it has caught fire, too"),
+        commit("create", "1", "@lumio panne"),
+        commit("create", "2", "nobody"),
+        commit("update", "1", "it has caught fire"),
+        commit("update", "2", "it has caught fire, too"),
     ] {
         batch.push(frame.as_bytes());
     }
@@ -225,17 +226,9 @@ fn an_edit_that_names_the_brand_no_more_is_read_where_its_post_may_have_a_ticket
 /// The frame never comes again: ledger and helpdesk would keep the number.
 #[test]
 fn an_edit_that_still_names_the_brand_is_shown_where_there_is_no_time_to_read_it() {
-    let post = |operation: &str, rkey: &str, text: &str| {
-        let record = serde_json::json!({ "text": text });
-        let commit = serde_json::json!({
-            "operation": operation, "collection": "app.bsky.feed.post", "rkey": rkey, "record": record,
-        });
-        serde_json::json!({ "did": "did:plc:ana", "time_us": 5, "kind": "commit", "commit": commit })
-            .to_string()
-    };
     let mut batch = FrameBatch::empty(Arc::from("jetstream"), Format::Jetstream, 0);
-    batch.push(post("create", "1", "@lumio my number is 06").as_bytes());
-    batch.push(post("update", "1", "@lumio call me").as_bytes());
+    batch.push(commit("create", "1", "@lumio my number is 06").as_bytes());
+    batch.push(commit("update", "1", "@lumio call me").as_bytes());
     let mut output = Lane::watching(Arc::default()).process(&prefilter(), batch);
     assert_eq!(output.candidates().count(), 2);
     output.shed(10, 10);
